@@ -1,0 +1,1 @@
+"""mediaserver: SIP and WebRTC gateway, edge relay and selective forwarding core in one daemon."""

@@ -1,0 +1,43 @@
+"""The few families of errors that cross package borders."""
+
+from __future__ import annotations
+
+
+class MediaServerError(Exception):
+    """Base of every error that mediaserver raises on purpose; its text is a sentence for an operator."""
+
+
+class ConfigError(MediaServerError):
+    """The configuration cannot be used; the text lists every problem with file, line and key."""
+
+
+class ProtocolError(MediaServerError):
+    """A protocol rule was broken. `status` is what to answer (SIP or HTTP code), if anything can be answered."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the rule."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to break the rule: a mistake of the caller inside the daemon."""
+
+
+class LimitExceeded(MediaServerError):
+    """A configured bound was reached; `limit` is its name in the configuration."""
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class NegotiationError(MediaServerError):
+    """Two sides have no media in common. `warning_code` is a code of RFC 3261 §20.43 (304 media type, 305 format, ...)."""
+
+    def __init__(self, message: str, *, warning_code: int = 399) -> None:
+        super().__init__(message)
+        self.warning_code = warning_code

@@ -1,0 +1,1 @@
+//! The packet engine: threads, sockets and shards around the protocol code.
