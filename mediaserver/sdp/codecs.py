@@ -138,7 +138,9 @@ def intersect(offered: Sequence[Codec], supported: Sequence[Codec]) -> tuple[Cod
     """
     found: list[Codec] = []
     for own in supported:
-        for codec in sorted((codec for codec in offered if matches(codec, own)), key=lambda c: not _same_profile(c, own)):
+        for codec in sorted(
+            (codec for codec in offered if matches(codec, own)), key=lambda c: not _same_profile(c, own)
+        ):
             if codec not in found:
                 found.append(codec)
     return tuple(found)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Final
 
 from mediaserver.errors import RemoteProtocolError
-
-_NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SdpError(RemoteProtocolError):
@@ -101,7 +97,7 @@ class Codec:
     name: str
     clock_rate: int
     channels: int = 1
-    fmtp: Mapping[str, str] = field(default=_NO_PARAMETERS, hash=False)
+    fmtp: Mapping[str, str] = field(default_factory=dict, hash=False)
     feedback: tuple[str, ...] = ()
 
     @property
