@@ -103,9 +103,7 @@ impl DropCounters {
 
     /// All counters with their names, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Drop::ALL
-            .iter()
-            .map(|reason| (reason.name(), self.get(*reason)))
+        Drop::ALL.iter().map(|reason| (reason.name(), self.get(*reason)))
     }
 
     /// Adds another set to this one (a closed transport's into its shard's).
@@ -123,8 +121,6 @@ impl DropCounters {
 
 impl fmt::Debug for DropCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.iter().filter(|(_, count)| *count > 0))
-            .finish()
+        f.debug_map().entries(self.iter().filter(|(_, count)| *count > 0)).finish()
     }
 }

@@ -18,14 +18,9 @@ pub enum HashAlgorithm {
 impl HashAlgorithm {
     /// The hash of an SDP token (RFC 8122 §5, case does not matter), or `None` when we do not have it.
     pub fn from_name(name: &str) -> Option<HashAlgorithm> {
-        [
-            HashAlgorithm::Sha1,
-            HashAlgorithm::Sha256,
-            HashAlgorithm::Sha384,
-            HashAlgorithm::Sha512,
-        ]
-        .into_iter()
-        .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
+            .into_iter()
+            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     /// The SDP token.
@@ -60,12 +55,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprint of a DER certificate.
     pub fn of(algorithm: HashAlgorithm, certificate_der: &[u8]) -> Fingerprint {
-        Fingerprint {
-            algorithm,
-            value: digest::digest(algorithm.digest(), certificate_der)
-                .as_ref()
-                .to_vec(),
-        }
+        Fingerprint { algorithm, value: digest::digest(algorithm.digest(), certificate_der).as_ref().to_vec() }
     }
 }
 
@@ -73,20 +63,14 @@ impl Fingerprint {
 ///
 /// RFC 8122 §5: of the functions both sides know the strongest counts, and the certificate must match one of its values.
 pub fn certificate_matches(certificate_der: &[u8], promised: &[Fingerprint]) -> bool {
-    let Some(strongest) = promised
-        .iter()
-        .map(|fingerprint| fingerprint.algorithm)
-        .max()
-    else {
+    let Some(strongest) = promised.iter().map(|fingerprint| fingerprint.algorithm).max() else {
         return false;
     };
     let ours = Fingerprint::of(strongest, certificate_der);
     promised
         .iter()
         .filter(|fingerprint| fingerprint.algorithm == strongest)
-        .any(|fingerprint| {
-            constant_time::verify_slices_are_equal(&fingerprint.value, &ours.value).is_ok()
-        })
+        .any(|fingerprint| constant_time::verify_slices_are_equal(&fingerprint.value, &ours.value).is_ok())
 }
 
 #[cfg(test)]
@@ -97,10 +81,7 @@ mod tests {
     fn any_value_of_the_strongest_function_matches() {
         let right = Fingerprint::of(HashAlgorithm::Sha256, b"certificate");
         let wrong = Fingerprint::of(HashAlgorithm::Sha256, b"other");
-        assert!(certificate_matches(
-            b"certificate",
-            &[wrong.clone(), right.clone()]
-        ));
+        assert!(certificate_matches(b"certificate", &[wrong.clone(), right.clone()]));
         assert!(!certificate_matches(b"certificate", &[wrong]));
     }
 
@@ -108,10 +89,7 @@ mod tests {
     fn a_weak_match_does_not_outweigh_a_strong_mismatch() {
         let weak = Fingerprint::of(HashAlgorithm::Sha1, b"certificate");
         let strong = Fingerprint::of(HashAlgorithm::Sha512, b"other");
-        assert!(certificate_matches(
-            b"certificate",
-            std::slice::from_ref(&weak)
-        ));
+        assert!(certificate_matches(b"certificate", std::slice::from_ref(&weak)));
         assert!(!certificate_matches(b"certificate", &[weak, strong]));
     }
 
@@ -122,10 +100,7 @@ mod tests {
 
     #[test]
     fn names_are_case_insensitive() {
-        assert_eq!(
-            HashAlgorithm::from_name("SHA-256"),
-            Some(HashAlgorithm::Sha256)
-        );
+        assert_eq!(HashAlgorithm::from_name("SHA-256"), Some(HashAlgorithm::Sha256));
         assert_eq!(HashAlgorithm::from_name("md5"), None);
     }
 }

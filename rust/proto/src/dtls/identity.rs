@@ -40,11 +40,7 @@ impl Identity {
     /// An identity of an ECDSA P-256 or P-384 certificate and its PKCS#8 key, both DER.
     ///
     /// `base` is the instant of the engine's `Time::ZERO`: the DTLS library keeps time as `Instant`.
-    pub fn new(
-        certificate_der: Vec<u8>,
-        private_key_der: Vec<u8>,
-        base: Instant,
-    ) -> Result<Identity, IdentityError> {
+    pub fn new(certificate_der: Vec<u8>, private_key_der: Vec<u8>, base: Instant) -> Result<Identity, IdentityError> {
         let config = Config::builder()
             // No HelloVerifyRequest: its only purpose is return routability (RFC 6347 §4.2.1), which ICE has already
             // proven, because our flights only leave to a tuple that answered our own challenge. It would cost a round trip.
@@ -53,15 +49,8 @@ impl Identity {
             .flight_retries(RETRANSMISSIONS)
             .handshake_timeout(HANDSHAKE_LIMIT)
             .build()?;
-        let certificate = DtlsCertificate {
-            certificate: certificate_der,
-            private_key: private_key_der,
-        };
-        Ok(Identity {
-            config: Arc::new(config),
-            certificate,
-            base,
-        })
+        let certificate = DtlsCertificate { certificate: certificate_der, private_key: private_key_der };
+        Ok(Identity { config: Arc::new(config), certificate, base })
     }
 
     /// The fingerprint for SDP.

@@ -60,11 +60,7 @@ impl LocalCredentials {
     /// Credentials as they were exported.
     pub fn from_parts(ufrag: String, password: String) -> LocalCredentials {
         let key = integrity_key(&password);
-        LocalCredentials {
-            ufrag,
-            password,
-            key,
-        }
+        LocalCredentials { ufrag, password, key }
     }
 
     /// The ufrag for SDP.
@@ -95,11 +91,7 @@ impl RemoteCredentials {
     pub fn new(ufrag: impl Into<String>, password: impl Into<String>) -> RemoteCredentials {
         let (ufrag, password) = (ufrag.into(), password.into());
         let key = integrity_key(&password);
-        RemoteCredentials {
-            ufrag,
-            password,
-            key,
-        }
+        RemoteCredentials { ufrag, password, key }
     }
 
     /// The peer's ufrag.

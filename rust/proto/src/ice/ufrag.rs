@@ -67,21 +67,14 @@ pub struct UfragKey {
 
 impl std::fmt::Debug for UfragKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UfragKey")
-            .field("core", &self.core)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("UfragKey").field("core", &self.core).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 impl UfragKey {
     /// A key of 32 random bytes, named by core and key id.
     pub fn new(core: u16, id: u8, secret: &[u8; 32]) -> UfragKey {
-        UfragKey {
-            core,
-            id,
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
-        }
+        UfragKey { core, id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
     }
 
     /// Makes the ufrag of a transport. `transport` is the engine's id (shard in bits 48..63).
@@ -105,9 +98,7 @@ impl UfragKey {
         }
         let mut raw = [0u8; RAW];
         decode_ice_chars(ufrag, &mut raw).ok_or(UfragError::Foreign)?;
-        let id = u64::from_be_bytes([
-            raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11],
-        ]);
+        let id = u64::from_be_bytes([raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11]]);
         let fields = LocalUfrag {
             core: u16::from_be_bytes([raw[0], raw[1]]),
             key: raw[2],
@@ -120,8 +111,7 @@ impl UfragKey {
             return Err(UfragError::UnknownKey);
         }
         let tag = hmac::sign(&self.key, &raw[..FIELDS]);
-        constant_time::verify_slices_are_equal(&tag.as_ref()[..TAG], &raw[FIELDS..])
-            .map_err(|_| UfragError::Forged)?;
+        constant_time::verify_slices_are_equal(&tag.as_ref()[..TAG], &raw[FIELDS..]).map_err(|_| UfragError::Forged)?;
         if now_minute > fields.expires_minute {
             return Err(UfragError::Expired);
         }
@@ -143,10 +133,7 @@ mod tests {
         let id = (5u64 << 48) | 0x0000_1234_5678_9abc;
         let ufrag = key().make(id, 3, 29_000_000 & 0xff_ffff);
         let fields = key().verify(ufrag.as_bytes(), 1).unwrap();
-        assert_eq!(
-            (fields.shard, fields.session, fields.generation),
-            (5, 0x1234_5678_9abc, 3)
-        );
+        assert_eq!((fields.shard, fields.session, fields.generation), (5, 0x1234_5678_9abc, 3));
         assert_eq!(fields.transport_id(), id);
     }
 
@@ -154,11 +141,7 @@ mod tests {
     fn only_ice_characters_are_used() {
         let ufrag = key().make(u64::MAX, 255, 0xff_ffff);
         assert_eq!(ufrag.len(), UFRAG_LEN);
-        assert!(
-            ufrag
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/')
-        );
+        assert!(ufrag.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/'));
     }
 
     #[test]
@@ -177,15 +160,9 @@ mod tests {
         let other = UfragKey::new(0x1234, 7, &[8; 32]);
         assert_eq!(other.verify(ufrag.as_bytes(), 1), Err(UfragError::Forged));
         let renamed = UfragKey::new(0x1234, 8, &[9; 32]);
-        assert_eq!(
-            renamed.verify(ufrag.as_bytes(), 1),
-            Err(UfragError::UnknownKey)
-        );
+        assert_eq!(renamed.verify(ufrag.as_bytes(), 1), Err(UfragError::UnknownKey));
         assert!(key().verify(ufrag.as_bytes(), 100).is_ok());
-        assert_eq!(
-            key().verify(ufrag.as_bytes(), 101),
-            Err(UfragError::Expired)
-        );
+        assert_eq!(key().verify(ufrag.as_bytes(), 101), Err(UfragError::Expired));
     }
 
     proptest! {

@@ -100,9 +100,7 @@ pub struct MasterKey {
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MasterKey")
-            .field("suite", &self.suite)
-            .finish_non_exhaustive()
+        f.debug_struct("MasterKey").field("suite", &self.suite).finish_non_exhaustive()
     }
 }
 
@@ -111,22 +109,14 @@ impl MasterKey {
     pub fn from_key_and_salt(suite: Suite, bytes: &[u8]) -> Result<MasterKey, KeyLengthError> {
         let expected = suite.key_len() + suite.salt_len();
         if bytes.len() != expected {
-            return Err(KeyLengthError {
-                suite,
-                expected,
-                given: bytes.len(),
-            });
+            return Err(KeyLengthError { suite, expected, given: bytes.len() });
         }
         let (key, salt) = bytes.split_at(suite.key_len());
         Ok(MasterKey::from_slices(suite, key, salt))
     }
 
     pub(crate) fn from_slices(suite: Suite, key: &[u8], salt: &[u8]) -> MasterKey {
-        let mut master = MasterKey {
-            suite,
-            key: [0; 32],
-            salt: [0; 14],
-        };
+        let mut master = MasterKey { suite, key: [0; 32], salt: [0; 14] };
         master.key[..key.len()].copy_from_slice(key);
         // RFC 7714 §11: a 96-bit salt is used as a 112-bit one with zeros at its end.
         master.salt[..salt.len()].copy_from_slice(salt);
@@ -140,11 +130,7 @@ impl MasterKey {
 
     /// Key and salt side by side, for export.
     pub fn to_key_and_salt(&self) -> Vec<u8> {
-        [
-            &self.key[..self.suite.key_len()],
-            &self.salt[..self.suite.salt_len()],
-        ]
-        .concat()
+        [&self.key[..self.suite.key_len()], &self.salt[..self.suite.salt_len()]].concat()
     }
 
     /// RFC 3711 §4.3.1 with a key derivation rate of 0: `out` becomes the first bytes of PRF(key, label << 48 ^ salt).
@@ -156,11 +142,7 @@ impl MasterKey {
         iv[..14].copy_from_slice(&self.salt);
         iv[7] ^= label;
         out.fill(0);
-        let algorithm = if self.suite.key_len() == 32 {
-            &AES_256
-        } else {
-            &AES_128
-        };
+        let algorithm = if self.suite.key_len() == 32 { &AES_256 } else { &AES_128 };
         let key = UnboundCipherKey::new(algorithm, &self.key[..self.suite.key_len()])
             .and_then(EncryptingKey::ctr)
             .expect("the suite fixes the key length");

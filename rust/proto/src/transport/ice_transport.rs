@@ -42,9 +42,7 @@ impl IceTransport {
     /// A transport that waits for the peer's checks and description.
     pub fn new(config: IceTransportConfig, now: Time) -> IceTransport {
         let _ = (config, now);
-        IceTransport {
-            drops: DropCounters::default(),
-        }
+        IceTransport { drops: DropCounters::default() }
     }
 
     /// Takes the peer's description: the first one, or one with new credentials after an ICE restart.
@@ -58,13 +56,7 @@ impl IceTransport {
     }
 
     /// Takes one datagram; decrypts media in place.
-    pub fn handle_datagram(
-        &mut self,
-        path: Path,
-        datagram: &mut [u8],
-        now: Time,
-        out: &mut TransmitQueue,
-    ) -> Received {
+    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Time, out: &mut TransmitQueue) -> Received {
         let _ = (path, datagram, now, out);
         self.drops.count(Drop::UnboundTuple);
         Received::Dropped(Drop::UnboundTuple)
@@ -86,22 +78,13 @@ impl IceTransport {
     }
 
     /// Protects one RTP packet into the send buffer, for the selected path.
-    pub fn protect_rtp(
-        &mut self,
-        header: &[u8],
-        payload: &[u8],
-        out: &mut TransmitQueue,
-    ) -> Result<(), SendError> {
+    pub fn protect_rtp(&mut self, header: &[u8], payload: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let _ = (header, payload, out);
         Err(SendError::NotConnected)
     }
 
     /// Protects one compound RTCP packet into the send buffer, for the selected path.
-    pub fn protect_rtcp(
-        &mut self,
-        packet: &[u8],
-        out: &mut TransmitQueue,
-    ) -> Result<(), SendError> {
+    pub fn protect_rtcp(&mut self, packet: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let _ = (packet, out);
         Err(SendError::NotConnected)
     }

@@ -45,9 +45,7 @@ impl RtpTransport {
     /// A leg that drops everything until the peer's SDP is known.
     pub fn new(config: RtpTransportConfig, now: Time) -> RtpTransport {
         let _ = (config, now);
-        RtpTransport {
-            drops: DropCounters::default(),
-        }
+        RtpTransport { drops: DropCounters::default() }
     }
 
     /// Takes the peer's SDP; opens the latching window anew.
@@ -78,22 +76,13 @@ impl RtpTransport {
     }
 
     /// Writes one RTP packet, protected when SRTP was negotiated, for the peer's address.
-    pub fn protect_rtp(
-        &mut self,
-        header: &[u8],
-        payload: &[u8],
-        out: &mut TransmitQueue,
-    ) -> Result<(), SendError> {
+    pub fn protect_rtp(&mut self, header: &[u8], payload: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let _ = (header, payload, out);
         Err(SendError::NotConnected)
     }
 
     /// Writes one compound RTCP packet, protected when SRTP was negotiated, for the peer's RTCP address.
-    pub fn protect_rtcp(
-        &mut self,
-        packet: &[u8],
-        out: &mut TransmitQueue,
-    ) -> Result<(), SendError> {
+    pub fn protect_rtcp(&mut self, packet: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let _ = (packet, out);
         Err(SendError::NotConnected)
     }
