@@ -62,9 +62,8 @@ mod tests {
 
     #[test]
     fn an_estimate_is_parsed_and_written_alike() {
-        let fixture = [
-            0x8f, 0xce, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 1, 0x0b, 0xd0, 0x90, 0, 0, 0, 9,
-        ];
+        let fixture =
+            [0x8f, 0xce, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 1, 0x0b, 0xd0, 0x90, 0, 0, 0, 9];
         let Some(Ok(RtcpPacket::Remb(remb))) = packets(&fixture).next() else { panic!("not an estimate") };
         assert_eq!(remb.bitrate_bps, 0x3_d090 << 2);
         assert_eq!(remb.ssrcs().collect::<Vec<_>>(), [Ssrc(9)]);
