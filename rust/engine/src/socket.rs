@@ -266,12 +266,9 @@ fn to_socket_addr(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option
             let ip = std::net::Ipv6Addr::from(name.sin6_addr.s6_addr);
             Some(match ip.to_ipv4_mapped() {
                 Some(ip) => SocketAddr::new(IpAddr::V4(ip), u16::from_be(name.sin6_port)),
-                None => SocketAddr::V6(std::net::SocketAddrV6::new(
-                    ip,
-                    u16::from_be(name.sin6_port),
-                    0,
-                    name.sin6_scope_id,
-                )),
+                None => {
+                    SocketAddr::V6(std::net::SocketAddrV6::new(ip, u16::from_be(name.sin6_port), 0, name.sin6_scope_id))
+                }
             })
         }
         _ => None,

@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod demux;
 pub mod dtls;
+pub mod endpoint;
 pub mod error;
 pub mod ice;
 pub mod io;

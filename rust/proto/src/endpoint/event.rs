@@ -8,16 +8,44 @@ use crate::srtp::Suite;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum EndpointEvent {
-    TransportConnected { id: u64, remote: SocketAddr, suite: Option<Suite> },
-    TransportPathChanged { id: u64, remote: SocketAddr },
+    TransportConnected {
+        id: u64,
+        remote: SocketAddr,
+        suite: Option<Suite>,
+    },
+    TransportPathChanged {
+        id: u64,
+        remote: SocketAddr,
+    },
     /// The transport and its tracks are gone; its sockets, where it had its own, can be closed.
-    TransportClosed { id: u64, reason: &'static str },
-    MediaTimeout { id: u64, silent_ms: u64 },
-    MediaResumed { id: u64 },
-    UpTrackStarted { id: u64, codec: &'static str, ssrc: u32 },
-    KeyframeNeeded { id: u64 },
-    DtmfReceived { id: u64, digit: char, duration_ms: u32 },
-    PlayFinished { id: u64, clip: u64 },
+    TransportClosed {
+        id: u64,
+        reason: &'static str,
+    },
+    MediaTimeout {
+        id: u64,
+        silent_ms: u64,
+    },
+    MediaResumed {
+        id: u64,
+    },
+    UpTrackStarted {
+        id: u64,
+        codec: &'static str,
+        ssrc: u32,
+    },
+    KeyframeNeeded {
+        id: u64,
+    },
+    DtmfReceived {
+        id: u64,
+        digit: char,
+        duration_ms: u32,
+    },
+    PlayFinished {
+        id: u64,
+        clip: u64,
+    },
 }
 
 /// Why a command was refused.

@@ -2,6 +2,7 @@
 //! shards out.
 
 pub mod event;
+mod media;
 pub mod media_batch;
 pub mod message;
 pub mod peek;
@@ -26,6 +27,7 @@ pub use event::{CommandError, EndpointEvent};
 pub use message::{Shard, ShardMessage};
 pub use transports::{Entropy, RtpSockets, TransportSnapshot};
 
+use media::Media;
 use routes::Routes;
 use slot::Slot;
 use timers::Timers;
@@ -68,8 +70,8 @@ pub struct EndpointDrops {
     pub foreign_ufrag: u64,
     pub forged_ufrag: u64,
     pub unknown_transport: u64,
-    pub closed_socket: u64,
     pub path_table_full: u64,
+    pub path_taken: u64,
 }
 
 /// One shard without its sockets and its thread.
@@ -80,10 +82,13 @@ pub struct Endpoint {
     ids: HashMap<u64, usize>,
     routes: Routes,
     timers: Timers,
+    media: Media,
     dirty: Vec<usize>,
     half_open: usize,
     /// Transport whose input is being handled; tells after a panic which one to close.
     current: Option<usize>,
+    /// The shard at whose socket the batch being handled came in, when that is another one.
+    via: Option<Shard>,
     events: VecDeque<EndpointEvent>,
     messages: VecDeque<(Shard, ShardMessage)>,
     drops: EndpointDrops,
@@ -102,6 +107,8 @@ impl Endpoint {
             ids: HashMap::new(),
             routes: Routes::new(shards),
             timers: Timers::default(),
+            media: Media::default(),
+            via: None,
             dirty: Vec::new(),
             half_open: 0,
             current: None,
@@ -183,8 +190,8 @@ impl Endpoint {
         {
             slot.closed = Some("failed");
             self.touch(index);
-            self.settle(now, out);
         }
+        self.settle(now, out);
     }
 
     /// Names and values of everything counted here.
@@ -197,8 +204,8 @@ impl Endpoint {
         each("endpoint_foreign_ufrag", drops.foreign_ufrag);
         each("endpoint_forged_ufrag", drops.forged_ufrag);
         each("endpoint_unknown_transport", drops.unknown_transport);
-        each("endpoint_closed_socket", drops.closed_socket);
         each("endpoint_path_table_full", drops.path_table_full);
+        each("endpoint_path_taken", drops.path_taken);
     }
 
     /// Open transports.
@@ -210,6 +217,8 @@ impl Endpoint {
     pub fn handed_over(&self) -> u64 {
         self.handed_over
     }
+
+    fn take_media_outputs(&mut self) {}
 
     /// Remembers that events and timers of a slot are to be looked at before the batch ends.
     fn touch(&mut self, index: usize) {

@@ -180,6 +180,11 @@ impl Endpoint {
 
     fn unbind_path(&mut self, index: usize, path: Path) {
         self.routes.unbind(path, index);
+        self.tell_unbound(path);
+    }
+
+    /// Tells every other shard that a tuple is nobody's now.
+    pub(super) fn tell_unbound(&mut self, path: Path) {
         for shard in (0..self.config.shards).filter(|&shard| shard != self.config.shard) {
             self.messages.push_back((shard, ShardMessage::PathUnbound(path)));
         }

@@ -100,6 +100,12 @@ impl Routes {
         }
     }
 
+    /// Forgets every tuple of a transport and gives them.
+    pub fn unbind_all(&mut self, slot: usize) -> Vec<Path> {
+        self.last = None;
+        self.paths.extract_if(|_, owner| *owner == Owner::Here(slot)).map(|(path, _)| path).collect()
+    }
+
     /// A tuple belongs to another shard; false when there is no room to remember it.
     pub fn learn_foreign(&mut self, path: Path, shard: Shard) -> bool {
         self.last = None;

@@ -126,8 +126,7 @@ impl Endpoint {
         now: Time,
     ) -> Result<(), CommandError> {
         self.check_new_transport(id)?;
-        let config =
-            RtpTransportConfig { rtp_socket: sockets.rtp, rtcp_socket: Some(sockets.rtcp), latching, timeout };
+        let config = RtpTransportConfig { rtp_socket: sockets.rtp, rtcp_socket: Some(sockets.rtcp), latching, timeout };
         let transport = AnyTransport::Rtp(Box::new(RtpTransport::new(config, now)));
         let index = self.insert(id, transport, Duration::ZERO, Some((sockets.rtp, sockets.rtcp)));
         self.routes.bind_socket(sockets.rtp, index);

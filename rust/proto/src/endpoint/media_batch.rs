@@ -1,0 +1,5 @@
+//! placeholder
+#[derive(Debug, Default)]
+pub struct MediaBatch {}
+#[derive(Debug, Default)]
+pub struct UpDescription {}
