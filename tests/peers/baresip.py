@@ -1,4 +1,4 @@
-"""baresip 1.0.0 as a SIP phone: headless, controlled over ctrl_tcp, with a tone to say and a recording of what it hears.
+"""baresip 1.0.0 as a SIP phone: controlled over ctrl_tcp, with a tone to say and a recording of what it hears.
 
 What this version of baresip taught:
 

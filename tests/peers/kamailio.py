@@ -1,7 +1,8 @@
-"""Kamailio as the registrar and proxy that a phone's configuration is tried against before the daemon exists or differs.
+"""Kamailio as the registrar and proxy that a phone's configuration is tried against without the daemon.
 
-UDP, TCP and TLS on one address; digest authentication with one password for everybody. A request goes back on the connection
-that registered, so a phone over TLS needs no certificate of its own. TLS 1.2 only: Kamailio 5.6 cannot do 1.3 here.
+UDP, TCP and TLS on one address; digest authentication with one password for everybody. A request goes back on
+the connection that registered, so a phone over TLS needs no certificate of its own. TLS 1.2 only: Kamailio 5.6
+cannot do 1.3 here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from tests.peers.certificates import Certificates
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.process import PeerProcess
+
+PASSWORD = "s3cret"
 
 CONFIG = """#!KAMAILIO
 debug=2
@@ -77,7 +80,7 @@ class Kamailio:
 
 @contextlib.asynccontextmanager
 async def kamailio(
-    directory: Path, certificates: Certificates, *, password: str = "s3cret", network: Network = LOOPBACK
+    directory: Path, certificates: Certificates, *, password: str = PASSWORD, network: Network = LOOPBACK
 ) -> AsyncIterator[Kamailio]:
     """Start a proxy whose files lie in ``directory / "kamailio"``."""
     home = directory / "kamailio"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 POLL_S = 0.02
 
@@ -109,7 +110,7 @@ class PeerProcess:
         _signal_group(group, signal.SIGKILL)  # children that outlived their parent
         return self._process.returncode
 
-    async def __aenter__(self) -> PeerProcess:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
