@@ -336,7 +336,7 @@ fn when_the_selected_tuple_falls_silent_another_proven_one_takes_over() {
     let mut now = Time::ZERO;
     while now < at(60_000) {
         now = now + Duration::from_millis(500);
-        if now.as_millis() % 2000 == 0 {
+        if now.as_millis().is_multiple_of(2000) {
             prove(&mut agent, &mut browser, path(2), false, now);
         }
         agent.handle_timeout(now, &mut out);

@@ -30,8 +30,19 @@ pub(super) struct Cipher {
 }
 
 enum Transform {
-    Gcm { key: LessSafeKey, salt: [u8; 12] },
-    Cm { key: EncryptingKey, auth: hmac::Key, salt: [u8; 14], tag: usize },
+    Gcm {
+        key: LessSafeKey,
+        salt: [u8; 12],
+    },
+    /// Boxed: its key schedules are large, and most transports have none.
+    Cm(Box<CmKeys>),
+}
+
+struct CmKeys {
+    key: EncryptingKey,
+    auth: hmac::Key,
+    salt: [u8; 14],
+    tag: usize,
 }
 
 impl std::fmt::Debug for Cipher {
@@ -75,7 +86,8 @@ impl Cipher {
                     .map_err(|_| SrtpError::Malformed)?;
                 out.extend_from_slice(tag.as_ref());
             }
-            Transform::Cm { key, auth, salt, tag } => {
+            Transform::Cm(keys) => {
+                let CmKeys { key, auth, salt, tag } = &**keys;
                 apply_cm(key, cm_iv(salt, ssrc, index), &mut out[body..])?;
                 // RFC 3711 §4.2: the rollover counter is authenticated behind the packet and not sent.
                 out.extend_from_slice(&rollover(index));
@@ -106,7 +118,8 @@ impl Cipher {
                     .map_err(|_| SrtpError::Authentication)?;
                 Ok(header_len + plain.len())
             }
-            Transform::Cm { key, auth, salt, tag } => {
+            Transform::Cm(keys) => {
+                let CmKeys { key, auth, salt, tag } = &**keys;
                 let end =
                     packet.len().checked_sub(*tag).filter(|&end| end >= header_len).ok_or(SrtpError::Malformed)?;
                 let mut given = [0u8; AUTH_KEY];
@@ -140,7 +153,8 @@ impl Cipher {
                 out.extend_from_slice(tag.as_ref());
                 out.extend_from_slice(&trailer);
             }
-            Transform::Cm { key, auth, salt, tag } => {
+            Transform::Cm(keys) => {
+                let CmKeys { key, auth, salt, tag } = &**keys;
                 apply_cm(key, cm_iv(salt, ssrc, u64::from(index)), &mut out[start + RTCP_CLEAR..])?;
                 out.extend_from_slice(&trailer);
                 let mac = hmac::sign(auth, &out[start..]);
@@ -178,7 +192,8 @@ impl Cipher {
                     .map_err(|_| SrtpError::Authentication)?;
                 Ok(RTCP_CLEAR + plain.len())
             }
-            Transform::Cm { key, auth, salt, tag } => {
+            Transform::Cm(keys) => {
+                let CmKeys { key, auth, salt, tag } = &**keys;
                 let end = packet.len() - *tag;
                 let mac = hmac::sign(auth, &packet[..end]);
                 constant_time::verify_slices_are_equal(&mac.as_ref()[..*tag], &packet[end..])
@@ -212,7 +227,8 @@ impl Transform {
             let key = UnboundCipherKey::new(&AES_128, key)
                 .and_then(EncryptingKey::ctr)
                 .expect("the suite fixes the key length");
-            Transform::Cm { key, auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth), salt, tag }
+            let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth);
+            Transform::Cm(Box::new(CmKeys { key, auth, salt, tag }))
         }
     }
 }

@@ -104,7 +104,7 @@ fn unknown_required_attributes_are_listed_and_bounded() {
     for kind in 0x7000..0x7010 {
         writer = writer.attribute(kind, b"abc");
     }
-    drop(writer.attribute(0xC0DE, b"optional"));
+    writer.attribute(0xC0DE, b"optional").finish();
     let message = Message::parse(&out).unwrap();
     assert_eq!(message.unknown_required(), (0x7000..0x7008).collect::<Vec<u16>>());
 }
@@ -113,7 +113,7 @@ fn unknown_required_attributes_are_listed_and_bounded() {
 fn attributes_behind_the_integrity_are_not_seen() {
     let mut out = Vec::new();
     let writer = Writer::new(&mut out, Class::Request, method::BINDING, TransactionId([1; 12]));
-    drop(writer.username(b"a:b").integrity(&key()).attribute(attribute::USE_CANDIDATE, b""));
+    writer.username(b"a:b").integrity(&key()).attribute(attribute::USE_CANDIDATE, b"").finish();
     let message = Message::parse(&out).unwrap();
     assert!(message.verify_integrity(&key()));
     assert!(!message.use_candidate());
@@ -126,7 +126,7 @@ fn a_flood_of_attributes_is_refused() {
     for _ in 0..200 {
         writer = writer.attribute(attribute::SOFTWARE, b"");
     }
-    drop(writer);
+    writer.finish();
     assert_eq!(Message::parse(&out).unwrap_err(), ParseError::Malformed);
 }
 

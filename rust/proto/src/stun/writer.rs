@@ -96,6 +96,9 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&value.to_be_bytes());
     }
 
+    /// Ends a message without FINGERPRINT.
+    pub fn finish(self) {}
+
     fn header(&mut self, kind: u16, len: usize) {
         self.out.extend_from_slice(&kind.to_be_bytes());
         self.out.extend_from_slice(&(len as u16).to_be_bytes());
