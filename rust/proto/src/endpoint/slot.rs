@@ -50,9 +50,9 @@ impl AnyTransport {
     }
 
     /// Ends it.
-    pub fn close(&mut self, reason: CloseReason, now: Time, out: &mut TransmitQueue) {
+    pub fn close(&mut self, reason: CloseReason, out: &mut TransmitQueue) {
         match self {
-            AnyTransport::Ice(transport) => transport.close(reason, now, out),
+            AnyTransport::Ice(transport) => transport.close(reason, out),
             AnyTransport::Rtp(transport) => transport.close(reason),
         }
     }

@@ -70,7 +70,7 @@ impl Endpoint {
             seed: entropy.seed,
             identity: self.config.identity.clone(),
         };
-        let transport = AnyTransport::Ice(Box::new(IceTransport::new(config, now)));
+        let transport = AnyTransport::Ice(Box::new(IceTransport::new(config)));
         self.half_open += 1;
         self.insert(id, transport, restart_grace, None);
         Ok(credentials)
@@ -199,7 +199,7 @@ impl Endpoint {
         self.media.remove_transport(index, now);
         self.take_media_outputs();
         let mut slot = self.slots.remove(index);
-        slot.transport.close(CloseReason::Commanded, now, out);
+        slot.transport.close(CloseReason::Commanded, out);
         self.transport_drops.merge(&slot.transport.drops_mut().take());
         self.ids.remove(&slot.id);
         if let Some((rtp, rtcp)) = slot.sockets {
@@ -221,7 +221,7 @@ impl Endpoint {
         self.media.say_bye(index, &mut self.slots, now, out);
         let slot = &mut self.slots[index];
         slot.closed = Some(CloseReason::Commanded.name());
-        slot.transport.close(CloseReason::Commanded, now, out);
+        slot.transport.close(CloseReason::Commanded, out);
         self.touch(index);
     }
 
