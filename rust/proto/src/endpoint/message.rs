@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::endpoint::media_batch::{MediaBatch, UpDescription};
+use super::media_batch::MediaBatch;
 use crate::io::{Path, ReceiveBatch};
+use crate::sfu::Want;
 
 /// Index of a shard.
 pub type Shard = u16;
@@ -21,33 +22,28 @@ pub enum ShardMessage {
     PathUnbound(Path),
     /// Media of one of my up tracks, for your down tracks; the buffer is mine again when nobody holds it any more.
     Media(Arc<MediaBatch>),
-    /// One of my down tracks wants your up track: send its description and media.
+    /// One more of my down tracks wants your up track.
     Want {
         /// The up track.
         up: u64,
     },
-    /// None of my down tracks wants it any more.
+    /// One of my down tracks does not want it any more.
     Unwant {
         /// The up track.
         up: u64,
     },
-    /// What my up track is, on the first `Want` and whenever it changes; `None` when it is gone.
-    UpTrack {
-        /// The up track.
-        up: u64,
-        /// Its description.
-        description: Option<Arc<UpDescription>>,
-    },
     /// One of my down tracks needs a keyframe of your up track.
-    KeyframeNeeded {
+    KeyframeWanted {
         /// The up track.
         up: u64,
+        /// Why.
+        want: Want,
     },
 }
 
 impl ShardMessage {
     /// Whether losing it only costs packets, so that it may be dropped when the way is full.
     pub fn is_expendable(&self) -> bool {
-        matches!(self, ShardMessage::Datagrams(_) | ShardMessage::Media(_) | ShardMessage::KeyframeNeeded { .. })
+        matches!(self, ShardMessage::Datagrams(_) | ShardMessage::Media(_) | ShardMessage::KeyframeWanted { .. })
     }
 }

@@ -111,6 +111,12 @@ pub struct Slot {
     pub connected: bool,
     /// Set once it is closed.
     pub closed: Option<&'static str>,
+    /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+    pub transport_sequence: u16,
+    /// Up and down tracks on it.
+    pub tracks: usize,
+    /// CNAME of what we send on it.
+    pub cname: String,
     /// Counters for statistics.
     pub traffic: Traffic,
 }
