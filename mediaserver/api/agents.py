@@ -19,13 +19,10 @@ from mediaserver.api.body import read_json
 from mediaserver.api.context import Admission, SourceResolver
 from mediaserver.api.limits import RateLimit, source_prefix
 from mediaserver.api.metrics import ApiMetrics
-from mediaserver.api.origins import Origins, allow_cors, is_same_origin, preflight
+from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, too_many
 
 log = structlog.get_logger()
-
-SIGN_IN_LIFETIME_S = 12 * 3600.0
-"""One working day; then the agent signs in again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +89,14 @@ class AgentsResource:
         metrics: ApiMetrics,
         origins: Origins | None = None,
         clock: Callable[[], float] = time.monotonic,
+        lifetime_s: float = 12 * 3600.0,
+        failures_per_second: float = 10 / 60,
         failure_delay_s: float = 0.25,
     ) -> None:
-        """`origins`: of agent desktops served elsewhere. A refused sign-in is answered after `failure_delay_s`."""
+        """`origins`: of pages that may sign in agents. A refused sign-in is answered after `failure_delay_s`.
+
+        `failures_per_second` of one source, and as many for one user, with a burst of 10; `lifetime_s` of a sign-in.
+        """
         self._agents = agents
         self._tokens = tokens
         self._admission = admission
@@ -103,8 +105,9 @@ class AgentsResource:
         self._origins = origins or Origins()
         self._clock = clock
         self._failure_delay_s = failure_delay_s
-        self._by_source = RateLimit(per_second=0.2, burst=10)
-        self._by_user = RateLimit(per_second=0.05, burst=10)
+        self._lifetime_s = lifetime_s
+        self._by_source = RateLimit(per_second=failures_per_second, burst=10)
+        self._by_user = RateLimit(per_second=failures_per_second, burst=10)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
@@ -137,7 +140,7 @@ class AgentsResource:
             await asyncio.sleep(self._failure_delay_s)
             raise Problem(401, "sign-in-refused", "User or password is not right.")
         self._metrics.sign_ins.labels(result="accepted").inc()
-        token = self._tokens.mint_agent(profile.user, lifetime_s=SIGN_IN_LIFETIME_S)
+        token = self._tokens.mint_agent(profile.user, lifetime_s=self._lifetime_s)
         body = {
             "token": token,
             "expires_at": int(self._tokens.verify_agent(token).expires_at),
@@ -162,8 +165,8 @@ class AgentsResource:
 
     def _check_origin(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
-        if origin is None or is_same_origin(request):
+        if origin is None:
             return
-        if not self._origins.allow(origin):
+        if not self._origins.allow_request(request):
             raise Problem(403, "origin-refused", "Pages of this origin may not sign in agents.")
         allow_cors(request, origin)

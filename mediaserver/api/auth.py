@@ -21,9 +21,6 @@ from mediaserver.errors import MediaServerError
 Direction = Literal["publish", "view"]
 
 MAX_TOKEN_CHARS = 4096
-MAX_SITE_LIFETIME_S = 600.0
-"""A site's token is made for one page view; a longer life is refused, whatever its signature says."""
-LEEWAY_S = 30.0
 MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME = 64
 MAX_ATTRIBUTE_VALUE = 1024
@@ -74,8 +71,21 @@ class _Seen:
 class SiteTokens:
     """Verifies short-lived JWTs of the house's site or app (RFC 7519; HS256 or ES256, RFC 7518)."""
 
-    def __init__(self, keys: Iterable[SiteKey], *, wall_clock: Callable[[], float] = time.time) -> None:
-        """`wall_clock` gives POSIX seconds. Raises `ValueError` for a key that cannot be used."""
+    def __init__(
+        self,
+        keys: Iterable[SiteKey],
+        *,
+        max_lifetime_s: float = 600.0,
+        clock_skew_s: float = 10.0,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """A token is made for one page view: one that lives longer than `max_lifetime_s` is refused.
+
+        `clock_skew_s` of difference is forgiven. `wall_clock` gives POSIX seconds. Raises `ValueError` for a key that
+        cannot be used.
+        """
+        self._max_lifetime_s = max_lifetime_s
+        self._clock_skew_s = clock_skew_s
         self._keys: dict[str, tuple[SiteKey, OctKey | ECKey]] = {}
         for key in keys:
             self._keys[key.name] = (key, _imported(key))
@@ -86,7 +96,7 @@ class SiteTokens:
         """The identity that the token carries. Raises `TokenRefused`."""
         key, claims = self._claims(token)
         now = self._wall_clock()
-        _check_times(claims, now, max_lifetime_s=MAX_SITE_LIFETIME_S)
+        _check_times(claims, now, max_lifetime_s=self._max_lifetime_s, skew_s=self._clock_skew_s)
         audience = claims.get("aud")
         if key.audience not in (audience if isinstance(audience, list) else [audience]):
             raise TokenRefused(f'The token is made for somebody else; `aud` must be "{key.audience}".')
@@ -124,7 +134,7 @@ class SiteTokens:
         token_id = claims.get("jti")
         if not isinstance(token_id, str) or not 0 < len(token_id) <= 256:
             raise TokenRefused("The token needs a `jti` of 1 to 256 characters: it may be used once only.")
-        if not self._seen.add(f"{key.name}\n{token_id}", float(claims["exp"]) + LEEWAY_S, now):
+        if not self._seen.add(f"{key.name}\n{token_id}", float(claims["exp"]) + self._clock_skew_s, now):
             raise TokenRefused("The token was used before; every one works once.")
 
 
@@ -148,23 +158,23 @@ def _attributes(value: object) -> dict[str, str]:
     return dict(value)
 
 
-def _check_times(claims: Mapping[str, Any], now: float, *, max_lifetime_s: float) -> None:
+def _check_times(claims: Mapping[str, Any], now: float, *, max_lifetime_s: float, skew_s: float) -> None:
     expires = claims.get("exp")
     issued = claims.get("iat")
     if not _is_number(expires):
         raise TokenRefused("The token needs `exp`: when it expires, in seconds since 1970.")
-    if now > expires + LEEWAY_S:
+    if now > expires + skew_s:
         raise TokenRefused("The token has expired.")
     if _is_number(issued):
-        if issued > now + LEEWAY_S:
+        if issued > now + skew_s:
             raise TokenRefused("The token's `iat` lies in the future.")
         begin = issued
     else:
-        begin = now - LEEWAY_S
-    if expires - begin > max_lifetime_s + LEEWAY_S:
+        begin = now - skew_s
+    if expires - begin > max_lifetime_s + skew_s:
         raise TokenRefused(f"The token lives too long; at most {max_lifetime_s:.0f} s from `iat` to `exp`.")
     not_before = claims.get("nbf")
-    if _is_number(not_before) and not_before > now + LEEWAY_S:
+    if _is_number(not_before) and not_before > now + skew_s:
         raise TokenRefused("The token is not valid yet (`nbf`).")
 
 
@@ -194,13 +204,15 @@ class AgentScope:
 
 
 class DaemonTokens:
-    """Mints and verifies the daemon's own tokens: JWTs signed with its session key (HS256)."""
+    """Mints and verifies the daemon's own tokens: JWTs (HS256), signed with one key for agents and one for rooms."""
 
-    def __init__(self, key: bytes, *, wall_clock: Callable[[], float] = time.time) -> None:
-        """`key` has at least 32 bytes and stays the same over a restart, or signed-in agents have to sign in again."""
-        if len(key) < 32:
-            raise ValueError("the session key needs at least 32 bytes")
-        self._key = OctKey.import_key(key)
+    def __init__(self, *, session_key: bytes, room_key: bytes, wall_clock: Callable[[], float] = time.time) -> None:
+        """Keys have at least 32 bytes and stay the same over a restart, or what they signed is lost with them."""
+        self._keys: dict[str, OctKey] = {}
+        for purpose, key in (("agent", session_key), ("room", room_key)):
+            if len(key) < 32:
+                raise ValueError(f"the key that signs {purpose} tokens needs at least 32 bytes")
+            self._keys[purpose] = OctKey.import_key(key)
         self._wall_clock = wall_clock
         self._revoked = _Seen()
 
@@ -244,13 +256,13 @@ class DaemonTokens:
             "jti": secrets.token_urlsafe(12),
             **claims,
         }
-        return jwt.encode({"alg": "HS256"}, body, self._key)
+        return jwt.encode({"alg": "HS256"}, body, self._keys[purpose])
 
     def _verify(self, purpose: str, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenRefused(f"The token is longer than {MAX_TOKEN_CHARS} characters.")
         try:
-            claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
+            claims = jwt.decode(token, self._keys[purpose], algorithms=["HS256"]).claims
         except (JoseError, ValueError) as error:
             raise TokenRefused("The token was not made by this server.") from error
         # The purpose is part of what is signed: an agent's token opens no room and the other way round.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from typing import Literal
 
 from aiohttp import web
 
@@ -19,9 +20,10 @@ class EntryAccess:
     name: str
     title: str
     origins: Origins = field(default_factory=Origins)
-    """Origins of pages that may use it, besides pages served from here."""
-    audio: bool = True
-    video: bool = True
+    """Origins of pages that may use it."""
+    video: Literal["two-way", "agent-only", "none"] = "two-way"
+    identity_required: bool = False
+    """Whether callers must bring a token of the house's site."""
     consent_version: str = "1"
     """Version of the text a caller agrees to before the camera is shown."""
     consent_text: str = ""

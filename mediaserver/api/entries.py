@@ -8,7 +8,7 @@ from aiohttp import web
 
 from mediaserver.api.auth import AdminAuth
 from mediaserver.api.context import Admission, EntryAccess
-from mediaserver.api.origins import allow_cors, is_same_origin, preflight
+from mediaserver.api.origins import allow_cors, preflight
 from mediaserver.api.problem import Problem
 
 
@@ -29,7 +29,7 @@ class EntriesResource:
         body = {
             "name": entry.name,
             "title": entry.title,
-            "media": {"audio": entry.audio, "video": entry.video},
+            "video": entry.video,
             "consent": {"version": entry.consent_version, "text": entry.consent_text},
             "open": not self._admission.draining,
         }
@@ -45,13 +45,14 @@ class EntriesResource:
         if entry is None:
             raise Problem(404, "unknown-entry", "There is no such entry; `entries` in the configuration names them.")
         origin = request.headers.get("Origin")
-        if origin is None or is_same_origin(request):
+        if origin is None:
             return entry
-        if not entry.origins.allow(origin):
+        if not entry.origins.allow_request(request):
             raise Problem(
                 403,
                 "origin-refused",
-                f"Pages of {origin[:256]} may not use this entry; list the origin under `entries.{entry.name}.origins`.",
+                f"Pages of {origin[:256]} may not use this entry; "
+                f"list the origin under `entries.{entry.name}.allowed_origins`.",
             )
         allow_cors(request, origin)
         return entry
@@ -76,7 +77,7 @@ class EntriesAdminResource:
                 "name": entry.name,
                 "title": entry.title,
                 "origins": list(entry.origins.patterns),
-                "media": {"audio": entry.audio, "video": entry.video},
+                "video": entry.video,
             }
             for entry in self._entries.values()
         ]

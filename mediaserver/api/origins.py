@@ -14,10 +14,10 @@ class Origins:
     """A list of allowed origins.
 
     Each is `https://www.example.org` (scheme, host, port if not the default), `https://*.example.org` (any name below,
-    any depth) or `*` (anybody).
+    any depth), `self` (pages served from here) or `*` (anybody).
     """
 
-    patterns: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ("self",)
 
     @classmethod
     def of(cls, patterns: Iterable[str]) -> Origins:
@@ -29,8 +29,14 @@ class Origins:
         """Whether no origin is refused."""
         return "*" in self.patterns
 
+    def allow_request(self, request: web.BaseRequest) -> bool:
+        """Whether this request's `Origin` may pass; a request without one only where anybody may."""
+        if "self" in self.patterns and is_same_origin(request):
+            return True
+        return self.allow(request.headers.get("Origin"))
+
     def allow(self, origin: str | None) -> bool:
-        """Whether a request that carries `Origin: origin` may pass; `null` and none only where anybody may."""
+        """Whether `Origin: origin` is in the list; `null` and none only where anybody is."""
         if self.anybody:
             return True
         if not origin or origin == "null":
@@ -66,7 +72,7 @@ def _with_port(netloc: str, scheme: str) -> str:
     return netloc if ":" in tail else f"{netloc}:{443 if scheme == 'https' else 80}"
 
 
-_CORS = "mediaserver.cors"
+_CORS = web.RequestKey("cors", dict[str, str])
 
 
 def allow_cors(request: web.Request, origin: str, *, expose: str = "") -> None:

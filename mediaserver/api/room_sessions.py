@@ -15,7 +15,7 @@ from mediaserver.api.body import read_text
 from mediaserver.api.context import Admission, SourceResolver
 from mediaserver.api.limits import RateLimit, source_prefix
 from mediaserver.api.metrics import ApiMetrics
-from mediaserver.api.origins import Origins, allow_cors, is_same_origin, preflight
+from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, problem_of, too_many
 from mediaserver.call.signaling import RoomSession
 from mediaserver.errors import MediaServerError
@@ -146,7 +146,7 @@ class RoomSessionsResource:
             self._refused.inc()
             raise
         self._sessions[session.id] = _Held(session, scope.room, scope.subject)
-        response = web.Response(status=201, text=session.answer_sdp, content_type=SDP, charset=None)
+        response = web.Response(status=201, body=session.answer_sdp.encode(), content_type=SDP)
         response.headers["Location"] = f"/v1/rooms/{scope.room}/{self._kind}/{session.id}"
         response.headers["ETag"] = f'"{session.etag}"'
         response.headers["Accept-Patch"] = SDP_FRAGMENT
@@ -168,7 +168,7 @@ class RoomSessionsResource:
         headers = {"ETag": f'"{session.etag}"', "Cache-Control": "no-store"}
         if answer is None:
             return web.Response(status=204, headers=headers)
-        return web.Response(status=200, text=answer, content_type=SDP_FRAGMENT, charset=None, headers=headers)
+        return web.Response(status=200, body=answer.encode(), content_type=SDP_FRAGMENT, headers=headers)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE: end the session (RFC 9725 §4.2)."""
@@ -182,7 +182,7 @@ class RoomSessionsResource:
         """The entity tag that the client means; None for any (`*`: an ICE restart)."""
         given = request.headers.get("If-Match", "").strip()
         if not given:
-            # RFC 9725 §4.3.1: without it, candidates of an ICE session that is gone could not be told from current ones.
+            # RFC 9725 §4.3.1: without it, candidates of a former ICE session could not be told from current ones.
             raise Problem(
                 428,
                 "if-match-required",
@@ -202,9 +202,9 @@ class RoomSessionsResource:
 
     def _check_origin(self, request: web.Request) -> None:
         origin = request.headers.get("Origin")
-        if origin is None or is_same_origin(request):
+        if origin is None:
             return
-        if not self._origins.allow(origin):
+        if not self._origins.allow_request(request):
             raise Problem(403, "origin-refused", "Pages of this origin may not use this API.")
         allow_cors(request, "*" if self._origins.anybody else origin, expose=_EXPOSED)
 

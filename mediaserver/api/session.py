@@ -15,7 +15,7 @@ from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
 from mediaserver.api.context import Admission, EntryAccess, SourceResolver
 from mediaserver.api.limits import Occupancy, RateLimit, source_prefix
 from mediaserver.api.metrics import ApiMetrics
-from mediaserver.api.origins import Origins, is_same_origin
+from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.session_channel import (
     CLOSE_INTERNAL,
@@ -30,7 +30,6 @@ from mediaserver.api.session_channel import (
 from mediaserver.call.signaling import Contacts, Identity, UnknownEntry
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.webrtc.messages import (
-    MAX_MESSAGE_CHARS,
     Error,
     Hello,
     IceServer,
@@ -59,8 +58,9 @@ class SessionLimits:
     heartbeat_s: float = 15.0
     """A socket that answers no ping for this long is taken for lost."""
     resume_window_s: float = 30.0
+    max_message_bytes: int = 65_536
     messages_per_second: float = 50.0
-    message_burst: float = 200.0
+    message_burst: float = 100.0
     kept_messages: int = 512
     """Messages kept per session until the browser acknowledges them."""
     kept_bytes: int = 2_000_000
@@ -94,7 +94,7 @@ class SessionResource:
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`agent_origins` are origins of agent desktops that embed the session, besides pages served from here."""
+        """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here."""
         self._contacts = contacts
         self._entries = entries
         self._site_tokens = site_tokens
@@ -110,9 +110,7 @@ class SessionResource:
         limit = self._limits
         self._sockets = Occupancy("web_sockets", per_source=limit.sockets_per_source, total=limit.sockets)
         self._occupancy = Occupancy("web_sessions", per_source=limit.sessions_per_source, total=limit.sessions)
-        self._rate = RateLimit(
-            per_second=limit.sessions_per_second_per_source, burst=limit.session_burst_per_source
-        )
+        self._rate = RateLimit(per_second=limit.sessions_per_second_per_source, burst=limit.session_burst_per_source)
         self._channels: dict[SessionChannel, Welcome] = {}
         self._agent_channels: dict[str, SessionChannel] = {}
 
@@ -154,27 +152,25 @@ class SessionResource:
         if "resume" not in request.query:
             self._admission.require_open()
         origin = request.headers.get("Origin")
-        if origin is None or is_same_origin(request) or self._agent_origins.allow(origin):
+        if origin is None or self._agent_origins.allow_request(request):
             return
-        if not any(entry.origins.allow(origin) for entry in self._entries.values()):
+        if not any(entry.origins.allow_request(request) for entry in self._entries.values()):
             self._metrics.session_refused("origin")
             raise Problem(
                 403,
                 "origin-refused",
-                f"Pages of {origin[:256]} may not connect here; list the origin under `entries.*.origins`.",
+                f"Pages of {origin[:256]} may not connect here; list the origin under `entries.NAME.allowed_origins`.",
             )
 
     async def _serve(self, request: web.Request, source: str) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(
-            heartbeat=self._limits.heartbeat_s, max_msg_size=MAX_MESSAGE_CHARS, compress=False, timeout=5.0
+            heartbeat=self._limits.heartbeat_s, max_msg_size=self._limits.max_message_bytes, compress=False, timeout=5.0
         )
         await socket.prepare(request)
         try:
-            first = await self._hello(socket)
-            hello = first.message
-            assert isinstance(hello, Hello)
+            hello, ack = await self._hello(socket)
             if hello.resume is not None:
-                channel = await self._resume(socket, hello.resume, first.ack)
+                channel = await self._resume(socket, hello.resume, ack)
             else:
                 channel = await self._open(socket, request, hello, source)
         except _Refused as refused:
@@ -190,7 +186,7 @@ class SessionResource:
             await self._run(socket, channel)
         return socket
 
-    async def _hello(self, socket: web.WebSocketResponse) -> Envelope:
+    async def _hello(self, socket: web.WebSocketResponse) -> tuple[Hello, int | None]:
         try:
             async with asyncio.timeout(self._limits.hello_timeout_s):
                 message = await socket.receive()
@@ -204,7 +200,7 @@ class SessionResource:
             raise _Refused("bad_hello", str(error)) from None
         if not isinstance(first.message, Hello):
             raise _Refused("bad_hello", f"The first message must be `hello`, not `{first.message.type}`.")
-        return first
+        return first.message, first.ack
 
     async def _resume(self, socket: web.WebSocketResponse, token: str, ack: int | None) -> SessionChannel | None:
         digest = token_digest(token)
@@ -256,8 +252,10 @@ class SessionResource:
             raise _Refused("entry", "There is no such entry; `entry` names one of the configuration's `entries`.")
         origin = request.headers.get("Origin")
         # Only browsers send an origin, and always do; an app without one has to bring a token of the house.
-        if not (is_same_origin(request) or entry.origins.allow(origin) or (origin is None and identity is not None)):
+        if not (entry.origins.allow_request(request) or (origin is None and identity is not None)):
             raise _Refused("origin", "This page may not use this entry.")
+        if entry.identity_required and identity is None:
+            raise _Refused("token", "This entry needs a `token` signed by the house's site.")
         try:
             caller = await self._contacts.start_caller(
                 entry=entry.name,
@@ -278,7 +276,7 @@ class SessionResource:
             contact_id=caller.contact_id,
             ice_servers=self._ice_servers(),
             title=entry.title,
-            media=MediaKinds(audio=entry.audio, video=entry.video),
+            media=MediaKinds(audio=True, video=entry.video != "none"),
         )
 
     def _identity(self, token: str | None) -> Identity | None:
@@ -292,7 +290,7 @@ class SessionResource:
 
     async def _start_agent(self, channel: SessionChannel, request: web.Request, hello: Hello) -> Welcome:
         origin = request.headers.get("Origin")
-        if not (origin is None or is_same_origin(request) or self._agent_origins.allow(origin)):
+        if not (origin is None or self._agent_origins.allow_request(request)):
             raise _Refused("origin", "This page may not sign in agents.")
         if hello.token is None:
             raise _Refused("token", "An agent needs the `token` that signing in gave.")
