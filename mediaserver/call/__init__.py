@@ -1,0 +1,1 @@
+"""Legs, calls and how they meet: the only place where sip, webrtc, core and media are joined."""
