@@ -14,7 +14,7 @@ from aiortc.codecs.base import Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from mediaserver.errors import MediaServerError
 
@@ -186,9 +186,9 @@ def _encode_video(frames: Sequence[VideoFrame], form: _Format) -> Track:
     for number, frame in enumerate(frames):
         keyframe = number % (_FRAMES_PER_S * _KEYFRAME_EVERY_S) == 0
         timestamp = number * _VIDEO_CLOCK // _FRAMES_PER_S
-        picture = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
-        picture.pts, picture.time_base = timestamp, Fraction(1, _VIDEO_CLOCK)
-        payloads, _ = encoder.encode(picture, force_keyframe=keyframe)
+        # The same frame object may stand for several ticks and codecs; what a tick decides is set anew each time.
+        frame.pts, frame.time_base, frame.pict_type = timestamp, Fraction(1, _VIDEO_CLOCK), PictureType.NONE
+        payloads, _ = encoder.encode(frame, force_keyframe=keyframe)
         packets += [
             Packet(timestamp, n == len(payloads) - 1, keyframe, payload) for n, payload in enumerate(payloads)
         ]
