@@ -1,0 +1,1 @@
+"""The one asyncio face of the Rust packet engine: commands in, events out."""

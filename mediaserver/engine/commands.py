@@ -1,0 +1,316 @@
+"""Commands to the packet engine, as they cross the boundary (msgpack maps tagged by `type`).
+
+`id` names the object that a command is about; it is chosen by the sender (see `mediaserver.engine.ids`), and its upper
+16 bits are the shard. A track must be on the shard of its transport. `request`, where given, is echoed in exactly one
+`CommandDone` or `CommandFailed`. Durations are milliseconds, addresses are `(ip, port)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Address = tuple[str, int]
+"""IP address as text and UDP port."""
+
+Kind = Literal["audio", "video"]
+SrtpSuite = Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"]
+
+
+class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the engine; what goes beyond is refused or dropped by name and counted."""
+
+    transports: int = 10_000
+    """Transports per shard."""
+    tracks_per_transport: int = 64
+    """Up and down tracks together."""
+    unknown_ssrcs: int = 16
+    """SSRCs per transport that belong to no track and are still remembered."""
+    half_open: int = 1_000
+    """WebRTC transports per shard that have not finished DTLS."""
+    clip_bytes: int = 64 * 1024 * 1024
+    """Payload bytes of all loaded clips together."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the engine must know before its threads start."""
+
+    shards: int = 1
+    """Threads that move packets."""
+    pin: bool = False
+    """Bind shard n to CPU n."""
+    webrtc_binds: tuple[str, ...] = ()
+    """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
+    announced: Mapping[str, str] = {}
+    """Bind address to the address that peers see (1:1 NAT); absent means the same."""
+    sip_binds: tuple[str, ...] = ()
+    """Local addresses on which RTP transports may be opened."""
+    sip_ports: tuple[int, int] = (20_000, 29_999)
+    """First and last UDP port given to RTP transports, taken in even/odd pairs."""
+    certificate_der: bytes
+    """X.509 certificate for DTLS."""
+    private_key_der: bytes
+    """Its private key, PKCS #8."""
+    ufrag_key: bytes
+    """32 bytes that sign structured ICE user fragments."""
+    core_id: int = 0
+    key_id: int = 0
+    limits: EngineLimits = EngineLimits()
+    gso: bool = True
+    """Send runs of equal datagrams as one message (UDP_SEGMENT)."""
+    receive_buffer_bytes: int = 8 * 1024 * 1024
+    """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """One payload type of a media section."""
+
+    pt: int
+    codec: str
+    """opus, PCMU, PCMA, G722, telephone-event, H264, VP8, VP9, AV1, red, CN or rtx."""
+    clock_rate: int
+    channels: int = 1
+    fmtp: Mapping[str, str] = {}
+    feedback: tuple[str, ...] = ()
+    """`nack`, `nack pli`, `ccm fir`, `transport-cc`, `goog-remb`."""
+
+
+class Extension(msgspec.Struct, frozen=True, kw_only=True):
+    """One RTP header extension mapping of a transport."""
+
+    id: int
+    uri: str
+
+
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
+    """Hash of the certificate that the peer must show (RFC 8122)."""
+
+    algorithm: str
+    """`sha-256`, `sha-384` or `sha-512`."""
+    value: bytes
+
+
+class SrtpKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """SDES keys (RFC 4568); each key is master key and master salt in one piece."""
+
+    local_suite: SrtpSuite
+    local_key: bytes
+    """What we send with."""
+    remote_suite: SrtpSuite
+    remote_key: bytes
+    """What the peer sends with."""
+
+
+class ClipPacket(msgspec.Struct, frozen=True, kw_only=True):
+    """One RTP payload of a clip."""
+
+    timestamp: int
+    """Clock units since the start of the clip."""
+    marker: bool
+    keyframe: bool
+    payload: bytes
+
+
+class ClipTrack(msgspec.Struct, frozen=True, kw_only=True):
+    """One encoding of a clip; a down track takes the one that its peer can decode."""
+
+    codec: str
+    clock_rate: int
+    channels: int = 1
+    fmtp: Mapping[str, str] = {}
+    packets: tuple[ClipPacket, ...]
+    duration_ms: int
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all commands."""
+
+    id: int
+    request: int | None = None
+
+
+class OpenIceTransport(Command, frozen=True, kw_only=True, tag="open_ice_transport"):
+    """Make a WebRTC transport; answered by `IceTransportOpened`."""
+
+    restart_grace_ms: int = 5_000
+
+
+class SetIceRemote(Command, frozen=True, kw_only=True, tag="set_ice_remote"):
+    """What the peer's description said."""
+
+    ufrag: str
+    pwd: str
+    fingerprints: tuple[Fingerprint, ...]
+    dtls_role: Literal["server", "client"] = "server"
+    """Our role."""
+
+
+class RestartIce(Command, frozen=True, kw_only=True, tag="restart_ice"):
+    """New local credentials; answered by `IceTransportOpened`; the old ones are honoured for the grace."""
+
+
+class OpenRtpTransport(Command, frozen=True, kw_only=True, tag="open_rtp_transport"):
+    """Make a transport with ports of its own for a SIP leg; answered by `RtpTransportOpened`."""
+
+    bind_ip: str
+    rtcp_mux: bool = False
+    latching_ms: int = 0
+    """How long after `SetRtpRemote` media may move the remote address (symmetric RTP); 0 is never."""
+    timeout_ms: int = 0
+    """Silence after which `MediaTimeout` is sent; 0 is never."""
+
+
+class SetRtpRemote(Command, frozen=True, kw_only=True, tag="set_rtp_remote"):
+    """What the peer's description said; re-arms latching."""
+
+    rtp: Address | None = None
+    rtcp: Address | None = None
+    rtcp_mux: bool = False
+    srtp: SrtpKeys | None = None
+
+
+class SetExtensions(Command, frozen=True, kw_only=True, tag="set_extensions"):
+    """RTP header extensions of a transport."""
+
+    extensions: tuple[Extension, ...]
+
+
+class CloseTransport(Command, frozen=True, kw_only=True, tag="close_transport"):
+    """Close a transport with its tracks; answered by `TransportClosed`."""
+
+    reason: str = "commanded"
+
+
+class AddUpTrack(Command, frozen=True, kw_only=True, tag="add_up_track"):
+    """Media that comes in over `transport`."""
+
+    transport: int
+    kind: Kind
+    mid: str | None = None
+    payloads: tuple[Payload, ...] = ()
+    ssrcs: tuple[int, ...] = ()
+    closed_gates: tuple[str, ...] = ()
+    """Gates that start closed: `consent`, `mute`, `queued`."""
+
+
+class UpdateUpTrack(Command, frozen=True, kw_only=True, tag="update_up_track"):
+    """New payload types or SSRCs after a renegotiation."""
+
+    payloads: tuple[Payload, ...]
+    ssrcs: tuple[int, ...] = ()
+
+
+class SetGate(Command, frozen=True, kw_only=True, tag="set_gate"):
+    """Open or close a gate of an up track; a packet passes only when all are open."""
+
+    gate: Literal["consent", "mute", "queued"]
+    open: bool
+
+
+class RequestKeyframe(Command, frozen=True, kw_only=True, tag="request_keyframe"):
+    """Ask the sender of an up track for a keyframe (coalesced and limited)."""
+
+
+class RemoveUpTrack(Command, frozen=True, kw_only=True, tag="remove_up_track"):
+    """Its subscribers fall silent."""
+
+
+class AddDownTrack(Command, frozen=True, kw_only=True, tag="add_down_track"):
+    """Media that we send over `transport`."""
+
+    transport: int
+    kind: Kind
+    mid: str | None = None
+    ssrc: int
+    cname: str
+    payloads: tuple[Payload, ...] = ()
+    """What the peer accepts, with its payload types, in order of preference."""
+
+
+class UpdateDownTrack(Command, frozen=True, kw_only=True, tag="update_down_track"):
+    """New payload types, or sending switched off and on (hold)."""
+
+    payloads: tuple[Payload, ...]
+    active: bool = True
+
+
+class RemoveDownTrack(Command, frozen=True, kw_only=True, tag="remove_down_track"):
+    """Stop sending for good (RTCP BYE)."""
+
+
+class Subscribe(Command, frozen=True, kw_only=True, tag="subscribe"):
+    """Send the up track `up` on this down track from now on; replaces an earlier source without a break in numbering."""
+
+    up: int
+
+
+class Unsubscribe(Command, frozen=True, kw_only=True, tag="unsubscribe"):
+    """Send nothing on this down track."""
+
+
+class LoadClip(Command, frozen=True, kw_only=True, tag="load_clip"):
+    """Keep packets for playing, on every shard."""
+
+    tracks: tuple[ClipTrack, ...]
+
+
+class UnloadClip(Command, frozen=True, kw_only=True, tag="unload_clip"):
+    """Forget a clip; what plays now plays on to its end."""
+
+
+class Play(Command, frozen=True, kw_only=True, tag="play"):
+    """Start the down tracks `ids` together with a clip, in place of their subscription until it ends. `id` is the clip."""
+
+    ids: tuple[int, ...]
+    clip: int
+    loop: bool = False
+
+
+class StopPlaying(Command, frozen=True, kw_only=True, tag="stop_playing"):
+    """End clips on the down tracks `ids`; `id` is any of them."""
+
+    ids: tuple[int, ...]
+
+
+class SendDtmf(Command, frozen=True, kw_only=True, tag="send_dtmf"):
+    """Send digits as telephone events (RFC 4733) on a down track."""
+
+    digits: str
+    duration_ms: int = 160
+    gap_ms: int = 60
+
+
+class ReadStats(Command, frozen=True, kw_only=True, tag="read_stats"):
+    """Answered by `Stats`; `id` is any of `ids`, which must all be on one shard."""
+
+    ids: tuple[int, ...]
+
+
+AnyCommand = (
+    OpenIceTransport
+    | SetIceRemote
+    | RestartIce
+    | OpenRtpTransport
+    | SetRtpRemote
+    | SetExtensions
+    | CloseTransport
+    | AddUpTrack
+    | UpdateUpTrack
+    | SetGate
+    | RequestKeyframe
+    | RemoveUpTrack
+    | AddDownTrack
+    | UpdateDownTrack
+    | RemoveDownTrack
+    | Subscribe
+    | Unsubscribe
+    | LoadClip
+    | UnloadClip
+    | Play
+    | StopPlaying
+    | SendDtmf
+    | ReadStats
+)
+"""Every command; used by tests to read a batch back."""

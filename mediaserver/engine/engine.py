@@ -1,0 +1,265 @@
+"""The async facade over the Rust packet engine: typed commands in, typed events out, nothing that waits on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from mediaserver import _engine
+from mediaserver.engine import commands, events
+from mediaserver.engine.event_pump import EventPump
+from mediaserver.engine.ids import IdSequence, shard_of
+from mediaserver.errors import LimitExceeded, MediaServerError
+
+REQUEST_TIMEOUT_S = 5.0
+"""A shard answers within a millisecond; one that has not answered by then is stuck."""
+
+_log = structlog.get_logger(__name__)
+
+EventCallback = Callable[[events.AnyEvent], None]
+
+
+class EngineError(MediaServerError):
+    """The engine refused a command, did not answer, or is not running."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIce:
+    """Our side of a WebRTC transport, for the local description."""
+
+    id: int
+    ufrag: str
+    pwd: str
+    addresses: tuple[commands.Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRtp:
+    """Our side of an RTP transport, for the local description."""
+
+    id: int
+    ip: str
+    rtp_port: int
+    rtcp_port: int
+
+
+class Engine:
+    """One engine per process. All methods belong to the loop on which `start` ran."""
+
+    def __init__(self, config: commands.EngineConfig) -> None:
+        self.config = config
+        self._native: _engine.Engine | None = None
+        self._pump: EventPump | None = None
+        self._encoder = msgspec.msgpack.Encoder()
+        self._counters_decoder = msgspec.msgpack.Decoder(dict[str, int])
+        self._ids = IdSequence()
+        self._requests = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[events.AnyEvent]] = {}
+        self._subscribers: dict[int, list[EventCallback]] = {}
+        self._batch: list[commands.Command] = []
+        self._flush_handle: asyncio.Handle | None = None
+        self._transport_count = [0] * config.shards
+        self._transports: set[int] = set()
+
+    async def start(self) -> None:
+        """Bind the sockets and start the shards. Raises EngineError with the reason when it cannot."""
+        try:
+            native = _engine.Engine(self._encoder.encode(self.config))
+            await asyncio.get_running_loop().run_in_executor(None, native.start)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise EngineError(f"the packet engine cannot start: {error}") from error
+        self._native = native
+        self._pump = EventPump(native, self._deliver)
+        self._pump.start()
+
+    async def stop(self, deadline_s: float = 2.0) -> None:
+        """Close all transports and end the threads, within `deadline_s`. Waiting requests fail with EngineError."""
+        native, self._native = self._native, None
+        if native is None:
+            return
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if self._batch:
+            native.submit(self._encoder.encode(self._batch))
+            self._batch.clear()
+        await asyncio.get_running_loop().run_in_executor(None, native.stop, int(deadline_s * 1000))
+        if self._pump is not None:
+            self._pump.stop()
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(EngineError("the packet engine was stopped"))
+        self._pending.clear()
+
+    @property
+    def running(self) -> bool:
+        """Between `start` and `stop`."""
+        return self._native is not None
+
+    def new_id(self, shard: int | None = None) -> int:
+        """A fresh id on `shard`; without one, on the shard with the fewest transports."""
+        if shard is None:
+            shard = min(range(self.config.shards), key=self._transport_count.__getitem__)
+        return self._ids.next(shard)
+
+    def new_track_id(self, transport: int) -> int:
+        """A fresh id on the shard of `transport`, as a track of it needs."""
+        return self._ids.next(shard_of(transport))
+
+    def submit(self, *batch: commands.Command) -> None:
+        """Queue commands; all commands of one tick of the loop go to the engine together, in order. Never waits."""
+        if self._native is None:
+            raise EngineError("the packet engine is not running")
+        self._batch.extend(batch)
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_soon(self._flush)
+
+    async def request(self, command: commands.Command, *, timeout_s: float = REQUEST_TIMEOUT_S) -> events.AnyEvent:
+        """Submit one command and wait for its answer. Raises EngineError when it is refused or not answered in time."""
+        number = next(self._requests)
+        future: asyncio.Future[events.AnyEvent] = asyncio.get_running_loop().create_future()
+        self._pending[number] = future
+        try:
+            self.submit(msgspec.structs.replace(command, request=number))
+            async with asyncio.timeout(timeout_s):
+                answer = await future
+        except TimeoutError:
+            raise EngineError(f"the packet engine did not answer {type(command).__name__} in {timeout_s} s") from None
+        finally:
+            self._pending.pop(number, None)
+        if isinstance(answer, events.CommandFailed):
+            if answer.reason.startswith("limit"):
+                raise LimitExceeded(f"{answer.command}: {answer.reason}", limit=answer.reason.partition(" ")[2])
+            raise EngineError(f"{answer.command}: {answer.reason}")
+        return answer
+
+    async def open_ice_transport(self, *, shard: int | None = None, restart_grace_ms: int = 5_000) -> LocalIce:
+        """Make a WebRTC transport and give its credentials and host candidates. Raises EngineError, LimitExceeded."""
+        id = self._new_transport(shard)
+        try:
+            answer = await self.request(commands.OpenIceTransport(id=id, restart_grace_ms=restart_grace_ms))
+        except BaseException:
+            self._abandon_transport(id)
+            raise
+        return self._local_ice(answer)
+
+    async def restart_ice(self, id: int) -> LocalIce:
+        """New credentials for a WebRTC transport; DTLS and SSRCs stay. Raises EngineError."""
+        return self._local_ice(await self.request(commands.RestartIce(id=id)))
+
+    async def open_rtp_transport(
+        self,
+        bind_ip: str,
+        *,
+        rtcp_mux: bool = False,
+        latching_ms: int = 0,
+        timeout_ms: int = 0,
+        shard: int | None = None,
+    ) -> LocalRtp:
+        """Make an RTP transport on a port pair of its own. Raises EngineError; LimitExceeded when no port is free."""
+        id = self._new_transport(shard)
+        try:
+            answer = await self.request(
+                commands.OpenRtpTransport(
+                    id=id, bind_ip=bind_ip, rtcp_mux=rtcp_mux, latching_ms=latching_ms, timeout_ms=timeout_ms
+                )
+            )
+        except BaseException:
+            self._abandon_transport(id)
+            raise
+        if not isinstance(answer, events.RtpTransportOpened):
+            raise EngineError(f"the packet engine answered open_rtp_transport with {type(answer).__name__}")
+        return LocalRtp(answer.id, answer.ip, answer.rtp_port, answer.rtcp_port)
+
+    def close_transport(self, id: int, reason: str = "commanded") -> None:
+        """Close a transport with its tracks; `TransportClosed` follows."""
+        self.submit(commands.CloseTransport(id=id, reason=reason))
+
+    async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
+        """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""
+        id = self._ids.next(0)
+        await self.request(commands.LoadClip(id=id, tracks=tuple(tracks)))
+        return id
+
+    async def stats(self, ids: Iterable[int]) -> list[events.TransportStats]:
+        """Counters of the transports `ids`; those that are gone are left out. Raises EngineError."""
+        by_shard: defaultdict[int, list[int]] = defaultdict(list)
+        for id in ids:
+            by_shard[shard_of(id)].append(id)
+        answers = await asyncio.gather(
+            *(self.request(commands.ReadStats(id=group[0], ids=tuple(group))) for group in by_shard.values())
+        )
+        return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
+
+    def subscribe_events(self, id: int, callback: EventCallback) -> Callable[[], None]:
+        """Call `callback` with every event about the transport or track `id`; the returned function ends that."""
+        callbacks = self._subscribers.setdefault(id, [])
+        callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in callbacks:
+                callbacks.remove(callback)
+            if not callbacks and self._subscribers.get(id) is callbacks:
+                del self._subscribers[id]
+
+        return unsubscribe
+
+    def counters(self) -> Mapping[str, int]:
+        """Counters and gauges of all shards by name, `shard0.`-prefixed where they belong to one; empty when stopped."""
+        if self._native is None:
+            return {}
+        return self._counters_decoder.decode(self._native.counters())
+
+    def _new_transport(self, shard: int | None) -> int:
+        id = self.new_id(shard)
+        self._transports.add(id)
+        self._transport_count[shard_of(id)] += 1
+        return id
+
+    def _forget_transport(self, id: int) -> None:
+        if id in self._transports:
+            self._transports.remove(id)
+            self._transport_count[shard_of(id)] -= 1
+
+    def _abandon_transport(self, id: int) -> None:
+        # The answer may still be on its way (cancelled or timed out): close what would otherwise have no owner.
+        self._forget_transport(id)
+        if self._native is not None:
+            self.submit(commands.CloseTransport(id=id))
+
+    @staticmethod
+    def _local_ice(answer: events.AnyEvent) -> LocalIce:
+        if not isinstance(answer, events.IceTransportOpened):
+            raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
+        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses)
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        batch, self._batch = self._batch, []
+        if self._native is not None and batch:
+            self._native.submit(self._encoder.encode(batch))
+
+    def _deliver(self, event: events.AnyEvent) -> None:
+        request: int | None = getattr(event, "request", None)
+        if request is not None:
+            future = self._pending.get(request)
+            if future is not None and not future.done():
+                future.set_result(event)
+        elif isinstance(event, events.CommandFailed):
+            _log.warning("engine_command_failed", command=event.command, id=event.id, reason=event.reason)
+        if isinstance(event, events.TransportClosed):
+            self._forget_transport(event.id)
+        id: Any = getattr(event, "id", None)
+        for callback in tuple(self._subscribers.get(id, ())):
+            try:
+                callback(event)
+            except Exception:  # noqa: BLE001
+                # One subscriber's mistake must not keep the others from their events.
+                _log.exception("engine_event_callback_failed", event_type=type(event).__name__, id=id)
