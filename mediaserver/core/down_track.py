@@ -8,6 +8,7 @@ from mediaserver.core.payloads import payloads_of
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import (
     AddDownTrack,
+    Kind,
     RemoveDownTrack,
     SendDtmf,
     Subscribe,
@@ -15,7 +16,6 @@ from mediaserver.engine.commands import (
     UpdateDownTrack,
 )
 from mediaserver.engine.engine import Engine
-from mediaserver.engine.ids import DownTrackId, TransportId
 from mediaserver.sdp.description import Codec
 
 
@@ -29,15 +29,15 @@ class DownTrack:
         self,
         *,
         engine: Engine,
-        transport: TransportId,
-        kind: str,
+        transport: int,
+        kind: Kind,
         mid: str | None,
         ssrc: int,
         cname: str,
         codecs: Sequence[Codec],
     ) -> None:
         self._engine = engine
-        self.id = DownTrackId(engine.new_id_beside(transport))
+        self.id = engine.new_track_id(transport)
         self.kind = kind
         self.codecs = tuple(codecs)
         self.active = True

@@ -8,16 +8,16 @@ from mediaserver.engine.commands import Payload
 from mediaserver.sdp.description import Codec
 
 
-def payloads_of(codecs: Iterable[Codec]) -> list[Payload]:
+def payloads_of(codecs: Iterable[Codec]) -> tuple[Payload, ...]:
     """One engine payload per codec, in the same order."""
-    return [
+    return tuple(
         Payload(
             pt=codec.pt,
             codec=codec.name,
             clock_rate=codec.clock_rate,
             channels=codec.channels,
             fmtp=dict(codec.fmtp),
-            feedback=list(codec.feedback),
+            feedback=tuple(codec.feedback),
         )
         for codec in codecs
-    ]
+    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from mediaserver.core.payloads import payloads_of
-from mediaserver.engine.commands import AddUpTrack, RemoveUpTrack, RequestKeyframe, SetGate, UpdateUpTrack
+from mediaserver.engine.commands import AddUpTrack, Kind, RemoveUpTrack, RequestKeyframe, SetGate, UpdateUpTrack
 from mediaserver.engine.engine import Engine
-from mediaserver.engine.ids import TransportId, UpTrackId
 from mediaserver.sdp.description import Codec
+
+
+Gate = Literal["consent", "mute", "queued"]
 
 
 class UpTrack:
@@ -22,15 +25,15 @@ class UpTrack:
         self,
         *,
         engine: Engine,
-        transport: TransportId,
-        kind: str,
+        transport: int,
+        kind: Kind,
         mid: str | None,
         codecs: Sequence[Codec],
         ssrcs: Sequence[int] = (),
-        closed_gates: Sequence[str] = (),
+        closed_gates: Sequence[Gate] = (),
     ) -> None:
         self._engine = engine
-        self.id = UpTrackId(engine.new_id_beside(transport))
+        self.id = engine.new_track_id(transport)
         self.kind = kind
         self.codecs = tuple(codecs)
         self.closed_gates = frozenset(closed_gates)
@@ -42,8 +45,8 @@ class UpTrack:
                 kind=kind,
                 mid=mid,
                 payloads=payloads_of(codecs),
-                ssrcs=list(ssrcs),
-                closed_gates=list(closed_gates),
+                ssrcs=tuple(ssrcs),
+                closed_gates=tuple(closed_gates),
             )
         )
 
@@ -52,9 +55,9 @@ class UpTrack:
         if (tuple(codecs), tuple(ssrcs)) == (self.codecs, self._ssrcs):
             return
         self.codecs, self._ssrcs = tuple(codecs), tuple(ssrcs)
-        self._engine.submit(UpdateUpTrack(id=self.id, payloads=payloads_of(codecs), ssrcs=list(ssrcs)))
+        self._engine.submit(UpdateUpTrack(id=self.id, payloads=payloads_of(codecs), ssrcs=tuple(ssrcs)))
 
-    def set_gate(self, gate: str, *, is_open: bool) -> None:
+    def set_gate(self, gate: Gate, *, is_open: bool) -> None:
         """Opens or closes one named gate; repeating the present state costs nothing."""
         if is_open != (gate in self.closed_gates):
             return

@@ -16,12 +16,14 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.video.frame import PictureType, VideoFrame
 
+from mediaserver.engine.commands import ClipPacket, ClipTrack
 from mediaserver.errors import MediaServerError
 
 # Raised whenever the packets made from the same file change, so that cached clips are made anew.
 _CACHE_VERSION = 1
 _VIDEO_CLOCK = 90_000
 _FRAMES_PER_S = 15
+_AUDIO_PACKETS_PER_S = 50
 _KEYFRAME_EVERY_S = 1
 _VIDEO_BITRATE_BPS = 500_000
 _MAX_DURATION_S = 600
@@ -31,30 +33,11 @@ class ClipError(MediaServerError):
     """A file that cannot become an announcement; the text names the file and what is wrong with it."""
 
 
-class Packet(msgspec.Struct, frozen=True):
-    """One RTP payload. `timestamp` counts codec clock units from the start of the clip."""
-
-    timestamp: int
-    marker: bool
-    keyframe: bool
-    payload: bytes
-
-
-class Track(msgspec.Struct, frozen=True):
-    """The clip in one codec; `packets` in the order of departure."""
-
-    codec: str
-    clock_rate: int
-    channels: int
-    fmtp: dict[str, str]
-    packets: list[Packet]
-
-
 class Clip(msgspec.Struct, frozen=True):
     """A whole announcement: the same sound and picture in several codecs, all `duration_ms` long."""
 
     duration_ms: int
-    tracks: list[Track]
+    tracks: tuple[ClipTrack, ...]
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -115,13 +98,7 @@ def encode_clip(path: Path) -> Clip:
         raise ClipError(f"announcement {path}: has neither a sound nor a picture track")
     tracks = [_encode_audio(sound, form) for form in _AUDIO_FORMATS] if sound else []
     tracks += [_encode_video(pictures, form) for form in _VIDEO_FORMATS] if pictures else []
-    duration_ms = max(_duration_ms(track) for track in tracks)
-    return Clip(duration_ms=duration_ms, tracks=tracks)
-
-
-def _duration_ms(track: Track) -> int:
-    step = track.clock_rate // (_FRAMES_PER_S if track.clock_rate == _VIDEO_CLOCK else 50)
-    return (track.packets[-1].timestamp + step) * 1000 // track.clock_rate if track.packets else 0
+    return Clip(duration_ms=max(track.duration_ms for track in tracks), tracks=tuple(tracks))
 
 
 def _frames(path: Path, kind: str) -> Iterator[AudioFrame | VideoFrame]:
@@ -158,12 +135,12 @@ def _decode_video(path: Path) -> list[VideoFrame]:
     return steady
 
 
-def _encode_audio(frames: Sequence[AudioFrame], form: _Format) -> Track:
+def _encode_audio(frames: Sequence[AudioFrame], form: _Format) -> ClipTrack:
     """Twenty milliseconds a packet, as every phone takes them (RFC 3551 §4.2)."""
-    samples = form.sample_rate // 50
+    samples = form.sample_rate // _AUDIO_PACKETS_PER_S
     resampler = AudioResampler(format="s16", layout="mono", rate=form.sample_rate, frame_size=samples)
     encoder = _encoder(form)
-    packets: list[Packet] = []
+    packets: list[ClipPacket] = []
     position = 0
     for source in [*frames, None]:
         for frame in resampler.resample(source):
@@ -173,16 +150,21 @@ def _encode_audio(frames: Sequence[AudioFrame], form: _Format) -> Track:
             position += samples
             payloads, _ = encoder.encode(frame)
             packets += [
-                Packet((len(packets) + n) * form.clock_rate // 50, len(packets) + n == 0, True, payload)
+                ClipPacket(
+                    timestamp=(len(packets) + n) * form.clock_rate // _AUDIO_PACKETS_PER_S,
+                    marker=len(packets) + n == 0,
+                    keyframe=True,
+                    payload=payload,
+                )
                 for n, payload in enumerate(payloads)
             ]
-    return Track(form.codec, form.clock_rate, form.channels, dict(form.fmtp), packets)
+    return _track(form, packets, duration_ms=len(packets) * 1000 // _AUDIO_PACKETS_PER_S)
 
 
-def _encode_video(frames: Sequence[VideoFrame], form: _Format) -> Track:
+def _encode_video(frames: Sequence[VideoFrame], form: _Format) -> ClipTrack:
     encoder = _encoder(form)
     encoder.target_bitrate = _VIDEO_BITRATE_BPS
-    packets: list[Packet] = []
+    packets: list[ClipPacket] = []
     for number, frame in enumerate(frames):
         keyframe = number % (_FRAMES_PER_S * _KEYFRAME_EVERY_S) == 0
         timestamp = number * _VIDEO_CLOCK // _FRAMES_PER_S
@@ -190,9 +172,21 @@ def _encode_video(frames: Sequence[VideoFrame], form: _Format) -> Track:
         frame.pts, frame.time_base, frame.pict_type = timestamp, Fraction(1, _VIDEO_CLOCK), PictureType.NONE
         payloads, _ = encoder.encode(frame, force_keyframe=keyframe)
         packets += [
-            Packet(timestamp, n == len(payloads) - 1, keyframe, payload) for n, payload in enumerate(payloads)
+            ClipPacket(timestamp=timestamp, marker=n == len(payloads) - 1, keyframe=keyframe, payload=payload)
+            for n, payload in enumerate(payloads)
         ]
-    return Track(form.codec, form.clock_rate, form.channels, dict(form.fmtp), packets)
+    return _track(form, packets, duration_ms=len(frames) * 1000 // _FRAMES_PER_S)
+
+
+def _track(form: _Format, packets: list[ClipPacket], duration_ms: int) -> ClipTrack:
+    return ClipTrack(
+        codec=form.codec,
+        clock_rate=form.clock_rate,
+        channels=form.channels,
+        fmtp=form.fmtp,
+        packets=tuple(packets),
+        duration_ms=duration_ms,
+    )
 
 
 def _encoder(form: _Format) -> Encoder:

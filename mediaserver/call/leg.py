@@ -1,0 +1,109 @@
+"""One party's connection to us, whatever it speaks: what a call may ask of it and what it tells the call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import structlog
+
+from mediaserver.call.events import EndCause, LegEnded, LegEvent
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
+from mediaserver.engine.commands import Kind
+from mediaserver.engine.engine import Engine
+from mediaserver.engine.events import TransportStats
+from mediaserver.sdp.description import Codec
+
+Codecs = Mapping[Kind, tuple[Codec, ...]]
+"""Codecs by kind, in order of preference; a kind without codecs is absent."""
+
+KINDS: tuple[Kind, ...] = ("audio", "video")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LegMedia:
+    """The tracks of one kind: `up` comes from the peer, `down` goes to it; None where the direction does not exist."""
+
+    up: UpTrack | None = None
+    down: DownTrack | None = None
+
+
+class Leg(ABC):
+    """Base of all legs. A leg owns its transports from its creation to `end`; joining and transfer never move them."""
+
+    kind: ClassVar[Literal["browser", "sip", "room"]]
+
+    def __init__(self, *, leg_id: str, contact_id: str, name: str, engine: Engine) -> None:
+        self.id = leg_id
+        self.contact_id = contact_id
+        self.name = name
+        self.media: dict[Kind, LegMedia] = {}
+        self.end_cause: EndCause | None = None
+        self.last_stats: list[TransportStats] = []
+        self._engine = engine
+        self._listener: Callable[[Leg, LegEvent], None] | None = None
+        self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
+
+    def listen(self, listener: Callable[[Leg, LegEvent], None] | None) -> None:
+        """Sets who is told about events; called on the loop, synchronously, in order."""
+        self._listener = listener
+
+    def emit(self, event: LegEvent) -> None:
+        """Tells the listener."""
+        if self._listener is not None:
+            self._listener(self, event)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the leg is over."""
+        return self.end_cause is not None
+
+    @property
+    @abstractmethod
+    def codecs(self) -> Codecs:
+        """What the peer can both send and receive, best first, under the peer's payload types."""
+
+    @property
+    @abstractmethod
+    def transports(self) -> tuple[int, ...]:
+        """Engine transports, for statistics."""
+
+    @abstractmethod
+    async def progress(self, code: int) -> None:
+        """Tells the peer that the other side is being alerted."""
+
+    @abstractmethod
+    async def meet(self, other: Leg) -> None:
+        """Comes to terms with the leg that is on the other side from now on.
+
+        A caller that was not answered yet is answered with what `other` speaks; one that was answered with more is
+        narrowed. Raises NegotiationError when nothing meets.
+        """
+
+    @abstractmethod
+    async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
+        """Ends a leg that was not answered, with `cause.code` where the protocol has one."""
+
+    async def end(self, cause: EndCause) -> None:
+        """Hangs up and releases everything. The first cause stays; calling it again does nothing."""
+        if self.end_cause is not None:
+            return
+        self.end_cause = cause
+        self.log.info("leg_ended", by=cause.by, reason=cause.reason, code=cause.code)
+        try:
+            self.last_stats = await self._engine.stats(self.transports) if self.transports else []
+        except Exception as error:  # statistics must never keep a leg alive
+            self.log.warning("leg_stats_missing", error=str(error))
+        try:
+            await self._release(cause)
+        finally:
+            self.emit(LegEnded(cause))
+
+    @abstractmethod
+    async def _release(self, cause: EndCause) -> None:
+        """Tells the peer, closes transports, ends tasks."""

@@ -1,0 +1,14 @@
+"""The customer's consent to show the camera: given or withdrawn, when, and to which text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CameraConsent:
+    """`given` False is a withdrawal. `text_version` names the text that the page showed; `at` is Unix seconds."""
+
+    given: bool
+    text_version: str
+    at: float
