@@ -36,7 +36,10 @@ class LimitExceeded(MediaServerError):
 
 
 class NegotiationError(MediaServerError):
-    """Two sides have no media in common. `warning_code` is a code of RFC 3261 §20.43 (304 media type, 305 format, ...)."""
+    """Two sides have no media in common.
+
+    `warning_code` is one of RFC 3261 §20.43: 304 media type, 305 format, 399 anything else.
+    """
 
     def __init__(self, message: str, *, warning_code: int = 399) -> None:
         super().__init__(message)

@@ -1,7 +1,13 @@
 //! Protocol code of the packet engine: deterministic, without sockets, clocks or threads.
 #![forbid(unsafe_code)]
 
+pub mod demux;
+pub mod dtls;
+pub mod error;
+pub mod ice;
 pub mod io;
+pub mod srtp;
+pub mod stun;
 pub mod time;
-// transport side: stun, ice, dtls, srtp, demux, transport
+pub mod transport;
 // media side: rtp, rtcp, codec, sfu, bwe, player

@@ -1,0 +1,97 @@
+"""The configuration as a whole, and how its relative paths are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from mediaserver.config.sections import (
+    Announcement,
+    Drain,
+    Entry,
+    FilePath,
+    Limits,
+    Listeners,
+    Log,
+    Media,
+    Name,
+    Network,
+    Records,
+    Route,
+    Secrets,
+    Section,
+    Site,
+    Tokens,
+    Trunk,
+    User,
+    Web,
+)
+
+
+class Config(Section):
+    """Everything the daemon can be told; every key has a default, `config/mediaserver.yaml` shows them all."""
+
+    state_dir: FilePath = Path(".state")
+    """Folder of keys, generated secrets and records, made on first start with mode 0700. Relative to the working
+    directory; every other relative path counts from here."""
+
+    role: Literal["all"] = "all"
+    """Parts that this daemon runs: `all` is Edge and Core in one."""
+
+    networks: Mapping[Name, Network] = {"main": Network()}
+    """Networks that this machine is attached to, by name."""
+
+    listeners: Listeners = Listeners()
+    """Where the daemon listens."""
+
+    users: Mapping[Name, User] = {}
+    """People with a phone or the agent page, by user name."""
+
+    trunks: Mapping[Name, Trunk] = {}
+    """Call managers, ACDs and providers, by name."""
+
+    routes: tuple[Route, ...] = ()
+    """Routing table, first match decides. Calls to a registered user's own address need no line; a call that nothing
+    matches is refused with 404."""
+
+    sites: Mapping[Name, Site] = {}
+    """Places with lines of their own, by name."""
+
+    entries: Mapping[Name, Entry] = {}
+    """Ways in for anonymous browsers, by name."""
+
+    announcements: Mapping[Name, Announcement] = {}
+    """Sound and picture played to callers, by name."""
+
+    media: Media = Media()
+    """How media is received and sent."""
+
+    limits: Limits = Limits()
+    """Bounds of everything that can grow."""
+
+    secrets: Secrets = Secrets()
+    """Keys of the daemon and of the house's site."""
+
+    tokens: Tokens = Tokens()
+    """Tokens accepted and handed out."""
+
+    records: Records = Records()
+    """Where finished contacts are written."""
+
+    web: Web = Web()
+    """The pages that ship with the daemon."""
+
+    log: Log = Log()
+    """Logs on standard error."""
+
+    drain: Drain = Drain()
+    """What SIGTERM does."""
+
+    def path(self, relative: Path) -> Path:
+        """A path of this configuration as it is opened: relative ones count from `state_dir`."""
+        return (self.state_dir / relative).absolute()
+
+    def domain_of(self, user: str) -> str:
+        """SIP domain of a configured user. Raises `KeyError` for unknown ones."""
+        return self.users[user].domain or self.listeners.sip.realm

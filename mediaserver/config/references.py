@@ -1,0 +1,124 @@
+"""Checks that cross sections: names that point at other sections, ports that collide, codecs that never meet.
+
+They work on the plain data of the file, so that they report beside the errors of shape and not after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from mediaserver.config.model import Config
+from mediaserver.config.values import parse_port_range
+
+KeyPath = tuple[str | int, ...]
+
+_TARGETS = {"user": "users", "trunk": "trunks", "entry": "entries"}
+
+
+def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yields (key path, what would be right) for everything in `data` that contradicts another section."""
+    names = {section: _names(data, section) for section in ("networks", "users", "trunks", "entries", "announcements")}
+    yield from _routes(data, names)
+    yield from _entries(data, names)
+    yield from _listeners(data, names)
+    yield from _ports(data)
+
+
+def _names(data: Mapping[str, Any], section: str) -> set[str]:
+    found = data.get(section)
+    if isinstance(found, Mapping):
+        return {str(name) for name in found}
+    return set(getattr(Config(), section))
+
+
+def _routes(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    for index, route in enumerate(_list(data.get("routes"))):
+        match = _map(_map(route).get("match"))
+        for key in ("trunk", "entry"):
+            yield from _named(("routes", index, "match", key), match.get(key), _TARGETS[key], names)
+        yield from _target(("routes", index, "to"), _map(_map(route).get("to")), names)
+
+
+def _entries(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    media = _map(data.get("media"))
+    for name, entry in _map(data.get("entries")).items():
+        here: KeyPath = ("entries", name)
+        target = _map(_map(entry).get("to"))
+        yield from _target((*here, "to"), target, names)
+        if target.get("entry") is not None:
+            yield (*here, "to", "entry"), "an entry cannot lead to another entry: name a user, trunk or room"
+        announcement = _map(entry).get("announcement")
+        yield from _named((*here, "announcement"), announcement, "announcements", names)
+        for key in ("audio_codecs", "video_codecs"):
+            allowed = _list(media.get(key)) or getattr(Config().media, key)
+            mine = _list(_map(entry).get(key))
+            if mine and not set(map(str, mine)) & set(map(str, allowed)):
+                yield (*here, key), f"has no codec in common with media.{key}: {', '.join(map(str, allowed))}"
+
+
+def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    listeners = _map(data.get("listeners"))
+    defaults = Config().listeners
+    for key in ("sip", "webrtc"):
+        section = _map(listeners.get(key))
+        networks = section.get("networks", getattr(defaults, key).networks)
+        for index, name in enumerate(_list(networks)):
+            yield from _named(("listeners", key, "networks", index), name, "networks", names)
+    taken: dict[str, str] = {}
+    for key in ("http", "https", "admin"):
+        binds = _map(listeners.get(key)).get("bind", getattr(defaults, key).bind)
+        for index, bind in enumerate(_list(binds)):
+            text = str(bind)
+            if text in taken and not text.endswith(":0"):
+                yield ("listeners", key, "bind", index), f"{text} is taken by listeners.{taken[text]} already"
+            taken.setdefault(text, key)
+
+
+def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    listeners = _map(data.get("listeners"))
+    defaults = Config()
+    sip = _map(listeners.get("sip"))
+    tcp, tls = sip.get("tcp", defaults.listeners.sip.tcp), sip.get("tls", defaults.listeners.sip.tls)
+    if tcp is not None and tcp == tls and tcp != 0:
+        yield ("listeners", "sip", "tls"), f"{tls} is the TCP port already: TLS needs a port of its own"
+    try:
+        ports = parse_port_range(_map(data.get("media")).get("sip_ports", defaults.media.sip_ports))
+    except ValueError:
+        return
+    udp = {
+        ("listeners", "sip", "udp"): sip.get("udp", defaults.listeners.sip.udp),
+        ("listeners", "webrtc", "port"): _map(listeners.get("webrtc")).get("port", defaults.listeners.webrtc.port),
+    }
+    for path, port in udp.items():
+        if isinstance(port, int) and ports.low <= port <= ports.high:
+            yield path, f"{port} lies inside media.sip_ports ({ports}): choose a port outside of it"
+    if len(set(udp.values())) == 1 and 0 not in udp.values():
+        yield ("listeners", "webrtc", "port"), "is the UDP port of SIP already: choose another"
+
+
+def _target(here: KeyPath, target: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    for key, section in _TARGETS.items():
+        yield from _named((*here, key), target.get(key), section, names)
+
+
+def _named(path: KeyPath, name: object, section: str, names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    if not isinstance(name, str) or name in names[section]:
+        return
+    close = get_close_matches(name, names[section], n=1)
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif names[section]:
+        hint = f"there are: {', '.join(sorted(names[section])[:10])}"
+    else:
+        hint = f"{section} is empty"
+    yield path, f"there is no {name!r} in {section}; {hint}"
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()

@@ -1,0 +1,315 @@
+"""The messages of the WebSocket session between a page and the server, version 1, as strict and bounded models.
+
+Every message is one JSON object with a `type`. What a page sends is parsed by `parse_client`, once, at the edge;
+what the server sends is written by `dump`. Unknown keys, wrong types and oversize values are refused with a text
+that names the key, so that the author of a page sees what to change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from mediaserver.errors import RemoteProtocolError
+
+PROTOCOL_VERSION: Final = 1
+"""The only version of the session protocol spoken here."""
+
+MAX_MESSAGE_CHARS: Final = 131_072
+"""Longest message accepted, in characters: a session description of 64 KiB with its JSON escapes."""
+
+MAX_SDP_CHARS: Final = 65_536
+"""Longest session description inside a message, in characters."""
+
+_SHOWN_PROBLEMS: Final = 5
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._~:@+-]+$")]
+"""An id or token part made of URL-safe characters."""
+
+Token = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[A-Za-z0-9._~+/=-]+$")]
+"""A bearer token (RFC 6750 §2.1), a JWT for instance."""
+
+Sdp = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SDP_CHARS)]
+ShortText = Annotated[str, StringConstraints(max_length=256)]
+AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+AttributeValue = Annotated[str, StringConstraints(max_length=1024)]
+Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=32)]
+"""Attributes of a contact: at most 32 pairs of texts."""
+
+ExchangeId = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""Pairs an offer with its answer; each side counts its own offers."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+# Parts ---------------------------------------------------------------------------------------------------------------
+
+
+class Page(_Message):
+    """The web page that the visitor looks at; said by the page itself, so never trusted."""
+
+    url: Annotated[str, StringConstraints(max_length=2048)]
+    title: ShortText = ""
+
+
+class IceServer(_Message):
+    """One entry of `RTCConfiguration.iceServers`."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = None
+
+
+class MediaKinds(_Message):
+    """Which kinds of media a call may have."""
+
+    audio: bool = True
+    video: bool = False
+
+
+class Peer(_Message):
+    """Whom one talks to."""
+
+    name: str
+
+
+class VideoPermission(_Message):
+    """Whether the picture of this page's camera would be passed on now."""
+
+    may_send: bool
+
+
+class CallerInfo(_Message):
+    """What an agent is told about a caller; `attributes` come from a signed token, the others from the page itself."""
+
+    name: str
+    verified: bool
+    attributes: dict[str, str] = Field(default_factory=dict)
+    unverified_attributes: dict[str, str] = Field(default_factory=dict)
+
+
+# Client to server ----------------------------------------------------------------------------------------------------
+
+
+class Hello(_Message):
+    """The first message on a socket: starts a session, or takes one up again with `resume`."""
+
+    type: Literal["hello"] = "hello"
+    version: Literal[1]
+    role: Literal["caller", "agent"]
+    entry: Identifier | None = None
+    """Name of the entry in the configuration that the caller came through."""
+    token: Token | None = None
+    """Signed by the house's site (callers) or received at sign-in (agents)."""
+    resume: Token | None = None
+    """Resume token of a session whose socket was lost."""
+    page: Page | None = None
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class Offer(_Message):
+    """A session description of the sender, to be answered by `answer` with the same id. Both directions."""
+
+    type: Literal["offer"] = "offer"
+    id: ExchangeId
+    sdp: Sdp
+
+
+class Answer(_Message):
+    """Answers the `offer` with this id. Both directions."""
+
+    type: Literal["answer"] = "answer"
+    id: ExchangeId
+    sdp: Sdp
+
+
+class Candidate(_Message):
+    """A trickled ICE candidate (RFC 8838); the empty text ends the candidates."""
+
+    type: Literal["candidate"] = "candidate"
+    candidate: Annotated[str, StringConstraints(max_length=1024)]
+    mid: Annotated[str, StringConstraints(max_length=32)] | None = None
+
+
+class Consent(_Message):
+    """The visitor pressed *Show my camera*, or took the consent back."""
+
+    type: Literal["consent"] = "consent"
+    camera: bool
+    text_version: Annotated[str, StringConstraints(max_length=64)]
+    """Version of the text that the visitor agreed to, as the page shows it."""
+
+
+class Mute(_Message):
+    """What the user muted now; both values are the whole state."""
+
+    type: Literal["mute"] = "mute"
+    audio: bool
+    video: bool
+
+
+class Dtmf(_Message):
+    """Digits to be sent to the other side."""
+
+    type: Literal["dtmf"] = "dtmf"
+    digits: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9A-Da-d*#,]+$")]
+
+
+class Accept(_Message):
+    """An agent takes an incoming call."""
+
+    type: Literal["accept"] = "accept"
+    call_id: Identifier
+
+
+class Decline(_Message):
+    """An agent refuses an incoming call."""
+
+    type: Literal["decline"] = "decline"
+    call_id: Identifier
+
+
+class Call(_Message):
+    """An agent calls a number, a SIP address or another user."""
+
+    type: Literal["call"] = "call"
+    target: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x20\x7f]+$")]
+
+
+class Hangup(_Message):
+    """The user ends the call."""
+
+    type: Literal["hangup"] = "hangup"
+
+
+class Ping(_Message):
+    """Keeps the socket open; answered by `pong`."""
+
+    type: Literal["ping"] = "ping"
+
+
+ClientMessage = Annotated[
+    Hello | Offer | Answer | Candidate | Consent | Mute | Dtmf | Accept | Decline | Call | Hangup | Ping,
+    Field(discriminator="type"),
+]
+"""Every message that a page may send."""
+
+# Server to client ----------------------------------------------------------------------------------------------------
+
+
+class Welcome(_Message):
+    """Answers `hello`: the session exists, or goes on."""
+
+    type: Literal["welcome"] = "welcome"
+    session: str
+    resume: str
+    """Token that takes the session up again within 30 s of losing the socket; each one works once."""
+    contact_id: str | None = None
+    ice_servers: tuple[IceServer, ...] = ()
+    title: str = ""
+    """Title of the entry, to be shown as text."""
+    media: MediaKinds = MediaKinds()
+
+
+class State(_Message):
+    """What is happening to the caller's or the agent's call."""
+
+    type: Literal["state"] = "state"
+    state: Literal["queued", "ringing", "announcement", "connected", "held", "ended"]
+    detail: str = ""
+    peer: Peer | None = None
+    video: VideoPermission | None = None
+
+
+class Incoming(_Message):
+    """An agent is asked to take a call."""
+
+    type: Literal["incoming"] = "incoming"
+    call_id: str
+    caller: CallerInfo
+    page: Page | None = None
+    media: MediaKinds
+
+
+class Withdrawn(_Message):
+    """An incoming call is no longer there to take."""
+
+    type: Literal["withdrawn"] = "withdrawn"
+    call_id: str
+    reason: str
+
+
+class Ended(_Message):
+    """The call ended; `by` says who ended it."""
+
+    type: Literal["ended"] = "ended"
+    by: str
+    reason: str
+    code: int | None = None
+    """SIP status or Q.850 cause, where there was one."""
+
+
+class Error(_Message):
+    """A message was refused; `ref` is what it was about (an offer id, a call id), if anything."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    ref: str | None = None
+
+
+class Pong(_Message):
+    """Answers `ping`."""
+
+    type: Literal["pong"] = "pong"
+
+
+ServerMessage = Annotated[
+    Welcome | Answer | Offer | State | Incoming | Withdrawn | Ended | Error | Pong,
+    Field(discriminator="type"),
+]
+"""Every message that the server may send."""
+
+_CLIENT: Final[TypeAdapter[ClientMessage]] = TypeAdapter(ClientMessage)
+_SERVER: Final[TypeAdapter[ServerMessage]] = TypeAdapter(ServerMessage)
+
+
+def parse_client(text: str) -> ClientMessage:
+    """Read one message of a page.
+
+    Raises RemoteProtocolError (status 400) whose text names each key that is wrong; values are never repeated in it,
+    because they may be tokens.
+    """
+    if len(text) > MAX_MESSAGE_CHARS:
+        raise RemoteProtocolError(f"The message is longer than {MAX_MESSAGE_CHARS} characters.", status=413)
+    try:
+        return _CLIENT.validate_json(text)
+    except ValidationError as error:
+        raise RemoteProtocolError(_describe(error), status=400) from None
+
+
+def parse_server(text: str) -> ServerMessage:
+    """Read one message of the server, as test clients do. Raises RemoteProtocolError."""
+    try:
+        return _SERVER.validate_json(text)
+    except ValidationError as error:
+        raise RemoteProtocolError(_describe(error), status=400) from None
+
+
+def dump(message: ServerMessage | ClientMessage) -> str:
+    """Write a message as JSON text on one line; absent values are `null`."""
+    return message.model_dump_json()
+
+
+def _describe(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    sentences = []
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        location = ".".join(str(part)[:64] for part in problem["loc"])
+        sentences.append(f"{location}: {problem['msg']}" if location else problem["msg"])
+    if len(problems) > _SHOWN_PROBLEMS:
+        sentences.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+    return "The message is not understood: " + "; ".join(sentences) + "."

@@ -1,0 +1,142 @@
+"""The values of a browser negotiation: what we bring, what the browser brings, and what both agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from mediaserver.errors import ProtocolError
+from mediaserver.sdp.description import Codec, Direction, Extension, Fingerprint
+
+
+class GlareError(ProtocolError):
+    """The browser's offer arrived while ours is unanswered; ours stands, the browser rolls back (we are impolite)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalIceParams:
+    """The engine's end of the transport: ICE credentials, addresses in order of preference, our certificate."""
+
+    ufrag: str
+    pwd: str = field(repr=False)
+    addresses: tuple[tuple[str, int], ...]
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPolicy:
+    """What one entry, agent or room allows, codecs by name and in order of preference; an empty kind is refused.
+
+    `directions` limits what we do per kind, seen from us: RECVONLY for a publisher (WHIP), SENDONLY for a viewer
+    (WHEP). `sections` bounds how many sections of a kind are taken; further ones are refused.
+    """
+
+    audio: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA")
+    video: tuple[str, ...] = ("H264", "VP8")
+    directions: Mapping[str, Direction] = field(default_factory=dict)
+    sections: Mapping[str, int] = field(default_factory=lambda: {"audio": 1, "video": 1})
+    telephone_events: bool = True
+    only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
+    """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
+
+    def codecs(self, kind: str) -> tuple[str, ...]:
+        """Names allowed for a kind."""
+        return {"audio": self.audio, "video": self.video}.get(kind, ())
+
+    def direction(self, kind: str) -> Direction:
+        """The most that we do for a kind."""
+        return self.directions.get(kind, Direction.SENDRECV)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTransport:
+    """The browser's end of the one bundled transport."""
+
+    ufrag: str
+    pwd: str = field(repr=False)
+    fingerprints: tuple[Fingerprint, ...]
+    dtls_role: Literal["server", "client"]
+    """Ours: server unless the browser insists on being it."""
+    ice_restart: bool = False
+    """True if the credentials changed with the description handled last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One `m=` section as agreed; a refused or stopped one keeps its place with `rejected`.
+
+    `send` and `receive` hold media codecs and telephone events, the first media codec is the choice. Payload types
+    of `send` are the browser's, those of `receive` ours; they are equal except with rare peers. `send` and
+    `receive` do not depend on `direction`, which is ours.
+    """
+
+    index: int
+    mid: str
+    kind: str
+    direction: Direction = Direction.INACTIVE
+    send: tuple[Codec, ...] = ()
+    receive: tuple[Codec, ...] = ()
+    capable: tuple[Codec, ...] = ()
+    """Every codec both sides can use here, also those left out by narrowing; what `prefer` may choose from."""
+    remote_direction: Direction = Direction.INACTIVE
+    """The browser's, as it said last."""
+    remote_ssrcs: tuple[int, ...] = ()
+    """As announced, media first; empty where the browser says none (simulcast), then mid and rid tell."""
+    remote_msid: str | None = None
+    remote_rids: tuple[str, ...] = ()
+    """Simulcast layers that were offered; none is answered yet, so one stream comes."""
+    local_ssrc: int = 0
+    msid: str = ""
+    """Ours: "<stream> <track>"."""
+    rejected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a handled description changed, by mid; the engine and the call act on exactly this."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Sections that were stopped, or whose place was taken by a new one."""
+    codecs: tuple[str, ...] = ()
+    """Sections whose `send` or `receive` changed."""
+    directions: tuple[str, ...] = ()
+    """Sections in which our or the browser's direction changed."""
+    ssrcs: tuple[str, ...] = ()
+    """Sections whose `remote_ssrcs` changed."""
+    extensions: bool = False
+    first: bool = False
+    """True for the first description, which also brings the transport."""
+    ice_restart: bool = False
+    """Ask the engine for new credentials, and set them as `Negotiation.local` before answering."""
+    fingerprint: bool = False
+    """True if the browser has other certificates than before: its DTLS association is a new one."""
+
+
+EXTENSIONS: Final = (
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+)
+"""Header extensions that the engine reads or writes."""
+
+DEFAULT_EXTENSIONS: Final[Mapping[str, tuple[Extension, ...]]] = {
+    "audio": (
+        Extension(1, "urn:ietf:params:rtp-hdrext:ssrc-audio-level"),
+        Extension(2, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),
+        Extension(3, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"),
+        Extension(4, "urn:ietf:params:rtp-hdrext:sdes:mid"),
+    ),
+    "video": (
+        Extension(2, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),
+        Extension(3, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"),
+        Extension(4, "urn:ietf:params:rtp-hdrext:sdes:mid"),
+        Extension(10, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
+        Extension(11, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
+    ),
+}
+"""What we offer on a section before the browser has named ids of its own."""

@@ -1,0 +1,68 @@
+//! The certificate that all transports of an engine show, and the handshake settings they share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dimpl::{Config, DtlsCertificate};
+use thiserror::Error;
+
+use super::fingerprint::{Fingerprint, HashAlgorithm};
+use crate::time::Time;
+
+/// First retransmission; ICE has measured nothing yet, and joins must be quick.
+const FIRST_RETRANSMISSION: Duration = Duration::from_millis(150);
+/// 150 ms doubled 7 times reaches past the overall limit, which then ends the handshake.
+const RETRANSMISSIONS: usize = 7;
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The certificate or its settings were refused.
+#[derive(Debug, Error)]
+#[error("DTLS identity refused: {0}")]
+pub struct IdentityError(#[from] dimpl::Error);
+
+/// Certificate, private key and handshake settings; one for all transports.
+#[derive(Clone)]
+pub struct Identity {
+    pub(super) config: Arc<Config>,
+    pub(super) certificate: DtlsCertificate,
+    pub(super) base: Instant,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("fingerprint", &self.fingerprint(HashAlgorithm::Sha256))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// An identity of an ECDSA P-256 or P-384 certificate and its PKCS#8 key, both DER.
+    ///
+    /// `base` is the instant of the engine's `Time::ZERO`: the DTLS library keeps time as `Instant`.
+    pub fn new(certificate_der: Vec<u8>, private_key_der: Vec<u8>, base: Instant) -> Result<Identity, IdentityError> {
+        let config = Config::builder()
+            // No HelloVerifyRequest: its only purpose is return routability (RFC 6347 §4.2.1), which ICE has already
+            // proven, because our flights only leave to a tuple that answered our own challenge. It would cost a round trip.
+            .use_server_cookie(false)
+            .flight_start_rto(FIRST_RETRANSMISSION)
+            .flight_retries(RETRANSMISSIONS)
+            .handshake_timeout(HANDSHAKE_LIMIT)
+            .build()?;
+        let certificate = DtlsCertificate { certificate: certificate_der, private_key: private_key_der };
+        Ok(Identity { config: Arc::new(config), certificate, base })
+    }
+
+    /// The fingerprint for SDP.
+    pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
+        Fingerprint::of(algorithm, &self.certificate.certificate)
+    }
+
+    pub(super) fn instant(&self, time: Time) -> Instant {
+        self.base + Duration::from_nanos(time.0)
+    }
+
+    pub(super) fn time(&self, instant: Instant) -> Time {
+        Time::ZERO + instant.saturating_duration_since(self.base)
+    }
+}

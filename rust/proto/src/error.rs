@@ -1,0 +1,126 @@
+//! Named reasons why a datagram was not used, and the counters that hold them.
+
+use std::fmt;
+
+macro_rules! drops {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// Why the transport side dropped a datagram; every variant is a counter `drop.<name>`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Drop { $($(#[$doc])* $variant,)* }
+
+        impl Drop {
+            /// All reasons in counter order.
+            pub const ALL: &'static [Drop] = &[$(Drop::$variant,)*];
+
+            /// The name under which the reason is counted.
+            pub const fn name(self) -> &'static str {
+                match self { $(Drop::$variant => $name,)* }
+            }
+        }
+
+        const REASONS: usize = [$(Drop::$variant,)*].len();
+    };
+}
+
+drops! {
+    /// Empty datagram, or a first byte that RFC 7983 gives to nobody.
+    Unclassified => "unclassified",
+    /// STUN whose header or attributes do not parse.
+    StunMalformed => "stun_malformed",
+    /// STUN with a FINGERPRINT that does not match.
+    StunFingerprint => "stun_fingerprint",
+    /// STUN method or class that this path does not serve.
+    StunUnsupported => "stun_unsupported",
+    /// Binding request without the attributes that ICE needs.
+    StunIncomplete => "stun_incomplete",
+    /// Binding request for a local ufrag that is not (or no longer) ours.
+    StunUnknownUfrag => "stun_unknown_ufrag",
+    /// A local ufrag whose own signature is wrong: forged or of another installation.
+    StunForgedUfrag => "stun_forged_ufrag",
+    /// MESSAGE-INTEGRITY that does not verify.
+    StunBadIntegrity => "stun_bad_integrity",
+    /// Response to no challenge of ours, or from another path than the challenged one.
+    StunUnknownTransaction => "stun_unknown_transaction",
+    /// The peer refused our challenge.
+    StunErrorResponse => "stun_error_response",
+    /// A new tuple while the table of unproven tuples is full.
+    TupleTableFull => "tuple_table_full",
+    /// DTLS, RTP or RTCP from a tuple without a valid STUN check.
+    UnboundTuple => "unbound_tuple",
+    /// DTLS before the remote description, beyond the few datagrams that are held.
+    DtlsEarly => "dtls_early",
+    /// DTLS after the association ended.
+    DtlsClosed => "dtls_closed",
+    /// DTLS application data (no data channels yet).
+    DtlsApplicationData => "dtls_application_data",
+    /// RTP or RTCP before keys exist.
+    SrtpNoKeys => "srtp_no_keys",
+    /// RTP or RTCP whose header does not parse.
+    RtpMalformed => "rtp_malformed",
+    /// Authentication failed.
+    SrtpAuthentication => "srtp_authentication",
+    /// Index seen before.
+    SrtpReplayed => "srtp_replayed",
+    /// Index older than the replay window.
+    SrtpTooOld => "srtp_too_old",
+    /// More SSRCs than one transport may have.
+    SrtpTooManySsrcs => "srtp_too_many_ssrcs",
+    /// Plain media on a leg that negotiated SRTP or before the remote description.
+    RtpNoRemote => "rtp_no_remote",
+    /// RTP or RTCP from an address that is neither negotiated nor latched.
+    UnexpectedSource => "unexpected_source",
+    /// The transport is closed.
+    TransportClosed => "transport_closed",
+}
+
+impl fmt::Display for Drop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One counter for each [`Drop`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DropCounters([u64; REASONS]);
+
+impl Default for DropCounters {
+    fn default() -> Self {
+        DropCounters([0; REASONS])
+    }
+}
+
+impl DropCounters {
+    /// Counts one datagram.
+    pub fn count(&mut self, reason: Drop) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How many datagrams were dropped for `reason`.
+    pub fn get(&self, reason: Drop) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All counters with their names, zeros included.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Drop::ALL.iter().map(|reason| (reason.name(), self.get(*reason)))
+    }
+
+    /// Adds another set to this one (a closed transport's into its shard's).
+    pub fn merge(&mut self, other: &DropCounters) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// Hands out what was counted and starts again at zero.
+    pub fn take(&mut self) -> DropCounters {
+        std::mem::take(self)
+    }
+}
+
+impl fmt::Debug for DropCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().filter(|(_, count)| *count > 0)).finish()
+    }
+}

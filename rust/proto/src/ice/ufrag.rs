@@ -1,0 +1,174 @@
+//! The structured local ufrag: says by itself, and proves by HMAC, which core, shard and session it belongs to.
+//!
+//! Layout before base64 (27 bytes, 36 ICE characters): core u16, key u8, generation u8, shard u16, session u48,
+//! expiry u24 (minutes of the Unix epoch), HMAC-SHA256 of these 15 bytes cut to 96 bits. Any socket of any process that
+//! knows the key can route a first packet without state, and a forged ufrag is refused before any lookup.
+
+use aws_lc_rs::{constant_time, hmac};
+use thiserror::Error;
+
+use super::credentials::{decode_ice_chars, encode_ice_chars};
+
+const FIELDS: usize = 15;
+const TAG: usize = 12;
+const RAW: usize = FIELDS + TAG;
+/// Length of a local ufrag in characters.
+pub const UFRAG_LEN: usize = RAW * 4 / 3;
+const SESSION_BITS: u64 = 48;
+
+/// What a local ufrag says about the transport it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalUfrag {
+    /// The core that made it.
+    pub core: u16,
+    /// Which signing key was used, so that keys can be replaced while old ufrags live.
+    pub key: u8,
+    /// Counts ICE restarts of the session.
+    pub generation: u8,
+    /// Shard that owns the transport.
+    pub shard: u16,
+    /// Low 48 bits of the transport id.
+    pub session: u64,
+    /// Last minute (of the Unix epoch) in which a new tuple may be bound by it.
+    pub expires_minute: u32,
+}
+
+impl LocalUfrag {
+    /// The transport id of the engine: shard in bits 48..63, session below.
+    pub const fn transport_id(&self) -> u64 {
+        ((self.shard as u64) << SESSION_BITS) | (self.session & ((1 << SESSION_BITS) - 1))
+    }
+}
+
+/// Why a ufrag was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UfragError {
+    /// Not of our shape.
+    #[error("the ufrag is not one of this server's")]
+    Foreign,
+    /// Made by a key we do not hold.
+    #[error("the ufrag was signed with an unknown key")]
+    UnknownKey,
+    /// The HMAC is wrong.
+    #[error("the ufrag's signature is wrong")]
+    Forged,
+    /// Valid once, but its time is over.
+    #[error("the ufrag has expired")]
+    Expired,
+}
+
+/// A key that signs local ufrags.
+#[derive(Clone)]
+pub struct UfragKey {
+    core: u16,
+    id: u8,
+    key: hmac::Key,
+}
+
+impl std::fmt::Debug for UfragKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UfragKey").field("core", &self.core).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl UfragKey {
+    /// A key of 32 random bytes, named by core and key id.
+    pub fn new(core: u16, id: u8, secret: &[u8; 32]) -> UfragKey {
+        UfragKey { core, id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
+    }
+
+    /// Makes the ufrag of a transport. `transport` is the engine's id (shard in bits 48..63).
+    pub fn make(&self, transport: u64, generation: u8, expires_minute: u32) -> String {
+        let mut raw = [0u8; RAW];
+        raw[0..2].copy_from_slice(&self.core.to_be_bytes());
+        raw[2] = self.id;
+        raw[3] = generation;
+        // Shard and session are the id as it stands: 16 bits, then 48.
+        raw[4..12].copy_from_slice(&transport.to_be_bytes());
+        raw[12..15].copy_from_slice(&expires_minute.to_be_bytes()[1..]);
+        let tag = hmac::sign(&self.key, &raw[..FIELDS]);
+        raw[FIELDS..].copy_from_slice(&tag.as_ref()[..TAG]);
+        encode_ice_chars(&raw)
+    }
+
+    /// Checks a ufrag from the network and says whom it names. O(1), no allocation.
+    pub fn verify(&self, ufrag: &[u8], now_minute: u32) -> Result<LocalUfrag, UfragError> {
+        if ufrag.len() != UFRAG_LEN {
+            return Err(UfragError::Foreign);
+        }
+        let mut raw = [0u8; RAW];
+        decode_ice_chars(ufrag, &mut raw).ok_or(UfragError::Foreign)?;
+        let id = u64::from_be_bytes([raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11]]);
+        let fields = LocalUfrag {
+            core: u16::from_be_bytes([raw[0], raw[1]]),
+            key: raw[2],
+            generation: raw[3],
+            shard: (id >> SESSION_BITS) as u16,
+            session: id & ((1 << SESSION_BITS) - 1),
+            expires_minute: u32::from_be_bytes([0, raw[12], raw[13], raw[14]]),
+        };
+        if fields.core != self.core || fields.key != self.id {
+            return Err(UfragError::UnknownKey);
+        }
+        let tag = hmac::sign(&self.key, &raw[..FIELDS]);
+        constant_time::verify_slices_are_equal(&tag.as_ref()[..TAG], &raw[FIELDS..]).map_err(|_| UfragError::Forged)?;
+        if now_minute > fields.expires_minute {
+            return Err(UfragError::Expired);
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> UfragKey {
+        UfragKey::new(0x1234, 7, &[9; 32])
+    }
+
+    #[test]
+    fn a_made_ufrag_names_its_transport() {
+        let id = (5u64 << 48) | 0x0000_1234_5678_9abc;
+        let ufrag = key().make(id, 3, 29_000_000 & 0xff_ffff);
+        let fields = key().verify(ufrag.as_bytes(), 1).unwrap();
+        assert_eq!((fields.shard, fields.session, fields.generation), (5, 0x1234_5678_9abc, 3));
+        assert_eq!(fields.transport_id(), id);
+    }
+
+    #[test]
+    fn only_ice_characters_are_used() {
+        let ufrag = key().make(u64::MAX, 255, 0xff_ffff);
+        assert_eq!(ufrag.len(), UFRAG_LEN);
+        assert!(ufrag.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'+' || c == b'/'));
+    }
+
+    #[test]
+    fn every_changed_character_is_refused() {
+        let ufrag = key().make(42, 0, 100).into_bytes();
+        for i in 0..ufrag.len() {
+            let mut forged = ufrag.clone();
+            forged[i] = if forged[i] == b'A' { b'B' } else { b'A' };
+            assert!(key().verify(&forged, 1).is_err(), "character {i}");
+        }
+    }
+
+    #[test]
+    fn another_key_refuses_it_and_time_ends_it() {
+        let ufrag = key().make(42, 0, 100);
+        let other = UfragKey::new(0x1234, 7, &[8; 32]);
+        assert_eq!(other.verify(ufrag.as_bytes(), 1), Err(UfragError::Forged));
+        let renamed = UfragKey::new(0x1234, 8, &[9; 32]);
+        assert_eq!(renamed.verify(ufrag.as_bytes(), 1), Err(UfragError::UnknownKey));
+        assert!(key().verify(ufrag.as_bytes(), 100).is_ok());
+        assert_eq!(key().verify(ufrag.as_bytes(), 101), Err(UfragError::Expired));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert!(key().verify(&bytes, 0).is_err());
+        }
+    }
+}
