@@ -241,7 +241,7 @@ class RemoveDownTrack(Command, frozen=True, kw_only=True, tag="remove_down_track
 
 
 class Subscribe(Command, frozen=True, kw_only=True, tag="subscribe"):
-    """Send the up track `up` on this down track from now on; replaces an earlier source without a break in numbering."""
+    """Send the up track `up` on this down track from now on; an earlier source gives way without a break in numbering."""
 
     up: int
 
@@ -261,7 +261,7 @@ class UnloadClip(Command, frozen=True, kw_only=True, tag="unload_clip"):
 
 
 class Play(Command, frozen=True, kw_only=True, tag="play"):
-    """Start the down tracks `ids` together with a clip, in place of their subscription until it ends. `id` is the clip."""
+    """Start the down tracks `ids` together with a clip, in place of their source until it ends. `id` is the clip."""
 
     ids: tuple[int, ...]
     clip: int

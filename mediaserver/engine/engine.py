@@ -7,7 +7,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import structlog
@@ -142,17 +141,17 @@ class Engine:
 
     async def open_ice_transport(self, *, shard: int | None = None, restart_grace_ms: int = 5_000) -> LocalIce:
         """Make a WebRTC transport and give its credentials and host candidates. Raises EngineError, LimitExceeded."""
-        id = self._new_transport(shard)
+        transport = self._new_transport(shard)
         try:
-            answer = await self.request(commands.OpenIceTransport(id=id, restart_grace_ms=restart_grace_ms))
+            answer = await self.request(commands.OpenIceTransport(id=transport, restart_grace_ms=restart_grace_ms))
         except BaseException:
-            self._abandon_transport(id)
+            self._abandon_transport(transport)
             raise
         return self._local_ice(answer)
 
-    async def restart_ice(self, id: int) -> LocalIce:
+    async def restart_ice(self, transport: int) -> LocalIce:
         """New credentials for a WebRTC transport; DTLS and SSRCs stay. Raises EngineError."""
-        return self._local_ice(await self.request(commands.RestartIce(id=id)))
+        return self._local_ice(await self.request(commands.RestartIce(id=transport)))
 
     async def open_rtp_transport(
         self,
@@ -164,75 +163,75 @@ class Engine:
         shard: int | None = None,
     ) -> LocalRtp:
         """Make an RTP transport on a port pair of its own. Raises EngineError; LimitExceeded when no port is free."""
-        id = self._new_transport(shard)
+        transport = self._new_transport(shard)
         try:
             answer = await self.request(
                 commands.OpenRtpTransport(
-                    id=id, bind_ip=bind_ip, rtcp_mux=rtcp_mux, latching_ms=latching_ms, timeout_ms=timeout_ms
+                    id=transport, bind_ip=bind_ip, rtcp_mux=rtcp_mux, latching_ms=latching_ms, timeout_ms=timeout_ms
                 )
             )
         except BaseException:
-            self._abandon_transport(id)
+            self._abandon_transport(transport)
             raise
         if not isinstance(answer, events.RtpTransportOpened):
             raise EngineError(f"the packet engine answered open_rtp_transport with {type(answer).__name__}")
         return LocalRtp(answer.id, answer.ip, answer.rtp_port, answer.rtcp_port)
 
-    def close_transport(self, id: int, reason: str = "commanded") -> None:
+    def close_transport(self, transport: int, reason: str = "commanded") -> None:
         """Close a transport with its tracks; `TransportClosed` follows."""
-        self.submit(commands.CloseTransport(id=id, reason=reason))
+        self.submit(commands.CloseTransport(id=transport, reason=reason))
 
     async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
         """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""
-        id = self._ids.next(0)
-        await self.request(commands.LoadClip(id=id, tracks=tuple(tracks)))
-        return id
+        clip = self._ids.next(0)
+        await self.request(commands.LoadClip(id=clip, tracks=tuple(tracks)))
+        return clip
 
     async def stats(self, ids: Iterable[int]) -> list[events.TransportStats]:
         """Counters of the transports `ids`; those that are gone are left out. Raises EngineError."""
         by_shard: defaultdict[int, list[int]] = defaultdict(list)
-        for id in ids:
-            by_shard[shard_of(id)].append(id)
+        for transport in ids:
+            by_shard[shard_of(transport)].append(transport)
         answers = await asyncio.gather(
             *(self.request(commands.ReadStats(id=group[0], ids=tuple(group))) for group in by_shard.values())
         )
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
 
-    def subscribe_events(self, id: int, callback: EventCallback) -> Callable[[], None]:
-        """Call `callback` with every event about the transport or track `id`; the returned function ends that."""
-        callbacks = self._subscribers.setdefault(id, [])
+    def subscribe_events(self, object_id: int, callback: EventCallback) -> Callable[[], None]:
+        """Call `callback` with every event about the transport or track; the returned function ends that."""
+        callbacks = self._subscribers.setdefault(object_id, [])
         callbacks.append(callback)
 
         def unsubscribe() -> None:
             if callback in callbacks:
                 callbacks.remove(callback)
-            if not callbacks and self._subscribers.get(id) is callbacks:
-                del self._subscribers[id]
+            if not callbacks and self._subscribers.get(object_id) is callbacks:
+                del self._subscribers[object_id]
 
         return unsubscribe
 
     def counters(self) -> Mapping[str, int]:
-        """Counters and gauges of all shards by name, `shard0.`-prefixed where they belong to one; empty when stopped."""
+        """Counters and gauges by name, all shards together; `shard0.` and so on where they belong to one."""
         if self._native is None:
             return {}
         return self._counters_decoder.decode(self._native.counters())
 
     def _new_transport(self, shard: int | None) -> int:
-        id = self.new_id(shard)
-        self._transports.add(id)
-        self._transport_count[shard_of(id)] += 1
-        return id
+        transport = self.new_id(shard)
+        self._transports.add(transport)
+        self._transport_count[shard_of(transport)] += 1
+        return transport
 
-    def _forget_transport(self, id: int) -> None:
-        if id in self._transports:
-            self._transports.remove(id)
-            self._transport_count[shard_of(id)] -= 1
+    def _forget_transport(self, transport: int) -> None:
+        if transport in self._transports:
+            self._transports.remove(transport)
+            self._transport_count[shard_of(transport)] -= 1
 
-    def _abandon_transport(self, id: int) -> None:
+    def _abandon_transport(self, transport: int) -> None:
         # The answer may still be on its way (cancelled or timed out): close what would otherwise have no owner.
-        self._forget_transport(id)
+        self._forget_transport(transport)
         if self._native is not None:
-            self.submit(commands.CloseTransport(id=id))
+            self.submit(commands.CloseTransport(id=transport))
 
     @staticmethod
     def _local_ice(answer: events.AnyEvent) -> LocalIce:
@@ -256,10 +255,12 @@ class Engine:
             _log.warning("engine_command_failed", command=event.command, id=event.id, reason=event.reason)
         if isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
-        id: Any = getattr(event, "id", None)
-        for callback in tuple(self._subscribers.get(id, ())):
+        object_id: int | None = getattr(event, "id", None)
+        if object_id is None:
+            return
+        for callback in tuple(self._subscribers.get(object_id, ())):
             try:
                 callback(event)
             except Exception:  # noqa: BLE001
                 # One subscriber's mistake must not keep the others from their events.
-                _log.exception("engine_event_callback_failed", event_type=type(event).__name__, id=id)
+                _log.exception("engine_event_callback_failed", event_type=type(event).__name__, id=object_id)

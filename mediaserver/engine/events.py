@@ -1,4 +1,4 @@
-"""Events of the packet engine, as they cross the boundary (msgpack maps tagged by `type`); `id` is a transport or track."""
+"""Events of the packet engine: msgpack maps tagged by `type`; `id` names a transport or a track."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ def make_id(shard: int, number: int) -> int:
     return (shard << SHARD_SHIFT) | number
 
 
-def shard_of(id: int) -> int:
-    """The shard that owns the object `id`."""
-    return id >> SHARD_SHIFT
+def shard_of(object_id: int) -> int:
+    """The shard that owns the object."""
+    return object_id >> SHARD_SHIFT
 
 
 class IdSequence:

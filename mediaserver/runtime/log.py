@@ -28,7 +28,7 @@ _IN_TEXT = re.compile(
 _MAX_DEPTH = 6
 
 
-def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO | None = None) -> None:  # noqa: A002
+def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging (aiohttp, SQLAlchemy) to write to `stream` (stderr)."""
     out = stream if stream is not None else sys.stderr
     as_json = format == "json" or (format == "auto" and not out.isatty())

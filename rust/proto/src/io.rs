@@ -91,3 +91,86 @@ impl TransmitQueue {
         self.entries.clear();
     }
 }
+
+/// Incoming datagrams of one batch, in one buffer that sockets fill and the endpoint decrypts in place.
+///
+/// The buffer's length never changes by itself: whoever receives writes into [`ReceiveBatch::space`] and then announces
+/// what came with [`ReceiveBatch::announce`]; or appends by copy with [`ReceiveBatch::push`].
+#[derive(Debug, Default)]
+pub struct ReceiveBatch {
+    bytes: Vec<u8>,
+    entries: Vec<Received>,
+}
+
+/// One incoming datagram: a range of the batch's buffer and its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Where it came in and from whom.
+    pub path: Path,
+    /// Offset of the first byte.
+    pub start: usize,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+impl ReceiveBatch {
+    /// A batch whose buffer has `len` bytes to receive into.
+    pub fn with_space(len: usize) -> ReceiveBatch {
+        ReceiveBatch { bytes: vec![0; len], entries: Vec::with_capacity(256) }
+    }
+
+    /// The whole buffer, to receive into.
+    pub fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Says that a datagram lies at `start`. Ignored when the range is outside the buffer.
+    pub fn announce(&mut self, path: Path, start: usize, len: usize) {
+        if start.checked_add(len).is_some_and(|end| end <= self.bytes.len()) {
+            self.entries.push(Received { path, start, len });
+        }
+    }
+
+    /// Appends one datagram by copy; the buffer grows.
+    pub fn push(&mut self, path: Path, datagram: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(datagram);
+        self.entries.push(Received { path, start, len: datagram.len() });
+    }
+
+    /// The datagrams, oldest first.
+    pub fn entries(&self) -> &[Received] {
+        &self.entries
+    }
+
+    /// One datagram.
+    pub fn datagram(&self, received: &Received) -> &[u8] {
+        &self.bytes[received.start..received.start + received.len]
+    }
+
+    /// One datagram, to work on in place.
+    pub fn datagram_mut(&mut self, received: &Received) -> &mut [u8] {
+        &mut self.bytes[received.start..received.start + received.len]
+    }
+
+    /// Number of datagrams.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets the datagrams and keeps the buffer with its length: for a batch that sockets fill.
+    pub fn recycle(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Forgets the datagrams and empties the buffer, keeping its memory: for a batch filled by [`ReceiveBatch::push`].
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+}

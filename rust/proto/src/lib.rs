@@ -1,13 +1,15 @@
 //! Protocol code of the packet engine: deterministic, without sockets, clocks or threads.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod demux;
 pub mod dtls;
 pub mod error;
 pub mod ice;
 pub mod io;
+pub mod rtcp;
+pub mod rtp;
 pub mod srtp;
 pub mod stun;
 pub mod time;
 pub mod transport;
-// media side: rtp, rtcp, codec, sfu, bwe, player

@@ -1,0 +1,1 @@
+"""What outlives a contact: async repositories, in memory and in SQLite."""

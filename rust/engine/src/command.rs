@@ -1,0 +1,298 @@
+//! Commands from the control plane, as they cross the boundary: msgpack maps tagged by `type`.
+//!
+//! The same nouns as in `mediaserver/engine/commands.py`, which says what they mean.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+/// Bits of an id below the shard index.
+pub const SHARD_SHIFT: u32 = 48;
+
+/// The shard that owns the object `id`.
+pub fn shard_of(id: u64) -> usize {
+    (id >> SHARD_SHIFT) as usize
+}
+
+/// Bounds of the engine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Transports per shard.
+    pub transports: usize,
+    /// Up and down tracks of a transport together.
+    pub tracks_per_transport: usize,
+    /// SSRCs per transport that belong to no track and are still remembered.
+    pub unknown_ssrcs: usize,
+    /// WebRTC transports per shard that have not finished DTLS.
+    pub half_open: usize,
+    /// Payload bytes of all loaded clips together.
+    pub clip_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            transports: 10_000,
+            tracks_per_transport: 64,
+            unknown_ssrcs: 16,
+            half_open: 1_000,
+            clip_bytes: 64 << 20,
+        }
+    }
+}
+
+fn default_receive_buffer() -> usize {
+    8 << 20
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_ports() -> (u16, u16) {
+    (20_000, 29_999)
+}
+
+/// Everything that the engine must know before its threads start.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EngineConfig {
+    /// Threads that move packets.
+    pub shards: usize,
+    /// Bind shard n to CPU n.
+    #[serde(default)]
+    pub pin: bool,
+    /// `ip:port` of the shared WebRTC sockets.
+    #[serde(default)]
+    pub webrtc_binds: Vec<String>,
+    /// Bind address to the address that peers see.
+    #[serde(default)]
+    pub announced: BTreeMap<String, String>,
+    /// Local addresses on which RTP transports may be opened.
+    #[serde(default)]
+    pub sip_binds: Vec<String>,
+    /// First and last UDP port given to RTP transports.
+    #[serde(default = "default_ports")]
+    pub sip_ports: (u16, u16),
+    /// X.509 certificate for DTLS.
+    pub certificate_der: ByteBuf,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
+    /// 32 bytes that sign structured ICE user fragments.
+    pub ufrag_key: ByteBuf,
+    /// This core among several.
+    #[serde(default)]
+    pub core_id: u32,
+    /// Names `ufrag_key` among several.
+    #[serde(default)]
+    pub key_id: u32,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Send runs of equal datagrams as one message.
+    #[serde(default = "default_true")]
+    pub gso: bool,
+    /// SO_RCVBUF asked for on the shared port.
+    #[serde(default = "default_receive_buffer")]
+    pub receive_buffer_bytes: usize,
+}
+
+/// One payload type of a media section.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Payload {
+    /// Payload type.
+    pub pt: u8,
+    /// Codec name, compared without case.
+    pub codec: String,
+    /// Clock rate in Hz.
+    pub clock_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// Format parameters.
+    pub fmtp: BTreeMap<String, String>,
+    /// RTCP feedback.
+    pub feedback: Vec<String>,
+}
+
+/// One RTP header extension mapping.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Extension {
+    /// Local identifier.
+    pub id: u8,
+    /// What it is.
+    pub uri: String,
+}
+
+/// Hash of the certificate that the peer must show.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Fingerprint {
+    /// `sha-256`, `sha-384` or `sha-512`.
+    pub algorithm: String,
+    /// The digest.
+    pub value: ByteBuf,
+}
+
+/// Our DTLS role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DtlsRole {
+    /// The peer begins.
+    Server,
+    /// We begin.
+    Client,
+}
+
+/// Audio or video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Sound.
+    Audio,
+    /// Picture.
+    Video,
+}
+
+/// SDES keys.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SrtpKeys {
+    /// Suite that we send with.
+    pub local_suite: String,
+    /// Master key and salt that we send with.
+    pub local_key: ByteBuf,
+    /// Suite that the peer sends with.
+    pub remote_suite: String,
+    /// Master key and salt that the peer sends with.
+    pub remote_key: ByteBuf,
+}
+
+/// One RTP payload of a clip.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClipPacket {
+    /// Clock units since the start of the clip.
+    pub timestamp: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Whether a keyframe begins here.
+    pub keyframe: bool,
+    /// The payload.
+    pub payload: ByteBuf,
+}
+
+/// One encoding of a clip.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClipTrack {
+    /// Codec name.
+    pub codec: String,
+    /// Clock rate in Hz.
+    pub clock_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// Format parameters.
+    pub fmtp: BTreeMap<String, String>,
+    /// In sending order.
+    pub packets: Vec<ClipPacket>,
+    /// Length of the track.
+    pub duration_ms: u32,
+}
+
+/// `ip`, port.
+pub type Address = (IpAddr, u16);
+
+/// What the control plane may ask for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Action {
+    OpenIceTransport { restart_grace_ms: u32 },
+    SetIceRemote { ufrag: String, pwd: String, fingerprints: Vec<Fingerprint>, dtls_role: DtlsRole },
+    RestartIce,
+    OpenRtpTransport { bind_ip: IpAddr, rtcp_mux: bool, latching_ms: u32, timeout_ms: u32 },
+    SetRtpRemote { rtp: Option<Address>, rtcp: Option<Address>, rtcp_mux: bool, srtp: Option<SrtpKeys> },
+    SetExtensions { extensions: Vec<Extension> },
+    CloseTransport { reason: String },
+    AddUpTrack {
+        transport: u64,
+        kind: Kind,
+        mid: Option<String>,
+        payloads: Vec<Payload>,
+        ssrcs: Vec<u32>,
+        closed_gates: Vec<String>,
+    },
+    UpdateUpTrack { payloads: Vec<Payload>, ssrcs: Vec<u32> },
+    SetGate { gate: String, open: bool },
+    RequestKeyframe,
+    RemoveUpTrack,
+    AddDownTrack {
+        transport: u64,
+        kind: Kind,
+        mid: Option<String>,
+        ssrc: u32,
+        cname: String,
+        payloads: Vec<Payload>,
+    },
+    UpdateDownTrack { payloads: Vec<Payload>, active: bool },
+    RemoveDownTrack,
+    Subscribe { up: u64 },
+    Unsubscribe,
+    LoadClip { tracks: Vec<ClipTrack> },
+    UnloadClip,
+    Play { ids: Vec<u64>, clip: u64, #[serde(rename = "loop")] repeat: bool },
+    StopPlaying { ids: Vec<u64> },
+    SendDtmf { digits: String, duration_ms: u32, gap_ms: u32 },
+    ReadStats { ids: Vec<u64> },
+}
+
+impl Action {
+    /// The name under which a refusal is reported.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::OpenIceTransport { .. } => "open_ice_transport",
+            Action::SetIceRemote { .. } => "set_ice_remote",
+            Action::RestartIce => "restart_ice",
+            Action::OpenRtpTransport { .. } => "open_rtp_transport",
+            Action::SetRtpRemote { .. } => "set_rtp_remote",
+            Action::SetExtensions { .. } => "set_extensions",
+            Action::CloseTransport { .. } => "close_transport",
+            Action::AddUpTrack { .. } => "add_up_track",
+            Action::UpdateUpTrack { .. } => "update_up_track",
+            Action::SetGate { .. } => "set_gate",
+            Action::RequestKeyframe => "request_keyframe",
+            Action::RemoveUpTrack => "remove_up_track",
+            Action::AddDownTrack { .. } => "add_down_track",
+            Action::UpdateDownTrack { .. } => "update_down_track",
+            Action::RemoveDownTrack => "remove_down_track",
+            Action::Subscribe { .. } => "subscribe",
+            Action::Unsubscribe => "unsubscribe",
+            Action::LoadClip { .. } => "load_clip",
+            Action::UnloadClip => "unload_clip",
+            Action::Play { .. } => "play",
+            Action::StopPlaying { .. } => "stop_playing",
+            Action::SendDtmf { .. } => "send_dtmf",
+            Action::ReadStats { .. } => "read_stats",
+        }
+    }
+}
+
+/// A command: what, about which object, and how to name the answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Command {
+    /// The object.
+    pub id: u64,
+    /// Echoed in the answer.
+    pub request: Option<u64>,
+    /// What to do.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// Reads a batch of commands.
+pub fn read_batch(bytes: &[u8]) -> Result<Vec<Command>, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
+
+/// Reads the configuration.
+pub fn read_config(bytes: &[u8]) -> Result<EngineConfig, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
