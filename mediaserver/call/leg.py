@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
 import structlog
 
-from mediaserver.call.events import EndCause, LegEnded, LegEvent
+from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
@@ -45,13 +46,30 @@ class Leg(ABC):
         self.media: dict[Kind, LegMedia] = {}
         self.end_cause: EndCause | None = None
         self.last_stats: list[TransportStats] = []
+        """Counters as the leg ended."""
+        self.track_kinds: dict[int, Kind] = {}
+        """The kind of every track that the leg ever had, by engine id."""
         self._engine = engine
+        self.started_at = datetime.now(UTC)
+        self.answered_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.on_released: Callable[[], None] | None = None
+        """Called once, when the leg is over; for whoever counts it against a limit."""
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
 
     def listen(self, listener: Callable[[Leg, LegEvent], None] | None) -> None:
         """Sets who is told about events; called on the loop, synchronously, in order."""
         self._listener = listener
+
+    def set_media(self, media: dict[Kind, LegMedia]) -> None:
+        """Takes the tracks of a negotiation and tells the listener."""
+        self.media = media
+        for kind, tracks in media.items():
+            for track in (tracks.up, tracks.down):
+                if track is not None:
+                    self.track_kinds[track.id] = kind
+        self.emit(MediaChanged())
 
     def emit(self, event: LegEvent) -> None:
         """Tells the listener."""
@@ -85,6 +103,9 @@ class Leg(ABC):
         narrowed. Raises NegotiationError when nothing meets.
         """
 
+    async def joined(self, other: Leg) -> None:
+        """The media of both legs are connected; for those that tell their peer."""
+
     @abstractmethod
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Ends a leg that was not answered, with `cause.code` where the protocol has one."""
@@ -94,6 +115,7 @@ class Leg(ABC):
         if self.end_cause is not None:
             return
         self.end_cause = cause
+        self.ended_at = datetime.now(UTC)
         self.log.info("leg_ended", by=cause.by, reason=cause.reason, code=cause.code)
         try:
             self.last_stats = await self._engine.stats(self.transports) if self.transports else []
@@ -103,6 +125,8 @@ class Leg(ABC):
             await self._release(cause)
         finally:
             self.emit(LegEnded(cause))
+            if self.on_released is not None:
+                self.on_released()
 
     @abstractmethod
     async def _release(self, cause: EndCause) -> None:

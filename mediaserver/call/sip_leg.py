@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, MediaChanged, Party, Ringing
+from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, Ringing
 from mediaserver.call.leg import KINDS, Codecs, Leg
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings
 from mediaserver.engine import events as engine_events
@@ -139,6 +140,10 @@ class SipLeg(Leg):
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
 
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Runs `work` as a task that ends with the leg."""
+        self._tasks.spawn(work, name=name)
+
     async def progress(self, code: int) -> None:
         """Relays that the other side is being alerted."""
         if self._session is not None and self._session.direction == "incoming" and not self._answered:
@@ -162,8 +167,8 @@ class SipLeg(Leg):
         if self.ended:
             return
         session.answer(body)
-        self._answered = True
-        self._publish_media()
+        self._mark_answered()
+        self.set_media(self._sip_media.media)
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Rejects an incoming INVITE with `cause.code` and, where given, a Warning value."""
@@ -229,8 +234,8 @@ class SipLeg(Leg):
             self._answered = True
             self._fail(DialFailed(488, str(error)))
             raise
-        self._answered = True
-        self._publish_media()
+        self._mark_answered()
+        self.set_media(self._sip_media.media)
         if outcome is not None and not outcome.done():
             outcome.set_result(None)
         self.emit(Answered())
@@ -241,7 +246,7 @@ class SipLeg(Leg):
                 raise NegotiationError("the ACK to our offer carried no answer (RFC 3261 §13.2.1)")
             self._late_offer = False
             self._sip_media.accept_answer(body)
-            self._publish_media()
+            self.set_media(self._sip_media.media)
 
     def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
         # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
@@ -255,7 +260,7 @@ class SipLeg(Leg):
             return
         self._late_offer = body is None
         session.answer_reoffer(answer)
-        self._publish_media()
+        self.set_media(self._sip_media.media)
 
     def _on_info(self, content_type: str, body: bytes) -> None:
         if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
@@ -263,9 +268,9 @@ class SipLeg(Leg):
             if down is not None and down.source is not None:
                 down.source.request_keyframe()
 
-    def _publish_media(self) -> None:
-        self.media = self._sip_media.media
-        self.emit(MediaChanged())
+    def _mark_answered(self) -> None:
+        self._answered = True
+        self.answered_at = datetime.now(UTC)
 
     def _fail(self, error: Exception) -> None:
         if self._outcome is not None and not self._outcome.done():

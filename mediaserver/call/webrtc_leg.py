@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
-from mediaserver.call.events import Connected, Dtmf, EndCause, MediaChanged, Party
+from mediaserver.call.events import Connected, Dtmf, EndCause, Party
 from mediaserver.call.leg import KINDS, Codecs, Leg
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_peer import WebRtcPeer
@@ -42,10 +42,12 @@ class WebRtcLeg(Leg):
         policy: MediaPolicy,
         signaling: Signaling,
         closed_gates: Mapping[Kind, Sequence[Gate]],
+        may_send_video: bool,
     ) -> None:
         super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
         self.party = party
         self.connected = False
+        self._may_send_video = may_send_video
         self._signaling = signaling
         self._peer = WebRtcPeer(
             engine=engine,
@@ -59,7 +61,6 @@ class WebRtcLeg(Leg):
         self._next_offer = 1
         self._awaited_answer: int | None = None
         self._answered = asyncio.Event()
-        self._wanted_first: dict[str, tuple[Codec, ...]] = {}
 
     # -- what the page says --------------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class WebRtcLeg(Leg):
             raise GlareError("our own offer is under way: roll yours back, answer ours, then offer again", status=491)
         answer = await self._peer.accept_offer(sdp)
         await self._signaling.send(messages.Answer(id=number, sdp=answer))
-        self._publish_media()
+        self.set_media(self._peer.media)
 
     def _on_answer(self, number: int, sdp: str) -> None:
         if number != self._awaited_answer:
@@ -96,7 +97,7 @@ class WebRtcLeg(Leg):
             self._peer.accept_answer(sdp)
         finally:
             self._answered.set()
-        self._publish_media()
+        self.set_media(self._peer.media)
 
     # -- what the call asks --------------------------------------------------------------------------------------
 
@@ -131,6 +132,17 @@ class WebRtcLeg(Leg):
             self.log.info("kind_not_bridged", media=kind, reason=reason)
         if prefer:
             self._tasks.spawn(self._reoffer(prefer), name="narrow")
+
+    async def joined(self, other: Leg) -> None:
+        """Shows the page whom it talks to, and whether a camera would be seen."""
+        may_send = self._may_send_video and "video" in other.media
+        await self._signaling.send(
+            messages.State(
+                state="connected",
+                peer=messages.Peer(name=other.name),
+                video=messages.VideoPermission(may_send=may_send),
+            )
+        )
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Ends the leg; the page shows the reason."""
@@ -167,16 +179,14 @@ class WebRtcLeg(Leg):
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
                 await self._answered.wait()
         except TimeoutError:
+            self._awaited_answer = None
+            self._peer.roll_back()
             self.log.warning("offer_unanswered", offer=number, after_s=_ANSWER_TIMEOUT_S)
 
     def _set_gate(self, kind: Kind, gate: Gate, *, is_open: bool) -> None:
         tracks = self._peer.media.get(kind)
         if tracks is not None and tracks.up is not None:
             tracks.up.set_gate(gate, is_open=is_open)
-
-    def _publish_media(self) -> None:
-        self.media = self._peer.media
-        self.emit(MediaChanged())
 
     def _on_engine_event(self, kind: Kind | None, event: engine_events.AnyEvent) -> None:
         match event:

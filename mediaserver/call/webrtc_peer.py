@@ -10,7 +10,7 @@ from mediaserver.core.up_track import Gate, UpTrack
 from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
 from mediaserver.engine.engine import Engine, LocalIce
 from mediaserver.engine.events import AnyEvent
-from mediaserver.errors import LocalProtocolError
+from mediaserver.errors import LocalProtocolError, MediaServerError
 from mediaserver.sdp.description import Codec, Direction
 from mediaserver.sdp.description import Fingerprint as SdpFingerprint
 from mediaserver.webrtc.negotiation import Negotiation
@@ -78,9 +78,13 @@ class WebRtcPeer:
         """
         negotiation = self._negotiation or await self._open()
         changes = negotiation.handle_offer(sdp)
-        if changes.ice_restart:
-            negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
-        answer = negotiation.create_answer()
+        try:
+            if changes.ice_restart:
+                negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
+            answer = negotiation.create_answer()
+        except MediaServerError:
+            negotiation.rollback()
+            raise
         self._apply(negotiation)
         return answer
 
@@ -90,10 +94,13 @@ class WebRtcPeer:
         prefer: Mapping[str, tuple[Codec, ...]] | None = None,
         directions: Mapping[str, Direction] | None = None,
     ) -> str:
-        """Our offer over the same transport; `prefer` puts codecs first, `directions` (ours) go by mid."""
+        """Our offer over the same transport; `prefer` puts codecs first and keeps the others behind them,
+
+        `directions` (ours) go by mid.
+        """
         if self._negotiation is None:
             raise LocalProtocolError("the browser makes the first offer")
-        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {})
+        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {}, narrow=False)
 
     def accept_answer(self, sdp: str) -> None:
         """Takes the browser's answer to our offer. Raises SdpError, NegotiationError."""
@@ -101,6 +108,11 @@ class WebRtcPeer:
             raise LocalProtocolError("an answer came before any offer")
         self._negotiation.handle_answer(sdp)
         self._apply(self._negotiation)
+
+    def roll_back(self) -> None:
+        """Takes back our unanswered offer; what was agreed before stays."""
+        if self._negotiation is not None:
+            self._negotiation.rollback()
 
     def close(self) -> None:
         """Closes the transport with all tracks. Calling it again does nothing."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class CameraConsent:
-    """`given` False is a withdrawal. `text_version` names the text that the page showed; `at` is Unix seconds."""
+    """`given` False is a withdrawal. `text_version` names the text that the page showed; `at` is aware."""
 
     given: bool
     text_version: str
-    at: float
+    at: datetime

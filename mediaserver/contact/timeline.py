@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 MAX_ENTRIES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One thing that happened; `at` is seconds since the Unix epoch."""
+    """One thing that happened; `at` is aware."""
 
-    at: float
+    at: datetime
     what: str
     detail: str = ""
 
@@ -23,7 +24,7 @@ class Timeline:
     entries: list[TimelineEntry] = field(default_factory=list)
     left_out: int = 0
 
-    def add(self, what: str, detail: str = "", *, at: float) -> None:
+    def add(self, what: str, detail: str = "", *, at: datetime) -> None:
         """Appends one entry."""
         if len(self.entries) >= MAX_ENTRIES:
             self.left_out += 1
