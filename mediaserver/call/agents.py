@@ -12,7 +12,7 @@ from mediaserver.webrtc.messages import Page
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What is shown of a caller; `attributes` are trusted, the `unverified` ones and `page` are the page's own words."""
+    """What is shown of a caller; `attributes` are trusted, the `unverified` ones and `page` are its own words."""
 
     name: str
     verified: bool = False

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.events import EndCause, LegEvent, Ringing
-from mediaserver.call.leg import Codecs, Leg
+from mediaserver.call.events import EndCause, LegEvent, Party, Ringing
+from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.ringing import Attempt, ring_all
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed, SipLeg, SipPolicy, srtp_towards
+from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg, SipPolicy, SrtpPolicy, srtp_towards
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Trunk
@@ -28,7 +29,7 @@ from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 from mediaserver.sip.user_agent import UserAgent
 
 _ANONYMOUS: Final = "anonymous"
@@ -37,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A caller that wants to be connected. `started` leg events of the devices are shown to it by `caller.progress`."""
+    """A caller that wants to be connected; `caller.progress` is told when a device rings."""
 
     contact_id: str
     caller: Leg
@@ -46,7 +47,7 @@ class CallRequest:
 
 
 class Calls:
-    """All calls of the daemon. Legs come from the contact layer; what they ring and how they are joined is decided here."""
+    """All calls. Legs come from the contact layer; what they ring and how they are joined is decided here."""
 
     def __init__(
         self,
@@ -101,11 +102,6 @@ class Calls:
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
 
-    async def end_all(self, cause: EndCause) -> None:
-        """Ends every call."""
-        for call in list(self._calls.values()):
-            await call.end(cause)
-
     # -- devices -------------------------------------------------------------------------------------------------
 
     def _attempts(self, request: CallRequest) -> list[Attempt]:
@@ -122,7 +118,7 @@ class Calls:
     def _user_attempts(self, user: str, request: CallRequest) -> list[Attempt]:
         aor = f"{user}@{self._config.domain_of(user)}"
         attempts = [
-            Attempt(f"phone {binding.contact}", lambda binding=binding: self._ring_phone(user, binding, request))
+            Attempt(f"phone {binding.contact}", partial(self._ring_phone, user, binding, request))
             for binding in self._user_agent.bindings(aor)
         ]
         browser = self._agents.browser_of(user)
@@ -164,9 +160,13 @@ class Calls:
             raise LimitExceeded(f"trunk {name} has {trunk.max_calls} calls", limit=f"trunks.{name}.max_calls")
         base = parse_sip_uri(trunk.target)
         number = request.destination.number
-        target = SipUri(host=base.host, user=number or base.user, port=base.port, params=base.params)
+        target = SipUri(
+            host=base.host, user=escape_user(number) if number else base.user, port=base.port, params=base.params
+        )
         transport: Transport = trunk.transport
-        leg = self._sip_leg(request.contact_id, number or name, "agent", self._trunk_policy(trunk), _ip_or_loopback(base.host))
+        leg = self._sip_leg(
+            request.contact_id, number or name, "agent", self._trunk_policy(trunk), _ip_or_loopback(base.host)
+        )
 
         async def invite(body: bytes) -> InviteSession:
             credentials = trunk.credentials
@@ -182,16 +182,14 @@ class Calls:
         leg.on_released = lambda: self._trunk_freed(name)
         return await self._dial(leg, invite, request, srtp=srtp_towards(trunk.srtp, transport))
 
-    async def _dial(
-        self, leg: SipLeg, invite: Callable[[bytes], object], request: CallRequest, *, srtp: bool
-    ) -> Leg:
+    async def _dial(self, leg: SipLeg, invite: SessionMaker, request: CallRequest, *, srtp: bool) -> Leg:
         def on_event(_: Leg, event: LegEvent) -> None:
             if isinstance(event, Ringing):
                 leg.run(request.caller.progress(event.code), name="progress")
 
         leg.listen(on_event)
         try:
-            await leg.dial(invite, request.caller.codecs, srtp=srtp)  # type: ignore[arg-type]
+            await leg.dial(invite, request.caller.codecs, srtp=srtp)
         except BaseException as error:
             leg.listen(None)
             reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
@@ -202,14 +200,14 @@ class Calls:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _sip_leg(self, contact_id: str, name: str, party: str, policy: SipPolicy, peer_ip: str) -> SipLeg:
+    def _sip_leg(self, contact_id: str, name: str, party: Party, policy: SipPolicy, peer_ip: str) -> SipLeg:
         bind, announced = self._addresses.towards(peer_ip)
         media = self._config.media
         return SipLeg(
             leg_id=new_id(),
             contact_id=contact_id,
             name=name,
-            party="caller" if party == "caller" else "agent",
+            party=party,
             engine=self._engine,
             policy=policy,
             settings=SipMediaSettings(
@@ -220,9 +218,9 @@ class Calls:
             ),
         )
 
-    def _user_policy(self, srtp: str) -> SipPolicy:
+    def _user_policy(self, srtp: SrtpPolicy) -> SipPolicy:
         media = self._config.media
-        return SipPolicy(media.audio_codecs, media.video_codecs, srtp)  # type: ignore[arg-type]
+        return SipPolicy(media.audio_codecs, media.video_codecs, srtp)
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         return SipPolicy(trunk.audio_codecs, trunk.video_codecs, trunk.srtp)

@@ -16,6 +16,7 @@ from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import TransportStats
+from mediaserver.errors import MediaServerError
 from mediaserver.sdp.description import Codec
 
 Codecs = Mapping[Kind, tuple[Codec, ...]]
@@ -104,7 +105,8 @@ class Leg(ABC):
         """
 
     async def joined(self, other: Leg) -> None:
-        """The media of both legs are connected; for those that tell their peer."""
+        """The media of both legs are connected; a leg that shows this to its peer overrides it."""
+        self.log.debug("leg_joined", other=other.id)
 
     @abstractmethod
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
@@ -119,7 +121,7 @@ class Leg(ABC):
         self.log.info("leg_ended", by=cause.by, reason=cause.reason, code=cause.code)
         try:
             self.last_stats = await self._engine.stats(self.transports) if self.transports else []
-        except Exception as error:  # statistics must never keep a leg alive
+        except MediaServerError as error:
             self.log.warning("leg_stats_missing", error=str(error))
         try:
             await self._release(cause)

@@ -47,7 +47,7 @@ async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float) -> Leg:
                     else:
                         failures.append(_as_failure(error))
                 if legs:
-                    # Two answers in one turn of the loop: the first stays, the others are told to hang up by their owner.
+                    # Two answers in one turn of the loop: the first stays, the others hang up.
                     for late in legs[1:]:
                         await late.end(_ANSWERED_ELSEWHERE)
                     return legs[0]
@@ -76,4 +76,6 @@ def _as_failure(error: BaseException) -> DialFailed:
 
 
 def _most_telling(failures: Sequence[DialFailed]) -> DialFailed:
-    return min(failures, key=lambda failure: (failure.code < 600, failure.code // 100, failure.code == 480, failure.code))
+    return min(
+        failures, key=lambda failure: (failure.code < 600, failure.code // 100, failure.code == 480, failure.code)
+    )

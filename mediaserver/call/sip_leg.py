@@ -251,8 +251,10 @@ class SipLeg(Leg):
     def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
         # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
         try:
-            answer = self._sip_media.repeat_offer() if body is None else self._sip_media.answer_reoffer(
-                parse(body.decode("utf-8", "replace"))
+            answer = (
+                self._sip_media.repeat_offer()
+                if body is None
+                else self._sip_media.answer_reoffer(parse(body.decode("utf-8", "replace")))
             )
         except MediaServerError as error:
             self.log.info("reoffer_refused", error=str(error))
@@ -311,4 +313,3 @@ def warning_value(code: int, agent: str, text: str) -> str:
     """A Warning header value (RFC 3261 §20.43)."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")[:256]
     return f'{code} {agent} "{quoted}"'
-

@@ -96,7 +96,7 @@ class SipMedia:
 
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
         """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
-        media = []
+        media: list[LocalMedia] = []
         payload_types = _PayloadTypes()
         for kind in KINDS:
             codecs = offered_codecs(kind, wanted.get(kind, ()), payload_types)
@@ -116,7 +116,9 @@ class SipMedia:
             raise NegotiationError("an answer came before any offer")
         self._apply(negotiate(self._local, parse(body.decode("utf-8", "replace")), we_offered=True))
 
-    async def answer(self, offer: SessionDescription, wanted: Codecs, *, srtp_required: bool, srtp_allowed: bool) -> bytes:
+    async def answer(
+        self, offer: SessionDescription, wanted: Codecs, *, srtp_required: bool, srtp_allowed: bool
+    ) -> bytes:
         """Our answer to the first offer, with the codecs of `wanted` that it holds, in the order of `wanted`.
 
         Raises NegotiationError when nothing can be taken.

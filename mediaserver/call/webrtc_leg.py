@@ -122,7 +122,7 @@ class WebRtcLeg(Leg):
 
     async def meet(self, other: Leg) -> None:
         """Puts the other leg's codecs first, by one offer to the browser where its present choice does not fit."""
-        bridge = bridgeable(self.codecs, other.codecs)
+        bridge = bridgeable(_by_name(self.codecs), _by_name(other.codecs))
         prefer = {
             kind: tuple(pair.browser for pair in pairs)
             for kind, pairs in bridge.codecs.items()
@@ -203,3 +203,7 @@ class WebRtcLeg(Leg):
     def _cause_of(self, reason: str) -> EndCause:
         """A page that closed its connection hung up; one whose checks stopped is lost (RFC 7675)."""
         return EndCause(self.party, "left") if reason == "peer_closed" else EndCause("system", reason)
+
+
+def _by_name(codecs: Codecs) -> dict[str, Sequence[Codec]]:
+    return {str(kind): listed for kind, listed in codecs.items()}

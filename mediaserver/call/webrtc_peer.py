@@ -14,6 +14,7 @@ from mediaserver.errors import LocalProtocolError, MediaServerError
 from mediaserver.sdp.description import Codec, Direction
 from mediaserver.sdp.description import Fingerprint as SdpFingerprint
 from mediaserver.webrtc.negotiation import Negotiation
+from mediaserver.webrtc.sdpfrag import Fragment, restart_answer
 from mediaserver.webrtc.section import LocalIceParams, MediaPolicy, Section
 
 _KINDS: Mapping[str, Kind] = {"audio": "audio", "video": "video"}
@@ -108,6 +109,22 @@ class WebRtcPeer:
             raise LocalProtocolError("an answer came before any offer")
         self._negotiation.handle_answer(sdp)
         self._apply(self._negotiation)
+
+    async def restart_ice(self, fragment: Fragment) -> str | None:
+        """Takes a trickled fragment; returns the fragment to answer with when it restarts ICE (RFC 9725 §4.3.3).
+
+        Plain candidates are ignored: a lite agent sends no checks of its own accord (RFC 8445 §2.7).
+        """
+        negotiation = self._negotiation
+        known = negotiation.transport if negotiation is not None else None
+        if negotiation is None or known is None:
+            raise LocalProtocolError("a fragment came before any offer")
+        if fragment.ufrag is None or fragment.pwd is None or not fragment.restarts(known.ufrag, known.pwd):
+            return None
+        negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
+        negotiation.restart_ice(fragment.ufrag, fragment.pwd)
+        self._apply(negotiation)
+        return restart_answer(fragment, negotiation.local)
 
     def roll_back(self) -> None:
         """Takes back our unanswered offer; what was agreed before stays."""

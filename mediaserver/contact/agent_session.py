@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.events import EndCause
@@ -21,7 +21,7 @@ _STOP_DEADLINE_S: Final = 2.0
 
 LegMaker = Callable[[str, Codecs], WebRtcLeg]
 """Makes the agent's leg for a contact, with the codecs of the other side first."""
-PlaceCall = Callable[[WebRtcLeg, str], Awaitable[None]]
+PlaceCall = Callable[[WebRtcLeg, str], Coroutine[Any, Any, None]]
 """Connects the agent's leg, which has just offered, with a number or user."""
 
 

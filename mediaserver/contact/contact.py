@@ -85,10 +85,14 @@ class Contact:
             end_reason=cause.reason,
             entry=self.entry,
             caller=self.reference or self.caller,
-            consent=consent and ConsentRecord(camera=consent.given, at=consent.at, text_version=consent.text_version),
+            consent=_consent_record(consent) if consent else None,
             legs=tuple(_leg_record(leg, leg.last_stats, leg.track_kinds) for leg in self.legs),
             attributes=dict(self.attributes.verified),
         )
+
+
+def _consent_record(consent: CameraConsent) -> ConsentRecord:
+    return ConsentRecord(camera=consent.given, at=consent.at, text_version=consent.text_version)
 
 
 def _leg_record(leg: Leg, transports: Sequence[TransportStats], kinds: Mapping[int, str]) -> LegRecord:

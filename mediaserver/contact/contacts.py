@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import structlog
 
@@ -24,8 +24,9 @@ from mediaserver.contact.attributes import Attributes, bounded
 from mediaserver.contact.caller_session import CallerSession
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
+from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import LimitExceeded, MediaServerError
+from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
@@ -35,7 +36,6 @@ from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
 from mediaserver.webrtc.section import MediaPolicy
 
-_WAIT_STEP_S: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -271,7 +271,7 @@ class Contacts:
         name: str,
         signaling: Signaling,
         policy: MediaPolicy,
-        gates: tuple[str, ...],
+        gates: tuple[Gate, ...],
         may_send_video: bool,
         caller: bool,
     ) -> WebRtcLeg:
@@ -362,6 +362,3 @@ def _count_down(counts: Counter[str], key: str) -> None:
     counts[key] -= 1
     if counts[key] <= 0:
         del counts[key]
-
-
-__all__ = ["Contacts"]

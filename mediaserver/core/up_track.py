@@ -10,7 +10,6 @@ from mediaserver.engine.commands import AddUpTrack, Kind, RemoveUpTrack, Request
 from mediaserver.engine.engine import Engine
 from mediaserver.sdp.description import Codec
 
-
 Gate = Literal["consent", "mute", "queued"]
 
 

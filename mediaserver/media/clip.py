@@ -11,6 +11,8 @@ import av
 import msgspec
 from aiortc.codecs import get_encoder
 from aiortc.codecs.base import Encoder
+from aiortc.codecs.h264 import H264Encoder
+from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -108,10 +110,11 @@ def _frames(path: Path, kind: str) -> Iterator[AudioFrame | VideoFrame]:
             if not streams:
                 return
             for frame in container.decode(streams[0]):
+                if not isinstance(frame, AudioFrame | VideoFrame):
+                    continue
                 if frame.time is not None and frame.time > _MAX_DURATION_S:
                     raise ClipError(f"announcement {path}: longer than {_MAX_DURATION_S} s; cut it")
-                if isinstance(frame, AudioFrame | VideoFrame):
-                    yield frame
+                yield frame
     except av.FFmpegError as error:
         raise ClipError(f"announcement {path}: FFmpeg cannot decode it: {error}") from error
 
@@ -163,7 +166,8 @@ def _encode_audio(frames: Sequence[AudioFrame], form: _Format) -> ClipTrack:
 
 def _encode_video(frames: Sequence[VideoFrame], form: _Format) -> ClipTrack:
     encoder = _encoder(form)
-    encoder.target_bitrate = _VIDEO_BITRATE_BPS
+    if isinstance(encoder, Vp8Encoder | H264Encoder):
+        encoder.target_bitrate = _VIDEO_BITRATE_BPS
     packets: list[ClipPacket] = []
     for number, frame in enumerate(frames):
         keyframe = number % (_FRAMES_PER_S * _KEYFRAME_EVERY_S) == 0
