@@ -55,7 +55,6 @@ from mediaserver.store.records import SqliteRecords
 from mediaserver.store.writer import RecordWriter
 
 SERVER_NAME: Final = "mediaserver"
-_POLL_S: Final = 0.1
 _STOP_DEADLINE_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 
@@ -150,8 +149,7 @@ class Daemon:
         contacts.drain()
         try:
             async with asyncio.timeout(deadline_s):
-                while len(contacts):
-                    await asyncio.sleep(_POLL_S)
+                await contacts.all_over()
         except TimeoutError:
             _log.warning("drain_deadline", contacts=len(contacts))
         await contacts.end_all(EndCause("system", "shutdown", 503))
@@ -371,7 +369,9 @@ class _SipCounters:
     """Implements `sip.config.Counters` on one Prometheus counter; label sets are few and fixed by the code."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._events = metrics.counter("sip_events_total", "What happened on the SIP side, by name", ["event", "detail"])
+        self._events = metrics.counter(
+            "sip_events_total", "What happened on the SIP side", ["event", "detail"]
+        )
 
     def inc(self, name: str, **labels: str) -> None:
         """Counts one event."""
@@ -383,7 +383,9 @@ def _engine_metrics(counters: Mapping[str, int]) -> list[Metric]:
     drops = CounterMetricFamily(
         "mediaserver_engine_drops", "Packets dropped by the engine, by reason", labels=["shard", "reason"]
     )
-    values = GaugeMetricFamily("mediaserver_engine_value", "Counters and gauges of the engine", labels=["shard", "name"])
+    values = GaugeMetricFamily(
+        "mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"]
+    )
     for full_name, value in counters.items():
         shard, _, name = full_name.partition(".") if full_name.startswith("shard") else ("", "", full_name)
         if name.startswith("drop."):

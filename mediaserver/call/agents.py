@@ -32,6 +32,9 @@ class BrowserPhone(Protocol):
         Raises DialFailed (486 busy, 603 declined, 480 gone). Cancelling it withdraws the call.
         """
 
+    async def dismiss(self) -> None:
+        """Another browser of the same user has taken its place."""
+
 
 class Agents:
     """The signed-in browsers by user; one for each user."""

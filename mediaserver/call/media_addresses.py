@@ -6,7 +6,6 @@ import socket
 from collections.abc import Mapping
 
 
-
 class MediaAddresses:
     """`announced` maps every address that media may be bound to, to the one that peers see (1:1 NAT)."""
 

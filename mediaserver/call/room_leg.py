@@ -18,8 +18,8 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Codec, Direction, Fingerprint
-from mediaserver.webrtc.section import MediaPolicy
 from mediaserver.webrtc.sdpfrag import parse_fragment
+from mediaserver.webrtc.section import MediaPolicy
 
 _log = structlog.get_logger(__name__)
 _KINDS: tuple[Kind, ...] = ("audio", "video")
@@ -101,6 +101,10 @@ class RoomLeg:
         if isinstance(event, engine_events.TransportClosed) and event.reason != "commanded":
             # Not from within the delivery of the event: leaving touches the tables that are being walked.
             asyncio.get_running_loop().call_soon(self._end, EndCause("system", event.reason))
+
+
+def _new_etag() -> str:
+    return secrets.token_urlsafe(12)
 
 
 class RoomSessions:

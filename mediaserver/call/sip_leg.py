@@ -16,7 +16,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.codecs import ordered
+from mediaserver.sdp.codecs import KNOWN, ordered
 from mediaserver.sdp.description import SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
@@ -35,6 +35,11 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
+_EVERYTHING: Final[Codecs] = {
+    "audio": tuple(KNOWN[name] for name in ("opus", "G722", "PCMU", "PCMA")),
+    "video": tuple(KNOWN[name] for name in ("H264", "H264/0", "VP8")),
+}
+"""What an INVITE without an offer may be answered with."""
 
 
 class DialFailed(MediaServerError):
@@ -98,7 +103,7 @@ class SipLeg(Leg):
         if agreed:
             return {kind: media.send for kind, media in agreed.items()}
         if self._offer is None:
-            return {}
+            return self._policy.limited(_EVERYTHING) if self._late_offer else {}
         indices = {kind: first_of_kind(self._offer, kind) for kind in KINDS}
         offered = {kind: self._offer.media[index].codecs for kind, index in indices.items() if index is not None}
         return self._policy.limited(offered)

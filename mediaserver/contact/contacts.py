@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question, Router
 from mediaserver.call.signaling import Identity, Signaling, UnknownEntry
-from mediaserver.call.sip_leg import warning_value
+from mediaserver.call.sip_leg import DialFailed, warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Entry
@@ -76,7 +77,8 @@ class Contacts:
         self._by_source: Counter[str] = Counter()
         self._by_entry: Counter[str] = Counter()
         self._draining = False
-        self._agent_sessions: dict[str, AgentSession] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._begun = metrics.counter("contacts_total", "Contacts begun", ["origin"])
         self._refused = metrics.counter("contacts_refused_total", "Contacts refused, by the limit reached", ["limit"])
         self._ended = metrics.counter("contacts_ended_total", "Contacts ended", ["by", "reason"])
@@ -147,13 +149,16 @@ class Contacts:
         name = self._config.users[user].display_name or user
 
         def make_leg(contact_id: str, wanted: Codecs) -> WebRtcLeg:
-            contact, _ = self._open[contact_id]
-            return self._agent_leg(contact, name, signaling, wanted)
+            found = self._open.get(contact_id)
+            if found is None:
+                raise DialFailed(487, "The caller has hung up")
+            return self._agent_leg(found[0], name, signaling, wanted)
 
         def make_outgoing_leg() -> WebRtcLeg:
             self._check_room("", None, None)
             contact = Contact(id=new_id(), source="", caller=name)
             leg = self._agent_leg(contact, name, signaling, {}, caller=True)
+            outgoing.clear()  # one call at a time: what was prepared before and never offered is forgotten
             outgoing[leg.id] = contact
             return leg
 
@@ -170,9 +175,7 @@ class Contacts:
             make_outgoing_leg=make_outgoing_leg,
             place_call=place_call,
         )
-        replaced = self._agent_sessions.get(user)
-        self._agent_sessions[user] = session
-        self._agents.sign_in(session)
+        replaced = self._agents.sign_in(session)
         if replaced is not None:
             await replaced.dismiss()
         return session
@@ -240,6 +243,10 @@ class Contacts:
         """Takes no new contact from now on; those that are open go on."""
         self._draining = True
 
+    async def all_over(self) -> None:
+        """Returns when no contact is open."""
+        await self._idle.wait()
+
     async def end_all(self, cause: EndCause) -> None:
         """Ends every contact."""
         for _, runner in list(self._open.values()):
@@ -298,6 +305,7 @@ class Contacts:
 
     def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
         self._open[contact.id] = (contact, runner)
+        self._idle.clear()
         self._by_source[_prefix(contact.source)] += 1
         if contact.entry is not None:
             self._by_entry[contact.entry] += 1
@@ -322,6 +330,8 @@ class Contacts:
     def _over(self, contact: Contact) -> None:
         if self._open.pop(contact.id, None) is None:
             return
+        if not self._open:
+            self._idle.set()
         _count_down(self._by_source, _prefix(contact.source))
         if contact.entry is not None:
             _count_down(self._by_entry, contact.entry)
