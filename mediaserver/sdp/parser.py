@@ -129,10 +129,13 @@ class _Reader:
         if len(self.media) >= MAX_MEDIA:
             raise ValueError(f"more than {MAX_MEDIA} media sections")
         parts = value.split()
-        if len(parts) < 4:
+        if len(parts) < 3:
             raise ValueError("a media section is <kind> <port> <protocol> <format> ...")
         kind, port, protocol, *formats = parts
         number_text, _, count = port.partition("/")
+        if not formats and number_text != "0":
+            # A refusal without a format is a common mistake that harms nobody.
+            raise ValueError("the media section names no format")
         if not _TOKEN.match(kind) or not _PROTOCOL.match(protocol):
             raise ValueError("the kind or the protocol is not a token")
         if not _NUMBER.match(number_text) or int(number_text) > 65535 or (count and not _NUMBER.match(count)):

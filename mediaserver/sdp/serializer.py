@@ -62,7 +62,8 @@ def _session(description: SessionDescription) -> Iterator[str]:
 
 
 def _media(media: MediaDescription) -> Iterator[str]:
-    yield f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}"
+    # RFC 8866 §5.14 wants a format even where nobody reads it.
+    yield f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats) or '0'}"
     if media.title is not None:
         yield f"i={media.title}"
     if media.connection is not None:

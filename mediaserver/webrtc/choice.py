@@ -60,7 +60,7 @@ def remote_end(description: SessionDescription) -> RemoteEnd | None:
     bundled = [index for mid in description.bundled for index, media in live.items() if media.mid == mid]
     # RFC 8843 §7.2.1: the first mid of the group names the section whose transport all of them use. Without a group
     # there is one transport, and so one section.
-    indices = bundled or [next(iter(live))]
+    indices = bundled or [next((index for index, media in live.items() if media.is_rtp), next(iter(live)))]
     tagged = live[indices[0]]
     if tagged.ice_ufrag is None or tagged.ice_pwd is None:
         raise SdpError(tagged.line, "ICE credentials are missing (ice-ufrag, ice-pwd)")

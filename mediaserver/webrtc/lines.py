@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, ordered
+from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, matches, ordered
 from mediaserver.sdp.description import (
     Candidate,
     Codec,
@@ -127,8 +127,7 @@ def new_section_codecs(
         reused.append(replace(codec, pt=pt))
     media = ordered(reused, policy.codecs(kind))
     if kind in policy.only:
-        from_room = policy.only[kind]
-        media = tuple(codec for codec in media if any(codec.key == other.key for other in from_room))
+        media = tuple(codec for codec in media if any(matches(codec, other) for other in policy.only[kind]))
     return media + (events_for(media, reused) if policy.telephone_events else ())
 
 

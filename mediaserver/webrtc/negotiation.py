@@ -214,6 +214,18 @@ class Negotiation:
             self._agreed, self._before = self._before, None
         self.state = "stable"
 
+    def restart_ice(self, ufrag: str, pwd: str) -> RemoteTransport:
+        """Take new credentials of the browser from a fragment (RFC 9725 §4.3.3), without a description.
+
+        Set new credentials of our own as `local` for the fragment that answers (`sdpfrag.restart_answer`).
+        Raises LocalProtocolError before the first description.
+        """
+        if self.transport is None:
+            raise LocalProtocolError("ICE cannot restart before it began.")
+        transport = replace(self.transport, ufrag=ufrag, pwd=pwd, ice_restart=True)
+        self._agreed = replace(self._agreed, transport=transport)
+        return transport
+
     # Inside -----------------------------------------------------------------------------------------------------------
 
     def _live(self) -> list[Section]:
@@ -300,6 +312,8 @@ class Negotiation:
                 sections.append(replace(section, rejected=True, direction=Direction.INACTIVE, extensions=()))
                 continue
             sections.append(_answered_section(section, media, taken))
+        if all(section.rejected for section in sections):
+            raise NegotiationError("The browser refused every media section.", warning_code=304)
         return replace(
             offered,
             sections=tuple(sections),
