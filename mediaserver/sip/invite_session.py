@@ -65,7 +65,14 @@ class Port(Protocol):
         """Send an ACK to a 2xx; the first call gives it its Via."""
 
     def respond(
-        self, transaction: ServerTransaction, code: int, *, reason: str | None, headers: Extra, body: bytes | None, now: float
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        *,
+        reason: str | None,
+        headers: Extra,
+        body: bytes | None,
+        now: float,
     ) -> Response:
         """Send a response with our Contact where it belongs."""
 
@@ -230,7 +237,9 @@ class InviteMachine:
 
     # -- incoming: owner's calls ------------------------------------------------------------------------------------
 
-    def accept_transaction(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
+    def accept_transaction(
+        self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float
+    ) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
         self.dialog = dialog

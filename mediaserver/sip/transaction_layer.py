@@ -297,5 +297,3 @@ def response_destination(request: Request, flow: Flow) -> tuple[Destination, Des
     if via.param("rport") is not None or via.host != flow.remote_ip or port == flow.remote_port:
         return flow, None
     return Flow("udp", flow.local_ip, flow.local_port, flow.remote_ip, port), None
-
-

@@ -208,9 +208,7 @@ class UserAgent:
         return loop.time()
 
     def _wrap(self, machine: InviteMachine) -> InviteSession:
-        session = InviteSession(
-            machine, drive=self._drive, now=self._now, queue_limit=self.config.limits.session_queue
-        )
+        session = InviteSession(machine, drive=self._drive, now=self._now, queue_limit=self.config.limits.session_queue)
         self._sessions[machine.id] = session
         return session
 
