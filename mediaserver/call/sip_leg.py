@@ -201,7 +201,7 @@ class SipLeg(Leg):
             try:
                 await self._on_sip_event(session, event)
             except MediaServerError as error:
-                self.log.warning("sip_event_failed", event=type(event).__name__, error=str(error))
+                self.log.warning("sip_event_failed", what=type(event).__name__, error=str(error))
                 await self.end(EndCause("system", "media_not_negotiable", 488, str(error)))
         if not self.ended:
             await self.end(EndCause("system", "session_lost"))
@@ -227,7 +227,7 @@ class SipLeg(Leg):
                 ended_by: Party = self.party if by in ("remote", "local") else "system"
                 await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
             case _:
-                self.log.debug("sip_event_ignored", event=type(event).__name__)
+                self.log.debug("sip_event_ignored", what=type(event).__name__)
 
     def _on_answered(self, body: bytes | None) -> None:
         outcome = self._outcome
