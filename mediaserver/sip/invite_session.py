@@ -65,7 +65,14 @@ class Port(Protocol):
         """Send an ACK to a 2xx; the first call gives it its Via."""
 
     def respond(
-        self, transaction: ServerTransaction, code: int, *, reason: str | None, headers: Extra, body: bytes | None, now: float
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        *,
+        reason: str | None,
+        headers: Extra,
+        body: bytes | None,
+        now: float,
     ) -> Response:
         """Send a response with our Contact where it belongs."""
 
@@ -230,7 +237,9 @@ class InviteMachine:
 
     # -- incoming: owner's calls ------------------------------------------------------------------------------------
 
-    def accept_transaction(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
+    def accept_transaction(
+        self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float
+    ) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
         self.dialog = dialog
@@ -485,6 +494,12 @@ class InviteMachine:
             self._lost("remote", code, now)  # §12.2.1.2
         else:
             self._tell(ReofferRejected(code))
+
+    def gave_up(self, attempt: Attempt) -> bool:
+        """True when this request is not worth another try: its call was cancelled or is over."""
+        if attempt.method == "BYE":
+            return False
+        return self.state in (_S.CANCELLING, _S.ENDED)
 
     def handle_failure(self, attempt: Attempt, reason: str, now: float) -> None:
         """A request of ours got no final response (`timeout` or `transport`)."""

@@ -91,6 +91,7 @@ class UserAgent:
             on_malformed=self._on_malformed,
             on_failure=self._on_failure,
             on_closed=self._on_closed,
+            is_held=lambda flow: self._core.holds(flow),
         )
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
         self._sessions: dict[str, InviteSession] = {}
@@ -195,9 +196,11 @@ class UserAgent:
         return session
 
     def bindings(self, aor: SipUri | str) -> list[Binding]:
-        """Live bindings of an address of record (`sip:user@domain` or `user@domain`), highest q first, then newest."""
-        key = aor if isinstance(aor, str) else aor.aor
-        return self._core.bindings(key, self._now())
+        """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
+
+        Every domain and address of ours names the same users.
+        """
+        return self._core.bindings(aor, self._now())
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -208,9 +211,7 @@ class UserAgent:
         return loop.time()
 
     def _wrap(self, machine: InviteMachine) -> InviteSession:
-        session = InviteSession(
-            machine, drive=self._drive, now=self._now, queue_limit=self.config.limits.session_queue
-        )
+        session = InviteSession(machine, drive=self._drive, now=self._now, queue_limit=self.config.limits.session_queue)
         self._sessions[machine.id] = session
         return session
 
@@ -226,8 +227,8 @@ class UserAgent:
         self._core.handle_transport_failure(key, destination, self._now())
         self._drive()
 
-    def _on_closed(self, flow: Flow) -> None:
-        self._core.handle_flow_closed(flow, self._now())
+    def _on_closed(self, flow: Flow, target: Target | None) -> None:
+        self._core.handle_flow_closed(flow, target, self._now())
         self._drive()
 
     def _drive(self) -> None:
