@@ -262,13 +262,16 @@ class Core:
         request = attempt.request
         self._stamp(request, destination)
         attempt.udp_fallback = None
-        if isinstance(destination, Target) and destination.transport == "udp":
-            # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
-            # A peer known by its UDP flow stays there: behind its NAT nothing listens for TCP.
-            if len(request.encode()) > self.config.udp_max_bytes:
-                attempt.udp_fallback = destination
-                destination = replace(destination, transport="tcp")
-                self._stamp(request, destination)
+        # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
+        # A peer known by its UDP flow stays there: behind its NAT nothing listens for TCP.
+        if (
+            isinstance(destination, Target)
+            and destination.transport == "udp"
+            and len(request.encode()) > self.config.udp_max_bytes
+        ):
+            attempt.udp_fallback = destination
+            destination = replace(destination, transport="tcp")
+            self._stamp(request, destination)
         attempt.destination = destination
         attempt.provisional = False
         attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now)

@@ -120,7 +120,7 @@ class DigestServer:
         if len(raw) != _NONCE_BYTES or not hmac.compare_digest(raw[16:], self._seal(raw[:16])):
             return None
         age_s = now - struct.unpack_from(">Q", raw)[0] / 1000
-        return -1.0 <= age_s <= self._lifetime_s
+        return bool(-1.0 <= age_s <= self._lifetime_s)
 
     def challenges(self, now: float, *, stale: bool = False) -> list[str]:
         """Values for WWW-Authenticate or Proxy-Authenticate, the better algorithm first (RFC 8760 §2.4)."""

@@ -1,4 +1,4 @@
-"""Decides what becomes of a request from outside: refused, challenged, registered, handed to a session, or a new call."""
+"""Decides what becomes of a request: refused, challenged, registered, handed to a session, or a new call."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ class RequestHandler:
         machine = InviteMachine(
             core, direction="incoming", call_id=request.call_id, local=dialog.local, remote=dialog.remote
         )
-        machine.accept_transaction(transaction, dialog, offer, now)
+        machine.accept(transaction, dialog, offer, now)
         transaction.owner = machine
         core.respond(transaction, 100, now=now)
         core.add_machine(machine)

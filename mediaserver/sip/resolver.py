@@ -1,4 +1,4 @@
-"""Finds next hops (RFC 3263): address literals at once, names by SRV, A and AAAA through dnspython's asyncio resolver."""
+"""Finds next hops (RFC 3263): address literals at once, names by SRV, A and AAAA through dnspython."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from mediaserver.sip.flow import Target, Transport, is_ip_literal
 from mediaserver.sip.uri import SipUri
 
 _SERVICES: dict[Transport, str] = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
+
+
+_RANDOM = random.SystemRandom()
 
 
 class Resolver:
@@ -58,7 +61,7 @@ class Resolver:
     async def _srv(self, base: Target) -> list[Target]:
         records = await self._query(_SERVICES[base.transport] + base.host, "SRV")
         # RFC 2782: by priority, then at random with the weights.
-        ordered = sorted(records, key=lambda r: (r.priority, -(random.random() ** (1.0 / max(r.weight, 1)))))
+        ordered = sorted(records, key=lambda r: (r.priority, -(_RANDOM.random() ** (1.0 / max(r.weight, 1)))))
         return [
             Target(base.transport, record.target.to_text(omit_final_dot=True), record.port, base.host)
             for record in ordered[:8]

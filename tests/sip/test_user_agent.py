@@ -29,7 +29,9 @@ OFFER, ANSWER = b"v=0\r\ns=offer\r\n", b"v=0\r\ns=answer\r\n"
 TRANSPORTS: list[Transport] = ["udp", "tcp", "tls"]
 
 
-async def call(caller: Endpoint, callee: Endpoint, transport: Transport, body: bytes | None = OFFER) -> tuple[Reader, Reader]:
+async def call(
+    caller: Endpoint, callee: Endpoint, transport: Transport, body: bytes | None = OFFER
+) -> tuple[Reader, Reader]:
     """A call that was answered and confirmed."""
     out = Reader(
         await caller.agent.invite(
@@ -110,7 +112,7 @@ async def test_cancel_before_the_answer(make_endpoint: MakeEndpoint) -> None:
     assert await Reader(incoming.session).rest() == [Cancelled('SIP;cause=200;text="Call completed elsewhere"')]
     assert await out.rest() == [Ended("local", 487, "cancelled", 'SIP;cause=200;text="Call completed elsewhere"')]
     async with asyncio.timeout(2):
-        while caller.agent._core.busy:
+        while caller.agent._core.busy:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -162,9 +164,7 @@ async def test_large_invite_goes_by_tcp_and_falls_back_to_udp(make_endpoint: Mak
         incoming = await udp_only.incoming.get()
     assert (incoming.body, incoming.source.transport) == (big, "udp")
     port = udp_only.target("udp").port
-    both = await make_endpoint(
-        trunks=TRUNKS, binds=(Bind("udp", "127.0.0.2", port), Bind("tcp", "127.0.0.2", port))
-    )
+    both = await make_endpoint(trunks=TRUNKS, binds=(Bind("udp", "127.0.0.2", port), Bind("tcp", "127.0.0.2", port)))
     await caller.agent.invite(both.uri("bob"), from_=party("alice"), body=big, route_to=both.target("udp"))
     async with asyncio.timeout(5):
         incoming = await both.incoming.get()
@@ -190,7 +190,10 @@ async def test_peer_without_any_answer_is_a_timeout(make_endpoint: MakeEndpoint)
     caller = await make_endpoint()
     out = Reader(
         await caller.agent.invite(
-            caller.uri("bob"), from_=party("alice"), body=OFFER, route_to=caller.target("udp").__class__("udp", "127.0.0.9", 9)
+            caller.uri("bob"),
+            from_=party("alice"),
+            body=OFFER,
+            route_to=caller.target("udp").__class__("udp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()
@@ -201,7 +204,10 @@ async def test_refused_connection_is_503_at_once(make_endpoint: MakeEndpoint) ->
     caller = await make_endpoint()
     out = Reader(
         await caller.agent.invite(
-            caller.uri("bob"), from_=party("alice"), body=OFFER, route_to=caller.target("tcp").__class__("tcp", "127.0.0.9", 9)
+            caller.uri("bob"),
+            from_=party("alice"),
+            body=OFFER,
+            route_to=caller.target("tcp").__class__("tcp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()

@@ -144,7 +144,8 @@ class Transports:
     def announced(self, destination: Destination) -> Announced:
         """What Via and Contact say towards a destination."""
         if isinstance(destination, Flow):
-            local_ip, remote_ip = destination.local_ip, destination.remote_ip
+            local_ip: str | None = destination.local_ip
+            remote_ip: str | None = destination.remote_ip
         else:
             local_ip, remote_ip = None, destination.host if is_ip_literal(destination.host) else None
         listener = choose_listener(self._listeners, destination.transport, local_ip=local_ip, remote_ip=remote_ip)
@@ -314,8 +315,7 @@ class Transports:
             self._forget(connection)
             return
         self._counters.inc("sip.tls_handshakes", result="ok")
-        connection.secured = True
-        connection.connection_made(secured)
+        connection.secure(secured)
 
     def _lost(self, connection: Connection) -> None:
         self._forget(connection)

@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._now = now
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._early = bytearray()
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -60,11 +61,18 @@ class Connection(asyncio.Protocol):
         """The remote address."""
         return self.flow.remote_ip if self.flow is not None else ""
 
+    def secure(self, transport: asyncio.Transport) -> None:
+        """The TLS handshake of an accepted connection is done; `transport` encrypts."""
+        self._transport = transport
+        self.secured = True
+        early = bytes(self._early)
+        self._early.clear()
+        if early:
+            self.data_received(early)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected; with TLS a second time after the handshake."""
+        """Connected."""
         self._transport = transport  # type: ignore[assignment]
-        if self.flow is not None:
-            return
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         if not local or not remote:
             transport.close()
@@ -79,6 +87,12 @@ class Connection(asyncio.Protocol):
         """Bytes from the peer."""
         flow = self.flow
         if flow is None or self._closing:
+            return
+        if not self.secured:
+            # The first bytes can come in the very turn that ends the handshake; nothing may be answered in the clear.
+            self._early += data
+            if len(self._early) > self._limits.message.message_bytes:
+                self.abort()
             return
         self.active_at = self._now()
         try:
@@ -118,7 +132,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> bool:
         """Queue bytes; False when the connection is closing or the peer does not read (it is cut off then)."""
         transport = self._transport
-        if transport is None or self._closing or transport.is_closing():
+        if transport is None or self._closing or not self.secured or transport.is_closing():
             return False
         transport.write(data)
         if transport.get_write_buffer_size() > self._limits.send_buffer_bytes:
