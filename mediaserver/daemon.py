@@ -50,6 +50,7 @@ from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip import config as sip_config
 from mediaserver.sip.credentials import StoredCredential
 from mediaserver.sip.digest import ha1
+from mediaserver.sip.flow import Transport
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.records import SqliteRecords
 from mediaserver.store.writer import RecordWriter
@@ -81,7 +82,7 @@ class Daemon:
     async def start(self) -> None:
         """Builds the parts from the inside out and opens the doors last. Raises ConfigError, EngineError, OSError."""
         config = self._config
-        certificate = dtls_certificate.load_or_generate(config.path(Path("dtls.pem")))
+        certificate = dtls_certificate.load_or_create(config.path(Path("dtls.pem")))
         fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
         self._engine = engine = Engine(self._engine_config(certificate))
         await engine.start()
@@ -189,7 +190,7 @@ class Daemon:
             webrtc_binds=tuple(str(SocketAddress(ip, port)) for ip in webrtc),
             announced={bind: announced for bind, announced in {**sip, **webrtc}.items() if bind != announced},
             sip_binds=tuple(sip),
-            sip_ports=(config.media.sip_ports.first, config.media.sip_ports.last),
+            sip_ports=(config.media.sip_ports.low, config.media.sip_ports.high),
             certificate_der=certificate.certificate_der,
             private_key_der=certificate.private_key_der,
             ufrag_key=self._secrets.key(config.secrets.ufrag_key, purpose="ice-ufrag"),
@@ -219,7 +220,7 @@ class Daemon:
 
     def _sip_config(self) -> sip_config.SipConfig:
         config, sip, limits = self._config, self._config.listeners.sip, self._config.limits
-        ports: dict[sip_config.Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
+        ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
         return sip_config.SipConfig(
             binds=tuple(
                 sip_config.Bind(transport, bind, port, announced_ip=announced)
@@ -320,14 +321,13 @@ class Daemon:
         if config.web.pages:
             public.append(PagesResource(entries=entries.values()))
         admin_auth = AdminAuth(self._secrets.text(config.secrets.admin_token))
-        records = self._records
         admin: list[Resource] = [
             HealthResource(admission=admission, checks=checks, detailed=True),
             MetricsResource(self._metrics),
             TokensResource(tokens=tokens, admin=admin_auth),
         ]
-        if records is not None:
-            admin.append(RecordsResource(store=records, admin=admin_auth))
+        if self._records is not None:
+            admin.append(RecordsResource(store=self._records, admin=admin_auth))
         tls = self._server_tls(listeners.https.certificate) if listeners.https.bind else None
         binds = [
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
