@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 """Kept in SQLite's `user_version`; a file of a later version is refused, not guessed at."""
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
 class StoreError(MediaServerError):
     """The store cannot be used; the text says why."""
 
@@ -153,9 +156,12 @@ class SqliteRecords:
         """Open or make the file (mode 0600). Raises `StoreError` where it cannot be used."""
         try:
             # SQLite gives its journal files the mode of the database.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
+                head = file.read(len(_MAGIC))
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
+        if head and head != _MAGIC:
+            raise StoreError(f"{path} is no SQLite file")
         engine = create_async_engine(sa.URL.create("sqlite+aiosqlite", database=str(path)))
         store = cls(engine)
         try:
@@ -233,7 +239,8 @@ def _to_row(record: ContactRecord) -> dict[str, str | None]:
 
 
 def _from_row(row: Mapping[Any, Any]) -> ContactRecord:
-    values = dict(row)
+    # SQLAlchemy's keys are a subclass of str, which msgspec does not take for one.
+    values = {str(name): value for name, value in row.items()}
     for name in ("consent", "legs", "attributes"):
         values[name] = None if values[name] is None else msgspec.json.decode(values[name])
     return msgspec.convert(values, ContactRecord)
