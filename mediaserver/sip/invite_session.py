@@ -237,9 +237,7 @@ class InviteMachine:
 
     # -- incoming: owner's calls ------------------------------------------------------------------------------------
 
-    def accept(
-        self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float
-    ) -> None:
+    def accept(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
         self.dialog = dialog

@@ -36,7 +36,7 @@ __all__ = ["Credentials", "IncomingInvite", "StoredCredential", "UserAgent", "Us
 
 @dataclass(frozen=True, slots=True)
 class IncomingInvite:
-    """A new call from SIP, decided by `session.answer`, `ring` or `reject`; `body` is the offer, None for a late one."""
+    """A new call from SIP, decided by `session.answer` or `reject`; `body` is the offer, None for a late one."""
 
     session: InviteSession
     request: Request
