@@ -2,6 +2,7 @@
 //! shards out.
 
 pub mod event;
+mod departures;
 mod media;
 pub mod media_batch;
 pub mod message;
@@ -10,10 +11,11 @@ mod receive;
 mod routes;
 mod slot;
 mod timers;
+mod tracks;
 mod transports;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -21,6 +23,10 @@ use crate::dtls::Identity;
 use crate::error::DropCounters;
 use crate::ice::UfragKey;
 use crate::io::TransmitQueue;
+use crate::rtcp::WallClock;
+use crate::rtcp::ntp::NtpTime;
+use crate::rtp::Ssrc;
+use crate::sfu::UpTrackId;
 use crate::time::Time;
 
 pub use event::{CommandError, EndpointEvent};
@@ -56,8 +62,8 @@ pub struct EndpointConfig {
     pub ufrag_key: UfragKey,
     /// Certificate and DTLS settings.
     pub identity: Identity,
-    /// Minutes since the Unix epoch at `Time::ZERO`.
-    pub epoch_minute: u32,
+    /// Time since the Unix epoch at `Time::ZERO`.
+    pub unix_epoch: Duration,
     /// Bounds.
     pub limits: EndpointLimits,
 }
@@ -84,6 +90,12 @@ pub struct Endpoint {
     timers: Timers,
     media: Media,
     dirty: Vec<usize>,
+    /// Slot of the transport of every track.
+    track_slots: HashMap<u64, usize>,
+    /// SSRC of every down track, for its goodbye.
+    down_ssrcs: HashMap<u64, Ssrc>,
+    /// How many down tracks of which shards want an up track of ours, whether it exists yet or not.
+    wants: HashMap<u64, Vec<(Shard, u32)>>,
     half_open: usize,
     /// Transport whose input is being handled; tells after a panic which one to close.
     current: Option<usize>,
@@ -101,15 +113,19 @@ impl Endpoint {
     /// A shard without transports.
     pub fn new(config: EndpointConfig) -> Endpoint {
         let shards = usize::from(config.shards);
+        let wall = WallClock { at: Time::ZERO, ntp: NtpTime::from_unix(config.unix_epoch) };
         Endpoint {
             config,
             slots: Slab::new(),
             ids: HashMap::new(),
             routes: Routes::new(shards),
             timers: Timers::default(),
-            media: Media::default(),
+            media: Media::new(wall),
             via: None,
             dirty: Vec::new(),
+            track_slots: HashMap::new(),
+            down_ssrcs: HashMap::new(),
+            wants: HashMap::new(),
             half_open: 0,
             current: None,
             events: VecDeque::new(),
@@ -122,7 +138,7 @@ impl Endpoint {
 
     /// When [`Endpoint::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.media.router.poll_timeout()).min()
     }
 
     /// Does what is due.
@@ -141,6 +157,7 @@ impl Endpoint {
             self.touch(index);
         }
         self.current = None;
+        self.media.handle_timeout(&mut self.slots, now, out);
         self.settle(now, out);
     }
 
@@ -168,11 +185,16 @@ impl Endpoint {
                 }
             }
             ShardMessage::PathUnbound(path) => self.routes.forget_foreign(path, from),
-            ShardMessage::Media(_)
-            | ShardMessage::Want { .. }
-            | ShardMessage::Unwant { .. }
-            | ShardMessage::UpTrack { .. }
-            | ShardMessage::KeyframeNeeded { .. } => {}
+            ShardMessage::Media(batch) => {
+                self.media.handle_media(&batch, &mut self.slots, now, out);
+                self.take_media_outputs();
+            }
+            ShardMessage::Want { up } => self.handle_want(from, up, now),
+            ShardMessage::Unwant { up } => self.handle_unwant(from, up),
+            ShardMessage::KeyframeWanted { up, want } => {
+                // The track may have gone while the message was under way.
+                self.media.router.request_keyframe(UpTrackId(up), want, now).ok();
+            }
         }
     }
 
@@ -206,6 +228,7 @@ impl Endpoint {
         each("endpoint_unknown_transport", drops.unknown_transport);
         each("endpoint_path_table_full", drops.path_table_full);
         each("endpoint_path_taken", drops.path_taken);
+        self.media.counters(&mut each);
     }
 
     /// Open transports.
@@ -218,8 +241,6 @@ impl Endpoint {
         self.handed_over
     }
 
-    fn take_media_outputs(&mut self) {}
-
     /// Remembers that events and timers of a slot are to be looked at before the batch ends.
     fn touch(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index)
@@ -229,9 +250,4 @@ impl Endpoint {
             self.dirty.push(index);
         }
     }
-}
-
-/// An `Arc` that the shard made and nobody else holds any more can be written again: this is how buffers come home.
-fn reusable<T>(pool: &mut [Arc<T>]) -> Option<usize> {
-    pool.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some())
 }

@@ -6,6 +6,7 @@ use super::{Endpoint, EndpointEvent, peek};
 use crate::demux::{Kind, classify};
 use crate::ice::UfragError;
 use crate::io::{Path, ReceiveBatch, TransmitQueue};
+use crate::sfu::TransportId;
 use crate::time::Time;
 use crate::transport::{Received, TransportEvent};
 
@@ -102,15 +103,15 @@ impl Endpoint {
         let received = batch.entries()[entry];
         let datagram = batch.datagram_mut(&received);
         match slot.transport.handle_datagram(received.path, datagram, now, out) {
-            Received::Rtp { len, header_len, index: packet_index } => {
+            Received::Rtp { len, .. } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                self.media.handle_rtp(index, entry, &datagram[..len], header_len, packet_index, now);
+                self.media.handle_rtp(slot.id, entry, &datagram[..len], now);
             }
             Received::Rtcp { len } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                self.media.handle_rtcp(index, &datagram[..len], now);
+                self.media.handle_rtcp(slot.id, &datagram[..len], now);
             }
             Received::Consumed | Received::Dropped(_) => {}
         }
@@ -128,7 +129,7 @@ impl Endpoint {
             }
             let Some(slot) = self.slots.get_mut(index) else { continue };
             if slot.closed.is_some() {
-                self.remove_transport(index, now, out);
+                self.remove_transport(index, out);
                 continue;
             }
             self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
@@ -145,8 +146,9 @@ impl Endpoint {
             TransportEvent::Connected { path, suite } => {
                 if !std::mem::replace(&mut slot.connected, true) && slot.sockets.is_none() {
                     self.half_open = self.half_open.saturating_sub(1);
+                    // What was forwarded before had no keys to leave with, the keyframe among it.
+                    self.media.router.restart_down_tracks(TransportId(id), now);
                 }
-                self.media.transport_connected(index, now);
                 self.events.push_back(EndpointEvent::TransportConnected { id, remote: path.remote, suite });
             }
             TransportEvent::PathChanged(path) => {
@@ -192,6 +194,7 @@ impl Endpoint {
 
     /// Minutes since the Unix epoch.
     pub(super) fn minute(&self, now: Time) -> u32 {
-        self.config.epoch_minute.saturating_add(u32::try_from(now.as_millis() / 60_000).unwrap_or(u32::MAX))
+        let since = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
+        u32::try_from(since / 60).unwrap_or(u32::MAX)
     }
 }

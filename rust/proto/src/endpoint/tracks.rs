@@ -239,14 +239,12 @@ impl Endpoint {
 
     /// Takes the tracks of a transport that goes out, and its down tracks' goodbyes.
     pub(super) fn remove_tracks(&mut self, index: usize, out: &mut TransmitQueue) {
-        let tracks: Vec<u64> =
-            self.track_slots.iter().filter(|(_, slot)| **slot == index).map(|(track, _)| *track).collect();
-        for track in tracks {
-            if self.down_ssrcs.contains_key(&track) {
-                self.remove_down_track(track, out).ok();
-            } else {
-                self.remove_up_track(track).ok();
-            }
+        let Some(stats) = self.slots.get(index).and_then(|slot| self.track_stats(slot.id)) else { return };
+        for down in &stats.down {
+            self.remove_down_track(down.id.0, out).ok();
+        }
+        for up in &stats.up {
+            self.remove_up_track(up.id.0).ok();
         }
     }
 

@@ -8,6 +8,8 @@ use super::{CommandError, Endpoint, EndpointEvent};
 use crate::ice::LocalCredentials;
 use crate::ice::credentials::PASSWORD_BYTES;
 use crate::io::{SocketId, TransmitQueue};
+use crate::rtp::Ssrc;
+use crate::sfu::{TransportConfig, TransportId};
 use crate::time::Time;
 use crate::transport::{
     CloseReason, IceTransport, IceTransportConfig, RemoteParameters, RtpRemote, RtpTransport, RtpTransportConfig,
@@ -72,7 +74,7 @@ impl Endpoint {
         };
         let transport = AnyTransport::Ice(Box::new(IceTransport::new(config)));
         self.half_open += 1;
-        self.insert(id, transport, restart_grace, None);
+        self.insert(id, transport, restart_grace, None, &entropy)?;
         Ok(credentials)
     }
 
@@ -121,6 +123,7 @@ impl Endpoint {
         &mut self,
         id: u64,
         sockets: RtpSockets,
+        entropy: Entropy,
         latching: Duration,
         timeout: Duration,
         now: Time,
@@ -128,7 +131,7 @@ impl Endpoint {
         self.check_new_transport(id)?;
         let config = RtpTransportConfig { rtp_socket: sockets.rtp, rtcp_socket: Some(sockets.rtcp), latching, timeout };
         let transport = AnyTransport::Rtp(Box::new(RtpTransport::new(config, now)));
-        let index = self.insert(id, transport, Duration::ZERO, Some((sockets.rtp, sockets.rtcp)));
+        let index = self.insert(id, transport, Duration::ZERO, Some((sockets.rtp, sockets.rtcp)), &entropy)?;
         self.routes.bind_socket(sockets.rtp, index);
         self.routes.bind_socket(sockets.rtcp, index);
         Ok(())
@@ -169,7 +172,7 @@ impl Endpoint {
     /// Closes a transport with its tracks.
     pub fn close_transport(&mut self, id: u64, now: Time, out: &mut TransmitQueue) -> Result<(), CommandError> {
         let index = self.transport_index(id)?;
-        self.close_slot(index, now, out);
+        self.close_slot(index, out);
         self.settle(now, out);
         Ok(())
     }
@@ -178,7 +181,7 @@ impl Endpoint {
     pub fn close_all(&mut self, now: Time, out: &mut TransmitQueue) {
         let all: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         for index in all {
-            self.close_slot(index, now, out);
+            self.close_slot(index, out);
         }
         self.settle(now, out);
     }
@@ -195,10 +198,13 @@ impl Endpoint {
         self.ids.get(&id).copied().ok_or(CommandError::NoTransport)
     }
 
-    pub(super) fn remove_transport(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
-        self.media.remove_transport(index, now);
-        self.take_media_outputs();
+    pub(super) fn remove_transport(&mut self, index: usize, out: &mut TransmitQueue) {
+        self.remove_tracks(index, out);
         let mut slot = self.slots.remove(index);
+        self.media.remove(slot.id);
+        // The router knows every transport that has a slot.
+        self.media.router.remove_transport(TransportId(slot.id)).ok();
+        self.take_media_outputs();
         slot.transport.close(CloseReason::Commanded, out);
         self.transport_drops.merge(&slot.transport.drops_mut().take());
         self.ids.remove(&slot.id);
@@ -217,8 +223,8 @@ impl Endpoint {
         self.events.push_back(EndpointEvent::TransportClosed { id: slot.id, reason });
     }
 
-    fn close_slot(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
-        self.media.say_bye(index, &mut self.slots, now, out);
+    fn close_slot(&mut self, index: usize, out: &mut TransmitQueue) {
+        self.remove_tracks(index, out);
         let slot = &mut self.slots[index];
         slot.closed = Some(CloseReason::Commanded.name());
         slot.transport.close(CloseReason::Commanded, out);
@@ -231,7 +237,19 @@ impl Endpoint {
         transport: AnyTransport,
         restart_grace: Duration,
         sockets: Option<(SocketId, SocketId)>,
-    ) -> usize {
+        entropy: &Entropy,
+    ) -> Result<usize, CommandError> {
+        let [a, b, c, d, ..] = entropy.seed;
+        // RFC 7022 §4.2: a CNAME is short-lived and says nothing about the host.
+        let cname = entropy.password[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        self.media.router.add_transport(TransportConfig {
+            id: TransportId(id),
+            rtcp_ssrc: Ssrc(u32::from_be_bytes([a, b, c, d]).max(1)),
+            cname: cname.clone(),
+            // Our answers and offers to browsers say a=rtcp-rsize; SIP phones are not asked.
+            reduced_size: sockets.is_none(),
+            max_streams: self.config.limits.tracks_per_transport + self.config.limits.unknown_ssrcs,
+        })?;
         let index = self.slots.insert(Slot {
             id,
             transport,
@@ -242,11 +260,15 @@ impl Endpoint {
             dirty: false,
             connected: false,
             closed: None,
+            transport_sequence: 0,
+            tracks: 0,
+            cname,
             traffic: Traffic::default(),
         });
+        self.media.insert(id, index);
         self.ids.insert(id, index);
         self.touch(index);
-        index
+        Ok(index)
     }
 
     fn make_credentials(&self, id: u64, generation: u8, entropy: &Entropy, now: Time) -> LocalCredentials {
