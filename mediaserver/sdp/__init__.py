@@ -1,1 +1,1 @@
-"""Session descriptions: values, text in, text out, and the offer/answer rules for SIP; pure, without sockets or clocks."""
+"""Session descriptions: values, text in and out, and the offer/answer rules for SIP; pure, no sockets or clocks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from mediaserver.errors import NegotiationError
@@ -163,6 +163,17 @@ def events_for(chosen: Sequence[Codec], offered: Sequence[Codec]) -> tuple[Codec
     return tuple(sorted(events, key=lambda codec: clocks.index(codec.clock_rate)))
 
 
+def offerable(browser: Sequence[Codec], names: Sequence[str], *, telephone_events: bool = True) -> tuple[Codec, ...]:
+    """What to offer a phone of what a browser can do: codecs in `names`, in that order, under our payload types.
+
+    With the telephone-event of each clock that is offered. H264 is offered as constrained baseline, mode 1 before
+    mode 0, as far as the browser has them.
+    """
+    media = [known for known in KNOWN.values() if any(is_media(codec) and matches(known, codec) for codec in browser)]
+    chosen = ordered(media, names)
+    return chosen + (events_for(chosen, tuple(KNOWN.values())) if telephone_events else ())
+
+
 def bridgeable(browser: Mapping[str, Sequence[Codec]], phone: Mapping[str, Sequence[Codec]]) -> Bridge:
     """What a browser leg and a phone leg can exchange without transcoding, per kind ("audio", "video").
 
@@ -210,8 +221,3 @@ def _clock(codec: Codec) -> int:
 def _same_profile(a: Codec, b: Codec) -> bool:
     first, second = (codec.fmtp.get("profile-level-id", "420010").lower()[:4] for codec in (a, b))
     return first == second
-
-
-def with_pt(codec: Codec, pt: int) -> Codec:
-    """The same codec under another payload type."""
-    return replace(codec, pt=pt)

@@ -36,6 +36,9 @@ WARN_FORMAT: Final = 305
 WARN_ATTRIBUTE: Final = 306
 WARN_OTHER: Final = 399
 
+FEEDBACK: Final = ("nack pli", "ccm fir")
+"""What phones are asked and answered with; retransmission and transport-wide feedback are for browsers."""
+
 _PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
 
 
@@ -184,7 +187,8 @@ def negotiate(
 
 def _offer_section(local: LocalMedia) -> MediaDescription:
     secure = bool(local.crypto) and local.crypto_required
-    section = _local_section(local, "RTP/SAVP" if secure else "RTP/AVP", local.codecs, local.direction)
+    codecs = tuple(_with_feedback(codec, codec.feedback) for codec in local.codecs)
+    section = _local_section(local, "RTP/SAVP" if secure else "RTP/AVP", codecs, local.direction)
     return replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux) if local.port else _refusal(section)
 
 
@@ -249,11 +253,13 @@ def _answer_codecs(offered: MediaDescription, local: LocalMedia) -> tuple[Codec,
 
 def _answer_codec(offered: Codec, own: Codec) -> Codec:
     """The offered codec as we answer it: the offerer's payload type, our parameters, common feedback."""
+    fmtp = answer_h264(offered.fmtp, own.fmtp) if offered.key == "h264" else dict(own.fmtp)
     feedback = tuple(entry for entry in own.feedback if entry in offered.feedback)
-    fmtp = dict(own.fmtp)
-    if offered.key == "h264":
-        fmtp = answer_h264(offered.fmtp, own.fmtp)
-    return replace(offered, fmtp=fmtp, feedback=feedback)
+    return _with_feedback(replace(offered, fmtp=fmtp), feedback)
+
+
+def _with_feedback(codec: Codec, feedback: Sequence[str]) -> Codec:
+    return replace(codec, feedback=tuple(entry for entry in feedback if entry in FEEDBACK))
 
 
 def answer_h264(offered: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

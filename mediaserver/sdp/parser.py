@@ -89,21 +89,21 @@ class _Reader:
         except ValueError as error:
             raise SdpError(number, str(error), text=line) from None
 
-    def _origin(self, number: int, value: str) -> None:
+    def take_origin(self, number: int, value: str) -> None:
         parts = value.split()
         if self.media or len(parts) != 6 or not _HOST.match(parts[5]):
             raise SdpError(number, "an origin is <user> <id> <version> IN <IP4|IP6> <address>", text=value)
         # Ids beyond 64 bits and even words are seen; they are only ever compared.
         self.session.origin = Origin(parts[0], parts[1], parts[2], parts[5])
 
-    def _name(self, number: int, value: str) -> None:
+    def take_name(self, number: int, value: str) -> None:
         self.session.name = value or "-"
 
-    def _title(self, number: int, value: str) -> None:
+    def take_title(self, number: int, value: str) -> None:
         if self.media:
             self.media[-1].title = value
 
-    def _connection(self, number: int, value: str) -> None:
+    def take_connection(self, number: int, value: str) -> None:
         parts = value.split()
         if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in ("IP4", "IP6"):
             raise ValueError("a connection is IN <IP4|IP6> <address>")
@@ -112,7 +112,7 @@ class _Reader:
             raise ValueError("the connection's address is not an address")
         (self.media[-1] if self.media else self.session).connection = address
 
-    def _bandwidth(self, number: int, value: str) -> None:
+    def take_bandwidth(self, number: int, value: str) -> None:
         kind, _, amount = value.partition(":")
         if not _TOKEN.match(kind) or not _NUMBER.match(amount.strip()):
             return  # Only informs.
@@ -120,19 +120,22 @@ class _Reader:
         if len(level.bandwidth) < 16:
             level.bandwidth.append(Bandwidth(kind, int(amount)))
 
-    def _timing(self, number: int, value: str) -> None:
+    def take_timing(self, number: int, value: str) -> None:
         parts = value.split()
         if len(parts) == 2 and all(_NUMBER.match(part) for part in parts) and len(self.session.timing) < 16:
             self.session.timing.append(Timing(int(parts[0]), int(parts[1])))
 
-    def _media(self, number: int, value: str) -> None:
+    def take_section(self, number: int, value: str) -> None:
         if len(self.media) >= MAX_MEDIA:
             raise ValueError(f"more than {MAX_MEDIA} media sections")
         parts = value.split()
-        if len(parts) < 4:
+        if len(parts) < 3:
             raise ValueError("a media section is <kind> <port> <protocol> <format> ...")
         kind, port, protocol, *formats = parts
         number_text, _, count = port.partition("/")
+        if not formats and number_text != "0":
+            # A refusal without a format is a common mistake that harms nobody.
+            raise ValueError("the media section names no format")
         if not _TOKEN.match(kind) or not _PROTOCOL.match(protocol):
             raise ValueError("the kind or the protocol is not a token")
         if not _NUMBER.match(number_text) or int(number_text) > 65535 or (count and not _NUMBER.match(count)):
@@ -144,7 +147,7 @@ class _Reader:
             raise ValueError("a payload type is not a number from 0 to 127")
         self.media.append(draft)
 
-    def _attribute(self, number: int, value: str) -> None:
+    def take_attribute(self, number: int, value: str) -> None:
         name, colon, text = value.partition(":")
         name = name.strip()
         if not _TOKEN.match(name):
@@ -161,12 +164,12 @@ class _Reader:
 
 
 _LINES: Final[dict[str, Callable[[_Reader, int, str], None]]] = {
-    "o": _Reader._origin,
-    "s": _Reader._name,
-    "i": _Reader._title,
-    "c": _Reader._connection,
-    "b": _Reader._bandwidth,
-    "t": _Reader._timing,
-    "m": _Reader._media,
-    "a": _Reader._attribute,
+    "o": _Reader.take_origin,
+    "s": _Reader.take_name,
+    "i": _Reader.take_title,
+    "c": _Reader.take_connection,
+    "b": _Reader.take_bandwidth,
+    "t": _Reader.take_timing,
+    "m": _Reader.take_section,
+    "a": _Reader.take_attribute,
 }

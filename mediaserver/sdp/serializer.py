@@ -13,6 +13,7 @@ from mediaserver.sdp.description import (
     Attribute,
     Codec,
     Crypto,
+    Direction,
     Fingerprint,
     MediaDescription,
     SessionDescription,
@@ -61,7 +62,8 @@ def _session(description: SessionDescription) -> Iterator[str]:
 
 
 def _media(media: MediaDescription) -> Iterator[str]:
-    yield f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}"
+    # RFC 8866 §5.14 wants a format even where nobody reads it.
+    yield f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats) or '0'}"
     if media.title is not None:
         yield f"i={media.title}"
     if media.connection is not None:
@@ -71,36 +73,34 @@ def _media(media: MediaDescription) -> Iterator[str]:
     if media.rtcp_port is not None:
         where = f" IN {_address(media.rtcp_address)}" if media.rtcp_address is not None else ""
         yield f"a=rtcp:{media.rtcp_port}{where}"
-    if media.mid is not None:
-        yield f"a=mid:{media.mid}"
-    if media.bundle_only:
-        yield "a=bundle-only"
+    yield from _values(("mid", media.mid))
+    yield from _flags(("bundle-only", media.bundle_only))
     yield from _transport(media)
-    if media.extmap_allow_mixed:
-        yield "a=extmap-allow-mixed"
+    yield from _flags(("extmap-allow-mixed", media.extmap_allow_mixed))
     for extension in media.extensions:
         direction = f"/{extension.direction}" if extension.direction else ""
         attributes = f" {extension.attributes}" if extension.attributes else ""
         yield f"a=extmap:{extension.id}{direction} {extension.uri}{attributes}"
-    if media.is_rtp or media.kind in ("audio", "video"):
+    if media.is_rtp or media.direction is not Direction.SENDRECV:
         yield f"a={media.direction}"
-    if media.msid is not None:
-        yield f"a=msid:{media.msid}"
-    if media.rtcp_mux:
-        yield "a=rtcp-mux"
-    if media.rtcp_mux_only:
-        yield "a=rtcp-mux-only"
-    if media.rtcp_rsize:
-        yield "a=rtcp-rsize"
+    yield from _values(("msid", media.msid))
+    yield from _flags(
+        ("rtcp-mux", media.rtcp_mux), ("rtcp-mux-only", media.rtcp_mux_only), ("rtcp-rsize", media.rtcp_rsize)
+    )
     for codec in media.codecs:
         yield from _codec(codec)
-    if media.ptime is not None:
-        yield f"a=ptime:{media.ptime}"
-    if media.maxptime is not None:
-        yield f"a=maxptime:{media.maxptime}"
+    yield from _values(("ptime", media.ptime), ("maxptime", media.maxptime))
     yield from _streams(media)
     for attribute in media.attributes:
         yield _attribute(attribute)
+
+
+def _flags(*flags: tuple[str, bool]) -> Iterator[str]:
+    return (f"a={name}" for name, is_set in flags if is_set)
+
+
+def _values(*values: tuple[str, str | int | None]) -> Iterator[str]:
+    return (f"a={name}:{value}" for name, value in values if value is not None)
 
 
 def _transport(media: MediaDescription) -> Iterator[str]:
@@ -110,14 +110,10 @@ def _transport(media: MediaDescription) -> Iterator[str]:
         yield f"a=candidate:{candidate}"
     if media.end_of_candidates:
         yield "a=end-of-candidates"
-    if media.ice_ufrag is not None:
-        yield f"a=ice-ufrag:{media.ice_ufrag}"
-    if media.ice_pwd is not None:
-        yield f"a=ice-pwd:{media.ice_pwd}"
+    yield from _values(("ice-ufrag", media.ice_ufrag), ("ice-pwd", media.ice_pwd))
     for fingerprint in media.fingerprints:
         yield f"a=fingerprint:{format_fingerprint(fingerprint)}"
-    if media.setup is not None:
-        yield f"a=setup:{media.setup}"
+    yield from _values(("setup", media.setup))
 
 
 def _codec(codec: Codec) -> Iterator[str]:

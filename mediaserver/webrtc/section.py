@@ -89,6 +89,12 @@ class Section:
     local_ssrc: int = 0
     msid: str = ""
     """Ours: "<stream> <track>"."""
+    extensions: tuple[Extension, ...] = ()
+    protocol: str = "UDP/TLS/RTP/SAVPF"
+    formats: tuple[str, ...] = ("0",)
+    """As offered; what a refused section repeats."""
+    named: bool = True
+    """False if the browser gave no mid; `mid` is then the index."""
     rejected: bool = False
 
 

@@ -1,0 +1,128 @@
+"""What the user agent is told once, at start: binds, domains, timers and every bound."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mediaserver.sip.flow import Transport
+
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Counters(Protocol):
+    """Where events are counted; names are dotted, labels are few and bounded."""
+
+    def inc(self, name: str, **labels: str) -> None:
+        """Add one to counter `name`."""
+
+
+class NullCounters:
+    """Counts nothing; for tests and tools."""
+
+    def inc(self, name: str, **labels: str) -> None:
+        """Forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One listening socket, and what peers are told about it where a 1:1 NAT stands before it."""
+
+    transport: Transport
+    ip: str
+    port: int
+    """0 lets the system choose; the Contact carries the chosen port."""
+    announced_ip: str | None = None
+    announced_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRule:
+    """Requests from these networks belong to trunk `name` and are not asked for a password."""
+
+    name: str
+    networks: tuple[IpNetwork, ...]
+    transports: frozenset[Transport] = frozenset({"udp", "tcp", "tls"})
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """RFC 3261 §17.1.1.2 base timers, in seconds."""
+
+    t1: float = 0.5
+    t2: float = 4.0
+    t4: float = 5.0
+
+    @property
+    def t64(self) -> float:
+        """64*T1: timers B, F, H, J and the life of a 2xx without ACK."""
+        return 64 * self.t1
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLimits:
+    """Bounds of one message; beyond them it is refused and counted."""
+
+    message_bytes: int = 65_535
+    header_bytes: int = 8_192
+    """One header field, after unfolding."""
+    headers: int = 256
+    """Header fields (after splitting nothing: lines)."""
+    body_bytes: int = 49_152
+
+
+@dataclass(frozen=True, slots=True)
+class SipLimits:
+    """Everything that can grow, bounded."""
+
+    transactions: int = 20_000
+    sessions: int = 5_000
+    connections: int = 2_000
+    connections_per_source: int = 50
+    connection_idle_s: float = 900.0
+    """A connection without traffic is closed, unless a registration or a session lives on it."""
+    message_timeout_s: float = 15.0
+    """A message begun on a stream and a TLS handshake must be complete by then; twice this for the first message."""
+    connect_timeout_s: float = 5.0
+    """Resolving, connecting and shaking hands, outwards."""
+    send_buffer_bytes: int = 1_048_576
+    bindings_per_aor: int = 10
+    aors: int = 10_000
+    ringing_s: float = 300.0
+    """A call that is not answered by then is cancelled or refused, whichever way it goes."""
+    early_dialogs: int = 16
+    """Branches of one forked call that are told apart."""
+    session_queue: int = 64
+    """Events waiting for a session's owner; beyond it the session ends with an error."""
+    unauthenticated_per_source_per_s: float = 20.0
+    """Rate of requests answered for one source prefix that has not authenticated (burst is twice that)."""
+    auth_failures: int = 10
+    """Wrong passwords from one source within `auth_failure_window_s` before it is banned."""
+    auth_failure_window_s: float = 60.0
+    ban_s: float = 300.0
+    tracked_sources: int = 20_000
+    message: MessageLimits = field(default_factory=MessageLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class SipConfig:
+    """All settings of one user agent."""
+
+    binds: tuple[Bind, ...]
+    domains: frozenset[str]
+    """Lower-case host names whose users register here; the announced addresses always count as ours too."""
+    realm: str
+    server_name: str = "mediaserver"
+    """Value of Server and User-Agent."""
+    trunks: tuple[TrunkRule, ...] = ()
+    timers: Timers = field(default_factory=Timers)
+    limits: SipLimits = field(default_factory=SipLimits)
+    min_expires_s: int = 60
+    max_expires_s: int = 7_200
+    default_expires_s: int = 3_600
+    nonce_lifetime_s: float = 300.0
+    retry_after_s: int = 30
+    """Retry-After of a 503 while draining or overloaded."""
+    udp_max_bytes: int = 1_300
+    """Larger requests go over TCP first (RFC 3261 §18.1.1)."""

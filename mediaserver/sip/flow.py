@@ -1,0 +1,77 @@
+"""Where SIP messages come from and go to: transports, flows, targets and sources as plain values."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+Transport = Literal["udp", "tcp", "tls"]
+
+DEFAULT_PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+RELIABLE: frozenset[str] = frozenset({"tcp", "tls"})
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A way back to one peer: a connection (`id` > 0), or for UDP our socket and the peer's address (`id` 0).
+
+    RFC 5626 §1 calls it a flow. `remote_ip` is an address without brackets or scope.
+    """
+
+    transport: Transport
+    local_ip: str
+    local_port: int
+    remote_ip: str
+    remote_port: int
+    id: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """True where the transport itself delivers or fails (RFC 3261 §17 timers differ)."""
+        return self.transport in RELIABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A next hop to be reached: `host` is an address or a name that the resolver turns into one."""
+
+    transport: Transport
+    host: str
+    port: int
+    server_name: str | None = None
+    """Name that a TLS certificate must carry; None means `host`."""
+
+    @property
+    def reliable(self) -> bool:
+        """True where the transport itself delivers or fails."""
+        return self.transport in RELIABLE
+
+
+Destination = Flow | Target
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The network address that a request came from, as the socket saw it."""
+
+    ip: str
+    port: int
+    transport: Transport
+
+
+@lru_cache(maxsize=4096)
+def is_ip_literal(host: str) -> bool:
+    """True for IPv4 and bare IPv6 addresses (no brackets)."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def bracketed(host: str) -> str:
+    """`host` as it stands in a URI or Via: IPv6 addresses in brackets (RFC 3261 §25.1 IPv6reference)."""
+    return f"[{host}]" if ":" in host else host

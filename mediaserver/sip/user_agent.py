@@ -1,0 +1,321 @@
+"""The asyncio face of the SIP stack: sockets and one timer around the sans-IO core, sessions and bindings for the rest.
+
+A message's way: transport -> parser -> core (transactions, registrar, dialogs) -> session events; and back down.
+Everything runs on one event loop; no method may be called from another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.sip.config import Counters, NullCounters, SipConfig
+from mediaserver.sip.core import Core, NewInvite, SessionHappened
+from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.events import FINAL_EVENTS
+from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.invite_session import InviteMachine
+from mediaserver.sip.location import Binding
+from mediaserver.sip.message import Request, Response
+from mediaserver.sip.resolver import Resolver
+from mediaserver.sip.session import InviteSession
+from mediaserver.sip.transport.manager import Transports
+from mediaserver.sip.uri import SipUri
+
+_log = structlog.get_logger("sip")
+
+__all__ = ["Credentials", "IncomingInvite", "StoredCredential", "UserAgent", "UserDirectory"]
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingInvite:
+    """A new call from SIP, decided by `session.answer` or `reject`; `body` is the offer, None for a late one."""
+
+    session: InviteSession
+    request: Request
+    source: Source
+    flow: Flow
+    authenticated_user: str | None
+    """The user whose password was proven, or None."""
+    trunk: str | None
+    """Name of the trunk whose address the request came from, or None."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The SDP offer, or None."""
+        return self.session.first_offer
+
+
+OnInvite = Callable[[IncomingInvite], Awaitable[None]]
+OnBindings = Callable[[str], None]
+
+
+class UserAgent:
+    """One SIP endpoint: registrar, caller and callee on all of its binds.
+
+    Build it, set `on_invite`, `await start()`. `tls_server` is needed for tls binds, `tls_client` for calling by TLS;
+    both may be replaced by `set_tls` at any time, connections that exist keep the context they began with.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: SipConfig,
+        users: UserDirectory,
+        counters: Counters | None = None,
+        tls_server: ssl.SSLContext | None = None,
+        tls_client: ssl.SSLContext | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self.config = config
+        self.on_invite: OnInvite | None = None
+        """Called in a task of its own for every new INVITE that may come in; without it they get 480."""
+        self.on_bindings_changed: OnBindings | None = None
+        """Called with the AOR (`user@domain`) whose bindings changed."""
+        self._counters: Counters = counters or NullCounters()
+        self._resolver = resolver or Resolver()
+        self._transports = Transports(
+            config=config,
+            counters=self._counters,
+            resolver=self._resolver,
+            tls_server=tls_server,
+            tls_client=tls_client,
+            on_message=self._on_message,
+            on_malformed=self._on_malformed,
+            on_failure=self._on_failure,
+            on_closed=self._on_closed,
+            is_held=lambda flow: self._core.holds(flow),
+        )
+        self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
+        self._sessions: dict[str, InviteSession] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._driving = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open every bind. Raises OSError when one cannot be opened (the others are closed again)."""
+        self._loop = asyncio.get_running_loop()
+        await self._transports.start()
+
+    def drain(self) -> None:
+        """Refuse new calls (503 with Retry-After, OPTIONS too); what is running goes on."""
+        self._core.draining = True
+
+    async def stop(self, deadline_s: float = 5.0) -> None:
+        """Hang every session up, wait at most `deadline_s` for the BYEs to be answered, close the sockets."""
+        self.drain()
+        for session in list(self._sessions.values()):
+            session.hangup('SIP;cause=503;text="Shutting down"')
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        while self._core.busy and loop.time() < end:  # noqa: ASYNC110 - milliseconds, or the deadline
+            await asyncio.sleep(min(0.02, deadline_s))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._transports.stop()
+
+    def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
+        """Use these contexts for connections from now on (certificate reload)."""
+        self._transports.set_tls(server=server, client=client)
+
+    @property
+    def listening(self) -> list[tuple[Transport, str, int]]:
+        """What is open: transport, address, port (the real one where the config said 0)."""
+        return self._transports.listening
+
+    @property
+    def draining(self) -> bool:
+        """True after `drain()`."""
+        return self._core.draining
+
+    @property
+    def sessions(self) -> tuple[InviteSession, ...]:
+        """Sessions that are not over yet."""
+        return tuple(self._sessions.values())
+
+    # -- calls and registrations ------------------------------------------------------------------------------------
+
+    async def invite(
+        self,
+        target: SipUri,
+        *,
+        from_: NameAddr,
+        to: NameAddr | None = None,
+        body: bytes | None,
+        route_to: Target | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+        via_flow: Flow | None = None,
+        max_forwards: int = 70,
+    ) -> InviteSession:
+        """Call `target` and return at once; what becomes of it arrives in the session's events.
+
+        `from_` without tag (one is made); `to` defaults to the target. `body` None asks the callee for an offer.
+        `via_flow` (from a `Binding`) sends over that flow, `route_to` to that next hop, else the target is resolved
+        (RFC 3263). `credentials` answer a 401 or 407. Raises LimitExceeded with too many sessions and
+        LocalProtocolError when the target cannot be reached by any transport here.
+        """
+        destinations: list[Destination]
+        if via_flow is not None:
+            destinations = [via_flow]
+        elif route_to is not None:
+            destinations = [route_to]
+        else:
+            destinations = list(await self._resolver.resolve(target))
+        if not destinations:
+            raise LocalProtocolError(f"no address found for {target.host}")
+        machine = self._core.invite(
+            target,
+            destinations=destinations,
+            from_=from_,
+            to=to or NameAddr(target),
+            body=body,
+            headers=tuple(headers),
+            credentials=credentials,
+            max_forwards=max_forwards,
+            now=self._now(),
+        )
+        session = self._wrap(machine)
+        self._drive()
+        return session
+
+    def bindings(self, aor: SipUri | str) -> list[Binding]:
+        """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
+
+        Every domain and address of ours names the same users.
+        """
+        return self._core.bindings(aor, self._now())
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        loop = self._loop
+        if loop is None:
+            raise LocalProtocolError("the user agent is not started")
+        return loop.time()
+
+    def _wrap(self, machine: InviteMachine) -> InviteSession:
+        def drive() -> None:
+            self._core.touch(machine)
+            self._drive()
+
+        session = InviteSession(machine, drive=drive, now=self._now, queue_limit=self.config.limits.session_queue)
+        self._sessions[machine.id] = session
+        return session
+
+    def _on_message(self, message: Request | Response, flow: Flow) -> None:
+        self._core.handle_message(message, flow, self._now())
+        self._drive()
+
+    def _on_malformed(self, error: SipParseError, partial: Request | None, flow: Flow) -> None:
+        self._core.handle_malformed(error, partial, flow, self._now())
+        self._drive()
+
+    def _on_failure(self, key: object, destination: Destination) -> None:
+        self._core.handle_transport_failure(key, destination, self._now())
+        self._drive()
+
+    def _on_closed(self, flow: Flow, target: Target | None) -> None:
+        self._core.handle_flow_closed(flow, target, self._now())
+        self._drive()
+
+    def _drive(self) -> None:
+        """Drain the core after it was changed: datagrams out, events up, the one timer armed."""
+        if self._driving:
+            return  # a session method was called from within; the outer turn drains
+        self._driving = True
+        try:
+            core, transports = self._core, self._transports
+            more = True
+            while more:
+                more = False
+                while (transmit := core.poll_transmit()) is not None:
+                    transports.send(transmit.data, transmit.destination, transmit.key)
+                    more = True
+                while (event := core.poll_event()) is not None:
+                    self._handle_event(event)
+                    more = True
+        finally:
+            self._driving = False
+        self._arm()
+
+    def _handle_event(self, event: object) -> None:
+        if isinstance(event, SessionHappened):
+            session = self._sessions.get(event.machine.id)
+            if session is not None:
+                session.deliver(event.event)
+                if isinstance(event.event, FINAL_EVENTS):
+                    del self._sessions[event.machine.id]
+        elif isinstance(event, NewInvite):
+            self._new_invite(event)
+        elif isinstance(event, str) and self.on_bindings_changed is not None:
+            self.on_bindings_changed(event)
+
+    def _new_invite(self, event: NewInvite) -> None:
+        session = self._wrap(event.machine)
+        if self.on_invite is None:
+            session.reject(480)
+            return
+        flow = event.flow
+        incoming = IncomingInvite(
+            session=session,
+            request=event.request,
+            source=Source(flow.remote_ip, flow.remote_port, flow.transport),
+            flow=flow,
+            authenticated_user=event.authenticated_user,
+            trunk=event.trunk,
+        )
+        task = asyncio.get_running_loop().create_task(self._decide(incoming), name=f"sip-invite-{session.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decide(self, incoming: IncomingInvite) -> None:
+        on_invite = self.on_invite
+        if on_invite is None:
+            return
+        try:
+            await on_invite(incoming)
+        except LimitExceeded as error:
+            _log.warning("call refused", session=incoming.session.id, limit=error.limit)
+            self._refuse(incoming.session, 503)
+        except Exception:  # noqa: BLE001 - any mistake of the handler must still answer the caller
+            _log.exception("call handler failed", session=incoming.session.id)
+            self._refuse(incoming.session, 500)
+
+    def _refuse(self, session: InviteSession, code: int) -> None:
+        try:
+            session.reject(code)
+        except LocalProtocolError:
+            session.hangup()
+
+    def _arm(self) -> None:
+        at = self._core.poll_timeout()
+        if at == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at is not None and self._loop is not None:
+            self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._core.handle_timeout(self._now())
+        self._drive()

@@ -1,0 +1,154 @@
+"""The sections of our own descriptions towards a browser: what an agreed section looks like as an `m=` block."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv6Address, ip_address
+from typing import Final, Literal
+
+from mediaserver.errors import NegotiationError
+from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, matches, ordered
+from mediaserver.sdp.description import (
+    Candidate,
+    Codec,
+    Direction,
+    Extension,
+    Group,
+    MediaDescription,
+    Origin,
+    SessionDescription,
+    Ssrc,
+)
+from mediaserver.webrtc.section import DEFAULT_EXTENSIONS, LocalIceParams, MediaPolicy, Section
+
+Setup = Literal["actpass", "active", "passive"]
+
+_HOST_PREFERENCE: Final[int] = 126
+
+
+def describe(
+    sections: Sequence[Section],
+    *,
+    local: LocalIceParams,
+    setup: Setup,
+    cname: str,
+    session_id: int,
+    version: int,
+    allow_mixed: bool,
+    bundle: bool = True,
+) -> SessionDescription:
+    """Our offer or answer. Refused sections have port 0 and are not in the BUNDLE group (RFC 8843 §7.3.3)."""
+    live = [section for section in sections if not section.rejected]
+    tag = live[0].index if live else None
+    media = tuple(
+        _refused(section) if section.rejected else _accepted(section, local, setup, cname, first=section.index == tag)
+        for section in sections
+    )
+    group = Group("BUNDLE", tuple(section.mid for section in live if section.named))
+    return SessionDescription(
+        origin=Origin("-", str(session_id), str(version), "127.0.0.1"),
+        groups=(group,) if bundle and group.mids else (),
+        ice_lite=True,
+        extmap_allow_mixed=allow_mixed,
+        media=media,
+    )
+
+
+def _refused(section: Section) -> MediaDescription:
+    return MediaDescription(
+        kind=section.kind,
+        port=0,
+        protocol=section.protocol,
+        formats=section.formats,
+        connection="0.0.0.0",
+        direction=Direction.INACTIVE,
+        mid=section.mid if section.named else None,
+    )
+
+
+def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str, *, first: bool) -> MediaDescription:
+    host, port = local.addresses[0]
+    sends = section.direction.sends
+    return MediaDescription(
+        kind=section.kind,
+        port=port,
+        protocol=section.protocol,
+        formats=tuple(str(codec.pt) for codec in section.receive),
+        connection=host,
+        direction=section.direction,
+        codecs=section.receive,
+        extensions=section.extensions,
+        mid=section.mid if section.named else None,
+        ice_ufrag=local.ufrag,
+        ice_pwd=local.pwd,
+        fingerprints=(local.fingerprint,),
+        setup=setup,
+        rtcp_mux=True,
+        rtcp_rsize=section.kind == "video",
+        # RFC 8843 §10.3: candidates stand in the section that the group's transport is taken from.
+        candidates=candidates(local.addresses) if first else (),
+        end_of_candidates=first,
+        ssrcs=(Ssrc(section.local_ssrc, cname=cname),) if sends else (),
+        msid=section.msid if sends else None,
+    )
+
+
+def candidates(addresses: Sequence[tuple[str, int]]) -> tuple[Candidate, ...]:
+    """Host candidates of an ICE-lite agent (RFC 8445 §5.1.2.1), the first address preferred."""
+    found = []
+    for index, (host, port) in enumerate(addresses):
+        # IPv6 and IPv4 of one host differ in the local preference only, by the order that the engine gives.
+        priority = (_HOST_PREFERENCE << 24) | ((65535 - index) << 8) | 255
+        family = 6 if isinstance(ip_address(host), IPv6Address) else 4
+        found.append(Candidate(f"{family}{index + 1}", 1, "udp", priority, host, port, "host"))
+    return tuple(found)
+
+
+def new_section_codecs(
+    kind: str, policy: MediaPolicy, sections: Sequence[Section], named: Collection[int]
+) -> tuple[Codec, ...]:
+    """What we offer on a section that the browser has not offered: by policy, under payload types already known.
+
+    Within a BUNDLE group a payload type means one thing (RFC 8843 §9.1), so what the browser `named` keeps its number
+    and other codecs move out of the way.
+    """
+    own = [codec for codec in KNOWN.values() if codec.name in (AUDIO_CODECS if kind == "audio" else VIDEO_CODECS)]
+    reused = [codec for section in sections if section.kind == kind for codec in section.capable]
+    reused = list({codec.pt: codec for codec in reused}.values())
+    missing = [codec for codec in own if all(codec.key != other.key for other in reused)]
+    if kind == "audio" and policy.telephone_events:
+        clocks = {codec.clock_rate for codec in reused if codec.key == "telephone-event"}
+        missing += [c for c in KNOWN.values() if c.key == "telephone-event" and c.clock_rate not in clocks]
+    taken = set(named)
+    for codec in missing:
+        pt = codec.pt if codec.pt not in taken else _free(taken)
+        taken.add(pt)
+        reused.append(replace(codec, pt=pt))
+    media = ordered(reused, policy.codecs(kind))
+    if kind in policy.only:
+        media = tuple(codec for codec in media if any(matches(codec, other) for other in policy.only[kind]))
+    return media + (events_for(media, reused) if policy.telephone_events else ())
+
+
+def new_section_extensions(kind: str, named: Mapping[int, str]) -> tuple[Extension, ...]:
+    """What we offer on a new section: ids that the browser has `named` where it did, free ones for the rest."""
+    known = {uri: number for number, uri in named.items()}
+    taken = set(named)
+    found = []
+    for extension in DEFAULT_EXTENSIONS.get(kind, ()):
+        number = known.get(extension.uri)
+        if number is None:
+            number = next((free for free in (extension.id, *range(1, 15)) if free not in taken), None)
+        if number is not None:
+            taken.add(number)
+            found.append(Extension(number, extension.uri))
+    return tuple(found)
+
+
+def _free(taken: set[int]) -> int:
+    # RFC 7983 and RFC 5761: 64 to 95 would look like RTCP; 96 to 127 first, then 35 to 63.
+    free: list[int] = [pt for pt in (*range(96, 128), *range(35, 64)) if pt not in taken]
+    if not free:
+        raise NegotiationError("The browser has used up all payload types.", warning_code=399)
+    return free[0]

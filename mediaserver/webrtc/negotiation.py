@@ -1,0 +1,486 @@
+"""Offer and answer with one browser (RFC 9429, seen from an ICE-lite server): what is agreed, and what changed.
+
+One `Negotiation` lives as long as the browser's peer connection. Everything is bundled on one transport; sections
+keep their place for ever (RFC 3264 §8). The server is the impolite side: an offer that crosses ours is refused with
+GlareError and the browser rolls back. WHIP publishers and WHEP viewers are the same thing with another MediaPolicy.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mediaserver.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
+from mediaserver.sdp.codecs import is_media, matches
+from mediaserver.sdp.description import Codec, Direction, Extension, MediaDescription, SessionDescription
+from mediaserver.sdp.parser import parse
+from mediaserver.sdp.serializer import serialize
+from mediaserver.webrtc.choice import (
+    answering_role,
+    media_ssrcs,
+    narrowed,
+    offering_role,
+    remote_end,
+    usable_codecs,
+    usable_extensions,
+)
+from mediaserver.webrtc.lines import Setup, describe, new_section_codecs, new_section_extensions
+from mediaserver.webrtc.section import (
+    Changes,
+    GlareError,
+    LocalIceParams,
+    MediaPolicy,
+    RemoteTransport,
+    Section,
+)
+
+__all__ = ["Changes", "GlareError", "LocalIceParams", "MediaPolicy", "Negotiation", "RemoteTransport", "Section"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """All that a description can change; kept as a whole, so that a rollback is one assignment."""
+
+    sections: tuple[Section, ...] = ()
+    transport: RemoteTransport | None = None
+    wanted: Mapping[str, Direction] | None = None
+    narrowed_to: Mapping[str, tuple[Codec, ...]] | None = None
+    payload_types: frozenset[int] = frozenset()
+    extension_ids: Mapping[int, str] | None = None
+    allow_mixed: bool = True
+    bundle: bool = True
+
+
+class Negotiation:
+    """The server's side of one peer connection.
+
+    `local` is the engine's transport and may be replaced after an ICE restart, `policy` what may be used and may be
+    replaced at any time. `cname` names us in RTCP and in our streams. `random_u32` gives SSRCs and the session id;
+    the default is the system's generator.
+    """
+
+    def __init__(
+        self,
+        local: LocalIceParams,
+        policy: MediaPolicy,
+        *,
+        cname: str,
+        random_u32: Callable[[], int] = lambda: secrets.randbits(32),
+    ) -> None:
+        self.local = local
+        self.policy = policy
+        self._cname = cname
+        self._random_u32 = random_u32
+        self._session_id = (random_u32() << 31 | random_u32()) & (2**62 - 1)
+        self._version = 0
+        self._agreed = _Agreed()
+        self._before: _Agreed | None = None
+        self._answered_ufrag = local.ufrag
+        self.state: Literal["stable", "have-local-offer", "have-remote-offer"] = "stable"
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections, in order; while our offer is pending, as they will be if the browser takes all of it."""
+        return self._agreed.sections
+
+    @property
+    def transport(self) -> RemoteTransport | None:
+        """The browser's transport; None before its first description."""
+        return self._agreed.transport
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The header extensions of the transport, over all live sections, ordered by id."""
+        found = {extension.id: extension for section in self._live() for extension in section.extensions}
+        return tuple(found[number] for number in sorted(found))
+
+    def section(self, mid: str) -> Section:
+        """The section with this mid. Raises KeyError."""
+        for section in self.sections:
+            if section.mid == mid:
+                return section
+        raise KeyError(mid)
+
+    def of_kind(self, kind: str) -> Section | None:
+        """The first live section of a kind."""
+        return next((section for section in self._live() if section.kind == kind), None)
+
+    # The browser offers -----------------------------------------------------------------------------------------------
+
+    def handle_offer(self, sdp: str) -> Changes:
+        """Take the browser's offer; `sections` and `transport` are then as the answer will say.
+
+        Sections whose kind or codecs the policy does not allow are refused, one by one. Raises GlareError while our
+        own offer is pending, SdpError for a broken description, NegotiationError if nothing can be taken or the
+        transport cannot be used, RemoteProtocolError if sections vanished. Nothing changes when it raises.
+        """
+        if self.state == "have-local-offer":
+            raise GlareError("An offer of the server is pending; answer it first (the browser rolls back).", status=409)
+        if self.state == "have-remote-offer":
+            raise RemoteProtocolError("The offer before this one is not answered yet.", status=409)
+        offer = parse(sdp)
+        before = self._agreed
+        after = self._take_offer(offer, before)
+        changes = _difference(before, after)
+        self._agreed, self._before = after, before
+        self.state = "have-remote-offer"
+        return changes
+
+    def create_answer(self, *, directions: Mapping[str, Direction] | None = None) -> str:
+        """Answer the offer handled last.
+
+        `directions` says per mid what we would like, seen from us, from now on; the offer and the policy limit it.
+        Without a word, a section keeps what was wanted before, at first all that the policy allows.
+        Raises LocalProtocolError without an offer, or after an ICE restart if `local` still has the old credentials
+        (RFC 8839 §4.4.1.1.1).
+        """
+        transport = self.transport
+        if self.state != "have-remote-offer" or transport is None:
+            raise LocalProtocolError("There is no offer to answer.")
+        if transport.ice_restart and self.local.ufrag == self._answered_ufrag:
+            raise LocalProtocolError("The browser restarted ICE: set new local credentials before answering.")
+        self._want(directions or {})
+        self._agreed = replace(
+            self._agreed,
+            sections=tuple(
+                replace(section, direction=self._answer_direction(section)) for section in self._agreed.sections
+            ),
+        )
+        setup: Setup = "passive" if transport.dtls_role == "server" else "active"
+        return self._commit_text(setup)
+
+    # We offer ---------------------------------------------------------------------------------------------------------
+
+    def create_offer(
+        self,
+        *,
+        prefer: Mapping[str, Sequence[Codec]] | None = None,
+        directions: Mapping[str, Direction] | None = None,
+        add: Sequence[str] = (),
+        narrow: bool = True,
+    ) -> str:
+        """Offer the browser the same sections again, changed as asked.
+
+        `prefer` maps a kind, or a mid, to the codecs wanted, first choice first; they are matched against what the
+        browser can do and keep its payload types. With `narrow` the others are left out until the next `prefer`,
+        also when the browser itself offers again. `directions` is per mid, seen from us. `add` appends a section per
+        kind, or puts it into the place of a stopped one (RFC 8829 §5.2.2).
+        Raises LocalProtocolError unless stable, NegotiationError (305) if the browser has none of the codecs wanted.
+        """
+        if self.state != "stable":
+            raise LocalProtocolError(f"An offer cannot be made while {self.state}.")
+        before = self._agreed
+        try:
+            self._narrow(prefer or {}, narrow=narrow)
+            self._want(directions or {})
+            self._agreed = replace(
+                self._agreed,
+                sections=tuple(replace(section, direction=self._offer_direction(section)) for section in self.sections),
+            )
+            for kind in add:
+                self._add(kind)
+            if not self._live():
+                raise LocalProtocolError("An offer without any media makes no sense.")
+        except Exception:
+            self._agreed = before
+            raise
+        text = self._text("actpass")
+        self._before = before
+        self.state = "have-local-offer"
+        return text
+
+    def handle_answer(self, sdp: str) -> Changes:
+        """Take the browser's answer to our offer.
+
+        Raises RemoteProtocolError without an offer of ours or if the sections differ from it, SdpError for a broken
+        description, NegotiationError if a section has no codec of the offer. When it raises our offer stays pending:
+        `rollback` gives it up.
+        """
+        if self.state != "have-local-offer" or self._before is None:
+            raise RemoteProtocolError("There is no offer to answer.", status=409)
+        answer = parse(sdp)
+        after = self._take_answer(answer, self._agreed)
+        changes = _difference(self._before, after)
+        self._agreed, self._before = after, None
+        self._answered_ufrag = self.local.ufrag
+        self.state = "stable"
+        return changes
+
+    def rollback(self) -> None:
+        """Forget the pending offer, ours or the browser's; everything is as it was before it."""
+        if self._before is not None:
+            self._agreed, self._before = self._before, None
+        self.state = "stable"
+
+    def restart_ice(self, ufrag: str, pwd: str) -> RemoteTransport:
+        """Take new credentials of the browser from a fragment (RFC 9725 §4.3.3), without a description.
+
+        Set new credentials of our own as `local` for the fragment that answers (`sdpfrag.restart_answer`).
+        Raises LocalProtocolError before the first description.
+        """
+        if self.transport is None:
+            raise LocalProtocolError("ICE cannot restart before it began.")
+        transport = replace(self.transport, ufrag=ufrag, pwd=pwd, ice_restart=True)
+        self._agreed = replace(self._agreed, transport=transport)
+        return transport
+
+    # Inside -----------------------------------------------------------------------------------------------------------
+
+    def _live(self) -> list[Section]:
+        return [section for section in self._agreed.sections if not section.rejected]
+
+    def _take_offer(self, offer: SessionDescription, before: _Agreed) -> _Agreed:
+        if len(offer.media) < len(before.sections):
+            raise RemoteProtocolError(
+                f"The offer has {len(offer.media)} media sections, {len(before.sections)} are known.", status=400
+            )
+        end = remote_end(offer)
+        if end is None:
+            raise NegotiationError("The offer has no media.", warning_code=304)
+        transport = end.transport(answering_role(end.setup, before.transport, end.fingerprints), before.transport)
+        extensions = usable_extensions(offer.media)
+        sections: list[Section] = []
+        for index, media in enumerate(offer.media):
+            known = before.sections[index] if index < len(before.sections) else None
+            section = self._offered_section(index, media, known, extensions[index])
+            usable = index in end.indices and media.is_rtp and section.receive
+            full = sum(not s.rejected and s.kind == media.kind for s in sections) >= self._most(media.kind)
+            if not usable or full or media.rejected:
+                section = replace(section, rejected=True, direction=Direction.INACTIVE, extensions=())
+            sections.append(section)
+        if all(section.rejected for section in sections):
+            raise NegotiationError(self._nothing_common(offer), warning_code=_nothing_code(offer))
+        return replace(
+            before,
+            sections=tuple(sections),
+            transport=transport,
+            payload_types=before.payload_types | {codec.pt for media in offer.media for codec in media.codecs},
+            extension_ids={**(before.extension_ids or {}), **_extension_ids(offer.media)},
+            allow_mixed=offer.extmap_allow_mixed or any(media.extmap_allow_mixed for media in offer.media),
+            bundle=bool(offer.bundled),
+        )
+
+    def _offered_section(
+        self, index: int, media: MediaDescription, known: Section | None, extensions: tuple[Extension, ...]
+    ) -> Section:
+        mid = media.mid if media.mid is not None else str(index)
+        same = known if known is not None and known.mid == mid and known.kind == media.kind else None
+        fresh = same is None or same.rejected
+        capable = usable_codecs(media, self.policy)
+        narrow_to = (self._agreed.narrowed_to or {}).get(mid, ()) if same is not None else ()
+        codecs = narrowed(capable, narrow_to) or capable
+        section = Section(
+            index=index,
+            mid=mid,
+            kind=media.kind,
+            send=codecs,
+            receive=codecs,
+            capable=capable,
+            remote_direction=media.direction,
+            remote_ssrcs=media_ssrcs(media),
+            remote_msid=media.msid,
+            remote_rids=tuple(rid.id for rid in media.rids if rid.direction == "send"),
+            local_ssrc=self._new_ssrc() if fresh or same is None else same.local_ssrc,
+            msid=f"{self._cname} {self._cname}-{mid}",
+            extensions=extensions,
+            protocol=media.protocol,
+            formats=media.formats,
+            named=media.mid is not None,
+        )
+        return replace(section, direction=self._answer_direction(section))
+
+    def _take_answer(self, answer: SessionDescription, offered: _Agreed) -> _Agreed:
+        if len(answer.media) != len(offered.sections):
+            raise RemoteProtocolError(
+                f"The answer has {len(answer.media)} media sections, the offer {len(offered.sections)}.", status=400
+            )
+        end = remote_end(answer)
+        transport = offered.transport
+        if end is not None:
+            role = offering_role(end.setup)
+            transport = end.transport(role, offered.transport)
+        extensions = usable_extensions(answer.media)
+        sections = []
+        for section, media, taken in zip(offered.sections, answer.media, extensions, strict=True):
+            if media.mid is not None and section.named and media.mid != section.mid:
+                raise RemoteProtocolError(f"The answer says mid {media.mid} where we said {section.mid}.", status=400)
+            if media.kind != section.kind:
+                raise RemoteProtocolError(f"The answer says {media.kind} where we said {section.kind}.", status=400)
+            if section.rejected or media.rejected or end is None or section.index not in end.indices:
+                sections.append(replace(section, rejected=True, direction=Direction.INACTIVE, extensions=()))
+                continue
+            sections.append(_answered_section(section, media, taken))
+        if all(section.rejected for section in sections):
+            raise NegotiationError("The browser refused every media section.", warning_code=304)
+        return replace(
+            offered,
+            sections=tuple(sections),
+            transport=transport,
+            payload_types=offered.payload_types | {codec.pt for media in answer.media for codec in media.codecs},
+            extension_ids={**(offered.extension_ids or {}), **_extension_ids(answer.media)},
+        )
+
+    def _want(self, directions: Mapping[str, Direction]) -> None:
+        for mid in directions:
+            if all(section.mid != mid for section in self.sections):
+                raise LocalProtocolError(f"There is no section with mid {mid}.")
+        self._agreed = replace(self._agreed, wanted={**(self._agreed.wanted or {}), **directions})
+
+    def _offer_direction(self, section: Section) -> Direction:
+        if section.rejected:
+            return Direction.INACTIVE
+        allowed = self.policy.direction(section.kind)
+        return (self._agreed.wanted or {}).get(section.mid, allowed).limited_to(allowed)
+
+    def _answer_direction(self, section: Section) -> Direction:
+        return self._offer_direction(section).answering(section.remote_direction)
+
+    def _narrow(self, prefer: Mapping[str, Sequence[Codec]], *, narrow: bool) -> None:
+        sections = []
+        remembered = dict(self._agreed.narrowed_to or {})
+        for section in self.sections:
+            wanted = prefer.get(section.mid, prefer.get(section.kind))
+            if wanted is None or section.rejected:
+                sections.append(section)
+                continue
+            codecs = narrowed(section.capable, wanted, rest=not narrow)
+            if not codecs:
+                names = ", ".join(str(codec) for codec in wanted) or "nothing"
+                has = ", ".join(str(codec) for codec in section.capable if is_media(codec)) or "nothing"
+                raise NegotiationError(
+                    f"The browser cannot do what is wanted for {section.kind}: {names}; it has {has}.", warning_code=305
+                )
+            remembered[section.mid] = codecs
+            sections.append(replace(section, send=codecs, receive=codecs))
+        self._agreed = replace(self._agreed, sections=tuple(sections), narrowed_to=remembered)
+
+    def _add(self, kind: str) -> None:
+        sections = list(self.sections)
+        codecs = new_section_codecs(kind, self.policy, sections, self._agreed.payload_types)
+        if not codecs:
+            raise NegotiationError(f"The policy allows no codec for {kind}.", warning_code=304)
+        free = next((section.index for section in sections if section.rejected and section.kind == kind), len(sections))
+        mids = {section.mid for section in sections}
+        mid = next(f"s{number}" for number in range(len(sections) + 1) if f"s{number}" not in mids)
+        section = Section(
+            index=free,
+            mid=mid,
+            kind=kind,
+            direction=self.policy.direction(kind),
+            send=codecs,
+            receive=codecs,
+            capable=codecs,
+            local_ssrc=self._new_ssrc(),
+            msid=f"{self._cname} {self._cname}-{mid}",
+            extensions=new_section_extensions(kind, self._agreed.extension_ids or {}),
+            formats=tuple(str(codec.pt) for codec in codecs),
+        )
+        sections[free : free + 1] = [section]
+        self._agreed = replace(
+            self._agreed,
+            sections=tuple(sections),
+            payload_types=self._agreed.payload_types | {codec.pt for codec in codecs},
+            extension_ids={
+                **(self._agreed.extension_ids or {}),
+                **{extension.id: extension.uri for extension in section.extensions},
+            },
+        )
+
+    def _most(self, kind: str) -> int:
+        return self.policy.sections.get(kind, 0)
+
+    def _new_ssrc(self) -> int:
+        # RFC 3550 §8.1: not one that is in use on this transport already.
+        used = {ssrc for section in self.sections for ssrc in (section.local_ssrc, *section.remote_ssrcs)}
+        while True:
+            ssrc = self._random_u32() & 0xFFFFFFFF
+            if ssrc and ssrc not in used:
+                return ssrc
+
+    def _nothing_common(self, offer: SessionDescription) -> str:
+        parts = []
+        for media in offer.media:
+            named = ", ".join(dict.fromkeys(str(codec) for codec in media.codecs if is_media(codec)))
+            allowed = ", ".join(self.policy.codecs(media.kind)) or "nothing"
+            parts.append(f"{media.kind} offers {named or 'nothing known'}, allowed is {allowed}")
+        return f"Nothing of the offer can be taken: {'; '.join(parts[:8])}."
+
+    def _text(self, setup: Setup) -> str:
+        self._version += 1
+        return serialize(
+            describe(
+                self.sections,
+                local=self.local,
+                setup=setup,
+                cname=self._cname,
+                session_id=self._session_id,
+                version=self._version,
+                allow_mixed=self._agreed.allow_mixed,
+                bundle=self._agreed.bundle,
+            )
+        )
+
+    def _commit_text(self, setup: Setup) -> str:
+        text = self._text(setup)
+        self._before = None
+        self._answered_ufrag = self.local.ufrag
+        self.state = "stable"
+        return text
+
+
+def _answered_section(section: Section, media: MediaDescription, extensions: tuple[Extension, ...]) -> Section:
+    send, receive = [], []
+    for codec in media.codecs:
+        ours = next((c for c in section.receive if c.pt == codec.pt and c.key == codec.key), None)
+        ours = ours or next((c for c in section.receive if matches(c, codec)), None)
+        if ours is None:
+            continue
+        feedback = tuple(entry for entry in ours.feedback if entry in codec.feedback)
+        send.append(replace(codec, feedback=feedback))
+        receive.append(replace(ours, feedback=feedback))
+    if not any(is_media(codec) for codec in send):
+        named = ", ".join(str(codec) for codec in media.codecs) or "nothing known"
+        raise NegotiationError(f"The answer for {section.kind} has no codec of the offer: {named}.", warning_code=305)
+    offered = {extension.uri for extension in section.extensions}
+    return replace(
+        section,
+        direction=section.direction.limited_to(media.direction.reversed),
+        send=tuple(send),
+        receive=tuple(receive),
+        remote_direction=media.direction,
+        remote_ssrcs=media_ssrcs(media),
+        remote_msid=media.msid,
+        extensions=tuple(extension for extension in extensions if extension.uri in offered),
+    )
+
+
+def _extension_ids(sections: Sequence[MediaDescription]) -> dict[int, str]:
+    return {extension.id: extension.uri for section in sections for extension in section.extensions}
+
+
+def _nothing_code(offer: SessionDescription) -> int:
+    return 305 if any(media.kind in ("audio", "video") and not media.rejected for media in offer.media) else 304
+
+
+def _difference(before: _Agreed, after: _Agreed) -> Changes:
+    old = {section.mid: section for section in before.sections if not section.rejected}
+    new = {section.mid: section for section in after.sections if not section.rejected}
+    both = [(old[mid], section) for mid, section in new.items() if mid in old]
+    known = before.transport
+    return Changes(
+        added=tuple(mid for mid in new if mid not in old),
+        removed=tuple(mid for mid in old if mid not in new),
+        codecs=tuple(b.mid for a, b in both if (a.send, a.receive) != (b.send, b.receive)),
+        directions=tuple(
+            b.mid for a, b in both if (a.direction, a.remote_direction) != (b.direction, b.remote_direction)
+        ),
+        ssrcs=tuple(b.mid for a, b in both if a.remote_ssrcs != b.remote_ssrcs),
+        extensions={e for s in old.values() for e in s.extensions} != {e for s in new.values() for e in s.extensions},
+        first=known is None,
+        ice_restart=known is not None and after.transport is not None and after.transport.ice_restart,
+        fingerprint=known is not None
+        and after.transport is not None
+        and known.fingerprints != after.transport.fingerprints,
+    )

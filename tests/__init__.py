@@ -1,0 +1,1 @@
+"""Tests of the media server, by layer: values and tables below, real peers above."""

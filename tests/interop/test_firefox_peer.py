@@ -1,0 +1,30 @@
+"""The Firefox harness on a page that calls itself, inside a namespace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.peers.firefox import ScriptError, firefox
+from tests.peers.local_page import local_page
+from tests.peers.namespace import namespace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+
+async def test_a_page_that_calls_itself_is_measured(tmp_path: Path) -> None:
+    async with namespace() as inside, local_page(inside) as url, firefox(tmp_path, inside) as browser:
+        await browser.goto(url)
+        await browser.click("button", "Video call")
+        await browser.wait_for("document.querySelector('video').videoWidth > 0")
+        media = await browser.media_over(2.0)
+        (video,) = [item for item in media if (item.direction, item.kind) == ("inbound", "video")]
+        (audio,) = [item for item in media if (item.direction, item.kind) == ("inbound", "audio")]
+        assert video.frames_per_s > 10
+        assert audio.codec == "opus"
+        assert audio.loudness > 0.001
+        assert "info: called" in browser.console
+        assert browser.errors == []
+        with pytest.raises(ScriptError, match="broken"):
+            await browser.evaluate("() => { throw new Error('broken'); }")

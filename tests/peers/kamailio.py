@@ -1,0 +1,117 @@
+"""Kamailio as the registrar and proxy that a phone's configuration is tried against without the daemon.
+
+UDP, TCP and TLS on one address; digest authentication with one password for everybody. A request goes back on
+the connection that registered, so a phone over TLS needs no certificate of its own. TLS 1.2 only: Kamailio 5.6
+cannot do 1.3 here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.peers.certificates import Certificates
+from tests.peers.namespace import LOOPBACK, Network
+from tests.peers.process import PeerProcess
+
+PASSWORD = "s3cret"
+
+CONFIG = """#!KAMAILIO
+debug=2
+log_stderror=yes
+fork=yes
+children=2
+tcp_children=2
+enable_tls=yes
+auto_aliases=no
+listen=udp:{host}:{port}
+listen=tcp:{host}:{port}
+listen=tls:{host}:{tls_port}
+loadmodule "kex.so"
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+loadmodule "tls.so"
+loadmodule "nathelper.so"
+modparam("nathelper|registrar", "received_avp", "$avp(received)")
+modparam("tls", "tls_method", "TLSv1.2")
+modparam("tls", "private_key", "{key}")
+modparam("tls", "certificate", "{chain}")
+modparam("tls", "verify_certificate", 0)
+modparam("tls", "require_certificate", 0)
+request_route {{
+    if (!mf_process_maxfwd_header("10")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+    if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
+    if (has_totag()) {{ loose_route(); handle_ruri_alias(); t_relay(); exit; }}
+    if (is_method("INVITE")) {{ record_route(); set_contact_alias(); }}
+    if (is_method("REGISTER")) {{
+        if (!pv_auth_check("$fd", "{password}", "0", "1")) {{ auth_challenge("$fd", "1"); exit; }}
+        fix_nated_register();
+        save("location");
+        exit;
+    }}
+    if (!lookup("location")) {{ sl_send_reply("404", "Not Found"); exit; }}
+    t_relay();
+}}
+onreply_route {{ set_contact_alias(); }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kamailio:
+    host: str
+    port: int
+    """UDP and TCP."""
+    tls_port: int
+    password: str
+    process: PeerProcess
+
+
+@contextlib.asynccontextmanager
+async def kamailio(
+    directory: Path, certificates: Certificates, *, password: str = PASSWORD, network: Network = LOOPBACK
+) -> AsyncIterator[Kamailio]:
+    """Start a proxy whose files lie in ``directory / "kamailio"``."""
+    home = directory / "kamailio"
+    home.mkdir()
+    port, tls_port, host = network.free_port(), network.free_port(), network.address
+    config = home / "kamailio.cfg"
+    config.write_text(
+        CONFIG.format(
+            host=host,
+            port=port,
+            tls_port=tls_port,
+            password=password,
+            key=certificates.key,
+            chain=certificates.chain,
+        )
+    )
+    arguments = ["-DD", "-E", "-f", str(config), "-P", str(home / "pid"), "-Y", str(home), "-m", "64", "-M", "8"]
+    process = PeerProcess("kamailio", ["kamailio", *arguments], directory=home, prefix=network.exec_prefix)
+    try:
+        await process.start()
+        await _accepts(network, host, port)
+        yield Kamailio(host, port, tls_port, password, process)
+    finally:
+        await process.stop()
+
+
+async def _accepts(network: Network, host: str, port: int) -> None:
+    for _ in range(250):
+        with contextlib.suppress(OSError):
+            _reader, writer = await network.connect(host, port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError(f"kamailio does not accept on {host}:{port}")

@@ -1,0 +1,141 @@
+"""Where a peer's traffic lives: the host's loopback, or a network namespace made for one test.
+
+Both have the same face, so that a peer is started and reached in either: ``exec_prefix`` goes before its command,
+``open_socket`` makes a socket that lives inside, ``free_port`` asks there for a port nobody uses.
+Making a namespace needs root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PORTS = (12000, 17999)
+"""Ports handed to peers: below the kernel's ephemeral range, apart from RTP ports (daemon.py, baresip.py)."""
+
+CLONE_NEWNET = 0x40000000
+
+
+class Network:
+    """The host's own network; peers use 127.0.0.1."""
+
+    exec_prefix: tuple[str, ...] = ()
+    address = "127.0.0.1"
+    """The address peers use for media: in a namespace one that is not loopback."""
+
+    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        return socket.socket(family, kind)
+
+    def free_port(self, count: int = 1) -> int:
+        """First of ``count`` consecutive ports that are free for UDP and TCP on every IPv4 address."""
+        for _ in range(200):
+            first = random.randrange(PORTS[0], PORTS[1] - count)
+            if all(self._is_free(first + offset) for offset in range(count)):
+                return first
+        raise OSError(f"no {count} free ports in a row between {PORTS[0]} and {PORTS[1]}")
+
+    def is_taken(self, host: str, port: int) -> bool:
+        """Whether somebody has bound this UDP port."""
+        with self.open_socket(kind=socket.SOCK_DGRAM) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError:
+                return True
+        return False
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection from inside this network."""
+        sock = self.open_socket()
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            return await asyncio.open_connection(sock=sock, limit=1 << 24)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _is_free(self, port: int) -> bool:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with self.open_socket(kind=kind) as sock:
+                try:
+                    sock.bind(("0.0.0.0", port))
+                except OSError:
+                    return False
+        return True
+
+
+class Namespace(Network):
+    """A network namespace with loopback, a veth address of its own and a default route that leads nowhere.
+
+    With ``host_address`` set, the other end of the veth pair is on the host, which can be reached at that address.
+    """
+
+    def __init__(self, name: str, address: str, host_address: str | None) -> None:
+        self.name = name
+        self.address = address
+        self.host_address = host_address
+        self.exec_prefix = ("ip", "netns", "exec", name)
+
+    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket stays in the namespace it was made in, whoever uses it afterwards."""
+        with ThreadPoolExecutor(max_workers=1) as thread:  # only this thread enters the namespace, and then it ends
+            return thread.submit(self._open_inside, family, kind).result()
+
+    def _open_inside(self, family: int, kind: int) -> socket.socket:
+        libc = ctypes.CDLL(None, use_errno=True)
+        handle = os.open(Path("/run/netns") / self.name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if libc.setns(handle, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        finally:
+            os.close(handle)
+        return socket.socket(family, kind)
+
+
+LOOPBACK = Network()
+
+
+async def _ip(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "ip", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise OSError(f"ip {' '.join(arguments)}: {output.decode(errors='replace').strip()}")
+
+
+@contextlib.asynccontextmanager
+async def namespace(*, host_link: bool = False) -> AsyncIterator[Namespace]:
+    """Make a namespace, and destroy it with everything in it.
+
+    ``host_link=False``: both ends of the veth pair are inside, nothing gets out.
+    ``host_link=True``: one end stays on the host, so that a daemon on the host and a browser inside can talk.
+    """
+    number = random.randrange(1, 1 << 14)
+    name = f"peer{os.getpid() % 100000}x{number}"
+    subnet = f"10.77.{number >> 6}.{(number & 63) << 2}"
+    host, inside = (f"{subnet.rsplit('.', 1)[0]}.{((number & 63) << 2) + offset}" for offset in (1, 2))
+    near, far = f"pa{number}", f"pb{number}"
+    await _ip("netns", "add", name)
+    try:
+        await _ip("-n", name, "link", "set", "lo", "up")
+        await _ip("-n", name, "link", "add", near, "type", "veth", "peer", "name", far)
+        if host_link:
+            await _ip("-n", name, "link", "set", far, "netns", str(os.getpid()))
+            await _ip("addr", "add", f"{host}/30", "dev", far)
+            await _ip("link", "set", far, "up")
+        else:
+            await _ip("-n", name, "link", "set", far, "up")
+        await _ip("-n", name, "addr", "add", f"{inside}/30", "dev", near)
+        await _ip("-n", name, "link", "set", near, "up")
+        await _ip("-n", name, "route", "add", "default", "dev", near)
+        yield Namespace(name, inside, host if host_link else None)
+    finally:
+        await _ip("netns", "del", name)
