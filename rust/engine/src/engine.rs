@@ -29,8 +29,8 @@ use crate::worker::{Links, Sockets, Worker};
 const INBOX: usize = 32_768;
 /// Messages on the way from one shard to another.
 const SHARD_RING: usize = 1_024;
-/// More would not fit into the ids of sockets and is far beyond any machine.
-const MOST_SHARDS: usize = 256;
+/// A packet names the shards that want it in 64 bits.
+const MOST_SHARDS: usize = 64;
 
 /// Why the engine cannot be built, started, fed or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +74,7 @@ struct ShardHandle {
 /// The packet engine.
 pub struct Engine {
     config: EngineConfig,
-    identity_epoch: Instant,
+    epoch: Instant,
     ufrag_key: UfragKey,
     events: EventReceiver,
     event_sender: EventSender,
@@ -113,7 +113,7 @@ impl Engine {
         let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
-            identity_epoch: epoch,
+            epoch,
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
             event_sender,
@@ -153,7 +153,7 @@ impl Engine {
             let endpoint = Endpoint::new(self.endpoint_config(shard)?);
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count);
             let control = crate::shard::ShardControl::new(endpoint, Sockets::new(sockets), ports, announced.clone());
-            let worker = Worker::new(shard, self.config.pin, self.config.gso, self.identity_epoch, control, links)
+            let worker = Worker::new(shard, self.config.pin, self.config.gso, self.epoch, control, links)
                 .map_err(io_error(format!("shard {shard}")))?;
             workers.push((worker, producer, published));
         }
@@ -249,7 +249,7 @@ impl Engine {
                 match read_clip(id, tracks) {
                     Ok(clip) => {
                         self.clips.insert(id, bytes);
-                        self.broadcast(touched, |request| Inbox::LoadClip { id, request, clip: clip.clone() }, request);
+                        self.broadcast(touched, |request| Inbox::LoadClip { request, clip: clip.clone() }, request);
                     }
                     Err(reason) => self.refuse(id, request, name, reason),
                 }
@@ -291,10 +291,8 @@ impl Engine {
     }
 
     fn broadcast(&mut self, touched: &mut [bool], item: impl Fn(Option<u64>) -> Inbox, request: Option<u64>) {
-        for shard in 0..self.shards.len() {
-            if self.shards[shard].inbox.push(item(request.filter(|_| shard == 0))).is_ok() {
-                touched[shard] = true;
-            }
+        for (shard, (handle, touched)) in self.shards.iter_mut().zip(touched).enumerate() {
+            *touched |= handle.inbox.push(item(request.filter(|_| shard == 0))).is_ok();
         }
     }
 
@@ -351,13 +349,13 @@ impl Engine {
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
         let limits = &self.config.limits;
-        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(EndpointConfig {
             shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
             shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
             ufrag_key: self.ufrag_key.clone(),
-            identity: identity(&self.config, self.identity_epoch)?,
-            epoch_minute: u32::try_from(unix_s / 60).unwrap_or(u32::MAX),
+            identity: identity(&self.config, self.epoch)?,
+            unix_epoch: unix.saturating_sub(self.epoch.elapsed()),
             limits: EndpointLimits {
                 transports: limits.transports,
                 half_open: limits.half_open,

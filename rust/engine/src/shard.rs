@@ -15,7 +15,6 @@ use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
 
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
 use crate::event::{Event, TransportStats};
-use crate::media::MediaControl;
 use crate::ports::{PortError, PortPools};
 use crate::worker::Sockets;
 
@@ -65,7 +64,6 @@ pub struct ShardControl {
     pub endpoint: Endpoint,
     /// All sockets.
     pub sockets: Sockets,
-    pub(crate) media: MediaControl,
     ports: PortPools,
     announced: Announced,
     own_sockets: HashMap<u64, RtpSockets>,
@@ -79,7 +77,6 @@ impl ShardControl {
         ShardControl {
             endpoint,
             sockets,
-            media: MediaControl::default(),
             ports,
             announced,
             own_sockets: HashMap::new(),
@@ -105,13 +102,14 @@ impl ShardControl {
                 let name = action.name();
                 (id, request, name, self.apply(id, request, action, now, out))
             }
-            Inbox::LoadClip { id, request, clip } => {
-                self.media.load_clip(id, clip);
+            Inbox::LoadClip { request, clip } => {
+                let id = clip.id.0;
+                self.endpoint.load_clip(clip);
                 (id, request, "load_clip", Ok(Answer::Done))
             }
             Inbox::UnloadClip { id, request } => {
-                self.media.unload_clip(id);
-                (id, request, "unload_clip", Ok(Answer::Done))
+                let result = self.endpoint.unload_clip(id).map(|()| Answer::Done).map_err(Refusal::from);
+                (id, request, "unload_clip", result)
             }
         };
         // What the command caused comes before its answer.
@@ -228,6 +226,7 @@ impl ShardControl {
         now: Time,
     ) -> Result<Event, Refusal> {
         self.endpoint.check_new_transport(id)?;
+        let entropy = entropy()?;
         let ids = self.sockets.reserve_pair();
         let (rtp, rtcp) = match self.ports.open(bind_ip, ids, now) {
             Ok(pair) => pair,
@@ -249,8 +248,8 @@ impl ShardControl {
         self.sockets.put(rtcp);
         self.opened.extend([ids.0, ids.1]);
         self.own_sockets.insert(id, sockets);
-        let opened =
-            self.endpoint.open_rtp_transport(id, sockets, milliseconds(latching_ms), milliseconds(timeout_ms), now);
+        let (latching, timeout) = (milliseconds(latching_ms), milliseconds(timeout_ms));
+        let opened = self.endpoint.open_rtp_transport(id, sockets, entropy, latching, timeout);
         if let Err(error) = opened {
             self.close_sockets(id, now);
             return Err(error.into());
@@ -269,14 +268,14 @@ impl ShardControl {
 
     fn transport_stats(&self, id: u64) -> Option<TransportStats> {
         let snapshot = self.endpoint.transport_snapshot(id)?;
-        let (up, down) = self.track_stats(id);
+        let (up, down, reported) = self.track_stats(id);
         Some(TransportStats {
             id,
             packets_received: snapshot.packets_received,
             bytes_received: snapshot.bytes_received,
             packets_sent: snapshot.packets_sent,
             bytes_sent: snapshot.bytes_sent,
-            round_trip_ms: snapshot.round_trip.map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+            round_trip_ms: snapshot.round_trip.or(reported).map(|round_trip| round_trip.as_secs_f64() * 1000.0),
             up,
             down,
         })
@@ -288,9 +287,12 @@ pub(crate) fn milliseconds(ms: u32) -> Duration {
 }
 
 fn entropy() -> Result<Entropy, Refusal> {
-    let mut entropy = Entropy { password: [0; _], seed: [0; 32] };
-    rand::fill(&mut entropy.password).map_err(|_| Refusal::Random)?;
-    rand::fill(&mut entropy.seed).map_err(|_| Refusal::Random)?;
+    let mut entropy = Entropy { password: [0; _], seed: [0; 32], cname: [0; 12], rtcp_ssrc: 0 };
+    let mut ssrc = [0; 4];
+    for bytes in [&mut entropy.password[..], &mut entropy.seed, &mut entropy.cname, &mut ssrc] {
+        rand::fill(bytes).map_err(|_| Refusal::Random)?;
+    }
+    entropy.rtcp_ssrc = u32::from_be_bytes(ssrc);
     Ok(entropy)
 }
 

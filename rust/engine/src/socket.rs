@@ -234,7 +234,7 @@ fn read_control(header: &libc::msghdr) -> (Option<usize>, Option<u32>) {
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = message.as_ref() {
-            let whole = control.cmsg_len as usize >= libc::CMSG_LEN(4) as usize;
+            let whole = control.cmsg_len >= libc::CMSG_LEN(4) as _;
             match (control.cmsg_level, control.cmsg_type) {
                 (SOL_UDP, UDP_GRO) if whole => {
                     let value = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();

@@ -206,8 +206,9 @@ impl Worker {
         self.metrics.rounds += 1;
         let now = self.now();
         self.receive(now);
-        self.take_messages(now);
+        // Commands first: another shard's message may be about an object that a waiting command makes.
         self.take_commands(now);
+        self.take_messages(now);
         if self.control.endpoint.poll_timeout().is_some_and(|due| due <= now) {
             self.guard(now, |control, now, out, _| control.endpoint.handle_timeout(now, out));
         }

@@ -17,9 +17,7 @@ impl<T> IntoPyErr<T> for Result<T, EngineError> {
             match error {
                 EngineError::Config(_) | EngineError::Batch(_) => PyValueError::new_err(text),
                 EngineError::Io { .. } => PyOSError::new_err(text),
-                EngineError::Answer(_) | EngineError::State(_) | EngineError::Stuck(_) => {
-                    PyRuntimeError::new_err(text)
-                }
+                EngineError::Answer(_) | EngineError::State(_) | EngineError::Stuck(_) => PyRuntimeError::new_err(text),
             }
         })
     }

@@ -11,11 +11,11 @@ use crate::transport::SendError;
 /// Packets that did not leave, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct SendDrops {
-    pub not_connected: u64,
-    pub index_used: u64,
-    pub too_many_ssrcs: u64,
-    pub malformed: u64,
+pub(super) struct SendDrops {
+    pub(super) not_connected: u64,
+    pub(super) index_used: u64,
+    pub(super) too_many_ssrcs: u64,
+    pub(super) malformed: u64,
 }
 
 impl SendDrops {
@@ -72,7 +72,8 @@ impl Output for Departures<'_> {
         match result {
             Ok(()) => {
                 // Counted only when it is on the wire: a number that never left would be reported as lost.
-                slot.transport_sequence = slot.transport_sequence.wrapping_add(u16::from(rewrite.has_transport_sequence()));
+                slot.transport_sequence =
+                    slot.transport_sequence.wrapping_add(u16::from(rewrite.has_transport_sequence()));
                 slot.traffic.packets_sent += 1;
                 slot.traffic.bytes_sent += self.out.entries().last().map_or(0, |entry| entry.len as u64);
             }

@@ -53,7 +53,10 @@ impl Media {
         // What is not forwarded is counted by the router.
         let Ok(received) = self.router.handle_rtp(TransportId(transport), packet, now) else { return };
         if received.remote_shards != 0 {
-            self.collect(received.remote_shards, &UpPacket { meta: received.meta, payload: received.meta.payload(packet) });
+            self.collect(
+                received.remote_shards,
+                &UpPacket { meta: received.meta, payload: received.meta.payload(packet) },
+            );
         }
         if received.local {
             self.pending.push((received.meta, entry));

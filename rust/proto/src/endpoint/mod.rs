@@ -1,8 +1,8 @@
 //! One shard as a deterministic object: datagram batches and commands in, datagrams, events and messages to other
 //! shards out.
 
-pub mod event;
 mod departures;
+pub mod event;
 mod media;
 pub mod media_batch;
 pub mod message;

@@ -14,7 +14,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Whose a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(super) enum Owner {
     /// A transport of this shard, by slot.
     Here(usize),
     /// Another shard.
@@ -23,12 +23,13 @@ pub enum Owner {
 
 /// The tables.
 #[derive(Debug)]
-pub struct Routes {
+pub(super) struct Routes {
     paths: HashMap<Path, Owner>,
     sockets: HashMap<SocketId, usize>,
     foreign: usize,
     /// Datagrams collected for each shard.
     collecting: Vec<Option<Box<ReceiveBatch>>>,
+    #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
     pool: Vec<Box<ReceiveBatch>>,
     /// Packets come in runs of one path: the last answer is mostly the next one.
     last: Option<(Path, Owner)>,
@@ -36,7 +37,7 @@ pub struct Routes {
 
 impl Routes {
     /// Empty tables for so many shards.
-    pub fn new(shards: usize) -> Routes {
+    pub(super) fn new(shards: usize) -> Routes {
         Routes {
             paths: HashMap::new(),
             sockets: HashMap::new(),
@@ -48,7 +49,7 @@ impl Routes {
     }
 
     /// Whose the datagrams of `path` are.
-    pub fn owner(&mut self, path: Path) -> Option<Owner> {
+    pub(super) fn owner(&mut self, path: Path) -> Option<Owner> {
         if let Some((last, owner)) = self.last
             && last == path
         {
@@ -63,29 +64,29 @@ impl Routes {
     }
 
     /// Whether a socket belongs to one transport alone.
-    pub fn has_socket(&self, socket: SocketId) -> bool {
+    pub(super) fn has_socket(&self, socket: SocketId) -> bool {
         self.sockets.contains_key(&socket)
     }
 
     /// Gives a socket to one transport.
-    pub fn bind_socket(&mut self, socket: SocketId, slot: usize) {
+    pub(super) fn bind_socket(&mut self, socket: SocketId, slot: usize) {
         self.last = None;
         self.sockets.insert(socket, slot);
     }
 
     /// Takes it away.
-    pub fn unbind_socket(&mut self, socket: SocketId) {
+    pub(super) fn unbind_socket(&mut self, socket: SocketId) {
         self.last = None;
         self.sockets.remove(&socket);
     }
 
     /// The owner of a tuple of the shared port, if it has one.
-    pub fn bound(&self, path: Path) -> Option<Owner> {
+    pub(super) fn bound(&self, path: Path) -> Option<Owner> {
         self.paths.get(&path).copied()
     }
 
     /// A tuple belongs to a transport of this shard from now on.
-    pub fn bind(&mut self, path: Path, slot: usize) {
+    pub(super) fn bind(&mut self, path: Path, slot: usize) {
         self.last = None;
         if let Some(Owner::There(_)) = self.paths.insert(path, Owner::Here(slot)) {
             self.foreign -= 1;
@@ -93,7 +94,7 @@ impl Routes {
     }
 
     /// It no longer does.
-    pub fn unbind(&mut self, path: Path, slot: usize) {
+    pub(super) fn unbind(&mut self, path: Path, slot: usize) {
         self.last = None;
         if self.paths.get(&path) == Some(&Owner::Here(slot)) {
             self.paths.remove(&path);
@@ -101,13 +102,13 @@ impl Routes {
     }
 
     /// Forgets every tuple of a transport and gives them.
-    pub fn unbind_all(&mut self, slot: usize) -> Vec<Path> {
+    pub(super) fn unbind_all(&mut self, slot: usize) -> Vec<Path> {
         self.last = None;
         self.paths.extract_if(|_, owner| *owner == Owner::Here(slot)).map(|(path, _)| path).collect()
     }
 
     /// A tuple belongs to another shard; false when there is no room to remember it.
-    pub fn learn_foreign(&mut self, path: Path, shard: Shard) -> bool {
+    pub(super) fn learn_foreign(&mut self, path: Path, shard: Shard) -> bool {
         self.last = None;
         match self.paths.get(&path) {
             // Who came first keeps it until it gives it up: a check with a spoofed source must not cut off a victim.
@@ -122,7 +123,7 @@ impl Routes {
     }
 
     /// It no longer does.
-    pub fn forget_foreign(&mut self, path: Path, shard: Shard) {
+    pub(super) fn forget_foreign(&mut self, path: Path, shard: Shard) {
         self.last = None;
         if self.paths.get(&path) == Some(&Owner::There(shard)) {
             self.paths.remove(&path);
@@ -131,7 +132,7 @@ impl Routes {
     }
 
     /// Copies one datagram into the buffer for `shard`; gives that buffer when it is full.
-    pub fn collect(&mut self, shard: Shard, path: Path, datagram: &[u8]) -> Option<ShardMessage> {
+    pub(super) fn collect(&mut self, shard: Shard, path: Path, datagram: &[u8]) -> Option<ShardMessage> {
         let place = self.collecting.get_mut(usize::from(shard))?;
         let buffer = place.get_or_insert_with(|| self.pool.pop().unwrap_or_default());
         buffer.push(path, datagram);
@@ -142,7 +143,7 @@ impl Routes {
     }
 
     /// The buffers with something in them, at the end of a batch.
-    pub fn collected(&mut self) -> impl Iterator<Item = (Shard, ShardMessage)> + '_ {
+    pub(super) fn collected(&mut self) -> impl Iterator<Item = (Shard, ShardMessage)> + '_ {
         self.collecting.iter_mut().enumerate().filter_map(|(shard, place)| {
             let buffer = place.take()?;
             Some((Shard::try_from(shard).ok()?, ShardMessage::Datagrams(buffer)))
@@ -150,7 +151,7 @@ impl Routes {
     }
 
     /// A buffer is back.
-    pub fn reclaim(&mut self, mut buffer: Box<ReceiveBatch>) {
+    pub(super) fn reclaim(&mut self, mut buffer: Box<ReceiveBatch>) {
         if self.pool.len() < POOLED_BUFFERS {
             buffer.clear();
             self.pool.push(buffer);

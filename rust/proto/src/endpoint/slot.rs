@@ -9,7 +9,7 @@ use crate::transport::{CloseReason, IceTransport, Received, RtpTransport, SendEr
 
 /// A transport of either kind; boxed, because both are large and live in one slab.
 #[derive(Debug)]
-pub enum AnyTransport {
+pub(super) enum AnyTransport {
     /// WebRTC, on the shared port.
     Ice(Box<IceTransport>),
     /// SIP, on ports of its own.
@@ -18,7 +18,13 @@ pub enum AnyTransport {
 
 impl AnyTransport {
     /// Takes one datagram; decrypts media in place.
-    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Time, out: &mut TransmitQueue) -> Received {
+    pub(super) fn handle_datagram(
+        &mut self,
+        path: Path,
+        datagram: &mut [u8],
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Received {
         match self {
             AnyTransport::Ice(transport) => transport.handle_datagram(path, datagram, now, out),
             AnyTransport::Rtp(transport) => transport.handle_datagram(path, datagram, now),
@@ -26,7 +32,7 @@ impl AnyTransport {
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
+    pub(super) fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         match self {
             AnyTransport::Ice(transport) => transport.handle_timeout(now, out),
             AnyTransport::Rtp(transport) => transport.handle_timeout(now),
@@ -34,7 +40,7 @@ impl AnyTransport {
     }
 
     /// When something will be due.
-    pub fn poll_timeout(&self) -> Option<Time> {
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
         match self {
             AnyTransport::Ice(transport) => transport.poll_timeout(),
             AnyTransport::Rtp(transport) => transport.poll_timeout(),
@@ -42,7 +48,7 @@ impl AnyTransport {
     }
 
     /// The oldest event not yet taken.
-    pub fn poll_event(&mut self) -> Option<TransportEvent> {
+    pub(super) fn poll_event(&mut self) -> Option<TransportEvent> {
         match self {
             AnyTransport::Ice(transport) => transport.poll_event(),
             AnyTransport::Rtp(transport) => transport.poll_event(),
@@ -50,7 +56,7 @@ impl AnyTransport {
     }
 
     /// Ends it.
-    pub fn close(&mut self, reason: CloseReason, out: &mut TransmitQueue) {
+    pub(super) fn close(&mut self, reason: CloseReason, out: &mut TransmitQueue) {
         match self {
             AnyTransport::Ice(transport) => transport.close(reason, out),
             AnyTransport::Rtp(transport) => transport.close(reason),
@@ -58,7 +64,12 @@ impl AnyTransport {
     }
 
     /// Protects one RTP packet into the send buffer.
-    pub fn protect_rtp(&mut self, header: &[u8], payload: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
+    pub(super) fn protect_rtp(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        out: &mut TransmitQueue,
+    ) -> Result<(), SendError> {
         match self {
             AnyTransport::Ice(transport) => transport.protect_rtp(header, payload, out),
             AnyTransport::Rtp(transport) => transport.protect_rtp(header, payload, out),
@@ -66,7 +77,7 @@ impl AnyTransport {
     }
 
     /// Protects one compound RTCP packet into the send buffer.
-    pub fn protect_rtcp(&mut self, packet: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
+    pub(super) fn protect_rtcp(&mut self, packet: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         match self {
             AnyTransport::Ice(transport) => transport.protect_rtcp(packet, out),
             AnyTransport::Rtp(transport) => transport.protect_rtcp(packet, out),
@@ -74,7 +85,7 @@ impl AnyTransport {
     }
 
     /// What was dropped and why.
-    pub fn drops_mut(&mut self) -> &mut DropCounters {
+    pub(super) fn drops_mut(&mut self) -> &mut DropCounters {
         match self {
             AnyTransport::Ice(transport) => transport.drops_mut(),
             AnyTransport::Rtp(transport) => transport.drops_mut(),
@@ -82,7 +93,7 @@ impl AnyTransport {
     }
 
     /// Round trip of our own STUN checks.
-    pub fn round_trip(&self) -> Option<Duration> {
+    pub(super) fn round_trip(&self) -> Option<Duration> {
         match self {
             AnyTransport::Ice(transport) => transport.round_trip(),
             AnyTransport::Rtp(_) => None,
@@ -92,41 +103,41 @@ impl AnyTransport {
 
 /// A transport in its place on the shard.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     /// The control plane's id.
-    pub id: u64,
+    pub(super) id: u64,
     /// The transport.
-    pub transport: AnyTransport,
+    pub(super) transport: AnyTransport,
     /// How often ICE was restarted.
-    pub generation: u8,
+    pub(super) generation: u8,
     /// How long old credentials are honoured after a restart.
-    pub restart_grace: Duration,
+    pub(super) restart_grace: Duration,
     /// Sockets of its own: RTP, then RTCP.
-    pub sockets: Option<(SocketId, SocketId)>,
+    pub(super) sockets: Option<(SocketId, SocketId)>,
     /// Earliest entry in the timer heap.
-    pub armed: Option<Time>,
+    pub(super) armed: Option<Time>,
     /// Whether events and timers are still to be looked at.
-    pub dirty: bool,
+    pub(super) dirty: bool,
     /// Whether media can flow.
-    pub connected: bool,
+    pub(super) connected: bool,
     /// Set once it is closed.
-    pub closed: Option<&'static str>,
+    pub(super) closed: Option<&'static str>,
     /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
-    pub transport_sequence: u16,
+    pub(super) transport_sequence: u16,
     /// Up and down tracks on it.
-    pub tracks: usize,
+    pub(super) tracks: usize,
     /// CNAME of what we send on it.
-    pub cname: String,
+    pub(super) cname: String,
     /// Counters for statistics.
-    pub traffic: Traffic,
+    pub(super) traffic: Traffic,
 }
 
 /// Media that passed a transport, RTP and RTCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Traffic {
-    pub packets_received: u64,
-    pub bytes_received: u64,
-    pub packets_sent: u64,
-    pub bytes_sent: u64,
+pub(super) struct Traffic {
+    pub(super) packets_received: u64,
+    pub(super) bytes_received: u64,
+    pub(super) packets_sent: u64,
+    pub(super) bytes_sent: u64,
 }

@@ -229,9 +229,7 @@ impl Endpoint {
                 RouterEvent::DtmfReceived { up, digit, duration_ms } => {
                     EndpointEvent::DtmfReceived { id: up.0, digit, duration_ms }
                 }
-                RouterEvent::PlayFinished { down, clip } => {
-                    EndpointEvent::PlayFinished { id: down.0, clip: clip.0 }
-                }
+                RouterEvent::PlayFinished { down, clip } => EndpointEvent::PlayFinished { id: down.0, clip: clip.0 },
             };
             self.events.push_back(event);
         }

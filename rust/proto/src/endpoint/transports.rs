@@ -25,6 +25,10 @@ pub struct Entropy {
     pub password: [u8; PASSWORD_BYTES],
     /// Becomes the seed of transaction ids.
     pub seed: [u8; 32],
+    /// Becomes the CNAME, which peers see.
+    pub cname: [u8; 12],
+    /// Becomes the SSRC of reports when no track of ours sends.
+    pub rtcp_ssrc: u32,
 }
 
 impl std::fmt::Debug for Entropy {
@@ -126,11 +130,10 @@ impl Endpoint {
         entropy: Entropy,
         latching: Duration,
         timeout: Duration,
-        now: Time,
     ) -> Result<(), CommandError> {
         self.check_new_transport(id)?;
         let config = RtpTransportConfig { rtp_socket: sockets.rtp, rtcp_socket: Some(sockets.rtcp), latching, timeout };
-        let transport = AnyTransport::Rtp(Box::new(RtpTransport::new(config, now)));
+        let transport = AnyTransport::Rtp(Box::new(RtpTransport::new(config)));
         let index = self.insert(id, transport, Duration::ZERO, Some((sockets.rtp, sockets.rtcp)), &entropy)?;
         self.routes.bind_socket(sockets.rtp, index);
         self.routes.bind_socket(sockets.rtcp, index);
@@ -239,12 +242,11 @@ impl Endpoint {
         sockets: Option<(SocketId, SocketId)>,
         entropy: &Entropy,
     ) -> Result<usize, CommandError> {
-        let [a, b, c, d, ..] = entropy.seed;
         // RFC 7022 §4.2: a CNAME is short-lived and says nothing about the host.
-        let cname = entropy.password[..12].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let cname = entropy.cname.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         self.media.router.add_transport(TransportConfig {
             id: TransportId(id),
-            rtcp_ssrc: Ssrc(u32::from_be_bytes([a, b, c, d]).max(1)),
+            rtcp_ssrc: Ssrc(entropy.rtcp_ssrc.max(1)),
             cname: cname.clone(),
             // Our answers and offers to browsers say a=rtcp-rsize; SIP phones are not asked.
             reduced_size: sockets.is_none(),
