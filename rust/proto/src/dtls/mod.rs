@@ -1,9 +1,11 @@
 //! DTLS 1.2 for SRTP keys (RFC 5764): identity, fingerprints, handshake.
 
 pub mod fingerprint;
+mod handshake;
 mod identity;
 
 pub use fingerprint::{Fingerprint, HashAlgorithm};
+pub use handshake::{Dtls, DtlsEnd, DtlsEvent};
 pub use identity::{Identity, IdentityError};
 
 /// Our side of the DTLS handshake.

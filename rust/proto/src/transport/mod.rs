@@ -1,13 +1,18 @@
 //! Transports: one WebRTC peer (ICE, DTLS, SRTP on the shared port) or one SIP media leg (RTP or SDES-SRTP).
 
 pub mod ice_transport;
+#[cfg(test)]
+mod ice_transport_tests;
+mod latch;
 pub mod rtp_transport;
+#[cfg(test)]
+mod rtp_transport_tests;
 
 use thiserror::Error;
 
 use crate::error::Drop;
 use crate::io::Path;
-use crate::srtp::Suite;
+use crate::srtp::{SrtpError, Suite};
 
 pub use ice_transport::{IceTransport, IceTransportConfig, RemoteParameters};
 pub use rtp_transport::{RtpRemote, RtpTransport, RtpTransportConfig};
@@ -105,4 +110,25 @@ pub enum SendError {
     /// Not an RTP or RTCP packet, or too long.
     #[error("the packet is malformed")]
     Malformed,
+}
+
+/// The counter of a refused packet.
+fn drop_of(error: SrtpError) -> Drop {
+    match error {
+        SrtpError::Malformed => Drop::RtpMalformed,
+        SrtpError::Authentication => Drop::SrtpAuthentication,
+        SrtpError::Replayed | SrtpError::IndexUsed => Drop::SrtpReplayed,
+        SrtpError::TooOld | SrtpError::KeyExhausted => Drop::SrtpTooOld,
+        SrtpError::TooManySsrcs => Drop::SrtpTooManySsrcs,
+    }
+}
+
+fn send_error_of(error: SrtpError) -> SendError {
+    match error {
+        SrtpError::TooManySsrcs => SendError::TooManySsrcs,
+        SrtpError::IndexUsed | SrtpError::KeyExhausted | SrtpError::Replayed | SrtpError::TooOld => {
+            SendError::IndexUsed
+        }
+        SrtpError::Malformed | SrtpError::Authentication => SendError::Malformed,
+    }
 }
