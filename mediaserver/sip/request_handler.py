@@ -230,7 +230,12 @@ class RequestHandler:
         if values and not self._allowed(flow, now):
             return None
         stale = checked.verdict is Verdict.STALE
-        challenges = tuple(("WWW-Authenticate", v) for v in self._digest.challenges(now, stale=stale))
+        config = self._core.config
+        agent = request.headers.get("User-Agent") or ""
+        simple = "MD5" in config.digest_algorithms and agent.startswith(config.md5_only_agents)
+        algorithms = ("MD5",) if simple else config.digest_algorithms
+        values = self._digest.challenges(now, stale=stale, algorithms=algorithms)
+        challenges = tuple(("WWW-Authenticate", value) for value in values)
         self._refuse(request, flow, 401, headers=challenges)
         return None
 
