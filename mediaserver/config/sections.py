@@ -14,6 +14,7 @@ from mediaserver.config.values import (
     Bind,
     Cidr,
     Duration,
+    DurationOrNone,
     Port,
     PortRange,
     Ports,
@@ -401,7 +402,7 @@ class Media(Section):
     rtp_timeout: Duration = 30.0
     """Silence of a SIP leg that should be sending, after which its call ends."""
 
-    latching_window: Duration = 5.0
+    latching_window: DurationOrNone = 5.0
     """How long after an offer or answer the media of a SIP leg may come from another address than its SDP says
     (symmetric RTP); 0s trusts the SDP only."""
 
@@ -433,7 +434,7 @@ class Limits(Section):
     sessions_per_source: Annotated[int, Field(ge=1)] = 20
     """WebSocket sessions at a time from one address (IPv6: one /64)."""
 
-    session_resume: Duration = 30.0
+    session_resume: DurationOrNone = 30.0
     """How long a session that lost its connection can be resumed."""
 
     session_message: Size = 64 * 1024
@@ -534,7 +535,7 @@ class Tokens(Section):
     agent_lifetime: Duration = 12 * 3600.0
     """Life of an agent's sign-in on the agent page."""
 
-    clock_skew: Duration = 10.0
+    clock_skew: DurationOrNone = 10.0
     """Difference of clocks that is forgiven."""
 
 
@@ -565,7 +566,7 @@ class Log(Section):
 class Drain(Section):
     """What SIGTERM does."""
 
-    deadline: Duration = 60.0
+    deadline: DurationOrNone = 60.0
     """How long calls may go on; those left are then ended."""
 
     retry_after: Duration = 30.0
