@@ -68,7 +68,7 @@ export class Agent extends EventTarget {
     if (!this.incoming) return;
     const { call_id, media, ...about } = this.incoming;
     this.#session.send({ type: "accept", call_id });
-    this.#set({ incoming: null, party: about, peerName: about.caller.name });
+    this.#set({ phase: "calling", incoming: null, party: about, peerName: about.caller.name });
     this.#startMedia(media?.video !== false);
   }
 

@@ -60,7 +60,7 @@ async def test_connections_are_limited(stacks):
     host, port = stack.public.addresses[0]
     _, first = await asyncio.open_connection(host, port)
     async with asyncio.timeout(3):
-        while not stack.public._runner.server.connections:
+        while not stack.public._runner.server.connections:  # noqa: ASYNC110 - aiohttp has no event for it
             await asyncio.sleep(0.005)
     reader, second = await asyncio.open_connection(host, port)
     async with asyncio.timeout(3):

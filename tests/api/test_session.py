@@ -23,7 +23,7 @@ def site_token(clock, *, secret=SITE_SECRET, kid="portal", **claims):
 
 async def until(condition):
     async with asyncio.timeout(3):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the fakes have no event to wait for
             await asyncio.sleep(0.005)
 
 
