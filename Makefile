@@ -45,7 +45,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.runtime
 
 $(VENV)/.engine: $(VENV)/.runtime pyproject.toml $(RUST_SOURCES)
 	@scripts/check-tools rust
-	@$(STEP) "packet engine, release build" env VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(CURDIR)/$(BIN):$$PATH \
+	@$(STEP) "packet engine, release build" env PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(CURDIR)/$(BIN):$$PATH \
 		$(BIN)/maturin develop --release --locked --quiet
 	@touch $@
 

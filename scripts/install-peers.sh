@@ -13,6 +13,7 @@ wanted=(
     "tshark tshark"
     "sipsak sipsak"
     "unshare util-linux"
+    "systemd-analyze systemd"
 )
 # files, for packages without a command of their own
 wanted_files=(

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
-
+import msgspec
 from aiohttp import web
 
 from mediaserver.api.auth import AdminAuth
 from mediaserver.api.problem import Problem
+from mediaserver.store.records import ContactRecords
 
 MAX_PAGE = 500
-
-
-class RecordStore(Protocol):
-    """Where records are; values are plain (texts, numbers, lists, mappings), times ISO 8601 texts or numbers."""
-
-    async def list_records(self, *, limit: int, before: str | None) -> Sequence[Mapping[str, Any]]:
-        """The newest first; `before` is the `contact_id` of the last one already seen."""
-
-    async def get_record(self, contact_id: str) -> Mapping[str, Any] | None:
-        """One record, or None."""
 
 
 class RecordsResource:
     """Reads records for whoever holds the admin token."""
 
-    def __init__(self, *, store: RecordStore, admin: AdminAuth) -> None:
+    def __init__(self, *, store: ContactRecords, admin: AdminAuth) -> None:
         self._store = store
         self._admin = admin
 
@@ -39,14 +27,14 @@ class RecordsResource:
         """`{items, next}`; `next` goes into `?before=` for the following page and is null at the end."""
         self._admin.require(request)
         limit = _limit(request.query.get("limit", "50"))
-        items = list(await self._store.list_records(limit=limit, before=request.query.get("before")))
-        following = items[-1].get("contact_id") if len(items) == limit else None
+        items = await self._store.list(limit=limit, before=request.query.get("before"))
+        following = items[-1].contact_id if len(items) == limit else None
         return _json({"items": items, "next": following})
 
     async def read_one(self, request: web.Request) -> web.Response:
         """One contact's record."""
         self._admin.require(request)
-        record = await self._store.get_record(request.match_info["contact_id"])
+        record = await self._store.get(request.match_info["contact_id"])
         if record is None:
             raise Problem(404, "not-found", "There is no record of this contact: it goes on, or it was never here.")
         return _json(record)
@@ -59,5 +47,5 @@ def _limit(text: str) -> int:
 
 
 def _json(body: object) -> web.Response:
-    text = json.dumps(body, default=str)
+    text = msgspec.json.encode(body).decode()
     return web.Response(text=text, content_type="application/json", headers={"Cache-Control": "no-store"})

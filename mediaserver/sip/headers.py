@@ -255,7 +255,7 @@ def format_params(params: Params) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NameAddr:
-    """A name-addr or addr-spec with header parameters (From, To, Contact, Route...). `display_name` is unquoted text."""
+    """A name-addr or addr-spec with header parameters (From, To, Contact...). `display_name` is unquoted text."""
 
     uri: Uri
     display_name: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-
 from dataclasses import dataclass
 
 from mediaserver.errors import LimitExceeded
@@ -112,12 +111,7 @@ class TransactionLayer:
         self._settle_client(transaction, flow)
 
     def _handle_request(self, request: Request, flow: Flow, now: float) -> None:
-        via = request.via
-        # RFC 3581 §4 fills rport; we write received even where it equals sent-by.
-        changes: dict[str, str | None] = {"received": flow.remote_ip}
-        if via.param("rport") is not None:
-            changes["rport"] = str(flow.remote_port)
-        request.replace_top_via(via.with_params(**changes))
+        stamp_via(request, flow)
         key = server_key(request)
         transaction = self._servers.get(key)
         if transaction is not None and (request.method != "ACK" or _acks(request, transaction)):
@@ -138,7 +132,8 @@ class TransactionLayer:
     def _handle_cancel(self, request: Request, flow: Flow, key: tuple[str, ...], now: float) -> None:
         invite = self._servers.get((*key[:-1], "INVITE"))
         if invite is None:
-            self.respond_statelessly(make_response(request, 481, to_tag=new_tag()), request, flow)
+            response = make_response(request, 481, to_tag=new_tag())
+            self.respond_statelessly(response, response_destination(request, flow)[0])
             return
         transaction = self.open(request, flow, to_tag=invite.to_tag)
         if transaction is not None:
@@ -163,6 +158,13 @@ class TransactionLayer:
         elif isinstance(key, ServerTransaction):
             key.handle_transport_error(now)
             self._settle_server(key)
+
+    def handle_flow_closed(self, destinations: tuple[Destination, ...], now: float) -> None:
+        """A connection is gone: requests sent on it that were not answered at all will not be."""
+        for transaction in list(self._clients.values()):
+            if transaction.unanswered and transaction.destination in destinations:
+                transaction.handle_transport_error(now)
+                self._settle_client(transaction, None)
 
     # -- calls of the transaction user -------------------------------------------------------------------------------
 
@@ -200,10 +202,10 @@ class TransactionLayer:
         self._counters.inc("sip.responses_sent", code_class=f"{response.code // 100}xx")
         self._settle_server(transaction)
 
-    def respond_statelessly(self, response: Response, request: Request, flow: Flow) -> None:
+    def respond_statelessly(self, response: Response, destination: Destination) -> None:
         """Send a response without keeping anything (RFC 3261 §8.2.7)."""
         self._counters.inc("sip.responses_sent", code_class=f"{response.code // 100}xx")
-        self._out.append(Transmit(response.encode(), response_destination(request, flow)[0]))
+        self._out.append(Transmit(response.encode(), destination))
 
     def request(self, request: Request, destination: Destination, *, owner: object, now: float) -> ClientTransaction:
         """Begin a client transaction; the request carries its Via already. Raises LimitExceeded."""
@@ -257,6 +259,15 @@ class TransactionLayer:
                 del self._merges[transaction.merge_key]
         else:
             self._heap.schedule(transaction)
+
+
+def stamp_via(request: Request, flow: Flow) -> None:
+    """Note in the top Via where the request came from (RFC 3261 §18.2.1, RFC 3581 §4); `received` always."""
+    via = request.via
+    changes: dict[str, str | None] = {"received": flow.remote_ip}
+    if via.param("rport") is not None:
+        changes["rport"] = str(flow.remote_port)
+    request.replace_top_via(via.with_params(**changes))
 
 
 def server_key(request: Request) -> tuple[str, ...]:

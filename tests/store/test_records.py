@@ -51,6 +51,14 @@ def record(name: str, *, minutes: float = 0) -> ContactRecord:
     )
 
 
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def mode_of(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ContactRecords]:
     kept: ContactRecords = (
@@ -105,9 +113,9 @@ async def test_the_file_is_private_and_survives_a_restart(tmp_path: Path) -> Non
     path = tmp_path / "r.sqlite"
     records = await SqliteRecords.open(path)
     await records.add(record("a"))
-    modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    modes = {file.name: mode_of(file) for file in files_in(tmp_path)}
     await records.close()
-    assert modes == {0o600}
+    assert set(modes.values()) == {0o600}, modes
     again = await SqliteRecords.open(path)
     assert await again.get("a") == record("a")
     await again.close()
@@ -136,7 +144,7 @@ async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.sqlite").write_bytes(b"x" * 4096)
-    with pytest.raises(StoreError, match="cannot be used"):
+    with pytest.raises(StoreError, match="is no SQLite file"):
         await SqliteRecords.open(tmp_path / "r.sqlite")
     with pytest.raises(StoreError, match="cannot be opened"):
         await SqliteRecords.open(tmp_path / "no" / "r.sqlite")
