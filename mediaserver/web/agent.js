@@ -256,7 +256,7 @@ export class Agent extends EventTarget {
 }
 
 function endedText({ by, reason, code }) {
-  if (by === "agent") return "You hung up.";
-  if (by === "caller" || by === "remote") return "The other side hung up.";
-  return `The call has ended${reason ? `: ${reason}` : ""}${code ? ` (${code})` : ""}.`;
+  if (by === "agent" && reason === "hangup") return "You hung up.";
+  if (reason === "hangup") return "The other side hung up.";
+  return `The call has ended${reason ? `: ${reason.replaceAll("_", " ")}` : ""}${code ? ` (${code})` : ""}.`;
 }

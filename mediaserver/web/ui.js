@@ -2,9 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Paths on a 24 x 24 grid, drawn with a round 2-unit stroke.
 const HANDSET = "M6.500 4h2.300l1.500 4-2 1.500a11 11 0 0 0 6.200 6.200l1.500-2 4 1.500v2.300a2 2 0 0 1-2.200 2A16 16 0 0 1 4.500 6.200 2 2 0 0 1 6.500 4z";
 
+// Paths on a 24 x 24 grid, drawn with a round 2-unit stroke.
 const ICONS = {
   call: ["M15 10l5-3v10l-5-3", "M4 7.5A1.5 1.5 0 0 1 5.500 6h8A1.500 1.500 0 0 1 15 7.500v9a1.500 1.500 0 0 1-1.500 1.500h-8A1.500 1.500 0 0 1 4 16.500z"],
   mute: ["M12 4a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V7a3 3 0 0 1 3-3z", "M6 11a6 6 0 0 0 12 0", "M12 17v3"],

@@ -76,7 +76,7 @@ async def test_one_call_after_another_over_one_session(browser, backend):
         await control(page, "Answer").click()
         leg = backend.leg(agent)
         await until(lambda leg=leg: leg.frames["audio"] > 5, seconds=20)
-        await agent.signaling.send(Ended(by="caller", reason="hung up"))
+        await agent.signaling.send(Ended(by="caller", reason="hangup"))
         await expect(page.get_by_text("The other side hung up.")).to_be_visible()
         await backend.legs.pop(agent).stop()
     offers = [message.id for message in agent.messages if message.type == "offer"]

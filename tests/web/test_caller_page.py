@@ -13,7 +13,10 @@ WATCH_CAPTURE = """
   window.captured = [];
   const media = navigator.mediaDevices;
   const original = media.getUserMedia.bind(media);
-  media.getUserMedia = (constraints) => { window.captured.push(Object.keys(constraints)); return original(constraints); };
+  media.getUserMedia = (constraints) => {
+    window.captured.push(Object.keys(constraints));
+    return original(constraints);
+  };
 """
 
 
@@ -165,7 +168,7 @@ async def test_a_lost_socket_is_shown_and_resumed_and_the_call_goes_on(browser, 
     await until(lambda: backend.caller.messages[-1].type == "mute")
     await until(lambda: backend.leg(backend.caller).frames["audio"] > before + 5)
     assert backend.caller.gone_reasons == []
-    await backend.caller.signaling.send(Ended(by="agent", reason="hung up"))
+    await backend.caller.signaling.send(Ended(by="agent", reason="hangup"))
     await expect(page.get_by_role("status")).to_have_text("The other side hung up.")
 
 
