@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mediaserver.sip.config import Bind
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.events import (
     Answered,
@@ -19,7 +20,7 @@ from mediaserver.sip.events import (
     Reoffered,
     ReofferRejected,
 )
-from mediaserver.sip.flow import Transport
+from mediaserver.sip.flow import Target, Transport
 from tests.sip.conftest import LOOPBACK_TRUNK, PASSWORDS, Endpoint, MakeEndpoint, Reader, party
 
 TRUNKS = (LOOPBACK_TRUNK,)
@@ -152,8 +153,6 @@ async def test_stranger_is_challenged_and_a_user_gets_in(make_endpoint: MakeEndp
 
 
 async def test_large_invite_goes_by_tcp_and_falls_back_to_udp(make_endpoint: MakeEndpoint) -> None:
-    from mediaserver.sip.config import Bind
-
     big = b"v=0\r\n" + b"a=x\r\n" * 400
     caller = await make_endpoint(trunks=TRUNKS)
     udp_only = await make_endpoint(trunks=TRUNKS, binds=(Bind("udp", "127.0.0.1", 0),))
@@ -191,7 +190,7 @@ async def test_peer_without_any_answer_is_a_timeout(make_endpoint: MakeEndpoint)
             caller.uri("bob"),
             from_=party("alice"),
             body=OFFER,
-            route_to=caller.target("udp").__class__("udp", "127.0.0.9", 9),
+            route_to=Target("udp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()
@@ -205,7 +204,7 @@ async def test_refused_connection_is_503_at_once(make_endpoint: MakeEndpoint) ->
             caller.uri("bob"),
             from_=party("alice"),
             body=OFFER,
-            route_to=caller.target("tcp").__class__("tcp", "127.0.0.9", 9),
+            route_to=Target("tcp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()
