@@ -84,11 +84,6 @@ class TransactionLayer:
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
 
-    @property
-    def pending_clients(self) -> int:
-        """Requests of ours that may still get a response."""
-        return len(self._clients)
-
     # -- input ------------------------------------------------------------------------------------------------------
 
     def handle_message(self, message: Request | Response, flow: Flow, now: float) -> None:
