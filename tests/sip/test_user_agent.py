@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 
 import pytest
 
-from mediaserver.sip.config import Bind
+from mediaserver.sip.config import Bind, TrunkRule
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.events import (
     Answered,
@@ -21,6 +22,7 @@ from mediaserver.sip.events import (
     ReofferRejected,
 )
 from mediaserver.sip.flow import Target, Transport
+from mediaserver.sip.user_agent import IncomingInvite
 from tests.sip.conftest import LOOPBACK_TRUNK, PASSWORDS, Endpoint, MakeEndpoint, Reader, party
 
 TRUNKS = (LOOPBACK_TRUNK,)
@@ -209,3 +211,46 @@ async def test_refused_connection_is_503_at_once(make_endpoint: MakeEndpoint) ->
     )
     (event,) = await out.rest()
     assert event == Rejected(503, "Service Unavailable")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_call_over_ipv6(make_endpoint: MakeEndpoint, transport: Transport) -> None:
+    trunk = TrunkRule("loopback", (ipaddress.ip_network("::1/128"),))
+    binds = tuple(Bind(kind, "::1", 0) for kind in TRANSPORTS)
+    caller, callee = (
+        await make_endpoint(trunks=(trunk,), binds=binds),
+        await make_endpoint(trunks=(trunk,), binds=binds),
+    )
+    out, into = await call(caller, callee, transport)
+    into.session.hangup()
+    assert isinstance((await out.rest())[-1], Ended)
+    assert out.session.remote_target is not None
+    assert out.session.remote_target.host == "::1"
+
+
+async def test_stop_hangs_up_and_closes(make_endpoint: MakeEndpoint) -> None:
+    caller, callee = await make_endpoint(trunks=TRUNKS), await make_endpoint(trunks=TRUNKS)
+    out, _ = await call(caller, callee, "tcp")
+    await callee.agent.stop(1.0)
+    (ended,) = await out.rest()
+    assert isinstance(ended, Ended)
+    assert (ended.by, ended.cause) == ("remote", 'SIP;cause=503;text="Shutting down"')
+    assert callee.agent.sessions == ()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", callee.target("tcp").port)
+
+
+async def test_handler_that_fails_answers_500(make_endpoint: MakeEndpoint) -> None:
+    caller, callee = await make_endpoint(trunks=TRUNKS), await make_endpoint(trunks=TRUNKS)
+
+    async def broken(incoming: IncomingInvite) -> None:
+        raise ValueError("a mistake")
+
+    callee.agent.on_invite = broken
+    out = Reader(
+        await caller.agent.invite(callee.uri("bob"), from_=party("alice"), body=OFFER, route_to=callee.target("udp"))
+    )
+    (event,) = await out.rest()
+    assert isinstance(event, Rejected)
+    assert event.code == 500
+    assert callee.agent.sessions == ()
