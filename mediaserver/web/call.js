@@ -198,6 +198,9 @@ export class Call extends EventTarget {
         return this.#end(text, { problem });
       }
       case "error":
+        if (message.code === "internal" && !["connected", "held"].includes(this.phase)) {
+          return this.#end(sessionProblem(message));
+        }
         if (message.code === "bad_offer") return this.#end("Your browser and our server could not agree on sound and picture.");
         return console.warn("the server refused a message:", message.code, message.message);
     }
