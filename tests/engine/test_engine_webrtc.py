@@ -52,6 +52,7 @@ async def test_sound_and_picture_reach_another_browser(
     assert {track.codec for track in stats[sender.local.id].up} == {"opus", "VP8"}
     assert all(track.packets > 0 for track in stats[viewer.local.id].down)
     assert engine.counters()["panics"] == 0
+    assert engine.counters()["drop.handover_full"] == 0
 
 
 async def test_no_picture_passes_before_consent_and_it_comes_at_once_after(

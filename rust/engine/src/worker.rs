@@ -134,6 +134,8 @@ pub struct Worker {
     batch: ReceiveBatch,
     out: TransmitQueue,
     waiting: Vec<VecDeque<ShardMessage>>,
+    /// Which shards were given something in this round.
+    passed: Vec<bool>,
     unsent_events: VecDeque<Event>,
     metrics: ShardMetrics,
     published_at: Time,
@@ -156,6 +158,7 @@ impl Worker {
             poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
         }
         let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
+        let passed = vec![false; links.outbound.len()];
         Ok(Worker {
             shard,
             pin,
@@ -168,6 +171,7 @@ impl Worker {
             batch: Receiver::new_batch(),
             out: TransmitQueue::default(),
             waiting,
+            passed,
             unsent_events: VecDeque::new(),
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
@@ -267,11 +271,16 @@ impl Worker {
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
         self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, now, out));
         self.batch.recycle();
-        let sent = self.metrics.sent.datagrams;
+        self.send_measured(now);
+    }
+
+    /// Sends what a batch caused that came at `arrived`.
+    fn send_measured(&mut self, arrived: Time) {
+        let before = self.metrics.sent.datagrams;
         self.send();
-        let sent = self.metrics.sent.datagrams - sent;
+        let sent = self.metrics.sent.datagrams - before;
         if sent > 0 {
-            self.metrics.forwarded(sent, self.now().since(now));
+            self.metrics.forwarded(sent, self.now().since(arrived));
         }
     }
 
@@ -280,13 +289,14 @@ impl Worker {
             for _ in 0..MESSAGES_PER_ROUND {
                 let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
                 let from = Shard::try_from(from).unwrap_or(Shard::MAX);
+                let arrived = message.arrival().unwrap_or(now);
                 let mut message = Some(message);
                 self.guard(now, |control, now, out, _| {
                     if let Some(message) = message.take() {
                         control.endpoint.handle_message(from, message, now, out);
                     }
                 });
-                self.send_when_large();
+                self.send_measured(arrived);
             }
         }
     }
@@ -344,44 +354,42 @@ impl Worker {
         }
     }
 
+    /// Carries messages to the other shards. What must not be lost waits for room in their ring; the rest does not.
     fn pass_messages(&mut self) {
-        let mut touched = false;
+        for to in 0..self.waiting.len() {
+            while let Some(message) = self.waiting[to].pop_front() {
+                if let Err(message) = self.pass(to, message) {
+                    self.waiting[to].push_front(message);
+                    break;
+                }
+            }
+        }
         while let Some((to, message)) = self.control.endpoint.poll_message() {
-            let Some(queue) = self.waiting.get_mut(usize::from(to)) else { continue };
-            touched = true;
-            if message.is_expendable() && !queue.is_empty() || queue.len() >= MOST_WAITING {
+            let to = usize::from(to);
+            let Some(queue) = self.waiting.get(to) else { continue };
+            let result = if queue.is_empty() { self.pass(to, message) } else { Err(message) };
+            let Err(message) = result else { continue };
+            if message.is_expendable() || self.waiting[to].len() >= MOST_WAITING {
                 self.metrics.handover_full += 1;
                 self.control.endpoint.take_back(message);
             } else {
-                queue.push_back(message);
+                self.waiting[to].push_back(message);
             }
         }
-        if !touched && self.waiting.iter().all(VecDeque::is_empty) {
-            return;
-        }
-        for (to, queue) in self.waiting.iter_mut().enumerate() {
-            let Some(ring) = self.links.outbound[to].as_mut() else {
-                queue.clear();
-                continue;
-            };
-            let mut any = false;
-            while let Some(message) = queue.pop_front() {
-                match ring.push(message) {
-                    Ok(()) => any = true,
-                    Err(rtrb::PushError::Full(message)) if message.is_expendable() => {
-                        self.metrics.handover_full += 1;
-                        self.control.endpoint.take_back(message);
-                    }
-                    Err(rtrb::PushError::Full(message)) => {
-                        queue.push_front(message);
-                        break;
-                    }
-                }
-            }
-            if any {
+        for (to, passed) in self.passed.iter_mut().enumerate() {
+            if std::mem::take(passed) {
                 self.links.wakers[to].wake();
             }
         }
+    }
+
+    /// Puts a message into another shard's ring; gives it back when that is full.
+    fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
+        // There is no ring to ourselves, and the endpoint has nothing to say to itself.
+        let Some(ring) = self.links.outbound[to].as_mut() else { return Ok(()) };
+        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
+        self.passed[to] = true;
+        Ok(())
     }
 
     fn pass_events(&mut self) {
