@@ -105,7 +105,10 @@ class Contacts(Protocol):
         """
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:
-        """Begin an agent's presence. A second sign-in of a user takes the place of the first. Raises `LimitExceeded`."""
+        """Begin an agent's presence; a second sign-in of a user takes the place of the first.
+
+        Raises `LimitExceeded`.
+        """
 
 
 class RoomSession(Protocol):
@@ -116,6 +119,8 @@ class RoomSession(Protocol):
     answer_sdp: str
     etag: str
     """Opaque tag (without quotes) of the current ICE session; changes with an ICE restart."""
+    closed: bool
+    """True once it has ended, by whomever; its resource is then gone."""
 
     async def trickle(self, fragment: str, etag: str | None) -> str | None:
         """Take an `application/trickle-ice-sdpfrag` body (RFC 8840 §9). `etag` None is the header `If-Match: *`.

@@ -92,12 +92,25 @@ def schema() -> dict[str, Any]:
     for model in _sections(Section):
         if model.__name__ in made["$defs"]:
             _write_defaults(made["$defs"][model.__name__], model)
+    _close_maps(made)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 
 def schema_text() -> str:
     """The text of `config/schema.json`."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _close_maps(node: Any) -> None:
+    """Names that do not match the pattern of a named map are mistakes for an editor, too."""
+    if isinstance(node, dict):
+        if "patternProperties" in node:
+            node["additionalProperties"] = False
+        for child in node.values():
+            _close_maps(child)
+    elif isinstance(node, list):
+        for child in node:
+            _close_maps(child)
 
 
 def _sections(base: type[Section]) -> Iterator[type[Section]]:

@@ -145,14 +145,17 @@ def _parse(value: object, units: dict[str, Any], expected: str) -> float:
 
 
 def _format(value: float, units: dict[str, Any], space: str) -> str:
+    smallest, base = min(units.items(), key=lambda item: float(item[1]))
+    count = round(value / base)
     if value == 0:
-        return f"0{space}{'s' if 's' in units else next(iter(units))}"
+        return f"0{space}{'s' if 's' in units else smallest}"
+    if abs(value / base - count) > 1e-6:
+        return f"{value / base:f}".rstrip("0") + f"{space}{smallest}"
+    # Whole numbers of the smallest unit from here on: fractions of larger ones would not be exact.
     for unit, factor in sorted(units.items(), key=lambda item: -float(item[1])):
-        count = value / factor
-        if abs(count - round(count)) < 1e-9:
-            return f"{round(count)}{space}{unit}"
-    unit, factor = next(iter(units.items()))
-    return f"{value / factor:g}{space}{unit}"
+        if count % round(factor / base) == 0:
+            return f"{count // round(factor / base)}{space}{unit}"
+    return f"{count}{space}{smallest}"
 
 
 def _schema(pattern: str, description: str, example: str) -> WithJsonSchema:

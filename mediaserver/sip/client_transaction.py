@@ -130,6 +130,11 @@ class ClientTransaction:
         """True when it may be forgotten."""
         return self.state is _S.TERMINATED
 
+    @property
+    def unanswered(self) -> bool:
+        """True while no response at all has come."""
+        return self.state in (_S.CALLING, _S.TRYING)
+
     def _step(self, what: ClientInput) -> bool:
         state = self._table.get((self.state, what))
         if state is None:

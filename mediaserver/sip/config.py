@@ -81,9 +81,11 @@ class SipLimits:
     connections: int = 2_000
     connections_per_source: int = 50
     connection_idle_s: float = 900.0
-    """A connection without traffic is closed; keep-alives count as traffic, open registrations do not hold it."""
+    """A connection without traffic is closed, unless a registration or a session lives on it."""
     message_timeout_s: float = 15.0
-    """A message begun on a stream must be complete by then; also bounds handshake and connect."""
+    """A message begun on a stream and a TLS handshake must be complete by then; twice this for the first message."""
+    connect_timeout_s: float = 5.0
+    """Resolving, connecting and shaking hands, outwards."""
     send_buffer_bytes: int = 1_048_576
     bindings_per_aor: int = 10
     aors: int = 10_000

@@ -43,7 +43,7 @@ class Dialog:
         return self.remote.tag or ""
 
     def check_order(self, request: Request) -> None:
-        """Take over the CSeq of a request of the peer. Raises RemoteProtocolError(500) when it went backwards (§12.2.2)."""
+        """Take over the CSeq of a request. Raises RemoteProtocolError(500) when it went backwards (§12.2.2)."""
         number = request.cseq[0]
         if self.remote_cseq is not None and number < self.remote_cseq:
             raise RemoteProtocolError("CSeq went backwards", status=500)
@@ -129,7 +129,7 @@ def _routes(message: Message) -> tuple[NameAddr, ...]:
 
 
 def dialog_of_request(request: Request, flow: Flow, *, to_tag: str) -> Dialog:
-    """The dialog that our 1xx or 2xx to this request creates (§12.1.1). Raises RemoteProtocolError without a Contact."""
+    """The dialog that our response to this request creates (§12.1.1). Raises RemoteProtocolError without a Contact."""
     contacts = request.contacts
     if len(contacts) != 1:
         raise RemoteProtocolError("INVITE needs exactly one Contact", status=400)
@@ -147,13 +147,11 @@ def dialog_of_request(request: Request, flow: Flow, *, to_tag: str) -> Dialog:
 
 
 def dialog_of_response(request: Request, response: Response, flow: Flow | None, *, via_flow: bool) -> Dialog:
-    """The dialog that a 1xx or 2xx to our request creates (§12.1.2). `via_flow`: the callee was reached over its flow."""
+    """The dialog that a response to our request creates (§12.1.2). `via_flow`: the callee was reached over its flow."""
     contacts = response.contacts
-    if contacts and isinstance(contacts[0].uri, SipUri):
-        target = contacts[0].uri
-    else:
-        # Tolerant: a 1xx need not carry one; §12.1.2 assumes it, so the old target stays.
-        target = request.sip_uri
+    # Tolerant: a 1xx need not carry a Contact though §12.1.2 assumes it; the old target stays then.
+    first = contacts[0].uri if contacts else None
+    target = first if isinstance(first, SipUri) else request.sip_uri
     return Dialog(
         call_id=request.call_id,
         local=request.from_,

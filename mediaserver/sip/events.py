@@ -35,7 +35,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Our INVITE got a final response of 300 or more, or none (408), or could not be sent (503). The session is over."""
+    """Our INVITE got a final response of 300 or more, or none (408), or could not be sent (503). It is over."""
 
     code: int
     reason: str

@@ -39,7 +39,12 @@ _COMPACT = {
     "x": "Session-Expires",
     "y": "Identity",
 }
-_SPECIAL = {"call-id": "Call-ID", "cseq": "CSeq", "www-authenticate": "WWW-Authenticate", "mime-version": "MIME-Version"}
+_SPECIAL = {
+    "call-id": "Call-ID",
+    "cseq": "CSeq",
+    "www-authenticate": "WWW-Authenticate",
+    "mime-version": "MIME-Version",
+}
 
 
 @lru_cache(maxsize=1024)
@@ -250,7 +255,7 @@ def format_params(params: Params) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NameAddr:
-    """A name-addr or addr-spec with header parameters (From, To, Contact, Route...). `display_name` is unquoted text."""
+    """A name-addr or addr-spec with header parameters (From, To, Contact...). `display_name` is unquoted text."""
 
     uri: Uri
     display_name: str = ""
@@ -354,9 +359,7 @@ class Via:
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
-        return (
-            f"SIP/{self.version}/{self.transport.upper()} {bracketed(self.host)}{port}{format_params(self.params)}"
-        )
+        return f"SIP/{self.version}/{self.transport.upper()} {bracketed(self.host)}{port}{format_params(self.params)}"
 
 
 @lru_cache(maxsize=2048)

@@ -5,7 +5,7 @@ The tables stand in `session_states`; sending goes through the `Port` that the c
 
 from __future__ import annotations
 
-import random
+import secrets
 import uuid
 from collections import deque
 from typing import Final, Literal, Protocol
@@ -65,7 +65,14 @@ class Port(Protocol):
         """Send an ACK to a 2xx; the first call gives it its Via."""
 
     def respond(
-        self, transaction: ServerTransaction, code: int, *, reason: str | None, headers: Extra, body: bytes | None, now: float
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        *,
+        reason: str | None,
+        headers: Extra,
+        body: bytes | None,
+        now: float,
     ) -> Response:
         """Send a response with our Contact where it belongs."""
 
@@ -89,7 +96,7 @@ class _Reply:
 
 
 class InviteMachine:
-    """One call. Verbs for the core: `handle_*`, `handle_timeout`, `poll_event`, `poll_timeout`; the rest for the owner."""
+    """One call. `handle_*`, `poll_event` and `poll_timeout` are for the core, the other methods for the owner."""
 
     def __init__(
         self, port: Port, *, direction: Literal["incoming", "outgoing"], call_id: str, local: NameAddr, remote: NameAddr
@@ -230,7 +237,7 @@ class InviteMachine:
 
     # -- incoming: owner's calls ------------------------------------------------------------------------------------
 
-    def accept_transaction(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
+    def accept(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
         self.dialog = dialog
@@ -477,7 +484,7 @@ class InviteMachine:
             self._offer_step(_J.RECEIVE_GLARE)
             # §14.1: the owner of the Call-ID waits 2.1 to 4 s, the other 0 to 2 s, in units of 10 ms.
             low, high = (210, 400) if self.direction == "outgoing" else (0, 200)
-            self._glare_at = now + random.randint(low, high) / 100
+            self._glare_at = now + secrets.choice(range(low, high + 1)) / 100
             return
         self._offer_step(_J.RECEIVE_FAILURE)
         self._reinvite = None
@@ -485,6 +492,12 @@ class InviteMachine:
             self._lost("remote", code, now)  # §12.2.1.2
         else:
             self._tell(ReofferRejected(code))
+
+    def gave_up(self, attempt: Attempt) -> bool:
+        """True when this request is not worth another try: its call was cancelled or is over."""
+        if attempt.method == "BYE":
+            return False
+        return self.state in (_S.CANCELLING, _S.ENDED)
 
     def handle_failure(self, attempt: Attempt, reason: str, now: float) -> None:
         """A request of ours got no final response (`timeout` or `transport`)."""
@@ -608,7 +621,7 @@ class InviteMachine:
     ) -> None:
         if self.state in (_S.INCOMING, _S.RINGING) or self.offer_state is _O.ASKED:
             # §14.2: a second INVITE before the first has its final response.
-            retry = str(random.randint(0, 10))
+            retry = str(secrets.randbelow(11))
             self._respond(transaction, 500, now, headers=(("Retry-After", retry),))
             return
         if self.state is not _S.CONFIRMED or self.offer_state not in (_O.IDLE, _O.GLARE):

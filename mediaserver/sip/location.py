@@ -33,6 +33,7 @@ class Location:
 
     def __init__(self, *, bindings_per_aor: int, aors: int) -> None:
         self._table: dict[str, list[Binding]] = {}
+        self._by_flow: dict[Flow, set[str]] = {}
         self._bindings_per_aor = bindings_per_aor
         self._aors = aors
 
@@ -53,10 +54,22 @@ class Location:
 
     def replace(self, aor: str, bindings: list[Binding]) -> None:
         """Set the bindings of `aor`; an empty list forgets it."""
+        for old in self._table.get(aor, ()):
+            users = self._by_flow.get(old.flow)
+            if users is not None:
+                users.discard(aor)
+                if not users:
+                    del self._by_flow[old.flow]
         if bindings:
             self._table[aor] = bindings
+            for binding in bindings:
+                self._by_flow.setdefault(binding.flow, set()).add(aor)
         else:
             self._table.pop(aor, None)
+
+    def uses(self, flow: Flow) -> bool:
+        """True while a binding lives on this flow."""
+        return flow in self._by_flow
 
     def expire(self, now: float) -> list[str]:
         """Drop what has run out. Returns the AORs that changed."""
@@ -70,14 +83,7 @@ class Location:
 
     def drop_flow(self, flow: Flow) -> list[str]:
         """Drop the bindings that lived on a connection which is gone (RFC 5626 §5.3). Returns the AORs that changed."""
-        changed: list[str] = []
-        for aor, bindings in list(self._table.items()):
-            live = [b for b in bindings if b.flow != flow]
-            if len(live) != len(bindings):
-                self.replace(aor, live)
-                changed.append(aor)
+        changed = sorted(self._by_flow.get(flow, ()))
+        for aor in changed:
+            self.replace(aor, [b for b in self._table[aor] if b.flow != flow])
         return changed
-
-    def next_expiry(self) -> float | None:
-        """When the first binding runs out."""
-        return min((b.expires_at for bindings in self._table.values() for b in bindings), default=None)

@@ -149,6 +149,12 @@ class Message:
             self.headers.replace_first("Via", str(via))
         self._cache["vias"] = (via, *vias[1:])
 
+    def set_via(self, value: str) -> None:
+        """Make this the only Via, before every other field."""
+        self.headers.remove("Via")
+        self.headers.insert_first("Via", value)
+        self._cache.pop("vias", None)
+
     @property
     def from_(self) -> NameAddr:
         """The From field."""

@@ -158,9 +158,12 @@ class ServerTransaction:
             if self._step(_I.ACK) and before is _S.COMPLETED:
                 self._retransmit_at = None
                 self._linger(0.0 if self.flow.reliable else self._timers.t4, now)  # timer I
-        elif self._step(_I.REQUEST) and self._last is not None and self.state is not _S.CONFIRMED:
-            if self.state is not _S.ACCEPTED:
-                self._out.append(self._last)
+        elif (
+            self._step(_I.REQUEST)
+            and self._last is not None
+            and self.state not in (_S.CONFIRMED, _S.ACCEPTED)  # nothing is owed there
+        ):
+            self._out.append(self._last)
 
     def respond(self, response: Response, now: float) -> None:
         """Send a response. Raises LocalProtocolError after a final one (a 2xx to an INVITE may be repeated)."""

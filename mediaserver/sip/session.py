@@ -124,9 +124,9 @@ class InviteSession:
         self._drive()
 
     def hangup(self, cause: str | None = None) -> None:
-        """End the session in whatever state: CANCEL, a 480 to their INVITE, or BYE. `cause` is a Reason value (RFC 3326),
+        """End the session in whatever state: CANCEL, a 480 to their INVITE, or BYE.
 
-        for instance `Q.850;cause=16;text="Normal call clearing"`.
+        `cause` is a Reason value (RFC 3326), for instance `Q.850;cause=16;text="Normal call clearing"`.
         """
         self._machine.hangup(cause, now=self._now())
         self._drive()

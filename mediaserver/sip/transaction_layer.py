@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-
 from dataclasses import dataclass
 
 from mediaserver.errors import LimitExceeded
@@ -112,12 +111,7 @@ class TransactionLayer:
         self._settle_client(transaction, flow)
 
     def _handle_request(self, request: Request, flow: Flow, now: float) -> None:
-        via = request.via
-        # RFC 3581 §4 fills rport; we write received even where it equals sent-by.
-        changes: dict[str, str | None] = {"received": flow.remote_ip}
-        if via.param("rport") is not None:
-            changes["rport"] = str(flow.remote_port)
-        request.replace_top_via(via.with_params(**changes))
+        stamp_via(request, flow)
         key = server_key(request)
         transaction = self._servers.get(key)
         if transaction is not None and (request.method != "ACK" or _acks(request, transaction)):
@@ -163,6 +157,13 @@ class TransactionLayer:
         elif isinstance(key, ServerTransaction):
             key.handle_transport_error(now)
             self._settle_server(key)
+
+    def handle_flow_closed(self, destinations: tuple[Destination, ...], now: float) -> None:
+        """A connection is gone: requests sent on it that were not answered at all will not be."""
+        for transaction in list(self._clients.values()):
+            if transaction.unanswered and transaction.destination in destinations:
+                transaction.handle_transport_error(now)
+                self._settle_client(transaction, None)
 
     # -- calls of the transaction user -------------------------------------------------------------------------------
 
@@ -259,6 +260,15 @@ class TransactionLayer:
             self._heap.schedule(transaction)
 
 
+def stamp_via(request: Request, flow: Flow) -> None:
+    """Note in the top Via where the request came from (RFC 3261 §18.2.1, RFC 3581 §4); `received` always."""
+    via = request.via
+    changes: dict[str, str | None] = {"received": flow.remote_ip}
+    if via.param("rport") is not None:
+        changes["rport"] = str(flow.remote_port)
+    request.replace_top_via(via.with_params(**changes))
+
+
 def server_key(request: Request) -> tuple[str, ...]:
     """How requests find their server transaction (RFC 3261 §17.2.3); the method stands last, ACK counts as INVITE."""
     via = request.via
@@ -297,5 +307,3 @@ def response_destination(request: Request, flow: Flow) -> tuple[Destination, Des
     if via.param("rport") is not None or via.host != flow.remote_ip or port == flow.remote_port:
         return flow, None
     return Flow("udp", flow.local_ip, flow.local_port, flow.remote_ip, port), None
-
-

@@ -36,7 +36,7 @@ __all__ = ["Credentials", "IncomingInvite", "StoredCredential", "UserAgent", "Us
 
 @dataclass(frozen=True, slots=True)
 class IncomingInvite:
-    """A new call from SIP. `session.answer`, `ring` or `reject` decide it; `body` is the offer, None for a late offer."""
+    """A new call from SIP, decided by `session.answer` or `reject`; `body` is the offer, None for a late one."""
 
     session: InviteSession
     request: Request
@@ -60,7 +60,7 @@ OnBindings = Callable[[str], None]
 class UserAgent:
     """One SIP endpoint: registrar, caller and callee on all of its binds.
 
-    Build it, set `on_invite`, `await start()`. `tls_server` is needed for tls binds, `tls_client` for calling out by TLS;
+    Build it, set `on_invite`, `await start()`. `tls_server` is needed for tls binds, `tls_client` for calling by TLS;
     both may be replaced by `set_tls` at any time, connections that exist keep the context they began with.
     """
 
@@ -91,6 +91,7 @@ class UserAgent:
             on_malformed=self._on_malformed,
             on_failure=self._on_failure,
             on_closed=self._on_closed,
+            is_held=lambda flow: self._core.holds(flow),
         )
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
         self._sessions: dict[str, InviteSession] = {}
@@ -118,7 +119,7 @@ class UserAgent:
             session.hangup('SIP;cause=503;text="Shutting down"')
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
-        while self._core.busy and loop.time() < end:
+        while self._core.busy and loop.time() < end:  # noqa: ASYNC110 - milliseconds, or the deadline
             await asyncio.sleep(min(0.02, deadline_s))
         for task in self._tasks:
             task.cancel()
@@ -195,9 +196,11 @@ class UserAgent:
         return session
 
     def bindings(self, aor: SipUri | str) -> list[Binding]:
-        """Live bindings of an address of record (`sip:user@domain` or `user@domain`), highest q first, then newest."""
-        key = aor if isinstance(aor, str) else aor.aor
-        return self._core.bindings(key, self._now())
+        """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
+
+        Every domain and address of ours names the same users.
+        """
+        return self._core.bindings(aor, self._now())
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -208,9 +211,11 @@ class UserAgent:
         return loop.time()
 
     def _wrap(self, machine: InviteMachine) -> InviteSession:
-        session = InviteSession(
-            machine, drive=self._drive, now=self._now, queue_limit=self.config.limits.session_queue
-        )
+        def drive() -> None:
+            self._core.touch(machine)
+            self._drive()
+
+        session = InviteSession(machine, drive=drive, now=self._now, queue_limit=self.config.limits.session_queue)
         self._sessions[machine.id] = session
         return session
 
@@ -226,8 +231,8 @@ class UserAgent:
         self._core.handle_transport_failure(key, destination, self._now())
         self._drive()
 
-    def _on_closed(self, flow: Flow) -> None:
-        self._core.handle_flow_closed(flow, self._now())
+    def _on_closed(self, flow: Flow, target: Target | None) -> None:
+        self._core.handle_flow_closed(flow, target, self._now())
         self._drive()
 
     def _drive(self) -> None:
@@ -289,7 +294,7 @@ class UserAgent:
         except LimitExceeded as error:
             _log.warning("call refused", session=incoming.session.id, limit=error.limit)
             self._refuse(incoming.session, 503)
-        except Exception:
+        except Exception:  # noqa: BLE001 - any mistake of the handler must still answer the caller
             _log.exception("call handler failed", session=incoming.session.id)
             self._refuse(incoming.session, 500)
 

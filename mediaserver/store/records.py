@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 """Kept in SQLite's `user_version`; a file of a later version is refused, not guessed at."""
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
 class StoreError(MediaServerError):
     """The store cannot be used; the text says why."""
 
@@ -88,8 +91,13 @@ class ContactRecords(Protocol):
     async def get(self, contact_id: str) -> ContactRecord | None:
         """The record of one contact, or None. Raises `StoreError`."""
 
-    async def list(self, *, since: datetime | None = None, limit: int = 100) -> Sequence[ContactRecord]:
-        """At most `limit` contacts that ended at `since` or later, the latest first. Raises `StoreError`."""
+    async def list(
+        self, *, since: datetime | None = None, before: str | None = None, limit: int = 100
+    ) -> Sequence[ContactRecord]:
+        """At most `limit` contacts that ended at `since` or later, the latest first. Raises `StoreError`.
+
+        `before` is the id of the last contact already seen, for the following page.
+        """
 
     async def close(self) -> None:
         """Release what the repository holds."""
@@ -113,10 +121,16 @@ class MemoryRecords:
         """See `ContactRecords`."""
         return self._records.get(contact_id)
 
-    async def list(self, *, since: datetime | None = None, limit: int = 100) -> Sequence[ContactRecord]:
+    async def list(
+        self, *, since: datetime | None = None, before: str | None = None, limit: int = 100
+    ) -> Sequence[ContactRecord]:
         """See `ContactRecords`."""
         found = [record for record in self._records.values() if since is None or record.ended_at >= since]
-        return sorted(found, key=lambda record: record.ended_at, reverse=True)[:limit]
+        found.sort(key=_order, reverse=True)
+        seen = self._records.get(before or "")
+        if seen is not None:
+            found = [record for record in found if _order(record) < _order(seen)]
+        return found[:limit]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -153,9 +167,12 @@ class SqliteRecords:
         """Open or make the file (mode 0600). Raises `StoreError` where it cannot be used."""
         try:
             # SQLite gives its journal files the mode of the database.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
+                head = file.read(len(_MAGIC))
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
+        if head and head != _MAGIC:
+            raise StoreError(f"{path} is no SQLite file")
         engine = create_async_engine(sa.URL.create("sqlite+aiosqlite", database=str(path)))
         store = cls(engine)
         try:
@@ -185,11 +202,17 @@ class SqliteRecords:
         found = await self._select(sa.select(_contacts).where(_contacts.c.contact_id == contact_id))
         return found[0] if found else None
 
-    async def list(self, *, since: datetime | None = None, limit: int = 100) -> Sequence[ContactRecord]:
+    async def list(
+        self, *, since: datetime | None = None, before: str | None = None, limit: int = 100
+    ) -> Sequence[ContactRecord]:
         """See `ContactRecords`."""
-        query = sa.select(_contacts).order_by(_contacts.c.ended_at.desc()).limit(limit)
+        order = sa.tuple_(_contacts.c.ended_at, _contacts.c.contact_id)
+        query = sa.select(_contacts).order_by(_contacts.c.ended_at.desc(), _contacts.c.contact_id.desc()).limit(limit)
         if since is not None:
             query = query.where(_contacts.c.ended_at >= _time(since))
+        if before is not None:
+            seen = sa.select(_contacts.c.ended_at, _contacts.c.contact_id).where(_contacts.c.contact_id == before)
+            query = query.where(order < seen.scalar_subquery())
         return await self._select(query)
 
     async def close(self) -> None:
@@ -233,10 +256,15 @@ def _to_row(record: ContactRecord) -> dict[str, str | None]:
 
 
 def _from_row(row: Mapping[Any, Any]) -> ContactRecord:
-    values = dict(row)
+    # SQLAlchemy's keys are a subclass of str, which msgspec does not take for one.
+    values = {str(name): value for name, value in row.items()}
     for name in ("consent", "legs", "attributes"):
         values[name] = None if values[name] is None else msgspec.json.decode(values[name])
     return msgspec.convert(values, ContactRecord)
+
+
+def _order(record: ContactRecord) -> tuple[datetime, str]:
+    return record.ended_at, record.contact_id
 
 
 def _time(moment: datetime) -> str:

@@ -3,7 +3,10 @@
 pub mod ice_transport;
 #[cfg(test)]
 mod ice_transport_tests;
+mod latch;
 pub mod rtp_transport;
+#[cfg(test)]
+mod rtp_transport_tests;
 
 use thiserror::Error;
 

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket resources: one file per resource, nothing here decides about calls."""

@@ -1,0 +1,172 @@
+"""`/v1/agents/sign-in`: an agent proves who they are and receives a session token for the agent's WebSocket session."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from mediaserver.api.auth import DaemonTokens, TokenRefused, bearer_token, unauthorized
+from mediaserver.api.body import read_json
+from mediaserver.api.context import Admission, SourceResolver
+from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.origins import Origins, allow_cors, preflight
+from mediaserver.api.problem import Problem, too_many
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProfile:
+    """An agent as the page shows them."""
+
+    user: str
+    name: str
+
+
+class AgentDirectory(Protocol):
+    """Where agents and their passwords are."""
+
+    def verify(self, user: str, password: str) -> AgentProfile | None:
+        """The agent, if this is their password. Takes the same time for a wrong user as for a wrong password."""
+
+    def profile(self, user: str) -> AgentProfile | None:
+        """The agent of this name, if there still is one."""
+
+
+class PlainAgentDirectory:
+    """Agents out of the configuration, whose passwords come from secret files."""
+
+    def __init__(self, agents: Mapping[str, tuple[str, str]]) -> None:
+        """`agents`: user -> (password, display name)."""
+        self._salt = secrets.token_bytes(32)
+        self._agents = {user: (self._digest(password), name) for user, (password, name) in agents.items()}
+        self._nobody = secrets.token_bytes(32)
+
+    def verify(self, user: str, password: str) -> AgentProfile | None:
+        """See `AgentDirectory.verify`."""
+        expected, name = self._agents.get(user, (self._nobody, ""))
+        if not hmac.compare_digest(self._digest(password), expected) or user not in self._agents:
+            return None
+        return AgentProfile(user, name or user)
+
+    def profile(self, user: str) -> AgentProfile | None:
+        """See `AgentDirectory.profile`."""
+        if user not in self._agents:
+            return None
+        return AgentProfile(user, self._agents[user][1] or user)
+
+    def _digest(self, password: str) -> bytes:
+        # Equal lengths for the comparison; the salt keeps even these out of a memory dump's dictionary attack.
+        return hmac.digest(self._salt, password.encode(), "sha256")
+
+
+class _SignIn(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    user: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class AgentsResource:
+    """Sign-in and sign-out. Guessing is slowed down by source and by user."""
+
+    def __init__(
+        self,
+        *,
+        agents: AgentDirectory,
+        tokens: DaemonTokens,
+        admission: Admission,
+        source_of: SourceResolver,
+        metrics: ApiMetrics,
+        origins: Origins | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        lifetime_s: float = 12 * 3600.0,
+        failures_per_second: float = 10 / 60,
+        failure_delay_s: float = 0.25,
+    ) -> None:
+        """`origins`: of pages that may sign in agents. A refused sign-in is answered after `failure_delay_s`.
+
+        `failures_per_second` of one source, and as many for one user, with a burst of 10; `lifetime_s` of a sign-in.
+        """
+        self._agents = agents
+        self._tokens = tokens
+        self._admission = admission
+        self._source_of = source_of
+        self._metrics = metrics
+        self._origins = origins or Origins()
+        self._clock = clock
+        self._failure_delay_s = failure_delay_s
+        self._lifetime_s = lifetime_s
+        self._by_source = RateLimit(per_second=failures_per_second, burst=10)
+        self._by_user = RateLimit(per_second=failures_per_second, burst=10)
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the public application."""
+        return [
+            web.post("/v1/agents/sign-in", self.sign_in),
+            web.post("/v1/agents/sign-out", self.sign_out),
+            web.options("/v1/agents/sign-in", self.preflight),
+            web.options("/v1/agents/sign-out", self.preflight),
+        ]
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """201 with `{token, expires_at, user, name}`; 401 with one text, whatever was wrong."""
+        self._check_origin(request)
+        self._admission.require_open()
+        source = self._source_of(request)
+        form = await read_json(request, _SignIn)
+        now = self._clock()
+        # Only failures cost tokens, so that a busy morning behind one address locks nobody out.
+        for limit, key in ((self._by_source, source_prefix(source)), (self._by_user, form.user)):
+            wait_s = limit.wait(key, now)
+            if wait_s:
+                self._metrics.sign_ins.labels(result="limited").inc()
+                raise too_many("Too many failed sign-ins; please wait.", retry_after_s=wait_s)
+        profile = self._agents.verify(form.user, form.password)
+        if profile is None:
+            self._by_source.take(source_prefix(source), now)
+            self._by_user.take(form.user, now)
+            self._metrics.sign_ins.labels(result="refused").inc()
+            log.warning("sign_in_refused", source=source)
+            await asyncio.sleep(self._failure_delay_s)
+            raise Problem(401, "sign-in-refused", "User or password is not right.")
+        self._metrics.sign_ins.labels(result="accepted").inc()
+        token = self._tokens.mint_agent(profile.user, lifetime_s=self._lifetime_s)
+        body = {
+            "token": token,
+            "expires_at": int(self._tokens.verify_agent(token).expires_at),
+            "user": profile.user,
+            "name": profile.name,
+        }
+        return web.json_response(body, status=201, headers={"Cache-Control": "no-store"})
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        """204; the bearer token is refused from now on."""
+        self._check_origin(request)
+        try:
+            self._tokens.revoke(self._tokens.verify_agent(bearer_token(request)))
+        except TokenRefused as error:
+            raise unauthorized(str(error), error="invalid_token") from error
+        return web.Response(status=204)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """CORS for an agent desktop that is served elsewhere."""
+        self._check_origin(request)
+        return preflight(request, methods="POST", headers="content-type, authorization")
+
+    def _check_origin(self, request: web.Request) -> None:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return
+        if not self._origins.allow_request(request):
+            raise Problem(403, "origin-refused", "Pages of this origin may not sign in agents.")
+        allow_cors(request, origin)

@@ -1,0 +1,84 @@
+"""`/v1/entries/{name}`: what a page may know about an entry before anybody calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from mediaserver.api.auth import AdminAuth
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.origins import allow_cors, preflight
+from mediaserver.api.problem import Problem
+
+
+class EntriesResource:
+    """Titles and media of the entries, for the pages that may use them."""
+
+    def __init__(self, *, entries: Mapping[str, EntryAccess], admission: Admission) -> None:
+        self._entries = entries
+        self._admission = admission
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the public application."""
+        return [web.get("/v1/entries/{name}", self.read), web.options("/v1/entries/{name}", self.describe)]
+
+    async def read(self, request: web.Request) -> web.Response:
+        """Title, media, consent text, and whether calls are taken now."""
+        entry = self._entry(request)
+        body = {
+            "name": entry.name,
+            "title": entry.title,
+            "video": entry.video,
+            "consent": {"version": entry.consent_version, "text": entry.consent_text},
+            "open": not self._admission.draining,
+        }
+        return web.json_response(body, headers={"Cache-Control": "no-cache"})
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """CORS preflight."""
+        self._entry(request)
+        return preflight(request, methods="GET", headers="accept")
+
+    def _entry(self, request: web.Request) -> EntryAccess:
+        entry = self._entries.get(request.match_info["name"])
+        if entry is None:
+            raise Problem(404, "unknown-entry", "There is no such entry; `entries` in the configuration names them.")
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return entry
+        if not entry.origins.allow_request(request):
+            raise Problem(
+                403,
+                "origin-refused",
+                f"Pages of {origin[:256]} may not use this entry; "
+                f"list the origin under `entries.{entry.name}.allowed_origins`.",
+            )
+        allow_cors(request, origin)
+        return entry
+
+
+class EntriesAdminResource:
+    """`GET /v1/entries` on the administration's listener: all of them, with the origins allowed."""
+
+    def __init__(self, *, entries: Mapping[str, EntryAccess], admin: AdminAuth) -> None:
+        self._entries = entries
+        self._admin = admin
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the admin application."""
+        return [web.get("/v1/entries", self.read)]
+
+    async def read(self, request: web.Request) -> web.Response:
+        """Every entry by name."""
+        self._admin.require(request)
+        items = [
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "origins": list(entry.origins.patterns),
+                "video": entry.video,
+            }
+            for entry in self._entries.values()
+        ]
+        return web.json_response({"items": items})

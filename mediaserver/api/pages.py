@@ -1,0 +1,102 @@
+"""The pages that ship with the daemon: caller page, agent page, and the modules that `widget.js` loads anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+
+from aiohttp import web
+
+from mediaserver.api.context import EntryAccess
+from mediaserver.api.problem import Problem
+
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy of the pages: everything from here, nothing inline."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class PagesResource:
+    """Serves the files of `mediaserver/web`, read once; a browser keeps them and asks whether they changed."""
+
+    def __init__(self, *, entries: Iterable[EntryAccess]) -> None:
+        """The first entry is the one that `/` calls."""
+        self._assets: dict[str, _Asset] = {}
+        for file in files("mediaserver.web").iterdir():
+            suffix = "." + file.name.rpartition(".")[2]
+            if suffix in _TYPES:
+                self._assets[file.name] = _asset(file.read_bytes(), _TYPES[suffix])
+        template = self._assets["call.html"].body.decode()
+        self._call_pages = {entry.name: _call_page(template, entry) for entry in entries}
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the public application."""
+        return [
+            web.get("/", self.call),
+            web.get("/call/{entry}", self.call),
+            web.get("/agent", self.agent),
+            web.get("/widget.js", self.widget),
+            web.get("/web/{name}", self.asset),
+        ]
+
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        """The caller page of an entry."""
+        name = request.match_info.get("entry", next(iter(self._call_pages), ""))
+        if name not in self._call_pages:
+            raise Problem(404, "unknown-entry", "There is no such entry; `entries` in the configuration names them.")
+        return self._page(request, self._call_pages[name])
+
+    async def agent(self, request: web.Request) -> web.StreamResponse:
+        """The agent page."""
+        return self._page(request, self._assets["agent.html"])
+
+    async def widget(self, request: web.Request) -> web.StreamResponse:
+        """The script that any page may load by one tag."""
+        return self._answer(request, self._assets["widget.js"])
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """A module or style sheet. Any origin may read them: they are loaded by the widget, and hold no secret."""
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None or asset.content_type == "text/html":
+            raise Problem(404, "not-found", f"There is nothing at {request.path}.")
+        return self._answer(request, asset)
+
+    def _page(self, request: web.Request, page: _Asset) -> web.StreamResponse:
+        response = self._answer(request, page)
+        response.headers["Content-Security-Policy"] = PAGE_POLICY
+        response.headers["Permissions-Policy"] = "camera=(self), microphone=(self), autoplay=(self), geolocation=()"
+        return response
+
+    def _answer(self, request: web.Request, asset: _Asset) -> web.StreamResponse:
+        tag = f'"{asset.etag}"'
+        headers = {
+            "ETag": tag,
+            "Cache-Control": "no-cache",
+            "Access-Control-Allow-Origin": "*",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
+        if tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=asset.body, content_type=asset.content_type, charset="utf-8", headers=headers)
+
+
+def _asset(body: bytes, content_type: str) -> _Asset:
+    return _Asset(body, content_type, hashlib.sha256(body).hexdigest()[:24])
+
+
+def _call_page(template: str, entry: EntryAccess) -> _Asset:
+    page = template.replace("{{entry}}", escape(entry.name)).replace("{{title}}", escape(entry.title))
+    return _asset(page.encode(), "text/html")

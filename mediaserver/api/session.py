@@ -1,0 +1,386 @@
+"""`/v1/session`: the WebSocket over which a caller's page and an agent's page talk to the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from mediaserver.api.agents import AgentDirectory
+from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
+from mediaserver.api.context import Admission, EntryAccess, SourceResolver
+from mediaserver.api.limits import Occupancy, RateLimit, source_prefix
+from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.origins import Origins
+from mediaserver.api.problem import Problem, too_many
+from mediaserver.api.session_channel import (
+    CLOSE_INTERNAL,
+    CLOSE_POLICY,
+    CLOSE_TOO_BIG,
+    CLOSE_TRY_AGAIN,
+    Envelope,
+    SessionChannel,
+    envelope,
+    token_digest,
+)
+from mediaserver.call.signaling import Contacts, Identity, UnknownEntry
+from mediaserver.errors import LimitExceeded, RemoteProtocolError
+from mediaserver.webrtc.messages import (
+    Error,
+    Hello,
+    IceServer,
+    MediaKinds,
+    Ping,
+    Pong,
+    Welcome,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of the WebSocket resource."""
+
+    sockets: int = 5000
+    """Open sockets in total."""
+    sockets_per_source: int = 50
+    sessions: int = 4000
+    """Sessions in total, those whose browser is away for the moment included."""
+    sessions_per_source: int = 20
+    sessions_per_second_per_source: float = 1.0
+    session_burst_per_source: float = 20.0
+    hello_timeout_s: float = 5.0
+    heartbeat_s: float = 15.0
+    """A socket that answers no ping for this long is taken for lost."""
+    resume_window_s: float = 30.0
+    max_message_bytes: int = 65_536
+    messages_per_second: float = 50.0
+    message_burst: float = 100.0
+    kept_messages: int = 512
+    """Messages kept per session until the browser acknowledges them."""
+    kept_bytes: int = 2_000_000
+
+
+class _Refused(Exception):
+    """A hello that leads to no session."""
+
+    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close = close
+
+
+class SessionResource:
+    """Opens, resumes and ends sessions; what is said in them goes to the contact layer."""
+
+    def __init__(
+        self,
+        *,
+        contacts: Contacts,
+        entries: Mapping[str, EntryAccess],
+        site_tokens: SiteTokens,
+        daemon_tokens: DaemonTokens,
+        agents: AgentDirectory,
+        admission: Admission,
+        source_of: SourceResolver,
+        metrics: ApiMetrics,
+        limits: SessionLimits | None = None,
+        agent_origins: Origins | None = None,
+        ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here."""
+        self._contacts = contacts
+        self._entries = entries
+        self._site_tokens = site_tokens
+        self._daemon_tokens = daemon_tokens
+        self._agents = agents
+        self._admission = admission
+        self._source_of = source_of
+        self._metrics = metrics
+        self._limits = limits or SessionLimits()
+        self._agent_origins = agent_origins or Origins()
+        self._ice_servers = ice_servers
+        self._clock = clock
+        limit = self._limits
+        self._sockets = Occupancy("web_sockets", per_source=limit.sockets_per_source, total=limit.sockets)
+        self._occupancy = Occupancy("web_sessions", per_source=limit.sessions_per_source, total=limit.sessions)
+        self._rate = RateLimit(per_second=limit.sessions_per_second_per_source, burst=limit.session_burst_per_source)
+        self._channels: dict[SessionChannel, Welcome] = {}
+        self._agent_channels: dict[str, SessionChannel] = {}
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the public application."""
+        return [web.get("/v1/session", self.connect, allow_head=False)]
+
+    @property
+    def count(self) -> int:
+        """Sessions there are now."""
+        return len(self._channels)
+
+    async def stop(self) -> None:
+        """End every session, telling each participant."""
+        async with asyncio.TaskGroup() as group:
+            for channel in list(self._channels):
+                group.create_task(channel.stop("the server stops"), name=f"stop-session-{channel.id}")
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        """Upgrade to a WebSocket and serve it until it is lost."""
+        self._check_upgrade(request)
+        source = self._source_of(request)
+        try:
+            with self._sockets.held(source):
+                return await self._serve(request, source)
+        except LimitExceeded as error:
+            self._metrics.session_refused("sockets")
+            raise too_many(str(error), code="limit-reached", retry_after_s=10) from error
+
+    def _check_upgrade(self, request: web.Request) -> None:
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise Problem(
+                426,
+                "upgrade-required",
+                "This is a WebSocket resource (RFC 6455); connect with the `WebSocket` of a browser.",
+                headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+            )
+        # A page that takes up a session again says so in the query, so that draining keeps only new ones away.
+        if "resume" not in request.query:
+            self._admission.require_open()
+        origin = request.headers.get("Origin")
+        if origin is None or self._agent_origins.allow_request(request):
+            return
+        if not any(entry.origins.allow_request(request) for entry in self._entries.values()):
+            self._metrics.session_refused("origin")
+            raise Problem(
+                403,
+                "origin-refused",
+                f"Pages of {origin[:256]} may not connect here; list the origin under `entries.NAME.allowed_origins`.",
+            )
+
+    async def _serve(self, request: web.Request, source: str) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(
+            heartbeat=self._limits.heartbeat_s, max_msg_size=self._limits.max_message_bytes, compress=False, timeout=5.0
+        )
+        await socket.prepare(request)
+        try:
+            hello, ack = await self._hello(socket)
+            if hello.resume is not None:
+                channel = await self._resume(socket, hello.resume, ack)
+            else:
+                channel = await self._open(socket, request, hello, source)
+        except _Refused as refused:
+            self._metrics.session_refused(refused.code)
+            await _farewell(socket, refused.code, str(refused), refused.close)
+            return socket
+        except Exception:
+            log.exception("session_open_failed", source=source)
+            self._metrics.session_refused("internal")
+            await _farewell(socket, "internal", "The server made a mistake; it has been logged.", CLOSE_INTERNAL)
+            return socket
+        if channel is not None:
+            await self._run(socket, channel)
+        return socket
+
+    async def _hello(self, socket: web.WebSocketResponse) -> tuple[Hello, int | None]:
+        try:
+            async with asyncio.timeout(self._limits.hello_timeout_s):
+                message = await socket.receive()
+        except TimeoutError:
+            raise _Refused("hello_timeout", "The first message, `hello`, did not come in time.") from None
+        if message.type is not WSMsgType.TEXT:
+            raise _Refused("bad_hello", "The first message must be `hello`, as text.")
+        try:
+            first = Envelope.parse(message.data)
+        except RemoteProtocolError as error:
+            raise _Refused("bad_hello", str(error)) from None
+        if not isinstance(first.message, Hello):
+            raise _Refused("bad_hello", f"The first message must be `hello`, not `{first.message.type}`.")
+        return first.message, first.ack
+
+    async def _resume(self, socket: web.WebSocketResponse, token: str, ack: int | None) -> SessionChannel | None:
+        digest = token_digest(token)
+        channel = next((found for found in self._channels if digest in found.tokens and not found.closed), None)
+        if channel is None:
+            raise _Refused("resume", "This session is over; it can only be taken up again within a short time.")
+        welcome = self._channels[channel].model_copy(update={"resume": channel.new_resume_token()})
+        if not await channel.attach(socket, welcome, after=ack or 0):
+            raise _Refused("resume", "Messages of this session were lost; please start a new one.")
+        self._metrics.sessions_resumed.inc()
+        return channel
+
+    async def _open(
+        self, socket: web.WebSocketResponse, request: web.Request, hello: Hello, source: str
+    ) -> SessionChannel:
+        if self._admission.draining:
+            raise _Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
+        if self._rate.take(source_prefix(source), self._clock()):
+            raise _Refused("limit", "Too many calls were begun from your network; please wait.", CLOSE_TRY_AGAIN)
+        channel = SessionChannel(
+            role=hello.role,
+            source=source,
+            window_s=self._limits.resume_window_s,
+            max_messages=self._limits.kept_messages,
+            max_bytes=self._limits.kept_bytes,
+            on_closed=self._closed,
+        )
+        try:
+            self._occupancy.enter(source)
+        except LimitExceeded as error:
+            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+        try:
+            if hello.role == "agent":
+                welcome = await self._start_agent(channel, request, hello)
+            else:
+                welcome = await self._start_caller(channel, request, hello)
+        except BaseException:
+            self._occupancy.leave(source)
+            raise
+        self._channels[channel] = welcome
+        self._metrics.sessions.labels(role=channel.role).inc()
+        await channel.attach(socket, welcome, after=None)
+        return channel
+
+    async def _start_caller(self, channel: SessionChannel, request: web.Request, hello: Hello) -> Welcome:
+        identity = self._identity(hello.token)
+        entry = self._entries.get(hello.entry) if hello.entry is not None else None
+        if entry is None:
+            raise _Refused("entry", "There is no such entry; `entry` names one of the configuration's `entries`.")
+        origin = request.headers.get("Origin")
+        # Only browsers send an origin, and always do; an app without one has to bring a token of the house.
+        if not (entry.origins.allow_request(request) or (origin is None and identity is not None)):
+            raise _Refused("origin", "This page may not use this entry.")
+        if entry.identity_required and identity is None:
+            raise _Refused("token", "This entry needs a `token` signed by the house's site.")
+        try:
+            caller = await self._contacts.start_caller(
+                entry=entry.name,
+                signaling=channel,
+                source=channel.source,
+                page=hello.page,
+                attributes=hello.attributes,
+                identity=identity,
+            )
+        except UnknownEntry as error:
+            raise _Refused("entry", str(error)) from error
+        except LimitExceeded as error:
+            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+        channel.start(caller)
+        return Welcome(
+            session=channel.id,
+            resume=channel.new_resume_token(),
+            contact_id=caller.contact_id,
+            ice_servers=self._ice_servers(),
+            title=entry.title,
+            media=MediaKinds(audio=True, video=entry.video != "none"),
+        )
+
+    def _identity(self, token: str | None) -> Identity | None:
+        if token is None:
+            return None
+        try:
+            return self._site_tokens.verify(token)
+        except TokenRefused as error:
+            # Never silently anonymous: the site believes that its customer is recognised.
+            raise _Refused("token", str(error)) from error
+
+    async def _start_agent(self, channel: SessionChannel, request: web.Request, hello: Hello) -> Welcome:
+        origin = request.headers.get("Origin")
+        if not (origin is None or self._agent_origins.allow_request(request)):
+            raise _Refused("origin", "This page may not sign in agents.")
+        if hello.token is None:
+            raise _Refused("token", "An agent needs the `token` that signing in gave.")
+        try:
+            scope = self._daemon_tokens.verify_agent(hello.token)
+        except TokenRefused as error:
+            raise _Refused("token", str(error)) from error
+        profile = self._agents.profile(scope.user)
+        if profile is None:
+            raise _Refused("token", "This user no longer exists; please sign in again.")
+        previous = self._agent_channels.get(scope.user)
+        if previous is not None:
+            await previous.send(Error(code="replaced", message="You signed in somewhere else."))
+            await previous.stop("signed in elsewhere")
+        try:
+            agent = await self._contacts.sign_in_agent(scope.user, channel)
+        except LimitExceeded as error:
+            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+        self._agent_channels[scope.user] = channel
+        channel.start(agent)
+        return Welcome(
+            session=channel.id,
+            resume=channel.new_resume_token(),
+            ice_servers=self._ice_servers(),
+            title=profile.name,
+            media=MediaKinds(audio=True, video=True),
+        )
+
+    def _closed(self, channel: SessionChannel) -> None:
+        if self._channels.pop(channel, None) is None:
+            return
+        self._occupancy.leave(channel.source)
+        self._metrics.sessions.labels(role=channel.role).dec()
+        for user, current in list(self._agent_channels.items()):
+            if current is channel:
+                del self._agent_channels[user]
+
+    async def _run(self, socket: web.WebSocketResponse, channel: SessionChannel) -> None:
+        writer = asyncio.create_task(channel.write(socket), name=f"session-{channel.id}-writer")
+        try:
+            await self._read(socket, channel)
+        finally:
+            writer.cancel()
+            # 1000 is what our pages send when they are closed; everything else may be the network's doing.
+            channel.detach(socket, for_good=socket.close_code == 1000)
+
+    async def _read(self, socket: web.WebSocketResponse, channel: SessionChannel) -> None:
+        rate = RateLimit(per_second=self._limits.messages_per_second, burst=self._limits.message_burst, max_keys=1)
+        async for frame in socket:
+            if frame.type is WSMsgType.BINARY:
+                await _farewell(socket, "bad_message", "Messages are text.", CLOSE_POLICY)
+                return
+            if frame.type is not WSMsgType.TEXT:
+                return
+            self._metrics.session_messages.inc()
+            if rate.take("", self._clock()):
+                channel.leave("too many messages")
+                await _farewell(socket, "limit", "Too many messages came at once.", CLOSE_POLICY)
+                return
+            try:
+                received = Envelope.parse(frame.data)
+            except RemoteProtocolError as error:
+                self._metrics.session_errors.inc()
+                if error.status == 413:
+                    await _farewell(socket, "bad_message", str(error), CLOSE_TOO_BIG)
+                    return
+                await socket.send_str(envelope(Error(code="bad_message", message=str(error))))
+                continue
+            if not await self._take(socket, channel, received):
+                return
+
+    async def _take(self, socket: web.WebSocketResponse, channel: SessionChannel, received: Envelope) -> bool:
+        match received.message:
+            case Hello():
+                await socket.send_str(envelope(Error(code="bad_message", message="`hello` comes once, first.")))
+                return True
+            case Ping():
+                channel.heard(received.ack)
+                await socket.send_str(envelope(Pong(), ack=channel.received))
+                return True
+            case _:
+                if await channel.take(received):
+                    return True
+                await _farewell(socket, "lost", "A message before this one did not arrive.", CLOSE_TRY_AGAIN)
+                return False
+
+
+async def _farewell(socket: web.WebSocketResponse, code: str, text: str, close: int) -> None:
+    try:
+        await socket.send_str(envelope(Error(code=code, message=text)))
+    except (ConnectionError, RuntimeError):
+        return
+    await socket.close(code=close, message=code.encode())

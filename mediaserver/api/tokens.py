@@ -1,0 +1,50 @@
+"""`POST /v1/tokens` on the administration's listener: bearer tokens for WHIP and WHEP, scoped to room and direction."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from mediaserver.api.auth import AdminAuth, DaemonTokens
+from mediaserver.api.body import read_json
+
+MAX_LIFETIME_S = 86_400
+
+
+class _Wanted(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    room: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    directions: Annotated[list[Literal["publish", "view"]], Field(min_length=1, max_length=2)]
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    lifetime_s: Annotated[int, Field(ge=1, le=MAX_LIFETIME_S)] = 3600
+
+
+class TokensResource:
+    """Mints tokens for whoever holds the admin token."""
+
+    def __init__(self, *, tokens: DaemonTokens, admin: AdminAuth) -> None:
+        self._tokens = tokens
+        self._admin = admin
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What to add to the admin application."""
+        return [web.post("/v1/tokens", self.create)]
+
+    async def create(self, request: web.Request) -> web.Response:
+        """201 with `{token, expires_at, room, directions, subject}`."""
+        self._admin.require(request)
+        wanted = await read_json(request, _Wanted)
+        token = self._tokens.mint_room(
+            room=wanted.room, directions=wanted.directions, subject=wanted.subject, lifetime_s=wanted.lifetime_s
+        )
+        scope = self._tokens.verify_room(token)
+        body = {
+            "token": token,
+            "expires_at": int(scope.expires_at),
+            "room": scope.room,
+            "directions": sorted(scope.directions),
+            "subject": scope.subject,
+        }
+        return web.json_response(body, status=201, headers={"Cache-Control": "no-store"})

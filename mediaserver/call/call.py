@@ -1,0 +1,96 @@
+"""Two legs joined: each hears and sees the other, and when one goes, both go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from mediaserver.call.events import Dtmf, EndCause, LegEnded, LegEvent, MediaChanged
+from mediaserver.call.leg import KINDS, Leg
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
+from mediaserver.runtime.tasks import TaskGroupOwner
+
+_STOP_DEADLINE_S = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class Call:
+    """`caller` and `callee` are legs that both exist; `join` lets them meet.
+
+    The call subscribes each leg's down tracks to the other's up tracks and keeps doing so whenever a leg's media
+    change; no transport moves. `on_ended` is called once, after both legs are over.
+    """
+
+    def __init__(self, *, call_id: str, caller: Leg, callee: Leg, on_ended: Callable[[Call, EndCause], None]) -> None:
+        self.id = call_id
+        self.caller = caller
+        self.callee = callee
+        self._on_ended = on_ended
+        self._cause: EndCause | None = None
+        self._tasks = TaskGroupOwner(f"call-{call_id}")
+
+    async def join(self) -> None:
+        """Answers the caller with what the callee speaks and connects the media.
+
+        Raises NegotiationError when the two have nothing in common; both legs then still exist.
+        """
+        self.caller.listen(self._on_leg_event)
+        self.callee.listen(self._on_leg_event)
+        await self.caller.meet(self.callee)
+        await self.callee.meet(self.caller)
+        self._connect()
+        await self.caller.joined(self.callee)
+        await self.callee.joined(self.caller)
+        for leg in (self.caller, self.callee):
+            if leg.end_cause is not None:  # hung up while the two were being brought together
+                self._on_leg_event(leg, LegEnded(leg.end_cause))
+
+    async def end(self, cause: EndCause) -> None:
+        """Ends both legs."""
+        await self.caller.end(cause)
+        await self.callee.end(cause)
+
+    def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
+        match event:
+            case MediaChanged():
+                self._connect()
+            case Dtmf(digit=digit, duration_ms=duration_ms):
+                self._pass_digit(leg, digit, duration_ms)
+            case LegEnded(cause=cause):
+                if self._cause is None:
+                    self._cause = cause
+                    self._tasks.spawn(self._finish(leg, cause), name="finish")
+            case _:
+                pass
+
+    def _pass_digit(self, leg: Leg, digit: str, duration_ms: int) -> None:
+        """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
+        if leg.kind != "browser":
+            return
+        media = self._other(leg).media.get("audio")
+        if media is not None and media.down is not None:
+            media.down.send_dtmf(digit, duration_ms=duration_ms)
+
+    async def _finish(self, first: Leg, cause: EndCause) -> None:
+        await self._other(first).end(cause)
+        self._on_ended(self, cause)
+
+    def _other(self, leg: Leg) -> Leg:
+        return self.callee if leg is self.caller else self.caller
+
+    def _connect(self) -> None:
+        for kind in KINDS:
+            one, two = self.caller.media.get(kind), self.callee.media.get(kind)
+            _link(one.down if one else None, two.up if two else None)
+            _link(two.down if two else None, one.up if one else None)
+
+
+def _link(down: DownTrack | None, up: UpTrack | None) -> None:
+    if down is None:
+        return
+    if up is None:
+        down.unsubscribe()
+    else:
+        down.subscribe(up)

@@ -1,0 +1,251 @@
+"""Making calls: a destination becomes devices, the devices ring, and the one that answers is joined with the caller."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.call import Call
+from mediaserver.call.events import EndCause, LegEvent, Party, Ringing
+from mediaserver.call.leg import Leg
+from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.ringing import Attempt, ring_all
+from mediaserver.call.routing import Destination
+from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg, SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.sip_media import SipMediaSettings
+from mediaserver.config.model import Config
+from mediaserver.config.sections import Trunk
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import LimitExceeded, NegotiationError
+from mediaserver.runtime.ids import new_id
+from mediaserver.sip.user_agent import Credentials, IncomingInvite, UserAgent
+from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.location import Binding
+from mediaserver.sip.session import InviteSession
+from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
+
+_ANONYMOUS: Final = "anonymous"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A caller that wants to be connected; `caller.progress` is told when a device rings."""
+
+    contact_id: str
+    caller: Leg
+    destination: Destination
+    presentation: Presentation
+
+
+class Calls:
+    """All calls. Legs come from the contact layer; what they ring and how they are joined is decided here."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        engine: Engine,
+        user_agent: UserAgent,
+        agents: Agents,
+        addresses: MediaAddresses,
+        trunk_passwords: dict[str, str],
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._user_agent = user_agent
+        self._agents = agents
+        self._addresses = addresses
+        self._trunk_passwords = trunk_passwords
+        self._calls: dict[str, Call] = {}
+        self._trunk_calls: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def incoming_leg(self, incoming: IncomingInvite, contact_id: str) -> SipLeg:
+        """The leg of an INVITE that came in. Raises SdpError, LimitExceeded."""
+        self._check_room()
+        user = self._config.users.get(incoming.authenticated_user or "")
+        trunk = self._config.trunks.get(incoming.trunk or "")
+        remote = incoming.session.remote_party
+        name = remote.display_name or (remote.uri.user_text if isinstance(remote.uri, SipUri) else None) or _ANONYMOUS
+        policy = self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer")
+        leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip)
+        leg.take(incoming.session, incoming.body)
+        return leg
+
+    async def connect(self, request: CallRequest, *, on_ended: Callable[[Call, EndCause], None]) -> Call:
+        """Rings the destination and joins whoever answers.
+
+        Raises DialFailed when nobody does, NegotiationError when the two cannot meet. Cancelling it stops the ringing.
+        """
+        self._check_room()
+        callee = await ring_all(self._attempts(request), timeout_s=self._config.limits.ring_duration)
+        call = Call(call_id=new_id(), caller=request.caller, callee=callee, on_ended=self._over(on_ended))
+        self._calls[call.id] = call
+        try:
+            await call.join()
+        except NegotiationError:
+            self._calls.pop(call.id, None)
+            callee.listen(None)
+            await callee.end(EndCause("system", "no_common_media", 488))
+            raise
+        _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
+        return call
+
+    # -- devices -------------------------------------------------------------------------------------------------
+
+    def _attempts(self, request: CallRequest) -> list[Attempt]:
+        target = request.destination.target
+        if target.user is not None:
+            return self._user_attempts(target.user, request)
+        if target.trunk is not None:
+            trunk_name = target.trunk
+            return [Attempt(f"trunk {trunk_name}", lambda: self._ring_trunk(trunk_name, request))]
+        if target.refuse is not None:
+            raise DialFailed(target.refuse, "Refused by the routing table")
+        raise DialFailed(501, "This destination takes no calls")
+
+    def _user_attempts(self, user: str, request: CallRequest) -> list[Attempt]:
+        aor = f"{user}@{self._config.domain_of(user)}"
+        attempts = [
+            Attempt(f"phone {binding.contact}", partial(self._ring_phone, user, binding, request))
+            for binding in self._user_agent.bindings(aor)
+        ]
+        browser = self._agents.browser_of(user)
+        if browser is not None:
+            attempts.append(Attempt("browser", lambda: self._ring_browser(user, request)))
+        return attempts
+
+    async def _ring_browser(self, user: str, request: CallRequest) -> Leg:
+        browser = self._agents.browser_of(user)
+        if browser is None:
+            raise DialFailed(480, "The browser signed out")
+        await request.caller.progress(180)
+        return await browser.ring(
+            call_id=new_id(),
+            contact_id=request.contact_id,
+            presentation=request.presentation,
+            wanted=request.caller.codecs,
+        )
+
+    async def _ring_phone(self, user: str, binding: Binding, request: CallRequest) -> Leg:
+        settings = self._config.users[user]
+        policy = self._user_policy(settings.srtp)
+        leg = self._sip_leg(request.contact_id, settings.display_name or user, "agent", policy, binding.flow.remote_ip)
+
+        async def invite(body: bytes) -> InviteSession:
+            return await self._user_agent.invite(
+                binding.contact,
+                from_=self._from(request.presentation),
+                to=NameAddr(SipUri(host=self._config.domain_of(user), user=user)),
+                body=body,
+                via_flow=binding.flow,
+            )
+
+        return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
+
+    async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
+        trunk = self._config.trunks[name]
+        if self._trunk_calls.get(name, 0) >= trunk.max_calls:
+            raise LimitExceeded(f"trunk {name} has {trunk.max_calls} calls", limit=f"trunks.{name}.max_calls")
+        base = parse_sip_uri(trunk.target)
+        number = request.destination.number
+        target = SipUri(
+            host=base.host, user=escape_user(number) if number else base.user, port=base.port, params=base.params
+        )
+        transport: Transport = trunk.transport
+        leg = self._sip_leg(
+            request.contact_id, number or name, "agent", self._trunk_policy(trunk), _ip_or_loopback(base.host)
+        )
+
+        async def invite(body: bytes) -> InviteSession:
+            credentials = trunk.credentials
+            return await self._user_agent.invite(
+                target,
+                from_=self._from(request.presentation),
+                body=body,
+                route_to=Target(transport, base.host, base.port or DEFAULT_PORTS[transport]),
+                credentials=Credentials(credentials.user, self._trunk_passwords[name]) if credentials else None,
+            )
+
+        self._trunk_calls[name] = self._trunk_calls.get(name, 0) + 1
+        leg.on_released = lambda: self._trunk_freed(name)
+        return await self._dial(leg, invite, request, srtp=srtp_towards(trunk.srtp, transport))
+
+    async def _dial(self, leg: SipLeg, invite: SessionMaker, request: CallRequest, *, srtp: bool) -> Leg:
+        def on_event(_: Leg, event: LegEvent) -> None:
+            if isinstance(event, Ringing):
+                leg.run(request.caller.progress(event.code), name="progress")
+
+        leg.listen(on_event)
+        try:
+            await leg.dial(invite, request.caller.codecs, srtp=srtp)
+        except BaseException as error:
+            leg.listen(None)
+            reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
+            await leg.end(EndCause("system", reason, getattr(error, "code", None)))
+            raise
+        leg.listen(None)
+        return leg
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _sip_leg(self, contact_id: str, name: str, party: Party, policy: SipPolicy, peer_ip: str) -> SipLeg:
+        bind, announced = self._addresses.towards(peer_ip)
+        media = self._config.media
+        return SipLeg(
+            leg_id=new_id(),
+            contact_id=contact_id,
+            name=name,
+            party=party,
+            engine=self._engine,
+            policy=policy,
+            settings=SipMediaSettings(
+                bind_ip=bind,
+                announced_ip=announced,
+                latching_ms=int(media.latching_window * 1000),
+                timeout_ms=int(media.rtp_timeout * 1000),
+            ),
+        )
+
+    def _user_policy(self, srtp: SrtpPolicy) -> SipPolicy:
+        media = self._config.media
+        return SipPolicy(media.audio_codecs, media.video_codecs, srtp)
+
+    def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
+        return SipPolicy(trunk.audio_codecs, trunk.video_codecs, trunk.srtp)
+
+    def _from(self, presentation: Presentation) -> NameAddr:
+        domain = self._config.listeners.sip.realm
+        return NameAddr(SipUri(host=domain, user=_ANONYMOUS), display_name=presentation.name)
+
+    def _check_room(self) -> None:
+        if len(self._calls) >= self._config.limits.calls:
+            raise LimitExceeded(f"{len(self._calls)} calls are up", limit="limits.calls")
+
+    def _trunk_freed(self, name: str) -> None:
+        self._trunk_calls[name] = self._trunk_calls.get(name, 1) - 1
+
+    def _over(self, on_ended: Callable[[Call, EndCause], None]) -> Callable[[Call, EndCause], None]:
+        def ended(call: Call, cause: EndCause) -> None:
+            self._calls.pop(call.id, None)
+            on_ended(call, cause)
+
+        return ended
+
+
+def _ip_or_loopback(host: str) -> str:
+    """The address of a trunk given as a literal; a name is looked up later, so any route serves until then."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "0.0.0.0"

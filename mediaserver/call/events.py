@@ -1,0 +1,59 @@
+"""What a leg tells the call that it sits in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Party = Literal["caller", "agent", "system"]
+"""Who did something; `system` is the daemon itself (timeouts, limits, shutdown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCause:
+    """Why a leg or a contact ended. `reason` is one stable word, `code` a SIP status where there was one."""
+
+    by: Party
+    reason: str
+    code: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """The peer is being alerted (SIP 180 or 183, or an agent's page shows the call)."""
+
+    code: int = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The peer took the call; its media are negotiated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Media can flow: the transport is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaChanged:
+    """Tracks were added, changed direction or changed codecs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """One key was pressed."""
+
+    digit: str
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The leg is over and its transports are closing."""
+
+    cause: EndCause
+
+
+LegEvent = Ringing | Answered | Connected | MediaChanged | Dtmf | LegEnded

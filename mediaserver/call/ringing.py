@@ -1,0 +1,81 @@
+"""Reaching somebody on all devices at once: the first that answers has the call, the others stop ringing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mediaserver.call.events import EndCause
+from mediaserver.call.leg import Leg
+from mediaserver.call.sip_leg import DialFailed
+from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+
+_NO_ANSWER: Final = DialFailed(480, "No answer")
+_ANSWERED_ELSEWHERE: Final = EndCause("system", "answered_elsewhere", 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One device. `ring` returns its leg once answered; when cancelled or failed it has released everything."""
+
+    device: str
+    ring: Callable[[], Awaitable[Leg]]
+
+
+async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float) -> Leg:
+    """The leg of the device that answered first.
+
+    Raises DialFailed with the most telling failure when none did (RFC 3261 §16.7: a 6xx ends the search at once, else
+    the lowest class counts, and within it what says more than 480), and after `timeout_s`.
+    """
+    if not attempts:
+        raise DialFailed(480, "Nobody is signed in there")
+    tasks = {asyncio.ensure_future(attempt.ring()): attempt for attempt in attempts}
+    failures: list[DialFailed] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            while tasks:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                legs = []
+                for task in done:
+                    del tasks[task]
+                    error = task.exception()
+                    if error is None:
+                        legs.append(task.result())
+                    else:
+                        failures.append(_as_failure(error))
+                if legs:
+                    # Two answers in one turn of the loop: the first stays, the others hang up.
+                    for late in legs[1:]:
+                        await late.end(_ANSWERED_ELSEWHERE)
+                    return legs[0]
+                if any(failure.code >= 600 for failure in failures):
+                    break
+    except TimeoutError:
+        failures.append(_NO_ANSWER)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+    raise _most_telling(failures)
+
+
+def _as_failure(error: BaseException) -> DialFailed:
+    if isinstance(error, DialFailed):
+        return error
+    if isinstance(error, NegotiationError):
+        return DialFailed(488, str(error))
+    if isinstance(error, LimitExceeded):
+        return DialFailed(503, str(error))
+    if isinstance(error, MediaServerError):
+        return DialFailed(500, str(error))
+    raise error
+
+
+def _most_telling(failures: Sequence[DialFailed]) -> DialFailed:
+    return min(
+        failures, key=lambda failure: (failure.code < 600, failure.code // 100, failure.code == 480, failure.code)
+    )

@@ -1,0 +1,320 @@
+"""A leg that speaks SIP: one INVITE session, its media, and the translation of both into leg events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Literal
+
+from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, Ringing
+from mediaserver.call.leg import KINDS, Codecs, Leg
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings
+from mediaserver.engine import events as engine_events
+from mediaserver.engine.commands import Kind
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
+from mediaserver.runtime.tasks import TaskGroupOwner
+from mediaserver.sdp.codecs import KNOWN, ordered
+from mediaserver.sdp.description import SessionDescription
+from mediaserver.sdp.offer_answer import first_of_kind
+from mediaserver.sdp.parser import parse
+from mediaserver.sip import events as sip_events
+from mediaserver.sip.session import InviteSession
+
+SrtpPolicy = Literal["require", "prefer", "never"]
+SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
+"""Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
+
+_MEDIA_CONTROL: Final = "application/media_control+xml"
+# RFC 5168 §7: the request for a picture that decoders without RTCP feedback understand.
+_PICTURE_FAST_UPDATE: Final = (
+    b'<?xml version="1.0" encoding="utf-8"?>'
+    b"<media_control><vc_primitive><to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>"
+)
+_NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
+_STOP_DEADLINE_S: Final = 1.0
+_EVERYTHING: Final[Codecs] = {
+    "audio": tuple(KNOWN[name] for name in ("opus", "G722", "PCMU", "PCMA")),
+    "video": tuple(KNOWN[name] for name in ("H264", "H264/0", "VP8")),
+}
+"""What an INVITE without an offer may be answered with."""
+
+
+class DialFailed(MediaServerError):
+    """The phone did not take the call; `code` is its SIP status."""
+
+    def __init__(self, code: int, reason: str, *, warning: str | None = None) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+        self.warning = warning
+
+
+@dataclass(frozen=True, slots=True)
+class SipPolicy:
+    """What a SIP leg may use. Codec names in order of preference."""
+
+    audio_codecs: tuple[str, ...]
+    video_codecs: tuple[str, ...]
+    srtp: SrtpPolicy
+
+    def limited(self, codecs: Codecs) -> Codecs:
+        """`codecs` as far as the policy allows them, in the policy's order."""
+        names = {"audio": self.audio_codecs, "video": self.video_codecs}
+        limited = {kind: ordered(codecs.get(kind, ()), names[kind]) for kind in KINDS}
+        return {kind: allowed for kind, allowed in limited.items() if allowed}
+
+
+class SipLeg(Leg):
+    """One phone, or one call over a trunk. `party` is the role of whoever is at the other end, for the record."""
+
+    kind: ClassVar[Literal["browser", "sip", "room"]] = "sip"
+
+    def __init__(
+        self,
+        *,
+        leg_id: str,
+        contact_id: str,
+        name: str,
+        party: Party,
+        engine: Engine,
+        settings: SipMediaSettings,
+        policy: SipPolicy,
+    ) -> None:
+        super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
+        self.party = party
+        self._policy = policy
+        self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        self._session: InviteSession | None = None
+        self._offer: SessionDescription | None = None
+        self._answered = False
+        self._late_offer = False
+        self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
+        self._outcome: asyncio.Future[None] | None = None
+
+    # -- what the call asks --------------------------------------------------------------------------------------
+
+    @property
+    def codecs(self) -> Codecs:
+        """Agreed codecs once negotiated; before that, what the phone's offer holds and the policy allows."""
+        agreed = self._sip_media.agreed
+        if agreed:
+            return {kind: media.send for kind, media in agreed.items()}
+        if self._offer is None:
+            return self._policy.limited(_EVERYTHING) if self._late_offer else {}
+        indices = {kind: first_of_kind(self._offer, kind) for kind in KINDS}
+        offered = {kind: self._offer.media[index].codecs for kind, index in indices.items() if index is not None}
+        return self._policy.limited(offered)
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """RTP transports of audio and video."""
+        return self._sip_media.transports
+
+    @property
+    def late_offer(self) -> bool:
+        """True while the phone's INVITE came without an offer and was not answered yet."""
+        return self._late_offer
+
+    def take(self, session: InviteSession, body: bytes | None) -> None:
+        """Makes this the leg of an incoming session. Raises SdpError for a broken offer, NegotiationError for one that
+
+        the SRTP policy forbids.
+        """
+        self._session = session
+        if body is None:
+            self._late_offer = True
+        else:
+            self._offer = parse(body.decode("utf-8", "replace"))
+        self._tasks.spawn(self._read_events(session), name="events")
+
+    async def dial(self, session_maker: SessionMaker, wanted: Codecs, *, srtp: bool) -> None:
+        """Offers `wanted` as far as the policy allows and returns once the phone has answered.
+
+        Raises DialFailed, NegotiationError. Cancelling it cancels the INVITE when the leg is ended.
+        """
+        allowed = self._policy.limited(wanted)
+        if not allowed:
+            raise NegotiationError("no codec of the caller is allowed towards this phone", warning_code=305)
+        body = await self._sip_media.offer(allowed, srtp=srtp)
+        self._outcome = asyncio.get_running_loop().create_future()
+        session = await session_maker(body)
+        self._session = session
+        self._tasks.spawn(self._read_events(session), name="events")
+        await self._outcome
+
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Runs `work` as a task that ends with the leg."""
+        self._tasks.spawn(work, name=name)
+
+    async def progress(self, code: int) -> None:
+        """Relays that the other side is being alerted."""
+        if self._session is not None and self._session.direction == "incoming" and not self._answered:
+            self._session.ring(180 if code == 183 else code)
+
+    async def meet(self, other: Leg) -> None:
+        """Answers an incoming INVITE with what `other` speaks; an answered leg has nothing to change."""
+        session = self._session
+        if session is None or session.direction == "outgoing" or self._answered:
+            return
+        wanted = self._policy.limited(other.codecs)
+        if self._offer is None:
+            body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
+        else:
+            body = await self._sip_media.answer(
+                self._offer,
+                wanted,
+                srtp_required=self._policy.srtp == "require",
+                srtp_allowed=self._policy.srtp != "never",
+            )
+        if self.ended:
+            return
+        session.answer(body)
+        self._mark_answered()
+        self.set_media(self._sip_media.media)
+
+    async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
+        """Rejects an incoming INVITE with `cause.code` and, where given, a Warning value."""
+        session = self._session
+        if session is not None and session.direction == "incoming" and not self._answered and not self.ended:
+            headers = [("Warning", warning)] if warning else []
+            try:
+                session.reject(cause.code or 480, headers=headers)
+            except LocalProtocolError as error:
+                self.log.debug("reject_too_late", error=str(error))
+        await self.end(cause)
+
+    async def _release(self, cause: EndCause) -> None:
+        if self._session is not None:
+            self._session.hangup(_NORMAL_CLEARING if self._answered else None)
+        self._sip_media.close()
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.cancel()
+        await self._tasks.stop(_STOP_DEADLINE_S)
+
+    # -- what the phone says -------------------------------------------------------------------------------------
+
+    async def _read_events(self, session: InviteSession) -> None:
+        async for event in session.events():
+            try:
+                await self._on_sip_event(session, event)
+            except MediaServerError as error:
+                self.log.warning("sip_event_failed", what=type(event).__name__, error=str(error))
+                await self.end(EndCause("system", "media_not_negotiable", 488, str(error)))
+        if not self.ended:
+            await self.end(EndCause("system", "session_lost"))
+
+    async def _on_sip_event(self, session: InviteSession, event: sip_events.SessionEvent) -> None:
+        match event:
+            case sip_events.Progress(code=code):
+                self.emit(Ringing(code))
+            case sip_events.Answered(body=body):
+                self._on_answered(body)
+            case sip_events.Confirmed(body=body):
+                self._on_confirmed(body)
+            case sip_events.Rejected(code=code, reason=reason, warning=warning):
+                self._fail(DialFailed(code, reason, warning=warning))
+                await self.end(EndCause(self.party, "rejected", code, reason))
+            case sip_events.Reoffered(body=body):
+                self._on_reoffered(session, body)
+            case sip_events.Info(content_type=content_type, body=body):
+                self._on_info(content_type, body)
+            case sip_events.Cancelled():
+                await self.end(EndCause(self.party, "cancelled", 487))
+            case sip_events.Ended(by=by, code=code, reason=reason):
+                ended_by: Party = self.party if by in ("remote", "local") else "system"
+                await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
+            case _:
+                self.log.debug("sip_event_ignored", what=type(event).__name__)
+
+    def _on_answered(self, body: bytes | None) -> None:
+        outcome = self._outcome
+        try:
+            if body is None:
+                raise NegotiationError("the phone answered without a session description")
+            self._sip_media.accept_answer(body)
+        except MediaServerError as error:
+            self._answered = True
+            self._fail(DialFailed(488, str(error)))
+            raise
+        self._mark_answered()
+        self.set_media(self._sip_media.media)
+        if outcome is not None and not outcome.done():
+            outcome.set_result(None)
+        self.emit(Answered())
+
+    def _on_confirmed(self, body: bytes | None) -> None:
+        if self._late_offer:
+            if body is None:
+                raise NegotiationError("the ACK to our offer carried no answer (RFC 3261 §13.2.1)")
+            self._late_offer = False
+            self._sip_media.accept_answer(body)
+            self.set_media(self._sip_media.media)
+
+    def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
+        # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
+        try:
+            answer = (
+                self._sip_media.repeat_offer()
+                if body is None
+                else self._sip_media.answer_reoffer(parse(body.decode("utf-8", "replace")))
+            )
+        except MediaServerError as error:
+            self.log.info("reoffer_refused", error=str(error))
+            session.reject_reoffer(488)
+            return
+        self._late_offer = body is None
+        session.answer_reoffer(answer)
+        self.set_media(self._sip_media.media)
+
+    def _on_info(self, content_type: str, body: bytes) -> None:
+        if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
+            down = self.media["video"].down if "video" in self.media else None
+            if down is not None and down.source is not None:
+                down.source.request_keyframe()
+
+    def _mark_answered(self) -> None:
+        self._answered = True
+        self.answered_at = datetime.now(UTC)
+
+    def _fail(self, error: Exception) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_exception(error)
+
+    # -- what the engine says ------------------------------------------------------------------------------------
+
+    def _on_engine_event(self, kind: Kind, event: engine_events.AnyEvent) -> None:
+        match event:
+            case engine_events.TransportConnected():
+                self.emit(Connected())
+            case engine_events.DtmfReceived(digit=digit, duration_ms=duration_ms):
+                self.emit(Dtmf(digit, duration_ms))
+            case engine_events.KeyframeNeeded():
+                if self._session is not None and self._answered and not self.ended:
+                    self._session.send_info(_MEDIA_CONTROL, _PICTURE_FAST_UPDATE)
+            case engine_events.MediaTimeout(silent_ms=silent_ms):
+                self._on_silence(kind, silent_ms)
+            case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
+                self._tasks.spawn(self.end(EndCause("system", reason)), name="transport-closed")
+            case _:
+                pass
+
+    def _on_silence(self, kind: Kind, silent_ms: int) -> None:
+        agreed = self._sip_media.agreed.get(kind)
+        # A phone on hold, or a camera that is off, is silent by right; a voice that stops is a lost phone.
+        if kind == "audio" and agreed is not None and agreed.direction.receives and not self.ended:
+            self.log.info("media_timeout", silent_ms=silent_ms)
+            self._tasks.spawn(self.end(EndCause("system", "media_timeout")), name="media-timeout")
+
+
+def srtp_towards(policy: SrtpPolicy, transport: str) -> bool:
+    """Whether our offer is encrypted: SDES keys belong into signalling that is itself encrypted (RFC 4568 §7)."""
+    return policy == "require" or (policy == "prefer" and transport == "tls")
+
+
+def warning_value(code: int, agent: str, text: str) -> str:
+    """A Warning header value (RFC 3261 §20.43)."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")[:256]
+    return f'{code} {agent} "{quoted}"'

@@ -1,0 +1,209 @@
+"""A leg that is a browser page: a peer connection negotiated over its WebSocket session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+from mediaserver.call.events import Connected, Dtmf, EndCause, Party
+from mediaserver.call.leg import KINDS, Codecs, Leg
+from mediaserver.call.signaling import Signaling
+from mediaserver.call.webrtc_peer import WebRtcPeer
+from mediaserver.core.up_track import Gate
+from mediaserver.engine import events as engine_events
+from mediaserver.engine.commands import Kind
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import RemoteProtocolError
+from mediaserver.runtime.tasks import TaskGroupOwner
+from mediaserver.sdp.codecs import bridgeable, is_media, matches
+from mediaserver.sdp.description import Codec, Fingerprint
+from mediaserver.webrtc import messages
+from mediaserver.webrtc.section import GlareError, MediaPolicy
+
+_STOP_DEADLINE_S: Final = 1.0
+_ANSWER_TIMEOUT_S: Final = 10.0
+
+
+class WebRtcLeg(Leg):
+    """One browser. What it says about its media goes through `handle`; `party` is its role, for the record."""
+
+    kind: ClassVar[Literal["browser", "sip", "room"]] = "browser"
+
+    def __init__(
+        self,
+        *,
+        leg_id: str,
+        contact_id: str,
+        name: str,
+        party: Party,
+        engine: Engine,
+        fingerprint: Fingerprint,
+        policy: MediaPolicy,
+        signaling: Signaling,
+        closed_gates: Mapping[Kind, Sequence[Gate]],
+        may_send_video: bool,
+    ) -> None:
+        super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
+        self.party = party
+        self.connected = False
+        self._may_send_video = may_send_video
+        self._signaling = signaling
+        self._peer = WebRtcPeer(
+            engine=engine,
+            fingerprint=fingerprint,
+            policy=policy,
+            cname=leg_id[:16],
+            closed_gates=closed_gates,
+            on_event=self._on_engine_event,
+        )
+        self._tasks = TaskGroupOwner(f"browser-leg-{leg_id}")
+        self._next_offer = 1
+        self._awaited_answer: int | None = None
+        self._answered = asyncio.Event()
+
+    # -- what the page says --------------------------------------------------------------------------------------
+
+    async def handle(self, message: messages.ClientMessage) -> None:
+        """Takes offer, answer, candidate, mute and dtmf. Raises RemoteProtocolError, SdpError, NegotiationError."""
+        match message:
+            case messages.Offer(id=number, sdp=sdp):
+                await self._on_offer(number, sdp)
+            case messages.Answer(id=number, sdp=sdp):
+                self._on_answer(number, sdp)
+            case messages.Mute(audio=audio, video=video):
+                self._set_gate("audio", "mute", is_open=not audio)
+                self._set_gate("video", "mute", is_open=not video)
+            case messages.Dtmf(digits=digits):
+                for digit in digits.replace(",", ""):
+                    self.emit(Dtmf(digit.upper(), 100))
+            case messages.Candidate():
+                pass  # RFC 8445 §2.7: a lite agent sends no checks, so it has no use for the browser's candidates
+            case _:
+                raise RemoteProtocolError(f"{message.type} does not belong to a call's media", status=400)
+
+    async def _on_offer(self, number: int, sdp: str) -> None:
+        if self._awaited_answer is not None:
+            raise GlareError("our own offer is under way: roll yours back, answer ours, then offer again", status=491)
+        answer = await self._peer.accept_offer(sdp)
+        await self._signaling.send(messages.Answer(id=number, sdp=answer))
+        self.set_media(self._peer.media)
+
+    def _on_answer(self, number: int, sdp: str) -> None:
+        if number != self._awaited_answer:
+            raise RemoteProtocolError(f"answer {number} belongs to no offer of ours that is open", status=400)
+        self._awaited_answer = None
+        try:
+            self._peer.accept_answer(sdp)
+        finally:
+            self._answered.set()
+        self.set_media(self._peer.media)
+
+    # -- what the call asks --------------------------------------------------------------------------------------
+
+    @property
+    def codecs(self) -> Codecs:
+        """Every media codec that browser and policy have in common, best first."""
+        sections = {kind: self._peer.section(kind) for kind in KINDS}
+        return {
+            kind: tuple(codec for codec in section.capable if is_media(codec))
+            for kind, section in sections.items()
+            if section is not None and section.capable
+        }
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """The WebRTC transport, once there is one."""
+        return self._peer.transports
+
+    async def progress(self, code: int) -> None:
+        """Shows the page that the other side is being alerted."""
+        await self._signaling.send(messages.State(state="ringing"))
+
+    async def meet(self, other: Leg) -> None:
+        """Puts the other leg's codecs first, by one offer to the browser where its present choice does not fit."""
+        bridge = bridgeable(_by_name(self.codecs), _by_name(other.codecs))
+        prefer = {
+            kind: tuple(pair.browser for pair in pairs)
+            for kind, pairs in bridge.codecs.items()
+            if not self._sends_one_of(kind, [pair.phone for pair in pairs])
+        }
+        for kind, reason in bridge.refused.items():
+            self.log.info("kind_not_bridged", media=kind, reason=reason)
+        if prefer:
+            self._tasks.spawn(self._reoffer(prefer), name="narrow")
+
+    async def joined(self, other: Leg) -> None:
+        """Shows the page whom it talks to, and whether a camera would be seen."""
+        may_send = self._may_send_video and "video" in other.media
+        await self._signaling.send(
+            messages.State(
+                state="connected",
+                peer=messages.Peer(name=other.name),
+                video=messages.VideoPermission(may_send=may_send),
+            )
+        )
+
+    async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
+        """Ends the leg; the page shows the reason."""
+        await self.end(cause)
+
+    def open_gate(self, kind: Kind, gate: Gate) -> None:
+        """Lets media of `kind` through one of its gates."""
+        self._set_gate(kind, gate, is_open=True)
+
+    def close_gate(self, kind: Kind, gate: Gate) -> None:
+        """Drops and counts media of `kind` at one of its gates."""
+        self._set_gate(kind, gate, is_open=False)
+
+    async def _release(self, cause: EndCause) -> None:
+        self._peer.close()
+        await self._signaling.send(messages.Ended(by=cause.by, reason=cause.reason, code=cause.code))
+        await self._tasks.stop(_STOP_DEADLINE_S)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _sends_one_of(self, kind: str, wanted: Sequence[Codec]) -> bool:
+        """Whether what the browser sends by our present description is something the other leg takes."""
+        section = next((s for s in self._peer.sections if s.kind == kind and not s.rejected), None)
+        first = next((codec for codec in section.receive if is_media(codec)), None) if section else None
+        return first is not None and any(matches(first, codec) for codec in wanted)
+
+    async def _reoffer(self, prefer: Mapping[str, tuple[Codec, ...]]) -> None:
+        offer = self._peer.make_offer(prefer=prefer)
+        number, self._next_offer = self._next_offer, self._next_offer + 1
+        self._awaited_answer = number
+        self._answered.clear()
+        await self._signaling.send(messages.Offer(id=number, sdp=offer))
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                await self._answered.wait()
+        except TimeoutError:
+            self._awaited_answer = None
+            self._peer.roll_back()
+            self.log.warning("offer_unanswered", offer=number, after_s=_ANSWER_TIMEOUT_S)
+
+    def _set_gate(self, kind: Kind, gate: Gate, *, is_open: bool) -> None:
+        tracks = self._peer.media.get(kind)
+        if tracks is not None and tracks.up is not None:
+            tracks.up.set_gate(gate, is_open=is_open)
+
+    def _on_engine_event(self, kind: Kind | None, event: engine_events.AnyEvent) -> None:
+        match event:
+            case engine_events.TransportConnected():
+                self.connected = True
+                self.emit(Connected())
+            case engine_events.DtmfReceived(digit=digit, duration_ms=duration_ms):
+                self.emit(Dtmf(digit, duration_ms))
+            case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
+                self._tasks.spawn(self.end(self._cause_of(reason)), name="transport-closed")
+            case _:
+                pass
+
+    def _cause_of(self, reason: str) -> EndCause:
+        """A page that closed its connection hung up; one whose checks stopped is lost (RFC 7675)."""
+        return EndCause(self.party, "left") if reason == "peer_closed" else EndCause("system", reason)
+
+
+def _by_name(codecs: Codecs) -> dict[str, Sequence[Codec]]:
+    return {str(kind): listed for kind, listed in codecs.items()}

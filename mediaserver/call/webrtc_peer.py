@@ -1,0 +1,225 @@
+"""One RTCPeerConnection on the engine: negotiation, transport and tracks, without any opinion about signalling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mediaserver.call.leg import LegMedia
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import Gate, UpTrack
+from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
+from mediaserver.engine.engine import Engine, LocalIce
+from mediaserver.engine.events import AnyEvent
+from mediaserver.errors import LocalProtocolError, MediaServerError
+from mediaserver.sdp.description import Codec, Direction
+from mediaserver.sdp.description import Fingerprint as SdpFingerprint
+from mediaserver.webrtc.negotiation import Negotiation
+from mediaserver.webrtc.sdpfrag import Fragment, restart_answer
+from mediaserver.webrtc.section import LocalIceParams, MediaPolicy, Section
+
+_KINDS: Mapping[str, Kind] = {"audio": "audio", "video": "video"}
+
+
+class WebRtcPeer:
+    """Takes and makes session descriptions and keeps the engine in step with them.
+
+    `closed_gates` are the gates with which an up track of each kind starts. `on_event` gets the engine's events about
+    the transport (kind None) and the up tracks.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        fingerprint: SdpFingerprint,
+        policy: MediaPolicy,
+        cname: str,
+        closed_gates: Mapping[Kind, Sequence[Gate]],
+        on_event: Callable[[Kind | None, AnyEvent], None],
+    ) -> None:
+        self._engine = engine
+        self._fingerprint = fingerprint
+        self._policy = policy
+        self._cname = cname
+        self._closed_gates = closed_gates
+        self._on_event = on_event
+        self._transport: int | None = None
+        self._negotiation: Negotiation | None = None
+        self._tracks: dict[str, LegMedia] = {}
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._closed = False
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """The one engine transport, once an offer was taken."""
+        return () if self._transport is None else (self._transport,)
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The media sections as agreed."""
+        return self._negotiation.sections if self._negotiation else ()
+
+    def section(self, kind: Kind) -> Section | None:
+        """The section that carries `kind`, if there is one."""
+        return next((section for section in self.sections if section.kind == kind and not section.rejected), None)
+
+    @property
+    def media(self) -> dict[Kind, LegMedia]:
+        """Tracks by kind."""
+        return {
+            _KINDS[section.kind]: self._tracks[section.mid]
+            for section in reversed(self.sections)
+            if section.mid in self._tracks
+        }
+
+    async def accept_offer(self, sdp: str) -> str:
+        """Takes the browser's offer and returns our answer.
+
+        Raises SdpError, NegotiationError, GlareError (our own offer is unanswered), LimitExceeded.
+        """
+        negotiation = self._negotiation or await self._open()
+        changes = negotiation.handle_offer(sdp)
+        try:
+            if changes.ice_restart:
+                negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
+            answer = negotiation.create_answer()
+        except MediaServerError:
+            negotiation.rollback()
+            raise
+        self._apply(negotiation)
+        return answer
+
+    def make_offer(
+        self,
+        *,
+        prefer: Mapping[str, tuple[Codec, ...]] | None = None,
+        directions: Mapping[str, Direction] | None = None,
+    ) -> str:
+        """Our offer over the same transport; `prefer` puts codecs first and keeps the others behind them,
+
+        `directions` (ours) go by mid.
+        """
+        if self._negotiation is None:
+            raise LocalProtocolError("the browser makes the first offer")
+        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {}, narrow=False)
+
+    def accept_answer(self, sdp: str) -> None:
+        """Takes the browser's answer to our offer. Raises SdpError, NegotiationError."""
+        if self._negotiation is None:
+            raise LocalProtocolError("an answer came before any offer")
+        self._negotiation.handle_answer(sdp)
+        self._apply(self._negotiation)
+
+    async def restart_ice(self, fragment: Fragment) -> str | None:
+        """Takes a trickled fragment; returns the fragment to answer with when it restarts ICE (RFC 9725 §4.3.3).
+
+        Plain candidates are ignored: a lite agent sends no checks of its own accord (RFC 8445 §2.7).
+        """
+        negotiation = self._negotiation
+        known = negotiation.transport if negotiation is not None else None
+        if negotiation is None or known is None:
+            raise LocalProtocolError("a fragment came before any offer")
+        if fragment.ufrag is None or fragment.pwd is None or not fragment.restarts(known.ufrag, known.pwd):
+            return None
+        negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
+        negotiation.restart_ice(fragment.ufrag, fragment.pwd)
+        self._apply(negotiation)
+        return restart_answer(fragment, negotiation.local)
+
+    def roll_back(self) -> None:
+        """Takes back our unanswered offer; what was agreed before stays."""
+        if self._negotiation is not None:
+            self._negotiation.rollback()
+
+    def close(self) -> None:
+        """Closes the transport with all tracks. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe.clear()
+        if self._transport is not None:
+            self._engine.close_transport(self._transport)
+
+    async def _open(self) -> Negotiation:
+        local = await self._engine.open_ice_transport()
+        if self._closed:
+            self._engine.close_transport(local.id)
+            raise LocalProtocolError("the leg ended while its transport was opened")
+        self._transport = local.id
+        self._watch(local.id, None)
+        self._negotiation = Negotiation(local=self._local_params(local), policy=self._policy, cname=self._cname)
+        return self._negotiation
+
+    def _opened(self) -> int:
+        if self._transport is None:
+            raise LocalProtocolError("the transport is not open")
+        return self._transport
+
+    def _local_params(self, local: LocalIce) -> LocalIceParams:
+        return LocalIceParams(local.ufrag, local.pwd, local.addresses, self._fingerprint)
+
+    def _watch(self, object_id: int, kind: Kind | None) -> None:
+        self._unsubscribe.append(self._engine.subscribe_events(object_id, lambda event: self._on_event(kind, event)))
+
+    def _apply(self, negotiation: Negotiation) -> None:
+        transport, remote = self._opened(), negotiation.transport
+        if remote is not None:
+            self._engine.submit(
+                SetIceRemote(
+                    id=transport,
+                    ufrag=remote.ufrag,
+                    pwd=remote.pwd,
+                    fingerprints=tuple(Fingerprint(algorithm=f.algorithm, value=f.value) for f in remote.fingerprints),
+                    dtls_role=remote.dtls_role,
+                )
+            )
+        extensions = {extension.id: extension.uri for extension in negotiation.extensions}
+        self._engine.submit(
+            SetExtensions(id=transport, extensions=tuple(Extension(id=i, uri=uri) for i, uri in extensions.items()))
+        )
+        live = {section.mid for section in negotiation.sections if not section.rejected}
+        for mid in [mid for mid in self._tracks if mid not in live]:
+            self._drop(mid)
+        for section in negotiation.sections:
+            if not section.rejected and section.kind in _KINDS:
+                self._apply_section(transport, section)
+
+    def _apply_section(self, transport: int, section: Section) -> None:
+        kind = _KINDS[section.kind]
+        tracks = self._tracks.setdefault(section.mid, LegMedia())
+        if section.receive:
+            # The up track exists whatever the direction says, so that media sent against it is dropped by a gate.
+            if tracks.up is None:
+                tracks.up = UpTrack(
+                    engine=self._engine,
+                    transport=transport,
+                    kind=kind,
+                    mid=section.mid,
+                    codecs=section.receive,
+                    ssrcs=section.remote_ssrcs,
+                    closed_gates=self._closed_gates.get(kind, ()),
+                )
+                self._watch(tracks.up.id, kind)
+            else:
+                tracks.up.update(section.receive, section.remote_ssrcs)
+        if section.send and (section.direction.sends or tracks.down is not None):
+            if tracks.down is None:
+                tracks.down = DownTrack(
+                    engine=self._engine,
+                    transport=transport,
+                    kind=kind,
+                    mid=section.mid,
+                    ssrc=section.local_ssrc,
+                    cname=self._cname,
+                    codecs=section.send,
+                )
+            tracks.down.update(section.send, active=section.direction.sends)
+
+    def _drop(self, mid: str) -> None:
+        tracks = self._tracks.pop(mid)
+        if tracks.up is not None:
+            tracks.up.remove()
+        if tracks.down is not None:
+            tracks.down.remove()

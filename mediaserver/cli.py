@@ -1,0 +1,170 @@
+"""The command `mediaserver`: run, check-config, show-config, ports, version. A bad configuration exits with 78."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+import yaml
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from mediaserver.config.firewall import openings
+from mediaserver.config.loader import InvalidConfig, Loaded, load
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.state import State, open_state
+from mediaserver.config.welcome import welcome
+from mediaserver.errors import ConfigError, MediaServerError
+from mediaserver.runtime import log, process
+from mediaserver.runtime.sdnotify import Notifier
+
+EX_CONFIG = 78
+"""sysexits.h: something was found in an unconfigured or misconfigured state."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="MEDIASERVER_CONFIG", help="Configuration file.", metavar="FILE"),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="Takes the place of state_dir in the file.", metavar="FOLDER"),
+]
+_DEFAULT = Path("/etc/mediaserver/mediaserver.yaml")
+
+
+@app.command()
+def run(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+    """Run the daemon until SIGTERM has drained it."""
+    loaded = _load(config, state_dir)
+    settings = loaded.config
+    log.configure(settings.log.level, settings.log.format)
+    try:
+        state = open_state(settings)
+        _check_secrets(loaded, first_start=False)
+        _serve(settings, state)
+    except ConfigError as error:
+        _fail(str(error), code=EX_CONFIG)
+    except (MediaServerError, OSError) as error:
+        _fail(f"cannot start: {error}", code=1)
+
+
+@app.command("check-config")
+def check_config(
+    config: ConfigOption = _DEFAULT,
+    state_dir: StateOption = None,
+    secrets: Annotated[bool, typer.Option(help="Look whether every secret can be read, too.")] = True,
+) -> None:
+    """Name every mistake in the configuration with file, line and key; exit 78 where there is one."""
+    loaded = _load(config, state_dir)
+    if secrets:
+        _check_secrets(loaded, first_start=True)
+    typer.echo(f"{config}: good")
+
+
+@app.command("show-config")
+def show_config(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+    """Print the configuration in force, defaults included; of secrets only where they come from."""
+    plain = _load(config, state_dir).config.model_dump(mode="json")
+    typer.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110), nl=False)
+
+
+@app.command()
+def ports(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+    """Print what a firewall in front of this machine must allow."""
+    settings = _load(config, state_dir).config
+    table = Table(title="Inbound to this machine", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("from", "to", "protocol", "port", "what for"):
+        table.add_column(heading, overflow="fold")
+    for opening in openings(settings):
+        table.add_row(opening.source, opening.address, opening.protocol, opening.ports, opening.purpose)
+    # Not cut to a terminal's width where it goes to a file or another program.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of the daemon and what it runs on."""
+    typer.echo(f"mediaserver {_version()} (Python {platform.python_version()}, {platform.machine()})")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+def _serve(settings: Config, state: State) -> None:
+    # Imported here: the other commands start faster, and work where the extension was not built.
+    import uvloop
+
+    from mediaserver.daemon import Daemon
+
+    async def serve() -> None:
+        await process.run(
+            Daemon(settings, secrets=state.secrets),
+            notifier=Notifier(),
+            drain_deadline_s=settings.drain.deadline,
+            on_ready=lambda: _greet(settings, state),
+        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+def _greet(settings: Config, state: State) -> None:
+    """Say where to go. Passwords go to a terminal only: what is piped may end in a log."""
+    terminal = sys.stdout.isatty()
+    body = Table.grid(padding=(0, 2))
+    for label, value in welcome(settings, state.secrets, with_passwords=terminal):
+        body.add_row(Text(label, style="bold"), Text(value, overflow="fold"))
+    console = Console(width=None if terminal else 120, highlight=False)
+    console.print(Panel(body, title=f"mediaserver {_version()}", title_align="left", expand=False))
+    for made in state.made:
+        console.print(f"first start: made {made}", markup=False)
+    sys.stdout.flush()
+
+
+def _load(path: Path, state_dir: Path | None) -> Loaded:
+    try:
+        loaded = load(path)
+    except InvalidConfig as error:
+        _fail_with(error)
+    if state_dir is None:
+        return loaded
+    return Loaded(loaded.config.model_copy(update={"state_dir": state_dir}), loaded.source)
+
+
+def _check_secrets(loaded: Loaded, *, first_start: bool) -> None:
+    store = SecretStore(loaded.config, environment=os.environ)
+    found = [loaded.source.problem(path, message) for path, message in store.problems(first_start=first_start)]
+    if found:
+        _fail_with(InvalidConfig(found))
+
+
+def _fail_with(error: InvalidConfig) -> NoReturn:
+    count = len(error.problems)
+    _fail(f"{error}\n{count} mistake{'s' if count != 1 else ''}, nothing was started", code=EX_CONFIG)
+
+
+def _fail(text: str, *, code: int) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def _version() -> str:
+    try:
+        return installed_version("mediaserver")
+    except PackageNotFoundError:
+        return "(not installed)"

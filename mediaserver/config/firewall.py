@@ -1,0 +1,70 @@
+"""What a firewall in front of this machine must allow, derived from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mediaserver.config.model import Config
+from mediaserver.config.values import SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One inbound rule; `ports` is one port or a range."""
+
+    source: str
+    address: str
+    protocol: str
+    ports: str
+    purpose: str
+
+
+def openings(config: Config) -> Iterator[Opening]:
+    """Every inbound rule. Listeners on loopback need none and are left out; answers to it are taken as allowed."""
+    listeners = config.listeners
+    for bind in listeners.http.bind:
+        yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
+    for bind in listeners.https.bind:
+        yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP")
+    for bind in listeners.admin.bind:
+        yield from _tcp(bind, "monitoring", "metrics and administration")
+    for name in listeners.webrtc.networks:
+        for source, address in _ends(config, name, "browsers"):
+            yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers (ICE, DTLS, SRTP)")
+    sip = listeners.sip
+    for name in sip.networks:
+        for source, address in _ends(config, name, _phones(config)):
+            for protocol, port, purpose in (
+                ("udp", sip.udp, "SIP"),
+                ("tcp", sip.tcp, "SIP"),
+                ("tcp", sip.tls, "SIP/TLS"),
+            ):
+                if port is not None:
+                    yield Opening(source, address, protocol, str(port), purpose)
+            yield Opening(source, address, "udp", str(config.media.sip_ports), "media of SIP legs (RTP, SRTP, RTCP)")
+
+
+def _tcp(bind: SocketAddress, source: str, purpose: str) -> Iterator[Opening]:
+    if bind.host != "::1" and not bind.host.startswith("127."):
+        yield Opening(source, _shown(bind.host), "tcp", str(bind.port), purpose)
+
+
+def _ends(config: Config, network: str, peers: str) -> Iterator[tuple[str, str]]:
+    settings = config.networks[network]
+    source = ", ".join(map(str, settings.cidrs)) or peers
+    for address in settings.addresses:
+        if address.bind is None:
+            yield source, "every address"
+        elif not address.bind.is_loopback:
+            announced = f" (announced as {address.announced})" if address.announced else ""
+            yield source, f"{address.bind}{announced}"
+
+
+def _phones(config: Config) -> str:
+    trunks = [str(peer) for trunk in config.trunks.values() for peer in trunk.peers]
+    return ", ".join((["phones"] if config.users else []) + trunks) or "phones"
+
+
+def _shown(host: str) -> str:
+    return "every address" if host in ("0.0.0.0", "::") else host

@@ -1,0 +1,167 @@
+"""A caller on a web page: greeted, connected, asked for the camera, and let go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mediaserver.call.agents import Presentation
+from mediaserver.call.call import Call
+from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.events import Connected, Dtmf, EndCause, LegEnded, LegEvent
+from mediaserver.call.leg import Leg
+from mediaserver.call.routing import Destination
+from mediaserver.call.signaling import Signaling
+from mediaserver.call.sip_leg import DialFailed
+from mediaserver.call.webrtc_leg import WebRtcLeg
+from mediaserver.config.sections import Entry
+from mediaserver.contact.contact import Contact
+from mediaserver.engine.commands import Play, StopPlaying
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import MediaServerError, RemoteProtocolError
+from mediaserver.runtime.tasks import TaskGroupOwner
+from mediaserver.webrtc import messages
+
+_STOP_DEADLINE_S: Final = 2.0
+OnOver = Callable[[Contact], None]
+
+
+class CallerSession:
+    """Implements `call.signaling.CallerSession`. `announcement` is a clip of the engine, None plays nothing.
+
+    The destination begins to ring with the page's first offer. `on_over` is called once, when the contact is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        contact: Contact,
+        leg: WebRtcLeg,
+        entry: Entry,
+        destination: Destination,
+        announcement: tuple[int, bool] | None,
+        calls: Calls,
+        engine: Engine,
+        signaling: Signaling,
+        on_over: OnOver,
+    ) -> None:
+        self.contact_id = contact.id
+        self._contact = contact
+        self._leg = leg
+        self._entry = entry
+        self._destination = destination
+        self._announcement = announcement
+        self._calls = calls
+        self._engine = engine
+        self._signaling = signaling
+        self._on_over = on_over
+        self._tasks = TaskGroupOwner(f"caller-{contact.id}")
+        self._call: Call | None = None
+        self._begun = False
+        self._is_over = False
+        self._playing: tuple[int, ...] = ()
+        leg.listen(self._before_call)
+
+    async def handle(self, message: messages.ClientMessage) -> None:
+        """Takes what the page says. Raises RemoteProtocolError, SdpError, NegotiationError."""
+        if self._leg.ended:
+            raise RemoteProtocolError("the call is over", status=410)
+        match message:
+            case messages.Hangup():
+                await self._leg.end(EndCause("caller", "hangup"))
+            case messages.Consent(camera=camera, text_version=text_version):
+                self._on_consent(camera, text_version)
+            case _:
+                await self._leg.handle(message)
+                if isinstance(message, messages.Offer) and not self._begun:
+                    self._begun = True
+                    self._tasks.spawn(self._connect(), name="connect")
+
+    async def gone(self, reason: str) -> None:
+        """The page did not come back within its time."""
+        await self._leg.end(EndCause("caller", reason))
+
+    async def end(self, cause: EndCause) -> None:
+        """Ends the contact from our side."""
+        await self._leg.end(cause)
+
+    def _on_consent(self, camera: bool, text_version: str) -> None:
+        if camera and self._entry.video != "two-way":
+            raise RemoteProtocolError("this entry never shows the caller's camera", status=403)
+        self._contact.consent(given=camera, text_version=text_version)
+        if camera:
+            self._leg.open_gate("video", "consent")
+        else:
+            self._leg.close_gate("video", "consent")
+
+    async def _connect(self) -> None:
+        request = CallRequest(
+            contact_id=self._contact.id,
+            caller=self._leg,
+            destination=self._destination,
+            presentation=Presentation(
+                name=self._contact.caller,
+                verified=self._contact.reference is not None,
+                attributes=self._contact.attributes.verified,
+                unverified=self._contact.attributes.unverified,
+                page=self._contact.page,
+            ),
+        )
+        try:
+            call = await self._calls.connect(request, on_ended=self._on_call_ended)
+        except MediaServerError as error:
+            self._leg.listen(self._before_call)
+            await self._leg.end(_why_not(error))
+            return
+        self._call = call
+        self._on_joined(call.callee)
+
+    def _on_joined(self, callee: Leg) -> None:
+        self._stop_announcement()
+        self._contact.add_leg(callee)
+        self._contact.answered(callee)
+        # Mission row 10: no picture of the customer goes anywhere before somebody is there to see it.
+        self._leg.open_gate("video", "queued")
+
+    def _before_call(self, _: Leg, event: LegEvent) -> None:
+        match event:
+            case Connected():
+                self._start_announcement()
+            case LegEnded(cause=cause):
+                self._tasks.spawn(self._over(cause), name="over")
+            case Dtmf(digit=digit):
+                self._contact.note("digit", digit)
+            case _:
+                pass
+
+    def _start_announcement(self) -> None:
+        downs = tuple(media.down.id for media in self._leg.media.values() if media.down is not None)
+        if self._announcement is None or self._call is not None or not downs:
+            return
+        clip, loop = self._announcement
+        self._playing = downs
+        self._engine.submit(Play(id=clip, ids=downs, clip=clip, loop=loop))
+        self._contact.note("announcement")
+        self._tasks.spawn(self._signaling.send(messages.State(state="announcement")), name="announcement")
+
+    def _stop_announcement(self) -> None:
+        if self._playing:
+            self._engine.submit(StopPlaying(id=self._playing[0], ids=self._playing))
+            self._playing = ()
+
+    def _on_call_ended(self, _: Call, cause: EndCause) -> None:
+        self._tasks.spawn(self._over(cause), name="over")
+
+    async def _over(self, cause: EndCause) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._contact.finish(cause)
+        self._on_over(self._contact)
+        await self._tasks.stop(_STOP_DEADLINE_S)
+
+
+def _why_not(error: MediaServerError) -> EndCause:
+    if isinstance(error, DialFailed):
+        return EndCause("agent" if error.code in (486, 600, 603) else "system", "no_answer", error.code, error.reason)
+    return EndCause("system", "not_connected", 488, str(error))

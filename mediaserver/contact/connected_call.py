@@ -1,0 +1,89 @@
+"""A call that a phone or trunk makes: its contact, from the INVITE to the last BYE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mediaserver.call.agents import Presentation
+from mediaserver.call.call import Call
+from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.events import EndCause, LegEnded, LegEvent
+from mediaserver.call.leg import Leg
+from mediaserver.call.routing import Destination
+from mediaserver.call.sip_leg import DialFailed, warning_value
+from mediaserver.contact.contact import Contact
+from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.runtime.tasks import TaskGroupOwner
+
+_STOP_DEADLINE_S: Final = 2.0
+
+
+class ConnectedCall:
+    """Connects a leg that wants to go somewhere (a phone's INVITE, an agent's own call) and follows it to its end."""
+
+    def __init__(
+        self,
+        *,
+        contact: Contact,
+        leg: Leg,
+        destination: Destination,
+        presentation: Presentation,
+        calls: Calls,
+        server_name: str,
+        on_over: Callable[[Contact], None],
+    ) -> None:
+        self._contact = contact
+        self._leg = leg
+        self._destination = destination
+        self._presentation = presentation
+        self._calls = calls
+        self._server_name = server_name
+        self._on_over = on_over
+        self._tasks = TaskGroupOwner(f"call-{contact.id}")
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Starts ringing; what comes of it is seen in the contact."""
+        self._leg.listen(self._before_call)
+        self._tasks.spawn(self._connect(), name="connect")
+
+    async def end(self, cause: EndCause) -> None:
+        """Ends the call from our side."""
+        await self._leg.refuse(cause)
+
+    async def _connect(self) -> None:
+        request = CallRequest(self._contact.id, self._leg, self._destination, self._presentation)
+        try:
+            call = await self._calls.connect(request, on_ended=self._on_call_ended)
+        except MediaServerError as error:
+            self._leg.listen(self._before_call)
+            cause, warning = self._refusal(error)
+            await self._leg.refuse(cause, warning=warning)
+            return
+        self._contact.add_leg(call.callee)
+        self._contact.answered(call.callee)
+
+    def _refusal(self, error: MediaServerError) -> tuple[EndCause, str | None]:
+        if isinstance(error, DialFailed):
+            return EndCause("agent", "not_answered", error.code, error.reason), error.warning
+        if isinstance(error, NegotiationError):
+            warning = warning_value(error.warning_code, self._server_name, str(error))
+            return EndCause("system", "no_common_media", 488, str(error)), warning
+        code = 503 if isinstance(error, LimitExceeded) else 500
+        return EndCause("system", "not_connected", code, str(error)), None
+
+    def _before_call(self, _: Leg, event: LegEvent) -> None:
+        if isinstance(event, LegEnded):
+            self._tasks.spawn(self._over(event.cause), name="over")
+
+    def _on_call_ended(self, _: Call, cause: EndCause) -> None:
+        self._tasks.spawn(self._over(cause), name="over")
+
+    async def _over(self, cause: EndCause) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._contact.finish(cause)
+        self._on_over(self._contact)
+        await self._tasks.stop(_STOP_DEADLINE_S)

@@ -1,0 +1,374 @@
+"""All contacts that are open: how they begin, what bounds them, and what is kept when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+
+from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.calls import Calls
+from mediaserver.call.events import EndCause
+from mediaserver.call.leg import Codecs, Leg
+from mediaserver.call.routing import Destination, Question, Router
+from mediaserver.call.signaling import Identity, Signaling, UnknownEntry
+from mediaserver.call.sip_leg import DialFailed, warning_value
+from mediaserver.call.webrtc_leg import WebRtcLeg
+from mediaserver.config.model import Config
+from mediaserver.config.sections import Entry
+from mediaserver.contact.agent_session import AgentSession
+from mediaserver.contact.attributes import Attributes, bounded
+from mediaserver.contact.caller_session import CallerSession
+from mediaserver.contact.connected_call import ConnectedCall
+from mediaserver.contact.contact import Contact
+from mediaserver.core.up_track import Gate
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import LimitExceeded
+from mediaserver.runtime.ids import new_id
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.sdp.description import Fingerprint, SdpError
+from mediaserver.sip.user_agent import IncomingInvite
+from mediaserver.sip.uri import SipUri
+from mediaserver.store.writer import RecordWriter
+from mediaserver.webrtc.messages import Page
+from mediaserver.webrtc.section import MediaPolicy
+
+_log = structlog.get_logger(__name__)
+
+
+class Endable(Protocol):
+    """Whatever runs a contact."""
+
+    async def end(self, cause: EndCause) -> None:
+        """Ends it."""
+
+
+class Contacts:
+    """Implements `call.signaling.Contacts`, and takes the calls of phones through `on_invite`."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        engine: Engine,
+        fingerprint: Fingerprint,
+        calls: Calls,
+        agents: Agents,
+        router: Router,
+        announcements: Mapping[str, int],
+        records: RecordWriter,
+        metrics: Metrics,
+        server_name: str,
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._fingerprint = fingerprint
+        self._calls = calls
+        self._agents = agents
+        self._router = router
+        self._announcements = announcements
+        self._records = records
+        self._server_name = server_name
+        self._open: dict[str, tuple[Contact, Endable]] = {}
+        self._by_source: Counter[str] = Counter()
+        self._by_entry: Counter[str] = Counter()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._begun = metrics.counter("contacts_total", "Contacts begun", ["origin"])
+        self._refused = metrics.counter("contacts_refused_total", "Contacts refused, by the limit reached", ["limit"])
+        self._ended = metrics.counter("contacts_ended_total", "Contacts ended", ["by", "reason"])
+        self._gated = metrics.counter(
+            "video_packets_gated_total", "Video packets of callers dropped because a gate was closed", ["gate"]
+        )
+        self._duration = metrics.histogram(
+            "contact_duration_seconds", "Length of contacts", buckets=(1, 5, 15, 30, 60, 180, 600, 1800, 3600)
+        )
+        metrics.gauge("contacts_open", "Contacts that are open now").set_function(lambda: len(self._open))
+        metrics.gauge("agents_present", "Agents signed in on a page").set_function(lambda: len(self._agents))
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    # -- browsers ------------------------------------------------------------------------------------------------
+
+    async def start_caller(
+        self,
+        *,
+        entry: str,
+        signaling: Signaling,
+        source: str,
+        page: Page | None,
+        attributes: Mapping[str, str],
+        identity: Identity | None,
+    ) -> CallerSession:
+        """See `call.signaling.Contacts`. Raises UnknownEntry, LimitExceeded."""
+        settings = self._config.entries.get(entry)
+        destination = self._router.route_entry(entry) if settings is not None else None
+        if settings is None or destination is None:
+            raise UnknownEntry(f"there is no entry {entry!r} that leads anywhere")
+        self._check_room(source, entry, settings)
+        contact = Contact(
+            id=new_id(),
+            source=source,
+            entry=entry,
+            caller=(identity.name or identity.reference) if identity else "Visitor",
+            reference=identity.reference if identity else None,
+            page=page,
+            attributes=Attributes(dict(identity.attributes) if identity else {}, bounded(attributes)),
+        )
+        leg = self._browser_leg(
+            contact,
+            name=contact.caller,
+            signaling=signaling,
+            policy=_entry_policy(settings),
+            gates=("consent", "queued"),
+            may_send_video=settings.video == "two-way",
+            caller=True,
+        )
+        session = CallerSession(
+            contact=contact,
+            leg=leg,
+            entry=settings,
+            destination=destination,
+            announcement=self._announcement(settings),
+            calls=self._calls,
+            engine=self._engine,
+            signaling=signaling,
+            on_over=self._over,
+        )
+        self._begin(contact, session, "browser")
+        return session
+
+    async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:
+        """See `call.signaling.Contacts`."""
+        name = self._config.users[user].display_name or user
+
+        def make_leg(contact_id: str, wanted: Codecs) -> WebRtcLeg:
+            found = self._open.get(contact_id)
+            if found is None:
+                raise DialFailed(487, "The caller has hung up")
+            return self._agent_leg(found[0], name, signaling, wanted)
+
+        def make_outgoing_leg() -> WebRtcLeg:
+            self._check_room("", None, None)
+            contact = Contact(id=new_id(), source="", caller=name)
+            leg = self._agent_leg(contact, name, signaling, {}, caller=True)
+            outgoing.clear()  # one call at a time: what was prepared before and never offered is forgotten
+            outgoing[leg.id] = contact
+            return leg
+
+        async def place_call(leg: WebRtcLeg, target: str) -> None:
+            contact = outgoing.pop(leg.id)
+            await self._place_call(contact, leg, user, target)
+
+        outgoing: dict[str, Contact] = {}
+        session = AgentSession(
+            user=user,
+            agents=self._agents,
+            signaling=signaling,
+            make_leg=make_leg,
+            make_outgoing_leg=make_outgoing_leg,
+            place_call=place_call,
+        )
+        replaced = self._agents.sign_in(session)
+        if replaced is not None:
+            await replaced.dismiss()
+        return session
+
+    # -- phones --------------------------------------------------------------------------------------------------
+
+    async def on_invite(self, incoming: IncomingInvite) -> None:
+        """Takes a call that came in over SIP: routes it, or says why not."""
+        called = incoming.request.uri
+        caller = incoming.session.remote_party.uri
+        question = Question(
+            called=called.user_text if isinstance(called, SipUri) else None,
+            caller=incoming.authenticated_user or (caller.user_text if isinstance(caller, SipUri) else None),
+            trunk=incoming.trunk,
+        )
+        destination = self._router.route(question)
+        if destination is None:
+            incoming.session.reject(404)
+            return
+        if destination.target.refuse is not None:
+            incoming.session.reject(destination.target.refuse)
+            return
+        try:
+            # Phones and trunks have proven who they are; the bound per source is for strangers.
+            self._check_room("", None, None)
+            contact = Contact(id=new_id(), source=incoming.source.ip)
+            leg = self._calls.incoming_leg(incoming, contact.id)
+        except LimitExceeded:
+            incoming.session.reject(503, headers=[("Retry-After", str(int(self._config.drain.retry_after)))])
+            return
+        except SdpError as error:
+            incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
+            return
+        contact.caller = leg.name
+        self._run_connected(contact, leg, destination, Presentation(name=leg.name, verified=True), "sip")
+
+    async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
+        destination = self._router.route(Question(called=target, caller=user))
+        if destination is None:
+            await leg.end(EndCause("system", "unknown_destination", 404))
+            return
+        self._run_connected(contact, leg, destination, Presentation(name=contact.caller, verified=True), "agent")
+
+    def _run_connected(
+        self, contact: Contact, leg: Leg, destination: Destination, presentation: Presentation, origin: str
+    ) -> None:
+        if leg not in contact.legs:
+            contact.add_leg(leg)
+        contact.note("routed", destination.rule)
+        call = ConnectedCall(
+            contact=contact,
+            leg=leg,
+            destination=destination,
+            presentation=presentation,
+            calls=self._calls,
+            server_name=self._server_name,
+            on_over=self._over,
+        )
+        self._begin(contact, call, origin)
+        call.begin()
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Takes no new contact from now on; those that are open go on."""
+        self._draining = True
+
+    async def all_over(self) -> None:
+        """Returns when no contact is open."""
+        await self._idle.wait()
+
+    async def end_all(self, cause: EndCause) -> None:
+        """Ends every contact."""
+        for _, runner in list(self._open.values()):
+            await runner.end(cause)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _agent_leg(
+        self, contact: Contact, name: str, signaling: Signaling, wanted: Codecs, *, caller: bool = False
+    ) -> WebRtcLeg:
+        media = self._config.media
+        return self._browser_leg(
+            contact,
+            name=name,
+            signaling=signaling,
+            policy=MediaPolicy(
+                audio=_first(wanted.get("audio", ()), media.audio_codecs),
+                video=_first(wanted.get("video", ()), media.video_codecs),
+            ),
+            gates=(),
+            may_send_video=True,
+            caller=caller,
+        )
+
+    def _browser_leg(
+        self,
+        contact: Contact,
+        *,
+        name: str,
+        signaling: Signaling,
+        policy: MediaPolicy,
+        gates: tuple[Gate, ...],
+        may_send_video: bool,
+        caller: bool,
+    ) -> WebRtcLeg:
+        leg = WebRtcLeg(
+            leg_id=new_id(),
+            contact_id=contact.id,
+            name=name,
+            party="caller" if caller else "agent",
+            engine=self._engine,
+            fingerprint=self._fingerprint,
+            policy=policy,
+            signaling=signaling,
+            closed_gates={"video": gates} if gates else {},
+            may_send_video=may_send_video,
+        )
+        if caller:
+            contact.add_leg(leg)
+        return leg
+
+    def _announcement(self, entry: Entry) -> tuple[int, bool] | None:
+        if entry.announcement is None:
+            return None
+        return self._announcements[entry.announcement], self._config.announcements[entry.announcement].loop
+
+    def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
+        self._open[contact.id] = (contact, runner)
+        self._idle.clear()
+        self._by_source[_prefix(contact.source)] += 1
+        if contact.entry is not None:
+            self._by_entry[contact.entry] += 1
+        self._begun.labels(origin).inc()
+        _log.info("contact_begun", contact_id=contact.id, entry=contact.entry, origin=origin)
+
+    def _check_room(self, source: str, entry: str | None, settings: Entry | None) -> None:
+        limits = self._config.limits
+        try:
+            if self._draining:
+                raise LimitExceeded("the server is about to stop and takes no new calls", limit="draining")
+            if len(self._open) >= limits.contacts:
+                raise LimitExceeded("too many contacts are open", limit="limits.contacts")
+            if source and self._by_source[_prefix(source)] >= limits.contacts_per_source:
+                raise LimitExceeded("too many contacts from one address", limit="limits.contacts_per_source")
+            if entry is not None and settings is not None and self._by_entry[entry] >= settings.max_calls:
+                raise LimitExceeded("too many contacts through this entry", limit=f"entries.{entry}.max_calls")
+        except LimitExceeded as error:
+            self._refused.labels(error.limit).inc()
+            raise
+
+    def _over(self, contact: Contact) -> None:
+        if self._open.pop(contact.id, None) is None:
+            return
+        if not self._open:
+            self._idle.set()
+        _count_down(self._by_source, _prefix(contact.source))
+        if contact.entry is not None:
+            _count_down(self._by_entry, contact.entry)
+        record = contact.record()
+        self._ended.labels(record.ended_by, record.end_reason).inc()
+        self._duration.observe((record.ended_at - record.started_at).total_seconds())
+        for leg in record.legs:
+            for stream in leg.streams:
+                for gate, packets in stream.gated.items():
+                    self._gated.labels(gate).inc(packets)
+        self._records.submit(record)
+        _log.info("contact_ended", contact_id=contact.id, by=record.ended_by, reason=record.end_reason)
+
+
+def _entry_policy(entry: Entry) -> MediaPolicy:
+    return MediaPolicy(audio=entry.audio_codecs, video=() if entry.video == "none" else entry.video_codecs)
+
+
+def _first(wanted: tuple[object, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """`allowed` codec names, those of the other side first and in its order."""
+    names = [getattr(codec, "name", "") for codec in wanted]
+    keys = [name.lower() for name in names]
+    return tuple(sorted(allowed, key=lambda name: keys.index(name.lower()) if name.lower() in keys else len(keys)))
+
+
+def _prefix(source: str) -> str:
+    """What one visitor can easily have: an IPv4 address, or an IPv6 /64."""
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return source
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return source
+
+
+def _count_down(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]

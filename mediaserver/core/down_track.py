@@ -1,0 +1,84 @@
+"""A track that we send to a peer: its source is an up track, a clip, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mediaserver.core.payloads import payloads_of
+from mediaserver.core.up_track import UpTrack
+from mediaserver.engine.commands import (
+    AddDownTrack,
+    Kind,
+    RemoveDownTrack,
+    SendDtmf,
+    Subscribe,
+    Unsubscribe,
+    UpdateDownTrack,
+)
+from mediaserver.engine.engine import Engine
+from mediaserver.sdp.description import Codec
+
+
+class DownTrack:
+    """What one m-line sends. `codecs` carry the payload types that the peer expects, in order of preference.
+
+    Sequence numbers and timestamps stay continuous whatever the source is switched to.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        transport: int,
+        kind: Kind,
+        mid: str | None,
+        ssrc: int,
+        cname: str,
+        codecs: Sequence[Codec],
+    ) -> None:
+        self._engine = engine
+        self.id = engine.new_track_id(transport)
+        self.kind = kind
+        self.codecs = tuple(codecs)
+        self.active = True
+        self.source: UpTrack | None = None
+        engine.submit(
+            AddDownTrack(
+                id=self.id,
+                transport=transport,
+                kind=kind,
+                mid=mid,
+                ssrc=ssrc,
+                cname=cname,
+                payloads=payloads_of(codecs),
+            )
+        )
+
+    def update(self, codecs: Sequence[Codec], *, active: bool) -> None:
+        """Takes the codecs and the direction of a later negotiation; a call without change costs nothing."""
+        if (tuple(codecs), active) == (self.codecs, self.active):
+            return
+        self.codecs, self.active = tuple(codecs), active
+        self._engine.submit(UpdateDownTrack(id=self.id, payloads=payloads_of(codecs), active=active))
+
+    def subscribe(self, source: UpTrack) -> None:
+        """Forwards `source` from now on, in place of what was forwarded or played before."""
+        if self.source is source:
+            return
+        self.source = source
+        self._engine.submit(Subscribe(id=self.id, up=source.id))
+
+    def unsubscribe(self) -> None:
+        """Forwards nothing from now on."""
+        if self.source is None:
+            return
+        self.source = None
+        self._engine.submit(Unsubscribe(id=self.id))
+
+    def send_dtmf(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 100) -> None:
+        """Sends key presses (0-9 A-D * #) as RFC 4733 events, if the peer negotiated telephone-event."""
+        self._engine.submit(SendDtmf(id=self.id, digits=digits, duration_ms=duration_ms, gap_ms=gap_ms))
+
+    def remove(self) -> None:
+        """Ends the track."""
+        self._engine.submit(RemoveDownTrack(id=self.id))

@@ -1,0 +1,72 @@
+"""A track that a peer sends to us: its codecs, its gates and its keyframe requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from mediaserver.core.payloads import payloads_of
+from mediaserver.engine.commands import AddUpTrack, Kind, RemoveUpTrack, RequestKeyframe, SetGate, UpdateUpTrack
+from mediaserver.engine.engine import Engine
+from mediaserver.sdp.description import Codec
+
+Gate = Literal["consent", "mute", "queued"]
+
+
+class UpTrack:
+    """What one m-line receives. `codecs` carry the payload types under which the peer sends.
+
+    A closed gate makes the engine drop and count every packet of the track before anybody gets it; the gates are
+    `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet) and `mute`.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        transport: int,
+        kind: Kind,
+        mid: str | None,
+        codecs: Sequence[Codec],
+        ssrcs: Sequence[int] = (),
+        closed_gates: Sequence[Gate] = (),
+    ) -> None:
+        self._engine = engine
+        self.id = engine.new_track_id(transport)
+        self.kind = kind
+        self.codecs = tuple(codecs)
+        self.closed_gates = frozenset(closed_gates)
+        self._ssrcs = tuple(ssrcs)
+        engine.submit(
+            AddUpTrack(
+                id=self.id,
+                transport=transport,
+                kind=kind,
+                mid=mid,
+                payloads=payloads_of(codecs),
+                ssrcs=tuple(ssrcs),
+                closed_gates=tuple(closed_gates),
+            )
+        )
+
+    def update(self, codecs: Sequence[Codec], ssrcs: Sequence[int]) -> None:
+        """Takes the codecs and SSRCs of a later negotiation; a call without change costs nothing."""
+        if (tuple(codecs), tuple(ssrcs)) == (self.codecs, self._ssrcs):
+            return
+        self.codecs, self._ssrcs = tuple(codecs), tuple(ssrcs)
+        self._engine.submit(UpdateUpTrack(id=self.id, payloads=payloads_of(codecs), ssrcs=tuple(ssrcs)))
+
+    def set_gate(self, gate: Gate, *, is_open: bool) -> None:
+        """Opens or closes one named gate; repeating the present state costs nothing."""
+        if is_open != (gate in self.closed_gates):
+            return
+        self.closed_gates = self.closed_gates - {gate} if is_open else self.closed_gates | {gate}
+        self._engine.submit(SetGate(id=self.id, gate=gate, open=is_open))
+
+    def request_keyframe(self) -> None:
+        """Asks the sender for a keyframe by whatever it negotiated; the engine coalesces and repeats."""
+        self._engine.submit(RequestKeyframe(id=self.id))
+
+    def remove(self) -> None:
+        """Ends the track; its receivers hear nothing more from it."""
+        self._engine.submit(RemoveUpTrack(id=self.id))

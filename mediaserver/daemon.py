@@ -1,0 +1,417 @@
+"""The only place that builds anything: from one configuration to parts that know each other, and back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
+from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
+from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
+from mediaserver.api.context import Admission, EntryAccess, SourceResolver
+from mediaserver.api.entries import EntriesResource
+from mediaserver.api.health import HealthResource
+from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.origins import Origins
+from mediaserver.api.pages import PagesResource
+from mediaserver.api.records import RecordsResource
+from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.tokens import TokensResource
+from mediaserver.api.whep import whep_resource
+from mediaserver.api.whip import whip_resource
+from mediaserver.call.agents import Agents
+from mediaserver.call.calls import Calls
+from mediaserver.call.events import EndCause
+from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.room_leg import RoomSessions
+from mediaserver.call.routing import Router
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.sections import Certificate
+from mediaserver.config.state import bind_addresses, tls_files
+from mediaserver.config.values import SocketAddress
+from mediaserver.contact.contacts import Contacts
+from mediaserver.core.rooms import Rooms
+from mediaserver.engine import certificate as dtls_certificate
+from mediaserver.engine.commands import EngineConfig, EngineLimits
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import ConfigError
+from mediaserver.media.clip import ClipError, load_clip
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.sdp.description import Fingerprint
+from mediaserver.sip import config as sip_config
+from mediaserver.sip.credentials import StoredCredential
+from mediaserver.sip.digest import ha1
+from mediaserver.sip.flow import Transport
+from mediaserver.sip.user_agent import UserAgent
+from mediaserver.store.records import SqliteRecords
+from mediaserver.store.writer import RecordWriter
+
+SERVER_NAME: Final = "mediaserver"
+_STOP_DEADLINE_S: Final = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class Daemon:
+    """A whole media server. `start` returns when it serves; `drain`, then `stop`, in that order."""
+
+    def __init__(self, config: Config, *, secrets: SecretStore) -> None:
+        self._config = config
+        self._secrets = secrets
+        self._metrics = Metrics()
+        self._admission = Admission(retry_after_s=config.drain.retry_after)
+        self._engine: Engine | None = None
+        self._records: SqliteRecords | None = None
+        self._writer: RecordWriter | None = None
+        self._user_agent: UserAgent | None = None
+        self._contacts: Contacts | None = None
+        self._room_sessions: RoomSessions | None = None
+        self._sessions: SessionResource | None = None
+        self._listeners: list[Listeners] = []
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Builds the parts from the inside out and opens the doors last. Raises ConfigError, EngineError, OSError."""
+        config = self._config
+        certificate = dtls_certificate.load_or_create(config.path(Path("dtls.pem")))
+        fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
+        self._engine = engine = Engine(self._engine_config(certificate))
+        await engine.start()
+        self._metrics.add_source(lambda: _engine_metrics(engine.counters()))
+        self._records = await SqliteRecords.open(config.path(config.records.file))
+        self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
+        self._writer.start()
+        announcements = await self._load_announcements(engine)
+        self._user_agent = user_agent = UserAgent(
+            config=self._sip_config(),
+            users=_SipUsers(config, self._secrets),
+            counters=_SipCounters(self._metrics),
+            tls_server=self._server_tls(config.listeners.sip.certificate),
+            tls_client=_client_tls(),
+        )
+        agents = Agents()
+        calls = Calls(
+            config=config,
+            engine=engine,
+            user_agent=user_agent,
+            agents=agents,
+            addresses=MediaAddresses(self._announced(config.listeners.sip.networks)),
+            trunk_passwords={
+                name: self._secrets.text(trunk.credentials.secret)
+                for name, trunk in config.trunks.items()
+                if trunk.credentials is not None
+            },
+        )
+        self._contacts = Contacts(
+            config=config,
+            engine=engine,
+            fingerprint=fingerprint,
+            calls=calls,
+            agents=agents,
+            router=Router(config),
+            announcements=announcements,
+            records=self._writer,
+            metrics=self._metrics,
+            server_name=SERVER_NAME,
+        )
+        user_agent.on_invite = self._contacts.on_invite
+        self._room_sessions = RoomSessions(
+            rooms=Rooms(
+                rooms=config.limits.rooms,
+                publishers=config.limits.publishers_per_room,
+                viewers=config.limits.viewers_per_room,
+            ),
+            engine=engine,
+            fingerprint=fingerprint,
+            audio_codecs=config.media.audio_codecs,
+            video_codecs=config.media.video_codecs,
+            metrics=self._metrics,
+        )
+        await user_agent.start()
+        await self._open_web(self._contacts, self._room_sessions)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""
+        self._admission.drain()
+        if self._user_agent is not None:
+            self._user_agent.drain()
+        contacts = self._contacts
+        if contacts is None:
+            return
+        contacts.drain()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await contacts.all_over()
+        except TimeoutError:
+            _log.warning("drain_deadline", contacts=len(contacts))
+        await contacts.end_all(EndCause("system", "shutdown", 503))
+
+    async def stop(self) -> None:
+        """Ends everything and releases it, also after a start that failed halfway."""
+        if self._contacts is not None:
+            await self._contacts.end_all(EndCause("system", "shutdown", 503))
+        if self._room_sessions is not None:
+            await self._room_sessions.close_all("shutdown")
+        if self._sessions is not None:
+            await self._sessions.stop()
+        for listeners in self._listeners:
+            await listeners.stop()
+        if self._user_agent is not None:
+            await self._user_agent.stop(_STOP_DEADLINE_S)
+        if self._engine is not None:
+            await self._engine.stop(_STOP_DEADLINE_S)
+        if self._writer is not None:
+            await self._writer.stop(_STOP_DEADLINE_S)
+        if self._records is not None:
+            await self._records.close()
+
+    def healthy(self) -> bool:
+        """Whether the parts that can hang are alive."""
+        return self._engine is not None and self._engine.running
+
+    # -- engine --------------------------------------------------------------------------------------------------
+
+    def _engine_config(self, certificate: dtls_certificate.DtlsCertificate) -> EngineConfig:
+        config, limits = self._config, self._config.limits
+        webrtc = self._announced(config.listeners.webrtc.networks)
+        sip = self._announced(config.listeners.sip.networks)
+        port = config.listeners.webrtc.port
+        return EngineConfig(
+            shards=config.media.shards or _cpus(),
+            webrtc_binds=tuple(str(SocketAddress(ip, port)) for ip in webrtc),
+            announced={bind: announced for bind, announced in {**sip, **webrtc}.items() if bind != announced},
+            sip_binds=tuple(sip),
+            sip_ports=(config.media.sip_ports.low, config.media.sip_ports.high),
+            certificate_der=certificate.certificate_der,
+            private_key_der=certificate.private_key_der,
+            ufrag_key=self._secrets.key(config.secrets.ufrag_key, purpose="ice-ufrag"),
+            limits=EngineLimits(
+                transports=limits.transports,
+                tracks_per_transport=limits.tracks_per_transport,
+                unknown_ssrcs=limits.unknown_ssrcs,
+            ),
+            gso=config.media.gso,
+        )
+
+    def _announced(self, networks: Iterable[str]) -> dict[str, str]:
+        return {str(bind): str(announced) for bind, announced in bind_addresses(self._config, networks)}
+
+    async def _load_announcements(self, engine: Engine) -> dict[str, int]:
+        clips: dict[str, int] = {}
+        for name, announcement in self._config.announcements.items():
+            path = _GREETING if announcement.file is None else self._config.path(announcement.file)
+            try:
+                clip = await asyncio.to_thread(load_clip, path, cache_dir=self._config.path(Path("clips")))
+            except ClipError as error:
+                raise ConfigError(f"announcements.{name}: {error}") from error
+            clips[name] = await engine.load_clip(clip.tracks)
+        return clips
+
+    # -- SIP -----------------------------------------------------------------------------------------------------
+
+    def _sip_config(self) -> sip_config.SipConfig:
+        config, sip, limits = self._config, self._config.listeners.sip, self._config.limits
+        ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
+        return sip_config.SipConfig(
+            binds=tuple(
+                sip_config.Bind(transport, bind, port, announced_ip=announced)
+                for bind, announced in self._announced(sip.networks).items()
+                for transport, port in ports.items()
+                if port is not None
+            ),
+            domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
+            realm=sip.realm,
+            server_name=SERVER_NAME,
+            trunks=tuple(sip_config.TrunkRule(name, tuple(trunk.peers)) for name, trunk in config.trunks.items()),
+            limits=sip_config.SipLimits(
+                transactions=limits.sip_transactions,
+                sessions=2 * limits.calls,
+                connections=limits.sip_connections,
+                connections_per_source=limits.sip_connections_per_source,
+                connection_idle_s=limits.sip_connection_idle,
+                message_timeout_s=limits.handshake,
+                bindings_per_aor=limits.sip_bindings_per_user,
+                message=sip_config.MessageLimits(message_bytes=limits.sip_message),
+            ),
+            retry_after_s=int(config.drain.retry_after),
+        )
+
+    def _server_tls(self, certificate: Certificate) -> ssl.SSLContext:
+        files = tls_files(self._config, certificate)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(files.chain, files.key)
+        return context
+
+    # -- web -----------------------------------------------------------------------------------------------------
+
+    async def _open_web(self, contacts: Contacts, rooms: RoomSessions) -> None:
+        config, limits, listeners = self._config, self._config.limits, self._config.listeners
+        metrics = ApiMetrics(self._metrics)
+        source_of = SourceResolver()
+        entries = {name: _entry_access(config, name) for name in config.entries}
+        admission = self._admission
+        agents = PlainAgentDirectory(
+            {
+                name: (self._secrets.text(user.secret), user.display_name or name)
+                for name, user in config.users.items()
+                if "agent" in user.roles
+            }
+        )
+        tokens = DaemonTokens(
+            session_key=self._secrets.key(config.secrets.session_key, purpose="agent-tokens"),
+            room_key=self._secrets.key(config.secrets.room_key, purpose="room-tokens"),
+        )
+        self._sessions = SessionResource(
+            contacts=contacts,
+            entries=entries,
+            site_tokens=SiteTokens(
+                [
+                    SiteKey(name, "HS256", self._secrets.text(ref).encode(), audience=config.tokens.site_audience)
+                    for name, ref in config.secrets.site_keys.items()
+                ],
+                max_lifetime_s=config.tokens.site_max_age,
+                clock_skew_s=config.tokens.clock_skew,
+            ),
+            daemon_tokens=tokens,
+            agents=agents,
+            admission=admission,
+            source_of=source_of,
+            metrics=metrics,
+            limits=SessionLimits(
+                sessions=limits.sessions,
+                sessions_per_source=limits.sessions_per_source,
+                resume_window_s=limits.session_resume,
+                max_message_bytes=limits.session_message,
+                messages_per_second=limits.session_messages,
+            ),
+        )
+        http_limits = HttpLimits(
+            requests_per_second_per_source=limits.http_requests_per_source,
+            request_burst_per_source=2 * limits.http_requests_per_source,
+            max_body_bytes=limits.http_body,
+            handshake_s=limits.handshake,
+        )
+        checks = {"engine": lambda: None if self.healthy() else "the packet engine does not run"}
+        public: list[Resource] = [
+            HealthResource(admission=admission, checks=checks, detailed=False),
+            self._sessions,
+            EntriesResource(entries=entries, admission=admission),
+            AgentsResource(
+                agents=agents,
+                tokens=tokens,
+                admission=admission,
+                source_of=source_of,
+                metrics=metrics,
+                lifetime_s=config.tokens.agent_lifetime,
+                failures_per_second=limits.sign_in_failures_per_source,
+            ),
+            whip_resource(rooms, tokens=tokens, admission=admission, source_of=source_of, metrics=metrics),
+            whep_resource(rooms, tokens=tokens, admission=admission, source_of=source_of, metrics=metrics),
+        ]
+        if config.web.pages:
+            public.append(PagesResource(entries=entries.values()))
+        admin_auth = AdminAuth(self._secrets.text(config.secrets.admin_token))
+        admin: list[Resource] = [
+            HealthResource(admission=admission, checks=checks, detailed=True),
+            MetricsResource(self._metrics),
+            TokensResource(tokens=tokens, admin=admin_auth),
+        ]
+        if self._records is not None:
+            admin.append(RecordsResource(store=self._records, admin=admin_auth))
+        tls = self._server_tls(listeners.https.certificate) if listeners.https.bind else None
+        binds = [
+            *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
+            *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
+        ]
+        for name, resources, where in (
+            ("admin", admin, [Bind(bind.host, bind.port) for bind in listeners.admin.bind]),
+            ("public", public, binds),
+        ):
+            app = make_app(resources, name=name, metrics=metrics, source_of=source_of, limits=http_limits)
+            opened = Listeners(app, where, metrics=metrics, limits=http_limits)
+            self._listeners.append(opened)
+            await opened.start()
+
+
+_GREETING: Final = Path(__file__).parent / "media" / "greeting.webm"
+
+
+class _SipUsers:
+    """Implements `sip.credentials.UserDirectory`: digests of the configured users, computed once."""
+
+    def __init__(self, config: Config, secrets: SecretStore) -> None:
+        realm = config.listeners.sip.realm
+        self._realm = realm
+        self._users = {
+            name: StoredCredential(
+                ha1_md5=ha1(name, realm, secrets.text(user.secret), "MD5"),
+                ha1_sha256=ha1(name, realm, secrets.text(user.secret), "SHA-256"),
+            )
+            for name, user in config.users.items()
+        }
+
+    def lookup(self, username: str, realm: str) -> StoredCredential | None:
+        """The digests of a user in our realm."""
+        return self._users.get(username) if realm == self._realm else None
+
+
+class _SipCounters:
+    """Implements `sip.config.Counters` on one Prometheus counter; label sets are few and fixed by the code."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._events = metrics.counter(
+            "sip_events_total", "What happened on the SIP side", ["event", "detail"]
+        )
+
+    def inc(self, name: str, **labels: str) -> None:
+        """Counts one event."""
+        self._events.labels(name, " ".join(f"{key}={value}" for key, value in sorted(labels.items()))).inc()
+
+
+def _engine_metrics(counters: Mapping[str, int]) -> list[Metric]:
+    """The engine's counters under Prometheus names: drops by reason and shard, the rest by name and shard."""
+    drops = CounterMetricFamily(
+        "mediaserver_engine_drops", "Packets dropped by the engine, by reason", labels=["shard", "reason"]
+    )
+    values = GaugeMetricFamily(
+        "mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"]
+    )
+    for full_name, value in counters.items():
+        shard, _, name = full_name.partition(".") if full_name.startswith("shard") else ("", "", full_name)
+        if name.startswith("drop."):
+            drops.add_metric([shard, name.removeprefix("drop.")], value)
+        else:
+            values.add_metric([shard, name], value)
+    return [drops, values]
+
+
+def _entry_access(config: Config, name: str) -> EntryAccess:
+    entry = config.entries[name]
+    return EntryAccess(
+        name=name,
+        title=entry.title,
+        origins=Origins.of(entry.allowed_origins),
+        video=entry.video,
+        identity_required=entry.identity == "required",
+    )
+
+
+def _client_tls() -> ssl.SSLContext:
+    """For calling phones and trunks over TLS; certificates are verified against the system's authorities."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""Where media is decoded and encoded: announcements now, recording and snapshots later."""

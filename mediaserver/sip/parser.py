@@ -1,0 +1,263 @@
+"""Bytes to messages: one datagram, or a stream cut by Content-Length; tolerant where it is safe, bounded everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from mediaserver.sip.config import MessageLimits
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.headers import TOKEN, Headers, canonical_name, parse_number
+from mediaserver.sip.message import Request, Response
+
+_VERSION: Final = "SIP/2.0"
+PING: Final = b"\r\n\r\n"
+PONG: Final = b"\r\n"
+
+
+class PartialRequest(SipParseError):
+    """A request that is broken but has enough for a response: `request` carries what could be read."""
+
+    def __init__(self, message: str, *, status: int, request: Request) -> None:
+        super().__init__(message, status=status)
+        self.request = request
+
+
+def parse_datagram(data: bytes, limits: MessageLimits) -> Request | Response:
+    """A message that came in one datagram. Raises SipParseError, or PartialRequest where it can be answered."""
+    if len(data) > limits.message_bytes:
+        raise SipParseError("datagram is too long", status=513)
+    start = 0
+    while data.startswith(b"\r\n", start):
+        start += 2  # RFC 3261 §7.5: empty lines before the start line
+    end = data.find(b"\r\n\r\n", start)
+    if end < 0:
+        # Without the empty line there is no body; what is there must still be a message (RFC 4475 has none such).
+        raise SipParseError("no empty line after the headers")
+    message = parse_head(data[start:end], limits)
+    body = data[end + 4 :]
+    try:
+        length = content_length(message.headers)
+    except SipParseError as error:
+        raise _partial(error, message) from error
+    if length is None:
+        length = len(body)
+    if length > len(body):
+        # §18.3: a datagram that ends before the body does.
+        raise _partial(SipParseError("body is shorter than Content-Length"), message)
+    message.body = body[:length]  # §18.3: bytes beyond it are dropped (RFC 4475 §3.1.1.11 dblreq)
+    if length > limits.body_bytes:
+        raise _partial(SipParseError("body is too long", status=413), message)
+    return message
+
+
+def _partial(error: SipParseError, message: Request | Response) -> SipParseError:
+    if isinstance(message, Request):
+        return PartialRequest(str(error), status=error.status or 400, request=message)
+    return error
+
+
+def content_length(headers: Headers) -> int | None:
+    """Content-Length, None when absent. Raises SipParseError when it is broken or said twice differently."""
+    values = {value.strip() for value in headers.all("Content-Length")}
+    if not values:
+        return None
+    if len(values) > 1:
+        raise SipParseError("two different Content-Lengths")  # RFC 4475 §3.3.9
+    return parse_number(values.pop(), "Content-Length", 2**31 - 1)
+
+
+def parse_head(data: bytes, limits: MessageLimits) -> Request | Response:
+    """Start line and headers, without the empty line. Raises SipParseError or PartialRequest."""
+    # Surrogates keep bytes that are not UTF-8 as they are (RFC 4475 §3.1.1.2 has such in quoted strings).
+    lines = data.decode("utf-8", "surrogateescape").split("\r\n")
+    start_line = lines[0]
+    if len(lines) - 1 > limits.headers * 2:
+        raise SipParseError("too many header lines", status=400)
+    if start_line.startswith("SIP/"):
+        code, reason = _status_line(start_line)
+        return Response(code, reason, Headers.from_canonical(_header_lines(lines, limits)))
+    error: SipParseError | None = None
+    method, uri, version = "", "", _VERSION
+    try:
+        method, uri, version = _request_line(start_line)
+    except SipParseError as problem:
+        error = problem
+    try:
+        headers = Headers.from_canonical(_header_lines(lines, limits))
+    except _HeaderError as problem:
+        request = Request(method or "UNKNOWN", uri, Headers.from_canonical(problem.read))
+        raise PartialRequest(str(problem), status=400, request=request) from problem
+    request = Request(method or "UNKNOWN", uri, headers)
+    if error is not None:
+        raise PartialRequest(str(error), status=error.status or 400, request=request)
+    if version != _VERSION:
+        # RFC 4475 §3.3.16 badvers
+        raise PartialRequest(f"version {version[:16]} is not supported", status=505, request=request)
+    return request
+
+
+class _HeaderError(SipParseError):
+    """A header line is broken; `read` holds those that were fine."""
+
+    def __init__(self, message: str, read: list[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.read = read
+
+
+def _request_line(line: str) -> tuple[str, str, str]:
+    # Exactly one space on each side (§7.1); RFC 4475 §3.1.2.7 (lwsruri) and §3.1.2.9 (lwsstart, trws) may be refused.
+    parts = line.split(" ")
+    if len(parts) != 3 or not parts[0] or not TOKEN.issuperset(parts[0]) or not parts[1]:
+        raise SipParseError("request line is not method, URI and version")
+    method, uri, version = parts
+    if version.upper() == _VERSION:
+        version = _VERSION  # §7.1: case-insensitive, sent in upper case
+    elif not version.upper().startswith("SIP/"):
+        raise SipParseError("request line without a SIP version")
+    return method, uri, version
+
+
+def _status_line(line: str) -> tuple[int, str]:
+    version, _, rest = line.partition(" ")
+    if version.upper() != _VERSION:
+        raise SipParseError("response of another version", status=505)
+    code_text, _, reason = rest.partition(" ")
+    if len(code_text) != 3:
+        raise SipParseError("status code is not three digits")
+    code = parse_number(code_text, "status code", 699)
+    if code < 100:
+        raise SipParseError("status code is below 100")
+    return code, reason
+
+
+def _header_lines(lines: list[str], limits: MessageLimits) -> list[tuple[str, str]]:
+    items: list[tuple[str, str]] = []
+    bound = limits.header_bytes
+    for index in range(1, len(lines)):
+        line = lines[index]
+        if not line:
+            continue
+        if line[0] in " \t":
+            # §7.3.1 folding; the whole stretch counts as one space.
+            if not items:
+                raise _HeaderError("a folded line without a header", items)
+            name, value = items[-1]
+            folded = line.strip()
+            items[-1] = (name, f"{value} {folded}" if value and folded else value or folded)
+            if len(items[-1][1]) > bound:
+                items.pop()
+                raise _HeaderError("a header is too long", items)
+            continue
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise _HeaderError("a header line without a colon", items)
+        name = name.rstrip(" \t")
+        if not name or not TOKEN.issuperset(name):
+            raise _HeaderError("a header name is not a token", items)
+        if len(line) > bound:
+            raise _HeaderError("a header is too long", items)
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise _HeaderError("a header holds a bare CR, LF or NUL", items)
+        if len(items) >= limits.headers:
+            raise _HeaderError("too many headers", items)
+        items.append((canonical_name(name), value.strip(" \t")))
+    return items
+
+
+class StreamFramer:
+    """Cuts a byte stream into messages (RFC 3261 §18.3) and keep-alives (RFC 5626 §3.5.1); memory is bounded.
+
+    After `feed` raised, the stream is out of step and must be closed.
+    """
+
+    __slots__ = ("_buffer", "_head", "_length", "_limits", "_scan")
+
+    def __init__(self, limits: MessageLimits) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        self._scan = 0
+        self._head: Request | Response | PartialRequest | None = None
+        self._length = 0
+
+    @property
+    def in_message(self) -> bool:
+        """True while a message has begun and is not complete."""
+        return bool(self._buffer) or self._head is not None
+
+    def feed(self, data: bytes) -> Iterator[Request | Response | bytes | PartialRequest]:
+        """Take bytes in. Yields messages, `PING` (answer it with `PONG`), and PartialRequest for a broken request that
+
+        was cut out whole. Raises SipParseError, or PartialRequest where the last request can still be answered.
+        """
+        self._buffer += data
+        while True:
+            if self._head is None and not self._read_head():
+                if self._buffer == PING:
+                    self._buffer.clear()
+                    yield PING
+                return
+            if self._head is None:
+                yield PING
+                continue
+            if len(self._buffer) < self._length:
+                return
+            body = bytes(self._buffer[: self._length])
+            del self._buffer[: self._length]
+            head, self._head = self._head, None
+            if isinstance(head, PartialRequest):
+                head.request.body = body
+                yield head
+            else:
+                head.body = body
+                yield head
+
+    def _read_head(self) -> bool:
+        """Try to take a head off the buffer. True when there was one, or a ping (then `_head` stays None)."""
+        buffer = self._buffer
+        if buffer.startswith(b"\r\n"):
+            stripped = 0
+            while buffer.startswith(b"\r\n", stripped):
+                stripped += 2
+            if stripped == len(buffer) and stripped % 4:
+                # Half a ping, or an empty line before a message: wait, but never collect more than one.
+                if stripped > 4:
+                    del buffer[: stripped - 2]
+                    return True
+                return False
+            del buffer[:stripped]
+            self._scan = 0
+            if stripped >= 4:
+                return True
+        limit = self._limits.message_bytes
+        end = buffer.find(b"\r\n\r\n", max(0, self._scan - 3))
+        if end < 0:
+            self._scan = len(buffer)
+            if len(buffer) > limit:
+                raise SipParseError("headers are too long", status=513)
+            return False
+        if end > limit:
+            raise SipParseError("headers are too long", status=513)
+        head = bytes(buffer[:end])
+        del buffer[: end + 4]
+        self._scan = 0
+        self._take(head)
+        return True
+
+    def _take(self, head: bytes) -> None:
+        message: Request | Response
+        error: PartialRequest | None = None
+        try:
+            message = parse_head(head, self._limits)
+        except PartialRequest as problem:
+            message, error = problem.request, problem
+        try:
+            length = content_length(message.headers)
+            # §20.14: it must be there on streams; some peers leave it out where there is no body.
+            length = length or 0
+        except SipParseError as problem:
+            raise _partial(problem, message) from problem
+        if length > self._limits.body_bytes:
+            raise _partial(SipParseError("body is too long", status=413), message)
+        self._length = length
+        self._head = error if error is not None else message

@@ -1,0 +1,332 @@
+"""Decides what becomes of a request: refused, challenged, registered, handed to a session, or a new call."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mediaserver.errors import ProtocolError, RemoteProtocolError
+from mediaserver.sip.body import session_description
+from mediaserver.sip.config import TrunkRule
+from mediaserver.sip.credentials import UserDirectory
+from mediaserver.sip.dialog import dialog_of_request
+from mediaserver.sip.digest import Checked, DigestServer, Verdict
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.guard import SourceGuard, address_of
+from mediaserver.sip.invite_session import Extra, InviteMachine
+from mediaserver.sip.message import Request, make_response
+from mediaserver.sip.registrar import Registrar
+from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.transaction_layer import stamp_via
+from mediaserver.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from mediaserver.sip.core import Core
+
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER")
+ALLOW: Final = ", ".join(METHODS)
+SUPPORTED: Final[frozenset[str]] = frozenset()
+"""Extensions that a peer may require; 100rel, timer and replaces are not here yet."""
+_ACCEPT: Extra = (("Accept", "application/sdp"),)
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvite:
+    """A new call that passed every check; 100 has been sent."""
+
+    machine: InviteMachine
+    request: Request
+    flow: Flow
+    authenticated_user: str | None
+    trunk: str | None
+
+
+class RequestHandler:
+    """The server side of the user agent. Strangers are answered without state, at a bounded rate, or not at all."""
+
+    def __init__(self, core: Core, users: UserDirectory) -> None:
+        config = core.config
+        self._core = core
+        self._users = users
+        self._digest = DigestServer(realm=config.realm, lifetime_s=config.nonce_lifetime_s)
+        self._guard = SourceGuard(config.limits)
+        self._registrar = Registrar(config=config, location=core.location)
+        self._tag_key = secrets.token_bytes(16)
+
+    # -- before the transaction layer --------------------------------------------------------------------------------
+
+    def admit(self, request: Request, flow: Flow, now: float) -> None:
+        """Check a request and give it to the transaction layer."""
+        if self._guard.is_banned(flow.remote_ip, now) and self._trunk(flow) is None:
+            self._core.counters.inc("sip.dropped", reason="banned")
+            return
+        try:
+            request.check()
+        except SipParseError as error:
+            self.refuse_malformed(error, request, flow, now)
+            return
+        self._core.counters.inc("sip.requests_received", method=_label(request.method))
+        self._core.layer.handle_message(request, flow, now)
+
+    def refuse_malformed(self, error: SipParseError, request: Request | None, flow: Flow, now: float) -> None:
+        """Answer a broken request where that is possible (RFC 3261 §8.2, §16.3), and count it."""
+        self._core.counters.inc("sip.malformed", kind="request" if request is not None else "message")
+        if request is None or request.method == "ACK" or not self._answerable(request):
+            return
+        if not self._allowed(flow, now):
+            return
+        stamp_via(request, flow)
+        self._refuse(request, flow, error.status or 400, reason=None)
+
+    def _answerable(self, request: Request) -> bool:
+        if any(request.headers.get(name) is None for name in ("From", "To", "Call-ID", "CSeq")):
+            return False
+        try:
+            return bool(request.vias)
+        except SipParseError:
+            return False
+
+    def _allowed(self, flow: Flow, now: float) -> bool:
+        if self._guard.is_banned(flow.remote_ip, now):
+            self._core.counters.inc("sip.dropped", reason="banned")
+            return False
+        if self._trunk(flow) is None and not self._guard.allow(flow.remote_ip, now):
+            self._core.counters.inc("sip.dropped", reason="source_rate")
+            return False
+        return True
+
+    # -- answers without state ---------------------------------------------------------------------------------------
+
+    def _tag(self, request: Request) -> str:
+        # The same request gets the same tag, without keeping it (§8.2.7).
+        text = f"{request.headers.get('Call-ID')}|{request.headers.get('Via')}"
+        return hashlib.blake2b(text.encode("utf-8", "replace"), key=self._tag_key, digest_size=8).hexdigest()
+
+    def _refuse(
+        self, request: Request, flow: Flow, code: int, *, reason: str | None = None, headers: Extra = ()
+    ) -> None:
+        try:
+            tag = self._tag(request) if request.to.tag is None else None
+        except SipParseError:
+            tag = None
+        response = make_response(request, code, reason, to_tag=tag, headers=headers)
+        response.headers.add("Server", self._core.config.server_name)
+        self._core.layer.respond_statelessly(response, request, flow)
+
+    def _busy(self) -> Extra:
+        return (("Retry-After", str(self._core.config.retry_after_s)),)
+
+    # -- requests without a transaction ------------------------------------------------------------------------------
+
+    def handle(self, request: Request, flow: Flow, now: float) -> None:
+        """A request that is new to the transaction layer."""
+        try:
+            if request.to.tag is not None:
+                self._in_dialog(request, flow, now)
+            else:
+                self._outside(request, flow, now)
+        except ProtocolError as error:
+            self._refuse(request, flow, error.status or 400)
+
+    def _basic_refusal(self, request: Request) -> tuple[int, Extra] | None:
+        if request.method not in METHODS:
+            return 405, (("Allow", ALLOW),)
+        unsupported = [name for name in request.tokens("Require") if name.lower() not in SUPPORTED]
+        if unsupported and request.method != "CANCEL":
+            return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
+        return None
+
+    def _open(self, request: Request, flow: Flow) -> ServerTransaction | None:
+        transaction = self._core.layer.open(request, flow)
+        if transaction is None:
+            self._refuse(request, flow, 503, headers=self._busy())
+        return transaction
+
+    def _in_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        machine = self._core.find_machine(request)
+        if machine is None:
+            if self._allowed(flow, now):
+                self._refuse(request, flow, 481)
+            return
+        body: bytes | None = None
+        refusal = self._basic_refusal(request)
+        if refusal is None and request.method == "INVITE":
+            try:
+                body = session_description(request)
+            except SipParseError as error:
+                refusal = error.status or 415, _ACCEPT
+        transaction = self._open(request, flow)
+        if transaction is None:
+            return
+        transaction.owner = machine
+        if refusal is not None:
+            self._core.respond(transaction, refusal[0], headers=refusal[1], now=now)
+        elif request.method == "OPTIONS":
+            self._core.respond(transaction, 200, headers=self._capabilities(), now=now)
+        elif request.method == "REGISTER":
+            self._core.respond(transaction, 403, now=now)
+        else:
+            if request.method == "INVITE":
+                self._core.respond(transaction, 100, now=now)
+            machine.handle_request(transaction, flow, body, now)
+        self._core.touch(machine)
+
+    def _outside(self, request: Request, flow: Flow, now: float) -> None:
+        trunk = self._trunk(flow)
+        credentials = bool(request.headers.get("Authorization") or request.headers.get("Proxy-Authorization"))
+        # Requests that carry a password are bounded by the ban, trunks by the limits on transactions and sessions.
+        if trunk is None and not credentials and not self._allowed(flow, now):
+            return
+        if self._core.layer.is_merged(request):
+            self._refuse(request, flow, 482)
+            return
+        refusal = self._basic_refusal(request)
+        if refusal is not None:
+            self._refuse(request, flow, refusal[0], headers=refusal[1])
+            return
+        uri = request.sip_uri  # 416 for another scheme
+        if request.method == "OPTIONS":
+            self._options(request, flow)
+        elif request.method == "REGISTER":
+            self._register(request, uri, flow, now)
+        elif request.method == "INVITE":
+            self._invite(request, uri, flow, trunk, now)
+        else:
+            self._refuse(request, flow, 481)  # BYE, INFO without a dialog
+
+    # -- who is it ---------------------------------------------------------------------------------------------------
+
+    def _trunk(self, flow: Flow) -> TrunkRule | None:
+        rules = self._core.config.trunks
+        if not rules:
+            return None
+        address = address_of(flow.remote_ip)
+        for rule in rules:
+            if flow.transport in rule.transports and any(
+                address.version == network.version and address in network for network in rule.networks
+            ):
+                return rule
+        return None
+
+    def _is_ours(self, host: str, port: int | None) -> bool:
+        return host.lower() in self._core.config.domains or self._core.routes.is_local(host, port)
+
+    def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
+        """Whose request it is; None when it was challenged."""
+        values = request.headers.all("Authorization") + request.headers.all("Proxy-Authorization")
+        checked = self._digest.check(values, method=request.method, uri=request.uri_text, users=self._users, now=now)
+        if checked.verdict is Verdict.OK:
+            return checked
+        self._core.counters.inc("sip.challenges", verdict=checked.verdict.name.lower())
+        if checked.verdict is Verdict.WRONG and self._guard.failed(flow.remote_ip, now):
+            self._core.counters.inc("sip.bans")
+            return None
+        if values and not self._allowed(flow, now):
+            return None
+        stale = checked.verdict is Verdict.STALE
+        challenges = tuple(("WWW-Authenticate", v) for v in self._digest.challenges(now, stale=stale))
+        self._refuse(request, flow, 401, headers=challenges)
+        return None
+
+    def _may_be(self, checked: Checked, user: str | None) -> bool:
+        if checked.credential is None or user is None:
+            return False
+        return user == checked.username or user in checked.credential.identities
+
+    # -- methods -----------------------------------------------------------------------------------------------------
+
+    def _capabilities(self) -> Extra:
+        return (("Allow", ALLOW), *_ACCEPT)
+
+    def _options(self, request: Request, flow: Flow) -> None:
+        # §11.2: the status is what an INVITE would get, as far as it can be told without asking who it is.
+        if self._core.draining:
+            self._refuse(request, flow, 503, headers=self._busy())
+        else:
+            self._refuse(request, flow, 200, headers=self._capabilities())
+
+    def _register(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
+        checked = self._authenticate(request, flow, now)
+        if checked is None:
+            return
+        transaction = self._open(request, flow)
+        if transaction is None:
+            return
+        core = self._core
+        try:
+            to = request.to.sip_uri
+            if not self._is_ours(uri.host, uri.port) or not self._is_ours(to.host, to.port):
+                raise RemoteProtocolError("not our domain", status=404)
+            if not self._may_be(checked, to.user_text):
+                raise RemoteProtocolError("not this user's address of record", status=403)
+            done = self._registrar.register(request, core.aor(to), flow, now)
+        except ProtocolError as error:
+            code = error.status or 400
+            headers: Extra = ()
+            if code == 423:
+                headers = (("Min-Expires", str(core.config.min_expires_s)),)
+            core.respond(transaction, code, headers=headers, now=now)
+            return
+        core.respond(transaction, 200, headers=done.headers, now=now)
+        core.counters.inc("sip.registrations")
+        core.watch_location(now)
+        if done.changed:
+            core.tell(done.aor)
+
+    def _invite(self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float) -> None:
+        core = self._core
+        if core.draining:
+            self._refuse(request, flow, 503, headers=self._busy())
+            return
+        checked: Checked | None = None
+        if trunk is None:
+            checked = self._authenticate(request, flow, now)
+            if checked is None:
+                return
+            caller = request.from_.uri
+            if not isinstance(caller, SipUri) or not self._may_be(checked, caller.user_text):
+                self._refuse(request, flow, 403)
+                return
+            if not self._is_ours(uri.host, uri.port):
+                self._refuse(request, flow, 404)
+                return
+        if request.max_forwards == 0:
+            # RFC 7332 §4: a back-to-back user agent passes calls on, so the count ends here too.
+            self._refuse(request, flow, 483)
+            return
+        if core.sessions >= core.config.limits.sessions:
+            core.counters.inc("sip.dropped", reason="sessions_full")
+            self._refuse(request, flow, 503, headers=self._busy())
+            return
+        try:
+            offer = session_description(request)
+        except SipParseError as error:
+            self._refuse(request, flow, error.status or 415, headers=_ACCEPT)
+            return
+        transaction = core.layer.open(request, flow)
+        if transaction is None:
+            self._refuse(request, flow, 503, headers=self._busy())
+            return
+        try:
+            dialog = dialog_of_request(request, flow, to_tag=transaction.to_tag)
+        except ProtocolError as error:
+            core.respond(transaction, error.status or 400, now=now)
+            return
+        machine = InviteMachine(
+            core, direction="incoming", call_id=request.call_id, local=dialog.local, remote=dialog.remote
+        )
+        machine.accept(transaction, dialog, offer, now)
+        transaction.owner = machine
+        core.respond(transaction, 100, now=now)
+        core.add_machine(machine)
+        core.touch(machine)
+        username = checked.username if checked is not None else None
+        core.tell(NewInvite(machine, request, flow, username, trunk.name if trunk is not None else None))
+
+
+def _label(method: str) -> str:
+    """A method as a metric label: what strangers invent is one label."""
+    return method if method in METHODS else "other"

@@ -1,0 +1,358 @@
+"""All sockets of one user agent: opens binds, keeps the table of connections, finds the socket for what is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Callable
+
+from mediaserver.errors import LocalProtocolError
+from mediaserver.sip.config import Counters, SipConfig
+from mediaserver.sip.core import Announced
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.flow import Destination, Flow, Target, Transport, is_ip_literal
+from mediaserver.sip.message import Request, Response
+from mediaserver.sip.resolver import Resolver
+from mediaserver.sip.transport.listener import Listener, choose_listener
+from mediaserver.sip.transport.stream import Connection
+from mediaserver.sip.transport.udp import UdpSocket
+
+_Item = tuple[bytes, object]
+_MAX_WAITING = 100
+
+
+class Transports:
+    """Sockets in, sockets out. Failures of what was sent come to `on_failure`, never as exceptions of `send`."""
+
+    def __init__(
+        self,
+        *,
+        config: SipConfig,
+        counters: Counters,
+        resolver: Resolver,
+        tls_server: ssl.SSLContext | None,
+        tls_client: ssl.SSLContext | None,
+        on_message: Callable[[Request | Response, Flow], None],
+        on_malformed: Callable[[SipParseError, Request | None, Flow], None],
+        on_failure: Callable[[object, Destination], None],
+        on_closed: Callable[[Flow, Target | None], None],
+        is_held: Callable[[Flow], bool],
+    ) -> None:
+        self._config = config
+        self._counters = counters
+        self._resolver = resolver
+        self._tls_server = tls_server
+        self._tls_client = tls_client
+        self._on_message = on_message
+        self._on_malformed = on_malformed
+        self._on_failure = on_failure
+        self._on_closed = on_closed
+        self._is_held = is_held
+        self._listeners: list[Listener] = []
+        self._udp: dict[tuple[str, int], UdpSocket] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[int, Connection] = {}
+        self._per_source: Counter[str] = Counter()
+        self._outgoing: dict[Target, Connection] = {}
+        self._waiting: dict[Target, list[_Item]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._sweep: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open every bind. Raises OSError; what was opened is closed again."""
+        try:
+            for bind in self._config.binds:
+                if bind.transport == "udp":
+                    await self._open_udp(bind.ip, bind.port)
+                    ip, port = list(self._udp)[-1]
+                else:
+                    if bind.transport == "tls" and self._tls_server is None:
+                        raise LocalProtocolError("a tls bind needs a server context")
+                    ip, port = await self._open_stream(bind.transport, bind.ip, bind.port)
+                self._listeners.append(Listener(bind, bind.transport, ip, port))
+        except BaseException:
+            await self.stop()
+            raise
+        self._sweep = asyncio.get_running_loop().call_later(1.0, self._on_sweep)
+
+    async def _open_udp(self, ip: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_datagram_endpoint(
+            lambda: UdpSocket(
+                limits=self._config.limits.message,
+                counters=self._counters,
+                on_message=self._on_message,
+                on_malformed=self._on_malformed,
+            ),
+            local_addr=(ip, port),
+        )
+        self._udp[(protocol.ip, protocol.port)] = protocol
+
+    async def _open_stream(self, transport: Transport, ip: str, port: int) -> tuple[str, int]:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._new(transport, None), ip, port, backlog=256)
+        self._servers.append(server)
+        name = server.sockets[0].getsockname()
+        return str(name[0]), int(name[1])
+
+    async def stop(self) -> None:
+        """Close everything; bytes already written are flushed for a moment."""
+        self._stopping = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=1.0)
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+        for udp in self._udp.values():
+            udp.close()
+        for _ in range(20):
+            if not self._connections:
+                break
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections.values()):
+            connection.abort()
+        await asyncio.sleep(0)
+        self._servers.clear()
+        self._udp.clear()
+
+    def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
+        """Contexts for connections from now on."""
+        self._tls_server, self._tls_client = server, client
+
+    @property
+    def listening(self) -> list[tuple[Transport, str, int]]:
+        """Transport, address and port of every open bind."""
+        return [(item.transport, item.ip, item.port) for item in self._listeners]
+
+    @property
+    def connections(self) -> int:
+        """Open connections, handshakes under way included."""
+        return len(self._connections)
+
+    # -- Routes of the core -----------------------------------------------------------------------------------------
+
+    def announced(self, destination: Destination) -> Announced:
+        """What Via and Contact say towards a destination."""
+        if isinstance(destination, Flow):
+            local_ip: str | None = destination.local_ip
+            remote_ip: str | None = destination.remote_ip
+        else:
+            local_ip, remote_ip = None, destination.host if is_ip_literal(destination.host) else None
+        listener = choose_listener(self._listeners, destination.transport, local_ip=local_ip, remote_ip=remote_ip)
+        if listener is None:
+            raise LocalProtocolError(f"no transport leads to {destination}")
+        return Announced(listener.transport, listener.announced_ip(remote_ip), listener.announced_port)
+
+    def is_local(self, host: str, port: int | None) -> bool:
+        """True when a URI's host and port are ours."""
+        if not is_ip_literal(host):
+            return False
+        for item in self._listeners:
+            if port is not None and port not in (item.port, item.announced_port):
+                continue
+            if host in (item.ip, item.bind.announced_ip) or host == item.announced_ip(host):
+                return True
+        return False
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes, destination: Destination, key: object) -> None:
+        """Send one message. Never raises and never waits."""
+        if isinstance(destination, Flow):
+            if not self._send_flow(data, destination):
+                self._fail(key, destination)
+        elif destination.transport == "udp" and is_ip_literal(destination.host):
+            if not self._send_udp(data, destination.host, destination.port):
+                self._fail(key, destination)
+        else:
+            self._send_target(data, destination, key)
+
+    def _fail(self, key: object, destination: Destination) -> None:
+        if not self._stopping:
+            asyncio.get_running_loop().call_soon(self._on_failure, key, destination)
+
+    def _send_flow(self, data: bytes, flow: Flow) -> bool:
+        if flow.id:
+            connection = self._connections.get(flow.id)
+            return connection is not None and connection.send(data)
+        udp = self._udp.get((flow.local_ip, flow.local_port))
+        return udp is not None and udp.send(data, flow.remote_ip, flow.remote_port)
+
+    def _send_udp(self, data: bytes, ip: str, port: int) -> bool:
+        listener = choose_listener(self._listeners, "udp", local_ip=None, remote_ip=ip)
+        if listener is None or listener.transport != "udp":
+            return False
+        return self._udp[(listener.ip, listener.port)].send(data, ip, port)
+
+    def _send_target(self, data: bytes, target: Target, key: object) -> None:
+        connection = self._outgoing.get(target)
+        if connection is not None:
+            if not connection.send(data):
+                self._fail(key, target)
+            return
+        waiting = self._waiting.get(target)
+        if waiting is not None:
+            if len(waiting) >= _MAX_WAITING:
+                self._counters.inc("sip.dropped", reason="connect_queue")
+                self._fail(key, target)
+            else:
+                waiting.append((data, key))
+            return
+        if self._stopping or len(self._connections) + len(self._waiting) >= self._config.limits.connections:
+            self._counters.inc("sip.dropped", reason="connections_full")
+            self._fail(key, target)
+            return
+        self._waiting[target] = [(data, key)]
+        task = asyncio.get_running_loop().create_task(self._reach(target), name=f"sip-connect-{target.host}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reach(self, target: Target) -> None:
+        """Resolve and connect, then send what waits."""
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(self._config.limits.connect_timeout_s):
+                for ip in await self._resolver.addresses(target.host):
+                    if target.transport == "udp":
+                        for data, key in self._waiting.pop(target, []):
+                            if not self._send_udp(data, ip, target.port):
+                                self._fail(key, target)
+                        return
+                    connection = await self._connect(target, ip)
+                    if connection is not None:
+                        break
+        except TimeoutError:
+            self._counters.inc("sip.connects", result="timeout")
+        finally:
+            waiting = self._waiting.pop(target, [])
+            for data, key in waiting:
+                if connection is None or not connection.send(data):
+                    self._fail(key, target)
+
+    async def _connect(self, target: Target, ip: str) -> Connection | None:
+        loop = asyncio.get_running_loop()
+        context: ssl.SSLContext | None = None
+        server_name: str | None = None
+        if target.transport == "tls":
+            if self._tls_client is None:
+                self._counters.inc("sip.connects", result="no_tls_context")
+                return None
+            context, server_name = self._tls_client, target.server_name or target.host
+        try:
+            _, connection = await loop.create_connection(
+                lambda: self._new(target.transport, target), ip, target.port, ssl=context, server_hostname=server_name
+            )
+        except (OSError, ssl.SSLError):
+            self._counters.inc("sip.connects", result="failed")
+            return None
+        self._counters.inc("sip.connects", result="ok")
+        return connection
+
+    # -- connections ------------------------------------------------------------------------------------------------
+
+    def _new(self, transport: Transport, target: Target | None) -> Connection:
+        self._number += 1
+        return Connection(
+            transport=transport,
+            number=self._number,
+            target=target,
+            limits=self._config.limits,
+            on_open=self._opened,
+            on_lost=self._lost,
+            on_message=self._on_message,
+            on_malformed=self._on_malformed,
+            now=asyncio.get_running_loop().time,
+        )
+
+    def _opened(self, connection: Connection) -> bool:
+        limits, ip = self._config.limits, connection.peer_ip
+        if connection.target is None and (
+            len(self._connections) >= limits.connections or self._per_source[ip] >= limits.connections_per_source
+        ):
+            self._counters.inc("sip.dropped", reason="connections_full")
+            return False
+        self._connections[connection.number] = connection
+        self._per_source[ip] += 1
+        if connection.target is not None:
+            connection.secured = True
+            self._outgoing[connection.target] = connection
+        elif connection.kind == "tls":
+            # Accepted in the clear first, so that handshakes under way are counted and bounded like connections.
+            task = asyncio.get_running_loop().create_task(self._secure(connection), name="sip-tls-accept")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _secure(self, connection: Connection) -> None:
+        transport, context = connection.transport, self._tls_server
+        if transport is None or context is None:
+            connection.abort()
+            return
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                transport,
+                connection,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._config.limits.message_timeout_s,
+            )
+        except (OSError, ssl.SSLError):
+            self._counters.inc("sip.tls_handshakes", result="failed")
+            connection.abort()
+            self._forget(connection)
+            return
+        if secured is None:
+            self._forget(connection)
+            return
+        self._counters.inc("sip.tls_handshakes", result="ok")
+        connection.secure(secured)
+
+    def _lost(self, connection: Connection) -> None:
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if self._connections.pop(connection.number, None) is None:
+            return
+        ip = connection.peer_ip
+        self._per_source[ip] -= 1
+        if self._per_source[ip] <= 0:
+            del self._per_source[ip]
+        target = connection.target
+        if target is not None and self._outgoing.get(target) is connection:
+            del self._outgoing[target]
+        if connection.flow is not None and not self._stopping:
+            self._on_closed(connection.flow, target)
+
+    def _on_sweep(self) -> None:
+        """Once a second: close what is idle, slow, or never said anything."""
+        loop = asyncio.get_running_loop()
+        now, limits = loop.time(), self._config.limits
+        for connection in list(self._connections.values()):
+            began = connection.message_began_at
+            if began is not None and now - began > limits.message_timeout_s:
+                reason = "slow_message"
+            elif (
+                connection.target is None
+                and not connection.messages
+                and now - connection.opened_at > limits.message_timeout_s * 2
+            ):
+                reason = "silent"
+            elif now - connection.active_at > limits.connection_idle_s and not (
+                connection.flow is not None and self._is_held(connection.flow)
+            ):
+                reason = "idle"
+            else:
+                continue
+            self._counters.inc("sip.connections_closed", reason=reason)
+            connection.abort()
+        self._sweep = loop.call_later(1.0, self._on_sweep)

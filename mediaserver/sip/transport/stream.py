@@ -1,0 +1,158 @@
+"""SIP over TCP and TLS: one connection, framed, bounded in buffers and in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mediaserver.sip.config import SipLimits
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.flow import Flow, Target, Transport
+from mediaserver.sip.message import Request, Response
+from mediaserver.sip.parser import PING, PONG, PartialRequest, StreamFramer
+
+OnMessage = Callable[[Request | Response, Flow], None]
+OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
+
+
+class Connection(asyncio.Protocol):
+    """One connection, theirs or ours (`target` is set then). The owner hears `on_open` (may refuse) and `on_lost`."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        number: int,
+        target: Target | None,
+        limits: SipLimits,
+        on_open: Callable[[Connection], bool],
+        on_lost: Callable[[Connection], None],
+        on_message: OnMessage,
+        on_malformed: OnMalformed,
+        now: Callable[[], float],
+    ) -> None:
+        self.kind: Transport = transport
+        self.number = number
+        self.target = target
+        self.flow: Flow | None = None
+        self.opened_at = self.active_at = now()
+        self.message_began_at: float | None = None
+        self.messages = 0
+        self.secured = transport == "tcp"
+        """False while the TLS handshake of an accepted connection is under way."""
+        self._limits = limits
+        self._framer = StreamFramer(limits.message)
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._on_message = on_message
+        self._on_malformed = on_malformed
+        self._now = now
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+        self._early = bytearray()
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The asyncio transport while it is open."""
+        return self._transport
+
+    @property
+    def peer_ip(self) -> str:
+        """The remote address."""
+        return self.flow.remote_ip if self.flow is not None else ""
+
+    @property
+    def closing(self) -> bool:
+        """True when nothing more is read or written."""
+        return self._closing
+
+    def secure(self, transport: asyncio.Transport) -> None:
+        """The TLS handshake of an accepted connection is done; `transport` encrypts."""
+        self._transport = transport
+        self.secured = True
+        early = bytes(self._early)
+        self._early.clear()
+        if early:
+            self.data_received(early)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = transport  # type: ignore[assignment]
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if not local or not remote:
+            transport.close()
+            return
+        remote_ip = str(remote[0]).partition("%")[0]
+        self.flow = Flow(self.kind, str(local[0]), int(local[1]), remote_ip, int(remote[1]), self.number)
+        if not self._on_open(self):
+            self._closing = True
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        flow = self.flow
+        if flow is None or self.closing:
+            return
+        if not self.secured:
+            # The first bytes can come in the very turn that ends the handshake; nothing may be answered in the clear.
+            self._early += data
+            if len(self._early) > self._limits.message.message_bytes:
+                self.abort()
+            return
+        self.active_at = self._now()
+        try:
+            for item in self._framer.feed(data):
+                if isinstance(item, bytes):
+                    if item == PING:
+                        self.send(PONG)
+                    continue
+                self.message_began_at = None
+                self.messages += 1
+                if isinstance(item, PartialRequest):
+                    self._on_malformed(item, item.request, flow)
+                else:
+                    self._on_message(item, flow)
+                if self.closing:
+                    return
+        except SipParseError as error:
+            # The stream is out of step: what comes next cannot be told from a body.
+            self._on_malformed(error, error.request if isinstance(error, PartialRequest) else None, flow)
+            self.close()
+            return
+        if not self._framer.in_message:
+            self.message_began_at = None
+        elif self.message_began_at is None:
+            self.message_began_at = self.active_at
+
+    def eof_received(self) -> bool:
+        """The peer will send nothing more: close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed, whoever did it."""
+        self._closing = True
+        self._transport = None
+        self._on_lost(self)
+
+    def send(self, data: bytes) -> bool:
+        """Queue bytes; False when the connection is closing or the peer does not read (it is cut off then)."""
+        transport = self._transport
+        if transport is None or self._closing or not self.secured or transport.is_closing():
+            return False
+        transport.write(data)
+        if transport.get_write_buffer_size() > self._limits.send_buffer_bytes:
+            self.abort()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close after what is queued has been sent."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()

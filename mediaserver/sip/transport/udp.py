@@ -1,0 +1,73 @@
+"""SIP over UDP: one socket, whole messages in datagrams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mediaserver.sip.config import Counters, MessageLimits
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.message import Request, Response
+from mediaserver.sip.parser import PartialRequest, parse_datagram
+
+OnMessage = Callable[[Request | Response, Flow], None]
+OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
+_SHORTEST = 20
+
+
+class UdpSocket(asyncio.DatagramProtocol):
+    """One bound socket. Keep-alives (RFC 5626 §4.4.2 is STUN, most phones send CRLF or NUL) are dropped unanswered."""
+
+    def __init__(
+        self, *, limits: MessageLimits, counters: Counters, on_message: OnMessage, on_malformed: OnMalformed
+    ) -> None:
+        self._limits = limits
+        self._counters = counters
+        self._on_message = on_message
+        self._on_malformed = on_malformed
+        self._transport: asyncio.DatagramTransport | None = None
+        self.ip = ""
+        self.port = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is bound."""
+        assert isinstance(transport, asyncio.DatagramTransport) or hasattr(transport, "sendto")  # noqa: S101
+        self._transport = transport  # type: ignore[assignment]
+        name = transport.get_extra_info("sockname")
+        self.ip, self.port = str(name[0]), int(name[1])
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One datagram."""
+        if len(data) < _SHORTEST:
+            self._counters.inc("sip.keepalives", transport="udp")
+            return
+        flow = Flow("udp", self.ip, self.port, addr[0].partition("%")[0], addr[1])
+        try:
+            message = parse_datagram(data, self._limits)
+        except PartialRequest as error:
+            self._on_malformed(error, error.request, flow)
+        except SipParseError as error:
+            self._on_malformed(error, None, flow)
+        else:
+            self._on_message(message, flow)
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error; it names no transaction, so the timers find out."""
+        self._counters.inc("sip.udp_errors")
+
+    def send(self, data: bytes, ip: str, port: int) -> bool:
+        """Send one datagram; False when the socket is closed or the datagram can never go out."""
+        if self._transport is None or len(data) > 65_507:
+            return False
+        try:
+            self._transport.sendto(data, (ip, port))
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket; what is queued is sent first."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None

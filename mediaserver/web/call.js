@@ -1,0 +1,262 @@
+// One caller's call: the session and the peer connection joined; says what to show by "change" events.
+
+import { AUDIO, Peer, VIDEO, capture, deviceProblem } from "./peer.js";
+import { Session } from "./session.js";
+
+const WORDS = {
+  draining: "We cannot take calls for a moment. Please try again shortly.",
+  entry: "This call button is not set up. Please tell the owner of the page.",
+  internal: "Something went wrong on our side. Please try again.",
+  limit: "All lines are busy at the moment. Please try again in a few minutes.",
+  lost: "The connection was lost. Please call again.",
+  origin: "Calls from this page are not allowed. Please tell the owner of the page.",
+  refused: "The call could not be started. Please try again.",
+  resume: "The connection was lost for too long. Please call again.",
+  token: "Your sign-in on this page has run out. Please reload the page and call again.",
+  unreachable: "Our server cannot be reached. Please check your connection and try again.",
+};
+
+/** A sentence for a person about why a session is over. */
+export function sessionProblem({ code, message }) {
+  return WORDS[code] ?? message ?? WORDS.refused;
+}
+
+const ENDINGS = {
+  busy: "Everybody is busy at the moment. Please try again later.",
+  declined: "The call was not accepted. Please try again later.",
+  no_answer: "Nobody could take your call. Please try again later.",
+};
+
+export class Call extends EventTarget {
+  /** idle, starting, waiting, connected, held, ended */
+  phase = "idle";
+  /** The server's word for it, once it said one. */
+  state = "";
+  detail = "";
+  problem = "";
+  peerName = "";
+  away = false;
+  trouble = false;
+  muted = false;
+  maySendVideo = false;
+  consented = false;
+  cameraOn = false;
+  cameraBusy = false;
+  title = "";
+  localVideo = null;
+  #session = null;
+  #peer = null;
+  #microphone = null;
+
+  /** `options`: server, entry, token (text or async function), attributes, page, video, consentVersion. */
+  constructor(options) {
+    super();
+    this.options = options;
+  }
+
+  get remote() {
+    return this.#peer?.remote ?? null;
+  }
+
+  get active() {
+    return !["idle", "ended"].includes(this.phase);
+  }
+
+  /** Call. The microphone is asked for only now; session, microphone and offer are on their way at the same time. */
+  async start() {
+    if (this.active) return;
+    Object.assign(this, {
+      phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, trouble: false, muted: false,
+      maySendVideo: false, consented: false, cameraOn: false,
+    });
+    this.#changed();
+    const { server, entry, attributes, page, video } = this.options;
+    const granted = microphoneGranted();
+    const microphone = capture({ audio: AUDIO });
+    microphone.catch(() => {});
+    let token = null;
+    try {
+      token = typeof this.options.token === "function" ? await this.options.token() : (this.options.token ?? null);
+    } catch {
+      microphone.then((stream) => stream.getTracks().forEach((track) => track.stop())).catch(() => {});
+      return this.#end("Your sign-in on this page could not be confirmed. Please reload the page and call again.");
+    }
+    this.#session = new Session(server, { role: "caller", entry, token, page, attributes });
+    this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
+    this.#session.addEventListener("away", () => this.#set({ away: true }));
+    this.#session.addEventListener("back", () => this.#set({ away: false }));
+    this.#session.addEventListener("over", ({ detail }) => {
+      this.#end(detail.code === "closed" ? this.detail || "The call has ended." : sessionProblem(detail));
+    });
+    this.#session.open();
+    this.#connectPeer(video === "none" ? null : "recvonly");
+    // Where the microphone may be used already, nobody waits for it: its track joins the running connection.
+    if (await granted) this.#peer?.start();
+    try {
+      const stream = await microphone;
+      if (!this.#peer) return stream.getTracks().forEach((track) => track.stop());
+      this.#microphone = stream.getAudioTracks()[0];
+      this.#microphone.enabled = !this.muted;
+      await this.#peer.sendAudio(this.#microphone);
+      this.#peer?.start();
+    } catch (error) {
+      this.#session?.send({ type: "hangup" });
+      this.#end(deviceProblem(error, "microphone"));
+    }
+  }
+
+  /** Hang up. */
+  hangUp() {
+    if (!this.active) return;
+    this.#session?.send({ type: "hangup" });
+    this.#end("You hung up.", { problem: false });
+  }
+
+  /** Mute or unmute the microphone. */
+  toggleMute() {
+    if (!this.active) return;
+    this.muted = !this.muted;
+    if (this.#microphone) this.#microphone.enabled = !this.muted;
+    this.#sendMute();
+    this.#changed();
+  }
+
+  /** The caller agrees that the camera is shown. Nothing of it is captured before this. */
+  async showCamera() {
+    if (this.consented || !this.maySendVideo) return;
+    await this.#startCamera(() => {
+      this.consented = true;
+      this.#session?.send({ type: "consent", camera: true, text_version: this.options.consentVersion ?? "1" });
+    });
+  }
+
+  /** Switch the camera off (its light goes out) or on again. */
+  async toggleCamera() {
+    if (!this.consented) return;
+    if (!this.cameraOn) return this.#startCamera(() => {});
+    this.#stopCamera();
+    await this.#peer?.sendVideo(null);
+    this.#sendMute();
+    this.#changed();
+  }
+
+  stats() {
+    return this.#peer?.stats();
+  }
+
+  #connectPeer(video) {
+    const peer = new Peer({ video });
+    this.#peer = peer;
+    for (const type of ["offer", "answer", "candidate"]) {
+      peer.addEventListener(type, ({ detail }) => this.#session?.send({ type, ...detail }));
+    }
+    peer.addEventListener("stream", () => this.#changed());
+    peer.addEventListener("connected", () => this.#set({ trouble: false }));
+    peer.addEventListener("trouble", () => this.#set({ trouble: true }));
+    peer.addEventListener("failed", () => {
+      this.#session?.send({ type: "hangup" });
+      this.#end("Your browser and our server could not agree on sound and picture.");
+    });
+  }
+
+  #take(message) {
+    switch (message.type) {
+      case "welcome":
+        this.#peer?.useIceServers((message.ice_servers ?? []).map(withoutNulls));
+        return this.#set({ title: message.title });
+      case "answer":
+        return this.#peer?.takeAnswer(message);
+      case "offer":
+        return this.#peer?.takeOffer(message);
+      case "state":
+        return this.#takeState(message);
+      case "ended":
+        return this.#end(endedText(message), { problem: ["busy", "declined", "no_answer"].includes(message.reason) });
+      case "error":
+        if (message.code === "bad_offer") return this.#end("Your browser and our server could not agree on sound and picture.");
+        return console.warn("the server refused a message:", message.code, message.message);
+    }
+  }
+
+  #takeState({ state, detail, peer, video }) {
+    const phase = { queued: "waiting", ringing: "waiting", announcement: "waiting", connected: "connected", held: "held" }[state];
+    if (state === "ended") return this.#end(detail || "The call has ended.", { problem: false });
+    if (!phase) return;
+    if (video) this.maySendVideo = video.may_send;
+    this.#set({ phase, state, detail: detail ?? "", peerName: peer?.name ?? (phase === "waiting" ? "" : this.peerName) });
+  }
+
+  async #startCamera(agreed) {
+    if (this.cameraBusy || !this.active) return;
+    this.#set({ cameraBusy: true, problem: "" });
+    try {
+      const stream = await capture({ video: VIDEO });
+      const track = stream.getVideoTracks()[0];
+      if (!this.active) return track.stop();
+      agreed();
+      track.onended = () => this.cameraOn && this.toggleCamera();
+      this.localVideo = stream;
+      this.cameraOn = true;
+      await this.#peer.sendVideo(track);
+      this.#sendMute();
+    } catch (error) {
+      this.problem = deviceProblem(error, "camera");
+    } finally {
+      this.#set({ cameraBusy: false });
+    }
+  }
+
+  #stopCamera() {
+    this.localVideo?.getTracks().forEach((track) => {
+      track.onended = null;
+      track.stop();
+    });
+    this.localVideo = null;
+    this.cameraOn = false;
+  }
+
+  #sendMute() {
+    this.#session?.send({ type: "mute", audio: this.muted, video: this.consented && !this.cameraOn });
+  }
+
+  #end(text, { problem = true } = {}) {
+    if (this.phase === "ended") return;
+    this.#stopCamera();
+    this.#microphone?.stop();
+    this.#microphone = null;
+    this.#peer?.close();
+    this.#peer = null;
+    this.#session?.close();
+    this.#session = null;
+    this.#set({ phase: "ended", detail: text, problem: problem ? text : "", away: false, trouble: false, maySendVideo: false });
+  }
+
+  #set(values) {
+    Object.assign(this, values);
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+function endedText({ by, reason }) {
+  if (ENDINGS[reason]) return ENDINGS[reason];
+  if (by === "caller") return "You hung up.";
+  if (by === "agent" || by === "remote") return "The other side hung up.";
+  return "The call has ended.";
+}
+
+/** Members that the server leaves open are not members at all to a browser. */
+export function withoutNulls(value) {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null));
+}
+
+async function microphoneGranted() {
+  try {
+    return (await navigator.permissions.query({ name: "microphone" })).state === "granted";
+  } catch {
+    return false;
+  }
+}

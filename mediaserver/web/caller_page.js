@@ -1,0 +1,35 @@
+// The caller page: one panel for the entry that the page was made for.
+
+import { CallPanel } from "./panel.js";
+
+const entry = document.querySelector('meta[name="entry"]').content;
+const query = new URLSearchParams(location.search);
+
+const options = {
+  server: location.origin,
+  entry,
+  token: query.get("token"),
+  attributes: attributesOf(query),
+  page: { url: location.href.slice(0, 2048), title: document.title.slice(0, 256) },
+};
+const panel = new CallPanel(options);
+document.getElementById("panel").append(panel.element);
+
+// What the entry allows is fetched while the caller reads; a call does not wait for it.
+fetch(`/v1/entries/${encodeURIComponent(entry)}`)
+  .then((response) => response.json())
+  .then(({ video, consent }) => Object.assign(options, { video, consentVersion: consent?.version }))
+  .catch(() => {});
+
+// A token does not stay in the address bar, nor in what the agent sees.
+if (query.has("token")) {
+  query.delete("token");
+  const rest = query.toString();
+  history.replaceState(null, "", location.pathname + (rest ? `?${rest}` : ""));
+  options.page.url = location.href.slice(0, 2048);
+}
+
+function attributesOf(parameters) {
+  const pairs = [...parameters].filter(([name]) => name !== "token" && /^[A-Za-z0-9_.-]{1,64}$/.test(name));
+  return Object.fromEntries(pairs.slice(0, 32).map(([name, value]) => [name, value.slice(0, 1024)]));
+}

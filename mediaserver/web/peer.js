@@ -1,0 +1,175 @@
+// One RTCPeerConnection, the polite side of perfect negotiation: an offer of the server always wins.
+//
+// Events: "offer" {id, sdp}, "answer" {id, sdp}, "candidate" {candidate, mid}, "connected", "trouble", "failed",
+// "stream" (the remote stream got a track).
+
+const RESTART_AFTER_MS = 3000;
+
+export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+export const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+
+// Counts over all connections of the page, so that an answer to a former call's offer fits none of this one's.
+let offersMade = 0;
+
+export class Peer extends EventTarget {
+  remote = new MediaStream();
+  #pc;
+  #audio;
+  #video = null;
+  #pendingId = null;
+  #negotiating = false;
+  #closed = false;
+  #queue = Promise.resolve();
+  #restartTimer = 0;
+
+  /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture. */
+  constructor({ iceServers = [], video = "recvonly" } = {}) {
+    super();
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceServers });
+    const local = new MediaStream();
+    this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [local] });
+    if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [local] });
+    this.#pc.ontrack = ({ track }) => {
+      this.remote.addTrack(track);
+      this.dispatchEvent(new Event("stream"));
+    };
+    this.#pc.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
+    };
+    this.#pc.onnegotiationneeded = () => this.#run(() => this.#offer());
+    this.#pc.onconnectionstatechange = () => this.#connectionChanged();
+  }
+
+  get hasVideo() {
+    return this.#video !== null;
+  }
+
+  /** Make the first offer; it leaves without waiting for candidates. Later ones are made when they are needed. */
+  start() {
+    if (this.#negotiating) return this.#queue;
+    this.#negotiating = true;
+    return this.#run(() => this.#offer());
+  }
+
+  /** ICE servers that became known after the first offer serve from the next ICE restart on. */
+  useIceServers(iceServers) {
+    if (iceServers.length && !this.#closed) {
+      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    }
+  }
+
+  /** Put a microphone's track in, or take it away with null; needs no negotiation. */
+  async sendAudio(track) {
+    await this.#audio.sender.replaceTrack(track);
+  }
+
+  /** Put a camera's track in, or take it away with null. The first track makes the section two-way by an offer. */
+  async sendVideo(track) {
+    if (!this.#video || this.#closed) return;
+    await this.#video.sender.replaceTrack(track);
+    if (track && this.#video.direction !== "sendrecv") this.#video.direction = "sendrecv";
+  }
+
+  /** An offer of the server; ours, if one is under way, is taken back (glare) and made again afterwards. */
+  takeOffer({ id, sdp }) {
+    return this.#run(async () => {
+      this.#pendingId = null;
+      await this.#pc.setRemoteDescription({ type: "offer", sdp });
+      await this.#pc.setLocalDescription();
+      this.#emit("answer", { id, sdp: this.#pc.localDescription.sdp });
+    });
+  }
+
+  /** The server's answer; one to an offer that was taken back is ignored. */
+  takeAnswer({ id, sdp }) {
+    return this.#run(async () => {
+      if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
+      this.#pendingId = null;
+      await this.#pc.setRemoteDescription({ type: "answer", sdp });
+    });
+  }
+
+  /** Look for another way through the network, keeping the call. */
+  restartIce() {
+    if (!this.#closed) this.#pc.restartIce();
+  }
+
+  stats() {
+    return this.#pc.getStats();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#restartTimer);
+    this.#pc.onnegotiationneeded = this.#pc.ontrack = this.#pc.onicecandidate = null;
+    this.#pc.onconnectionstatechange = null;
+    this.#pc.close();
+  }
+
+  async #offer() {
+    if (!this.#negotiating || this.#pc.signalingState !== "stable") return;
+    const offer = await this.#pc.createOffer();
+    if (this.#closed || this.#pc.signalingState !== "stable") return;
+    await this.#pc.setLocalDescription(offer);
+    this.#pendingId = ++offersMade;
+    this.#emit("offer", { id: this.#pendingId, sdp: this.#pc.localDescription.sdp });
+  }
+
+  // Descriptions are applied one after another: the browser would refuse them in the middle of another.
+  #run(step) {
+    this.#queue = this.#queue.then(async () => {
+      if (this.#closed) return;
+      try {
+        await step();
+      } catch (error) {
+        if (this.#closed) return;
+        console.error("negotiation failed", error);
+        this.#emit("failed", { error });
+      }
+    });
+    return this.#queue;
+  }
+
+  #connectionChanged() {
+    const state = this.#pc.connectionState;
+    clearTimeout(this.#restartTimer);
+    if (state === "connected") this.dispatchEvent(new Event("connected"));
+    if (state === "disconnected") {
+      this.dispatchEvent(new Event("trouble"));
+      this.#restartTimer = setTimeout(() => this.restartIce(), RESTART_AFTER_MS);
+    }
+    if (state === "failed") {
+      this.dispatchEvent(new Event("trouble"));
+      this.restartIce();
+    }
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** A sentence for a person about why a microphone or camera cannot be had. */
+export function deviceProblem(error, device) {
+  switch (error?.name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return `Your browser does not let this page use the ${device}. Please allow it in the address bar and try again.`;
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return `No ${device} was found. Please connect one and try again.`;
+    case "NotReadableError":
+    case "AbortError":
+      return `The ${device} is used by another program. Please close that and try again.`;
+    case "TypeError":
+      return `Browsers give the ${device} to secure pages only: please open this page by https.`;
+    default:
+      return `The ${device} could not be started.`;
+  }
+}
+
+/** `getUserMedia` that fails in the same way where a page is not secure and has no `mediaDevices` at all. */
+export async function capture(constraints) {
+  if (!navigator.mediaDevices) throw new TypeError("no media devices on an insecure page");
+  return navigator.mediaDevices.getUserMedia(constraints);
+}

@@ -1,0 +1,304 @@
+"""In-memory stand-ins for what the web resources call, and a whole public side built from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
+from mediaserver.api.app import Bind, HttpLimits, Listeners, make_app
+from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
+from mediaserver.api.context import Admission, EntryAccess, SourceResolver
+from mediaserver.api.entries import EntriesAdminResource, EntriesResource
+from mediaserver.api.health import HealthResource
+from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.origins import Origins
+from mediaserver.api.pages import PagesResource
+from mediaserver.api.records import RecordsResource
+from mediaserver.api.room_sessions import RoomLimits
+from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.tokens import TokensResource
+from mediaserver.api.whep import whep_resource
+from mediaserver.api.whip import whip_resource
+from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
+from mediaserver.errors import LimitExceeded, NegotiationError, RemoteProtocolError
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
+
+SITE_SECRET = b"a secret of the house, 32 bytes."
+ADMIN_TOKEN = "admin-token-for-tests"
+ALLOWED = "https://www.example.org"
+
+
+class FakeParticipant:
+    """Remembers what it was told; `on_message` may act on it."""
+
+    def __init__(self, signaling: Signaling, contact_id: str = "contact-1") -> None:
+        self.contact_id = contact_id
+        self.signaling = signaling
+        self.messages: list[ClientMessage] = []
+        self.gone_reasons: list[str] = []
+        self.on_message: Any = None
+
+    async def handle(self, message: ClientMessage) -> None:
+        self.messages.append(message)
+        if self.on_message is not None:
+            await self.on_message(self, message)
+
+    async def gone(self, reason: str) -> None:
+        self.gone_reasons.append(reason)
+
+
+@dataclass
+class FakeContacts:
+    """Starts `FakeParticipant`s."""
+
+    callers: list[FakeParticipant] = field(default_factory=list)
+    agents: dict[str, FakeParticipant] = field(default_factory=dict)
+    started: list[dict[str, Any]] = field(default_factory=list)
+    full: bool = False
+    on_message: Any = None
+    on_start: Any = None
+
+    async def start_caller(
+        self,
+        *,
+        entry: str,
+        signaling: Signaling,
+        source: str,
+        page: Page | None,
+        attributes: Mapping[str, str],
+        identity: Identity | None,
+    ) -> FakeParticipant:
+        if self.full:
+            raise LimitExceeded("All lines are busy.", limit="contacts")
+        self.started.append(
+            {"entry": entry, "source": source, "page": page, "attributes": dict(attributes), "identity": identity}
+        )
+        caller = FakeParticipant(signaling, f"contact-{len(self.started)}")
+        caller.on_message = self.on_message
+        self.callers.append(caller)
+        if self.on_start is not None:
+            await self.on_start(caller)
+        return caller
+
+    async def sign_in_agent(self, user: str, signaling: Signaling) -> FakeParticipant:
+        agent = FakeParticipant(signaling)
+        agent.on_message = self.on_message
+        self.agents[user] = agent
+        return agent
+
+
+class FakeRoomSession:
+    """An ICE session whose restart gives it the next entity tag."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.answer_sdp = "v=0\r\ns=answer\r\n"
+        self.etag = "ice-1"
+        self.closed = False
+        self.fragments: list[str] = []
+        self.reasons: list[str] = []
+
+    async def trickle(self, fragment: str, etag: str | None) -> str | None:
+        if etag is not None and etag != self.etag:
+            raise StaleEtag("This ICE session is over.")
+        if "broken" in fragment:
+            raise RemoteProtocolError("line 1: not a line of SDP")
+        self.fragments.append(fragment)
+        if etag is None:
+            self.etag = "ice-2"
+            return "a=ice-ufrag:new\r\na=ice-pwd:newnewnewnewnewnewnewn\r\n"
+        return None
+
+    async def close(self, reason: str) -> None:
+        self.closed = True
+        self.reasons.append(reason)
+
+
+@dataclass
+class FakeRooms:
+    """Rooms that take every offer but the ones that say otherwise."""
+
+    sessions: list[FakeRoomSession] = field(default_factory=list)
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def publish(self, room: str, offer_sdp: str, *, subject: str) -> FakeRoomSession:
+        return self._open("publish", room, offer_sdp, subject)
+
+    async def view(self, room: str, offer_sdp: str, *, subject: str) -> FakeRoomSession:
+        if room == "empty":
+            raise UnknownRoom("Nobody publishes in this room.")
+        return self._open("view", room, offer_sdp, subject)
+
+    def _open(self, direction: str, room: str, offer_sdp: str, subject: str) -> FakeRoomSession:
+        if "nothing in common" in offer_sdp:
+            raise NegotiationError("The offer has no codec that is allowed here.", warning_code=305)
+        if "not sdp" in offer_sdp:
+            raise RemoteProtocolError("line 1: a description begins with v=0")
+        self.calls.append((direction, room, subject))
+        session = FakeRoomSession(f"session-{len(self.sessions) + 1}")
+        self.sessions.append(session)
+        return session
+
+
+class FakeRecords:
+    """Three records."""
+
+    def __init__(self) -> None:
+        self.records = [{"contact_id": f"c{number}", "ended_by": "caller"} for number in (3, 2, 1)]
+
+    async def list_records(self, *, limit: int, before: str | None) -> list[dict[str, Any]]:
+        names = [record["contact_id"] for record in self.records]
+        begin = names.index(before) + 1 if before in names else 0
+        return self.records[begin : begin + limit]
+
+    async def get_record(self, contact_id: str) -> dict[str, Any] | None:
+        return next((record for record in self.records if record["contact_id"] == contact_id), None)
+
+
+class Clocks:
+    """A wall clock that tests move; the real one is never asked."""
+
+    def __init__(self) -> None:
+        self.wall = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.wall
+
+
+class Stack:
+    """Public and admin listeners on free loopback ports, over fakes."""
+
+    def __init__(self, *, session: SessionLimits | None = None, rooms: RoomLimits | None = None, **http: Any) -> None:
+        self.contacts = FakeContacts()
+        self.rooms = FakeRooms()
+        self.clock = Clocks()
+        self.metrics = Metrics()
+        api_metrics = ApiMetrics(self.metrics)
+        self.admission = Admission(retry_after_s=7)
+        self.problem: str | None = None
+        self.sockets: list[aiohttp.ClientWebSocketResponse] = []
+        self.entries = {
+            entry.name: entry
+            for entry in (
+                EntryAccess("demo", "Talk to us", Origins.of(["self", ALLOWED, "https://*.shop.example"])),
+                EntryAccess("app", "App only", Origins.of([]), identity_required=True),
+                EntryAccess("open", "Everybody", Origins.of(["*"]), video="none"),
+            )
+        }
+        self.tokens = DaemonTokens(session_key=b"s" * 32, room_key=b"r" * 32, wall_clock=self.clock)
+        directory = PlainAgentDirectory({"anna": ("correct horse", "Anna Agent"), "bert": ("battery staple", "")})
+        source_of = SourceResolver()
+        self.sessions = SessionResource(
+            contacts=self.contacts,
+            entries=self.entries,
+            site_tokens=SiteTokens(
+                [
+                    SiteKey("portal", "HS256", SITE_SECRET),
+                    SiteKey("once", "HS256", SITE_SECRET[::-1], single_use=True),
+                ],
+                wall_clock=self.clock,
+            ),
+            daemon_tokens=self.tokens,
+            agents=directory,
+            admission=self.admission,
+            source_of=source_of,
+            metrics=api_metrics,
+            limits=session,
+        )
+        common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
+        servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
+        self.whip = whip_resource(self.rooms, limits=rooms, ice_servers=lambda: servers, **common)
+        self.whep = whep_resource(self.rooms, limits=rooms, **common)
+        checks = {"engine": lambda: self.problem}
+        limits = HttpLimits(**http)
+        self.public = Listeners(
+            make_app(
+                [
+                    self.sessions,
+                    self.whip,
+                    self.whep,
+                    AgentsResource(agents=directory, failure_delay_s=0.01, **common),
+                    EntriesResource(entries=self.entries, admission=self.admission),
+                    HealthResource(admission=self.admission, checks=checks, detailed=False),
+                    PagesResource(entries=self.entries.values()),
+                ],
+                name="http",
+                metrics=api_metrics,
+                source_of=source_of,
+                limits=limits,
+            ),
+            [Bind("127.0.0.1", 0)],
+            metrics=api_metrics,
+            limits=limits,
+        )
+        admin = AdminAuth(ADMIN_TOKEN)
+        self.admin = Listeners(
+            make_app(
+                [
+                    MetricsResource(self.metrics),
+                    HealthResource(admission=self.admission, checks=checks, detailed=True),
+                    TokensResource(tokens=self.tokens, admin=admin),
+                    RecordsResource(store=FakeRecords(), admin=admin),
+                    EntriesAdminResource(entries=self.entries, admin=admin),
+                ],
+                name="admin",
+                metrics=api_metrics,
+                source_of=source_of,
+                limits=limits,
+            ),
+            [Bind("127.0.0.1", 0)],
+            metrics=api_metrics,
+            limits=limits,
+        )
+
+    async def start(self) -> None:
+        await self.public.start()
+        await self.admin.start()
+        self.http = aiohttp.ClientSession(f"http://127.0.0.1:{self.public.addresses[0][1]}")
+        self.admin_http = aiohttp.ClientSession(f"http://127.0.0.1:{self.admin.addresses[0][1]}")
+
+    async def stop(self) -> None:
+        await self.sessions.stop()
+        for socket in self.sockets:
+            await socket.close()
+        await self.http.close()
+        await self.admin_http.close()
+        await self.public.stop()
+        await self.admin.stop()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.public.addresses[0][1]}"
+
+    async def connect(self, *, origin: str | None = ALLOWED, query: str = "") -> aiohttp.ClientWebSocketResponse:
+        headers = {"Origin": origin} if origin else {}
+        socket = await self.http.ws_connect("/v1/session" + query, headers=headers)
+        self.sockets.append(socket)
+        return socket
+
+    async def call(self, **hello: Any) -> tuple[aiohttp.ClientWebSocketResponse, dict[str, Any]]:
+        """A caller's session: the socket and its welcome."""
+        socket = await self.connect()
+        await socket.send_json({"type": "hello", "version": 1, "role": "caller", "entry": "demo", **hello})
+        return socket, await receive(socket)
+
+
+async def receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
+    """The next message, within a second or two."""
+    message = await socket.receive(timeout=3)
+    assert message.type is aiohttp.WSMsgType.TEXT, (message.type, message.data, message.extra)
+    return json.loads(message.data)
+
+
+async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[str, Any], int | None]:
+    """The last message before the server closes, and the close code."""
+    last = await receive(socket)
+    message = await socket.receive(timeout=3)
+    assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+    return last, socket.close_code

@@ -1,0 +1,67 @@
+"""Fixtures that tests of several packages share: virtual time, metrics of their own, free ports, quiet logs."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from mediaserver.runtime.clock import VirtualClock
+from mediaserver.runtime.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    """Time that moves only when the test says so; it does not begin at 0, where a forgotten offset would hide."""
+    return VirtualClock(start=1000.0)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Metrics in a registry of their own."""
+    return Metrics()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives ports of 127.0.0.1 that are free for UDP and TCP now, each once."""
+    given: set[int] = set()
+
+    def take() -> int:
+        while True:
+            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                tcp.bind(("127.0.0.1", 0))
+                port: int = tcp.getsockname()[1]
+                try:
+                    udp.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            if port not in given:
+                given.add(port)
+                return port
+
+    return take
+
+
+@pytest.fixture
+def project_root() -> Path:
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Whatever a test sets up for logs ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
