@@ -35,8 +35,11 @@ static int cmd_ciphers(void) {
 }
 
 int main(int argc, char **argv) {
-    struct rlimit rl = {65536, 65536};
-    if (setrlimit(RLIMIT_NOFILE, &rl)) perror("setrlimit");
+    struct rlimit rl; /* 300 receivers and 300 connected senders */
+    if (!getrlimit(RLIMIT_NOFILE, &rl)) {
+        rl.rlim_cur = rl.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &rl)) perror("setrlimit");
+    }
     pin(0);
     alarm(90);
     signal(SIGPIPE, SIG_IGN);
