@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
             return f"needs at least {context['min_length']} item(s){found}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-            bound = next(f"{words[key]} {number}" for key, number in context.items() if key in words)
+            bound = next(f"{words[key]} {number:g}" for key, number in context.items() if key in words)
             return f"must be {bound}{found}"
     if kind in ("model_type", "dict_type", "model_attributes_type") and names_secret(path[-1] if path else ""):
         return "expected {file: PATH}, {env: NAME} or {state: NAME}; a secret itself never stands in this file"
@@ -308,13 +309,18 @@ def _unknown_key(path: KeyPath) -> str:
 
 def _schema_at(path: KeyPath) -> dict[str, Any]:
     """The JSON schema of the value at `path`; empty where there is none."""
-    schema = Config.model_json_schema()
+    schema = _schema()
     here: dict[str, Any] = schema
     for part in path:
         here = next(_children(schema, here, part), {})
     about = here.get("description")
     resolved = _follow(schema, here)
     return {**resolved, "description": about} if about else resolved
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
 
 
 def _children(schema: Mapping[str, Any], here: dict[str, Any], part: str | int) -> Iterator[dict[str, Any]]:
