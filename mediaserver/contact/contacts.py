@@ -31,8 +31,8 @@ from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
-from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.sip.uri import SipUri
+from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
 from mediaserver.webrtc.section import MediaPolicy

@@ -68,7 +68,7 @@ export class Agent extends EventTarget {
     if (!this.incoming) return;
     const { call_id, media, ...about } = this.incoming;
     this.#session.send({ type: "accept", call_id });
-    this.#set({ incoming: null, party: about, peerName: about.caller.name });
+    this.#set({ phase: "calling", incoming: null, party: about, peerName: about.caller.name });
     this.#startMedia(media?.video !== false);
   }
 
@@ -205,7 +205,10 @@ export class Agent extends EventTarget {
       case "ended":
         return this.#endCall(endedText(message));
       case "error":
-        if (this.inCall && ["bad_offer", "bad_call", "bad_accept"].includes(message.code)) {
+        if (
+          (this.inCall && ["bad_offer", "bad_call", "bad_accept"].includes(message.code)) ||
+          (this.phase === "calling" && message.code === "internal")
+        ) {
           return this.#endCall(message.message || "The call could not be made.");
         }
         return this.#set({ notice: message.message });
@@ -256,7 +259,7 @@ export class Agent extends EventTarget {
 }
 
 function endedText({ by, reason, code }) {
-  if (by === "agent") return "You hung up.";
-  if (by === "caller" || by === "remote") return "The other side hung up.";
-  return `The call has ended${reason ? `: ${reason}` : ""}${code ? ` (${code})` : ""}.`;
+  if (by === "agent" && reason === "hangup") return "You hung up.";
+  if (reason === "hangup") return "The other side hung up.";
+  return `The call has ended${reason ? `: ${reason.replaceAll("_", " ")}` : ""}${code ? ` (${code})` : ""}.`;
 }

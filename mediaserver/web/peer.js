@@ -4,6 +4,7 @@
 // "stream" (the remote stream got a track).
 
 const RESTART_AFTER_MS = 3000;
+const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 export const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
@@ -17,6 +18,8 @@ export class Peer extends EventTarget {
   #audio;
   #video = null;
   #pendingId = null;
+  /** We want something that no answer has confirmed yet. */
+  #unsettled = false;
   #negotiating = false;
   #closed = false;
   #queue = Promise.resolve();
@@ -25,7 +28,7 @@ export class Peer extends EventTarget {
   /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture. */
   constructor({ iceServers = [], video = "recvonly" } = {}) {
     super();
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceServers });
+    this.#pc = new RTCPeerConnection({ ...POLICIES, iceServers });
     const local = new MediaStream();
     this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [local] });
     if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [local] });
@@ -53,9 +56,7 @@ export class Peer extends EventTarget {
 
   /** ICE servers that became known after the first offer serve from the next ICE restart on. */
   useIceServers(iceServers) {
-    if (iceServers.length && !this.#closed) {
-      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
-    }
+    if (iceServers.length && !this.#closed) this.#pc.setConfiguration({ ...POLICIES, iceServers });
   }
 
   /** Put a microphone's track in, or take it away with null; needs no negotiation. */
@@ -67,16 +68,22 @@ export class Peer extends EventTarget {
   async sendVideo(track) {
     if (!this.#video || this.#closed) return;
     await this.#video.sender.replaceTrack(track);
-    if (track && this.#video.direction !== "sendrecv") this.#video.direction = "sendrecv";
+    if (track && this.#video.direction !== "sendrecv") {
+      this.#unsettled = true;
+      this.#video.direction = "sendrecv";
+    }
   }
 
   /** An offer of the server; ours, if one is under way, is taken back (glare) and made again afterwards. */
   takeOffer({ id, sdp }) {
     return this.#run(async () => {
+      if (this.#pendingId !== null) this.#unsettled = true;
       this.#pendingId = null;
       await this.#pc.setRemoteDescription({ type: "offer", sdp });
       await this.#pc.setLocalDescription();
       this.#emit("answer", { id, sdp: this.#pc.localDescription.sdp });
+      // To the browser nothing is left to negotiate now (its answer fits the server's offer), but to us it is.
+      if (this.#unsettled) await this.#offer();
     });
   }
 
@@ -85,6 +92,7 @@ export class Peer extends EventTarget {
     return this.#run(async () => {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
+      this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
     });
   }

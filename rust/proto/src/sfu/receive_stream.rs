@@ -26,6 +26,10 @@ pub struct SenderClock {
 impl SenderClock {
     /// Takes the NTP time of a sender report that arrived now.
     pub fn update(&mut self, ntp: NtpTime, now: Time) {
+        if ntp == NtpTime::default() {
+            // RFC 3550 §6.4.1: a sender without a clock says zero.
+            return;
+        }
         let sample = (ntp.as_nanos() as i64).wrapping_sub(now.0 as i64);
         self.offset_ns = Some(match self.offset_ns {
             // The largest difference is the least delayed report.
@@ -149,7 +153,7 @@ impl ReceiveStream {
             }
             Some(highest) => {
                 let forward = sequence.wrapping_sub(highest as u16);
-                if forward < MAX_DROPOUT || forward > u16::MAX - MAX_MISORDER {
+                if !(MAX_DROPOUT..=u16::MAX - MAX_MISORDER).contains(&forward) {
                     self.unwrapper.unwrap(sequence)
                 } else if self.jump == Some(sequence) {
                     restarted = true;
@@ -207,6 +211,9 @@ impl ReceiveStream {
 
     /// Takes the sender's report about itself.
     pub fn handle_sender_info(&mut self, info: &SenderInfo, now: Time) {
+        if info.ntp == NtpTime::default() {
+            return;
+        }
         self.reference = Some(Reference { ntp: info.ntp, timestamp: info.rtp_timestamp, arrival: now });
     }
 
@@ -239,7 +246,7 @@ impl ReceiveStream {
         let cumulative = self.lost_before as i64 + expected as i64 - self.received as i64;
         ReportBlock {
             ssrc: self.ssrc,
-            fraction_lost: if interval == 0 { 0 } else { ((lost << 8) / interval).min(255) as u8 },
+            fraction_lost: (lost << 8).checked_div(interval).unwrap_or(0).min(255) as u8,
             cumulative_lost: cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
             // The unwrapper counts from one cycle above zero.
             highest_sequence: self.unwrapper.highest().unwrap_or(0).wrapping_sub(0x1_0000) as u32,
