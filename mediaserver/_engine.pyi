@@ -1,7 +1,10 @@
 # Typed face of the Rust extension; `mediaserver.engine` says what the bytes hold, the extension has the docstrings.
-from typing import final
+from typing import Final, final
 
-__version__: str
+__all__ = ["VERSION", "Engine"]
+
+VERSION: Final[str]
+"""Version of the Rust workspace, the same as the package's."""
 
 @final
 class Engine:

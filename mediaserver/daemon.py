@@ -369,9 +369,7 @@ class _SipCounters:
     """Implements `sip.config.Counters` on one Prometheus counter; label sets are few and fixed by the code."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._events = metrics.counter(
-            "sip_events_total", "What happened on the SIP side", ["event", "detail"]
-        )
+        self._events = metrics.counter("sip_events_total", "What happened on the SIP side", ["event", "detail"])
 
     def inc(self, name: str, **labels: str) -> None:
         """Counts one event."""
@@ -383,9 +381,7 @@ def _engine_metrics(counters: Mapping[str, int]) -> list[Metric]:
     drops = CounterMetricFamily(
         "mediaserver_engine_drops", "Packets dropped by the engine, by reason", labels=["shard", "reason"]
     )
-    values = GaugeMetricFamily(
-        "mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"]
-    )
+    values = GaugeMetricFamily("mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"])
     for full_name, value in counters.items():
         shard, _, name = full_name.partition(".") if full_name.startswith("shard") else ("", "", full_name)
         if name.startswith("drop."):
