@@ -28,6 +28,7 @@ from mediaserver.contact.contact import Contact
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded
+from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
@@ -59,7 +60,7 @@ class Contacts:
         calls: Calls,
         agents: Agents,
         router: Router,
-        announcements: Mapping[str, int],
+        announcements: Announcements,
         records: RecordWriter,
         metrics: Metrics,
         server_name: str,
@@ -301,7 +302,8 @@ class Contacts:
     def _announcement(self, entry: Entry) -> tuple[int, bool] | None:
         if entry.announcement is None:
             return None
-        return self._announcements[entry.announcement], self._config.announcements[entry.announcement].loop
+        clip = self._announcements.clip(entry.announcement)
+        return None if clip is None else (clip, self._config.announcements[entry.announcement].loop)
 
     def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
         self._open[contact.id] = (contact, runner)
