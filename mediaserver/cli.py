@@ -109,7 +109,14 @@ def _serve(settings: Config, state: State) -> None:
     # Imported here: the other commands start faster, and work where the extension was not built.
     import uvloop
 
-    from mediaserver.daemon import Daemon
+    try:
+        from mediaserver.daemon import Daemon
+    except ImportError as error:
+        if "_engine" not in str(error):
+            raise
+        raise MediaServerError(
+            f"the packet engine is not built for this environment ({error}): `make setup`"
+        ) from error
 
     async def serve() -> None:
         await process.run(

@@ -7,11 +7,16 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from mediaserver.runtime.clock import VirtualClock
 from mediaserver.runtime.metrics import Metrics
+
+# A busy machine must not fail a property; the test's own timeout bounds it.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parent.parent
 

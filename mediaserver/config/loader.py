@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -308,13 +309,18 @@ def _unknown_key(path: KeyPath) -> str:
 
 def _schema_at(path: KeyPath) -> dict[str, Any]:
     """The JSON schema of the value at `path`; empty where there is none."""
-    schema = Config.model_json_schema()
+    schema = _schema()
     here: dict[str, Any] = schema
     for part in path:
         here = next(_children(schema, here, part), {})
     about = here.get("description")
     resolved = _follow(schema, here)
     return {**resolved, "description": about} if about else resolved
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
 
 
 def _children(schema: Mapping[str, Any], here: dict[str, Any], part: str | int) -> Iterator[dict[str, Any]]:

@@ -266,13 +266,15 @@ def answer_h264(offered: Mapping[str, str], own: Mapping[str, str]) -> dict[str,
     """The H264 parameters of an answer (RFC 6184 §8.2.2).
 
     The profile is the offerer's, as written, and so is the packetization mode; the level is ours where both sides
-    allow asymmetry, else the lower one.
+    allow asymmetry, else the lower one. An offerer that names no profile gets none back: both then mean the default.
     """
     theirs, ours = offered.get("profile-level-id", "420010"), own.get("profile-level-id", "420010")
     asymmetric = offered.get("level-asymmetry-allowed") == own.get("level-asymmetry-allowed") == "1"
     level = ours[4:6] if asymmetric else min(theirs[4:6], ours[4:6], key=lambda text: int(text, 16))
     answer = {key: value for key, value in own.items() if not key.startswith("sprop-")}
     answer["profile-level-id"] = (theirs[:4] + level).lower()
+    if "profile-level-id" not in offered:
+        del answer["profile-level-id"]
     answer.pop("packetization-mode", None)
     if "packetization-mode" in offered:
         answer["packetization-mode"] = offered["packetization-mode"]

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from mediaserver.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
-from mediaserver.sdp.codecs import is_media, matches
+from mediaserver.sdp.codecs import is_media
 from mediaserver.sdp.description import Codec, Direction, Extension, MediaDescription, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
+from mediaserver.webrtc.agreed import Agreed, answered_section, difference, named_extensions, nothing_code
 from mediaserver.webrtc.choice import (
     answering_role,
     media_ssrcs,
@@ -37,20 +38,6 @@ from mediaserver.webrtc.section import (
 )
 
 __all__ = ["Changes", "GlareError", "LocalIceParams", "MediaPolicy", "Negotiation", "RemoteTransport", "Section"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Agreed:
-    """All that a description can change; kept as a whole, so that a rollback is one assignment."""
-
-    sections: tuple[Section, ...] = ()
-    transport: RemoteTransport | None = None
-    wanted: Mapping[str, Direction] | None = None
-    narrowed_to: Mapping[str, tuple[Codec, ...]] | None = None
-    payload_types: frozenset[int] = frozenset()
-    extension_ids: Mapping[int, str] | None = None
-    allow_mixed: bool = True
-    bundle: bool = True
 
 
 class Negotiation:
@@ -75,8 +62,8 @@ class Negotiation:
         self._random_u32 = random_u32
         self._session_id = (random_u32() << 31 | random_u32()) & (2**62 - 1)
         self._version = 0
-        self._agreed = _Agreed()
-        self._before: _Agreed | None = None
+        self._agreed = Agreed()
+        self._before: Agreed | None = None
         self._answered_ufrag = local.ufrag
         self.state: Literal["stable", "have-local-offer", "have-remote-offer"] = "stable"
 
@@ -123,7 +110,7 @@ class Negotiation:
         offer = parse(sdp)
         before = self._agreed
         after = self._take_offer(offer, before)
-        changes = _difference(before, after)
+        changes = difference(before, after)
         self._agreed, self._before = after, before
         self.state = "have-remote-offer"
         return changes
@@ -202,7 +189,7 @@ class Negotiation:
             raise RemoteProtocolError("There is no offer to answer.", status=409)
         answer = parse(sdp)
         after = self._take_answer(answer, self._agreed)
-        changes = _difference(self._before, after)
+        changes = difference(self._before, after)
         self._agreed, self._before = after, None
         self._answered_ufrag = self.local.ufrag
         self.state = "stable"
@@ -231,7 +218,7 @@ class Negotiation:
     def _live(self) -> list[Section]:
         return [section for section in self._agreed.sections if not section.rejected]
 
-    def _take_offer(self, offer: SessionDescription, before: _Agreed) -> _Agreed:
+    def _take_offer(self, offer: SessionDescription, before: Agreed) -> Agreed:
         if len(offer.media) < len(before.sections):
             raise RemoteProtocolError(
                 f"The offer has {len(offer.media)} media sections, {len(before.sections)} are known.", status=400
@@ -241,35 +228,41 @@ class Negotiation:
             raise NegotiationError("The offer has no media.", warning_code=304)
         transport = end.transport(answering_role(end.setup, before.transport, end.fingerprints), before.transport)
         extensions = usable_extensions(offer.media)
+        used = self._used_ssrcs() | {ssrc.id for media in offer.media for ssrc in media.ssrcs}
         sections: list[Section] = []
         for index, media in enumerate(offer.media):
             known = before.sections[index] if index < len(before.sections) else None
-            section = self._offered_section(index, media, known, extensions[index])
+            section = self._offered_section(index, media, known, extensions[index], used)
             usable = index in end.indices and media.is_rtp and section.receive
             full = sum(not s.rejected and s.kind == media.kind for s in sections) >= self._most(media.kind)
             if not usable or full or media.rejected:
                 section = replace(section, rejected=True, direction=Direction.INACTIVE, extensions=())
             sections.append(section)
         if all(section.rejected for section in sections):
-            raise NegotiationError(self._nothing_common(offer), warning_code=_nothing_code(offer))
+            raise NegotiationError(self._nothing_common(offer), warning_code=nothing_code(offer))
         return replace(
             before,
             sections=tuple(sections),
             transport=transport,
             payload_types=before.payload_types | {codec.pt for media in offer.media for codec in media.codecs},
-            extension_ids={**(before.extension_ids or {}), **_extension_ids(offer.media)},
+            extension_ids={**before.extension_ids, **named_extensions(offer.media)},
             allow_mixed=offer.extmap_allow_mixed or any(media.extmap_allow_mixed for media in offer.media),
             bundle=bool(offer.bundled),
         )
 
     def _offered_section(
-        self, index: int, media: MediaDescription, known: Section | None, extensions: tuple[Extension, ...]
+        self,
+        index: int,
+        media: MediaDescription,
+        known: Section | None,
+        extensions: tuple[Extension, ...],
+        used_ssrcs: set[int],
     ) -> Section:
         mid = media.mid if media.mid is not None else str(index)
         same = known if known is not None and known.mid == mid and known.kind == media.kind else None
         fresh = same is None or same.rejected
         capable = usable_codecs(media, self.policy)
-        narrow_to = (self._agreed.narrowed_to or {}).get(mid, ()) if same is not None else ()
+        narrow_to = self._agreed.narrowed_to.get(mid, ()) if same is not None else ()
         codecs = narrowed(capable, narrow_to) or capable
         section = Section(
             index=index,
@@ -282,7 +275,7 @@ class Negotiation:
             remote_ssrcs=media_ssrcs(media),
             remote_msid=media.msid,
             remote_rids=tuple(rid.id for rid in media.rids if rid.direction == "send"),
-            local_ssrc=self._new_ssrc() if fresh or same is None else same.local_ssrc,
+            local_ssrc=self._new_ssrc(used_ssrcs) if fresh or same is None else same.local_ssrc,
             msid=f"{self._cname} {self._cname}-{mid}",
             extensions=extensions,
             protocol=media.protocol,
@@ -291,7 +284,7 @@ class Negotiation:
         )
         return replace(section, direction=self._answer_direction(section))
 
-    def _take_answer(self, answer: SessionDescription, offered: _Agreed) -> _Agreed:
+    def _take_answer(self, answer: SessionDescription, offered: Agreed) -> Agreed:
         if len(answer.media) != len(offered.sections):
             raise RemoteProtocolError(
                 f"The answer has {len(answer.media)} media sections, the offer {len(offered.sections)}.", status=400
@@ -311,7 +304,7 @@ class Negotiation:
             if section.rejected or media.rejected or end is None or section.index not in end.indices:
                 sections.append(replace(section, rejected=True, direction=Direction.INACTIVE, extensions=()))
                 continue
-            sections.append(_answered_section(section, media, taken))
+            sections.append(answered_section(section, media, taken))
         if all(section.rejected for section in sections):
             raise NegotiationError("The browser refused every media section.", warning_code=304)
         return replace(
@@ -319,27 +312,27 @@ class Negotiation:
             sections=tuple(sections),
             transport=transport,
             payload_types=offered.payload_types | {codec.pt for media in answer.media for codec in media.codecs},
-            extension_ids={**(offered.extension_ids or {}), **_extension_ids(answer.media)},
+            extension_ids={**offered.extension_ids, **named_extensions(answer.media)},
         )
 
     def _want(self, directions: Mapping[str, Direction]) -> None:
         for mid in directions:
             if all(section.mid != mid for section in self.sections):
                 raise LocalProtocolError(f"There is no section with mid {mid}.")
-        self._agreed = replace(self._agreed, wanted={**(self._agreed.wanted or {}), **directions})
+        self._agreed = replace(self._agreed, wanted={**self._agreed.wanted, **directions})
 
     def _offer_direction(self, section: Section) -> Direction:
         if section.rejected:
             return Direction.INACTIVE
         allowed = self.policy.direction(section.kind)
-        return (self._agreed.wanted or {}).get(section.mid, allowed).limited_to(allowed)
+        return self._agreed.wanted.get(section.mid, allowed).limited_to(allowed)
 
     def _answer_direction(self, section: Section) -> Direction:
         return self._offer_direction(section).answering(section.remote_direction)
 
     def _narrow(self, prefer: Mapping[str, Sequence[Codec]], *, narrow: bool) -> None:
         sections = []
-        remembered = dict(self._agreed.narrowed_to or {})
+        remembered = dict(self._agreed.narrowed_to)
         for section in self.sections:
             wanted = prefer.get(section.mid, prefer.get(section.kind))
             if wanted is None or section.rejected:
@@ -372,9 +365,9 @@ class Negotiation:
             send=codecs,
             receive=codecs,
             capable=codecs,
-            local_ssrc=self._new_ssrc(),
+            local_ssrc=self._new_ssrc(self._used_ssrcs()),
             msid=f"{self._cname} {self._cname}-{mid}",
-            extensions=new_section_extensions(kind, self._agreed.extension_ids or {}),
+            extensions=new_section_extensions(kind, self._agreed.extension_ids),
             formats=tuple(str(codec.pt) for codec in codecs),
         )
         sections[free : free + 1] = [section]
@@ -383,7 +376,7 @@ class Negotiation:
             sections=tuple(sections),
             payload_types=self._agreed.payload_types | {codec.pt for codec in codecs},
             extension_ids={
-                **(self._agreed.extension_ids or {}),
+                **self._agreed.extension_ids,
                 **{extension.id: extension.uri for extension in section.extensions},
             },
         )
@@ -391,13 +384,15 @@ class Negotiation:
     def _most(self, kind: str) -> int:
         return self.policy.sections.get(kind, 0)
 
-    def _new_ssrc(self) -> int:
-        # RFC 3550 §8.1: not one that is in use on this transport already.
-        used = {ssrc for section in self.sections for ssrc in (section.local_ssrc, *section.remote_ssrcs)}
-        while True:
-            ssrc = self._random_u32() & 0xFFFFFFFF
-            if ssrc and ssrc not in used:
-                return ssrc
+    def _used_ssrcs(self) -> set[int]:
+        return {ssrc for section in self.sections for ssrc in (section.local_ssrc, *section.remote_ssrcs)}
+
+    def _new_ssrc(self, used: set[int]) -> int:
+        # RFC 3550 §8.1: not one that is in use on this transport already; `used` grows by it.
+        while (ssrc := self._random_u32() & 0xFFFFFFFF) in used or not ssrc:
+            pass
+        used.add(ssrc)
+        return ssrc
 
     def _nothing_common(self, offer: SessionDescription) -> str:
         parts = []
@@ -428,59 +423,3 @@ class Negotiation:
         self._answered_ufrag = self.local.ufrag
         self.state = "stable"
         return text
-
-
-def _answered_section(section: Section, media: MediaDescription, extensions: tuple[Extension, ...]) -> Section:
-    send, receive = [], []
-    for codec in media.codecs:
-        ours = next((c for c in section.receive if c.pt == codec.pt and c.key == codec.key), None)
-        ours = ours or next((c for c in section.receive if matches(c, codec)), None)
-        if ours is None:
-            continue
-        feedback = tuple(entry for entry in ours.feedback if entry in codec.feedback)
-        send.append(replace(codec, feedback=feedback))
-        receive.append(replace(ours, feedback=feedback))
-    if not any(is_media(codec) for codec in send):
-        named = ", ".join(str(codec) for codec in media.codecs) or "nothing known"
-        raise NegotiationError(f"The answer for {section.kind} has no codec of the offer: {named}.", warning_code=305)
-    offered = {extension.uri for extension in section.extensions}
-    return replace(
-        section,
-        direction=section.direction.limited_to(media.direction.reversed),
-        send=tuple(send),
-        receive=tuple(receive),
-        remote_direction=media.direction,
-        remote_ssrcs=media_ssrcs(media),
-        remote_msid=media.msid,
-        extensions=tuple(extension for extension in extensions if extension.uri in offered),
-    )
-
-
-def _extension_ids(sections: Sequence[MediaDescription]) -> dict[int, str]:
-    return {extension.id: extension.uri for section in sections for extension in section.extensions}
-
-
-def _nothing_code(offer: SessionDescription) -> int:
-    return 305 if any(media.kind in ("audio", "video") and not media.rejected for media in offer.media) else 304
-
-
-def _difference(before: _Agreed, after: _Agreed) -> Changes:
-    old = {section.mid: section for section in before.sections if not section.rejected}
-    new = {section.mid: section for section in after.sections if not section.rejected}
-    both = [(old[mid], section) for mid, section in new.items() if mid in old]
-    known = before.transport
-    return Changes(
-        added=tuple(mid for mid in new if mid not in old),
-        removed=tuple(mid for mid in old if mid not in new),
-        codecs=tuple(b.mid for a, b in both if (a.send, a.receive) != (b.send, b.receive)),
-        directions=tuple(
-            b.mid for a, b in both if (a.direction, a.remote_direction) != (b.direction, b.remote_direction)
-        ),
-        ssrcs=tuple(b.mid for a, b in both if a.remote_ssrcs != b.remote_ssrcs),
-        extensions={e for s in old.values() for e in s.extensions} != {e for s in new.values() for e in s.extensions},
-        first=known is None,
-        ice_restart=known is not None and after.transport is not None and after.transport.ice_restart,
-        fingerprint=known is not None
-        and after.transport is not None
-        and known.fingerprints != after.transport.fingerprints,
-    )

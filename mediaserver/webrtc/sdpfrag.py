@@ -50,7 +50,7 @@ class Fragment:
 
         Raises SdpError if it names another ufrag without a password.
         """
-        if self.ufrag is None or self.ufrag == ufrag and self.pwd in (None, pwd):
+        if self.ufrag is None or (self.ufrag == ufrag and self.pwd in (None, pwd)):
             return False
         if self.pwd is None:
             raise SdpError(0, "a new ice-ufrag needs its ice-pwd")
