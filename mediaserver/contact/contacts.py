@@ -32,8 +32,9 @@ from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
+from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.user_agent import IncomingInvite
-from mediaserver.sip.uri import SipUri
+from mediaserver.sip.uri import SipUri, parse_sip_uri
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
 from mediaserver.webrtc.section import MediaPolicy
@@ -214,7 +215,7 @@ class Contacts:
         self._run_connected(contact, leg, destination, Presentation(name=leg.name, verified=True), "sip")
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
-        destination = self._router.route(Question(called=target, caller=user))
+        destination = self._router.route(Question(called=_called(target), caller=user))
         if destination is None:
             await leg.end(EndCause("system", "unknown_destination", 404))
             return
@@ -346,6 +347,16 @@ class Contacts:
                     self._gated.labels(gate).inc(packets)
         self._records.submit(record)
         _log.info("contact_ended", contact_id=contact.id, by=record.ended_by, reason=record.end_reason)
+
+
+def _called(target: str) -> str:
+    """What an agent typed: a number, a user's name, or the address of either."""
+    if not target.lower().startswith(("sip:", "sips:")):
+        return target
+    try:
+        return parse_sip_uri(target).user_text or target
+    except SipParseError:
+        return target
 
 
 def _entry_policy(entry: Entry) -> MediaPolicy:
