@@ -27,36 +27,42 @@ from tests.peers.daemon import daemon
 @pytest.mark.smoke
 @pytest.mark.timeout(90)
 async def test_a_visitor_calls_a_plain_phone(tmp_path: Path) -> None:
-    async with daemon(tmp_path, changes=ENTRY) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "udp", ""), tmp_path) as agent:
-            await agent.wait_registered()
-            tab = await press_video_call(server, browser)
-            await agent.wait_established()
-            await show_my_camera(tab)
-            await asyncio.sleep(2)
-            await both_see_and_hear(tab, agent, seconds=5)
-            await agent.hangup()
-            await contact_ended(server, by="agent", reason="hangup")
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await show_my_camera(tab)
+        await asyncio.sleep(2)
+        await both_see_and_hear(tab, agent, seconds=5)
+        await agent.hangup()
+        await contact_ended(server, by="agent", reason="hangup")
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("ends", "by"), [("page", "caller"), ("phone", "agent")])
 async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_20_s(tmp_path: Path, ends: str, by: str) -> None:
-    async with daemon(tmp_path, changes=ENTRY) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "tls", "srtp-mand", audio=(OPUS,)), tmp_path) as agent:
-            await agent.wait_registered()
-            tab = await press_video_call(server, browser)
-            await agent.wait_established()
-            await show_my_camera(tab)
-            await asyncio.sleep(2)
-            await both_see_and_hear(tab, agent, seconds=20)
-            if ends == "page":
-                await tab.page.get_by_role("button", name="Hang up").click()
-                await agent.wait_closed()
-            else:
-                await agent.hangup()
-            await contact_ended(server, by=by, reason="hangup")
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "tls", "srtp-mand", audio=(OPUS,)), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await show_my_camera(tab)
+        await asyncio.sleep(2)
+        await both_see_and_hear(tab, agent, seconds=20)
+        if ends == "page":
+            await tab.page.get_by_role("button", name="Hang up").click()
+            await agent.wait_closed()
+        else:
+            await agent.hangup()
+        await contact_ended(server, by=by, reason="hangup")
 
 
 @pytest.mark.e2e
@@ -101,27 +107,33 @@ async def test_a_visitor_calls_an_agent_in_a_browser(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 async def test_a_browser_that_vanishes_ends_its_call_with_a_reason(tmp_path: Path) -> None:
-    async with daemon(tmp_path, changes=ENTRY) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "udp", ""), tmp_path) as agent:
-            await agent.wait_registered()
-            tab = await press_video_call(server, browser)
-            await agent.wait_established()
-            await tab.page.context.close()
-            await agent.wait_closed(35)
-            metrics = await server.metrics()
-            ended = [name for name, value in metrics.items() if "contacts_ended_total{" in name and value == 1]
-            assert len(ended) == 1
-            assert 'reason="' in ended[0]
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await tab.page.context.close()
+        await agent.wait_closed(35)
+        metrics = await server.metrics()
+        ended = [name for name, value in metrics.items() if "contacts_ended_total{" in name and value == 1]
+        assert len(ended) == 1
+        assert 'reason="' in ended[0]
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 async def test_a_phone_that_goes_silent_is_noticed(tmp_path: Path) -> None:
     changes = {**ENTRY, "media": {"shards": 1, "rtp_timeout": "3s"}}
-    async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "udp", ""), tmp_path) as agent:
-            await agent.wait_registered()
-            await press_video_call(server, browser)
-            await agent.wait_established()
+    async with (
+        daemon(tmp_path, changes=changes) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        await press_video_call(server, browser)
+        await agent.wait_established()
         # The phone was killed without a BYE.
         await contact_ended(server, by="system", reason="media_timeout", within_s=15)

@@ -48,39 +48,45 @@ async def ask(host: str, port: int, number: int, method: str = "OPTIONS") -> str
 @pytest.mark.timeout(120)
 async def test_the_call_lives_on_and_new_ones_are_refused(tmp_path: Path) -> None:
     changes = {**ENTRY, "drain": {"deadline": "30s"}}
-    async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "udp", ""), tmp_path) as agent:
-            await agent.wait_registered()
-            tab = await press_video_call(server, browser)
-            await agent.wait_established()
-            assert (await ask(server.host, server.ports.sip, 1)).startswith("SIP/2.0 200")
-            os.kill(server.pid, signal.SIGTERM)
-            await asyncio.sleep(0.5)
-            refused = await ask(server.host, server.ports.sip, 2)
-            assert refused.startswith("SIP/2.0 503")
-            assert "Retry-After:" in refused
-            invite = await ask(server.host, server.ports.sip, 3, method="INVITE")
-            assert invite.startswith("SIP/2.0 503")
-            status, _ = await server.get(f"{server.admin_url}/readyz")
-            assert status == 503
-            await asyncio.sleep(3)
-            stats = await agent.audio_stats()
-            assert stats.packets_received > 0
-            assert server.process.returncode is None
-            await tab.page.get_by_role("button", name="Hang up").click()
-            await agent.wait_closed()
-            assert await server.process.wait(15) == 0
+    async with (
+        daemon(tmp_path, changes=changes) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        assert (await ask(server.host, server.ports.sip, 1)).startswith("SIP/2.0 200")
+        os.kill(server.pid, signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        refused = await ask(server.host, server.ports.sip, 2)
+        assert refused.startswith("SIP/2.0 503")
+        assert "Retry-After:" in refused
+        invite = await ask(server.host, server.ports.sip, 3, method="INVITE")
+        assert invite.startswith("SIP/2.0 503")
+        status, _ = await server.get(f"{server.admin_url}/readyz")
+        assert status == 503
+        await asyncio.sleep(3)
+        stats = await agent.audio_stats()
+        assert stats.packets_received > 0
+        assert server.process.returncode is None
+        await tab.page.get_by_role("button", name="Hang up").click()
+        await agent.wait_closed()
+        assert await server.process.wait(15) == 0
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 async def test_at_the_deadline_the_call_is_ended_and_the_daemon_leaves(tmp_path: Path) -> None:
     changes = {**ENTRY, "drain": {"deadline": "2s"}}
-    async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
-        async with baresip(phone(server, "udp", ""), tmp_path) as agent:
-            await agent.wait_registered()
-            await press_video_call(server, browser)
-            await agent.wait_established()
-            os.kill(server.pid, signal.SIGTERM)
-            await agent.wait_closed(10)
-            assert await server.process.wait(15) == 0
+    async with (
+        daemon(tmp_path, changes=changes) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        await press_video_call(server, browser)
+        await agent.wait_established()
+        os.kill(server.pid, signal.SIGTERM)
+        await agent.wait_closed(10)
+        assert await server.process.wait(15) == 0
