@@ -265,7 +265,7 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
             return f"needs at least {context['min_length']} item(s){found}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-            bound = next(f"{words[key]} {number}" for key, number in context.items() if key in words)
+            bound = next(f"{words[key]} {number:g}" for key, number in context.items() if key in words)
             return f"must be {bound}{found}"
     if kind in ("model_type", "dict_type", "model_attributes_type") and names_secret(path[-1] if path else ""):
         return "expected {file: PATH}, {env: NAME} or {state: NAME}; a secret itself never stands in this file"

@@ -169,16 +169,25 @@ def _json_text(form: Callable[[Any], str]) -> PlainSerializer:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
+    Field(gt=0),
+    _json_text(format_duration),
+    _schema(r"^\d+(\.\d+)?\s*(ms|s|min|h|d)$", "A duration with its unit", "30s"),
+]
+"""Seconds, more than none."""
+
+DurationOrNone = Annotated[
+    float,
+    BeforeValidator(parse_duration),
     Field(ge=0),
     _json_text(format_duration),
     _schema(r"^\d+(\.\d+)?\s*(ms|s|min|h|d)$", "A duration with its unit", "30s"),
 ]
-"""Seconds."""
+"""Seconds; 0s is allowed and means none."""
 
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    Field(ge=0),
+    Field(gt=0),
     _json_text(format_size),
     _schema(r"^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|kB|MB|GB)$", "A size with its unit", "64 KiB"),
 ]

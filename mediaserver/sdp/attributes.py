@@ -30,6 +30,7 @@ from mediaserver.sdp.drafts import Level, MediaDraft, SessionDraft
 
 MAX_FMTP_PARAMETERS: Final = 64
 MAX_FEEDBACK: Final = 32
+MAX_FINGERPRINTS: Final = 16
 MAX_GROUP_MEMBERS: Final = 64
 
 _HASH_BYTES: Final = {"md5": 16, "sha-1": 20, "sha-224": 28, "sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -109,7 +110,7 @@ def _fingerprint(draft: Level, value: str) -> None:
     fingerprint = Fingerprint(algorithm.lower(), bytes.fromhex(digits.replace(":", "")))
     if len(fingerprint.value) != _HASH_BYTES.get(fingerprint.algorithm, len(fingerprint.value)):
         raise ValueError("the fingerprint has not the length of its hash")
-    if fingerprint not in draft.fingerprints:
+    if fingerprint not in draft.fingerprints and len(draft.fingerprints) < MAX_FINGERPRINTS:
         draft.fingerprints.append(fingerprint)
 
 

@@ -98,12 +98,34 @@ def make_cryptos(
     return tuple(Crypto(tag, suite, random_bytes(KEY_LENGTHS[suite])) for tag, suite in enumerate(suites, 1))
 
 
-def first_of_kind(offer: SessionDescription, kind: str) -> int | None:
-    """The index of the section that a call uses for `kind`: the first that is offered, over RTP, and not slides."""
+def first_of_kind(offer: SessionDescription, kind: str, *, secure: bool | None = None) -> int | None:
+    """The index of the section that a call uses for `kind`: the first that is offered, over RTP, and not slides.
+
+    Some phones offer the same sound twice, encrypted and plain: `secure` True takes only a section with keys, False
+    only one of a plain profile.
+    """
     for index, media in offer.of_kind(kind):
-        if not media.rejected and media.protocol in _PROFILES and media.attribute("content") != "slides":
+        fits = secure is None or (bool(media.cryptos) if secure else "SAVP" not in media.protocol)
+        if fits and not media.rejected and media.protocol in _PROFILES and media.attribute("content") != "slides":
             return index
     return None
+
+
+def keep_payload_types(codecs: Sequence[Codec], earlier: Sequence[Codec]) -> tuple[Codec, ...]:
+    """`codecs` for a further offer, under the payload types that the dialog has used for them (RFC 3264 §8.3.2).
+
+    `earlier` is what was agreed before. A codec that is new moves to a free number if its own is taken.
+    """
+    taken = {codec.pt for codec in earlier}
+    kept = []
+    for codec in codecs:
+        known = next((found for found in earlier if matches(found, codec)), None)
+        pt = known.pt if known is not None else codec.pt
+        if known is None and pt in taken:
+            pt = next(free for free in (*range(96, 128), *range(35, 64)) if free not in taken)
+        taken.add(pt)
+        kept.append(replace(codec, pt=pt))
+    return tuple(kept)
 
 
 def make_offer(
@@ -349,14 +371,14 @@ def _negotiate_section(
 
 def _in_order(codecs: Sequence[Codec], order: Sequence[Codec], other: Sequence[Codec]) -> tuple[Codec, ...]:
     """`codecs` that the other side has too, in the answer's order, with the feedback both sides named."""
-    found: list[Codec] = []
-    for wanted in order:
-        for codec in codecs:
-            partner = next((candidate for candidate in other if matches(codec, candidate)), None)
-            if partner is not None and matches(codec, wanted) and all(codec.pt != known.pt for known in found):
-                feedback = tuple(entry for entry in codec.feedback if entry in partner.feedback)
-                found.append(replace(codec, feedback=feedback))
-    return tuple(found)
+    found: dict[int, tuple[int, Codec]] = {}
+    for codec in codecs:
+        partner = next((candidate for candidate in other if matches(codec, candidate)), None)
+        rank = next((rank for rank, wanted in enumerate(order) if matches(codec, wanted)), None)
+        if partner is not None and rank is not None:
+            feedback = tuple(entry for entry in codec.feedback if entry in partner.feedback)
+            found.setdefault(codec.pt, (rank, replace(codec, feedback=feedback)))
+    return tuple(codec for _, codec in sorted(found.values(), key=lambda entry: entry[0]))
 
 
 def _agreed_cryptos(

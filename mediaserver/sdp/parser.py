@@ -87,7 +87,7 @@ class _Reader:
         except SdpError:
             raise
         except ValueError as error:
-            raise SdpError(number, str(error), text=line) from None
+            raise SdpError(number, str(error), text=_shown(line)) from None
 
     def take_origin(self, number: int, value: str) -> None:
         parts = value.split()
@@ -161,6 +161,11 @@ class _Reader:
             media_attribute(self.media[-1], name, content)
         else:
             session_attribute(self.session, name, content)
+
+
+def _shown(line: str) -> str:
+    # Errors reach logs; keys and passwords must not.
+    return "" if line.startswith(("a=ice-pwd", "a=crypto", "k=")) else line
 
 
 _LINES: Final[dict[str, Callable[[_Reader, int, str], None]]] = {

@@ -25,6 +25,13 @@ def session_description(message: Message) -> bytes | None:
     raise SipParseError("body is not application/sdp", status=415)
 
 
+def accepts_sdp(message: Message) -> bool:
+    """False when the Accept field leaves no room for SDP in our answer (RFC 4475 §3.3.15); absent means SDP (§20.1)."""
+    values = message.headers.all("Accept")
+    kinds = {item.partition(";")[0].strip().lower() for value in values for item in split_list(value)}
+    return not values or bool(kinds & {"application/sdp", "application/*", "*/*"})
+
+
 def _sdp_part(message: Message) -> bytes | None:
     """RFC 5621 §3: the application/sdp part of a multipart body."""
     boundary = ""

@@ -131,13 +131,15 @@ def _routes(message: Message) -> tuple[NameAddr, ...]:
 def dialog_of_request(request: Request, flow: Flow, *, to_tag: str) -> Dialog:
     """The dialog that our response to this request creates (§12.1.1). Raises RemoteProtocolError without a Contact."""
     contacts = request.contacts
-    if len(contacts) != 1:
+    if len(contacts) > 1:
         raise RemoteProtocolError("INVITE needs exactly one Contact", status=400)
+    # RFC 2543 peers may leave the Contact out (RFC 4475 §3.4.1): their From is all there is.
+    contact = contacts[0] if contacts else request.from_
     return Dialog(
         call_id=request.call_id,
         local=request.to.with_tag(to_tag),
         remote=request.from_,
-        remote_target=contacts[0].sip_uri,
+        remote_target=contact.sip_uri,
         route_set=_routes(request),
         local_cseq=0,
         remote_cseq=request.cseq[0],

@@ -122,13 +122,15 @@ class DigestServer:
         age_s = now - struct.unpack_from(">Q", raw)[0] / 1000
         return bool(-1.0 <= age_s <= self._lifetime_s)
 
-    def challenges(self, now: float, *, stale: bool = False) -> list[str]:
+    def challenges(
+        self, now: float, *, stale: bool = False, algorithms: tuple[str, ...] = ("SHA-256", "MD5")
+    ) -> list[str]:
         """Values for WWW-Authenticate or Proxy-Authenticate, the better algorithm first (RFC 8760 §2.4)."""
         nonce = self.make_nonce(now)
         tail = ", stale=true" if stale else ""
         return [
             f'Digest realm={quote_string(self.realm)}, nonce="{nonce}", algorithm={name}, qop="auth"{tail}'
-            for name in ("SHA-256", "MD5")
+            for name in algorithms
         ]
 
     def check(self, values: list[str], *, method: str, uri: str, users: UserDirectory, now: float) -> Checked:

@@ -32,8 +32,10 @@ def parse_datagram(data: bytes, limits: MessageLimits) -> Request | Response:
         start += 2  # RFC 3261 §7.5: empty lines before the start line
     end = data.find(b"\r\n\r\n", start)
     if end < 0:
-        # Without the empty line there is no body; what is there must still be a message (RFC 4475 has none such).
-        raise SipParseError("no empty line after the headers")
+        # Tolerant: the end of a datagram may stand for the empty line; a body would be missed by its Content-Length.
+        if not data.endswith(b"\r\n"):
+            raise SipParseError("no empty line after the headers")
+        end = len(data) - 2
     message = parse_head(data[start:end], limits)
     body = data[end + 4 :]
     try:
@@ -157,7 +159,8 @@ def _header_lines(lines: list[str], limits: MessageLimits) -> list[tuple[str, st
             raise _HeaderError("a header name is not a token", items)
         if len(line) > bound:
             raise _HeaderError("a header is too long", items)
-        if "\r" in value or "\n" in value or "\0" in value:
+        if "\r" in value or "\n" in value or ("\0" in value and "\0" in value.replace("\\\0", "")):
+            # NUL may only stand as a quoted-pair (§25.1; RFC 4475 §3.1.1.2)
             raise _HeaderError("a header holds a bare CR, LF or NUL", items)
         if len(items) >= limits.headers:
             raise _HeaderError("too many headers", items)

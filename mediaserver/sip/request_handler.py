@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mediaserver.errors import ProtocolError, RemoteProtocolError
-from mediaserver.sip.body import session_description
+from mediaserver.sip.body import accepts_sdp, session_description
 from mediaserver.sip.config import TrunkRule
 from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.dialog import dialog_of_request
@@ -20,7 +20,7 @@ from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.server_transaction import ServerTransaction
-from mediaserver.sip.transaction_layer import stamp_via
+from mediaserver.sip.transaction_layer import response_destination, stamp_via
 from mediaserver.sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class RequestHandler:
             return
         try:
             request.check()
+            if request.method in ("INVITE", "REGISTER"):
+                request.contacts  # noqa: B018
         except SipParseError as error:
             self.refuse_malformed(error, request, flow, now)
             return
@@ -78,16 +80,17 @@ class RequestHandler:
             return
         if not self._allowed(flow, now):
             return
-        stamp_via(request, flow)
+        try:
+            stamp_via(request, flow)
+        except SipParseError:
+            # Nothing can be read from the Via, but the sender still knows it: back to where it came from.
+            response = make_response(request, error.status or 400)
+            self._core.layer.respond_statelessly(response, flow)
+            return
         self._refuse(request, flow, error.status or 400, reason=None)
 
     def _answerable(self, request: Request) -> bool:
-        if any(request.headers.get(name) is None for name in ("From", "To", "Call-ID", "CSeq")):
-            return False
-        try:
-            return bool(request.vias)
-        except SipParseError:
-            return False
+        return all(request.headers.get(name) is not None for name in ("Via", "From", "To", "Call-ID", "CSeq"))
 
     def _allowed(self, flow: Flow, now: float) -> bool:
         if self._guard.is_banned(flow.remote_ip, now):
@@ -114,7 +117,7 @@ class RequestHandler:
             tag = None
         response = make_response(request, code, reason, to_tag=tag, headers=headers)
         response.headers.add("Server", self._core.config.server_name)
-        self._core.layer.respond_statelessly(response, request, flow)
+        self._core.layer.respond_statelessly(response, response_destination(request, flow)[0])
 
     def _busy(self) -> Extra:
         return (("Retry-After", str(self._core.config.retry_after_s)),)
@@ -227,7 +230,12 @@ class RequestHandler:
         if values and not self._allowed(flow, now):
             return None
         stale = checked.verdict is Verdict.STALE
-        challenges = tuple(("WWW-Authenticate", v) for v in self._digest.challenges(now, stale=stale))
+        config = self._core.config
+        agent = request.headers.get("User-Agent") or ""
+        simple = "MD5" in config.digest_algorithms and agent.startswith(config.md5_only_agents)
+        algorithms = ("MD5",) if simple else config.digest_algorithms
+        values = self._digest.challenges(now, stale=stale, algorithms=algorithms)
+        challenges = tuple(("WWW-Authenticate", value) for value in values)
         self._refuse(request, flow, 401, headers=challenges)
         return None
 
@@ -300,6 +308,9 @@ class RequestHandler:
         if core.sessions >= core.config.limits.sessions:
             core.counters.inc("sip.dropped", reason="sessions_full")
             self._refuse(request, flow, 503, headers=self._busy())
+            return
+        if not accepts_sdp(request):
+            self._refuse(request, flow, 406)
             return
         try:
             offer = session_description(request)

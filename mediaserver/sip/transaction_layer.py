@@ -132,7 +132,8 @@ class TransactionLayer:
     def _handle_cancel(self, request: Request, flow: Flow, key: tuple[str, ...], now: float) -> None:
         invite = self._servers.get((*key[:-1], "INVITE"))
         if invite is None:
-            self.respond_statelessly(make_response(request, 481, to_tag=new_tag()), request, flow)
+            response = make_response(request, 481, to_tag=new_tag())
+            self.respond_statelessly(response, response_destination(request, flow)[0])
             return
         transaction = self.open(request, flow, to_tag=invite.to_tag)
         if transaction is not None:
@@ -201,10 +202,10 @@ class TransactionLayer:
         self._counters.inc("sip.responses_sent", code_class=f"{response.code // 100}xx")
         self._settle_server(transaction)
 
-    def respond_statelessly(self, response: Response, request: Request, flow: Flow) -> None:
+    def respond_statelessly(self, response: Response, destination: Destination) -> None:
         """Send a response without keeping anything (RFC 3261 §8.2.7)."""
         self._counters.inc("sip.responses_sent", code_class=f"{response.code // 100}xx")
-        self._out.append(Transmit(response.encode(), response_destination(request, flow)[0]))
+        self._out.append(Transmit(response.encode(), destination))
 
     def request(self, request: Request, destination: Destination, *, owner: object, now: float) -> ClientTransaction:
         """Begin a client transaction; the request carries its Via already. Raises LimitExceeded."""

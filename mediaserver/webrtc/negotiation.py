@@ -413,7 +413,7 @@ class Negotiation:
                 session_id=self._session_id,
                 version=self._version,
                 allow_mixed=self._agreed.allow_mixed,
-                bundle=self._agreed.bundle,
+                bundle=self._agreed.bundle or len(self._live()) > 1,
             )
         )
 

@@ -24,7 +24,7 @@ def wheel() -> Path:
 def test_the_wheel_is_abi3_and_holds_no_tests(wheel: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
-    assert "mediaserver/py.typed" in names
+    assert {"mediaserver/py.typed", "mediaserver/web/widget.js", "mediaserver/media/greeting.webm"} <= set(names)
     assert any(name.startswith("mediaserver/_engine") and name.endswith(".so") for name in names)
     assert not any(name.startswith("tests/") for name in names)
 

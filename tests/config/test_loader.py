@@ -153,6 +153,11 @@ def test_a_target_is_exactly_one_thing(target: str) -> None:
     ]
 
 
+def test_a_duration_of_nothing_is_refused_where_it_makes_no_sense() -> None:
+    [(_, _, key, message)] = problems("limits: {ring_duration: 0s}\nmedia: {latching_window: 0s}\n")
+    assert (key, message) == ("limits.ring_duration", "must be more than 0, found 0s")
+
+
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.sampled_from(["{}", "[]", "auto"])
 )

@@ -16,6 +16,7 @@ from mediaserver.sdp.offer_answer import (
     LocalMedia,
     answer_h264,
     first_of_kind,
+    keep_payload_types,
     make_answer,
     make_cryptos,
     make_offer,
@@ -86,6 +87,28 @@ def test_slides_offered_as_a_second_video_are_refused() -> None:
     text = "v=0\no=- 1 1 IN IP4 192.0.2.9\nc=IN IP4 192.0.2.9\nm=video 9 RTP/AVP 96\na=content:slides\n"
     text += "a=rtpmap:96 H264/90000\nm=video 11 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
     assert first_of_kind(parse(text), "video") == 1
+
+
+def test_sound_offered_encrypted_and_plain_is_taken_as_we_like() -> None:
+    text = "v=0\no=- 1 1 IN IP4 192.0.2.9\nc=IN IP4 192.0.2.9\nm=audio 4000 RTP/SAVP 0\n"
+    text += (
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\nm=audio 4002 RTP/AVP 0\n"
+    )
+    offer = parse(text)
+    assert [first_of_kind(offer, "audio", secure=secure) for secure in (None, True, False)] == [0, 0, 1]
+
+
+def test_a_further_offer_keeps_the_payload_types_of_the_dialog() -> None:
+    earlier = negotiate(answer(recorded("baresip_plain"), audio()), recorded("baresip_plain"), we_offered=False)[0]
+    again = keep_payload_types((*AUDIO, Codec(96, "VP8", 90000)), (*earlier.receive, *earlier.dtmf_receive))
+    assert [(codec.name, codec.pt) for codec in again] == [
+        ("opus", 96),
+        ("PCMA", 8),
+        ("PCMU", 0),
+        ("telephone-event", 101),
+        ("telephone-event", 110),
+        ("VP8", 97),
+    ]
 
 
 WANTED_OFFERED_ANSWER = {

@@ -196,3 +196,9 @@ def test_a_value_that_would_break_out_of_its_line_is_not_written() -> None:
 
 def test_ipv6_addresses_are_written_as_such() -> None:
     assert "c=IN IP6 2001:db8::1\r\n" in serialize(SessionDescription(connection="2001:db8::1"))
+
+
+def test_an_error_does_not_repeat_a_password() -> None:
+    with pytest.raises(SdpError) as caught:
+        parse(AUDIO + "a=ice-pwd:tooshort\r\n")
+    assert "tooshort" not in str(caught.value)

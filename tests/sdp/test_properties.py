@@ -7,12 +7,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediaserver.errors import NegotiationError
+from mediaserver.errors import NegotiationError, RemoteProtocolError
 from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, is_media
-from mediaserver.sdp.description import Codec, Direction, SdpError
+from mediaserver.sdp.description import Codec, Direction, Fingerprint, SdpError
 from mediaserver.sdp.offer_answer import LocalMedia, make_answer, make_cryptos, make_offer, negotiate
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
+from mediaserver.webrtc.negotiation import LocalIceParams, MediaPolicy, Negotiation
 from mediaserver.webrtc.sdpfrag import parse_fragment, write_fragment
 
 RECORDED = [path.read_bytes().decode() for path in sorted((Path(__file__).parents[1] / "data" / "sdp").glob("*.sdp"))]
@@ -65,6 +66,32 @@ def test_fragments_never_fail_otherwise(text: str) -> None:
     except SdpError:
         return
     assert parse_fragment(write_fragment(fragment)) == fragment
+
+
+BROWSERS = [text for text in RECORDED if "a=fingerprint" in text]
+
+
+@RELAXED
+@given(st.sampled_from(BROWSERS), st.integers(0, 8000), st.integers(0, 60), st.sampled_from(["", "x", "0", *LINES]))
+def test_browser_offers_with_a_piece_replaced_are_answered_or_refused(
+    text: str, start: int, length: int, piece: str
+) -> None:
+    start %= len(text)
+    address = (("192.0.2.1", 10000),)
+    local = LocalIceParams("ours", "p" * 24, address, Fingerprint("sha-256", bytes(32)))
+    negotiation = Negotiation(local, MediaPolicy(), cname="server")
+    try:
+        negotiation.handle_offer(text[:start] + piece + text[start + length :])
+    except (RemoteProtocolError, NegotiationError):
+        assert (negotiation.state, negotiation.sections) == ("stable", ())
+        return
+    answer = parse(negotiation.create_answer())
+    live = [section.mid for section in negotiation.sections if not section.rejected]
+    assert len(live) == len([media for media in answer.media if media.port])
+    assert list(answer.bundled) in ([], live)
+    assert answer.bundled or len(live) == 1
+    again = parse(negotiation.create_offer())
+    assert [media.kind for media in again.media] == [media.kind for media in answer.media]
 
 
 def codecs_of(kind: str) -> st.SearchStrategy[tuple[Codec, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 import trustme
 
-from mediaserver.sip.config import Bind, SipConfig, Timers
+from mediaserver.sip.config import Bind, SipConfig, Timers, TrunkRule
 from mediaserver.sip.credentials import StoredCredential
 from mediaserver.sip.digest import ha1
 from mediaserver.sip.events import SessionEvent
@@ -22,6 +23,7 @@ from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite, UserAgent
 
 REALM = "example.org"
+LOOPBACK_TRUNK = TrunkRule("loopback", (ipaddress.ip_network("127.0.0.0/8"),))
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 
 
@@ -97,7 +99,7 @@ async def make_endpoint(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> 
     """Builds endpoints with UDP, TCP and TLS on free ports; stops them at the end."""
     made: list[Endpoint] = []
 
-    async def make(**changes: object) -> Endpoint:
+    async def make(*, tls_server: ssl.SSLContext = tls_contexts[0], **changes: object) -> Endpoint:
         settings: dict[str, object] = {
             "binds": tuple(Bind(kind, "127.0.0.1", 0) for kind in ("udp", "tcp", "tls")),
             "domains": frozenset({"example.org"}),
@@ -109,7 +111,7 @@ async def make_endpoint(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> 
             config=SipConfig(**(settings | changes)),  # type: ignore[arg-type]
             users=Users(),
             counters=counts,
-            tls_server=tls_contexts[0],
+            tls_server=tls_server,
             tls_client=tls_contexts[1],
         )
         endpoint = Endpoint(agent, counts)

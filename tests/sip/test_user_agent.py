@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 
 import pytest
 
-from mediaserver.sip.config import TrunkRule
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.events import (
     Answered,
@@ -22,9 +20,9 @@ from mediaserver.sip.events import (
     ReofferRejected,
 )
 from mediaserver.sip.flow import Transport
-from tests.sip.conftest import PASSWORDS, Endpoint, MakeEndpoint, Reader, party
+from tests.sip.conftest import LOOPBACK_TRUNK, PASSWORDS, Endpoint, MakeEndpoint, Reader, party
 
-TRUNKS = (TrunkRule("loopback", (ipaddress.ip_network("127.0.0.0/8"),)),)
+TRUNKS = (LOOPBACK_TRUNK,)
 OFFER, ANSWER = b"v=0\r\ns=offer\r\n", b"v=0\r\ns=answer\r\n"
 TRANSPORTS: list[Transport] = ["udp", "tcp", "tls"]
 
@@ -112,7 +110,7 @@ async def test_cancel_before_the_answer(make_endpoint: MakeEndpoint) -> None:
     assert await Reader(incoming.session).rest() == [Cancelled('SIP;cause=200;text="Call completed elsewhere"')]
     assert await out.rest() == [Ended("local", 487, "cancelled", 'SIP;cause=200;text="Call completed elsewhere"')]
     async with asyncio.timeout(2):
-        while caller.agent._core.busy:  # noqa: ASYNC110
+        while caller.agent._core.busy:
             await asyncio.sleep(0.01)
 
 

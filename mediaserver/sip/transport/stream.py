@@ -61,8 +61,7 @@ class Connection(asyncio.Protocol):
         """The remote address."""
         return self.flow.remote_ip if self.flow is not None else ""
 
-    @property
-    def closing(self) -> bool:
+    def is_closing(self) -> bool:
         """True when nothing more is read or written."""
         return self._closing
 
@@ -91,7 +90,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         flow = self.flow
-        if flow is None or self.closing:
+        if flow is None or self.is_closing():
             return
         if not self.secured:
             # The first bytes can come in the very turn that ends the handshake; nothing may be answered in the clear.
@@ -112,7 +111,7 @@ class Connection(asyncio.Protocol):
                     self._on_malformed(item, item.request, flow)
                 else:
                     self._on_message(item, flow)
-                if self.closing:
+                if self.is_closing():
                     return
         except SipParseError as error:
             # The stream is out of step: what comes next cannot be told from a body.

@@ -1,14 +1,17 @@
 //! Protocol code of the packet engine: deterministic, without sockets, clocks or threads.
 #![forbid(unsafe_code)]
 
+pub mod bwe;
 pub mod codec;
 pub mod demux;
 pub mod dtls;
 pub mod error;
 pub mod ice;
 pub mod io;
+pub mod player;
 pub mod rtcp;
 pub mod rtp;
+pub mod sfu;
 pub mod srtp;
 pub mod stun;
 pub mod time;

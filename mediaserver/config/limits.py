@@ -1,0 +1,101 @@
+"""The section of bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mediaserver.config.base import Section
+from mediaserver.config.values import Duration, DurationOrNone, Rate, Size
+
+
+class Limits(Section):
+    """Bounds of everything that can grow; what goes over one is refused and counted by its name."""
+
+    contacts: Annotated[int, Field(ge=1)] = 500
+    """Contacts at a time."""
+
+    contacts_per_source: Annotated[int, Field(ge=1)] = 10
+    """Contacts at a time from one address (IPv6: one /64)."""
+
+    calls: Annotated[int, Field(ge=1)] = 500
+    """Calls at a time, SIP to SIP included."""
+
+    call_duration: Duration = 4 * 3600.0
+    """Longest call."""
+
+    ring_duration: Duration = 60.0
+    """How long a phone rings before the call counts as not answered."""
+
+    sessions: Annotated[int, Field(ge=1)] = 2000
+    """WebSocket sessions at a time."""
+
+    sessions_per_source: Annotated[int, Field(ge=1)] = 20
+    """WebSocket sessions at a time from one address (IPv6: one /64)."""
+
+    session_resume: DurationOrNone = 30.0
+    """How long a session that lost its connection can be resumed."""
+
+    session_message: Size = 64 * 1024
+    """Longest message on a WebSocket session."""
+
+    session_messages: Rate = 50.0
+    """Messages on one WebSocket session; a burst of as many is allowed."""
+
+    attributes: Annotated[int, Field(ge=0, le=1000)] = 32
+    """Attributes of one contact."""
+
+    attribute_size: Size = 1024
+    """Longest attribute, name and value together."""
+
+    http_body: Size = 256 * 1024
+    """Longest body of an HTTP request."""
+
+    http_requests_per_source: Rate = 50.0
+    """HTTP requests from one address; a burst of as many is allowed."""
+
+    sign_in_failures_per_source: Rate = 10 / 60
+    """Failed sign-ins and SIP authentications from one address before it is put off."""
+
+    rooms: Annotated[int, Field(ge=1)] = 200
+    """Rooms at a time."""
+
+    publishers_per_room: Annotated[int, Field(ge=1)] = 50
+    """Publishers in one room."""
+
+    viewers_per_room: Annotated[int, Field(ge=1)] = 500
+    """Viewers of one room."""
+
+    sip_message: Size = 64 * 1024
+    """Longest SIP message."""
+
+    sip_connections: Annotated[int, Field(ge=1)] = 2000
+    """SIP connections over TCP and TLS at a time."""
+
+    sip_connections_per_source: Annotated[int, Field(ge=1)] = 100
+    """SIP connections at a time from one address."""
+
+    sip_connection_idle: Duration = 300.0
+    """Silence after which a SIP connection without a registration is closed."""
+
+    sip_transactions: Annotated[int, Field(ge=1)] = 20000
+    """SIP transactions at a time."""
+
+    sip_bindings_per_user: Annotated[int, Field(ge=1)] = 10
+    """Phones that one user can register at a time."""
+
+    handshake: Duration = 10.0
+    """Longest TLS or DTLS handshake."""
+
+    transports: Annotated[int, Field(ge=1)] = 5000
+    """Media transports at a time on one shard."""
+
+    tracks_per_transport: Annotated[int, Field(ge=1, le=256)] = 32
+    """Tracks of one media transport, each direction."""
+
+    unknown_ssrcs: Annotated[int, Field(ge=0, le=256)] = 16
+    """SSRCs that one transport may send before signalling has named them."""
+
+    records_waiting: Annotated[int, Field(ge=1)] = 1000
+    """Finished contacts that wait to be written."""

@@ -1,0 +1,146 @@
+"""Sections about addresses: networks, listeners and their certificates."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from mediaserver.config.base import FilePath, Name, Section
+from mediaserver.config.values import Address, Bind, Cidr, Port, SocketAddress, parse_address
+
+
+def _bind(value: object) -> IPv4Address | IPv6Address | None:
+    if value is None or value == "auto":
+        return None
+    try:
+        return parse_address(value)
+    except ValueError:
+        raise ValueError("expected auto or an IP address of this machine, like 192.0.2.10 or 2001:db8::10") from None
+
+
+BindAddress = Annotated[
+    IPv4Address | IPv6Address | None,
+    BeforeValidator(_bind),
+    PlainSerializer(lambda address: "auto" if address is None else str(address)),
+    WithJsonSchema({"type": "string", "description": "auto or an IP address", "examples": ["auto", "192.0.2.10"]}),
+]
+"""An address of this machine; None is written `auto` and stands for all of them."""
+
+
+class NetworkAddress(Section):
+    """One address that media and SIP use."""
+
+    bind: BindAddress = None
+    """Local address to bind; `auto` is every address of this machine except link-local ones, found at start."""
+
+    announced: Address | None = None
+    """Address told to peers in its place, where a 1:1 NAT stands in between; null tells them `bind`."""
+
+    @model_validator(mode="after")
+    def _one_announced_for_one_bind(self) -> NetworkAddress:
+        if self.bind is None and self.announced is not None:
+            raise ValueError("an announced address needs a bind address of its own in place of auto")
+        return self
+
+
+class Network(Section):
+    """A network that this machine is attached to."""
+
+    addresses: Annotated[tuple[NetworkAddress, ...], Field(min_length=1)] = (NetworkAddress(),)
+    """Addresses of this machine in that network."""
+
+    cidrs: tuple[Cidr, ...] = ()
+    """Peers reached through this network; empty is any peer. The longest matching prefix of all networks wins."""
+
+
+class Certificate(Section):
+    """A TLS certificate as PEM files; both null takes a self-signed one made on first start."""
+
+    chain_file: FilePath | None = None
+    """Certificate followed by its intermediates, PEM."""
+
+    key_file: FilePath | None = None
+    """Private key, PEM; it must be readable by its owner only."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Certificate:
+        if (self.chain_file is None) != (self.key_file is None):
+            raise ValueError("chain_file and key_file go together: give both or neither")
+        return self
+
+
+class HttpListener(Section):
+    """Plain HTTP: pages, WebSocket sessions, WHIP and WHEP. Browsers allow camera and microphone on localhost only."""
+
+    bind: tuple[Bind, ...] = (SocketAddress("127.0.0.1", 8080),)
+    """Addresses to listen on; an empty list switches the listener off."""
+
+
+class HttpsListener(Section):
+    """The same over TLS, for everybody else."""
+
+    bind: tuple[Bind, ...] = (SocketAddress("0.0.0.0", 8443),)
+    """Addresses to listen on; an empty list switches the listener off."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown to browsers."""
+
+
+class AdminListener(Section):
+    """Metrics, health in detail and administration; keep it away from callers."""
+
+    bind: tuple[Bind, ...] = (SocketAddress("127.0.0.1", 9090),)
+    """Addresses to listen on; an empty list switches the listener off."""
+
+
+class SipListener(Section):
+    """SIP for phones and trunks."""
+
+    networks: tuple[Name, ...] = ("main",)
+    """Networks on whose addresses SIP listens."""
+
+    udp: Port | None = 5060
+    """UDP port; null switches UDP off."""
+
+    tcp: Port | None = 5060
+    """TCP port; null switches TCP off."""
+
+    tls: Port | None = 5061
+    """TLS port; null switches TLS off."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown to phones and trunks."""
+
+    realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,128}$')] = "mediaserver"
+    """Realm of digest authentication, and the domain of users that name none. Changing it changes every digest."""
+
+
+class WebRtcListener(Section):
+    """All media of browsers, on one UDP port."""
+
+    networks: tuple[Name, ...] = ("main",)
+    """Networks on whose addresses browsers' media arrives."""
+
+    port: Port = 10000
+    """The UDP port, the same on every address."""
+
+
+class Listeners(Section):
+    """Where the daemon listens."""
+
+    http: HttpListener = HttpListener()
+    """Plain HTTP for browsers on this machine or behind a TLS proxy."""
+
+    https: HttpsListener = HttpsListener()
+    """HTTPS and secure WebSockets for browsers."""
+
+    admin: AdminListener = AdminListener()
+    """Metrics and administration."""
+
+    sip: SipListener = SipListener()
+    """SIP over UDP, TCP and TLS."""
+
+    webrtc: WebRtcListener = WebRtcListener()
+    """WebRTC media."""

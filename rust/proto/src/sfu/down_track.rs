@@ -1,0 +1,337 @@
+//! A track that one peer receives: rewrites the packets of its changing sources into one stream of its own.
+
+use super::drops::MediaDrop;
+use super::dtmf_sender::{DtmfError, DtmfSender};
+use super::ids::{DownTrackId, TransportId, UpTrackId};
+use super::packet::{Rewrite, UpPacket, WrittenExtensions};
+use super::rewriter::{Refused, SequenceMap, TimestampMap, Vp8Map};
+use crate::codec::{Codec, MediaKind, Payload, PayloadTable, telephone_event, vp8};
+use crate::rtcp::ntp::from_compact;
+use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
+use crate::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
+use crate::time::Time;
+use std::time::Duration;
+
+/// What a down track is made of.
+#[derive(Clone, Debug)]
+pub struct DownTrackConfig {
+    /// Its id.
+    pub id: DownTrackId,
+    /// The transport that it leaves by.
+    pub transport: TransportId,
+    /// Sound or picture.
+    pub kind: MediaKind,
+    /// m-line identification; `None` on transports without BUNDLE.
+    pub mid: Option<Token>,
+    /// SSRC as told to the receiver; random, since the first sequence number and timestamp are taken from it.
+    pub ssrc: Ssrc,
+    /// CNAME of its source description.
+    pub cname: String,
+    /// Payload types that the receiver takes, in order of preference.
+    pub payloads: Vec<Payload>,
+}
+
+/// What a receiver and we know about a down track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DownStats {
+    /// Packets given to the transport.
+    pub packets: u64,
+    /// Payload bytes given to the transport.
+    pub octets: u64,
+    /// Packets lost by the receiver's reports; negative with duplicates.
+    pub remote_lost: i32,
+    /// Jitter by the receiver's reports, in timestamp units.
+    pub remote_jitter: u32,
+    /// Round trip by the receiver's reports.
+    pub round_trip: Option<Duration>,
+    /// Codec of the last packet of the medium itself.
+    pub codec: Option<Codec>,
+}
+
+/// Where the packets of a down track come from at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    up: UpTrackId,
+    stream: u32,
+}
+
+/// The source id of clips; no up track has it. Their `stream` is the number of the play.
+pub const CLIP_SOURCE: UpTrackId = UpTrackId(u64::MAX);
+
+/// See the module.
+#[derive(Debug)]
+pub struct DownTrack {
+    config: DownTrackConfig,
+    payloads: PayloadTable,
+    ids: WrittenExtensions,
+    mid_known: bool,
+    active: bool,
+    playing: Option<u32>,
+    source: Option<Source>,
+    last_type: Option<(Codec, u8)>,
+    sequence: SequenceMap,
+    timestamp: TimestampMap,
+    vp8: Vp8Map,
+    dtmf: DtmfSender,
+    dtmf_timestamp: u32,
+    stats: DownStats,
+}
+
+impl DownTrack {
+    /// An active track without a source, on a transport with the given extension ids.
+    pub fn new(config: DownTrackConfig, extensions: &ExtensionMap) -> DownTrack {
+        let ssrc = config.ssrc.0;
+        let mut track = DownTrack {
+            payloads: PayloadTable::new(&config.payloads),
+            ids: WrittenExtensions::default(),
+            mid_known: false,
+            active: true,
+            playing: None,
+            source: None,
+            last_type: None,
+            // RFC 3711 §3.3.1: below 2^15, so that the receiver's guess of the rollover counter survives early loss.
+            sequence: SequenceMap::new((ssrc & 0x7fff) as u16),
+            timestamp: TimestampMap::new(ssrc.wrapping_mul(0x9e37_79b1)),
+            vp8: Vp8Map::default(),
+            dtmf: DtmfSender::default(),
+            dtmf_timestamp: 0,
+            stats: DownStats::default(),
+            config,
+        };
+        track.set_extensions(extensions);
+        track
+    }
+
+    /// What it was made of.
+    pub fn config(&self) -> &DownTrackConfig {
+        &self.config
+    }
+
+    /// Payload types of the receiver.
+    pub fn payloads(&self) -> &PayloadTable {
+        &self.payloads
+    }
+
+    /// What is known about it.
+    pub fn stats(&self) -> DownStats {
+        self.stats
+    }
+
+    /// Takes the extension ids of the transport.
+    pub fn set_extensions(&mut self, map: &ExtensionMap) {
+        let id = |kind| map.id(kind).unwrap_or(0);
+        self.ids = WrittenExtensions {
+            mid: id(ExtensionKind::Mid),
+            audio_level: id(ExtensionKind::AudioLevel),
+            transport_sequence: id(ExtensionKind::TransportSequence),
+            abs_send_time: id(ExtensionKind::AbsSendTime),
+            video_orientation: id(ExtensionKind::VideoOrientation),
+            playout_delay: id(ExtensionKind::PlayoutDelay),
+        };
+    }
+
+    /// Takes new payload types, and whether anything may be sent at all.
+    pub fn update(&mut self, payloads: &[Payload], active: bool) {
+        self.payloads = PayloadTable::new(payloads);
+        self.last_type = None;
+        if !active || !self.active {
+            // What was not sent meanwhile is no loss: go on as after a switch.
+            self.source = None;
+        }
+        self.active = active;
+    }
+
+    /// Whether it may send.
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Forgets the source, so that the next packet that can start does so without a gap.
+    pub fn detach(&mut self) {
+        self.source = None;
+    }
+
+    /// Lets only the packets of the play `serial` through, or, with `None`, those of the subscription again.
+    pub fn set_playing(&mut self, serial: Option<u32>) {
+        self.playing = serial;
+        self.source = None;
+    }
+
+    /// The play that it takes its packets from.
+    pub fn playing(&self) -> Option<u32> {
+        self.playing
+    }
+
+    /// Whether it can go on only with a keyframe of its subscribed source.
+    pub fn awaits_keyframe(&self) -> bool {
+        self.config.kind == MediaKind::Video && self.active && self.playing.is_none() && self.source.is_none()
+    }
+
+    /// Decides on one packet: the record of how it leaves, or the reason why not. Never touches the payload.
+    pub fn forward(&mut self, packet: &UpPacket<'_>, now: Time) -> Result<Rewrite, MediaDrop> {
+        let meta = &packet.meta;
+        if !self.active {
+            return Err(MediaDrop::DownInactive);
+        }
+        let is_clip = meta.up == CLIP_SOURCE;
+        if self.playing != is_clip.then_some(meta.stream) {
+            return Err(MediaDrop::DownPlaying);
+        }
+        let source = Source { up: meta.up, stream: meta.stream };
+        if self.source.is_some_and(|current| current.up == meta.up && current.stream > meta.stream) {
+            return Err(MediaDrop::DownOldStream);
+        }
+        let continues = self.source == Some(source);
+        let payload_type = match self.usable_type(packet) {
+            Ok(payload_type) => payload_type,
+            Err(reason) => {
+                if continues {
+                    self.sequence.skip(meta.sequence);
+                }
+                return Err(reason);
+            }
+        };
+        let mut marker = meta.marker;
+        let clock_rate = meta.codec.clock_rate();
+        if !continues {
+            if self.config.kind == MediaKind::Video && !meta.keyframe_start {
+                return Err(MediaDrop::DownAwaitsKeyframe);
+            }
+            self.source = Some(source);
+            self.sequence.start(meta.sequence);
+            self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
+            self.vp8.start();
+            // RFC 3551 §4.1: in sound the marker says that a talkspurt begins; in pictures it ends a frame.
+            marker |= self.config.kind == MediaKind::Audio;
+        } else if meta.codec.is_primary() && self.timestamp.clock_rate() != clock_rate {
+            self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
+        }
+        let sequence = self.sequence.map(meta.sequence).map_err(|refused| match refused {
+            Refused::TooLate => MediaDrop::DownTooLate,
+            Refused::Duplicate => MediaDrop::DownDuplicate,
+        })?;
+        let timestamp = self.timestamp.map(meta.timestamp, meta.capture.min(now));
+        let mut rewrite = self.blank(sequence, timestamp, payload_type, marker);
+        rewrite.audio_level = meta.audio_level.filter(|_| self.ids.audio_level != 0);
+        rewrite.video_orientation = meta.video_orientation.filter(|_| self.ids.video_orientation != 0);
+        rewrite.playout_delay = meta.playout_delay.filter(|_| self.ids.playout_delay != 0);
+        if let Some(descriptor) = &meta.vp8 {
+            rewrite.prefix_len = self.vp8.map(descriptor).write(&mut rewrite.prefix);
+            rewrite.skip = descriptor.len;
+        }
+        if meta.codec.is_primary() {
+            self.stats.codec = Some(meta.codec);
+        }
+        self.count(packet.payload.len() - rewrite.skip() + rewrite.prefix().len());
+        Ok(rewrite)
+    }
+
+    /// The payload type of a packet that is to be forwarded, or why it is left out on purpose.
+    fn usable_type(&mut self, packet: &UpPacket<'_>) -> Result<u8, MediaDrop> {
+        if packet.payload.is_empty() {
+            return Err(MediaDrop::PaddingOnly);
+        }
+        if self.dtmf.in_event() && self.config.kind == MediaKind::Audio {
+            return Err(MediaDrop::DownSendingDtmf);
+        }
+        self.payload_type(packet.meta.codec)
+    }
+
+    fn payload_type(&mut self, codec: Codec) -> Result<u8, MediaDrop> {
+        if let Some((known, payload_type)) = self.last_type
+            && known == codec
+        {
+            return Ok(payload_type);
+        }
+        let payload_type = self.payloads.type_for(codec).ok_or(MediaDrop::DownNoPayloadType)?;
+        self.last_type = Some((codec, payload_type));
+        Ok(payload_type)
+    }
+
+    fn blank(&self, sequence: u64, timestamp: u32, payload_type: u8, marker: bool) -> Rewrite {
+        Rewrite {
+            ssrc: self.config.ssrc,
+            sequence,
+            timestamp,
+            payload_type,
+            marker,
+            ids: self.ids,
+            mid: if self.mid_known || self.ids.mid == 0 { None } else { self.config.mid },
+            audio_level: None,
+            video_orientation: None,
+            playout_delay: None,
+            prefix: [0; vp8::MAX_DESCRIPTOR],
+            prefix_len: 0,
+            skip: 0,
+        }
+    }
+
+    fn count(&mut self, octets: usize) {
+        self.stats.packets += 1;
+        self.stats.octets += octets as u64;
+    }
+
+    /// Queues DTMF digits; while a digit sounds the source's packets are dropped.
+    pub fn send_dtmf(&mut self, digits: &str, duration: Duration, gap: Duration, now: Time) -> Result<(), DtmfError> {
+        let entry = self.payloads.telephone_event().ok_or(DtmfError::NotNegotiated)?;
+        self.dtmf.queue(digits, duration, gap, entry.codec.clock_rate(), now)
+    }
+
+    /// When [`DownTrack::poll_dtmf`] has a packet.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.dtmf.poll_timeout()
+    }
+
+    /// The DTMF packet that is due; its whole payload is the record's prefix.
+    pub fn poll_dtmf(&mut self, now: Time) -> Option<Rewrite> {
+        let Some(entry) = self.payloads.telephone_event().copied() else {
+            self.dtmf = DtmfSender::default();
+            return None;
+        };
+        let clock_rate = entry.codec.clock_rate();
+        let report = self.dtmf.poll(now, clock_rate)?;
+        if !self.active {
+            return None;
+        }
+        if report.first {
+            self.timestamp.begin(now, clock_rate);
+            self.dtmf_timestamp = self.timestamp.at(now, self.timestamp.clock_rate());
+        }
+        let sequence = self.sequence.insert();
+        let mut rewrite = self.blank(sequence, self.dtmf_timestamp, entry.payload_type, report.first);
+        rewrite.prefix[..telephone_event::LEN].copy_from_slice(&report.event.to_bytes());
+        rewrite.prefix_len = telephone_event::LEN as u8;
+        self.count(telephone_event::LEN);
+        Some(rewrite)
+    }
+
+    /// The sender's part of our next report, in the receiver's timeline;
+    /// `None` before the first packet and while it is not active.
+    pub fn sender_info(&self, now: Time, wall: &WallClock) -> Option<SenderInfo> {
+        if self.stats.packets == 0 || !self.active {
+            return None;
+        }
+        Some(SenderInfo {
+            ssrc: self.config.ssrc,
+            ntp: wall.ntp_at(now),
+            rtp_timestamp: self.timestamp.report(now)?,
+            packets: self.stats.packets as u32,
+            octets: self.stats.octets as u32,
+        })
+    }
+
+    /// Takes what the receiver reports about this track.
+    pub fn handle_report(&mut self, block: &ReportBlock, now: Time, wall: &WallClock) {
+        self.mid_known = true;
+        self.stats.remote_lost = block.cumulative_lost;
+        self.stats.remote_jitter = block.jitter;
+        if block.last_sr != 0 {
+            // RFC 3550 §6.4.1: A - LSR - DLSR, in 1/65536 s.
+            let elapsed = wall.ntp_at(now).compact().wrapping_sub(block.last_sr);
+            let round_trip = elapsed.wrapping_sub(block.delay_since_last_sr);
+            if round_trip < 60 << 16 {
+                self.stats.round_trip = Some(from_compact(round_trip));
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Named reasons for which the media side drops a packet, and their counters.
+
+macro_rules! media_drops {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// Why a media packet was not forwarded; every variant is a counter `drop.<name>`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum MediaDrop { $($(#[$doc])* $variant,)* }
+
+        impl MediaDrop {
+            /// All reasons in counter order.
+            pub const ALL: &'static [MediaDrop] = &[$(MediaDrop::$variant,)*];
+
+            /// The name under which the reason is counted.
+            pub const fn name(self) -> &'static str {
+                match self { $(MediaDrop::$variant => $name,)* }
+            }
+        }
+
+        const REASONS: usize = [$(MediaDrop::$variant,)*].len();
+    };
+}
+
+media_drops! {
+    /// Not RTP (RFC 3550 §5.1).
+    Malformed => "media_malformed",
+    /// No such transport.
+    UnknownTransport => "media_unknown_transport",
+    /// An SSRC that neither SDP, nor `mid`, nor a unique payload type binds to a track.
+    UnknownSsrc => "unknown_ssrc",
+    /// SSRC 0, which browsers use to probe bandwidth before media.
+    Probe => "probe",
+    /// More SSRCs than a transport may have.
+    SsrcLimit => "ssrc_limit",
+    /// A payload type that the track did not negotiate.
+    UnknownPayloadType => "unknown_payload_type",
+    /// A retransmission; nothing repairs with it yet.
+    Retransmission => "retransmission",
+    /// The same sequence number again.
+    Duplicate => "duplicate",
+    /// Older than the receive window.
+    TooOld => "too_old",
+    /// First packet after a jump of the sequence; the next one in order is believed.
+    SequenceJump => "sequence_jump",
+    /// The track has a newer SSRC that is alive.
+    SupersededSsrc => "superseded_ssrc",
+    /// The `consent` gate is closed.
+    GateConsent => "gate_consent",
+    /// The `mute` gate is closed.
+    GateMute => "gate_mute",
+    /// The `queued` gate is closed.
+    GateQueued => "gate_queued",
+    /// Padding without payload; the receiver's sequence is closed up.
+    PaddingOnly => "padding_only",
+    /// A telephone event with more than an event, or cut short.
+    MalformedEvent => "malformed_event",
+    /// The receiver's track is not active.
+    DownInactive => "down_inactive",
+    /// The receiver hears a clip.
+    DownPlaying => "down_playing",
+    /// The receiver negotiated no payload type for the codec.
+    DownNoPayloadType => "down_no_payload_type",
+    /// The receiver waits for a keyframe.
+    DownAwaitsKeyframe => "down_awaits_keyframe",
+    /// From before the receiver's current source.
+    DownOldStream => "down_old_stream",
+    /// Too late for the receiver's sequence.
+    DownTooLate => "down_too_late",
+    /// Its place in the receiver's sequence is taken.
+    DownDuplicate => "down_duplicate",
+    /// The receiver is being sent DTMF digits instead.
+    DownSendingDtmf => "down_sending_dtmf",
+    /// RTCP that does not parse.
+    RtcpMalformed => "rtcp_malformed",
+    /// Feedback about an SSRC that is not ours.
+    RtcpUnknownSsrc => "rtcp_unknown_ssrc",
+    /// The event queue towards the control plane is full.
+    EventOverflow => "event_overflow",
+}
+
+/// One counter for each [`MediaDrop`].
+#[derive(Clone, Debug)]
+pub struct MediaDropCounters([u64; REASONS]);
+
+impl Default for MediaDropCounters {
+    fn default() -> Self {
+        MediaDropCounters([0; REASONS])
+    }
+}
+
+impl MediaDropCounters {
+    /// Counts one packet.
+    pub fn count(&mut self, reason: MediaDrop) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How many packets were dropped for `reason`.
+    pub fn get(&self, reason: MediaDrop) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// All counters with their names, zeros included.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        MediaDrop::ALL.iter().map(|&reason| (reason.name(), self.get(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_and_a_counter_of_its_own() {
+        let mut counters = MediaDropCounters::default();
+        for &reason in MediaDrop::ALL {
+            counters.count(reason);
+            assert_eq!(counters.get(reason), 1);
+        }
+        let names: std::collections::HashSet<_> = counters.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), MediaDrop::ALL.len());
+    }
+}

@@ -1,0 +1,24 @@
+//! Selective forwarding: up tracks that peers publish, down tracks that they receive, and the router between them.
+
+pub mod down_track;
+pub mod drops;
+pub mod dtmf_receiver;
+pub mod dtmf_sender;
+pub mod gates;
+pub mod ids;
+pub mod keyframe;
+pub mod packet;
+pub mod receive_stream;
+pub mod reports;
+pub mod rewriter;
+pub mod router;
+pub mod up_track;
+
+pub use down_track::{DownStats, DownTrack, DownTrackConfig};
+pub use drops::{MediaDrop, MediaDropCounters};
+pub use gates::{Gate, Gates};
+pub use ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
+pub use keyframe::Want;
+pub use packet::{Departure, PacketMeta, Rewrite, UpPacket};
+pub use router::{Output, Received, Router, RouterError, RouterEvent, TransportConfig};
+pub use up_track::{UpStats, UpTrack, UpTrackConfig};

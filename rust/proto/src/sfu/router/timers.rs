@@ -1,0 +1,157 @@
+//! What happens by the clock: reports, feedback, keyframe commands, digits and clips.
+
+use super::{Output, Router, RouterEvent, TimerKey};
+use crate::codec::MediaKind;
+use crate::rtcp::report_block::MAX_BLOCKS;
+use crate::rtcp::{ReportBlock, WallClock, fir, pli, receiver_report, sdes, sender_report};
+use crate::rtp::Ssrc;
+use crate::time::Time;
+use std::cmp::Reverse;
+
+/// A compound is handed over when it has grown beyond this, in bytes.
+const COMPOUND_LIMIT: usize = 900;
+
+impl Router {
+    /// Does what is due. `wall` is the wall clock, for sender reports.
+    pub fn handle_timeout(&mut self, wall: &WallClock, now: Time, output: &mut impl Output) {
+        while let Some(&Reverse((at, key))) = self.timers.peek() {
+            if at > now {
+                return;
+            }
+            self.timers.pop();
+            match key {
+                TimerKey::Play(serial) => self.run_play(serial, now, output),
+                TimerKey::Transport(key) => {
+                    // An entry that was overtaken by an earlier one, or whose transport is gone, is not meant.
+                    if self.transports.get(key).is_some_and(|transport| transport.armed == at) {
+                        self.run_transport(key, wall, now, output);
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_transport(&mut self, key: usize, wall: &WallClock, now: Time, output: &mut impl Output) {
+        self.transports[key].armed = Time::FAR_FUTURE;
+        self.send_digits(key, now, output);
+        self.command_keyframes(key, now, output);
+        self.send_feedback(key, now, output);
+        let video = self.transports[key].ups.iter().any(|&up| self.ups[up].track.config().kind == MediaKind::Video)
+            || self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().kind == MediaKind::Video);
+        if self.transports[key].reports.poll(now, video) {
+            self.send_reports(key, wall, now, output);
+        }
+        let transport = &self.transports[key];
+        let ups = transport.ups.iter().filter_map(|&up| self.ups[up].track.keyframes.poll_timeout());
+        let downs = transport.downs.iter().filter_map(|&down| self.downs[down].track.poll_timeout());
+        let own = transport.feedback.poll_timeout().into_iter().chain(transport.reports.poll_timeout());
+        if let Some(next) = ups.chain(downs).chain(own).min() {
+            self.arm(key, next);
+        }
+    }
+
+    fn send_digits(&mut self, key: usize, now: Time, output: &mut impl Output) {
+        let transport = &mut self.transports[key];
+        for &down in &transport.downs {
+            let track = &mut self.downs[down].track;
+            while track.poll_timeout().is_some_and(|at| at <= now) {
+                if let Some(rewrite) = track.poll_dtmf(now) {
+                    output.rtp(transport.config.id, &rewrite, &[]);
+                }
+            }
+        }
+        if !transport.downs.is_empty() {
+            transport.reports.start(now);
+        }
+    }
+
+    fn command_keyframes(&mut self, key: usize, now: Time, output: &mut impl Output) {
+        for index in 0..self.transports[key].ups.len() {
+            let up = self.transports[key].ups[index];
+            let track = &mut self.ups[up].track;
+            if !track.gates().is_open() {
+                // It is asked when the gate opens.
+                track.keyframes.cancel();
+            }
+            let Some(command) = track.keyframes.poll(now) else { continue };
+            let (id, feedback, ssrc) = (track.config().id, track.payloads().feedback(), track.ssrc());
+            let Some(media) = ssrc else { continue };
+            if !feedback.nack_pli && !feedback.ccm_fir {
+                self.emit(RouterEvent::KeyframeNeeded { up: id });
+                continue;
+            }
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            let sender = self.sender_ssrc(key);
+            if !self.transports[key].config.reduced_size {
+                // RFC 3550 §6.1: without RFC 5506 every datagram begins with a report and names its sender.
+                receiver_report::write(&mut scratch, sender, &[]);
+                sdes::write_cname(&mut scratch, &[(sender, self.cname(key))]);
+            }
+            if feedback.nack_pli {
+                pli::write(&mut scratch, sender, media);
+            } else {
+                fir::write(&mut scratch, sender, media, command.number);
+            }
+            output.rtcp(self.transports[key].config.id, &scratch);
+            self.scratch = scratch;
+        }
+    }
+
+    fn send_feedback(&mut self, key: usize, now: Time, output: &mut impl Output) {
+        let sender = self.sender_ssrc(key);
+        loop {
+            self.scratch.clear();
+            if !self.transports[key].feedback.write(sender, now, &mut self.scratch) {
+                return;
+            }
+            output.rtcp(self.transports[key].config.id, &self.scratch);
+        }
+    }
+
+    /// One compound: a sender report of each down track that has sent, or an empty receiver report; the blocks about
+    /// what we receive in the first; then the source descriptions. Begins a new compound when one grows too long.
+    fn send_reports(&mut self, key: usize, wall: &WallClock, now: Time, output: &mut impl Output) {
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let mut count = 0;
+        let transport = &mut self.transports[key];
+        for stream in transport.streams.iter_mut().filter(|stream| stream.receive.has_news()).take(MAX_BLOCKS) {
+            blocks[count] = stream.receive.report(now);
+            count += 1;
+        }
+        let id = transport.config.id;
+        let mut blocks = &blocks[..count];
+        self.scratch.clear();
+        for &down in &self.transports[key].downs {
+            let track = &self.downs[down].track;
+            let Some(info) = track.sender_info(now, wall) else { continue };
+            sender_report::write(&mut self.scratch, &info, blocks);
+            sdes::write_cname(&mut self.scratch, &[(info.ssrc, &track.config().cname)]);
+            blocks = &[];
+            if self.scratch.len() > COMPOUND_LIMIT {
+                output.rtcp(id, &self.scratch);
+                self.scratch.clear();
+            }
+        }
+        if !blocks.is_empty() {
+            let sender = self.sender_ssrc(key);
+            receiver_report::write(&mut self.scratch, sender, blocks);
+            sdes::write_cname(&mut self.scratch, &[(sender, &self.transports[key].config.cname)]);
+        }
+        if !self.scratch.is_empty() {
+            output.rtcp(id, &self.scratch);
+        }
+    }
+
+    /// The SSRC that we report with: that of a down track, which the peer knows, or one of the transport's own.
+    fn sender_ssrc(&self, key: usize) -> Ssrc {
+        let transport = &self.transports[key];
+        let down = transport.downs.first().map(|&down| self.downs[down].track.config().ssrc);
+        down.unwrap_or(transport.config.rtcp_ssrc)
+    }
+
+    fn cname(&self, key: usize) -> &str {
+        let transport = &self.transports[key];
+        transport.downs.first().map_or(&transport.config.cname, |&down| &self.downs[down].track.config().cname)
+    }
+}

@@ -1,0 +1,132 @@
+"""The real daemon under the real command: ready, watched, drained; with the service manager's socket played by a double."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(60)
+
+_CONFIG = """
+state_dir: {state}
+networks: {{main: {{addresses: [{{bind: 127.0.0.1}}]}}}}
+listeners:
+  http: {{bind: ["127.0.0.1:{http}"]}}
+  https: {{bind: ["127.0.0.1:{https}"]}}
+  admin: {{bind: ["127.0.0.1:{admin}"]}}
+  sip: {{udp: {sip}, tcp: {sip}, tls: {sips}}}
+  webrtc: {{port: {webrtc}}}
+users: {{agent: {{secret: {{state: agent-password}}}}}}
+entries: {{demo: {{to: {{user: agent}}}}}}
+media: {{sip_ports: 40000-40999, shards: 2}}
+log: {{format: json}}
+"""
+
+
+@dataclass
+class Daemon:
+    """A running daemon, and what it tells its service manager."""
+
+    process: subprocess.Popen[str]
+    manager: socket.socket
+    http: str
+    admin: str
+    sip: int
+    state: Path
+
+    def told(self) -> str:
+        return self.manager.recv(500).decode()
+
+    def stop(self) -> tuple[int, str, str]:
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Daemon]:
+    names = ("http", "https", "admin", "sip", "sips", "webrtc")
+    ports = {name: free_port() for name in names}
+    config = tmp_path / "mediaserver.yaml"
+    config.write_text(_CONFIG.format(state=tmp_path / "state", **ports))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mediaserver", "run", "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"},
+        )
+        yield Daemon(
+            process,
+            manager,
+            f"http://127.0.0.1:{ports['http']}",
+            f"http://127.0.0.1:{ports['admin']}",
+            ports["sip"],
+            tmp_path / "state",
+        )
+        process.kill()
+        process.communicate()
+
+
+def get(url: str) -> tuple[int, str]:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return response.status, response.read().decode()
+
+
+def test_ready_means_that_every_door_is_open(daemon: Daemon) -> None:
+    assert daemon.told().startswith("READY=1")
+    assert get(f"{daemon.http}/healthz")[0] == 200
+    assert get(f"{daemon.http}/readyz")[0] == 200
+    assert "mediaserver_" in get(f"{daemon.admin}/metrics")[1]
+    with socket.create_connection(("127.0.0.1", daemon.sip), timeout=5):
+        pass
+
+
+def test_the_watchdog_is_fed_while_it_runs(daemon: Daemon) -> None:
+    assert daemon.told().startswith("READY=1")
+    assert [daemon.told(), daemon.told()] == ["WATCHDOG=1", "WATCHDOG=1"]
+
+
+def test_sigterm_without_calls_ends_at_once_with_0(daemon: Daemon) -> None:
+    assert daemon.told().startswith("READY=1")
+    begin = time.monotonic()
+    code, _, _ = daemon.stop()
+    assert code == 0
+    assert time.monotonic() - begin < 10
+
+
+def test_every_line_of_the_log_is_json_and_none_has_a_secret(daemon: Daemon) -> None:
+    assert daemon.told().startswith("READY=1")
+    _, out, err = daemon.stop()
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert {"ready", "draining", "stopped"} <= {line["event"] for line in lines}
+    for secret in (daemon.state / "secrets").iterdir():
+        assert secret.read_text() not in out + err
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(daemon: Daemon, tmp_path: Path) -> None:
+    assert daemon.told().startswith("READY=1")
+    again = subprocess.run(
+        [sys.executable, "-m", "mediaserver", "run", "--config", str(tmp_path / "mediaserver.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert again.returncode == 1
+    assert "cannot start:" in again.stderr
+    assert "Traceback" not in again.stderr
