@@ -241,7 +241,7 @@ class RemoveDownTrack(Command, frozen=True, kw_only=True, tag="remove_down_track
 
 
 class Subscribe(Command, frozen=True, kw_only=True, tag="subscribe"):
-    """Send the up track `up` on this down track from now on; an earlier source gives way without a break in numbering."""
+    """Send the up track `up` on this down track from now on; an earlier source gives way without a gap in numbers."""
 
     up: int
 

@@ -29,6 +29,10 @@ class EngineError(MediaServerError):
     """The engine refused a command, did not answer, or is not running."""
 
 
+class CommandRefused(EngineError):
+    """The engine refused a command; nothing changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalIce:
     """Our side of a WebRTC transport, for the local description."""
@@ -136,7 +140,7 @@ class Engine:
         if isinstance(answer, events.CommandFailed):
             if answer.reason.startswith("limit"):
                 raise LimitExceeded(f"{answer.command}: {answer.reason}", limit=answer.reason.partition(" ")[2])
-            raise EngineError(f"{answer.command}: {answer.reason}")
+            raise CommandRefused(f"{answer.command}: {answer.reason}")
         return answer
 
     async def open_ice_transport(self, *, shard: int | None = None, restart_grace_ms: int = 5_000) -> LocalIce:
@@ -144,6 +148,9 @@ class Engine:
         transport = self._new_transport(shard)
         try:
             answer = await self.request(commands.OpenIceTransport(id=transport, restart_grace_ms=restart_grace_ms))
+        except (CommandRefused, LimitExceeded):
+            self._forget_transport(transport)
+            raise
         except BaseException:
             self._abandon_transport(transport)
             raise
@@ -170,6 +177,9 @@ class Engine:
                     id=transport, bind_ip=bind_ip, rtcp_mux=rtcp_mux, latching_ms=latching_ms, timeout_ms=timeout_ms
                 )
             )
+        except (CommandRefused, LimitExceeded):
+            self._forget_transport(transport)
+            raise
         except BaseException:
             self._abandon_transport(transport)
             raise

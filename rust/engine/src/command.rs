@@ -205,13 +205,34 @@ pub type Address = (IpAddr, u16);
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Action {
-    OpenIceTransport { restart_grace_ms: u32 },
-    SetIceRemote { ufrag: String, pwd: String, fingerprints: Vec<Fingerprint>, dtls_role: DtlsRole },
+    OpenIceTransport {
+        restart_grace_ms: u32,
+    },
+    SetIceRemote {
+        ufrag: String,
+        pwd: String,
+        fingerprints: Vec<Fingerprint>,
+        dtls_role: DtlsRole,
+    },
     RestartIce,
-    OpenRtpTransport { bind_ip: IpAddr, rtcp_mux: bool, latching_ms: u32, timeout_ms: u32 },
-    SetRtpRemote { rtp: Option<Address>, rtcp: Option<Address>, rtcp_mux: bool, srtp: Option<SrtpKeys> },
-    SetExtensions { extensions: Vec<Extension> },
-    CloseTransport { reason: String },
+    OpenRtpTransport {
+        bind_ip: IpAddr,
+        rtcp_mux: bool,
+        latching_ms: u32,
+        timeout_ms: u32,
+    },
+    SetRtpRemote {
+        rtp: Option<Address>,
+        rtcp: Option<Address>,
+        rtcp_mux: bool,
+        srtp: Option<SrtpKeys>,
+    },
+    SetExtensions {
+        extensions: Vec<Extension>,
+    },
+    CloseTransport {
+        reason: String,
+    },
     AddUpTrack {
         transport: u64,
         kind: Kind,
@@ -220,8 +241,14 @@ pub enum Action {
         ssrcs: Vec<u32>,
         closed_gates: Vec<String>,
     },
-    UpdateUpTrack { payloads: Vec<Payload>, ssrcs: Vec<u32> },
-    SetGate { gate: String, open: bool },
+    UpdateUpTrack {
+        payloads: Vec<Payload>,
+        ssrcs: Vec<u32>,
+    },
+    SetGate {
+        gate: String,
+        open: bool,
+    },
     RequestKeyframe,
     RemoveUpTrack,
     AddDownTrack {
@@ -232,16 +259,36 @@ pub enum Action {
         cname: String,
         payloads: Vec<Payload>,
     },
-    UpdateDownTrack { payloads: Vec<Payload>, active: bool },
+    UpdateDownTrack {
+        payloads: Vec<Payload>,
+        active: bool,
+    },
     RemoveDownTrack,
-    Subscribe { up: u64 },
+    Subscribe {
+        up: u64,
+    },
     Unsubscribe,
-    LoadClip { tracks: Vec<ClipTrack> },
+    LoadClip {
+        tracks: Vec<ClipTrack>,
+    },
     UnloadClip,
-    Play { ids: Vec<u64>, clip: u64, #[serde(rename = "loop")] repeat: bool },
-    StopPlaying { ids: Vec<u64> },
-    SendDtmf { digits: String, duration_ms: u32, gap_ms: u32 },
-    ReadStats { ids: Vec<u64> },
+    Play {
+        ids: Vec<u64>,
+        clip: u64,
+        #[serde(rename = "loop")]
+        repeat: bool,
+    },
+    StopPlaying {
+        ids: Vec<u64>,
+    },
+    SendDtmf {
+        digits: String,
+        duration_ms: u32,
+        gap_ms: u32,
+    },
+    ReadStats {
+        ids: Vec<u64>,
+    },
 }
 
 impl Action {

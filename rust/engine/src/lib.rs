@@ -1,4 +1,15 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
+pub mod command;
+pub mod engine;
+pub mod event;
+pub mod mailbox;
+pub mod media;
+pub mod metrics;
+pub mod ports;
+pub mod shard;
 pub mod socket;
 pub mod sys;
+pub mod worker;
+
+pub use engine::{Engine, EngineError};

@@ -234,7 +234,7 @@ fn read_control(header: &libc::msghdr) -> (Option<usize>, Option<u32>) {
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = message.as_ref() {
-            let whole = control.cmsg_len as usize >= libc::CMSG_LEN(4) as usize;
+            let whole = control.cmsg_len >= libc::CMSG_LEN(4) as _;
             match (control.cmsg_level, control.cmsg_type) {
                 (SOL_UDP, UDP_GRO) if whole => {
                     let value = libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned();
@@ -266,12 +266,9 @@ fn to_socket_addr(name: &libc::sockaddr_storage, len: libc::socklen_t) -> Option
             let ip = std::net::Ipv6Addr::from(name.sin6_addr.s6_addr);
             Some(match ip.to_ipv4_mapped() {
                 Some(ip) => SocketAddr::new(IpAddr::V4(ip), u16::from_be(name.sin6_port)),
-                None => SocketAddr::V6(std::net::SocketAddrV6::new(
-                    ip,
-                    u16::from_be(name.sin6_port),
-                    0,
-                    name.sin6_scope_id,
-                )),
+                None => {
+                    SocketAddr::V6(std::net::SocketAddrV6::new(ip, u16::from_be(name.sin6_port), 0, name.sin6_scope_id))
+                }
             })
         }
         _ => None,

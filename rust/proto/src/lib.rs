@@ -5,6 +5,7 @@ pub mod bwe;
 pub mod codec;
 pub mod demux;
 pub mod dtls;
+pub mod endpoint;
 pub mod error;
 pub mod ice;
 pub mod io;

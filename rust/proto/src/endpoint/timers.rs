@@ -7,13 +7,13 @@ use crate::time::Time;
 
 /// Points in time with the slot that asked for them.
 #[derive(Debug, Default)]
-pub struct Timers {
+pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Time, usize)>>,
 }
 
 impl Timers {
     /// Asks for a call of `slot` at `at`. `armed` is what the slot remembers of its earliest entry here.
-    pub fn arm(&mut self, slot: usize, at: Option<Time>, armed: &mut Option<Time>) {
+    pub(super) fn arm(&mut self, slot: usize, at: Option<Time>, armed: &mut Option<Time>) {
         let Some(at) = at else { return };
         // A later deadline than the one already here is found out when that one comes up: no entry per packet.
         if armed.is_none_or(|armed| at < armed) {
@@ -23,12 +23,12 @@ impl Timers {
     }
 
     /// The earliest entry.
-    pub fn next(&self) -> Option<Time> {
+    pub(super) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes the earliest entry when it is due.
-    pub fn pop(&mut self, now: Time) -> Option<(Time, usize)> {
+    pub(super) fn pop(&mut self, now: Time) -> Option<(Time, usize)> {
         if self.next()? > now {
             return None;
         }

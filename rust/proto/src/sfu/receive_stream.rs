@@ -149,7 +149,7 @@ impl ReceiveStream {
             }
             Some(highest) => {
                 let forward = sequence.wrapping_sub(highest as u16);
-                if forward < MAX_DROPOUT || forward > u16::MAX - MAX_MISORDER {
+                if !(MAX_DROPOUT..=u16::MAX - MAX_MISORDER).contains(&forward) {
                     self.unwrapper.unwrap(sequence)
                 } else if self.jump == Some(sequence) {
                     restarted = true;
@@ -239,7 +239,7 @@ impl ReceiveStream {
         let cumulative = self.lost_before as i64 + expected as i64 - self.received as i64;
         ReportBlock {
             ssrc: self.ssrc,
-            fraction_lost: if interval == 0 { 0 } else { ((lost << 8) / interval).min(255) as u8 },
+            fraction_lost: (lost << 8).checked_div(interval).unwrap_or(0).min(255) as u8,
             cumulative_lost: cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
             // The unwrapper counts from one cycle above zero.
             highest_sequence: self.unwrapper.highest().unwrap_or(0).wrapping_sub(0x1_0000) as u32,

@@ -5,7 +5,7 @@ use super::{Output, Received, Router, RouterEvent, arm_in};
 use crate::codec::Codec;
 use crate::rtp::{Extensions, RtpPacket, Ssrc, Token};
 use crate::sfu::drops::MediaDrop;
-use crate::sfu::ids::TransportId;
+use crate::sfu::ids::{TransportId, UpTrackId};
 use crate::sfu::keyframe::Want;
 use crate::sfu::packet::UpPacket;
 use crate::sfu::up_track::Incoming;
@@ -117,26 +117,40 @@ impl Router {
 
     /// Gives a packet, of this shard or another, to every down track of this shard that subscribed to its track.
     pub fn forward(&mut self, packet: &UpPacket<'_>, now: Time, output: &mut impl Output) {
-        let Some(list) = self.subscribers.get(&packet.meta.up) else { return };
+        self.forward_batch(packet.meta.up, std::iter::once(*packet), now, output);
+    }
+
+    /// Gives packets of one up track to every down track of this shard that subscribed to it: all of them to the first
+    /// receiver, then all to the next, so that what one receiver gets lies side by side and leaves as one GSO message.
+    pub fn forward_batch<'a>(
+        &mut self,
+        up: UpTrackId,
+        packets: impl Iterator<Item = UpPacket<'a>> + Clone,
+        now: Time,
+        output: &mut impl Output,
+    ) {
+        let Some(list) = self.subscribers.get(&up) else { return };
         let mut awaited = false;
         for &key in list {
             let entry = &mut self.downs[key];
-            match entry.track.forward(packet, now) {
-                Ok(rewrite) => {
-                    let transport = &mut self.transports[entry.transport];
-                    output.rtp(transport.config.id, &rewrite, packet.payload);
-                    if let Some(at) = transport.start_reports(now) {
-                        arm_in(&mut self.timers, transport, entry.transport, at);
+            for packet in packets.clone() {
+                match entry.track.forward(&packet, now) {
+                    Ok(rewrite) => {
+                        let transport = &mut self.transports[entry.transport];
+                        output.rtp(transport.config.id, &rewrite, packet.payload);
+                        if let Some(at) = transport.start_reports(now) {
+                            arm_in(&mut self.timers, transport, entry.transport, at);
+                        }
                     }
-                }
-                Err(reason) => {
-                    awaited |= reason == MediaDrop::DownAwaitsKeyframe;
-                    self.drops.count(reason);
+                    Err(reason) => {
+                        awaited |= reason == MediaDrop::DownAwaitsKeyframe;
+                        self.drops.count(reason);
+                    }
                 }
             }
         }
         if awaited {
-            self.want_keyframe(packet.meta.up, Want::Picture, now);
+            self.want_keyframe(up, Want::Picture, now);
         }
     }
 }

@@ -261,6 +261,18 @@ impl Router {
         Ok(())
     }
 
+    /// The down tracks of a transport begin anew, because what they were given before could not be sent.
+    pub fn restart_down_tracks(&mut self, id: TransportId, now: Time) {
+        let Ok(key) = self.transport(id) else { return };
+        for index in 0..self.transports[key].downs.len() {
+            let down = self.transports[key].downs[index];
+            if self.downs[down].track.playing().is_none() {
+                self.downs[down].track.detach();
+                self.start_picture(down, now);
+            }
+        }
+    }
+
     /// Asks the source of a down track for a keyframe when the track cannot go on without one.
     pub(super) fn start_picture(&mut self, down: usize, now: Time) {
         let entry = &self.downs[down];

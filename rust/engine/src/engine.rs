@@ -1,0 +1,403 @@
+//! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mediaserver_proto::dtls::Identity;
+use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shard, ShardMessage};
+use mediaserver_proto::ice::UfragKey;
+use mediaserver_proto::io::SocketId;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::command::{Action, Command, EngineConfig, read_batch, shard_of};
+use crate::event::{Event, write_batch};
+use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
+use crate::media::read_clip;
+use crate::metrics::{Counters, Published, set};
+use crate::ports::PortPools;
+use crate::shard::{Announced, Inbox};
+use crate::socket::UdpSocket;
+use crate::worker::{Links, Sockets, Worker};
+
+/// Commands that wait for a shard.
+const INBOX: usize = 32_768;
+/// Messages on the way from one shard to another.
+const SHARD_RING: usize = 1_024;
+/// A packet names the shards that want it in 64 bits.
+const MOST_SHARDS: usize = 64;
+
+/// Why the engine cannot be built, started, fed or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A value of the configuration cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// A batch of commands cannot be read.
+    #[error("the command batch cannot be read: {0}")]
+    Batch(#[from] rmp_serde::decode::Error),
+    /// Events or counters cannot be written.
+    #[error("the answer cannot be written: {0}")]
+    Answer(#[from] rmp_serde::encode::Error),
+    /// A socket, an eventfd or a thread cannot be had.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Called in the wrong order.
+    #[error("{0}")]
+    State(&'static str),
+    /// A thread did not end in time.
+    #[error("shard {0} did not stop in time")]
+    Stuck(usize),
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
+    let what = what.into();
+    |source| EngineError::Io { what, source }
+}
+
+struct ShardHandle {
+    inbox: Producer<Inbox>,
+    published: Published,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The packet engine.
+pub struct Engine {
+    config: EngineConfig,
+    epoch: Instant,
+    ufrag_key: UfragKey,
+    events: EventReceiver,
+    event_sender: EventSender,
+    wakers: Arc<Vec<Waker>>,
+    stop: Arc<AtomicBool>,
+    shards: Vec<ShardHandle>,
+    clips: HashMap<u64, usize>,
+    receive_buffer: u64,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("shards", &self.config.shards).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Checks the configuration; nothing is bound yet.
+    pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
+        if !(1..=MOST_SHARDS).contains(&config.shards) {
+            return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
+        }
+        let secret: [u8; 32] = config
+            .ufrag_key
+            .as_slice()
+            .try_into()
+            .map_err(|_| EngineError::Config("ufrag_key must have 32 bytes".to_owned()))?;
+        let core =
+            u16::try_from(config.core_id).map_err(|_| EngineError::Config("core_id must be below 65536".to_owned()))?;
+        let key =
+            u8::try_from(config.key_id).map_err(|_| EngineError::Config("key_id must be below 256".to_owned()))?;
+        let epoch = Instant::now();
+        // Only to refuse a bad certificate now; each shard makes its own.
+        identity(&config, epoch)?;
+        let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
+        let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
+        Ok(Engine {
+            epoch,
+            ufrag_key: UfragKey::new(core, key, &secret),
+            events,
+            event_sender,
+            wakers,
+            stop: Arc::new(AtomicBool::new(false)),
+            shards: Vec::new(),
+            clips: HashMap::new(),
+            receive_buffer: 0,
+            config,
+        })
+    }
+
+    /// Binds the sockets and starts the threads.
+    pub fn start(&mut self) -> Result<(), EngineError> {
+        if !self.shards.is_empty() {
+            return Err(EngineError::State("the engine was started before"));
+        }
+        let count = self.config.shards;
+        let (shared, addresses) = self.bind_shared()?;
+        let announced = self.announced(&addresses)?;
+        let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
+        let mut rings = make_rings(count);
+        let mut workers = Vec::with_capacity(count);
+        for (shard, sockets) in shared.into_iter().enumerate() {
+            let (producer, consumer) = RingBuffer::new(INBOX);
+            let published = Published::default();
+            let (inbound, outbound) = std::mem::take(&mut rings[shard]);
+            let links = Links {
+                inbox: consumer,
+                events: self.event_sender.clone(),
+                inbound,
+                outbound,
+                wakers: self.wakers.clone(),
+                stop: self.stop.clone(),
+                published: published.clone(),
+            };
+            let endpoint = Endpoint::new(self.endpoint_config(shard)?);
+            let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count);
+            let control = crate::shard::ShardControl::new(endpoint, Sockets::new(sockets), ports, announced.clone());
+            let worker = Worker::new(shard, self.config.pin, self.config.gso, self.epoch, control, links)
+                .map_err(io_error(format!("shard {shard}")))?;
+            workers.push((worker, producer, published));
+        }
+        for (shard, (worker, inbox, published)) in workers.into_iter().enumerate() {
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{shard}"))
+                .spawn(move || worker.run())
+                .map_err(io_error(format!("thread of shard {shard}")))?;
+            self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        }
+        Ok(())
+    }
+
+    /// Hands a batch of commands to the shards. When it cannot be read, none of it counts.
+    pub fn submit(&mut self, batch: &[u8]) -> Result<(), EngineError> {
+        let commands = read_batch(batch)?;
+        if self.shards.is_empty() {
+            return Err(EngineError::State("the engine is not running"));
+        }
+        let mut touched = vec![false; self.shards.len()];
+        for command in commands {
+            self.route(command, &mut touched);
+        }
+        for (shard, _) in touched.iter().enumerate().filter(|(_, touched)| **touched) {
+            self.wakers[shard].wake();
+        }
+        Ok(())
+    }
+
+    /// Everything that the shards have to tell.
+    pub fn drain(&self) -> Result<Vec<u8>, EngineError> {
+        Ok(write_batch(&self.events.drain())?)
+    }
+
+    /// Readable when [`Engine::drain`] has something to give.
+    pub fn event_fd(&self) -> RawFd {
+        self.events.as_raw_fd()
+    }
+
+    /// Counters by name: the sum over all shards, and each shard's own under `shard<n>.`.
+    pub fn counters(&self) -> Counters {
+        let mut all = Counters::new();
+        set(&mut all, "shards", self.shards.len() as u64);
+        set(&mut all, "receive_buffer_bytes", self.receive_buffer);
+        for (shard, handle) in self.shards.iter().enumerate() {
+            for (name, value) in handle.published.read() {
+                set(&mut all, &format!("shard{shard}.{name}"), value);
+                // Quantiles do not add up: the worst shard's is the engine's.
+                let total = all.entry(name.clone()).or_default();
+                *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
+            }
+        }
+        all
+    }
+
+    /// The same as msgpack.
+    pub fn write_counters(&self) -> Result<Vec<u8>, EngineError> {
+        Ok(rmp_serde::to_vec_named(&self.counters())?)
+    }
+
+    /// Closes all transports and ends the threads. May be called twice.
+    pub fn stop(&mut self, deadline: Duration) -> Result<(), EngineError> {
+        self.stop.store(true, Ordering::Relaxed);
+        for waker in self.wakers.iter() {
+            waker.wake();
+        }
+        let until = Instant::now() + deadline;
+        for (shard, handle) in self.shards.iter_mut().enumerate() {
+            let Some(thread) = handle.thread.take() else { continue };
+            while !thread.is_finished() {
+                if Instant::now() >= until {
+                    handle.thread = Some(thread);
+                    return Err(EngineError::Stuck(shard));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // A panic outside of the guarded calls was already printed by the panic hook.
+            thread.join().ok();
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, command: Command, touched: &mut [bool]) {
+        let Command { id, request, action } = command;
+        match action {
+            Action::LoadClip { tracks } => {
+                let bytes: usize =
+                    tracks.iter().flat_map(|track| &track.packets).map(|packet| packet.payload.len()).sum();
+                let name = "load_clip";
+                if self.clips.values().sum::<usize>() + bytes > self.config.limits.clip_bytes {
+                    return self.refuse(id, request, name, "limit clip_bytes");
+                }
+                match read_clip(id, tracks) {
+                    Ok(clip) => {
+                        self.clips.insert(id, bytes);
+                        self.broadcast(touched, |request| Inbox::LoadClip { request, clip: clip.clone() }, request);
+                    }
+                    Err(reason) => self.refuse(id, request, name, reason),
+                }
+            }
+            Action::UnloadClip => {
+                self.clips.remove(&id);
+                self.broadcast(touched, |request| Inbox::UnloadClip { id, request }, request);
+            }
+            Action::Play { ids, clip, repeat } => {
+                let play = |ids| Action::Play { ids, clip, repeat };
+                self.scatter(id, request, ids, touched, play);
+            }
+            Action::StopPlaying { ids } => {
+                self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
+            }
+            action => self.push(shard_of(id), Command { id, request, action }, touched),
+        }
+    }
+
+    /// One command about objects of several shards becomes one for each; the last one answers.
+    fn scatter(
+        &mut self,
+        id: u64,
+        request: Option<u64>,
+        mut ids: Vec<u64>,
+        touched: &mut [bool],
+        action: impl Fn(Vec<u64>) -> Action,
+    ) {
+        let name = action(Vec::new()).name();
+        if ids.is_empty() {
+            return self.refuse(id, request, name, "invalid ids");
+        }
+        while let Some(&first) = ids.first() {
+            let (these, rest): (Vec<u64>, Vec<u64>) = ids.into_iter().partition(|&id| shard_of(id) == shard_of(first));
+            let request = request.filter(|_| rest.is_empty());
+            self.push(shard_of(first), Command { id, request, action: action(these) }, touched);
+            ids = rest;
+        }
+    }
+
+    fn broadcast(&mut self, touched: &mut [bool], item: impl Fn(Option<u64>) -> Inbox, request: Option<u64>) {
+        for (shard, (handle, touched)) in self.shards.iter_mut().zip(touched).enumerate() {
+            *touched |= handle.inbox.push(item(request.filter(|_| shard == 0))).is_ok();
+        }
+    }
+
+    fn push(&mut self, shard: usize, command: Command, touched: &mut [bool]) {
+        let (id, request, name) = (command.id, command.request, command.action.name());
+        let Some(handle) = self.shards.get_mut(shard) else {
+            return self.refuse(id, request, name, "there is no such shard");
+        };
+        match handle.inbox.push(Inbox::Command(command)) {
+            Ok(()) => touched[shard] = true,
+            Err(_) => self.refuse(id, request, name, "limit commands waiting"),
+        }
+    }
+
+    fn refuse(&self, id: u64, request: Option<u64>, command: &'static str, reason: &str) {
+        let event = Event::CommandFailed { request, id, command, reason: reason.to_owned() };
+        // With a full event queue the control plane is not reading: its own timeout is the answer then.
+        if self.event_sender.send(event).is_ok() {
+            self.event_sender.wake();
+        }
+    }
+
+    /// One set of sockets for each shard, and the addresses that they share.
+    fn bind_shared(&mut self) -> Result<(Vec<Vec<UdpSocket>>, Vec<SocketAddr>), EngineError> {
+        let mut shards: Vec<Vec<UdpSocket>> = (0..self.config.shards).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for (index, text) in self.config.webrtc_binds.iter().enumerate() {
+            let mut address: SocketAddr =
+                text.parse().map_err(|_| EngineError::Config(format!("webrtc_binds: {text} is not ip:port")))?;
+            let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
+            for shard in &mut shards {
+                let socket = UdpSocket::bind(id, address, true, self.config.receive_buffer_bytes)
+                    .map_err(io_error(format!("cannot bind {address}")))?;
+                // With port 0 the kernel chose one for the first shard, and the others take the same.
+                address = socket.local();
+                self.receive_buffer = socket.receive_buffer_bytes() as u64;
+                shard.push(socket);
+            }
+            addresses.push(address);
+        }
+        Ok((shards, addresses))
+    }
+
+    fn announced(&self, addresses: &[SocketAddr]) -> Result<Announced, EngineError> {
+        let mut ips = HashMap::new();
+        for (bind, announced) in &self.config.announced {
+            ips.insert(read_ip(bind)?, read_ip(announced)?);
+        }
+        let mut announced = Announced { ips, shared: Vec::new() };
+        announced.shared =
+            addresses.iter().map(|address| SocketAddr::new(announced.ip(address.ip()), address.port())).collect();
+        Ok(announced)
+    }
+
+    fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
+        let limits = &self.config.limits;
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(EndpointConfig {
+            shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
+            shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
+            ufrag_key: self.ufrag_key.clone(),
+            identity: identity(&self.config, self.epoch)?,
+            unix_epoch: unix.saturating_sub(self.epoch.elapsed()),
+            limits: EndpointLimits {
+                transports: limits.transports,
+                half_open: limits.half_open,
+                tracks_per_transport: limits.tracks_per_transport,
+                unknown_ssrcs: limits.unknown_ssrcs,
+            },
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // A thread that does not end keeps running without an owner; there is nobody left to tell.
+        self.stop(Duration::from_secs(2)).ok();
+    }
+}
+
+fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
+    Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
+        .map_err(|error| EngineError::Config(error.to_string()))
+}
+
+fn read_ip(text: &str) -> Result<IpAddr, EngineError> {
+    text.parse().map_err(|_| EngineError::Config(format!("{text} is not an IP address")))
+}
+
+fn is_quantile(name: &str) -> bool {
+    name.starts_with("forward_latency_us.") && !name.ends_with(".count")
+}
+
+type RingEnds = (Vec<Option<Consumer<ShardMessage>>>, Vec<Option<Producer<ShardMessage>>>);
+
+/// A ring for every ordered pair of shards; `[shard]` has its inbound and outbound ends.
+fn make_rings(shards: usize) -> Vec<RingEnds> {
+    let mut ends: Vec<RingEnds> =
+        (0..shards).map(|_| ((0..shards).map(|_| None).collect(), (0..shards).map(|_| None).collect())).collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|&to| to != from) {
+            let (producer, consumer) = RingBuffer::new(SHARD_RING);
+            ends[from].1[to] = Some(producer);
+            ends[to].0[from] = Some(consumer);
+        }
+    }
+    ends
+}

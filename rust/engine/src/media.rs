@@ -1,0 +1,188 @@
+//! The media half of a shard's control boundary: tracks, gates, subscriptions, clips.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mediaserver_proto::codec::{Codec, Feedback, MediaKind, Payload};
+use mediaserver_proto::io::TransmitQueue;
+use mediaserver_proto::player;
+use mediaserver_proto::rtp::{Ssrc, Token};
+use mediaserver_proto::sfu::{ClipId, DownTrackConfig, DownTrackId, Gate, TransportId, UpTrackConfig, UpTrackId};
+use mediaserver_proto::time::Time;
+
+use crate::command::{self, Action, Command, Kind};
+use crate::event::{DownTrackStats, UpTrackStats};
+use crate::shard::{Refusal, ShardControl, milliseconds};
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Inbox {
+    /// A command about an object of the shard.
+    Command(Command),
+    /// A clip for every shard; only one of them has the request to answer.
+    LoadClip {
+        /// Answered when given.
+        request: Option<u64>,
+        /// The clip, shared by all shards.
+        clip: Arc<player::Clip>,
+    },
+    /// The clip may go.
+    UnloadClip {
+        /// The clip.
+        id: u64,
+        /// Answered when given.
+        request: Option<u64>,
+    },
+}
+
+impl ShardControl {
+    pub(crate) fn apply_media(
+        &mut self,
+        id: u64,
+        action: Action,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Result<(), Refusal> {
+        let endpoint = &mut self.endpoint;
+        match action {
+            Action::SetExtensions { extensions } => {
+                let extensions = extensions.iter().map(|extension| (extension.id, extension.uri.as_str()));
+                endpoint.set_extensions(id, extensions)?;
+            }
+            Action::AddUpTrack { transport, kind, mid, payloads, ssrcs, closed_gates } => {
+                let config = UpTrackConfig {
+                    id: UpTrackId(id),
+                    transport: TransportId(transport),
+                    kind: kind.into(),
+                    mid: read_mid(mid)?,
+                    payloads: read_payloads(payloads),
+                    ssrcs: ssrcs.into_iter().map(Ssrc).collect(),
+                    closed_gates: closed_gates.iter().map(|gate| read_gate(gate)).collect::<Result<_, _>>()?,
+                };
+                endpoint.add_up_track(config, now)?;
+            }
+            Action::UpdateUpTrack { payloads, ssrcs } => {
+                let ssrcs = ssrcs.into_iter().map(Ssrc).collect();
+                endpoint.update_up_track(id, read_payloads(payloads), ssrcs)?;
+            }
+            Action::SetGate { gate, open } => endpoint.set_gate(id, read_gate(&gate)?, open, now)?,
+            Action::RequestKeyframe => endpoint.request_keyframe(id, now)?,
+            Action::RemoveUpTrack => endpoint.remove_up_track(id)?,
+            Action::AddDownTrack { transport, kind, mid, ssrc, cname, payloads } => {
+                let config = DownTrackConfig {
+                    id: DownTrackId(id),
+                    transport: TransportId(transport),
+                    kind: kind.into(),
+                    mid: read_mid(mid)?,
+                    ssrc: Ssrc(ssrc),
+                    cname,
+                    payloads: read_payloads(payloads),
+                };
+                endpoint.add_down_track(config)?;
+            }
+            Action::UpdateDownTrack { payloads, active } => {
+                endpoint.update_down_track(id, &read_payloads(payloads), active, now)?;
+            }
+            Action::RemoveDownTrack => endpoint.remove_down_track(id, out)?,
+            Action::Subscribe { up } => endpoint.subscribe(id, up, now)?,
+            Action::Unsubscribe => endpoint.unsubscribe(id)?,
+            Action::Play { ids, clip, repeat } => endpoint.play(&ids, clip, repeat, now)?,
+            Action::StopPlaying { ids } => endpoint.stop_playing(&ids, now)?,
+            Action::SendDtmf { digits, duration_ms, gap_ms } => {
+                endpoint.send_dtmf(id, &digits, milliseconds(duration_ms), milliseconds(gap_ms), now)?;
+            }
+            // Handled before it comes here: transports by `apply`, clips by the engine.
+            _ => return Err(Refusal::Invalid("command for a shard")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn track_stats(&self, transport: u64) -> (Vec<UpTrackStats>, Vec<DownTrackStats>, Option<Duration>) {
+        let Some(stats) = self.endpoint.track_stats(transport) else { return Default::default() };
+        let up = stats.up.iter().map(|track| UpTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            lost: track.lost,
+            jitter_ms: track.jitter.as_secs_f64() * 1000.0,
+            keyframes: track.keyframes,
+            gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
+            codec: track.codec.map(|codec| codec.name().to_owned()),
+        });
+        let down = stats.down.iter().map(|track| DownTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            // Duplicates make the peer's figure negative (RFC 3550 §6.4.1).
+            remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
+            remote_jitter_ms: track.remote_jitter.as_secs_f64() * 1000.0,
+            codec: track.codec.map(|codec| codec.name().to_owned()),
+        });
+        (up.collect(), down.collect(), stats.round_trip)
+    }
+}
+
+impl From<Kind> for MediaKind {
+    fn from(kind: Kind) -> MediaKind {
+        match kind {
+            Kind::Audio => MediaKind::Audio,
+            Kind::Video => MediaKind::Video,
+        }
+    }
+}
+
+/// The clip as the player takes it. Refused when a codec is unknown or timestamps fall.
+pub(crate) fn read_clip(id: u64, tracks: Vec<command::ClipTrack>) -> Result<Arc<player::Clip>, &'static str> {
+    let duration_ms = tracks.iter().map(|track| track.duration_ms).max().ok_or("invalid clip: it has no tracks")?;
+    let tracks = tracks.into_iter().map(read_clip_track).collect::<Result<_, _>>()?;
+    Ok(Arc::new(player::Clip { id: ClipId(id), tracks, duration: milliseconds(duration_ms) }))
+}
+
+fn read_clip_track(track: command::ClipTrack) -> Result<player::ClipTrack, &'static str> {
+    let payload = Payload {
+        payload_type: 0,
+        name: track.codec,
+        clock_rate: track.clock_rate,
+        channels: track.channels,
+        parameters: track.fmtp.into_iter().collect(),
+        feedback: Feedback::default(),
+    };
+    let codec = Codec::from_payload(&payload).ok_or("invalid clip: unknown codec")?;
+    if track.packets.windows(2).any(|pair| pair[1].timestamp < pair[0].timestamp) {
+        return Err("invalid clip: a timestamp is earlier than the one before it");
+    }
+    if track.packets.iter().any(|packet| packet.payload.len() > MOST_CLIP_PAYLOAD) {
+        return Err("invalid clip: a payload is longer than 1200 bytes");
+    }
+    let packets = track.packets.into_iter().map(|packet| player::ClipPacket {
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        payload: packet.payload.into_vec(),
+    });
+    Ok(player::ClipTrack { codec, packets: packets.collect() })
+}
+
+/// What always fits into a datagram with header, extensions and tag.
+const MOST_CLIP_PAYLOAD: usize = 1200;
+
+fn read_payloads(payloads: Vec<command::Payload>) -> Vec<Payload> {
+    payloads
+        .into_iter()
+        .map(|payload| Payload {
+            payload_type: payload.pt,
+            name: payload.codec,
+            clock_rate: payload.clock_rate,
+            channels: payload.channels,
+            feedback: Feedback::from_values(payload.feedback.iter().map(String::as_str)),
+            parameters: payload.fmtp.into_iter().collect(),
+        })
+        .collect()
+}
+
+fn read_mid(mid: Option<String>) -> Result<Option<Token>, Refusal> {
+    mid.map(|mid| Token::new(mid.as_bytes()).ok_or(Refusal::Invalid("mid"))).transpose()
+}
+
+fn read_gate(name: &str) -> Result<Gate, Refusal> {
+    Gate::from_name(name).ok_or(Refusal::Invalid("gate"))
+}

@@ -1,0 +1,325 @@
+//! A shard's side of the control boundary: commands become calls of the endpoint, its events become ours.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Role};
+use mediaserver_proto::endpoint::{CommandError, Endpoint, EndpointEvent, Entropy, RtpSockets};
+use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
+use mediaserver_proto::io::{SocketId, TransmitQueue};
+use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
+use mediaserver_proto::time::Time;
+use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
+
+use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
+use crate::event::{Event, TransportStats};
+use crate::ports::{PortError, PortPools};
+use crate::worker::Sockets;
+
+pub use crate::media::Inbox;
+
+/// The addresses that peers are told.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    /// Bind address to announced address, where they differ.
+    pub ips: HashMap<IpAddr, IpAddr>,
+    /// Announced addresses of the shared WebRTC sockets.
+    pub shared: Vec<SocketAddr>,
+}
+
+impl Announced {
+    /// What peers see instead of `ip`.
+    pub fn ip(&self, ip: IpAddr) -> IpAddr {
+        self.ips.get(&ip).copied().unwrap_or(ip)
+    }
+}
+
+/// Why a command was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error("invalid {0}")]
+    Invalid(&'static str),
+    #[error("no random numbers")]
+    Random,
+}
+
+/// What a command is answered with, apart from a refusal.
+pub(crate) enum Answer {
+    /// `command_done`.
+    Done,
+    /// An event of its own.
+    Event(Event),
+}
+
+/// The endpoint with its sockets, as commands see them.
+#[derive(Debug)]
+pub struct ShardControl {
+    /// The protocol side.
+    pub endpoint: Endpoint,
+    /// All sockets.
+    pub sockets: Sockets,
+    ports: PortPools,
+    announced: Announced,
+    own_sockets: HashMap<u64, RtpSockets>,
+    opened: Vec<SocketId>,
+    events: Vec<Event>,
+}
+
+impl ShardControl {
+    /// A shard without transports.
+    pub fn new(endpoint: Endpoint, sockets: Sockets, ports: PortPools, announced: Announced) -> ShardControl {
+        ShardControl {
+            endpoint,
+            sockets,
+            ports,
+            announced,
+            own_sockets: HashMap::new(),
+            opened: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Sockets that were opened since the last call and wait to be polled.
+    pub fn take_opened(&mut self) -> Vec<SocketId> {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// Events in the order in which they happened.
+    pub fn take_events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    /// Does what a command says, and answers it.
+    pub fn handle(&mut self, item: Inbox, now: Time, out: &mut TransmitQueue) {
+        let (id, request, name, result) = match item {
+            Inbox::Command(Command { id, request, action }) => {
+                let name = action.name();
+                (id, request, name, self.apply(id, request, action, now, out))
+            }
+            Inbox::LoadClip { request, clip } => {
+                let id = clip.id.0;
+                self.endpoint.load_clip(clip);
+                (id, request, "load_clip", Ok(Answer::Done))
+            }
+            Inbox::UnloadClip { id, request } => {
+                let result = self.endpoint.unload_clip(id).map(|()| Answer::Done).map_err(Refusal::from);
+                (id, request, "unload_clip", result)
+            }
+        };
+        // What the command caused comes before its answer.
+        self.collect_events(now);
+        match result {
+            Ok(Answer::Event(event)) => self.events.push(event),
+            Ok(Answer::Done) => self.events.extend(request.map(|request| Event::CommandDone { request })),
+            Err(refusal) => {
+                self.events.push(Event::CommandFailed { request, id, command: name, reason: refusal.to_string() });
+            }
+        }
+    }
+
+    /// Turns the endpoint's events into ours.
+    pub fn collect_events(&mut self, now: Time) {
+        while let Some(event) = self.endpoint.poll_event() {
+            let event = match event {
+                EndpointEvent::TransportConnected { id, remote, suite } => Event::TransportConnected {
+                    id,
+                    remote: remote.into(),
+                    srtp_profile: suite.map_or("none", Suite::name),
+                },
+                EndpointEvent::TransportPathChanged { id, remote } => {
+                    Event::TransportPathChanged { id, remote: remote.into() }
+                }
+                EndpointEvent::TransportClosed { id, reason } => {
+                    self.close_sockets(id, now);
+                    Event::TransportClosed { id, reason }
+                }
+                EndpointEvent::MediaTimeout { id, silent_ms } => Event::MediaTimeout { id, silent_ms },
+                EndpointEvent::MediaResumed { id } => Event::MediaResumed { id },
+                EndpointEvent::UpTrackStarted { id, codec, ssrc } => {
+                    Event::UpTrackStarted { id, codec: codec.to_owned(), ssrc }
+                }
+                EndpointEvent::KeyframeNeeded { id } => Event::KeyframeNeeded { id },
+                EndpointEvent::DtmfReceived { id, digit, duration_ms } => {
+                    Event::DtmfReceived { id, digit: digit.to_string(), duration_ms }
+                }
+                EndpointEvent::PlayFinished { id, clip } => Event::PlayFinished { id, clip },
+            };
+            self.events.push(event);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        id: u64,
+        request: Option<u64>,
+        action: Action,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Result<Answer, Refusal> {
+        match action {
+            Action::OpenIceTransport { restart_grace_ms } => {
+                let grace = milliseconds(restart_grace_ms);
+                let credentials = self.endpoint.open_ice_transport(id, grace, entropy()?, now)?;
+                return Ok(Answer::Event(self.ice_opened(id, request, &credentials)));
+            }
+            Action::RestartIce => {
+                let credentials = self.endpoint.restart_ice(id, entropy()?, now, out)?;
+                return Ok(Answer::Event(self.ice_opened(id, request, &credentials)));
+            }
+            Action::SetIceRemote { ufrag, pwd, fingerprints, dtls_role } => {
+                let remote = RemoteParameters {
+                    credentials: RemoteCredentials::new(ufrag, pwd),
+                    fingerprints: read_fingerprints(&fingerprints)?,
+                    role: match dtls_role {
+                        DtlsRole::Server => Role::Server,
+                        DtlsRole::Client => Role::Client,
+                    },
+                };
+                self.endpoint.set_ice_remote(id, remote, now, out)?;
+            }
+            Action::OpenRtpTransport { bind_ip, rtcp_mux: _, latching_ms, timeout_ms } => {
+                let event = self.open_rtp(id, request, bind_ip, latching_ms, timeout_ms, now)?;
+                return Ok(Answer::Event(event));
+            }
+            Action::SetRtpRemote { rtp, rtcp, rtcp_mux, srtp } => {
+                let remote = RtpRemote {
+                    rtp: read_address(rtp),
+                    rtcp: read_address(rtcp),
+                    rtcp_mux,
+                    srtp: srtp.as_ref().map(read_srtp_keys).transpose()?,
+                };
+                self.endpoint.set_rtp_remote(id, remote, now, out)?;
+            }
+            Action::CloseTransport { reason: _ } => self.endpoint.close_transport(id, now, out)?,
+            Action::ReadStats { ids } => {
+                let transports = ids.iter().filter_map(|&id| self.transport_stats(id)).collect();
+                return Ok(Answer::Event(Event::Stats { request, transports }));
+            }
+            action => self.apply_media(id, action, now, out)?,
+        }
+        Ok(Answer::Done)
+    }
+
+    fn ice_opened(&self, id: u64, request: Option<u64>, credentials: &LocalCredentials) -> Event {
+        Event::IceTransportOpened {
+            id,
+            ufrag: credentials.ufrag().to_owned(),
+            pwd: credentials.password().to_owned(),
+            addresses: self.announced.shared.iter().map(|&address| address.into()).collect(),
+            request,
+        }
+    }
+
+    fn open_rtp(
+        &mut self,
+        id: u64,
+        request: Option<u64>,
+        bind_ip: IpAddr,
+        latching_ms: u32,
+        timeout_ms: u32,
+        now: Time,
+    ) -> Result<Event, Refusal> {
+        self.endpoint.check_new_transport(id)?;
+        let entropy = entropy()?;
+        let ids = self.sockets.reserve_pair();
+        let (rtp, rtcp) = match self.ports.open(bind_ip, ids, now) {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.sockets.close(ids.0);
+                self.sockets.close(ids.1);
+                return Err(error.into());
+            }
+        };
+        let sockets = RtpSockets { rtp: ids.0, rtcp: ids.1 };
+        let event = Event::RtpTransportOpened {
+            id,
+            ip: self.announced.ip(bind_ip).to_string(),
+            rtp_port: rtp.local().port(),
+            rtcp_port: rtcp.local().port(),
+            request,
+        };
+        self.sockets.put(rtp);
+        self.sockets.put(rtcp);
+        self.opened.extend([ids.0, ids.1]);
+        self.own_sockets.insert(id, sockets);
+        let (latching, timeout) = (milliseconds(latching_ms), milliseconds(timeout_ms));
+        let opened = self.endpoint.open_rtp_transport(id, sockets, entropy, latching, timeout);
+        if let Err(error) = opened {
+            self.close_sockets(id, now);
+            return Err(error.into());
+        }
+        Ok(event)
+    }
+
+    fn close_sockets(&mut self, id: u64, now: Time) {
+        if let Some(sockets) = self.own_sockets.remove(&id) {
+            self.sockets.close(sockets.rtcp);
+            if let Some(rtp) = self.sockets.close(sockets.rtp) {
+                self.ports.release(rtp.local(), now);
+            }
+        }
+    }
+
+    fn transport_stats(&self, id: u64) -> Option<TransportStats> {
+        let snapshot = self.endpoint.transport_snapshot(id)?;
+        let (up, down, reported) = self.track_stats(id);
+        Some(TransportStats {
+            id,
+            packets_received: snapshot.packets_received,
+            bytes_received: snapshot.bytes_received,
+            packets_sent: snapshot.packets_sent,
+            bytes_sent: snapshot.bytes_sent,
+            round_trip_ms: snapshot.round_trip.or(reported).map(|round_trip| round_trip.as_secs_f64() * 1000.0),
+            up,
+            down,
+        })
+    }
+}
+
+pub(crate) fn milliseconds(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
+
+fn entropy() -> Result<Entropy, Refusal> {
+    let mut entropy = Entropy { password: [0; _], seed: [0; 32], cname: [0; 12], rtcp_ssrc: 0 };
+    let mut ssrc = [0; 4];
+    for bytes in [&mut entropy.password[..], &mut entropy.seed, &mut entropy.cname, &mut ssrc] {
+        rand::fill(bytes).map_err(|_| Refusal::Random)?;
+    }
+    entropy.rtcp_ssrc = u32::from_be_bytes(ssrc);
+    Ok(entropy)
+}
+
+/// RFC 3264 §5.1, §8.4: port 0 and the unspecified address mean that nothing is to be sent.
+fn read_address(address: Option<CommandAddress>) -> Option<SocketAddr> {
+    let (ip, port) = address?;
+    (port != 0 && !ip.is_unspecified()).then(|| SocketAddr::new(ip, port))
+}
+
+fn read_fingerprints(fingerprints: &[command::Fingerprint]) -> Result<Vec<Fingerprint>, Refusal> {
+    let known: Vec<Fingerprint> = fingerprints
+        .iter()
+        .filter_map(|fingerprint| {
+            let algorithm = HashAlgorithm::from_name(&fingerprint.algorithm)?;
+            Some(Fingerprint { algorithm, value: fingerprint.value.to_vec() })
+        })
+        .collect();
+    if known.is_empty() { Err(Refusal::Invalid("fingerprints")) } else { Ok(known) }
+}
+
+fn read_srtp_keys(keys: &command::SrtpKeys) -> Result<SrtpKeys, Refusal> {
+    let read = |suite: &str, key: &[u8]| {
+        let suite = Suite::from_name(suite).ok_or(Refusal::Invalid("SRTP suite"))?;
+        MasterKey::from_key_and_salt(suite, key).map_err(|_| Refusal::Invalid("SRTP key length"))
+    };
+    Ok(SrtpKeys {
+        local: read(&keys.local_suite, &keys.local_key)?,
+        remote: read(&keys.remote_suite, &keys.remote_key)?,
+    })
+}

@@ -1,0 +1,428 @@
+//! One thread, one loop: sockets and queues in, the shard's endpoint in the middle, sockets and queues out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mediaserver_proto::endpoint::{Shard, ShardMessage};
+use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::time::Time;
+use rtrb::{Consumer, Producer};
+
+use crate::event::Event;
+use crate::mailbox::{EventSender, Waker};
+use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
+use crate::shard::{Inbox, ShardControl};
+use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
+use crate::sys::{Poller, pin_to_cpu, thread_cpu_ns};
+
+/// Token of the eventfd among the sockets' ids.
+const WAKE_TOKEN: u64 = u64::MAX;
+/// First id of sockets that belong to one transport; below are those that all shards share.
+pub(crate) const FIRST_OWN_SOCKET: u32 = 1 << 16;
+/// Messages that one receive call takes from a socket of one transport.
+const OWN_SOCKET_MESSAGES: usize = 8;
+/// Commands handled before the sockets get their turn again.
+const COMMANDS_PER_ROUND: usize = 64;
+/// Messages of another shard handled before the sockets get their turn again.
+const MESSAGES_PER_ROUND: usize = 64;
+/// Messages that wait for room in another shard's ring; only such as must not be lost.
+const MOST_WAITING: usize = 65_536;
+/// Bytes after which the transmit queue is sent in the middle of a round.
+const SEND_ABOVE_BYTES: usize = 1 << 20;
+
+/// All sockets of a shard by id.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    shared: Vec<UdpSocket>,
+    own: Vec<Option<UdpSocket>>,
+    free: Vec<u32>,
+}
+
+impl Sockets {
+    /// The shared sockets, in the order of their ids.
+    pub fn new(shared: Vec<UdpSocket>) -> Sockets {
+        Sockets { shared, own: Vec::new(), free: Vec::new() }
+    }
+
+    /// Two ids for sockets of one transport.
+    pub fn reserve_pair(&mut self) -> (SocketId, SocketId) {
+        (self.reserve(), self.reserve())
+    }
+
+    fn reserve(&mut self) -> SocketId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.own.push(None);
+            u32::try_from(self.own.len() - 1).unwrap_or(u32::MAX - FIRST_OWN_SOCKET)
+        });
+        SocketId(FIRST_OWN_SOCKET + index)
+    }
+
+    /// Puts a socket under its reserved id.
+    pub fn put(&mut self, socket: UdpSocket) {
+        if let Some(place) = self.place(socket.id()) {
+            *place = Some(socket);
+        }
+    }
+
+    /// Closes a socket (or gives up its reserved id).
+    pub fn close(&mut self, id: SocketId) -> Option<UdpSocket> {
+        let socket = self.place(id)?.take();
+        self.free.push(id.0 - FIRST_OWN_SOCKET);
+        socket
+    }
+
+    fn place(&mut self, id: SocketId) -> Option<&mut Option<UdpSocket>> {
+        self.own.get_mut(id.0.checked_sub(FIRST_OWN_SOCKET)? as usize)
+    }
+
+    /// The socket with this id.
+    pub fn get(&self, id: SocketId) -> Option<&UdpSocket> {
+        match id.0.checked_sub(FIRST_OWN_SOCKET) {
+            None => self.shared.get(id.0 as usize),
+            Some(index) => self.own.get(index as usize)?.as_ref(),
+        }
+    }
+
+    fn get_mut(&mut self, id: SocketId) -> Option<&mut UdpSocket> {
+        match id.0.checked_sub(FIRST_OWN_SOCKET) {
+            None => self.shared.get_mut(id.0 as usize),
+            Some(index) => self.own.get_mut(index as usize)?.as_mut(),
+        }
+    }
+}
+
+/// What connects a worker with the others.
+pub struct Links {
+    /// Commands from the control plane.
+    pub inbox: Consumer<Inbox>,
+    /// Events to the control plane.
+    pub events: EventSender,
+    /// From each shard; none from itself.
+    pub inbound: Vec<Option<Consumer<ShardMessage>>>,
+    /// To each shard; none to itself.
+    pub outbound: Vec<Option<Producer<ShardMessage>>>,
+    /// One for each shard.
+    pub wakers: Arc<Vec<Waker>>,
+    /// Set when the engine stops.
+    pub stop: Arc<AtomicBool>,
+    /// Where the counters go.
+    pub published: Published,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").finish_non_exhaustive()
+    }
+}
+
+/// A shard's thread.
+#[derive(Debug)]
+pub struct Worker {
+    shard: usize,
+    pin: bool,
+    epoch: Instant,
+    control: ShardControl,
+    links: Links,
+    poller: Poller,
+    receiver: Receiver,
+    sender: Sender,
+    batch: ReceiveBatch,
+    out: TransmitQueue,
+    waiting: Vec<VecDeque<ShardMessage>>,
+    unsent_events: VecDeque<Event>,
+    metrics: ShardMetrics,
+    published_at: Time,
+    changed: bool,
+}
+
+impl Worker {
+    /// A worker around `control`; `epoch` is the instant of `Time::ZERO`, the same for all shards.
+    pub fn new(
+        shard: usize,
+        pin: bool,
+        gso: bool,
+        epoch: Instant,
+        control: ShardControl,
+        links: Links,
+    ) -> io::Result<Worker> {
+        let poller = Poller::new()?;
+        poller.add(links.wakers[shard].as_raw_fd(), WAKE_TOKEN)?;
+        for socket in &control.sockets.shared {
+            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
+        }
+        let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
+        Ok(Worker {
+            shard,
+            pin,
+            epoch,
+            control,
+            links,
+            poller,
+            receiver: Receiver::default(),
+            sender: Sender::new(gso),
+            batch: Receiver::new_batch(),
+            out: TransmitQueue::default(),
+            waiting,
+            unsent_events: VecDeque::new(),
+            metrics: ShardMetrics::default(),
+            published_at: Time::ZERO,
+            changed: true,
+        })
+    }
+
+    /// Runs until the engine stops.
+    pub fn run(mut self) {
+        if self.pin && pin_to_cpu(self.shard).is_err() {
+            // Fewer CPUs than shards, or a cpuset that does not hold this one: the scheduler decides.
+            self.pin = false;
+        }
+        while !self.links.stop.load(Ordering::Relaxed) {
+            if self.round().is_err() {
+                // Only epoll itself can fail here, and only by a mistake of ours; without it there is nothing to wait for.
+                self.metrics.receive_errors += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let now = self.now();
+        self.guard(now, |control, now, out, _| control.endpoint.close_all(now, out));
+        self.finish_round(now);
+        self.publish(now);
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn round(&mut self) -> io::Result<()> {
+        self.links.wakers[self.shard].prepare_sleep();
+        let timeout = if self.has_waiting_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
+        self.poller.wait(timeout)?;
+        self.links.wakers[self.shard].awake();
+        self.metrics.rounds += 1;
+        let now = self.now();
+        self.receive(now);
+        // Commands first: another shard's message may be about an object that a waiting command makes.
+        self.take_commands(now);
+        self.take_messages(now);
+        if self.control.endpoint.poll_timeout().is_some_and(|due| due <= now) {
+            self.guard(now, |control, now, out, _| control.endpoint.handle_timeout(now, out));
+        }
+        self.finish_round(now);
+        if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
+            self.publish(now);
+        }
+        Ok(())
+    }
+
+    fn has_waiting_input(&self) -> bool {
+        self.links.inbox.slots() > 0 || self.links.inbound.iter().flatten().any(|ring| ring.slots() > 0)
+    }
+
+    fn sleep_limit(&self) -> Option<Duration> {
+        let now = self.now();
+        let endpoint = self.control.endpoint.poll_timeout().map(|due| due.since(now));
+        let publish = self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now));
+        let retry = (!self.unsent_events.is_empty() || self.waiting.iter().any(|queue| !queue.is_empty()))
+            .then_some(Duration::from_millis(1));
+        [endpoint, publish, retry].into_iter().flatten().min()
+    }
+
+    /// Reads every ready socket once; a batch goes to the endpoint when its slots are full, and at the end.
+    fn receive(&mut self, now: Time) {
+        let mut slot = 0;
+        for index in 0..self.poller.ready() {
+            let token = self.poller.token(index);
+            if token == WAKE_TOKEN {
+                self.links.wakers[self.shard].reset();
+                continue;
+            }
+            let id = SocketId(u32::try_from(token).unwrap_or(u32::MAX));
+            let most = if id.0 < FIRST_OWN_SOCKET { RECEIVE_SLOTS } else { OWN_SOCKET_MESSAGES };
+            if slot + most.min(OWN_SOCKET_MESSAGES) > RECEIVE_SLOTS {
+                self.handle_batch(now);
+                slot = 0;
+            }
+            let Some(socket) = self.control.sockets.get_mut(id) else { continue };
+            match self.receiver.receive(socket, &mut self.batch, slot, most) {
+                Ok(count) => {
+                    slot += count.messages;
+                    self.metrics.received(&count);
+                }
+                Err(_) => self.metrics.receive_errors += 1,
+            }
+        }
+        self.handle_batch(now);
+    }
+
+    fn handle_batch(&mut self, now: Time) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.metrics.batches += 1;
+        self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
+        self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, now, out));
+        self.batch.recycle();
+        let sent = self.metrics.sent.datagrams;
+        self.send();
+        let sent = self.metrics.sent.datagrams - sent;
+        if sent > 0 {
+            self.metrics.forwarded(sent, self.now().since(now));
+        }
+    }
+
+    fn take_messages(&mut self, now: Time) {
+        for from in 0..self.links.inbound.len() {
+            for _ in 0..MESSAGES_PER_ROUND {
+                let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
+                let from = Shard::try_from(from).unwrap_or(Shard::MAX);
+                let mut message = Some(message);
+                self.guard(now, |control, now, out, _| {
+                    if let Some(message) = message.take() {
+                        control.endpoint.handle_message(from, message, now, out);
+                    }
+                });
+                self.send_when_large();
+            }
+        }
+    }
+
+    fn take_commands(&mut self, now: Time) {
+        for _ in 0..COMMANDS_PER_ROUND {
+            let Ok(command) = self.links.inbox.pop() else { break };
+            let mut command = Some(command);
+            self.guard(now, |control, now, out, _| {
+                if let Some(command) = command.take() {
+                    control.handle(command, now, out);
+                }
+            });
+            for socket in self.control.take_opened() {
+                if let Some(socket) = self.control.sockets.get(socket) {
+                    let added = self.poller.add(socket.as_raw_fd(), u64::from(socket.id().0));
+                    self.metrics.receive_errors += u64::from(added.is_err());
+                }
+            }
+            self.send_when_large();
+        }
+    }
+
+    /// Calls into the endpoint; a panic in there closes the transport that it was about, and nothing else.
+    fn guard(&mut self, now: Time, call: impl FnOnce(&mut ShardControl, Time, &mut TransmitQueue, &mut ReceiveBatch)) {
+        self.changed = true;
+        let (control, out, batch) = (&mut self.control, &mut self.out, &mut self.batch);
+        if catch_unwind(AssertUnwindSafe(|| call(control, now, out, batch))).is_err() {
+            self.metrics.panics += 1;
+            let (control, out) = (&mut self.control, &mut self.out);
+            if catch_unwind(AssertUnwindSafe(|| control.endpoint.recover(now, out))).is_err() {
+                self.metrics.panics += 1;
+            }
+        }
+    }
+
+    fn finish_round(&mut self, now: Time) {
+        self.send();
+        self.pass_messages();
+        self.control.collect_events(now);
+        self.pass_events();
+    }
+
+    fn send_when_large(&mut self) {
+        if self.out.bytes().len() > SEND_ABOVE_BYTES {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if !self.out.is_empty() {
+            let sockets = &self.control.sockets;
+            self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
+            self.out.clear();
+        }
+    }
+
+    fn pass_messages(&mut self) {
+        let mut touched = false;
+        while let Some((to, message)) = self.control.endpoint.poll_message() {
+            let Some(queue) = self.waiting.get_mut(usize::from(to)) else { continue };
+            touched = true;
+            if message.is_expendable() && !queue.is_empty() || queue.len() >= MOST_WAITING {
+                self.metrics.handover_full += 1;
+                self.control.endpoint.take_back(message);
+            } else {
+                queue.push_back(message);
+            }
+        }
+        if !touched && self.waiting.iter().all(VecDeque::is_empty) {
+            return;
+        }
+        for (to, queue) in self.waiting.iter_mut().enumerate() {
+            let Some(ring) = self.links.outbound[to].as_mut() else {
+                queue.clear();
+                continue;
+            };
+            let mut any = false;
+            while let Some(message) = queue.pop_front() {
+                match ring.push(message) {
+                    Ok(()) => any = true,
+                    Err(rtrb::PushError::Full(message)) if message.is_expendable() => {
+                        self.metrics.handover_full += 1;
+                        self.control.endpoint.take_back(message);
+                    }
+                    Err(rtrb::PushError::Full(message)) => {
+                        queue.push_front(message);
+                        break;
+                    }
+                }
+            }
+            if any {
+                self.links.wakers[to].wake();
+            }
+        }
+    }
+
+    fn pass_events(&mut self) {
+        let mut any = false;
+        self.unsent_events.extend(self.control.take_events());
+        while let Some(event) = self.unsent_events.pop_front() {
+            if let Err(event) = self.links.events.send(event) {
+                self.unsent_events.push_front(event);
+                break;
+            }
+            any = true;
+        }
+        while self.unsent_events.len() > MOST_WAITING {
+            self.unsent_events.pop_back();
+            self.metrics.events_lost += 1;
+        }
+        if any {
+            self.links.events.wake();
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        let published = self.links.published.publish(|counters| {
+            self.metrics.write(counters);
+            set(counters, "cpu_ns", thread_cpu_ns());
+            set(counters, "gso", u64::from(self.sender.gso()));
+            set(counters, "pinned", u64::from(self.pin));
+            let endpoint = &self.control.endpoint;
+            set(counters, "transports", endpoint.transports() as u64);
+            set(counters, "datagrams_handed_over", endpoint.handed_over());
+            let mut name = String::with_capacity(64);
+            endpoint.counters(|reason, value| {
+                name.clear();
+                name.push_str("drop.");
+                name.push_str(reason);
+                set(counters, &name, value);
+            });
+        });
+        if published {
+            self.published_at = now;
+            self.changed = false;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The last step of a packet: record and shared payload become protected bytes in the transmit queue.
+
+use slab::Slab;
+
+use super::slot::Slot;
+use crate::io::TransmitQueue;
+use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
+use crate::time::Time;
+use crate::transport::SendError;
+
+/// Packets that did not leave, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub(super) struct SendDrops {
+    pub(super) not_connected: u64,
+    pub(super) index_used: u64,
+    pub(super) too_many_ssrcs: u64,
+    pub(super) malformed: u64,
+}
+
+impl SendDrops {
+    fn count(&mut self, error: SendError) {
+        match error {
+            SendError::NotConnected => self.not_connected += 1,
+            SendError::IndexUsed => self.index_used += 1,
+            SendError::TooManySsrcs => self.too_many_ssrcs += 1,
+            SendError::Malformed => self.malformed += 1,
+        }
+    }
+}
+
+/// Protects what the router gives out, at once and in one pass.
+pub(super) struct Departures<'a> {
+    pub(super) slots: &'a mut Slab<Slot>,
+    pub(super) keys: &'a IdMap<TransportId, usize>,
+    pub(super) out: &'a mut TransmitQueue,
+    pub(super) scratch: &'a mut Vec<u8>,
+    pub(super) drops: &'a mut SendDrops,
+    pub(super) now: Time,
+    /// Packets of one receiver come one after the other.
+    pub(super) last: Option<(TransportId, usize)>,
+}
+
+impl Departures<'_> {
+    fn slot(&mut self, transport: TransportId) -> Option<usize> {
+        match self.last {
+            Some((last, key)) if last == transport => Some(key),
+            _ => {
+                let key = *self.keys.get(&transport)?;
+                self.last = Some((transport, key));
+                Some(key)
+            }
+        }
+    }
+}
+
+impl Output for Departures<'_> {
+    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+        let Some(key) = self.slot(transport) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let departure = Departure { now: self.now, transport_sequence: slot.transport_sequence };
+        self.scratch.clear();
+        let header_len = rewrite.write_header(&departure, self.scratch);
+        let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
+            slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
+        } else {
+            self.scratch.extend_from_slice(rewrite.prefix());
+            self.scratch.extend_from_slice(payload.get(rewrite.skip()..).unwrap_or_default());
+            let (header, payload) = self.scratch.split_at(header_len);
+            slot.transport.protect_rtp(header, payload, self.out)
+        };
+        match result {
+            Ok(()) => {
+                // Counted only when it is on the wire: a number that never left would be reported as lost.
+                slot.transport_sequence =
+                    slot.transport_sequence.wrapping_add(u16::from(rewrite.has_transport_sequence()));
+                slot.traffic.packets_sent += 1;
+                slot.traffic.bytes_sent += self.out.entries().last().map_or(0, |entry| entry.len as u64);
+            }
+            Err(error) => self.drops.count(error),
+        }
+    }
+
+    fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {
+        let Some(key) = self.slot(transport) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        match slot.transport.protect_rtcp(compound, self.out) {
+            Ok(()) => {
+                slot.traffic.packets_sent += 1;
+                slot.traffic.bytes_sent += self.out.entries().last().map_or(0, |entry| entry.len as u64);
+            }
+            Err(error) => self.drops.count(error),
+        }
+    }
+}

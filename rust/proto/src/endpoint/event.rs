@@ -1,0 +1,78 @@
+//! What an endpoint tells the control plane.
+
+use std::net::SocketAddr;
+
+use crate::srtp::Suite;
+
+/// An event about a transport or track of the control plane's numbering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum EndpointEvent {
+    TransportConnected {
+        id: u64,
+        remote: SocketAddr,
+        suite: Option<Suite>,
+    },
+    TransportPathChanged {
+        id: u64,
+        remote: SocketAddr,
+    },
+    /// The transport and its tracks are gone; its sockets, where it had its own, can be closed.
+    TransportClosed {
+        id: u64,
+        reason: &'static str,
+    },
+    MediaTimeout {
+        id: u64,
+        silent_ms: u64,
+    },
+    MediaResumed {
+        id: u64,
+    },
+    UpTrackStarted {
+        id: u64,
+        codec: &'static str,
+        ssrc: u32,
+    },
+    KeyframeNeeded {
+        id: u64,
+    },
+    DtmfReceived {
+        id: u64,
+        digit: char,
+        duration_ms: u32,
+    },
+    PlayFinished {
+        id: u64,
+        clip: u64,
+    },
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The id already names something.
+    #[error("the id is in use")]
+    IdInUse,
+    /// No transport has this id.
+    #[error("there is no such transport")]
+    NoTransport,
+    /// No track has this id.
+    #[error("there is no such track")]
+    NoTrack,
+    /// No clip has this id.
+    #[error("there is no such clip")]
+    NoClip,
+    /// The id belongs to another shard.
+    #[error("the id belongs to another shard")]
+    WrongShard,
+    /// The command does not fit the kind of transport.
+    #[error("the transport is of another kind")]
+    WrongKind,
+    /// A value that cannot be used.
+    #[error("invalid {0}")]
+    Invalid(&'static str),
+    /// A configured bound.
+    #[error("limit {0}")]
+    Limit(&'static str),
+}

@@ -1,0 +1,49 @@
+//! What shards say to each other; the engine only carries it, in order, from one shard to another.
+
+use std::sync::Arc;
+
+use super::media_batch::MediaBatch;
+use crate::io::{Path, ReceiveBatch};
+use crate::sfu::Want;
+
+/// Index of a shard.
+pub type Shard = u16;
+
+/// A message from one shard to another.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// Datagrams that came in at the sender's socket and are the receiver's.
+    Datagrams(Box<ReceiveBatch>),
+    /// The buffer of such datagrams goes back to whom it belongs.
+    Returned(Box<ReceiveBatch>),
+    /// Datagrams from this tuple are mine: it passed a check of one of my transports.
+    PathBound(Path),
+    /// They no longer are.
+    PathUnbound(Path),
+    /// Media of one of my up tracks, for your down tracks; the buffer is mine again when nobody holds it any more.
+    Media(Arc<MediaBatch>),
+    /// One more of my down tracks wants your up track.
+    Want {
+        /// The up track.
+        up: u64,
+    },
+    /// One of my down tracks does not want it any more.
+    Unwant {
+        /// The up track.
+        up: u64,
+    },
+    /// One of my down tracks needs a keyframe of your up track.
+    KeyframeWanted {
+        /// The up track.
+        up: u64,
+        /// Why.
+        want: Want,
+    },
+}
+
+impl ShardMessage {
+    /// Whether losing it only costs packets, so that it may be dropped when the way is full.
+    pub fn is_expendable(&self) -> bool {
+        matches!(self, ShardMessage::Datagrams(_) | ShardMessage::Media(_) | ShardMessage::KeyframeWanted { .. })
+    }
+}

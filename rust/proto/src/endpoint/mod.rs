@@ -1,0 +1,253 @@
+//! One shard as a deterministic object: datagram batches and commands in, datagrams, events and messages to other
+//! shards out.
+
+mod departures;
+pub mod event;
+mod media;
+pub mod media_batch;
+pub mod message;
+pub mod peek;
+mod receive;
+mod routes;
+mod slot;
+mod timers;
+mod tracks;
+mod transports;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use slab::Slab;
+
+use crate::dtls::Identity;
+use crate::error::DropCounters;
+use crate::ice::UfragKey;
+use crate::io::TransmitQueue;
+use crate::rtcp::WallClock;
+use crate::rtcp::ntp::NtpTime;
+use crate::rtp::Ssrc;
+use crate::sfu::UpTrackId;
+use crate::time::Time;
+
+pub use event::{CommandError, EndpointEvent};
+pub use message::{Shard, ShardMessage};
+pub use transports::{Entropy, RtpSockets, TransportSnapshot};
+
+use media::Media;
+use routes::Routes;
+use slot::Slot;
+use timers::Timers;
+
+/// Bounds of a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointLimits {
+    /// Transports.
+    pub transports: usize,
+    /// WebRTC transports that have not finished DTLS.
+    pub half_open: usize,
+    /// Up and down tracks of a transport together.
+    pub tracks_per_transport: usize,
+    /// SSRCs per transport that belong to no track and are still remembered.
+    pub unknown_ssrcs: usize,
+}
+
+/// What an endpoint is built from.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// This shard.
+    pub shard: Shard,
+    /// All shards.
+    pub shards: Shard,
+    /// Signs local ufrags.
+    pub ufrag_key: UfragKey,
+    /// Certificate and DTLS settings.
+    pub identity: Identity,
+    /// Time since the Unix epoch at `Time::ZERO`.
+    pub unix_epoch: Duration,
+    /// Bounds.
+    pub limits: EndpointLimits,
+}
+
+/// Datagrams that the endpoint itself did not use, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct EndpointDrops {
+    pub unbound_tuple: u64,
+    pub foreign_ufrag: u64,
+    pub forged_ufrag: u64,
+    pub unknown_transport: u64,
+    pub path_table_full: u64,
+    pub path_taken: u64,
+}
+
+/// One shard without its sockets and its thread.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    slots: Slab<Slot>,
+    ids: HashMap<u64, usize>,
+    routes: Routes,
+    timers: Timers,
+    media: Media,
+    dirty: Vec<usize>,
+    /// Slot of the transport of every track.
+    track_slots: HashMap<u64, usize>,
+    /// SSRC of every down track, for its goodbye.
+    down_ssrcs: HashMap<u64, Ssrc>,
+    /// How many down tracks of which shards want an up track of ours, whether it exists yet or not.
+    wants: HashMap<u64, Vec<(Shard, u32)>>,
+    half_open: usize,
+    /// Transport whose input is being handled; tells after a panic which one to close.
+    current: Option<usize>,
+    /// The shard at whose socket the batch being handled came in, when that is another one.
+    via: Option<Shard>,
+    events: VecDeque<EndpointEvent>,
+    messages: VecDeque<(Shard, ShardMessage)>,
+    drops: EndpointDrops,
+    /// Drops of transports, gathered as they happen.
+    transport_drops: DropCounters,
+    handed_over: u64,
+}
+
+impl Endpoint {
+    /// A shard without transports.
+    pub fn new(config: EndpointConfig) -> Endpoint {
+        let shards = usize::from(config.shards);
+        let wall = WallClock { at: Time::ZERO, ntp: NtpTime::from_unix(config.unix_epoch) };
+        Endpoint {
+            config,
+            slots: Slab::new(),
+            ids: HashMap::new(),
+            routes: Routes::new(shards),
+            timers: Timers::default(),
+            media: Media::new(wall),
+            via: None,
+            dirty: Vec::new(),
+            track_slots: HashMap::new(),
+            down_ssrcs: HashMap::new(),
+            wants: HashMap::new(),
+            half_open: 0,
+            current: None,
+            events: VecDeque::new(),
+            messages: VecDeque::new(),
+            drops: EndpointDrops::default(),
+            transport_drops: DropCounters::default(),
+            handed_over: 0,
+        }
+    }
+
+    /// When [`Endpoint::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next().into_iter().chain(self.media.router.poll_timeout()).min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
+        while let Some((at, index)) = self.timers.pop(now) {
+            // The slot may have gone, or been given to another transport that has an entry of its own.
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            if slot.armed != Some(at) {
+                continue;
+            }
+            slot.armed = None;
+            self.current = Some(index);
+            if slot.transport.poll_timeout().is_some_and(|due| due <= now) {
+                slot.transport.handle_timeout(now, out);
+            }
+            self.touch(index);
+        }
+        self.current = None;
+        self.media.handle_timeout(&mut self.slots, now, out);
+        self.settle(now, out);
+    }
+
+    /// The oldest event not yet taken.
+    pub fn poll_event(&mut self) -> Option<EndpointEvent> {
+        self.events.pop_front()
+    }
+
+    /// The oldest message to another shard not yet taken.
+    pub fn poll_message(&mut self) -> Option<(Shard, ShardMessage)> {
+        self.messages.pop_front()
+    }
+
+    /// Takes a message of another shard.
+    pub fn handle_message(&mut self, from: Shard, message: ShardMessage, now: Time, out: &mut TransmitQueue) {
+        match message {
+            ShardMessage::Datagrams(mut batch) => {
+                self.handle_batch_from(Some(from), &mut batch, now, out);
+                self.messages.push_back((from, ShardMessage::Returned(batch)));
+            }
+            ShardMessage::Returned(batch) => self.routes.reclaim(batch),
+            ShardMessage::PathBound(path) => {
+                if !self.routes.learn_foreign(path, from) {
+                    self.drops.path_table_full += 1;
+                }
+            }
+            ShardMessage::PathUnbound(path) => self.routes.forget_foreign(path, from),
+            ShardMessage::Media(batch) => {
+                self.media.handle_media(&batch, &mut self.slots, now, out);
+                self.take_media_outputs();
+            }
+            ShardMessage::Want { up } => self.handle_want(from, up, now),
+            ShardMessage::Unwant { up } => self.handle_unwant(from, up),
+            ShardMessage::KeyframeWanted { up, want } => {
+                // The track may have gone while the message was under way.
+                self.media.router.request_keyframe(UpTrackId(up), want, now).ok();
+            }
+        }
+    }
+
+    /// Gives back a message that could not be carried, so that its buffer is not lost.
+    pub fn take_back(&mut self, message: ShardMessage) {
+        if let ShardMessage::Datagrams(batch) = message {
+            self.routes.reclaim(batch);
+        }
+    }
+
+    /// After a panic while an input was handled: closes the transport that it was about. The rest of the batch is lost.
+    pub fn recover(&mut self, now: Time, out: &mut TransmitQueue) {
+        if let Some(index) = self.current.take()
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.closed = Some("failed");
+            self.touch(index);
+        }
+        self.settle(now, out);
+    }
+
+    /// Names and values of everything counted here.
+    pub fn counters(&self, mut each: impl FnMut(&str, u64)) {
+        for (name, value) in self.transport_drops.iter() {
+            each(name, value);
+        }
+        let drops = &self.drops;
+        each("endpoint_unbound_tuple", drops.unbound_tuple);
+        each("endpoint_foreign_ufrag", drops.foreign_ufrag);
+        each("endpoint_forged_ufrag", drops.forged_ufrag);
+        each("endpoint_unknown_transport", drops.unknown_transport);
+        each("endpoint_path_table_full", drops.path_table_full);
+        each("endpoint_path_taken", drops.path_taken);
+        self.media.counters(&mut each);
+    }
+
+    /// Open transports.
+    pub fn transports(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Datagrams handed to the shard that owns their transport.
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    /// Remembers that events and timers of a slot are to be looked at before the batch ends.
+    fn touch(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+}

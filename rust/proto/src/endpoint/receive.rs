@@ -1,0 +1,200 @@
+//! A batch of datagrams: whose each is, and what follows from it once all are looked at.
+
+use super::message::{Shard, ShardMessage};
+use super::routes::Owner;
+use super::{Endpoint, EndpointEvent, peek};
+use crate::demux::{Kind, classify};
+use crate::ice::UfragError;
+use crate::io::{Path, ReceiveBatch, TransmitQueue};
+use crate::sfu::TransportId;
+use crate::time::Time;
+use crate::transport::{Received, TransportEvent};
+
+impl Endpoint {
+    /// Takes a batch from this shard's own sockets.
+    pub fn handle_batch(&mut self, batch: &mut ReceiveBatch, now: Time, out: &mut TransmitQueue) {
+        self.handle_batch_from(None, batch, now, out);
+    }
+
+    /// Takes a batch; `via` is the shard at whose socket it came in, when that is another one.
+    pub(super) fn handle_batch_from(
+        &mut self,
+        via: Option<Shard>,
+        batch: &mut ReceiveBatch,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
+        for entry in 0..batch.len() {
+            let received = batch.entries()[entry];
+            match self.owner(received.path, batch.datagram(&received), now) {
+                Some(Owner::Here(index)) => {
+                    self.current = Some(index);
+                    self.handle_datagram(index, entry, batch, now, out);
+                }
+                // What was handed over to us is never handed on: it would go round for ever.
+                Some(Owner::There(shard)) if via.is_none() => {
+                    self.handed_over += 1;
+                    if let Some(full) = self.routes.collect(shard, received.path, batch.datagram(&received)) {
+                        self.messages.push_back((shard, full));
+                    }
+                }
+                Some(Owner::There(_)) => self.drops.unknown_transport += 1,
+                None => {}
+            }
+        }
+        self.current = None;
+        self.media.finish_batch(batch, &mut self.slots, now, out);
+        self.messages.extend(self.routes.collected());
+        self.via = via;
+        self.settle(now, out);
+        self.via = None;
+    }
+
+    /// Whose a datagram is: by its local ufrag for STUN requests, otherwise by its tuple. `None`: dropped and counted.
+    fn owner(&mut self, path: Path, datagram: &[u8], now: Time) -> Option<Owner> {
+        if self.routes.has_socket(path.socket) {
+            return self.routes.owner(path);
+        }
+        if classify(datagram) == Kind::Stun
+            && let Some(ufrag) = peek::local_ufrag(datagram)
+        {
+            return self.owner_of_ufrag(ufrag, now);
+        }
+        let owner = self.routes.owner(path);
+        if owner.is_none() {
+            self.drops.unbound_tuple += 1;
+        }
+        owner
+    }
+
+    fn owner_of_ufrag(&mut self, ufrag: &[u8], now: Time) -> Option<Owner> {
+        let minute = self.minute(now);
+        let transport = match self.config.ufrag_key.verify(ufrag, minute) {
+            Ok(fields) => fields.transport_id(),
+            Err(UfragError::Forged) => {
+                self.drops.forged_ufrag += 1;
+                return None;
+            }
+            Err(_) => {
+                self.drops.foreign_ufrag += 1;
+                return None;
+            }
+        };
+        let shard = (transport >> 48) as Shard;
+        if shard != self.config.shard {
+            return (shard < self.config.shards).then_some(Owner::There(shard));
+        }
+        let owner = self.ids.get(&transport).map(|&slot| Owner::Here(slot));
+        if owner.is_none() {
+            self.drops.unknown_transport += 1;
+        }
+        owner
+    }
+
+    fn handle_datagram(
+        &mut self,
+        index: usize,
+        entry: usize,
+        batch: &mut ReceiveBatch,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let received = batch.entries()[entry];
+        let datagram = batch.datagram_mut(&received);
+        match slot.transport.handle_datagram(received.path, datagram, now, out) {
+            Received::Rtp { len, .. } => {
+                slot.traffic.packets_received += 1;
+                slot.traffic.bytes_received += received.len as u64;
+                self.media.handle_rtp(slot.id, entry, &datagram[..len], now);
+            }
+            Received::Rtcp { len } => {
+                slot.traffic.packets_received += 1;
+                slot.traffic.bytes_received += received.len as u64;
+                self.media.handle_rtcp(slot.id, &datagram[..len], now);
+            }
+            Received::Consumed | Received::Dropped(_) => {}
+        }
+        self.touch(index);
+    }
+
+    /// After a batch, timeout or command: takes the events of every transport that was touched and arms its timer.
+    pub(super) fn settle(&mut self, now: Time, out: &mut TransmitQueue) {
+        while let Some(index) = self.dirty.pop() {
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            slot.dirty = false;
+            self.transport_drops.merge(&slot.transport.drops_mut().take());
+            while let Some(event) = self.slots.get_mut(index).and_then(|slot| slot.transport.poll_event()) {
+                self.handle_transport_event(index, event, now);
+            }
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            if slot.closed.is_some() {
+                self.remove_transport(index, out);
+                continue;
+            }
+            self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
+        }
+        self.take_media_outputs();
+    }
+
+    fn handle_transport_event(&mut self, index: usize, event: TransportEvent, now: Time) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let id = slot.id;
+        match event {
+            TransportEvent::PathBound(path) => self.bind_path(index, path),
+            TransportEvent::PathUnbound(path) => self.unbind_path(index, path),
+            TransportEvent::Connected { path, suite } => {
+                if !std::mem::replace(&mut slot.connected, true) && slot.sockets.is_none() {
+                    self.half_open = self.half_open.saturating_sub(1);
+                    // What was forwarded before had no keys to leave with, the keyframe among it.
+                    self.media.router.restart_down_tracks(TransportId(id), now);
+                }
+                self.events.push_back(EndpointEvent::TransportConnected { id, remote: path.remote, suite });
+            }
+            TransportEvent::PathChanged(path) => {
+                self.events.push_back(EndpointEvent::TransportPathChanged { id, remote: path.remote });
+            }
+            TransportEvent::MediaTimeout { silent_ms } => {
+                self.events.push_back(EndpointEvent::MediaTimeout { id, silent_ms });
+            }
+            TransportEvent::MediaResumed => self.events.push_back(EndpointEvent::MediaResumed { id }),
+            TransportEvent::Closed(reason) => {
+                slot.closed.get_or_insert(reason.name());
+            }
+        }
+    }
+
+    fn bind_path(&mut self, index: usize, path: Path) {
+        if let Some(Owner::Here(other)) = self.routes.bound(path)
+            && other != index
+            && self.slots.get(other).is_some_and(|slot| slot.connected)
+        {
+            // A check with a spoofed source must not take a tuple from a transport that has proven it.
+            self.drops.path_taken += 1;
+            return;
+        }
+        self.routes.bind(path, index);
+        // The kernel delivers one tuple always to one socket: only that shard needs to know.
+        if let Some(via) = self.via {
+            self.messages.push_back((via, ShardMessage::PathBound(path)));
+        }
+    }
+
+    fn unbind_path(&mut self, index: usize, path: Path) {
+        self.routes.unbind(path, index);
+        self.tell_unbound(path);
+    }
+
+    /// Tells every other shard that a tuple is nobody's now.
+    pub(super) fn tell_unbound(&mut self, path: Path) {
+        for shard in (0..self.config.shards).filter(|&shard| shard != self.config.shard) {
+            self.messages.push_back((shard, ShardMessage::PathUnbound(path)));
+        }
+    }
+
+    /// Minutes since the Unix epoch.
+    pub(super) fn minute(&self, now: Time) -> u32 {
+        let since = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
+        u32::try_from(since / 60).unwrap_or(u32::MAX)
+    }
+}
