@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ from mediaserver.api.problem import Handler, too_many
 access_log = structlog.get_logger("mediaserver.access")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})
+
+_ROUTINE = ("/healthz", "/readyz", "/metrics", "/web/")
 
 _SECURITY_HEADERS = {
     "Server": "mediaserver",
@@ -52,7 +55,10 @@ def observed(*, metrics: ApiMetrics, source_of: SourceResolver, listener: str) -
             metrics.request_seconds.observe(seconds)
         method = request.method if request.method in _METHODS else "other"
         metrics.requests.labels(method=method, status=str(response.status)).inc()
-        access_log.info(
+        # Health checks and the pages' files come by the thousand; they are told on request only.
+        routine = response.status < 400 and request.path.startswith(_ROUTINE)
+        access_log.log(
+            logging.DEBUG if routine else logging.INFO,
             "http_request",
             listener=listener,
             method=method,
@@ -60,7 +66,6 @@ def observed(*, metrics: ApiMetrics, source_of: SourceResolver, listener: str) -
             status=response.status,
             source=source_of(request),
             duration_ms=round(seconds * 1000, 1),
-            bytes=response.body_length,
         )
         return response
 

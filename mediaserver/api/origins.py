@@ -42,7 +42,7 @@ class Origins:
         if not origin or origin == "null":
             return False
         origin = origin.lower().rstrip("/")
-        return any(_matches(pattern, origin) for pattern in self.patterns)
+        return any(_matches(pattern, origin) for pattern in self.patterns if pattern != "self")
 
 
 def _matches(pattern: str, origin: str) -> bool:

@@ -171,6 +171,8 @@ class SessionChannel:
                 await self.send(Error(code="internal", message="The server made a mistake.", ref=reference(message)))
             finally:
                 self._incoming.task_done()
+            # What the message set off in the participant's own tasks begins before the next message is handled.
+            await asyncio.sleep(0)
 
     # Sockets
 

@@ -10,6 +10,7 @@ from mediaserver.sip.config import Timers
 from mediaserver.sip.flow import Destination
 from mediaserver.sip.headers import Headers
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.timers import TimerEntry
 
 
 class ClientState(Enum):
@@ -92,12 +93,12 @@ class ClientTransaction:
         "_table",
         "_timers",
         "ack",
-        "armed_at",
         "branch",
         "destination",
         "owner",
         "request",
         "state",
+        "timer",
     )
 
     def __init__(
@@ -108,7 +109,7 @@ class ClientTransaction:
         self.owner = owner
         self.branch = request.via.branch or ""
         self.ack: bytes | None = None
-        self.armed_at: float | None = None
+        self.timer: TimerEntry | None = None
         self._timers = timers
         self._invite = request.method == "INVITE"
         self._table = INVITE_TRANSITIONS if self._invite else NON_INVITE_TRANSITIONS

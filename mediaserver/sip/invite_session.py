@@ -5,15 +5,9 @@ The tables stand in `session_states`; sending goes through the `Port` that the c
 
 from __future__ import annotations
 
-import secrets
-import uuid
-from collections import deque
-from typing import Final, Literal, Protocol
-
-from mediaserver.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from mediaserver.errors import LocalProtocolError, RemoteProtocolError
 from mediaserver.sip.attempt import Attempt
-from mediaserver.sip.config import SipConfig
-from mediaserver.sip.dialog import Dialog, dialog_of_response
+from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.events import (
     Answered,
     Cancelled,
@@ -23,168 +17,26 @@ from mediaserver.sip.events import (
     Info,
     Progress,
     Rejected,
-    ReofferAnswered,
-    Reoffered,
-    ReofferRejected,
-    SessionEvent,
 )
-from mediaserver.sip.flow import Destination, Flow
-from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response, reason_of
+from mediaserver.sip.reinvites import Reinvites
 from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.session_base import SDP, Extra, Port, Reply
 from mediaserver.sip.session_states import (
-    OFFER_TRANSITIONS,
-    SESSION_TRANSITIONS,
     OfferInput,
     OfferState,
     SessionInput,
     SessionState,
 )
-from mediaserver.sip.uri import SipUri
 
-__all__ = ["InviteMachine", "OfferState", "Port", "SessionState"]
+__all__ = ["SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"]
 
-Extra = tuple[tuple[str, str], ...]
-SDP: Final = "application/sdp"
-_MAX_GLARES: Final = 5
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
 
-class Port(Protocol):
-    """What a session needs from the core."""
-
-    config: SipConfig
-
-    def send(self, attempt: Attempt, now: float) -> None:
-        """Send a request of ours; responses come to `handle_response`. Raises LimitExceeded."""
-
-    def cancel(self, attempt: Attempt, headers: Extra, now: float) -> None:
-        """Send a CANCEL for an INVITE of ours that is under way."""
-
-    def send_ack(self, request: Request, destination: Destination) -> None:
-        """Send an ACK to a 2xx; the first call gives it its Via."""
-
-    def respond(
-        self,
-        transaction: ServerTransaction,
-        code: int,
-        *,
-        reason: str | None,
-        headers: Extra,
-        body: bytes | None,
-        now: float,
-    ) -> Response:
-        """Send a response with our Contact where it belongs."""
-
-    def repeat(self, transaction: ServerTransaction, response: Response, now: float) -> None:
-        """Send a 2xx again."""
-
-
-class _Reply:
-    """A 2xx of ours that is repeated until its ACK comes (§13.3.1.4)."""
-
-    __slots__ = ("cseq", "give_up_at", "interval", "next_at", "response", "transaction")
-
-    def __init__(self, transaction: ServerTransaction, response: Response, port: Port, now: float) -> None:
-        timers = port.config.timers
-        self.transaction = transaction
-        self.response = response
-        self.cseq = response.cseq[0]
-        self.interval = timers.t1
-        self.next_at = now + timers.t1
-        self.give_up_at = now + timers.t64
-
-
-class InviteMachine:
+class InviteMachine(Reinvites):
     """One call. `handle_*`, `poll_event` and `poll_timeout` are for the core, the other methods for the owner."""
-
-    def __init__(
-        self, port: Port, *, direction: Literal["incoming", "outgoing"], call_id: str, local: NameAddr, remote: NameAddr
-    ) -> None:
-        self.id = uuid.uuid4().hex
-        self.direction: Literal["incoming", "outgoing"] = direction
-        self.call_id = call_id
-        self.local_party = local
-        self.remote_party = remote
-        self.first_offer: bytes | None = None
-        self.state = _S.CALLING if direction == "outgoing" else _S.INCOMING
-        self.offer_state = _O.IDLE
-        self.dialog: Dialog | None = None
-        self.armed_at: float | None = None
-        self._port = port
-        self._events: deque[SessionEvent] = deque()
-        self._told = False  # a final event was emitted
-        self._ring_until: float | None = None
-        # outgoing
-        self._invite: Attempt | None = None
-        self._early: dict[str, Dialog] = {}
-        self._acks: dict[tuple[str, int], tuple[Request, Destination]] = {}
-        self._cancel_sent = False
-        self._cancel_cause: Extra = ()
-        self._cancel_give_up_at: float | None = None
-        self._late_offer = False
-        # incoming
-        self._invite_transaction: ServerTransaction | None = None
-        self._reply: _Reply | None = None
-        # re-INVITEs
-        self._reinvite: Attempt | None = None
-        self._reinvite_transaction: ServerTransaction | None = None
-        self._glare_at: float | None = None
-        self._glares = 0
-        self._pending: set[Attempt] = set()
-        self._bye_after_ack: Extra | None = None
-
-    # -- what the owner sees ----------------------------------------------------------------------------------------
-
-    @property
-    def flow(self) -> Flow | None:
-        """The flow on which the peer was last heard."""
-        return self.dialog.flow if self.dialog is not None else None
-
-    @property
-    def remote_target(self) -> SipUri | None:
-        """The peer's Contact."""
-        return self.dialog.remote_target if self.dialog is not None else None
-
-    @property
-    def local_tag(self) -> str:
-        """Our tag: how requests in the dialog find this session."""
-        return self.local_party.tag or ""
-
-    @property
-    def over(self) -> bool:
-        """True when nothing more is to be sent or expected."""
-        return self.state is _S.ENDED and not self._pending and self._reply is None
-
-    # -- tables -----------------------------------------------------------------------------------------------------
-
-    def _step(self, what: SessionInput) -> None:
-        state = SESSION_TRANSITIONS.get((self.state, what))
-        if state is None:
-            raise LocalProtocolError(f"{what.name} is not possible in state {self.state.name}")
-        self.state = state
-        if state not in (_S.CALLING, _S.EARLY, _S.INCOMING, _S.RINGING):
-            self._ring_until = None
-
-    def _can(self, what: SessionInput) -> bool:
-        return (self.state, what) in SESSION_TRANSITIONS
-
-    def _offer_step(self, what: OfferInput) -> None:
-        state = OFFER_TRANSITIONS.get((self.offer_state, what))
-        if state is None:
-            raise LocalProtocolError(f"{what.name} is not possible in offer state {self.offer_state.name}")
-        self.offer_state = state
-
-    def _tell(self, event: SessionEvent) -> None:
-        if not self._told:
-            self._events.append(event)
-
-    def _tell_last(self, event: Rejected | Cancelled | Ended) -> None:
-        if not self._told:
-            self._events.append(event)
-            self._told = True
-
-    # -- outgoing: owner's calls ------------------------------------------------------------------------------------
 
     def start(self, attempt: Attempt, body: bytes | None, now: float) -> None:
         """Send the INVITE. Raises LimitExceeded."""
@@ -195,47 +47,13 @@ class InviteMachine:
 
     def acknowledge(self, body: bytes, *, now: float) -> None:
         """Send the ACK with our answer after the peer's 2xx brought its offer."""
-        if self.offer_state is _O.UNACKNOWLEDGED and self._reinvite is not None:
-            self._offer_step(_J.SEND_ACK)
-            self._send_ack(self._reinvite, self._established(), body)
-            self._reinvite = None
-        else:
-            if self.direction != "outgoing":
-                raise LocalProtocolError("there is nothing to acknowledge")
-            self._step(_I.SEND_ACK)
-            if self._invite is not None:
-                self._send_ack(self._invite, self._established(), body)
-
-    def _established(self) -> Dialog:
-        if self.dialog is None:
-            raise LocalProtocolError("there is no dialog yet")
-        return self.dialog
-
-    def _send(self, attempt: Attempt, now: float) -> None:
-        self._pending.add(attempt)
-        try:
-            self._port.send(attempt, now)
-        except LimitExceeded:
-            self._pending.discard(attempt)
-            raise
-
-    def _send_ack(self, attempt: Attempt, dialog: Dialog, body: bytes | None) -> None:
-        cseq = attempt.request.cseq[0]
-        ack = dialog.make_request("ACK", cseq=cseq)
-        for name in ("Authorization", "Proxy-Authorization"):
-            value = attempt.request.headers.get(name)
-            if value is not None:
-                ack.headers.add(name, value)  # §13.2.2.4
-        if body is not None:
-            ack.headers.add("Content-Type", SDP)
-            ack.body = body
-        destination = dialog.destinations()[0]
-        self._acks[(dialog.remote_tag, cseq)] = (ack, destination)
-        while len(self._acks) > 8:
-            del self._acks[next(iter(self._acks))]
-        self._port.send_ack(ack, destination)
-
-    # -- incoming: owner's calls ------------------------------------------------------------------------------------
+        if self._acknowledge_reoffer(body):
+            return
+        if self.direction != "outgoing":
+            raise LocalProtocolError("there is nothing to acknowledge")
+        self._step(_I.SEND_ACK)
+        if self._invite is not None:
+            self._send_ack(self._invite, self._established(), body)
 
     def accept(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
         """Begin with their INVITE."""
@@ -262,7 +80,7 @@ class InviteMachine:
         transaction = self._pending_invite()
         self._step(_I.SEND_SUCCESS)
         response = self._port.respond(transaction, 200, reason=None, headers=headers, body=body, now=now)
-        self._reply = _Reply(transaction, response, self._port, now)
+        self._reply = Reply(transaction, response, self._port, now)
 
     def reject(self, code: int, reason: str | None, headers: Extra, *, now: float) -> None:
         """Send a final response of 300 or more."""
@@ -272,8 +90,6 @@ class InviteMachine:
         self._step(_I.SEND_FAILURE)
         self._port.respond(transaction, code, reason=reason, headers=headers, body=None, now=now)
         self._tell_last(Ended("local", code=code, reason=reason or reason_of(code)))
-
-    # -- both: owner's calls ----------------------------------------------------------------------------------------
 
     def hangup(self, cause: str | None, *, now: float) -> None:
         """End it in whatever state."""
@@ -309,65 +125,6 @@ class InviteMachine:
         self._cancel_give_up_at = now + self._port.config.timers.t64
         self._port.cancel(self._invite, self._cancel_cause, now)
 
-    def _finish_offers(self, now: float) -> None:
-        if self.offer_state is _O.ASKED and self._reinvite_transaction is not None:
-            self._port.respond(self._reinvite_transaction, 487, reason=None, headers=(), body=None, now=now)
-        if self.offer_state is _O.UNACKNOWLEDGED and self._reinvite is not None:
-            self._send_ack(self._reinvite, self._established(), None)
-        self.offer_state = _O.IDLE
-        self._glare_at = None
-        self._reply = None
-
-    def _send_bye(self, dialog: Dialog, headers: Extra, now: float) -> None:
-        request = dialog.make_request("BYE")
-        for name, value in headers:
-            request.headers.add(name, value)
-        credentials = self._invite.credentials if self._invite is not None else None
-        attempt = Attempt(self, request, dialog.destinations(), credentials=credentials, cseq=dialog)
-        try:
-            self._send(attempt, now)
-        except LimitExceeded:
-            return  # counted by the layer; the peer learns it from its own timers
-
-    def reoffer(self, body: bytes | None, *, now: float) -> None:
-        """Send a re-INVITE."""
-        if self.state is not _S.CONFIRMED:
-            raise LocalProtocolError(f"a re-INVITE is not possible in state {self.state.name}")
-        self._offer_step(_J.SEND)
-        self._glares = 0
-        self._send_reinvite(body, now)
-
-    def _send_reinvite(self, body: bytes | None, now: float) -> None:
-        dialog = self._established()
-        request = dialog.make_request("INVITE")
-        if body is not None:
-            request.headers.add("Content-Type", SDP)
-            request.body = body
-        credentials = self._invite.credentials if self._invite is not None else None
-        self._reinvite = Attempt(self, request, dialog.destinations(), credentials=credentials, cseq=dialog)
-        try:
-            self._send(self._reinvite, now)
-        except LimitExceeded:
-            self._offer_step(_J.RECEIVE_FAILURE)
-            raise
-
-    def answer_reoffer(self, body: bytes | None, *, now: float) -> None:
-        """Send 200 to their re-INVITE."""
-        transaction = self._reinvite_transaction
-        self._offer_step(_J.ACCEPT)
-        if transaction is not None:
-            response = self._port.respond(transaction, 200, reason=None, headers=(), body=body, now=now)
-            self._reply = _Reply(transaction, response, self._port, now)
-
-    def reject_reoffer(self, code: int, headers: Extra, *, now: float) -> None:
-        """Refuse their re-INVITE."""
-        if not 300 <= code < 700:
-            raise LocalProtocolError("a refusal has a code from 300 to 699")
-        transaction = self._reinvite_transaction
-        self._offer_step(_J.REFUSE)
-        if transaction is not None:
-            self._port.respond(transaction, code, reason=None, headers=headers, body=None, now=now)
-
     def send_info(self, content_type: str, body: bytes, *, now: float) -> None:
         """Send an INFO."""
         if self.state is not _S.CONFIRMED:
@@ -376,10 +133,7 @@ class InviteMachine:
         request = dialog.make_request("INFO")
         request.headers.add("Content-Type", content_type)
         request.body = body
-        credentials = self._invite.credentials if self._invite is not None else None
-        self._send(Attempt(self, request, dialog.destinations(), credentials=credentials, cseq=dialog), now)
-
-    # -- responses --------------------------------------------------------------------------------------------------
+        self._send(self._attempt(request, dialog), now)
 
     def handle_response(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
         """A response to a request of ours. Provisional ones and repeated 2xx come too."""
@@ -423,10 +177,6 @@ class InviteMachine:
         self.remote_party = response.to
         self._tell(Progress(response.code, response.reason, response.body or None, branch=tag))
 
-    def _new_dialog(self, attempt: Attempt, response: Response, flow: Flow | None) -> Dialog:
-        via_flow = isinstance(attempt.destination, Flow)
-        return dialog_of_response(attempt.request, response, flow, via_flow=via_flow)
-
     def _handle_success(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
         tag = response.to.tag or ""
         known = self._acks.get((tag, response.cseq[0]))
@@ -453,46 +203,6 @@ class InviteMachine:
             self._send_ack(attempt, dialog, None)
         self._tell(Answered(response.body or None))
 
-    def _handle_reinvite_response(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
-        code, dialog = response.code, self._established()
-        if code < 200:
-            return
-        if code < 300:
-            known = self._acks.get((response.to.tag or "", response.cseq[0]))
-            if known is not None:
-                self._port.send_ack(*known)
-                return
-            if attempt is not self._reinvite or self.offer_state is not _O.SENT:
-                if self.offer_state is not _O.UNACKNOWLEDGED:
-                    self._send_ack(attempt, dialog, None)  # the session is over, the 2xx must still be acknowledged
-                return
-            dialog.refresh_target(response)
-            if flow is not None:
-                dialog.flow = flow
-            if attempt.request.body:
-                self._offer_step(_J.RECEIVE_SUCCESS)
-                self._send_ack(attempt, dialog, None)
-                self._reinvite = None
-            else:
-                self._offer_step(_J.RECEIVE_LATE_OFFER)
-            self._tell(ReofferAnswered(response.body or None))
-            return
-        if attempt is not self._reinvite or self.offer_state is not _O.SENT:
-            return
-        if code == 491 and self._glares < _MAX_GLARES:
-            self._glares += 1
-            self._offer_step(_J.RECEIVE_GLARE)
-            # §14.1: the owner of the Call-ID waits 2.1 to 4 s, the other 0 to 2 s, in units of 10 ms.
-            low, high = (210, 400) if self.direction == "outgoing" else (0, 200)
-            self._glare_at = now + secrets.choice(range(low, high + 1)) / 100
-            return
-        self._offer_step(_J.RECEIVE_FAILURE)
-        self._reinvite = None
-        if code in (408, 481):
-            self._lost("remote", code, now)  # §12.2.1.2
-        else:
-            self._tell(ReofferRejected(code))
-
     def gave_up(self, attempt: Attempt) -> bool:
         """True when this request is not worth another try: its call was cancelled or is over."""
         if attempt.method == "BYE":
@@ -514,18 +224,6 @@ class InviteMachine:
                     self._tell_last(Rejected(code, reason_of(code)))
         elif attempt.method in ("INVITE", "INFO"):
             self._lost(by, code, now)
-
-    def _lost(self, by: EndedBy, code: int, now: float) -> None:
-        if not self._can(_I.LOST):
-            return
-        dialog = self._established()
-        self._finish_offers(now)
-        self._step(_I.LOST)
-        if code != 481:
-            self._send_bye(dialog, (), now)
-        self._tell_last(Ended(by, code=code, reason=reason_of(code)))
-
-    # -- requests ---------------------------------------------------------------------------------------------------
 
     def owns(self, request: Request) -> bool:
         """True when the request's From tag is that of our dialog (or of an early branch of our call)."""
@@ -579,6 +277,7 @@ class InviteMachine:
         except RemoteProtocolError as error:
             self._respond(transaction, error.status or 500, now)
             return
+        dialog.flow = flow
         if request.method == "BYE":
             self._handle_bye(transaction, now)
         elif request.method == "INVITE":
@@ -593,17 +292,6 @@ class InviteMachine:
         else:
             self._respond(transaction, 200, now)
 
-    def _respond(
-        self,
-        transaction: ServerTransaction,
-        code: int,
-        now: float,
-        *,
-        reason: str | None = None,
-        headers: Extra = (),
-    ) -> None:
-        self._port.respond(transaction, code, reason=reason, headers=headers, body=None, now=now)
-
     def _handle_bye(self, transaction: ServerTransaction, now: float) -> None:
         self._respond(transaction, 200, now)
         if not self._can(_I.RECEIVE_BYE):
@@ -615,31 +303,6 @@ class InviteMachine:
         self._step(_I.RECEIVE_BYE)
         cause = transaction.request.headers.get("Reason")
         self._tell_last(Ended("remote", reason="BYE", cause=cause))
-
-    def _handle_reinvite(
-        self, transaction: ServerTransaction, dialog: Dialog, flow: Flow, body: bytes | None, now: float
-    ) -> None:
-        if self.state in (_S.INCOMING, _S.RINGING) or self.offer_state is _O.ASKED:
-            # §14.2: a second INVITE before the first has its final response.
-            retry = str(secrets.randbelow(11))
-            self._respond(transaction, 500, now, headers=(("Retry-After", retry),))
-            return
-        if self.state is not _S.CONFIRMED or self.offer_state not in (_O.IDLE, _O.GLARE):
-            self._respond(transaction, 491, now)
-            return
-        if self.offer_state is _O.GLARE:
-            # Theirs came first: what we wanted to offer is stale now, the owner offers again if it still wants to.
-            self._glare_at = None
-            self._reinvite = None
-            self._tell(ReofferRejected(491))
-        dialog.refresh_target(transaction.request)
-        dialog.flow = flow
-        dialog.behind_nat = transaction.request.via.host != flow.remote_ip
-        self._offer_step(_J.RECEIVE)
-        self._reinvite_transaction = transaction
-        self._tell(Reoffered(body))
-
-    # -- time -------------------------------------------------------------------------------------------------------
 
     def poll_timeout(self) -> float | None:
         """When `handle_timeout` wants to be called."""
@@ -658,13 +321,7 @@ class InviteMachine:
             reply.interval = min(reply.interval * 2, self._port.config.timers.t2)
             reply.next_at = now + reply.interval
         if self._glare_at is not None and now >= self._glare_at:
-            self._glare_at = None
-            old = self._reinvite
-            self._offer_step(_J.RETRY)
-            try:
-                self._send_reinvite(old.request.body or None if old is not None else None, now)
-            except LimitExceeded:
-                self._tell(ReofferRejected(503))
+            self._retry_reinvite(now)
         if self._cancel_give_up_at is not None and now >= self._cancel_give_up_at:
             # §9.1: no final response 64*T1 after the CANCEL: take it as cancelled.
             self._cancel_give_up_at = None
@@ -696,10 +353,6 @@ class InviteMachine:
             self._step(_I.SEND_FAILURE)
             self._respond(self._pending_invite(), 480, now)
             self._tell_last(Ended("timeout", code=480, reason="not answered in time"))
-
-    def poll_event(self) -> SessionEvent | None:
-        """The next thing that the owner must know."""
-        return self._events.popleft() if self._events else None
 
 
 def _rejected(response: Response) -> Rejected:

@@ -10,6 +10,7 @@ from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.config import Timers
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.timers import TimerEntry
 
 
 class ServerState(Enum):
@@ -93,7 +94,6 @@ class ServerTransaction:
         "_retransmit_at",
         "_table",
         "_timers",
-        "armed_at",
         "destination",
         "fallback",
         "final_code",
@@ -103,6 +103,7 @@ class ServerTransaction:
         "owner",
         "request",
         "state",
+        "timer",
         "to_tag",
     )
 
@@ -128,7 +129,7 @@ class ServerTransaction:
         self.to_tag = to_tag
         self.owner: object = None
         self.final_code: int | None = None
-        self.armed_at: float | None = None
+        self.timer: TimerEntry | None = None
         self._timers = timers
         self._invite = request.method == "INVITE"
         self._table = INVITE_TRANSITIONS if self._invite else NON_INVITE_TRANSITIONS

@@ -6,10 +6,24 @@ import heapq
 from typing import Generic, Protocol, TypeVar
 
 
-class Timed(Protocol):
-    """An object with a deadline. `armed_at` belongs to the heap."""
+class TimerEntry:
+    """A place in the heap; emptied when its object is gone, so that nothing dead is kept until the deadline."""
 
-    armed_at: float | None
+    __slots__ = ("at", "item", "serial")
+
+    def __init__(self, at: float, serial: int, item: Timed) -> None:
+        self.at = at
+        self.serial = serial
+        self.item: Timed | None = item
+
+    def __lt__(self, other: TimerEntry) -> bool:
+        return (self.at, self.serial) < (other.at, other.serial)
+
+
+class Timed(Protocol):
+    """An object with a deadline. `timer` belongs to the heap."""
+
+    timer: TimerEntry | None
 
     def poll_timeout(self) -> float | None:
         """When it wants to be woken next, or None."""
@@ -24,34 +38,42 @@ class TimerHeap(Generic[T]):
     __slots__ = ("_heap", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, T]] = []
+        self._heap: list[TimerEntry] = []
         self._serial = 0
 
     def schedule(self, item: T) -> None:
         """Make sure that `item` is looked at no later than its deadline; O(log n), and O(1) when it moved later."""
         at = item.poll_timeout()
-        if at is None or (item.armed_at is not None and item.armed_at <= at):
+        entry = item.timer
+        if at is None or (entry is not None and entry.at <= at):
             return
-        item.armed_at = at
+        if entry is not None:
+            entry.item = None
         self._serial += 1
-        heapq.heappush(self._heap, (at, self._serial, item))
+        item.timer = TimerEntry(at, self._serial, item)
+        heapq.heappush(self._heap, item.timer)
+
+    def forget(self, item: T) -> None:
+        """`item` is gone."""
+        if item.timer is not None:
+            item.timer.item = None
+            item.timer = None
 
     def poll_timeout(self) -> float | None:
         """The earliest moment at which something may be due."""
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and heap[0].item is None:
+            heapq.heappop(heap)
+        return heap[0].at if heap else None
 
     def due(self, now: float) -> list[T]:
         """Items whose deadline has passed; handle and `schedule` each of them again."""
         out: list[T] = []
-        while self._heap and self._heap[0][0] <= now:
-            at, _, item = heapq.heappop(self._heap)
-            if item.armed_at != at:
-                continue  # armed earlier since: that entry was or will be seen
-            item.armed_at = None
+        while (at := self.poll_timeout()) is not None and at <= now:
+            item: T = heapq.heappop(self._heap).item  # type: ignore[assignment]
+            item.timer = None
             deadline = item.poll_timeout()
-            if deadline is None:
-                continue
-            if deadline <= now:
+            if deadline is not None and deadline <= now:
                 out.append(item)
             else:
                 self.schedule(item)

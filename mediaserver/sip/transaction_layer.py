@@ -247,6 +247,7 @@ class TransactionLayer:
                 self._events.append(TransactionFailed(transaction, event))
         if transaction.terminated:
             self._clients.pop(transaction.key, None)
+            self._heap.forget(transaction)
         else:
             self._heap.schedule(transaction)
 
@@ -255,6 +256,7 @@ class TransactionLayer:
             self._out.append(Transmit(data, transaction.destination, transaction))
         if transaction.terminated:
             self._servers.pop(transaction.key, None)
+            self._heap.forget(transaction)
             if transaction.merge_key is not None and self._merges.get(transaction.merge_key) is transaction:
                 del self._merges[transaction.merge_key]
         else:

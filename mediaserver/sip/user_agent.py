@@ -119,7 +119,7 @@ class UserAgent:
             session.hangup('SIP;cause=503;text="Shutting down"')
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
-        while self._core.busy and loop.time() < end:
+        while self._core.busy and loop.time() < end:  # noqa: ASYNC110 - milliseconds, or the deadline
             await asyncio.sleep(min(0.02, deadline_s))
         for task in self._tasks:
             task.cancel()

@@ -68,7 +68,7 @@ export class Agent extends EventTarget {
     if (!this.incoming) return;
     const { call_id, media, ...about } = this.incoming;
     this.#session.send({ type: "accept", call_id });
-    this.#set({ incoming: null, party: about, peerName: about.caller.name });
+    this.#set({ phase: "calling", incoming: null, party: about, peerName: about.caller.name });
     this.#startMedia(media?.video !== false);
   }
 
@@ -256,7 +256,7 @@ export class Agent extends EventTarget {
 }
 
 function endedText({ by, reason, code }) {
-  if (by === "agent") return "You hung up.";
-  if (by === "caller" || by === "remote") return "The other side hung up.";
-  return `The call has ended${reason ? `: ${reason}` : ""}${code ? ` (${code})` : ""}.`;
+  if (by === "agent" && reason === "hangup") return "You hung up.";
+  if (reason === "hangup") return "The other side hung up.";
+  return `The call has ended${reason ? `: ${reason.replaceAll("_", " ")}` : ""}${code ? ` (${code})` : ""}.`;
 }

@@ -3,7 +3,7 @@
 import { Agent } from "./agent.js";
 import { Ring } from "./ring.js";
 import { Stage } from "./stage.js";
-import { button, el, say, show, toggle } from "./ui.js";
+import { busy, button, el, say, show, toggle } from "./ui.js";
 
 const STORED = "mediaserver.agent";
 const root = document.getElementById("agent");
@@ -150,7 +150,7 @@ function workView({ token, name, user }) {
     stage.setCaption(agent.peerName || "Calling", { pulsing: agent.phase === "calling" });
     toggle(muteButton, agent.muted);
     toggle(cameraButton, agent.cameraOn);
-    cameraButton.disabled = agent.cameraBusy;
+    busy(cameraButton, agent.cameraBusy);
     if (focused?.closest("[hidden]")) (agent.inCall ? hangUpButton : agent.phase === "ready" ? target : signOut).focus();
   }
 

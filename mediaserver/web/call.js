@@ -21,11 +21,25 @@ export function sessionProblem({ code, message }) {
   return WORDS[code] ?? message ?? WORDS.refused;
 }
 
+const LOST = "The connection was lost. Please call again.";
+const NO_MEDIA = "The call could not be connected: your browser and the other side have no sound or picture in common.";
+const NOBODY = "Nobody could take your call. Please try again later.";
+
+// What the stable words of `ended` mean to a caller; those that are not here are an ordinary end.
 const ENDINGS = {
-  busy: "Everybody is busy at the moment. Please try again later.",
-  declined: "The call was not accepted. Please try again later.",
-  no_answer: "Nobody could take your call. Please try again later.",
+  consent_expired: LOST,
+  dtls_failed: LOST,
+  media_not_negotiable: NO_MEDIA,
+  media_timeout: LOST,
+  no_answer: NOBODY,
+  no_common_media: NO_MEDIA,
+  not_answered: NOBODY,
+  not_connected: "The call could not be connected. Please try again later.",
+  session_lost: LOST,
+  unknown_destination: "This call button is not set up. Please tell the owner of the page.",
 };
+const BUSY = "Everybody is busy at the moment. Please try again later.";
+const BUSY_CODES = new Set([486, 600, 603]);
 
 export class Call extends EventTarget {
   /** idle, starting, waiting, connected, held, ended */
@@ -170,8 +184,10 @@ export class Call extends EventTarget {
         return this.#peer?.takeOffer(message);
       case "state":
         return this.#takeState(message);
-      case "ended":
-        return this.#end(endedText(message), { problem: ["busy", "declined", "no_answer"].includes(message.reason) });
+      case "ended": {
+        const [text, problem] = ending(message);
+        return this.#end(text, { problem });
+      }
       case "error":
         if (message.code === "bad_offer") return this.#end("Your browser and our server could not agree on sound and picture.");
         return console.warn("the server refused a message:", message.code, message.message);
@@ -241,11 +257,12 @@ export class Call extends EventTarget {
   }
 }
 
-function endedText({ by, reason }) {
-  if (ENDINGS[reason]) return ENDINGS[reason];
-  if (by === "caller") return "You hung up.";
-  if (by === "agent" || by === "remote") return "The other side hung up.";
-  return "The call has ended.";
+// The sentence for the end of a call, and whether it is one that the caller did not expect.
+function ending({ by, reason, code }) {
+  if (by === "caller" && reason === "hangup") return ["You hung up.", false];
+  if (BUSY_CODES.has(code)) return [BUSY, true];
+  if (ENDINGS[reason]) return [ENDINGS[reason], true];
+  return [by === "agent" ? "The other side hung up." : "The call has ended.", false];
 }
 
 /** Members that the server leaves open are not members at all to a browser. */

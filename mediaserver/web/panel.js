@@ -2,7 +2,7 @@
 
 import { Call } from "./call.js";
 import { Stage } from "./stage.js";
-import { button, el, say, show, toggle } from "./ui.js";
+import { busy, button, el, say, show, toggle } from "./ui.js";
 
 const CONSENT_TEXT = "Your camera is off. You can be seen only after you press “Show my camera”.";
 
@@ -76,7 +76,6 @@ export class CallPanel {
     const call = this.#call;
     const { active, phase } = call;
     const focused = this.element.getRootNode().activeElement;
-    if (!this.#heading.textContent && call.title) say(this.#heading, call.title);
     show(this.#heading, Boolean(this.#heading.textContent));
     this.element.dataset.phase = phase;
     this.#stage.setRemote(call.remote);
@@ -92,7 +91,8 @@ export class CallPanel {
     show(this.#showButton, mayShow);
     show(this.#cameraButton, active && call.consented);
     show(this.#hangUpButton, active);
-    this.#showButton.disabled = this.#cameraButton.disabled = call.cameraBusy;
+    busy(this.#showButton, call.cameraBusy);
+    busy(this.#cameraButton, call.cameraBusy);
     toggle(this.#muteButton, call.muted);
     toggle(this.#cameraButton, call.cameraOn);
     this.#moveFocus(focused, call);

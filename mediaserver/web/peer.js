@@ -17,6 +17,8 @@ export class Peer extends EventTarget {
   #audio;
   #video = null;
   #pendingId = null;
+  /** We want something that no answer has confirmed yet. */
+  #unsettled = false;
   #negotiating = false;
   #closed = false;
   #queue = Promise.resolve();
@@ -67,16 +69,22 @@ export class Peer extends EventTarget {
   async sendVideo(track) {
     if (!this.#video || this.#closed) return;
     await this.#video.sender.replaceTrack(track);
-    if (track && this.#video.direction !== "sendrecv") this.#video.direction = "sendrecv";
+    if (track && this.#video.direction !== "sendrecv") {
+      this.#unsettled = true;
+      this.#video.direction = "sendrecv";
+    }
   }
 
   /** An offer of the server; ours, if one is under way, is taken back (glare) and made again afterwards. */
   takeOffer({ id, sdp }) {
     return this.#run(async () => {
+      if (this.#pendingId !== null) this.#unsettled = true;
       this.#pendingId = null;
       await this.#pc.setRemoteDescription({ type: "offer", sdp });
       await this.#pc.setLocalDescription();
       this.#emit("answer", { id, sdp: this.#pc.localDescription.sdp });
+      // To the browser nothing is left to negotiate now (its answer fits the server's offer), but to us it is.
+      if (this.#unsettled) await this.#offer();
     });
   }
 
@@ -85,6 +93,7 @@ export class Peer extends EventTarget {
     return this.#run(async () => {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
+      this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
     });
   }

@@ -2,12 +2,14 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const HANDSET = "M6.500 4h2.300l1.500 4-2 1.500a11 11 0 0 0 6.200 6.200l1.500-2 4 1.500v2.300a2 2 0 0 1-2.200 2A16 16 0 0 1 4.500 6.200 2 2 0 0 1 6.500 4z";
+
 // Paths on a 24 x 24 grid, drawn with a round 2-unit stroke.
 const ICONS = {
   call: ["M15 10l5-3v10l-5-3", "M4 7.5A1.5 1.5 0 0 1 5.500 6h8A1.500 1.500 0 0 1 15 7.500v9a1.500 1.500 0 0 1-1.500 1.500h-8A1.500 1.500 0 0 1 4 16.500z"],
   mute: ["M12 4a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V7a3 3 0 0 1 3-3z", "M6 11a6 6 0 0 0 12 0", "M12 17v3"],
-  hangup: ["M4 14.500c0-5.300 16-5.300 16 0v1.700a1 1 0 0 1-1.200 1l-2.600-.500a1 1 0 0 1-.800-1v-1.900c-2.200-.800-4.600-.800-6.800 0v1.900a1 1 0 0 1-.800 1l-2.600.500a1 1 0 0 1-1.200-1z"],
-  answer: ["M6.500 4h2.300l1.500 4-2 1.500a11 11 0 0 0 6.200 6.200l1.500-2 4 1.500v2.300a2 2 0 0 1-2.200 2A16 16 0 0 1 4.500 6.200 2 2 0 0 1 6.500 4z"],
+  answer: [HANDSET],
+  hangup: [HANDSET],
   close: ["M6 6l12 12", "M18 6L6 18"],
   person: ["M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8z", "M4.500 20.500c.800-4 3.800-6 7.500-6s6.700 2 7.500 6"],
 };
@@ -28,7 +30,7 @@ export function el(tag, attributes = {}, ...children) {
 /** A decorative icon. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" })) {
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: `icon ${name}`, "aria-hidden": "true" })) {
     svg.setAttribute(key, value);
   }
   for (const d of ICONS[name]) {
@@ -48,6 +50,11 @@ export function button(label, iconName, kind, onclick) {
 /** A toggle button: pressed means that what its name says is in force. */
 export function toggle(element, pressed) {
   element.setAttribute("aria-pressed", String(pressed));
+}
+
+/** Looks and reads as disabled, but keeps the keyboard's focus, which `disabled` would throw away. */
+export function busy(element, working) {
+  element.setAttribute("aria-disabled", String(working));
 }
 
 /** Show or hide; says whether that changed anything. */

@@ -204,13 +204,14 @@ class Negotiation:
     def restart_ice(self, ufrag: str, pwd: str) -> RemoteTransport:
         """Take new credentials of the browser from a fragment (RFC 9725 §4.3.3), without a description.
 
-        Set new credentials of our own as `local` for the fragment that answers (`sdpfrag.restart_answer`).
+        Set new credentials of our own as `local` first, for the fragment that answers (`sdpfrag.restart_answer`).
         Raises LocalProtocolError before the first description.
         """
         if self.transport is None:
             raise LocalProtocolError("ICE cannot restart before it began.")
         transport = replace(self.transport, ufrag=ufrag, pwd=pwd, ice_restart=True)
         self._agreed = replace(self._agreed, transport=transport)
+        self._answered_ufrag = self.local.ufrag
         return transport
 
     # Inside -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,7 @@ from mediaserver.api.whip import whip_resource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.errors import LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.store.records import ContactRecord, MemoryRecords
 from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
 
 SITE_SECRET = b"a secret of the house, 32 bytes."
@@ -146,19 +148,19 @@ class FakeRooms:
         return session
 
 
-class FakeRecords:
-    """Three records."""
-
-    def __init__(self) -> None:
-        self.records = [{"contact_id": f"c{number}", "ended_by": "caller"} for number in (3, 2, 1)]
-
-    async def list_records(self, *, limit: int, before: str | None) -> list[dict[str, Any]]:
-        names = [record["contact_id"] for record in self.records]
-        begin = names.index(before) + 1 if before in names else 0
-        return self.records[begin : begin + limit]
-
-    async def get_record(self, contact_id: str) -> dict[str, Any] | None:
-        return next((record for record in self.records if record["contact_id"] == contact_id), None)
+def three_records() -> list[ContactRecord]:
+    """Finished contacts c1, c2 and c3, the last one the latest."""
+    begin = datetime(2026, 11, 1, 21, 0, tzinfo=UTC)
+    return [
+        ContactRecord(
+            contact_id=f"c{number}",
+            started_at=begin + timedelta(minutes=number),
+            ended_at=begin + timedelta(minutes=number + 1),
+            ended_by="caller",
+            end_reason="hangup",
+        )
+        for number in (1, 2, 3)
+    ]
 
 
 class Clocks:
@@ -177,6 +179,7 @@ class Stack:
     def __init__(self, *, session: SessionLimits | None = None, rooms: RoomLimits | None = None, **http: Any) -> None:
         self.contacts = FakeContacts()
         self.rooms = FakeRooms()
+        self.records = MemoryRecords()
         self.clock = Clocks()
         self.metrics = Metrics()
         api_metrics = ApiMetrics(self.metrics)
@@ -244,7 +247,7 @@ class Stack:
                     MetricsResource(self.metrics),
                     HealthResource(admission=self.admission, checks=checks, detailed=True),
                     TokensResource(tokens=self.tokens, admin=admin),
-                    RecordsResource(store=FakeRecords(), admin=admin),
+                    RecordsResource(store=self.records, admin=admin),
                     EntriesAdminResource(entries=self.entries, admin=admin),
                 ],
                 name="admin",
@@ -258,6 +261,7 @@ class Stack:
         )
 
     async def start(self) -> None:
+        await self.records.add(*three_records())
         await self.public.start()
         await self.admin.start()
         self.http = aiohttp.ClientSession(f"http://127.0.0.1:{self.public.addresses[0][1]}")

@@ -317,7 +317,7 @@ async def test_a_missing_message_ends_the_socket_so_that_the_browser_resumes(sta
 async def test_ended_is_the_last_thing_that_a_caller_hears(stack):
     socket, _ = await stack.call()
     caller = stack.contacts.callers[0]
-    await caller.signaling.send(Ended(by="agent", reason="hung up"))
+    await caller.signaling.send(Ended(by="agent", reason="hangup"))
     await caller.signaling.send(State(state="queued"))
     message, code = await closing(socket)
     assert (message["type"], code) == ("ended", 1000)
@@ -425,7 +425,7 @@ async def test_an_agents_session_outlives_a_call(stack):
     socket = await stack.connect(origin=stack.origin)
     await socket.send_json({"type": "hello", "version": 1, "role": "agent", "token": token})
     await receive(socket)
-    await stack.contacts.agents["anna"].signaling.send(Ended(by="caller", reason="hung up"))
+    await stack.contacts.agents["anna"].signaling.send(Ended(by="caller", reason="hangup"))
     assert (await receive(socket))["type"] == "ended"
     await socket.send_json({"type": "ping"})
     assert (await receive(socket))["type"] == "pong"

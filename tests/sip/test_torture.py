@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.sip.config import MessageLimits
+from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.parser import StreamFramer, parse_datagram
 from mediaserver.sip.uri import SipUri
@@ -97,8 +98,6 @@ def test_every_rfc4475_file_has_an_expectation() -> None:
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_rfc4475_message_on_a_stream_one_byte_at_a_time(name: str) -> None:
     """A stream may end in an error, but neither hangs nor raises anything else; whole requests survive the cutting."""
-    from mediaserver.sip.errors import SipParseError
-
     framer = StreamFramer(MessageLimits())
     data = (DATA / "rfc4475" / f"{name}.dat").read_bytes()
     found: list[object] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 
 import pytest
 
+from mediaserver.sip.config import Bind, TrunkRule
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.events import (
     Answered,
@@ -19,7 +21,8 @@ from mediaserver.sip.events import (
     Reoffered,
     ReofferRejected,
 )
-from mediaserver.sip.flow import Transport
+from mediaserver.sip.flow import Target, Transport
+from mediaserver.sip.user_agent import IncomingInvite
 from tests.sip.conftest import LOOPBACK_TRUNK, PASSWORDS, Endpoint, MakeEndpoint, Reader, party
 
 TRUNKS = (LOOPBACK_TRUNK,)
@@ -152,8 +155,6 @@ async def test_stranger_is_challenged_and_a_user_gets_in(make_endpoint: MakeEndp
 
 
 async def test_large_invite_goes_by_tcp_and_falls_back_to_udp(make_endpoint: MakeEndpoint) -> None:
-    from mediaserver.sip.config import Bind
-
     big = b"v=0\r\n" + b"a=x\r\n" * 400
     caller = await make_endpoint(trunks=TRUNKS)
     udp_only = await make_endpoint(trunks=TRUNKS, binds=(Bind("udp", "127.0.0.1", 0),))
@@ -191,7 +192,7 @@ async def test_peer_without_any_answer_is_a_timeout(make_endpoint: MakeEndpoint)
             caller.uri("bob"),
             from_=party("alice"),
             body=OFFER,
-            route_to=caller.target("udp").__class__("udp", "127.0.0.9", 9),
+            route_to=Target("udp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()
@@ -205,8 +206,51 @@ async def test_refused_connection_is_503_at_once(make_endpoint: MakeEndpoint) ->
             caller.uri("bob"),
             from_=party("alice"),
             body=OFFER,
-            route_to=caller.target("tcp").__class__("tcp", "127.0.0.9", 9),
+            route_to=Target("tcp", "127.0.0.9", 9),
         )
     )
     (event,) = await out.rest()
     assert event == Rejected(503, "Service Unavailable")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_call_over_ipv6(make_endpoint: MakeEndpoint, transport: Transport) -> None:
+    trunk = TrunkRule("loopback", (ipaddress.ip_network("::1/128"),))
+    binds = tuple(Bind(kind, "::1", 0) for kind in TRANSPORTS)
+    caller, callee = (
+        await make_endpoint(trunks=(trunk,), binds=binds),
+        await make_endpoint(trunks=(trunk,), binds=binds),
+    )
+    out, into = await call(caller, callee, transport)
+    into.session.hangup()
+    assert isinstance((await out.rest())[-1], Ended)
+    assert out.session.remote_target is not None
+    assert out.session.remote_target.host == "::1"
+
+
+async def test_stop_hangs_up_and_closes(make_endpoint: MakeEndpoint) -> None:
+    caller, callee = await make_endpoint(trunks=TRUNKS), await make_endpoint(trunks=TRUNKS)
+    out, _ = await call(caller, callee, "tcp")
+    await callee.agent.stop(1.0)
+    (ended,) = await out.rest()
+    assert isinstance(ended, Ended)
+    assert (ended.by, ended.cause) == ("remote", 'SIP;cause=503;text="Shutting down"')
+    assert callee.agent.sessions == ()
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", callee.target("tcp").port)
+
+
+async def test_handler_that_fails_answers_500(make_endpoint: MakeEndpoint) -> None:
+    caller, callee = await make_endpoint(trunks=TRUNKS), await make_endpoint(trunks=TRUNKS)
+
+    async def broken(incoming: IncomingInvite) -> None:
+        raise ValueError("a mistake")
+
+    callee.agent.on_invite = broken
+    out = Reader(
+        await caller.agent.invite(callee.uri("bob"), from_=party("alice"), body=OFFER, route_to=callee.target("udp"))
+    )
+    (event,) = await out.rest()
+    assert isinstance(event, Rejected)
+    assert event.code == 500
+    assert callee.agent.sessions == ()

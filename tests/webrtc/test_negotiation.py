@@ -399,6 +399,18 @@ def test_an_ice_restart_is_seen_and_needs_new_credentials_of_ours() -> None:
     assert not negotiation.handle_offer(restarted(recorded("chromium_sendrecv"))).ice_restart
 
 
+def test_a_restart_by_fragment_changes_the_credentials_only() -> None:
+    negotiation = agreed()
+    before = negotiation.sections
+    negotiation.local = ice("second-ufrag")
+    transport = negotiation.restart_ice("NEW1", "n" * 24)
+    assert (transport.ufrag, transport.ice_restart, transport.dtls_role) == ("NEW1", True, "server")
+    assert negotiation.sections == before
+    assert not negotiation.handle_offer(restarted(recorded("chromium_sendrecv"))).ice_restart
+    with pytest.raises(LocalProtocolError, match="before it began"):
+        server().restart_ice("NEW1", "n" * 24)
+
+
 def test_narrowing_and_directions_hold_when_the_browser_offers_again() -> None:
     negotiation = server()
     negotiation.handle_offer(recorded("chromium_sendrecv"))

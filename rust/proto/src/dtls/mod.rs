@@ -2,6 +2,8 @@
 
 pub mod fingerprint;
 mod handshake;
+#[cfg(test)]
+mod handshake_tests;
 mod identity;
 
 pub use fingerprint::{Fingerprint, HashAlgorithm};

@@ -1,5 +1,8 @@
 //! A track that one peer receives: rewrites the packets of its changing sources into one stream of its own.
 
+#[cfg(test)]
+mod tests;
+
 use super::drops::MediaDrop;
 use super::dtmf_sender::{DtmfError, DtmfSender};
 use super::ids::{DownTrackId, TransportId, UpTrackId};

@@ -27,6 +27,15 @@ pub enum Want {
 pub struct Command {
     /// Number of the command, for FIR.
     pub number: u8,
+    /// How often it was given before.
+    pub repetition: usize,
+}
+
+impl Command {
+    /// Whether it is worth a message of the signalling, which costs a transaction: the first, and few of the others.
+    pub fn suits_signalling(self) -> bool {
+        self.repetition.is_multiple_of(3) && self.repetition <= 9
+    }
 }
 
 /// Requests of one source.
@@ -98,7 +107,7 @@ impl KeyframeRequests {
         let wait = RETRIES[retries.min(RETRIES.len() - 1)];
         self.state = State::Asked { retries, repeat_at: now + wait };
         self.last_command = Some(now);
-        Some(Command { number: self.number })
+        Some(Command { number: self.number, repetition: retries })
     }
 }
 
@@ -127,9 +136,9 @@ mod tests {
         requests.request(Want::Picture, ms(0));
         let first = requests.poll(ms(0)).unwrap();
         assert_eq!(requests.poll_timeout(), Some(ms(200)));
-        assert_eq!(requests.poll(ms(200)), Some(first));
+        assert_eq!(requests.poll(ms(200)), Some(Command { repetition: 1, ..first }));
         assert_eq!(requests.poll_timeout(), Some(ms(700)));
-        assert_eq!(requests.poll(ms(700)), Some(first));
+        assert_eq!(requests.poll(ms(700)), Some(Command { repetition: 2, ..first }));
         requests.arrived();
         assert_eq!(requests.poll_timeout(), None);
     }
@@ -143,7 +152,8 @@ mod tests {
         requests.request(Want::Picture, ms(100));
         assert_eq!(requests.poll(ms(100)), None);
         assert_eq!(requests.poll_timeout(), Some(ms(500)));
-        assert_ne!(requests.poll(ms(500)), Some(first), "a new command has a new number");
+        let second = requests.poll(ms(500)).unwrap();
+        assert_ne!(second.number, first.number, "a new command has a new number");
     }
 
     #[test]
@@ -162,10 +172,11 @@ mod tests {
     fn repetition_ends_when_the_source_never_answers() {
         let mut requests = KeyframeRequests::default();
         requests.request(Want::Picture, ms(0));
-        let mut commands = 0;
+        let mut commands = Vec::new();
         while let Some(at) = requests.poll_timeout() {
-            commands += usize::from(requests.poll(at).is_some());
+            commands.extend(requests.poll(at));
         }
-        assert_eq!(commands, MAX_RETRIES + 1);
+        assert_eq!(commands.len(), MAX_RETRIES + 1);
+        assert_eq!(commands.iter().filter(|command| command.suits_signalling()).count(), 4);
     }
 }

@@ -26,6 +26,10 @@ pub struct SenderClock {
 impl SenderClock {
     /// Takes the NTP time of a sender report that arrived now.
     pub fn update(&mut self, ntp: NtpTime, now: Time) {
+        if ntp == NtpTime::default() {
+            // RFC 3550 §6.4.1: a sender without a clock says zero.
+            return;
+        }
         let sample = (ntp.as_nanos() as i64).wrapping_sub(now.0 as i64);
         self.offset_ns = Some(match self.offset_ns {
             // The largest difference is the least delayed report.
@@ -207,6 +211,9 @@ impl ReceiveStream {
 
     /// Takes the sender's report about itself.
     pub fn handle_sender_info(&mut self, info: &SenderInfo, now: Time) {
+        if info.ntp == NtpTime::default() {
+            return;
+        }
         self.reference = Some(Reference { ntp: info.ntp, timestamp: info.rtp_timestamp, arrival: now });
     }
 

@@ -248,3 +248,202 @@ impl Vp8Map {
         mapped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    /// One step of a table: what happens, and the number that comes out.
+    enum Step {
+        Start(u64),
+        Map(u64, Result<u64, Refused>),
+        Skip(u64),
+        Insert(u64),
+    }
+    use Refused::{Duplicate, TooLate};
+    use Step::{Insert, Map, Skip, Start};
+
+    fn run(name: &str, initial: u16, steps: &[Step]) {
+        let mut map = SequenceMap::new(initial);
+        for (index, step) in steps.iter().enumerate() {
+            match *step {
+                Start(sequence) => map.start(sequence),
+                Map(sequence, expected) => assert_eq!(map.map(sequence), expected, "{name}, step {index}"),
+                Skip(sequence) => map.skip(sequence),
+                Insert(expected) => assert_eq!(map.insert(), expected, "{name}, step {index}"),
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_are_continuous_in_every_case_of_the_table() {
+        run("in order", 7, &[Start(100), Map(100, Ok(7)), Map(101, Ok(8)), Map(102, Ok(9))]);
+        run("reordered", 7, &[Start(100), Map(100, Ok(7)), Map(102, Ok(9)), Map(101, Ok(8)), Map(103, Ok(10))]);
+        run("true loss stays a gap", 7, &[Start(100), Map(100, Ok(7)), Map(102, Ok(9)), Map(103, Ok(10))]);
+        run("duplicate", 7, &[Start(100), Map(100, Ok(7)), Map(100, Err(Duplicate)), Map(101, Ok(8))]);
+        run("before the start", 7, &[Start(100), Map(100, Ok(7)), Map(99, Err(TooLate)), Map(101, Ok(8))]);
+        run("skipped on purpose", 7, &[Start(100), Map(100, Ok(7)), Skip(101), Map(102, Ok(8)), Map(103, Ok(9))]);
+        run("skipped first packet", 7, &[Start(100), Skip(100), Map(101, Ok(7))]);
+        run(
+            "late packet from before a skip",
+            7,
+            &[Start(100), Map(100, Ok(7)), Skip(102), Map(103, Ok(9)), Map(101, Ok(8)), Map(104, Ok(10))],
+        );
+        run(
+            "a skipped packet that comes again",
+            7,
+            &[Start(100), Map(100, Ok(7)), Skip(101), Map(102, Ok(8)), Map(101, Err(Duplicate))],
+        );
+        run(
+            "a skip that comes too late leaves a gap",
+            7,
+            &[Start(100), Map(100, Ok(7)), Map(102, Ok(9)), Skip(101), Map(103, Ok(10))],
+        );
+        run(
+            "source switch",
+            7,
+            &[Start(100), Map(100, Ok(7)), Map(101, Ok(8)), Start(90_000), Map(90_000, Ok(9)), Map(90_001, Ok(10))],
+        );
+        run(
+            "straggler of the old source",
+            7,
+            &[Start(100), Map(100, Ok(7)), Start(90_000), Map(90_000, Ok(8)), Map(101, Err(TooLate))],
+        );
+        run(
+            "over the wrap",
+            65_534,
+            &[Start(100), Map(100, Ok(65_534)), Map(101, Ok(65_535)), Map(102, Ok(65_536)), Map(103, Ok(65_537))],
+        );
+        run(
+            "inserted packets",
+            7,
+            &[Start(100), Map(100, Ok(7)), Insert(8), Insert(9), Map(101, Ok(10)), Insert(11), Map(102, Ok(12))],
+        );
+        run(
+            "inserted while one is missing",
+            7,
+            &[Start(100), Map(100, Ok(7)), Map(102, Ok(9)), Insert(10), Map(101, Ok(8))],
+        );
+        run("inserted before any source", 7, &[Insert(7), Start(100), Map(100, Ok(8))]);
+        run("switch behind skips", 7, &[Start(100), Map(100, Ok(7)), Skip(101), Skip(102), Start(5), Map(5, Ok(8))]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_is_given_out_twice(
+            steps in proptest::collection::vec((0u8..10, 1u64..80), 1..300), initial: u16,
+        ) {
+            let mut map = SequenceMap::new(initial & 0x7fff);
+            let mut given = HashSet::new();
+            map.start(40);
+            for (kind, sequence) in steps {
+                match kind {
+                    0 => map.start(sequence),
+                    1 | 2 => map.skip(sequence),
+                    3 => prop_assert!(given.insert(map.insert())),
+                    _ => {
+                        if let Ok(out) = map.map(sequence) {
+                            prop_assert!(given.insert(out), "number {} twice", out);
+                        }
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn packets_in_order_leave_without_a_gap_whatever_is_skipped(
+            keep in proptest::collection::vec(any::<bool>(), 1..200)
+        ) {
+            let mut map = SequenceMap::new(0);
+            map.start(1000);
+            let mut expected = 0;
+            for (index, keep) in keep.into_iter().enumerate() {
+                let sequence = 1000 + index as u64;
+                if keep {
+                    prop_assert_eq!(map.map(sequence), Ok(expected));
+                    expected += 1;
+                } else {
+                    map.skip(sequence);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn timestamps_go_on_with_the_clock_over_a_switch() {
+        let mut map = TimestampMap::new(u32::MAX - 100);
+        map.start(5_000, Time::from_millis(0), 8_000);
+        assert_eq!(map.map(5_000, Time::from_millis(0)), u32::MAX - 100);
+        assert_eq!(map.map(5_160, Time::from_millis(20)), 59, "over the wrap");
+        map.start(777, Time::from_millis(60), 8_000);
+        assert_eq!(map.map(777, Time::from_millis(60)), 59 + 320);
+    }
+
+    #[test]
+    fn a_switch_to_another_clock_counts_the_pause_in_the_new_one() {
+        let mut map = TimestampMap::new(0);
+        map.start(0, Time::ZERO, 48_000);
+        map.map(0, Time::ZERO);
+        map.start(9, Time::from_millis(20), 8_000);
+        assert_eq!(map.map(9, Time::from_millis(20)), 160);
+        assert_eq!(map.report(Time::from_millis(40)), Some(320));
+    }
+
+    #[test]
+    fn a_switch_without_time_between_still_moves_forward() {
+        let mut map = TimestampMap::new(10);
+        map.start(0, Time::from_millis(5), 90_000);
+        map.start(0, Time::from_millis(5), 90_000);
+        assert_eq!(map.map(0, Time::from_millis(5)), 11);
+    }
+
+    #[test]
+    fn late_packets_keep_their_timestamp_and_do_not_move_the_clock() {
+        let mut map = TimestampMap::new(0);
+        map.start(1_000, Time::ZERO, 8_000);
+        map.map(1_320, Time::from_millis(40));
+        assert_eq!(map.map(1_160, Time::from_millis(41)), 160);
+        assert_eq!(map.report(Time::from_millis(40)), Some(320));
+    }
+
+    fn descriptor(picture_id: u16, long: bool, tl0: u8) -> vp8::Descriptor {
+        vp8::Descriptor {
+            picture_id: Some(picture_id),
+            long_picture_id: long,
+            tl0_picture_index: Some(tl0),
+            ..vp8::Descriptor::default()
+        }
+    }
+
+    fn ids(map: &mut Vp8Map, picture_id: u16, long: bool, tl0: u8) -> (u16, u8) {
+        let mapped = map.map(&descriptor(picture_id, long, tl0));
+        assert!(mapped.long_picture_id);
+        (mapped.picture_id.unwrap(), mapped.tl0_picture_index.unwrap())
+    }
+
+    #[test]
+    fn picture_ids_go_on_over_a_switch_and_their_wrap() {
+        let mut map = Vp8Map::default();
+        map.start();
+        assert_eq!(ids(&mut map, 0x7ffe, true, 254), (0x7ffe, 254));
+        assert_eq!(ids(&mut map, 0x7fff, true, 255), (0x7fff, 255));
+        assert_eq!(ids(&mut map, 0, true, 0), (0, 0));
+        map.start();
+        assert_eq!(ids(&mut map, 0x1234, true, 77), (1, 1));
+        assert_eq!(ids(&mut map, 0x1234, true, 77), (1, 1), "second packet of the picture");
+        assert_eq!(ids(&mut map, 0x1236, true, 78), (3, 2));
+        assert_eq!(ids(&mut map, 0x1235, true, 77), (2, 1), "reordered");
+    }
+
+    #[test]
+    fn seven_bit_picture_ids_become_fifteen_bit_ones() {
+        let mut map = Vp8Map::default();
+        map.start();
+        assert_eq!(ids(&mut map, 126, false, 0).0, 126);
+        assert_eq!(ids(&mut map, 127, false, 1).0, 127);
+        assert_eq!(ids(&mut map, 0, false, 2).0, 128);
+        assert_eq!(ids(&mut map, 127, false, 1).0, 127, "reordered over the wrap");
+    }
+}

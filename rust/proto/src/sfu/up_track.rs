@@ -1,5 +1,8 @@
 //! A track that one peer publishes: from a packet of a bound SSRC to what is forwarded.
 
+#[cfg(test)]
+mod tests;
+
 use super::drops::MediaDrop;
 use super::dtmf_receiver::{Digit, DtmfReceiver};
 use super::gates::{Gate, Gates};
@@ -131,9 +134,9 @@ impl UpTrack {
         self.stats
     }
 
-    /// The SSRC that is forwarded, or else the first that SDP named.
+    /// The SSRC that is forwarded; `None` before the first packet.
     pub fn ssrc(&self) -> Option<Ssrc> {
-        self.active.map(|(ssrc, _)| ssrc).or_else(|| self.config.ssrcs.first().copied())
+        self.active.map(|(ssrc, _)| ssrc)
     }
 
     /// Takes new payload types and SSRCs.

@@ -10,6 +10,8 @@ mod media_transport;
 mod receive;
 mod rtcp_in;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod tracks;
 

@@ -69,15 +69,18 @@ impl Router {
         for index in 0..self.transports[key].ups.len() {
             let up = self.transports[key].ups[index];
             let track = &mut self.ups[up].track;
-            if !track.gates().is_open() {
-                // It is asked when the gate opens.
+            let media = track.ssrc().filter(|_| track.gates().is_open());
+            let Some(media) = media else {
+                // A source that has not begun begins with a keyframe; one behind a gate is asked when that opens.
                 track.keyframes.cancel();
-            }
+                continue;
+            };
             let Some(command) = track.keyframes.poll(now) else { continue };
-            let (id, feedback, ssrc) = (track.config().id, track.payloads().feedback(), track.ssrc());
-            let Some(media) = ssrc else { continue };
+            let (id, feedback) = (track.config().id, track.payloads().feedback());
             if !feedback.nack_pli && !feedback.ccm_fir {
-                self.emit(RouterEvent::KeyframeNeeded { up: id });
+                if command.suits_signalling() {
+                    self.emit(RouterEvent::KeyframeNeeded { up: id });
+                }
                 continue;
             }
             let mut scratch = std::mem::take(&mut self.scratch);

@@ -1,0 +1,233 @@
+"""What every part of an INVITE session stands on: its state, its tables, and the way to send; sans-IO."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+
+from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.config import SipConfig
+from mediaserver.sip.dialog import Dialog, dialog_of_response
+from mediaserver.sip.events import (
+    Cancelled,
+    Ended,
+    Rejected,
+    SessionEvent,
+)
+from mediaserver.sip.flow import Destination, Flow
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.message import Request, Response
+from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.session_states import (
+    OFFER_TRANSITIONS,
+    SESSION_TRANSITIONS,
+    OfferInput,
+    OfferState,
+    SessionInput,
+    SessionState,
+)
+from mediaserver.sip.timers import TimerEntry
+from mediaserver.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from mediaserver.sip.invite_session import InviteMachine
+
+Extra = tuple[tuple[str, str], ...]
+SDP: Final = "application/sdp"
+_S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
+
+
+class Port(Protocol):
+    """What a session needs from the core."""
+
+    config: SipConfig
+
+    def send(self, attempt: Attempt, now: float) -> None:
+        """Send a request of ours; responses come to `handle_response`. Raises LimitExceeded."""
+
+    def cancel(self, attempt: Attempt, headers: Extra, now: float) -> None:
+        """Send a CANCEL for an INVITE of ours that is under way."""
+
+    def send_ack(self, request: Request, destination: Destination) -> None:
+        """Send an ACK to a 2xx; the first call gives it its Via."""
+
+    def respond(
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        *,
+        reason: str | None,
+        headers: Extra,
+        body: bytes | None,
+        now: float,
+    ) -> Response:
+        """Send a response with our Contact where it belongs."""
+
+    def repeat(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Send a 2xx again."""
+
+
+class Reply:
+    """A 2xx of ours that is repeated until its ACK comes (§13.3.1.4)."""
+
+    __slots__ = ("cseq", "give_up_at", "interval", "next_at", "response", "transaction")
+
+    def __init__(self, transaction: ServerTransaction, response: Response, port: Port, now: float) -> None:
+        timers = port.config.timers
+        self.transaction = transaction
+        self.response = response
+        self.cseq = response.cseq[0]
+        self.interval = timers.t1
+        self.next_at = now + timers.t1
+        self.give_up_at = now + timers.t64
+
+
+class SessionBase:
+    """State of one call and the steps of its tables. Its parts are `Reinvites` and `InviteMachine`."""
+
+    def __init__(
+        self, port: Port, *, direction: Literal["incoming", "outgoing"], call_id: str, local: NameAddr, remote: NameAddr
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.direction: Literal["incoming", "outgoing"] = direction
+        self.call_id = call_id
+        self.local_party = local
+        self.remote_party = remote
+        self.first_offer: bytes | None = None
+        self.state = _S.CALLING if direction == "outgoing" else _S.INCOMING
+        self.offer_state = _O.IDLE
+        self.dialog: Dialog | None = None
+        self.timer: TimerEntry | None = None
+        self._port = port
+        self._events: deque[SessionEvent] = deque()
+        self._told = False  # a final event was emitted
+        self._ring_until: float | None = None
+        # outgoing
+        self._invite: Attempt | None = None
+        self._early: dict[str, Dialog] = {}
+        self._acks: dict[tuple[str, int], tuple[Request, Destination]] = {}
+        self._cancel_sent = False
+        self._cancel_cause: Extra = ()
+        self._cancel_give_up_at: float | None = None
+        self._late_offer = False
+        # incoming
+        self._invite_transaction: ServerTransaction | None = None
+        self._reply: Reply | None = None
+        # re-INVITEs
+        self._reinvite: Attempt | None = None
+        self._reinvite_transaction: ServerTransaction | None = None
+        self._glare_at: float | None = None
+        self._glares = 0
+        self._pending: set[Attempt] = set()
+        self._bye_after_ack: Extra | None = None
+
+    @property
+    def flow(self) -> Flow | None:
+        """The flow on which the peer was last heard."""
+        return self.dialog.flow if self.dialog is not None else None
+
+    @property
+    def remote_target(self) -> SipUri | None:
+        """The peer's Contact."""
+        return self.dialog.remote_target if self.dialog is not None else None
+
+    @property
+    def local_tag(self) -> str:
+        """Our tag: how requests in the dialog find this session."""
+        return self.local_party.tag or ""
+
+    @property
+    def over(self) -> bool:
+        """True when nothing more is to be sent or expected."""
+        return self.state is _S.ENDED and not self._pending and self._reply is None
+
+    def _step(self, what: SessionInput) -> None:
+        state = SESSION_TRANSITIONS.get((self.state, what))
+        if state is None:
+            raise LocalProtocolError(f"{what.name} is not possible in state {self.state.name}")
+        self.state = state
+        if state not in (_S.CALLING, _S.EARLY, _S.INCOMING, _S.RINGING):
+            self._ring_until = None
+
+    def _can(self, what: SessionInput) -> bool:
+        return (self.state, what) in SESSION_TRANSITIONS
+
+    def _offer_step(self, what: OfferInput) -> None:
+        state = OFFER_TRANSITIONS.get((self.offer_state, what))
+        if state is None:
+            raise LocalProtocolError(f"{what.name} is not possible in offer state {self.offer_state.name}")
+        self.offer_state = state
+
+    def _tell(self, event: SessionEvent) -> None:
+        if not self._told:
+            self._events.append(event)
+
+    def _tell_last(self, event: Rejected | Cancelled | Ended) -> None:
+        if not self._told:
+            self._events.append(event)
+            self._told = True
+
+    def poll_event(self) -> SessionEvent | None:
+        """The next thing that the owner must know."""
+        return self._events.popleft() if self._events else None
+
+    def _established(self) -> Dialog:
+        if self.dialog is None:
+            raise LocalProtocolError("there is no dialog yet")
+        return self.dialog
+
+    def _send(self, attempt: Attempt, now: float) -> None:
+        self._pending.add(attempt)
+        try:
+            self._port.send(attempt, now)
+        except LimitExceeded:
+            self._pending.discard(attempt)
+            raise
+
+    def _attempt(self, request: Request, dialog: Dialog) -> Attempt:
+        """A request inside the dialog, with the credentials of the call."""
+        credentials = self._invite.credentials if self._invite is not None else None
+        machine = cast("InviteMachine", self)  # the only class made of the parts
+        return Attempt(machine, request, dialog.destinations(), credentials=credentials, cseq=dialog)
+
+    def _send_ack(self, attempt: Attempt, dialog: Dialog, body: bytes | None) -> None:
+        cseq = attempt.request.cseq[0]
+        ack = dialog.make_request("ACK", cseq=cseq)
+        for name in ("Authorization", "Proxy-Authorization"):
+            value = attempt.request.headers.get(name)
+            if value is not None:
+                ack.headers.add(name, value)  # §13.2.2.4
+        if body is not None:
+            ack.headers.add("Content-Type", SDP)
+            ack.body = body
+        destination = dialog.destinations()[0]
+        self._acks[(dialog.remote_tag, cseq)] = (ack, destination)
+        while len(self._acks) > 8:
+            del self._acks[next(iter(self._acks))]
+        self._port.send_ack(ack, destination)
+
+    def _send_bye(self, dialog: Dialog, headers: Extra, now: float) -> None:
+        request = dialog.make_request("BYE")
+        for name, value in headers:
+            request.headers.add(name, value)
+        try:
+            self._send(self._attempt(request, dialog), now)
+        except LimitExceeded:
+            return  # counted by the layer; the peer learns it from its own timers
+
+    def _respond(
+        self,
+        transaction: ServerTransaction,
+        code: int,
+        now: float,
+        *,
+        reason: str | None = None,
+        headers: Extra = (),
+    ) -> None:
+        self._port.respond(transaction, code, reason=reason, headers=headers, body=None, now=now)
+
+    def _new_dialog(self, attempt: Attempt, response: Response, flow: Flow | None) -> Dialog:
+        via_flow = isinstance(attempt.destination, Flow)
+        return dialog_of_response(attempt.request, response, flow, via_flow=via_flow)
