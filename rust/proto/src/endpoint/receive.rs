@@ -10,6 +10,9 @@ use crate::sfu::TransportId;
 use crate::time::Time;
 use crate::transport::{Received, TransportEvent};
 
+/// 2020-01-01T00:00:00Z.
+const UNIX_2020_S: u64 = 1_577_836_800;
+
 impl Endpoint {
     /// Takes a batch from this shard's own sockets.
     pub fn handle_batch(&mut self, batch: &mut ReceiveBatch, now: Time, out: &mut TransmitQueue) {
@@ -192,9 +195,9 @@ impl Endpoint {
         }
     }
 
-    /// Minutes since the Unix epoch.
+    /// Minutes since 2020: what a ufrag's 24 bits of expiry count.
     pub(super) fn minute(&self, now: Time) -> u32 {
-        let since = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
-        u32::try_from(since / 60).unwrap_or(u32::MAX)
+        let unix_s = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
+        u32::try_from(unix_s.saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)
     }
 }

@@ -29,7 +29,7 @@ pub struct LocalUfrag {
     pub shard: u16,
     /// Low 48 bits of the transport id.
     pub session: u64,
-    /// Last minute (of the Unix epoch) in which a new tuple may be bound by it.
+    /// Last minute in which a new tuple may be bound by it; 24 bits, so counted from 2020 rather than from 1970.
     pub expires_minute: u32,
 }
 

@@ -1,0 +1,70 @@
+"""A running engine on loopback ."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from mediaserver.engine import certificate, commands
+from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.engine import Engine
+from tests.engine.phones import LOOPBACK, Phone
+
+
+def port_range() -> tuple[int, int]:
+    """A range of UDP ports of its own for each test process."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    first = 40_000 + 200 * (worker % 100)
+    return first, first + 199
+
+
+@pytest.fixture(scope="session")
+def dtls_certificate() -> DtlsCertificate:
+    return certificate.generate()
+
+
+@asynccontextmanager
+async def running(dtls: DtlsCertificate, *, shards: int) -> AsyncIterator[Engine]:
+    engine = Engine(
+        commands.EngineConfig(
+            shards=shards,
+            webrtc_binds=(f"{LOOPBACK}:0",),
+            sip_binds=(LOOPBACK,),
+            sip_ports=port_range(),
+            certificate_der=dtls.certificate_der,
+            private_key_der=dtls.private_key_der,
+            ufrag_key=os.urandom(32),
+        )
+    )
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest.fixture(params=[1, 2], ids=["one-shard", "two-shards"])
+async def engine(request: pytest.FixtureRequest, dtls_certificate: DtlsCertificate) -> AsyncIterator[Engine]:
+    """An engine; with two shards every other transport is on the other one."""
+    async with running(dtls_certificate, shards=request.param) as started:
+        yield started
+
+
+@pytest.fixture
+async def small_engine(dtls_certificate: DtlsCertificate) -> AsyncIterator[Engine]:
+    async with running(dtls_certificate, shards=1) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+async def hang_up_phones() -> AsyncIterator[None]:
+    """Close the sockets of every phone that a test opened."""
+    yield
+    for phone in Phone.opened:
+        phone.close()
+    Phone.opened.clear()
+    await asyncio.sleep(0)
