@@ -24,12 +24,12 @@ from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.runtime.ids import new_id
-from mediaserver.sip.user_agent import Credentials, IncomingInvite, UserAgent
 from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
+from mediaserver.sip.user_agent import Credentials, IncomingInvite, UserAgent
 
 _ANONYMOUS: Final = "anonymous"
 _log = structlog.get_logger(__name__)

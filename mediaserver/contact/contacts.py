@@ -33,8 +33,8 @@ from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
 from mediaserver.webrtc.section import MediaPolicy

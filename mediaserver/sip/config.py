@@ -12,7 +12,7 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Counters(Protocol):
-    """Where events are counted; names are dotted, labels are few and bounded."""
+    """Where events are counted; `counters.COUNTERS` lists names and labels."""
 
     def inc(self, name: str, **labels: str) -> None:
         """Add one to counter `name`."""
@@ -76,7 +76,8 @@ class MessageLimits:
 class SipLimits:
     """Everything that can grow, bounded."""
 
-    transactions: int = 20_000
+    transactions: int = 50_000
+    """Over UDP each request stays for 32 s, so that 500 calls per second keep about 32,000."""
     sessions: int = 5_000
     connections: int = 2_000
     connections_per_source: int = 50

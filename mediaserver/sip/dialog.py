@@ -103,11 +103,17 @@ class Dialog:
         return [target]
 
 
+def shows_nat(request: Request, flow: Flow) -> bool:
+    """True when the sender wrote another address into its Via than it has here (a name in its place proves nothing)."""
+    host = request.via.host
+    return host != flow.remote_ip and is_ip_literal(host)
+
+
 def _private_mismatch(target: Target, flow: Flow) -> bool:
-    """The target is a private address but the peer's packets come from another one."""
-    if not is_ip_literal(target.host) or target.host == flow.remote_ip:
+    """The target is a private address but the peer's packets come from a public one."""
+    if not is_ip_literal(target.host):
         return False
-    return ipaddress.ip_address(target.host).is_private
+    return ipaddress.ip_address(target.host).is_private and not ipaddress.ip_address(flow.remote_ip).is_private
 
 
 def target_of(uri: SipUri) -> Target:
@@ -144,7 +150,7 @@ def dialog_of_request(request: Request, flow: Flow, *, to_tag: str) -> Dialog:
         local_cseq=0,
         remote_cseq=request.cseq[0],
         flow=flow,
-        behind_nat=request.via.host != flow.remote_ip,
+        behind_nat=shows_nat(request, flow),
     )
 
 

@@ -103,45 +103,55 @@ class DigestServer:
         # The same work is done for users that do not exist: its outcome is never right.
         self._nobody = StoredCredential(secrets.token_hex(16), secrets.token_hex(32))
 
-    def _seal(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:16]
+    def _seal(self, body: bytes, source: str) -> bytes:
+        return hmac.digest(self._key, body + source.encode(), "sha256")[:16]
 
-    def make_nonce(self, now: float) -> str:
-        """A new nonce: time in milliseconds, 64 random bits, HMAC over both."""
+    def make_nonce(self, now: float, source: str) -> str:
+        """A new nonce: time in milliseconds, 64 random bits, HMAC over both and the source.
+
+        Bound to its source, so that nobody can get a phone banned by wrong passwords under its address.
+        """
         body = struct.pack(">Q", int(now * 1000)) + secrets.token_bytes(8)
-        return (body + self._seal(body)).hex()
+        return (body + self._seal(body, source)).hex()
 
-    def _nonce_state(self, nonce: str, now: float) -> bool | None:
-        """True: fresh, False: ours but old, None: not ours."""
+    def _nonce_state(self, nonce: str, source: str, now: float) -> bool | None:
+        """True: fresh, False: old, None: not given by us to this source."""
         try:
             raw = bytes.fromhex(nonce)
         except ValueError:
             return None
-        if len(raw) != _NONCE_BYTES or not hmac.compare_digest(raw[16:], self._seal(raw[:16])):
+        if len(raw) != _NONCE_BYTES or not hmac.compare_digest(raw[16:], self._seal(raw[:16], source)):
             return None
         age_s = now - struct.unpack_from(">Q", raw)[0] / 1000
         return bool(-1.0 <= age_s <= self._lifetime_s)
 
     def challenges(
-        self, now: float, *, stale: bool = False, algorithms: tuple[str, ...] = ("SHA-256", "MD5")
+        self, now: float, *, source: str, stale: bool = False, algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     ) -> list[str]:
         """Values for WWW-Authenticate or Proxy-Authenticate, the better algorithm first (RFC 8760 §2.4)."""
-        nonce = self.make_nonce(now)
+        nonce = self.make_nonce(now, source)
         tail = ", stale=true" if stale else ""
         return [
             f'Digest realm={quote_string(self.realm)}, nonce="{nonce}", algorithm={name}, qop="auth"{tail}'
             for name in algorithms
         ]
 
-    def check(self, values: list[str], *, method: str, uri: str, users: UserDirectory, now: float) -> Checked:
-        """Check Authorization values. `uri` is the Request-URI as it came. Raises SipParseError for broken ones."""
+    def check(
+        self, values: list[str], *, method: str, uri: str, users: UserDirectory, source: str, now: float
+    ) -> Checked:
+        """Check Authorization values. Raises SipParseError for broken ones.
+
+        `uri` is the Request-URI as it came, `source` what the nonce was made for.
+        """
         for value in values:
             params = parse_digest(value)
             if params is not None and params.get("realm") == self.realm:
-                return self._check(params, method=method, uri=uri, users=users, now=now)
+                return self._check(params, method=method, uri=uri, users=users, source=source, now=now)
         return Checked(Verdict.MISSING)
 
-    def _check(self, params: dict[str, str], *, method: str, uri: str, users: UserDirectory, now: float) -> Checked:
+    def _check(
+        self, params: dict[str, str], *, method: str, uri: str, users: UserDirectory, source: str, now: float
+    ) -> Checked:
         algorithm = params.get("algorithm", "MD5").upper()
         username, nonce, given = params.get("username"), params.get("nonce"), params.get("response")
         if username is None or nonce is None or given is None or "uri" not in params:
@@ -149,9 +159,9 @@ class DigestServer:
         qop = params.get("qop")
         if algorithm not in _ALGORITHMS or (qop is not None and qop.lower() != "auth"):
             return Checked(Verdict.MISSING)
-        fresh = self._nonce_state(nonce, now)
+        fresh = self._nonce_state(nonce, source, now)
         if fresh is None:
-            return Checked(Verdict.STALE)  # of an earlier run of ours, or invented: nothing is proven or lost
+            return Checked(Verdict.STALE)  # of an earlier run, for another source, or invented
         stored = users.lookup(username, self.realm)
         known = stored if stored is not None else self._nobody
         a1 = known.ha1_md5 if algorithm == "MD5" else known.ha1_sha256

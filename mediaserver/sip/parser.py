@@ -186,7 +186,9 @@ class StreamFramer:
     @property
     def in_message(self) -> bool:
         """True while a message has begun and is not complete."""
-        return bool(self._buffer) or self._head is not None
+        buffer = self._buffer
+        # A stray CRLF is no message: some phones keep their connection alive with one at a time.
+        return self._head is not None or len(buffer) >= len(PING) or bool(buffer.strip(b"\r\n"))
 
     def feed(self, data: bytes) -> Iterator[Request | Response | bytes | PartialRequest]:
         """Take bytes in. Yields messages, `PING` (answer it with `PONG`), and PartialRequest for a broken request that
@@ -196,9 +198,6 @@ class StreamFramer:
         self._buffer += data
         while True:
             if self._head is None and not self._read_head():
-                if self._buffer == PING:
-                    self._buffer.clear()
-                    yield PING
                 return
             if self._head is None:
                 yield PING
@@ -218,20 +217,17 @@ class StreamFramer:
     def _read_head(self) -> bool:
         """Try to take a head off the buffer. True when there was one, or a ping (then `_head` stays None)."""
         buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
-            stripped = 0
-            while buffer.startswith(b"\r\n", stripped):
-                stripped += 2
-            if stripped == len(buffer) and stripped % 4:
-                # Half a ping, or an empty line before a message: wait, but never collect more than one.
-                if stripped > 4:
-                    del buffer[: stripped - 2]
-                    return True
-                return False
-            del buffer[:stripped]
-            self._scan = 0
-            if stripped >= 4:
+        empty = 0
+        while buffer.startswith(b"\r\n", empty):
+            empty += 2
+        if empty:
+            if empty >= len(PING):
+                del buffer[: empty - empty % len(PING)]
                 return True
+            if len(buffer) == empty or buffer[empty:] == b"\r":
+                return False  # half a ping, or an empty line before a message
+            del buffer[:empty]
+            self._scan = 0
         limit = self._limits.message_bytes
         end = buffer.find(b"\r\n\r\n", max(0, self._scan - 3))
         if end < 0:

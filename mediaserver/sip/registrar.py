@@ -11,7 +11,6 @@ from mediaserver.sip.flow import Flow
 from mediaserver.sip.headers import NameAddr, parse_number
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import Request
-from mediaserver.sip.uri import SipUri
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,3 @@ def _contact(binding: Binding, now: float) -> str:
     q = "" if binding.q == 1.0 else f";q={binding.q:.3g}"
     instance = f";+sip.instance={binding.instance}" if binding.instance else ""
     return f"<{binding.contact}>{q}{instance};expires={max(0, round(binding.expires_at - now))}"
-
-
-def address_of_record(uri: SipUri) -> str:
-    """The table key of a To URI (§10.3 step 5)."""
-    return uri.aor

@@ -7,7 +7,7 @@ from typing import Final
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.attempt import Attempt
-from mediaserver.sip.dialog import Dialog
+from mediaserver.sip.dialog import Dialog, shows_nat
 from mediaserver.sip.events import (
     Ended,
     EndedBy,
@@ -146,7 +146,7 @@ class Reinvites(SessionBase):
             self._reinvite = None
             self._tell(ReofferRejected(491))
         dialog.refresh_target(transaction.request)
-        dialog.behind_nat = transaction.request.via.host != flow.remote_ip
+        dialog.behind_nat = shows_nat(transaction.request, flow)
         self._offer_step(_J.RECEIVE)
         self._reinvite_transaction = transaction
         self._tell(Reoffered(body))

@@ -15,7 +15,7 @@ from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.guard import SourceGuard, address_of
+from mediaserver.sip.guard import SourceGuard, address_of, prefix_of
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.registrar import Registrar
@@ -220,7 +220,10 @@ class RequestHandler:
     def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
         """Whose request it is; None when it was challenged."""
         values = request.headers.all("Authorization") + request.headers.all("Proxy-Authorization")
-        checked = self._digest.check(values, method=request.method, uri=request.uri_text, users=self._users, now=now)
+        source = prefix_of(flow.remote_ip)
+        checked = self._digest.check(
+            values, method=request.method, uri=request.uri_text, users=self._users, source=source, now=now
+        )
         if checked.verdict is Verdict.OK:
             return checked
         self._core.counters.inc("sip.challenges", verdict=checked.verdict.name.lower())
@@ -234,7 +237,7 @@ class RequestHandler:
         agent = request.headers.get("User-Agent") or ""
         simple = "MD5" in config.digest_algorithms and agent.startswith(config.md5_only_agents)
         algorithms = ("MD5",) if simple else config.digest_algorithms
-        values = self._digest.challenges(now, stale=stale, algorithms=algorithms)
+        values = self._digest.challenges(now, source=source, stale=stale, algorithms=algorithms)
         challenges = tuple(("WWW-Authenticate", value) for value in values)
         self._refuse(request, flow, 401, headers=challenges)
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.client_transaction import ClientTransaction, FailureReason
 from mediaserver.sip.config import Counters, Timers
+from mediaserver.sip.dialog import shows_nat
 from mediaserver.sip.flow import DEFAULT_PORTS, Destination, Flow, Target
 from mediaserver.sip.message import MAGIC_COOKIE, Request, Response, make_response, new_tag
 from mediaserver.sip.server_transaction import ServerTransaction
@@ -83,11 +84,6 @@ class TransactionLayer:
 
     def __len__(self) -> int:
         return len(self._clients) + len(self._servers)
-
-    @property
-    def pending_clients(self) -> int:
-        """Requests of ours that may still get a response."""
-        return len(self._clients)
 
     # -- input ------------------------------------------------------------------------------------------------------
 
@@ -306,7 +302,7 @@ def response_destination(request: Request, flow: Flow) -> tuple[Destination, Des
     port = via.port or DEFAULT_PORTS.get(via.transport, 5060)
     if flow.reliable:
         return flow, Target(flow.transport, flow.remote_ip, port)
-    # A peer whose sent-by is not its address stands behind a NAT: only the source port reaches it, rport or not.
-    if via.param("rport") is not None or via.host != flow.remote_ip or port == flow.remote_port:
+    # A peer whose sent-by is another address stands behind a NAT: only the source port reaches it, rport or not.
+    if via.param("rport") is not None or port == flow.remote_port or shows_nat(request, flow):
         return flow, None
     return Flow("udp", flow.local_ip, flow.local_port, flow.remote_ip, port), None

@@ -96,7 +96,7 @@ class ContactRecords(Protocol):
     ) -> Sequence[ContactRecord]:
         """At most `limit` contacts that ended at `since` or later, the latest first. Raises `StoreError`.
 
-        `before` is the id of the last contact already seen, for the following page.
+        `before` is the id of the last contact already seen, for the following page; an unknown one has none.
         """
 
     async def close(self) -> None:
@@ -127,9 +127,9 @@ class MemoryRecords:
         """See `ContactRecords`."""
         found = [record for record in self._records.values() if since is None or record.ended_at >= since]
         found.sort(key=_order, reverse=True)
-        seen = self._records.get(before or "")
-        if seen is not None:
-            found = [record for record in found if _order(record) < _order(seen)]
+        if before is not None:
+            seen = self._records.get(before)
+            found = [] if seen is None else [record for record in found if _order(record) < _order(seen)]
         return found[:limit]
 
     async def close(self) -> None:

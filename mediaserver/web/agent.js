@@ -205,7 +205,10 @@ export class Agent extends EventTarget {
       case "ended":
         return this.#endCall(endedText(message));
       case "error":
-        if (this.inCall && ["bad_offer", "bad_call", "bad_accept"].includes(message.code)) {
+        if (
+          (this.inCall && ["bad_offer", "bad_call", "bad_accept"].includes(message.code)) ||
+          (this.phase === "calling" && message.code === "internal")
+        ) {
           return this.#endCall(message.message || "The call could not be made.");
         }
         return this.#set({ notice: message.message });

@@ -61,6 +61,7 @@ export class Call extends EventTarget {
   #session = null;
   #peer = null;
   #microphone = null;
+  #number = 0;
 
   /** `options`: server, entry, token (text or async function), attributes, page, video, consentVersion. */
   constructor(options) {
@@ -85,15 +86,21 @@ export class Call extends EventTarget {
     });
     this.#changed();
     const { server, entry, attributes, page, video } = this.options;
+    // Whoever hangs up while something is awaited here has another number then, and nothing is begun any more.
+    const number = ++this.#number;
     const granted = microphoneGranted();
     const microphone = capture({ audio: AUDIO });
     microphone.catch(() => {});
-    let token = null;
-    try {
-      token = typeof this.options.token === "function" ? await this.options.token() : (this.options.token ?? null);
-    } catch {
-      microphone.then((stream) => stream.getTracks().forEach((track) => track.stop())).catch(() => {});
-      return this.#end("Your sign-in on this page could not be confirmed. Please reload the page and call again.");
+    let token = this.options.token ?? null;
+    if (typeof token === "function") {
+      try {
+        token = await token();
+      } catch {
+        if (number === this.#number) {
+          this.#end("Your sign-in on this page could not be confirmed. Please reload the page and call again.");
+        }
+      }
+      if (number !== this.#number) return release(microphone);
     }
     this.#session = new Session(server, { role: "caller", entry, token, page, attributes });
     this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
@@ -105,15 +112,17 @@ export class Call extends EventTarget {
     this.#session.open();
     this.#connectPeer(video === "none" ? null : "recvonly");
     // Where the microphone may be used already, nobody waits for it: its track joins the running connection.
-    if (await granted) this.#peer?.start();
+    if (await granted && number === this.#number) this.#peer.start();
     try {
       const stream = await microphone;
-      if (!this.#peer) return stream.getTracks().forEach((track) => track.stop());
+      if (number !== this.#number) return release(microphone);
       this.#microphone = stream.getAudioTracks()[0];
       this.#microphone.enabled = !this.muted;
-      await this.#peer.sendAudio(this.#microphone);
-      this.#peer?.start();
+      const peer = this.#peer;
+      await peer.sendAudio(this.#microphone);
+      if (number === this.#number) peer.start();
     } catch (error) {
+      if (number !== this.#number) return;
       this.#session?.send({ type: "hangup" });
       this.#end(deviceProblem(error, "microphone"));
     }
@@ -189,6 +198,9 @@ export class Call extends EventTarget {
         return this.#end(text, { problem });
       }
       case "error":
+        if (message.code === "internal" && !["connected", "held"].includes(this.phase)) {
+          return this.#end(sessionProblem(message));
+        }
         if (message.code === "bad_offer") return this.#end("Your browser and our server could not agree on sound and picture.");
         return console.warn("the server refused a message:", message.code, message.message);
     }
@@ -204,11 +216,12 @@ export class Call extends EventTarget {
 
   async #startCamera(agreed) {
     if (this.cameraBusy || !this.active) return;
+    const number = this.#number;
     this.#set({ cameraBusy: true, problem: "" });
     try {
       const stream = await capture({ video: VIDEO });
       const track = stream.getVideoTracks()[0];
-      if (!this.active) return track.stop();
+      if (number !== this.#number) return track.stop();
       agreed();
       track.onended = () => this.cameraOn && this.toggleCamera();
       this.localVideo = stream;
@@ -216,7 +229,7 @@ export class Call extends EventTarget {
       await this.#peer.sendVideo(track);
       this.#sendMute();
     } catch (error) {
-      this.problem = deviceProblem(error, "camera");
+      if (number === this.#number) this.problem = deviceProblem(error, "camera");
     } finally {
       this.#set({ cameraBusy: false });
     }
@@ -237,6 +250,7 @@ export class Call extends EventTarget {
 
   #end(text, { problem = true } = {}) {
     if (this.phase === "ended") return;
+    this.#number += 1;
     this.#stopCamera();
     this.#microphone?.stop();
     this.#microphone = null;
@@ -268,6 +282,11 @@ function ending({ by, reason, code }) {
 /** Members that the server leaves open are not members at all to a browser. */
 export function withoutNulls(value) {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null));
+}
+
+// Lets go of a device that is no longer wanted, whenever it comes.
+function release(capturing) {
+  capturing.then((stream) => stream.getTracks().forEach((track) => track.stop())).catch(() => {});
 }
 
 async function microphoneGranted() {

@@ -4,6 +4,7 @@
 // "stream" (the remote stream got a track).
 
 const RESTART_AFTER_MS = 3000;
+const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 export const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
@@ -27,7 +28,7 @@ export class Peer extends EventTarget {
   /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture. */
   constructor({ iceServers = [], video = "recvonly" } = {}) {
     super();
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceServers });
+    this.#pc = new RTCPeerConnection({ ...POLICIES, iceServers });
     const local = new MediaStream();
     this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [local] });
     if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [local] });
@@ -55,9 +56,7 @@ export class Peer extends EventTarget {
 
   /** ICE servers that became known after the first offer serve from the next ICE restart on. */
   useIceServers(iceServers) {
-    if (iceServers.length && !this.#closed) {
-      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
-    }
+    if (iceServers.length && !this.#closed) this.#pc.setConfiguration({ ...POLICIES, iceServers });
   }
 
   /** Put a microphone's track in, or take it away with null; needs no negotiation. */

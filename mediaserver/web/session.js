@@ -173,13 +173,17 @@ export class Session extends EventTarget {
     this.#timers.add(timer);
   }
 
-  // A WebSocket does not tell why its upgrade was refused; readiness does, where we may ask.
+  // A WebSocket does not tell why its upgrade was refused; the entry or readiness does, where we may ask.
   async #whyNot() {
+    const { entry } = this.#hello;
+    const url = new URL(entry ? `/v1/entries/${encodeURIComponent(entry)}` : "/readyz", this.#url);
+    url.protocol = this.#url.protocol === "wss:" ? "https:" : "http:";
     try {
-      const response = await fetch(new URL("/readyz", this.#url.href.replace(/^ws/, "http")), { cache: "no-store" });
-      if (response.status === 503) return { code: "draining", message: "" };
-      if (response.status === 429) return { code: "limit", message: "" };
-      return { code: "refused", message: "" };
+      const response = await fetch(url, { cache: "no-store" });
+      const known = { 403: "origin", 404: "entry", 429: "limit", 503: "draining" }[response.status];
+      if (known) return { code: known, message: "" };
+      const { open } = await response.json();
+      return { code: open === false ? "draining" : "refused", message: "" };
     } catch {
       return { code: "unreachable", message: "" };
     }

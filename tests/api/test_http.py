@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 
+import aiohttp
 import pytest
+import trustme
 
+from mediaserver.api.app import Bind, Listeners, make_app
+from mediaserver.api.context import Admission, SourceResolver
+from mediaserver.api.health import HealthResource
+from mediaserver.api.metrics import ApiMetrics
+from mediaserver.runtime.metrics import Metrics
 from tests.api.fakes import ADMIN_TOKEN, ALLOWED
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -249,3 +258,39 @@ async def test_the_widget_may_be_loaded_by_any_page(stack):
             assert response.headers["Content-Type"].startswith("text/javascript")
             assert response.headers["Access-Control-Allow-Origin"] == "*"
             assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+async def test_https_is_served_and_asked_for_again():
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    metrics = ApiMetrics(Metrics())
+    resource = HealthResource(admission=Admission(), checks={}, detailed=False)
+    app = make_app([resource], name="https", metrics=metrics, source_of=SourceResolver())
+    listeners = Listeners(app, [Bind("127.0.0.1", 0, server), Bind("127.0.0.1", 0)], metrics=metrics)
+    await listeners.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"https://localhost:{listeners.addresses[0][1]}/healthz", ssl=client) as response:
+                assert response.status == 200
+                assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+            async with http.get(f"http://localhost:{listeners.addresses[1][1]}/healthz") as response:
+                assert "Strict-Transport-Security" not in response.headers
+    finally:
+        await listeners.stop()
+
+
+async def test_an_address_that_is_taken_leaves_nothing_open():
+    metrics = ApiMetrics(Metrics())
+    app = make_app([], name="http", metrics=metrics, source_of=SourceResolver())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listeners = Listeners(app, [Bind("127.0.0.1", 0), Bind("127.0.0.1", taken.getsockname()[1])], metrics=metrics)
+        with pytest.raises(OSError, match="address already in use"):
+            await listeners.start()
+    host, port = listeners.addresses[0]
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, port)

@@ -116,9 +116,7 @@ async def _collect(track: MediaStreamTrack, into: list[AudioFrame | VideoFrame])
         into.append(frame)
 
 
-async def _connect(
-    engine: Engine, dtls: DtlsCertificate, connection: RTCPeerConnection, direction: str
-) -> Browser:
+async def _connect(engine: Engine, dtls: DtlsCertificate, connection: RTCPeerConnection, direction: str) -> Browser:
     await connection.setLocalDescription(await connection.createOffer())
     offer = SessionDescription.parse(connection.localDescription.sdp)
     local = await engine.open_ice_transport()

@@ -109,9 +109,7 @@ async def test_a_wrong_fingerprint_ends_the_transport(
 
     monkeypatch.setattr(small_engine, "submit", tamper)
     browsers.append(await publish(small_engine, dtls_certificate, [AudioStreamTrack()]))
-    await until(
-        lambda: any(isinstance(event, events.TransportClosed) for event in seen), what="closed", timeout_s=10
-    )
+    await until(lambda: any(isinstance(event, events.TransportClosed) for event in seen), what="closed", timeout_s=10)
     reasons = [event.reason for event in seen if isinstance(event, events.TransportClosed)]
     assert reasons == ["fingerprint_mismatch"]
     assert not any(isinstance(event, events.TransportConnected) for event in seen)

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from mediaserver.sip.config import Bind, SipConfig, Timers, TrunkRule
+from mediaserver.sip.counters import COUNTERS
 from mediaserver.sip.credentials import StoredCredential
 from mediaserver.sip.digest import ha1
 from mediaserver.sip.events import SessionEvent
@@ -44,6 +45,7 @@ class Counts:
     table: Counter[str] = field(default_factory=Counter)
 
     def inc(self, name: str, **labels: str) -> None:
+        assert COUNTERS[name] == tuple(labels)
         self.table[".".join((name, *labels.values()))] += 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.config import MessageLimits, SipLimits
 from mediaserver.sip.credentials import Credentials
+from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import answer_challenge, parse_digest
 from mediaserver.sip.events import Answered, Rejected
 from mediaserver.sip.flow import Destination, Flow, Target
@@ -210,6 +211,24 @@ def test_dialog_with_a_phone_behind_nat_stays_on_its_flow() -> None:
     dialog = plain.new[0].machine.dialog
     assert dialog is not None
     assert dialog.destinations() == [Target("udp", "192.0.2.9", 5070)]
+
+
+@pytest.mark.parametrize("sent_by", ["192.0.2.9:5060", "manager.example.net"])
+def test_contact_of_another_node_is_where_the_dialog_goes(sent_by: str) -> None:
+    wire = Wire()
+    text = request().replace("192.0.2.9:5060;branch", f"{sent_by};branch")
+    wire.receive(text.replace("192.0.2.9:5070", "192.0.2.10:5070"))
+    dialog = wire.new[0].machine.dialog
+    assert dialog is not None
+    assert dialog.destinations() == [Target("udp", "192.0.2.10", 5070)]
+
+
+def test_private_contact_of_a_public_source_is_reached_over_its_flow() -> None:
+    flow = replace(PEER, remote_ip="8.8.4.4", remote_port=40001)
+    text = request().replace("192.0.2.9:5060;branch", "8.8.4.4:40001;branch").replace("192.0.2.9:5070", "10.0.0.5:5060")
+    message = parse_datagram(text.replace("\n", "\r\n").encode(), MessageLimits())
+    assert isinstance(message, Request)
+    assert dialog_of_request(message, flow, to_tag="t").destinations() == [flow]
 
 
 def test_connection_of_a_dialog_is_used_again() -> None:

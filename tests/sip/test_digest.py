@@ -19,6 +19,7 @@ from tests.sip.conftest import PASSWORDS, REALM, Users
 from tests.sip.wire import Wire, request
 
 URI = "sip:example.org"
+HERE = "192.0.2.9"
 
 
 def make_server() -> DigestServer:
@@ -26,13 +27,15 @@ def make_server() -> DigestServer:
 
 
 def login(server: DigestServer, user: str, password: str, *, now: float = 0.0, pick: int = 0, uri: str = URI) -> str:
-    challenge = parse_digest(server.challenges(now)[pick])
+    challenge = parse_digest(server.challenges(now, source=HERE)[pick])
     assert challenge is not None
     return answer_challenge(challenge, Credentials(user, password), method="REGISTER", uri=uri)
 
 
-def check(server: DigestServer, value: str, *, now: float = 1.0, method: str = "REGISTER") -> Verdict:
-    return server.check([value], method=method, uri=URI, users=Users(), now=now).verdict
+def check(
+    server: DigestServer, value: str, *, now: float = 1.0, method: str = "REGISTER", source: str = HERE
+) -> Verdict:
+    return server.check([value], method=method, uri=URI, users=Users(), source=source, now=now).verdict
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_right_password_is_accepted_with_either_algorithm(pick: int) -> None:
 
 
 def test_sha_256_is_offered_first() -> None:
-    first, second = make_server().challenges(0.0)
+    first, second = make_server().challenges(0.0, source=HERE)
     assert "algorithm=SHA-256" in first
     assert "algorithm=MD5" in second
 
@@ -83,12 +86,17 @@ def test_old_nonce_is_stale_and_a_replay_too() -> None:
     assert check(server, value, now=61.0) is Verdict.STALE
     assert check(server, value) is Verdict.OK
     assert check(server, value) is Verdict.STALE
-    assert "stale=true" in server.challenges(0.0, stale=True)[0]
+    assert "stale=true" in server.challenges(0.0, source=HERE, stale=True)[0]
 
 
 def test_nonce_of_another_server_is_stale_not_wrong() -> None:
     value = login(DigestServer(realm=REALM, lifetime_s=60), "alice", PASSWORDS["alice"])
     assert check(make_server(), value) is Verdict.STALE
+
+
+def test_nonce_serves_only_the_source_it_was_given_to() -> None:
+    server = make_server()
+    assert check(server, login(server, "alice", "guess"), source="192.0.2.10") is Verdict.STALE
 
 
 def test_client_takes_the_first_challenge_it_can_answer() -> None:
@@ -143,7 +151,7 @@ def test_wrong_passwords_ban_the_source_but_missing_ones_do_not() -> None:
         if challenge is None:
             break
         assert isinstance(challenge, Response)
-        params = parse_digest(challenge.headers.all("Www-Authenticate" if False else "WWW-Authenticate")[1])
+        params = parse_digest(challenge.headers.all("WWW-Authenticate")[1])
         assert params is not None
         answers.append(wire.receive(register("alice", authorization=bad.format(params["nonce"]), cseq=200 + index)))
     assert len(answers) == 10

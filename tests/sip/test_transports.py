@@ -46,6 +46,17 @@ async def test_keep_alive_is_answered_and_requests_may_share_a_segment(make_endp
     writer.close()
 
 
+async def test_single_line_break_is_a_keep_alive_too(make_endpoint: MakeEndpoint) -> None:
+    endpoint = await make_endpoint(limits=replace(QUICK, connection_idle_s=30))
+    reader, writer = await connect(endpoint)
+    writer.write(OPTIONS + b"\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(1.5)
+    writer.write(OPTIONS.replace(b"theirs1", b"theirs2"))
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"SIP/2.0 200 OK")
+    writer.close()
+
+
 async def test_broken_stream_is_answered_and_closed(make_endpoint: MakeEndpoint) -> None:
     endpoint = await make_endpoint()
     reader, writer = await connect(endpoint)

@@ -95,6 +95,18 @@ async def test_since_is_a_moment_in_any_zone(records: ContactRecords) -> None:
     assert [found.contact_id for found in await records.list(since=since)] == ["b"]
 
 
+async def test_a_page_follows_the_contact_seen_last(records: ContactRecords) -> None:
+    # b and c ended in the same moment: the id decides, so that no page repeats or leaves out one of them.
+    await records.add(record("a", minutes=1), record("b", minutes=2), record("c", minutes=2), record("d", minutes=3))
+    pages = []
+    before = None
+    while page := await records.list(before=before, limit=2):
+        pages.append([found.contact_id for found in page])
+        before = page[-1].contact_id
+    assert pages == [["d", "c"], ["b", "a"]]
+    assert list(await records.list(before="unknown")) == []
+
+
 async def test_adding_again_changes_nothing(records: ContactRecords) -> None:
     await records.add(record("a", minutes=1))
     await records.add(record("a", minutes=9), record("b"))

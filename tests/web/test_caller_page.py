@@ -144,21 +144,9 @@ async def test_an_offer_of_the_server_wins_and_the_camera_comes_after_it(browser
 async def test_a_lost_socket_is_shown_and_resumed_and_the_call_goes_on(browser, backend):
     tab = await call_page(browser, backend)
     page = tab.page
-    await page.evaluate("""() => {
-      window.delayed = true;
-      const Original = WebSocket;
-      window.WebSocket = class extends Original {
-        constructor(url) {
-          if (window.delayed && String(url).includes("resume")) throw new Error("offline");
-          super(url);
-          window.socket = this;
-        }
-      };
-    }""")
     await control(page, "Video call").click()
     await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).frames["audio"] > 5)
     await backend.connect(backend.caller)
-    await page.evaluate("window.delayed = false")
     channel = next(iter(backend.stack.sessions._channels))
     channel._socket._req.transport.abort()
     await expect(page.get_by_role("status")).to_have_text("The connection was interrupted. Reconnecting …")
@@ -214,3 +202,30 @@ async def test_without_a_microphone_the_call_ends_with_advice(browser, backend):
     await control(tab.page, "Video call").click()
     await expect(tab.page.get_by_role("status")).to_contain_text("does not let this page use the microphone")
     await until(lambda: not backend.stack.sessions.count)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_hanging_up_while_the_microphone_is_asked_for_leaves_nothing_behind(browser, backend):
+    tab = await call_page(browser, backend)
+    page = tab.page
+    await page.evaluate("""() => {
+      const media = navigator.mediaDevices;
+      const original = media.getUserMedia.bind(media);
+      navigator.permissions.query = async () => ({ state: "prompt" });
+      media.getUserMedia = async (constraints) => {
+        window.late = await original(constraints);
+        await new Promise((resolve) => { window.allow = resolve; });
+        return window.late;
+      };
+    }""")
+    await control(page, "Video call").click()
+    await until(lambda: backend.stack.contacts.callers)
+    await until(lambda: page.evaluate("Boolean(window.allow)"))
+    await control(page, "Hang up").click()
+    await until(lambda: not backend.stack.sessions.count)
+    await page.evaluate("window.allow()")
+    await until(lambda: page.evaluate("window.late.getTracks().every((track) => track.readyState === 'ended')"))
+    assert [message.type for message in backend.caller.messages] == ["hangup"]
+    await expect(control(page, "Video call")).to_be_visible()
+    assert tab.errors == []

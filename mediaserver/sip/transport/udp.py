@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from mediaserver.sip.config import Counters, MessageLimits
@@ -14,6 +15,7 @@ from mediaserver.sip.parser import PartialRequest, parse_datagram
 OnMessage = Callable[[Request | Response, Flow], None]
 OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
 _SHORTEST = 20
+_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 class UdpSocket(asyncio.DatagramProtocol):
@@ -32,8 +34,11 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is bound."""
-        assert isinstance(transport, asyncio.DatagramTransport) or hasattr(transport, "sendto")  # noqa: S101
         self._transport = transport  # type: ignore[assignment]
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # A burst of calls must wait here while the loop is busy; the kernel cuts the wish to net.core.rmem_max.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         name = transport.get_extra_info("sockname")
         self.ip, self.port = str(name[0]), int(name[1])
 

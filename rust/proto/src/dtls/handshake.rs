@@ -64,6 +64,7 @@ pub struct Dtls {
     held: Vec<Vec<u8>>,
     scratch: Vec<u8>,
     timeout: Time,
+    ignored: u32,
 }
 
 impl std::fmt::Debug for Dtls {
@@ -88,6 +89,7 @@ impl Dtls {
             held: Vec::new(),
             scratch: Vec::new(),
             timeout: Time::FAR_FUTURE,
+            ignored: 0,
         }
     }
 
@@ -160,6 +162,11 @@ impl Dtls {
         self.timeout
     }
 
+    /// How many application data records came since the last call; they are not used.
+    pub fn take_ignored(&mut self) -> u32 {
+        std::mem::take(&mut self.ignored)
+    }
+
     /// Says goodbye by close_notify when there is an association to end.
     pub fn close(&mut self, mut send: impl FnMut(&[u8])) {
         if let State::Established { engine } = &mut self.state
@@ -206,7 +213,7 @@ impl Dtls {
                 }
                 (Output::CloseNotify, _) => return self.end(DtlsEnd::PeerClosed),
                 // No data channels yet.
-                (Output::ApplicationData(_), _) => {}
+                (Output::ApplicationData(_), _) => self.ignored += 1,
                 _ => {}
             }
         }

@@ -107,6 +107,13 @@ fn a_hello_held_before_the_description_is_used_after_it() {
 }
 
 #[test]
+fn a_key_that_cannot_sign_is_refused_at_once() {
+    let certificate = dimpl::certificate::generate_self_signed_certificate().unwrap();
+    let result = Identity::new(certificate.certificate, b"no key".to_vec(), Instant::now());
+    assert!(matches!(result, Err(super::IdentityError::PrivateKey(_))));
+}
+
+#[test]
 fn held_datagrams_are_bounded() {
     let mut server = Dtls::new(identity(Instant::now()));
     for _ in 0..4 {

@@ -15,10 +15,16 @@ const FIRST_RETRANSMISSION: Duration = Duration::from_millis(150);
 const RETRANSMISSIONS: usize = 7;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The certificate or its settings were refused.
+/// Why an identity was refused.
 #[derive(Debug, Error)]
-#[error("DTLS identity refused: {0}")]
-pub struct IdentityError(#[from] dimpl::Error);
+pub enum IdentityError {
+    /// The library does not take our handshake settings.
+    #[error("the DTLS settings were refused: {0}")]
+    Settings(#[from] dimpl::Error),
+    /// The key is not an ECDSA P-256 or P-384 key in PKCS#8.
+    #[error("the DTLS private key was refused: {0}")]
+    PrivateKey(dimpl::CryptoError),
+}
 
 /// Certificate, private key and handshake settings; one for all transports.
 #[derive(Clone)]
@@ -49,6 +55,8 @@ impl Identity {
             .flight_retries(RETRANSMISSIONS)
             .handshake_timeout(HANDSHAKE_LIMIT)
             .build()?;
+        // The library panics on a bad key at the first handshake; so it is tried here, where an answer can be given.
+        config.crypto_provider().key_provider.load_private_key(&private_key_der).map_err(IdentityError::PrivateKey)?;
         let certificate = DtlsCertificate { certificate: certificate_der, private_key: private_key_der };
         Ok(Identity { config: Arc::new(config), certificate, base })
     }

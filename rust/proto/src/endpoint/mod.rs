@@ -10,6 +10,8 @@ pub mod peek;
 mod receive;
 mod routes;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod tracks;
 mod transports;

@@ -106,6 +106,8 @@ impl Agent {
     }
 
     /// ICE restart (RFC 8445 §9): new credentials now, the old ones honoured for `grace`; proven tuples stay proven.
+    ///
+    /// To be called before [`Agent::set_remote`] with the peer's new credentials: our requests name both new ufrags.
     pub fn restart(&mut self, local: LocalCredentials, grace: Duration, now: Time) {
         let old = std::mem::replace(&mut self.local, local);
         self.previous = Some((old, now + grace));
@@ -276,7 +278,7 @@ impl Agent {
 
     /// Whether an authenticated check came from this tuple.
     pub fn is_bound(&self, path: Path) -> bool {
-        self.find(path).is_some()
+        self.selected == Some(path) || self.find(path).is_some()
     }
 
     /// All tuples.

@@ -15,6 +15,7 @@ fn master(suite: Suite, text: &str) -> MasterKey {
 
 const CM_KEY: &str = "E1F97A0D3E018BE0D64FA32C06DE4139 0EC675AD498AFEEBB6960B3AABE6";
 const GCM_KEY: &str = "000102030405060708090a0b0c0d0e0f a0a1a2a3a4a5a6a7a8a9aaab";
+const GCM_256_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f a0a1a2a3a4a5a6a7a8a9aaab";
 const ALL: [Suite; 4] =
     [Suite::AeadAes128Gcm, Suite::AeadAes256Gcm, Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32];
 
@@ -60,7 +61,7 @@ fn the_key_stream_is_that_of_rfc_3711() {
     assert_eq!(stream, hex(expected));
 }
 
-/// Vectors of libsrtp's test driver (`srtp_validate`), which cover derivation, cipher and tag at once.
+/// Made by libsrtp 2 (its `srtp_validate` packets), which covers derivation, cipher and tag of every suite at once.
 #[test]
 fn packets_are_those_of_libsrtp() {
     let packet = hex("800f1234decafbadcafebabe abababababababababababababababab");
@@ -75,6 +76,12 @@ fn packets_are_those_of_libsrtp() {
             GCM_KEY,
             "800f1234decafbadcafebabe c5002ede04cfdd2eb91159e0880aa06e d2976826f796b201df3131a127e8a392",
         ),
+        (
+            Suite::AeadAes256Gcm,
+            GCM_256_KEY,
+            "800f1234decafbadcafebabe 0af7f21e8a90bdad7a425c9c31ed4bb1 d90238917e7390a2793500e1681acaea",
+        ),
+        (Suite::AesCm128HmacSha1_32, CM_KEY, "800f1234decafbadcafebabe 4e55dc4ce79978d88ca4d215949d2402 b78d6acc"),
     ] {
         let mut sealed = Vec::new();
         Outbound::new(&master(suite, key)).protect_rtp(&packet[..12], &packet[12..], &mut sealed).unwrap();
@@ -97,6 +104,16 @@ fn rtcp_packets_are_those_of_libsrtp() {
             Suite::AeadAes128Gcm,
             GCM_KEY,
             "81c8000bcafebabe c98b8b5df0392a55852b6c21ac8e7025 c52c6fbea2b3b446ea31123ba88ce61e 80000001",
+        ),
+        (
+            Suite::AeadAes256Gcm,
+            GCM_256_KEY,
+            "81c8000bcafebabe 8abfafa780070a90e80f9161cf4aac08 1ed93aaa53c15b0f3ed1a3b984167b03 80000001",
+        ),
+        (
+            Suite::AesCm128HmacSha1_32,
+            CM_KEY,
+            "81c8000bcafebabe 7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798",
         ),
     ] {
         let mut outbound = Outbound::new(&master(suite, key));

@@ -81,6 +81,7 @@ impl IceTransport {
     }
 
     /// ICE restart: answers to the new credentials from now on and to the old ones for `grace` more. DTLS and SRTP stay.
+    /// To be called before [`IceTransport::set_remote`] with the peer's new credentials.
     pub fn restart(&mut self, credentials: LocalCredentials, grace: Duration, now: Time) {
         self.ice.restart(credentials, grace, now);
     }
@@ -240,6 +241,9 @@ impl IceTransport {
             && let Some(event) = self.dtls.drive(now, |datagram| out.push(path, datagram))
         {
             self.take_dtls_event(event, now, out);
+        }
+        for _ in 0..self.dtls.take_ignored() {
+            self.drops.count(Drop::DtlsApplicationData);
         }
         self.take_ice_events();
         if self.closed {
