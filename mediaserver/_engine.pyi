@@ -1,10 +1,9 @@
 # Typed face of the Rust extension; `mediaserver.engine` says what the bytes hold, the extension has the docstrings.
-from typing import Final, final
+from typing import final
 
-__all__ = ["VERSION", "Engine"]
+__all__ = ["Engine", "__version__"]
 
-VERSION: Final[str]
-"""Version of the Rust workspace, the same as the package's."""
+__version__: str
 
 @final
 class Engine:
