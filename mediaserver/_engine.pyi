@@ -1,6 +1,8 @@
 # Typed face of the Rust extension; `mediaserver.engine` says what the bytes hold, the extension has the docstrings.
 from typing import final
 
+__all__ = ["Engine", "__version__"]
+
 __version__: str
 
 @final
