@@ -43,8 +43,7 @@ from mediaserver.core.rooms import Rooms
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.commands import EngineConfig, EngineLimits
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import ConfigError
-from mediaserver.media.clip import ClipError, load_clip
+from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip import config as sip_config
@@ -69,6 +68,7 @@ class Daemon:
         self._metrics = Metrics()
         self._admission = Admission(retry_after_s=config.drain.retry_after)
         self._engine: Engine | None = None
+        self._announcements: Announcements | None = None
         self._records: SqliteRecords | None = None
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
@@ -90,7 +90,13 @@ class Daemon:
         self._records = await SqliteRecords.open(config.path(config.records.file))
         self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
         self._writer.start()
-        announcements = await self._load_announcements(engine)
+        self._announcements = Announcements(
+            self._announcement_files(),
+            engine=engine,
+            cache_dir=config.path(Path("clips")),
+            metrics=self._metrics,
+        )
+        self._announcements.start()
         self._user_agent = user_agent = UserAgent(
             config=self._sip_config(),
             users=_SipUsers(config, self._secrets),
@@ -118,7 +124,7 @@ class Daemon:
             calls=calls,
             agents=agents,
             router=Router(config),
-            announcements=announcements,
+            announcements=self._announcements,
             records=self._writer,
             metrics=self._metrics,
             server_name=SERVER_NAME,
@@ -167,6 +173,8 @@ class Daemon:
             await listeners.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
+        if self._announcements is not None:
+            await self._announcements.stop()
         if self._engine is not None:
             await self._engine.stop(_STOP_DEADLINE_S)
         if self._writer is not None:
@@ -205,16 +213,11 @@ class Daemon:
     def _announced(self, networks: Iterable[str]) -> dict[str, str]:
         return {str(bind): str(announced) for bind, announced in bind_addresses(self._config, networks)}
 
-    async def _load_announcements(self, engine: Engine) -> dict[str, int]:
-        clips: dict[str, int] = {}
-        for name, announcement in self._config.announcements.items():
-            path = _GREETING if announcement.file is None else self._config.path(announcement.file)
-            try:
-                clip = await asyncio.to_thread(load_clip, path, cache_dir=self._config.path(Path("clips")))
-            except ClipError as error:
-                raise ConfigError(f"announcements.{name}: {error}") from error
-            clips[name] = await engine.load_clip(clip.tracks)
-        return clips
+    def _announcement_files(self) -> dict[str, Path]:
+        return {
+            name: _GREETING if announcement.file is None else self._config.path(announcement.file)
+            for name, announcement in self._config.announcements.items()
+        }
 
     # -- SIP -----------------------------------------------------------------------------------------------------
 
@@ -369,9 +372,7 @@ class _SipCounters:
     """Implements `sip.config.Counters` on one Prometheus counter; label sets are few and fixed by the code."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._events = metrics.counter(
-            "sip_events_total", "What happened on the SIP side", ["event", "detail"]
-        )
+        self._events = metrics.counter("sip_events_total", "What happened on the SIP side", ["event", "detail"])
 
     def inc(self, name: str, **labels: str) -> None:
         """Counts one event."""
@@ -383,9 +384,7 @@ def _engine_metrics(counters: Mapping[str, int]) -> list[Metric]:
     drops = CounterMetricFamily(
         "mediaserver_engine_drops", "Packets dropped by the engine, by reason", labels=["shard", "reason"]
     )
-    values = GaugeMetricFamily(
-        "mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"]
-    )
+    values = GaugeMetricFamily("mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"])
     for full_name, value in counters.items():
         shard, _, name = full_name.partition(".") if full_name.startswith("shard") else ("", "", full_name)
         if name.startswith("drop."):

@@ -163,5 +163,6 @@ class CallerSession:
 
 def _why_not(error: MediaServerError) -> EndCause:
     if isinstance(error, DialFailed):
-        return EndCause("agent" if error.code in (486, 600, 603) else "system", "no_answer", error.code, error.reason)
+        reason = {486: "busy", 600: "busy", 603: "declined"}.get(error.code, "no_answer")
+        return EndCause("system" if reason == "no_answer" else "agent", reason, error.code, error.reason)
     return EndCause("system", "not_connected", 488, str(error))

@@ -28,10 +28,12 @@ from mediaserver.contact.contact import Contact
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded
+from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint, SdpError
-from mediaserver.sip.uri import SipUri
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.uri import SipUri, parse_sip_uri
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
@@ -59,7 +61,7 @@ class Contacts:
         calls: Calls,
         agents: Agents,
         router: Router,
-        announcements: Mapping[str, int],
+        announcements: Announcements,
         records: RecordWriter,
         metrics: Metrics,
         server_name: str,
@@ -213,7 +215,7 @@ class Contacts:
         self._run_connected(contact, leg, destination, Presentation(name=leg.name, verified=True), "sip")
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
-        destination = self._router.route(Question(called=target, caller=user))
+        destination = self._router.route(Question(called=_called(target), caller=user))
         if destination is None:
             await leg.end(EndCause("system", "unknown_destination", 404))
             return
@@ -301,7 +303,8 @@ class Contacts:
     def _announcement(self, entry: Entry) -> tuple[int, bool] | None:
         if entry.announcement is None:
             return None
-        return self._announcements[entry.announcement], self._config.announcements[entry.announcement].loop
+        clip = self._announcements.clip(entry.announcement)
+        return None if clip is None else (clip, self._config.announcements[entry.announcement].loop)
 
     def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
         self._open[contact.id] = (contact, runner)
@@ -344,6 +347,16 @@ class Contacts:
                     self._gated.labels(gate).inc(packets)
         self._records.submit(record)
         _log.info("contact_ended", contact_id=contact.id, by=record.ended_by, reason=record.end_reason)
+
+
+def _called(target: str) -> str:
+    """What an agent typed: a number, a user's name, or the address of either."""
+    if not target.lower().startswith(("sip:", "sips:")):
+        return target
+    try:
+        return parse_sip_uri(target).user_text or target
+    except SipParseError:
+        return target
 
 
 def _entry_policy(entry: Entry) -> MediaPolicy:

@@ -141,7 +141,7 @@ async def test_nobody_answering_ends_the_contact_with_the_code(house: Any) -> No
     calls.outcome.set_exception(DialFailed(486, "Busy Here"))
     await settle()
     (contact,) = house.over
-    assert (contact.cause.by, contact.cause.reason, contact.cause.code) == ("agent", "no_answer", 486)
+    assert (contact.cause.by, contact.cause.reason, contact.cause.code) == ("agent", "busy", 486)
     assert house.signaling.of(messages.Ended)[0].code == 486
 
 

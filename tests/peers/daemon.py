@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIP_MEDIA_PORTS = "18000-21999"
 
 AGENT_PASSWORD = "correct-horse-battery"
+ADMIN_TOKEN = "test-admin-token-that-is-long-enough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +74,43 @@ class Daemon:
         return self.process.log()
 
     async def get(self, url: str) -> tuple[int, str]:
-        """A plain HTTP GET on one of the daemon's HTTP ports, from inside its network."""
+        return await self.request("GET", url)
+
+    async def request(
+        self, method: str, url: str, *, body: str = "", token: str = "", content_type: str = "application/json"
+    ) -> tuple[int, str]:
+        """One plain HTTP request to one of the daemon's HTTP ports, from inside its network: status and body."""
         match = re.fullmatch(r"http://[^/:]+:(\d+)(/.*)?", url)
         if match is None:
             raise ValueError(f"not an http URL with a port: {url}")
         reader, writer = await self.network.connect("127.0.0.1", int(match[1]))
         try:
-            writer.write(
-                f"GET {match[2] or '/'} HTTP/1.1\r\nHost: 127.0.0.1:{match[1]}\r\nConnection: close\r\n\r\n".encode()
-            )
-            async with asyncio.timeout(5):
-                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            head = [f"{method} {match[2] or '/'} HTTP/1.1", f"Host: 127.0.0.1:{match[1]}", "Connection: close"]
+            if token:
+                head.append(f"Authorization: Bearer {token}")
+            if body:
+                head += [f"Content-Type: {content_type}", f"Content-Length: {len(body.encode())}"]
+            writer.write(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+            async with asyncio.timeout(10):
+                fields, _, content = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
-        status = int(head.split()[1])
-        if b"transfer-encoding: chunked" in head.lower():
-            body = _unchunk(body)
-        return status, body.decode(errors="replace")
+        if b"transfer-encoding: chunked" in fields.lower():
+            content = _unchunk(content)
+        return int(fields.split()[1]), content.decode(errors="replace")
+
+    async def room_token(self, room: str, *directions: str) -> str:
+        """A bearer token for WHIP (``publish``) and WHEP (``view``), from the administration listener."""
+        body = json.dumps({"room": room, "directions": list(directions), "subject": "test"})
+        status, text = await self.request("POST", f"{self.admin_url}/v1/tokens", body=body, token=ADMIN_TOKEN)
+        if status != 201:
+            raise PeerError(f"/v1/tokens answered {status}: {text[:500]}")
+        token: str = json.loads(text)["token"]
+        return token
+
+    def room_url(self, room: str, kind: str) -> str:
+        """Where ``whip`` or ``whep`` offers for a room go."""
+        return f"http://127.0.0.1:{self.ports.http}/v1/rooms/{room}/{kind}"
 
     async def metrics(self) -> dict[str, float]:
         """Every Prometheus sample by its name with labels, as it stands in the exposition."""
@@ -150,9 +171,10 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _configuration(directory: Path, ports: Ports, host: str, certificates: Certificates) -> dict[str, Any]:
-    secret = directory / "agent.secret"
-    secret.touch(mode=0o600)
-    secret.write_text(AGENT_PASSWORD)
+    secret, admin = directory / "agent.secret", directory / "admin.secret"
+    for path, content in ((secret, AGENT_PASSWORD), (admin, ADMIN_TOKEN)):
+        path.touch(mode=0o600)
+        path.write_text(content)
     certificate = {"chain_file": str(certificates.chain), "key_file": str(certificates.key)}
     return {
         "state_dir": str(directory / "state"),
@@ -165,6 +187,7 @@ def _configuration(directory: Path, ports: Ports, host: str, certificates: Certi
             "webrtc": {"port": ports.media},
         },
         "users": {"agent": {"secret": {"file": str(secret)}}},
+        "secrets": {"admin_token": {"file": str(admin)}},
         "media": {"sip_ports": SIP_MEDIA_PORTS, "shards": 1},
         "log": {"level": "info", "format": "json"},
         "drain": {"deadline": "5s"},

@@ -24,11 +24,12 @@ CLONE_NEWNET = 0x40000000
 
 
 class Network:
-    """The host's own network; peers use 127.0.0.1."""
+    """The host's own network; peers use 127.0.0.1, or another loopback address to be told apart by it."""
 
-    exec_prefix: tuple[str, ...] = ()
-    address = "127.0.0.1"
-    """The address peers use for media: in a namespace one that is not loopback."""
+    def __init__(self, address: str = "127.0.0.1", exec_prefix: tuple[str, ...] = ()) -> None:
+        self.address = address
+        """The address peers use for media: in a namespace one that is not loopback."""
+        self.exec_prefix = exec_prefix
 
     def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         return socket.socket(family, kind)
@@ -78,10 +79,9 @@ class Namespace(Network):
     """
 
     def __init__(self, name: str, address: str, host_address: str | None) -> None:
+        super().__init__(address, ("ip", "netns", "exec", name))
         self.name = name
-        self.address = address
         self.host_address = host_address
-        self.exec_prefix = ("ip", "netns", "exec", name)
 
     def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket stays in the namespace it was made in, whoever uses it afterwards."""

@@ -152,7 +152,7 @@ fn read_clip_track(track: command::ClipTrack) -> Result<player::ClipTrack, &'sta
         return Err("invalid clip: a timestamp is earlier than the one before it");
     }
     if track.packets.iter().any(|packet| packet.payload.len() > MOST_CLIP_PAYLOAD) {
-        return Err("invalid clip: a payload is longer than 1200 bytes");
+        return Err("invalid clip: a payload is longer than 1300 bytes");
     }
     let packets = track.packets.into_iter().map(|packet| player::ClipPacket {
         timestamp: packet.timestamp,
@@ -163,7 +163,7 @@ fn read_clip_track(track: command::ClipTrack) -> Result<player::ClipTrack, &'sta
 }
 
 /// What always fits into a datagram with header, extensions and tag.
-const MOST_CLIP_PAYLOAD: usize = 1200;
+const MOST_CLIP_PAYLOAD: usize = 1300;
 
 fn read_payloads(payloads: Vec<command::Payload>) -> Vec<Payload> {
     payloads

@@ -1,0 +1,49 @@
+"""`python -m benchmarks [startup sip join fanout]`: print `name: value unit` lines and write `results/*.json`.
+
+`--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from benchmarks import fanout, join, native, sip_calls, startup
+from benchmarks.figures import Report, machine
+
+PROGRAMS = ("startup", "sip", "join", "fanout")
+
+
+async def _run(names: list[str], *, quick: bool) -> Report:
+    report = Report("bench" if len(names) == len(PROGRAMS) else "-".join(names))
+    if "startup" in names:
+        await startup.measure(report, 1 if quick else 5)
+    if "sip" in names:
+        few = sip_calls.Shape(calls=20, rate=20, rounds=1, hold_ms=100, ramp_s=1, last_rate=50, held_calls=20)
+        await sip_calls.measure(report, few if quick else None)
+    if "join" in names:
+        await join.measure(report, 1 if quick else 10)
+    if "fanout" in names:
+        programs = await asyncio.to_thread(native.build)
+        small = fanout.Shape(subscribers=5, rounds=1, warm_up_s=0.2, measure_s=0.3, limit_s=0.2)
+        await fanout.measure(report, programs, small if quick else None)
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="PROGRAM", help=f"of {', '.join(PROGRAMS)}; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="tiny numbers, nothing written")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(PROGRAMS):
+        parser.error(f"no such program: {', '.join(sorted(unknown))}")
+    print(f"# machine: {machine()}")
+    report = asyncio.run(_run(arguments.names or list(PROGRAMS), quick=arguments.quick))
+    if not arguments.quick:
+        print(f"# written to {report.write()}")
+    return 0 if arguments.quick or all(figure.passed for figure in report.figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""SIPp to SIPp through the B2BUA, media ports open on both legs: CPU per call, calls per second, memory per call."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Figure, Report, median
+from benchmarks.processes import cpu_ns, memory_bytes
+from tests.peers import sipp
+from tests.peers.daemon import Daemon, daemon
+from tests.peers.namespace import LOOPBACK, Network
+
+CALLEE = Network("127.0.0.2")
+"""The called SIPp has a loopback address of its own, by which its trunk is known."""
+
+USER = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    calls: int = 500
+    rate: int = 50
+    rounds: int = 3
+    hold_ms: int = 1000
+    ramp_s: int = 4
+    first_rate: int = 50
+    last_rate: int = 1000
+    held_calls: int = 200
+
+
+@asynccontextmanager
+async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncIterator[Daemon]:
+    """A daemon that passes calls from one trunk to the other."""
+    changes = {
+        "trunks": {
+            "caller": {"peers": ["127.0.0.1"], "target": "sip:127.0.0.1:9", "srtp": "never"},
+            "callee": {
+                "peers": ["127.0.0.2"],
+                "target": f"sip:127.0.0.2:{callee.port}",
+                "transport": transport,
+                "srtp": "never",
+            },
+        },
+        "routes": [{"match": {"trunk": "caller"}, "to": {"trunk": "callee"}}],
+        "limits": {"calls": 5000, "contacts": 5000, "contacts_per_source": 5000, "sip_transactions": 100_000},
+        "log": {"level": "warning"},
+    }
+    async with daemon(directory, changes=changes) as server:
+        yield server
+
+
+async def _calls(
+    server: Daemon, directory: Path, *, calls: int, rate: int, hold_ms: int, transport: str
+) -> sipp.SippResult:
+    target = (server.host, server.ports.sip)
+    async with sipp.caller(
+        directory,
+        target,
+        user=USER,
+        calls=calls,
+        rate=rate,
+        hold_ms=hold_ms,
+        concurrent=max(1000, 3 * rate),
+        transport=transport,
+        network=LOOPBACK,
+    ) as uac:
+        return await uac.finish(60 + calls / rate)
+
+
+async def measure(report: Report, shape: Shape | None = None) -> None:
+    """Add the SIP figures: CPU per call over UDP and TCP, highest clean rate over UDP, memory per held call."""
+    shape = shape or Shape()
+    for transport in ("udp", "tcp"):
+        with tempfile.TemporaryDirectory(prefix="sip-") as name:
+            directory = Path(name)
+            async with (
+                sipp.callee(directory, transport=transport, network=CALLEE) as uas,
+                b2bua(directory, transport=transport, callee=uas) as server,
+            ):
+                await _cpu_per_call(report, server, directory, shape, transport)
+                if transport == "udp":
+                    await _memory_per_call(report, server, directory, shape)
+                    await _highest_rate(report, server, directory, shape)
+
+
+async def _cpu_per_call(report: Report, server: Daemon, directory: Path, shape: Shape, transport: str) -> None:
+    await _calls(server, directory, calls=shape.rate, rate=shape.rate, hold_ms=100, transport=transport)
+    samples, failed = [], 0
+    for _ in range(shape.rounds):
+        before = cpu_ns(server.pid)
+        result = await _calls(
+            server, directory, calls=shape.calls, rate=shape.rate, hold_ms=shape.hold_ms, transport=transport
+        )
+        samples.append((cpu_ns(server.pid) - before) / shape.calls / 1e6)
+        failed += result.failed
+    suffix = "" if transport == "udp" else f"_{transport}"
+    note = f"{shape.calls} calls at {shape.rate}/s over {transport.upper()}"
+    report.add(median(f"sip_cpu_ms_per_call{suffix}", samples, "ms", note=note))
+    report.add(Figure(f"sip_failed_calls{suffix}", failed, f"of {shape.calls * shape.rounds}", bound=0))
+
+
+async def _memory_per_call(report: Report, server: Daemon, directory: Path, shape: Shape) -> None:
+    idle = memory_bytes(server.pid)
+    calls = asyncio.create_task(
+        _calls(server, directory, calls=shape.held_calls, rate=shape.rate, hold_ms=6000, transport="udp"),
+        name="held-calls",
+    )
+    await asyncio.sleep(shape.held_calls / shape.rate + 1)
+    held = memory_bytes(server.pid)
+    result = await calls
+    note = f"PSS of the daemon, {result.successful} calls held"
+    report.add(Figure("memory_per_sip_call", (held - idle) / shape.held_calls / 1024, "KiB", note=note))
+
+
+async def _highest_rate(report: Report, server: Daemon, directory: Path, shape: Shape) -> None:
+    """Raise the rate by a quarter until a call fails, a message is repeated, or the rate is not reached."""
+    best, rate, why = 0.0, shape.first_rate, "the end of the scale"
+    while rate <= shape.last_rate:
+        result = await _calls(server, directory, calls=rate * shape.ramp_s, rate=rate, hold_ms=0, transport="udp")
+        if result.failed or result.retransmissions or result.call_rate < rate * 0.9:
+            why = f"at {rate}/s: {result.failed} failed, {result.retransmissions} repeated, {result.call_rate:.0f}/s reached"
+            break
+        best, rate = result.call_rate, rate * 5 // 4
+    report.add(Figure("sip_calls_per_s", best, "calls/s", note=f"stopped by {why}; SIPp runs on the same CPUs"))

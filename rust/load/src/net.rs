@@ -1,0 +1,217 @@
+//! Sockets by system call: inherited ones, batches in and out, readiness. All that is unsafe about I/O is here.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{mem, ptr};
+
+/// Datagrams taken by one call.
+pub const BATCH: usize = 64;
+/// Bytes kept of each: whole STUN and RTCP messages, the beginning of media.
+pub const KEPT: usize = 2048;
+
+/// A UDP socket connected to the engine.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+/// Buffers of one receive call.
+pub struct Inbox {
+    bytes: Box<[u8]>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        let mut bytes = vec![0u8; BATCH * KEPT].into_boxed_slice();
+        let mut vectors: Vec<libc::iovec> = bytes
+            .chunks_exact_mut(KEPT)
+            .map(|chunk| libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() })
+            .collect();
+        let headers = vectors
+            .iter_mut()
+            .map(|vector| {
+                // SAFETY: all-zero is a valid mmsghdr.
+                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+                header.msg_hdr.msg_iov = vector;
+                header.msg_hdr.msg_iovlen = 1;
+                header
+            })
+            .collect();
+        Inbox { bytes, vectors, headers }
+    }
+}
+
+impl Inbox {
+    /// Keeps only the first `len` bytes of each datagram: what is counted need not be copied.
+    pub fn keep(&mut self, len: usize) {
+        for vector in &mut self.vectors {
+            vector.iov_len = len.min(KEPT);
+        }
+    }
+
+    /// Takes what is there; returns how many datagrams.
+    pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+        // SAFETY: headers point to vectors, vectors into `bytes`; all three live as long as `self` and never move.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.0.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                flags as _,
+                ptr::null_mut(),
+            )
+        };
+        match count {
+            0.. => Ok(count as usize),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// True length of datagram `index`, and the bytes kept of it.
+    pub fn datagram(&mut self, index: usize) -> (usize, &mut [u8]) {
+        let len = self.headers[index].msg_len as usize;
+        let kept = len.min(self.vectors[index].iov_len);
+        (len, &mut self.bytes[index * KEPT..index * KEPT + kept])
+    }
+}
+
+impl Socket {
+    /// Takes over a descriptor that the parent process left open for us, and connects it.
+    ///
+    /// # Safety
+    /// `fd` is an open UDP socket that nothing else in this process owns.
+    pub unsafe fn adopt(fd: i32, remote: SocketAddr) -> io::Result<Socket> {
+        // SAFETY: promised by the caller.
+        let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
+        let (address, len) = sockaddr(remote);
+        // SAFETY: a valid address of this length.
+        if unsafe { libc::connect(fd, ptr::from_ref(&address).cast(), len) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(socket)
+    }
+
+    /// Sends one datagram; a full buffer is an error like any other.
+    pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        // SAFETY: pointer and length are of one slice.
+        let sent =
+            unsafe { libc::send(self.0.as_raw_fd(), datagram.as_ptr().cast(), datagram.len(), libc::MSG_DONTWAIT) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sends pieces of equal length, the last possibly shorter, each as a datagram, by one call.
+    pub fn send_run(&self, bytes: &[u8], piece: usize) -> io::Result<usize> {
+        let mut vectors: Vec<libc::iovec> = bytes
+            .chunks(piece)
+            .map(|chunk| libc::iovec { iov_base: chunk.as_ptr().cast_mut().cast(), iov_len: chunk.len() })
+            .collect();
+        let mut headers: Vec<libc::mmsghdr> = vectors
+            .iter_mut()
+            .map(|vector| {
+                // SAFETY: all-zero is a valid mmsghdr.
+                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+                header.msg_hdr.msg_iov = vector;
+                header.msg_hdr.msg_iovlen = 1;
+                header
+            })
+            .collect();
+        // SAFETY: headers and vectors live until the call is over, and the kernel only reads `bytes`.
+        let sent =
+            unsafe { libc::sendmmsg(self.0.as_raw_fd(), headers.as_mut_ptr(), headers.len() as libc::c_uint, 0) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+    }
+}
+
+/// Readiness of many sockets.
+#[derive(Debug)]
+pub struct Poll {
+    epoll: OwnedFd,
+    events: Vec<u64>,
+}
+
+impl Poll {
+    /// Watches every socket for input; its place in the slice is its name.
+    pub fn new<'a>(sockets: impl IntoIterator<Item = &'a Socket>) -> io::Result<Poll> {
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and nobody else's.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        for (name, socket) in sockets.into_iter().enumerate() {
+            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: name as u64 };
+            // SAFETY: both descriptors are open, the event lives through the call.
+            if unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_ADD, socket.0.as_raw_fd(), &mut event) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(Poll { epoll, events: Vec::new() })
+    }
+
+    /// Names of the sockets that have input, after at most `wait_ms`.
+    pub fn wait(&mut self, wait_ms: i32) -> io::Result<&[u64]> {
+        const MANY: usize = 512;
+        // SAFETY: all-zero is a valid array of events.
+        let mut events: [libc::epoll_event; MANY] = unsafe { mem::zeroed() };
+        // SAFETY: the array has room for MANY events.
+        let count =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), MANY as libc::c_int, wait_ms) };
+        self.events.clear();
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        } else {
+            self.events.extend(events[..count as usize].iter().map(|event| event.u64));
+        }
+        Ok(&self.events)
+    }
+}
+
+/// Keeps this thread on one CPU, if the machine has it.
+pub fn pin(cpu: usize) {
+    // SAFETY: all-zero is an empty set; the calls only touch it.
+    unsafe {
+        let mut set: libc::cpu_set_t = mem::zeroed();
+        if cpu < libc::CPU_SETSIZE as usize {
+            libc::CPU_SET(cpu, &mut set);
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+        }
+    }
+}
+
+fn sockaddr(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: all-zero is a valid address store, which is large enough and aligned for both kinds.
+    unsafe {
+        let mut storage: libc::sockaddr_storage = mem::zeroed();
+        match address {
+            SocketAddr::V4(v4) => {
+                let out = &mut *ptr::from_mut(&mut storage).cast::<libc::sockaddr_in>();
+                out.sin_family = libc::AF_INET as _;
+                out.sin_port = v4.port().to_be();
+                out.sin_addr.s_addr = u32::from_ne_bytes(Ipv4Addr::octets(v4.ip()));
+                (storage, size_of::<libc::sockaddr_in>() as _)
+            }
+            SocketAddr::V6(v6) => {
+                let out = &mut *ptr::from_mut(&mut storage).cast::<libc::sockaddr_in6>();
+                out.sin6_family = libc::AF_INET6 as _;
+                out.sin6_port = v6.port().to_be();
+                out.sin6_addr.s6_addr = Ipv6Addr::octets(v6.ip());
+                (storage, size_of::<libc::sockaddr_in6>() as _)
+            }
+        }
+    }
+}

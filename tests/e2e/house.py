@@ -1,0 +1,95 @@
+"""What the end-to-end tests share: a house with an entry and an agent, and what people in it do and notice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.peers.baresip import PCMU, Baresip, Phone
+from tests.peers.chromium import Chromium, Tab, describe, streams
+from tests.peers.daemon import AGENT_PASSWORD, Daemon
+
+ENTRY: dict[str, Any] = {
+    "entries": {"demo": {"to": {"user": "agent"}, "announcement": "greeting"}},
+    "announcements": {"greeting": {}},
+    "media": {"shards": 2},
+}
+"""An entry that rings the one agent; two shards, so that legs of one call often sit on different ones."""
+
+
+def phone(server: Daemon, transport: str, encryption: str, **more: Any) -> Phone:
+    """The agent's SIP phone, registered over `transport`."""
+    return Phone(
+        user=more.pop("user", "agent"),
+        domain=server.sip_server(transport),
+        password=AGENT_PASSWORD,
+        transport=transport,
+        register=True,
+        encryption=encryption,
+        ca_file=server.certificates.ca,
+        **{"audio": (PCMU,), "video": ("H264",), **more},
+    )
+
+
+async def press_video_call(server: Daemon, browser: Chromium) -> Tab:
+    """A visitor opens the page and presses the button."""
+    tab = await browser.new_tab(f"{server.http_url}/call/demo")
+    await tab.page.get_by_role("button", name="Video call").click()
+    return tab
+
+
+async def show_my_camera(tab: Tab) -> None:
+    """The visitor agrees to be seen."""
+    await tab.page.get_by_role("button", name="Show my camera").click()
+
+
+async def sign_in_agent(server: Daemon, browser: Chromium) -> Tab:
+    """The agent signs in on the page."""
+    tab = await browser.new_tab(f"{server.http_url}/agent")
+    await tab.page.get_by_label("User").fill("agent")
+    await tab.page.get_by_label("Password").fill(AGENT_PASSWORD)
+    await tab.page.keyboard.press("Enter")
+    await expect(tab.page.get_by_text("Ready for calls")).to_be_visible()
+    return tab
+
+
+async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 10.0) -> None:
+    """The page gets sound above silence and a moving picture for so long."""
+    media = await tab.media_over(seconds)
+    audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
+    assert len(audio) == len(video) == 1, (media, describe(tab))
+    assert video[0].frames_per_s >= frames_per_s, (video, describe(tab))
+    assert audio[0].loudness > 0.01, (audio, describe(tab))
+
+
+async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 10.0) -> None:
+    """The phone gets sound above silence and a moving picture for so long."""
+    shown = await agent.shown_frames_per_s(seconds)
+    assert shown >= frames_per_s, (shown, await agent.video_stats(), await agent.call_text())
+    assert agent.heard().level > 0.001
+
+
+async def both_see_and_hear(tab: Tab, agent: Baresip, *, seconds: float) -> None:
+    """Both directions at the same time."""
+    await asyncio.gather(page_sees_and_hears(tab, seconds=seconds), phone_sees_and_hears(agent, seconds=seconds))
+
+
+async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float = 5.0) -> None:
+    """Exactly one contact has ended, by whom and why."""
+    wanted = f'mediaserver_contacts_ended_total{{by="{by}",reason="{reason}"}}'
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        metrics = await server.metrics()
+        if metrics.get(wanted) == 1:
+            return
+        if asyncio.get_running_loop().time() > deadline:
+            ended = {name: value for name, value in metrics.items() if "contacts_ended_total" in name}
+            raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}")
+        await asyncio.sleep(0.1)
+
+
+async def announcement_loaded(server: Daemon, within_s: float = 60.0) -> None:
+    """The greeting can be played."""
+    await server.process.wait_for_log(r'"event": "announcement_loaded"', within_s)

@@ -1,0 +1,139 @@
+"""The main job: somebody on a web page and somebody on a SIP phone talk by sound and picture."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.house import (
+    ENTRY,
+    both_see_and_hear,
+    contact_ended,
+    page_sees_and_hears,
+    phone,
+    phone_sees_and_hears,
+    press_video_call,
+    show_my_camera,
+    sign_in_agent,
+)
+from tests.peers.baresip import OPUS, baresip
+from tests.peers.chromium import chromium
+from tests.peers.daemon import daemon
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(90)
+async def test_a_visitor_calls_a_plain_phone(tmp_path: Path) -> None:
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await show_my_camera(tab)
+        await asyncio.sleep(2)
+        await both_see_and_hear(tab, agent, seconds=5)
+        await agent.hangup()
+        await contact_ended(server, by="agent", reason="hangup")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("ends", "by"), [("page", "caller"), ("phone", "agent")])
+async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_20_s(tmp_path: Path, ends: str, by: str) -> None:
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "tls", "srtp-mand", audio=(OPUS,)), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await show_my_camera(tab)
+        await asyncio.sleep(2)
+        await both_see_and_hear(tab, agent, seconds=20)
+        if ends == "page":
+            await tab.page.get_by_role("button", name="Hang up").click()
+            await agent.wait_closed()
+        else:
+            await agent.hangup()
+        await contact_ended(server, by=by, reason="hangup")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_phone_calls_an_agent_in_a_browser(tmp_path: Path) -> None:
+    secret = tmp_path / "caller.secret"
+    secret.touch(mode=0o600)
+    secret.write_text("correct-horse-battery")
+    changes = ENTRY | {"users": {"erika": {"secret": {"file": str(secret)}}}}
+    async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
+        tab = await sign_in_agent(server, browser)
+        async with baresip(phone(server, "udp", "", user="erika"), tmp_path) as caller:
+            await caller.wait_registered()
+            await caller.dial(server.sip_uri("agent"))
+            await expect(tab.page.get_by_role("alertdialog")).to_contain_text("erika")
+            await tab.page.get_by_role("button", name="Answer").click()
+            await caller.wait_established()
+            await asyncio.sleep(2)
+            await asyncio.gather(page_sees_and_hears(tab, seconds=8), phone_sees_and_hears(caller, seconds=8))
+            await tab.page.get_by_role("button", name="Hang up").click()
+            await caller.wait_closed()
+            await contact_ended(server, by="agent", reason="hangup")
+            await expect(tab.page.get_by_text("Ready for calls")).to_be_visible()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_visitor_calls_an_agent_in_a_browser(tmp_path: Path) -> None:
+    async with daemon(tmp_path, changes=ENTRY) as server, chromium(tmp_path) as browser:
+        agent = await sign_in_agent(server, browser)
+        visitor = await press_video_call(server, browser)
+        await expect(agent.page.get_by_role("alertdialog")).to_contain_text(f"{server.http_url}/call/demo")
+        await agent.page.get_by_role("button", name="Answer").click()
+        await show_my_camera(visitor)
+        await asyncio.sleep(3)
+        await asyncio.gather(page_sees_and_hears(visitor, seconds=5), page_sees_and_hears(agent, seconds=5))
+        await visitor.page.get_by_role("button", name="Hang up").click()
+        await contact_ended(server, by="caller", reason="hangup")
+        assert visitor.errors == agent.errors == []
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_browser_that_vanishes_ends_its_call_with_a_reason(tmp_path: Path) -> None:
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await press_video_call(server, browser)
+        await agent.wait_established()
+        await tab.page.context.close()
+        await agent.wait_closed(35)
+        metrics = await server.metrics()
+        ended = [name for name, value in metrics.items() if "contacts_ended_total{" in name and value == 1]
+        assert len(ended) == 1
+        assert 'reason="' in ended[0]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_phone_that_goes_silent_is_noticed(tmp_path: Path) -> None:
+    changes = {**ENTRY, "media": {"shards": 1, "rtp_timeout": "3s"}}
+    async with (
+        daemon(tmp_path, changes=changes) as server,
+        chromium(tmp_path) as browser,
+        baresip(phone(server, "udp", ""), tmp_path) as agent,
+    ):
+        await agent.wait_registered()
+        await press_video_call(server, browser)
+        await agent.wait_established()
+        # The phone was killed without a BYE.
+        await contact_ended(server, by="system", reason="media_timeout", within_s=15)

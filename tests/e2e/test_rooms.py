@@ -1,0 +1,82 @@
+"""WHIP in, WHEP out: one publisher, viewers of several makes beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.peers.aiortc_peer import whep_viewer
+from tests.peers.chromium import Chromium, Tab, chromium, describe, streams
+from tests.peers.daemon import Daemon, daemon
+
+EXCHANGE = """async ({url, token, publish}) => {
+    const pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
+    if (publish) {
+        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 360}});
+        for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
+    } else {
+        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
+        const show = document.createElement("video");
+        show.autoplay = true;
+        show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
+        document.body.append(show);
+    }
+    await pc.setLocalDescription();
+    const response = await fetch(url, {method: "POST", body: pc.localDescription.sdp,
+        headers: {"Content-Type": "application/sdp", Authorization: "Bearer " + token}});
+    if (response.status !== 201) throw new Error(response.status + " " + await response.text());
+    await pc.setRemoteDescription({type: "answer", sdp: await response.text()});
+    globalThis.resource = response.headers.get("Location");
+}"""
+
+LEAVE = """async (token) =>
+    (await fetch(resource, {method: "DELETE", headers: {Authorization: "Bearer " + token}})).status"""
+
+
+async def token(server: Daemon, *directions: str) -> str:
+    """A room token from the administration."""
+    admin = (server.config_path.parent / "state/secrets/admin-token").read_text()
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(
+            f"{server.admin_url}/v1/tokens",
+            headers={"Authorization": f"Bearer {admin}"},
+            json={"room": "stage", "directions": list(directions), "subject": "test"},
+        ) as response,
+    ):
+        body: dict[str, Any] = json.loads(await response.text())
+        assert response.status == 201, body
+        return str(body["token"])
+
+
+async def join(server: Daemon, browser: Chromium, kind: str, bearer: str) -> Tab:
+    tab = await browser.new_tab(f"{server.http_url}/agent")
+    await tab.page.evaluate(
+        EXCHANGE,
+        {"url": f"{server.http_url}/v1/rooms/stage/{kind}", "token": bearer, "publish": kind == "whip"},
+    )
+    return tab
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(90)
+async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> None:
+    async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
+        await join(server, browser, "whip", await token(server, "publish"))
+        view = await token(server, "view")
+        viewers = [await join(server, browser, "whep", view) for _ in range(2)]
+        async with whep_viewer(f"{server.http_url}/v1/rooms/stage/whep", view) as third:
+            await asyncio.gather(third.wait_frames("video", 30, 30), third.wait_frames("audio", 50, 30))
+            assert third.received["audio"].level > 0.001
+            media = await asyncio.gather(*(viewer.media_over(4) for viewer in viewers))
+        for viewer, figures in zip(viewers, media, strict=True):
+            (audio,), (video,) = streams(figures, "inbound", "audio"), streams(figures, "inbound", "video")
+            assert video.frames_per_s >= 10, describe(viewer)
+            assert audio.loudness > 0.01, describe(viewer)
+        status = await viewers[0].page.evaluate(LEAVE, view)
+        assert status == 200

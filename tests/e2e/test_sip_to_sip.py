@@ -1,0 +1,61 @@
+"""SIPp to SIPp through the daemon: the B2BUA under load, with media relayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers.daemon import daemon
+from tests.peers.sipp import callee, caller
+
+
+def trunk(port: int, transport: str) -> dict[str, Any]:
+    """A trunk that is SIPp in both roles, and a line that sends every number to it."""
+    return {
+        "trunks": {
+            "pbx": {
+                "peers": ["127.0.0.1/32"],
+                "target": f"sip:127.0.0.1:{port}",
+                "transport": transport,
+                "srtp": "never",
+                "max_calls": 1000,
+            }
+        },
+        "routes": [{"match": {"trunk": "pbx"}, "to": {"trunk": "pbx"}}],
+    }
+
+
+@pytest.mark.smoke
+async def test_a_sipp_call_goes_through_and_sound_comes_back(tmp_path: Path) -> None:
+    async with (
+        callee(tmp_path, scenario="uas", echo=True) as service,
+        daemon(tmp_path, changes=trunk(service.port, "udp")) as server,
+        caller(tmp_path, (server.host, server.ports.sip), scenario="uac_talk", calls=1, hold_ms=1500) as phone,
+    ):
+        result = await phone.finish(20)
+        metrics = await server.metrics()
+    assert (result.successful, result.failed) == (1, 0)
+    assert metrics['mediaserver_contacts_ended_total{by="caller",reason="hangup"}'] == 1
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_500_calls_at_50_per_second_all_succeed(tmp_path: Path, transport: str) -> None:
+    async with (
+        callee(tmp_path, scenario="uas", transport=transport) as service,
+        daemon(tmp_path, changes=trunk(service.port, transport)) as server,
+        caller(
+            tmp_path,
+            (server.host, server.ports.sip),
+            scenario="uac",
+            transport=transport,
+            calls=500,
+            rate=50,
+            hold_ms=1000,
+        ) as load,
+    ):
+        result = await load.finish(60)
+    assert (result.successful, result.failed) == (500, 0)
