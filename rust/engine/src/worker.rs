@@ -32,6 +32,9 @@ const COMMANDS_PER_ROUND: usize = 64;
 const MESSAGES_PER_ROUND: usize = 64;
 /// Messages that wait for room in another shard's ring; only such as must not be lost.
 const MOST_WAITING: usize = 65_536;
+/// Datagrams handled before what they caused is sent: with hundreds of receivers each becomes hundreds, and the transmit
+/// queue should neither grow without bound nor leave the cache.
+const DATAGRAMS_PER_PART: usize = 32;
 /// Bytes after which the transmit queue is sent in the middle of a round.
 const SEND_ABOVE_BYTES: usize = 1 << 20;
 
@@ -269,9 +272,12 @@ impl Worker {
         }
         self.metrics.batches += 1;
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
-        self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, now, out));
+        for start in (0..self.batch.len()).step_by(DATAGRAMS_PER_PART) {
+            let part = start..start + DATAGRAMS_PER_PART;
+            self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, part, now, out));
+            self.send_measured(now);
+        }
         self.batch.recycle();
-        self.send_measured(now);
     }
 
     /// Sends what a batch caused that came at `arrived`.
