@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -135,5 +137,5 @@ async def test_a_phone_that_goes_silent_is_noticed(tmp_path: Path) -> None:
         await agent.wait_registered()
         await press_video_call(server, browser)
         await agent.wait_established()
-        # The phone was killed without a BYE.
+        os.kill(agent.pid, signal.SIGKILL)  # no BYE
         await contact_ended(server, by="system", reason="media_timeout", within_s=15)

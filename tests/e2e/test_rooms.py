@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.peers.aiortc_peer import whep_viewer
@@ -38,22 +35,6 @@ LEAVE = """async (token) =>
     (await fetch(resource, {method: "DELETE", headers: {Authorization: "Bearer " + token}})).status"""
 
 
-async def token(server: Daemon, *directions: str) -> str:
-    """A room token from the administration."""
-    admin = (server.config_path.parent / "state/secrets/admin-token").read_text()
-    async with (
-        aiohttp.ClientSession() as http,
-        http.post(
-            f"{server.admin_url}/v1/tokens",
-            headers={"Authorization": f"Bearer {admin}"},
-            json={"room": "stage", "directions": list(directions), "subject": "test"},
-        ) as response,
-    ):
-        body: dict[str, Any] = json.loads(await response.text())
-        assert response.status == 201, body
-        return str(body["token"])
-
-
 async def join(server: Daemon, browser: Chromium, kind: str, bearer: str) -> Tab:
     tab = await browser.new_tab(f"{server.http_url}/agent")
     await tab.page.evaluate(
@@ -67,8 +48,8 @@ async def join(server: Daemon, browser: Chromium, kind: str, bearer: str) -> Tab
 @pytest.mark.timeout(90)
 async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
-        await join(server, browser, "whip", await token(server, "publish"))
-        view = await token(server, "view")
+        await join(server, browser, "whip", await server.room_token("stage", "publish"))
+        view = await server.room_token("stage", "view")
         viewers = [await join(server, browser, "whep", view) for _ in range(2)]
         async with whep_viewer(f"{server.http_url}/v1/rooms/stage/whep", view) as third:
             await asyncio.gather(third.wait_frames("video", 30, 30), third.wait_frames("audio", 50, 30))

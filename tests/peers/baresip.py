@@ -141,6 +141,10 @@ class Baresip:
     def log(self) -> str:
         return self._process.log()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     # --- lifetime
 
     async def start(self) -> None:
