@@ -187,6 +187,8 @@ def _configuration(directory: Path, ports: Ports, host: str, certificates: Certi
             "webrtc": {"port": ports.media},
         },
         "users": {"agent": {"secret": {"file": str(secret)}}},
+        "entries": {"demo": {"title": "Video call", "to": {"user": "agent"}, "announcement": "greeting"}},
+        "announcements": {"greeting": {"loop": True}},
         "secrets": {"admin_token": {"file": str(admin)}},
         "media": {"sip_ports": SIP_MEDIA_PORTS, "shards": 1},
         "log": {"level": "info", "format": "json"},
