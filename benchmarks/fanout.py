@@ -27,6 +27,8 @@ from tests.peers.daemon import Daemon, daemon
 ROOM = "fanout"
 BURST = 8
 RATIO_BOUND = 2.0
+PER_SOURCE = 40
+"""Viewers from one loopback address: the daemon limits how fast sessions begin from one source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,12 @@ async def _scrape(server: Daemon) -> None:
         await asyncio.sleep(1)
 
 
-async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool) -> Peer:
+async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool, source: str = "127.0.0.1") -> Peer:
     peer = Peer(identity, sends=sends)
     try:
         url = server.room_url(ROOM, "whip" if sends else "whep")
         status, answer = await server.request(
-            "POST", url, body=peer.offer(), token=token, content_type="application/sdp"
+            "POST", url, body=peer.offer(), token=token, content_type="application/sdp", source=source
         )
         if status != 201:
             raise ConnectError(f"{url} answered {status}: {answer[:500]}")
@@ -144,8 +146,9 @@ async def fanout_room(directory: Path, shape: Shape) -> AsyncIterator[tuple[Daem
         try:
             peers.append(await _join(server, identity, token, sends=True))
             before = memory_bytes(server.pid)
-            for _ in range(shape.subscribers):
-                subscriber = await _join(server, identity, token, sends=False)
+            for index in range(shape.subscribers):
+                source = f"127.0.1.{index // PER_SOURCE + 1}"
+                subscriber = await _join(server, identity, token, sends=False, source=source)
                 peers.append(subscriber)
             idle_bytes = (memory_bytes(server.pid) - before) / shape.subscribers
             yield server, peers, idle_bytes
