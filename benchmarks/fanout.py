@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -54,6 +56,8 @@ class Sample:
     bytes_per_packet: float
     lost: int
     threads_us_per_packet: dict[str, float]
+    engine: dict[str, float]
+    """What the engine's own counters gained."""
     load: dict[str, Any]
 
 
@@ -75,6 +79,7 @@ class Load:
             raise RuntimeError(f"forwarded packets are not right: {warm}")
         await self.expect("begin")
         pid = self._server.pid
+        counters = await _engine_counters(self._server)
         before, threads = cpu_ns(pid), thread_cpu_ns(pid)
         scrape = asyncio.create_task(_scrape(self._server), name="scrape")
         end = json.loads((await self.expect("end "))[4:])
@@ -82,6 +87,7 @@ class Load:
         scrape.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await scrape
+        gained = {name: value - counters.get(name, 0) for name, value in (await _engine_counters(self._server)).items()}
         packets = end["packets"]
         if not packets:
             raise RuntimeError(f"nothing was forwarded: {end}")
@@ -91,6 +97,7 @@ class Load:
             bytes_per_packet=end["bytes"] / packets,
             lost=end["lost"],
             threads_us_per_packet={name: (after[name] - threads.get(name, 0)) / packets / 1000 for name in after},
+            engine={name: value for name, value in gained.items() if value},
             load=end,
         )
 
@@ -102,6 +109,20 @@ class Load:
         if not line.startswith(start):
             raise RuntimeError(f"the load program said {line!r} instead of {start!r}")
         return line
+
+
+async def _engine_counters(server: Daemon) -> dict[str, float]:
+    """The engine's figures of all shards together, by name."""
+    samples = await server.metrics()
+    pattern = re.compile(r'mediaserver_engine_value\{name="([a-z_]+)",shard=""\}')
+    return {match[1]: value for key, value in samples.items() if (match := pattern.fullmatch(key))}
+
+
+def _pin_shards(pid: int) -> None:
+    """Keep the engine's shards where the limit program runs too: CPU 0; the load is on CPU 1."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("shard-"):
+            os.sched_setaffinity(int(task.name), {0})
 
 
 async def _scrape(server: Daemon) -> None:
@@ -216,6 +237,7 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
     with tempfile.TemporaryDirectory(prefix="fanout-") as name, cores_awake():
         directory = Path(name)
         async with fanout_room(directory, shape) as (server, peers, idle_bytes):
+            _pin_shards(server.pid)
             report.add(
                 Figure("memory_per_idle_subscriber", idle_bytes / 1024, "KiB", note="PSS of the daemon per WHEP viewer")
             )
