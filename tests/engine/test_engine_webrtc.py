@@ -52,6 +52,7 @@ async def test_sound_and_picture_reach_another_browser(
     assert {track.codec for track in stats[sender.local.id].up} == {"opus", "VP8"}
     assert all(track.packets > 0 for track in stats[viewer.local.id].down)
     assert engine.counters()["panics"] == 0
+    assert engine.counters()["drop.handover_full"] == 0
 
 
 async def test_no_picture_passes_before_consent_and_it_comes_at_once_after(
@@ -83,6 +84,8 @@ async def test_a_browser_that_leaves_is_noticed(
     await until(
         lambda: any(isinstance(event, events.TransportConnected) for event in seen), what="connected", timeout_s=10
     )
+    # Its own handshake ends a moment after ours, and before that it has no way to say goodbye.
+    await until(lambda: sender.connection.connectionState == "connected", what="connected browser", timeout_s=10)
     await sender.close()
     await until(
         lambda: any(isinstance(event, events.TransportClosed) and event.reason == "peer_closed" for event in seen),

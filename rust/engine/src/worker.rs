@@ -32,6 +32,9 @@ const COMMANDS_PER_ROUND: usize = 64;
 const MESSAGES_PER_ROUND: usize = 64;
 /// Messages that wait for room in another shard's ring; only such as must not be lost.
 const MOST_WAITING: usize = 65_536;
+/// Datagrams handled before what they caused is sent: with hundreds of receivers each becomes hundreds, and the transmit
+/// queue should neither grow without bound nor leave the cache.
+const DATAGRAMS_PER_PART: usize = 32;
 /// Bytes after which the transmit queue is sent in the middle of a round.
 const SEND_ABOVE_BYTES: usize = 1 << 20;
 
@@ -134,6 +137,8 @@ pub struct Worker {
     batch: ReceiveBatch,
     out: TransmitQueue,
     waiting: Vec<VecDeque<ShardMessage>>,
+    /// Which shards were given something in this round.
+    passed: Vec<bool>,
     unsent_events: VecDeque<Event>,
     metrics: ShardMetrics,
     published_at: Time,
@@ -156,6 +161,7 @@ impl Worker {
             poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
         }
         let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
+        let passed = vec![false; links.outbound.len()];
         Ok(Worker {
             shard,
             pin,
@@ -168,6 +174,7 @@ impl Worker {
             batch: Receiver::new_batch(),
             out: TransmitQueue::default(),
             waiting,
+            passed,
             unsent_events: VecDeque::new(),
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
@@ -265,13 +272,21 @@ impl Worker {
         }
         self.metrics.batches += 1;
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
-        self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, now, out));
+        for start in (0..self.batch.len()).step_by(DATAGRAMS_PER_PART) {
+            let part = start..start + DATAGRAMS_PER_PART;
+            self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, part, now, out));
+            self.send_measured(now);
+        }
         self.batch.recycle();
-        let sent = self.metrics.sent.datagrams;
+    }
+
+    /// Sends what a batch caused that came at `arrived`.
+    fn send_measured(&mut self, arrived: Time) {
+        let before = self.metrics.sent.datagrams;
         self.send();
-        let sent = self.metrics.sent.datagrams - sent;
+        let sent = self.metrics.sent.datagrams - before;
         if sent > 0 {
-            self.metrics.forwarded(sent, self.now().since(now));
+            self.metrics.forwarded(sent, self.now().since(arrived));
         }
     }
 
@@ -280,13 +295,14 @@ impl Worker {
             for _ in 0..MESSAGES_PER_ROUND {
                 let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
                 let from = Shard::try_from(from).unwrap_or(Shard::MAX);
+                let arrived = message.arrival().unwrap_or(now);
                 let mut message = Some(message);
                 self.guard(now, |control, now, out, _| {
                     if let Some(message) = message.take() {
                         control.endpoint.handle_message(from, message, now, out);
                     }
                 });
-                self.send_when_large();
+                self.send_measured(arrived);
             }
         }
     }
@@ -344,44 +360,42 @@ impl Worker {
         }
     }
 
+    /// Carries messages to the other shards. What must not be lost waits for room in their ring; the rest does not.
     fn pass_messages(&mut self) {
-        let mut touched = false;
+        for to in 0..self.waiting.len() {
+            while let Some(message) = self.waiting[to].pop_front() {
+                if let Err(message) = self.pass(to, message) {
+                    self.waiting[to].push_front(message);
+                    break;
+                }
+            }
+        }
         while let Some((to, message)) = self.control.endpoint.poll_message() {
-            let Some(queue) = self.waiting.get_mut(usize::from(to)) else { continue };
-            touched = true;
-            if message.is_expendable() && !queue.is_empty() || queue.len() >= MOST_WAITING {
+            let to = usize::from(to);
+            let Some(queue) = self.waiting.get(to) else { continue };
+            let result = if queue.is_empty() { self.pass(to, message) } else { Err(message) };
+            let Err(message) = result else { continue };
+            if message.is_expendable() || self.waiting[to].len() >= MOST_WAITING {
                 self.metrics.handover_full += 1;
                 self.control.endpoint.take_back(message);
             } else {
-                queue.push_back(message);
+                self.waiting[to].push_back(message);
             }
         }
-        if !touched && self.waiting.iter().all(VecDeque::is_empty) {
-            return;
-        }
-        for (to, queue) in self.waiting.iter_mut().enumerate() {
-            let Some(ring) = self.links.outbound[to].as_mut() else {
-                queue.clear();
-                continue;
-            };
-            let mut any = false;
-            while let Some(message) = queue.pop_front() {
-                match ring.push(message) {
-                    Ok(()) => any = true,
-                    Err(rtrb::PushError::Full(message)) if message.is_expendable() => {
-                        self.metrics.handover_full += 1;
-                        self.control.endpoint.take_back(message);
-                    }
-                    Err(rtrb::PushError::Full(message)) => {
-                        queue.push_front(message);
-                        break;
-                    }
-                }
-            }
-            if any {
+        for (to, passed) in self.passed.iter_mut().enumerate() {
+            if std::mem::take(passed) {
                 self.links.wakers[to].wake();
             }
         }
+    }
+
+    /// Puts a message into another shard's ring; gives it back when that is full.
+    fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
+        // There is no ring to ourselves, and the endpoint has nothing to say to itself.
+        let Some(ring) = self.links.outbound[to].as_mut() else { return Ok(()) };
+        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
+        self.passed[to] = true;
+        Ok(())
     }
 
     fn pass_events(&mut self) {
@@ -424,5 +438,70 @@ impl Worker {
             self.published_at = now;
             self.changed = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use mediaserver_proto::dtls::Identity;
+    use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Entropy};
+    use mediaserver_proto::ice::UfragKey;
+    use rtrb::RingBuffer;
+
+    use super::*;
+    use crate::mailbox::event_queue;
+    use crate::ports::PortPools;
+    use crate::shard::Announced;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../proto/tests/data/dtls_certificate.der");
+    const KEY: &[u8] = include_bytes!("../../proto/tests/data/dtls_key.der");
+
+    fn worker() -> Worker {
+        let epoch = Instant::now();
+        let endpoint = Endpoint::new(EndpointConfig {
+            shard: 0,
+            shards: 1,
+            ufrag_key: UfragKey::new(0, 0, &[1; 32]),
+            identity: Identity::new(CERTIFICATE.to_vec(), KEY.to_vec(), epoch).unwrap(),
+            unix_epoch: Duration::from_secs(1_800_000_000),
+            limits: EndpointLimits { transports: 4, half_open: 4, tracks_per_transport: 4, unknown_ssrcs: 4 },
+        });
+        let ports = PortPools::new(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], (2, 1), 0, 1);
+        let links = Links {
+            inbox: RingBuffer::new(1).1,
+            events: event_queue().unwrap().0,
+            inbound: vec![None],
+            outbound: vec![None],
+            wakers: Arc::new(vec![Waker::new().unwrap()]),
+            stop: Arc::default(),
+            published: Published::default(),
+        };
+        let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
+        Worker::new(0, false, true, epoch, control, links).unwrap()
+    }
+
+    #[test]
+    fn a_panic_in_the_endpoint_is_counted_and_the_shard_goes_on() {
+        let mut worker = worker();
+        worker.guard(Time::ZERO, |_, _, _, _| panic!("this panic is part of a test"));
+        assert_eq!(worker.metrics.panics, 1);
+        let entropy = Entropy { password: [1; _], seed: [1; 32], cname: [1; 12], rtcp_ssrc: 1 };
+        worker.guard(Time::ZERO, |control, now, _, _| {
+            control.endpoint.open_ice_transport(1, Duration::ZERO, entropy, now).unwrap();
+        });
+        assert_eq!((worker.metrics.panics, worker.control.endpoint.transports()), (1, 1));
+    }
+
+    #[test]
+    fn a_socket_id_that_was_given_up_is_given_again_and_names_nothing_meanwhile() {
+        let mut sockets = Sockets::default();
+        let (rtp, rtcp) = sockets.reserve_pair();
+        sockets.put(UdpSocket::bind(rtp, "127.0.0.1:0".parse().unwrap(), false, 4096).unwrap());
+        assert!(sockets.get(rtp).is_some() && sockets.get(rtcp).is_none());
+        assert!(sockets.close(rtp).is_some());
+        assert!(sockets.get(rtp).is_none());
+        assert_eq!(sockets.reserve(), rtp);
     }
 }

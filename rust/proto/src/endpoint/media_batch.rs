@@ -1,6 +1,7 @@
 //! Decrypted packets of one up track on their way to the down tracks of another shard.
 
 use crate::sfu::{PacketMeta, UpPacket, UpTrackId};
+use crate::time::Time;
 
 /// Payloads side by side in one buffer, each with its record.
 #[derive(Debug, Default)]
@@ -31,6 +32,11 @@ impl MediaBatch {
             });
             (run[0].0.up, packets)
         })
+    }
+
+    /// When the first packet arrived.
+    pub fn arrival(&self) -> Option<Time> {
+        self.packets.first().map(|(meta, _)| meta.arrival)
     }
 
     /// Number of packets.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::media_batch::MediaBatch;
 use crate::io::{Path, ReceiveBatch};
 use crate::sfu::Want;
+use crate::time::Time;
 
 /// Index of a shard.
 pub type Shard = u16;
@@ -42,6 +43,14 @@ pub enum ShardMessage {
 }
 
 impl ShardMessage {
+    /// When the media in it arrived at its shard.
+    pub fn arrival(&self) -> Option<Time> {
+        match self {
+            ShardMessage::Media(batch) => batch.arrival(),
+            _ => None,
+        }
+    }
+
     /// Whether losing it only costs packets, so that it may be dropped when the way is full.
     pub fn is_expendable(&self) -> bool {
         matches!(self, ShardMessage::Datagrams(_) | ShardMessage::Media(_) | ShardMessage::KeyframeWanted { .. })

@@ -177,7 +177,8 @@ impl Endpoint {
     pub fn handle_message(&mut self, from: Shard, message: ShardMessage, now: Time, out: &mut TransmitQueue) {
         match message {
             ShardMessage::Datagrams(mut batch) => {
-                self.handle_batch_from(Some(from), &mut batch, now, out);
+                let all = 0..batch.len();
+                self.handle_batch_from(Some(from), &mut batch, all, now, out);
                 self.messages.push_back((from, ShardMessage::Returned(batch)));
             }
             ShardMessage::Returned(batch) => self.routes.reclaim(batch),

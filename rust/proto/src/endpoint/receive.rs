@@ -1,5 +1,7 @@
 //! A batch of datagrams: whose each is, and what follows from it once all are looked at.
 
+use std::ops::Range;
+
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
 use super::{Endpoint, EndpointEvent, peek};
@@ -14,9 +16,16 @@ use crate::transport::{Received, TransportEvent};
 const UNIX_2020_S: u64 = 1_577_836_800;
 
 impl Endpoint {
-    /// Takes a batch from this shard's own sockets.
-    pub fn handle_batch(&mut self, batch: &mut ReceiveBatch, now: Time, out: &mut TransmitQueue) {
-        self.handle_batch_from(None, batch, now, out);
+    /// Takes the datagrams `entries` of a batch from this shard's own sockets. What they cause is in `out` when it
+    /// returns, so the caller bounds the queue by giving a large batch in parts.
+    pub fn handle_batch(
+        &mut self,
+        batch: &mut ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
+        self.handle_batch_from(None, batch, entries, now, out);
     }
 
     /// Takes a batch; `via` is the shard at whose socket it came in, when that is another one.
@@ -24,10 +33,11 @@ impl Endpoint {
         &mut self,
         via: Option<Shard>,
         batch: &mut ReceiveBatch,
+        entries: Range<usize>,
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        for entry in 0..batch.len() {
+        for entry in entries.start..entries.end.min(batch.len()) {
             let received = batch.entries()[entry];
             match self.owner(received.path, batch.datagram(&received), now) {
                 Some(Owner::Here(index)) => {

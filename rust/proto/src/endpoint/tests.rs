@@ -95,7 +95,7 @@ fn send(endpoint: &mut Endpoint, leg: &Leg, packets: &[Vec<u8>], now: Time) -> T
     for packet in packets {
         batch.push(Path { socket: leg.socket, remote: leg.peer }, packet);
     }
-    endpoint.handle_batch(&mut batch, now, &mut out);
+    endpoint.handle_batch(&mut batch, 0..packets.len(), now, &mut out);
     out
 }
 
@@ -135,6 +135,24 @@ fn packets_of_one_batch_leave_side_by_side_for_each_receiver() {
     let remotes: Vec<_> = out.entries().iter().map(|entry| entry.path.remote).collect();
     assert_eq!(remotes, [[first.peer; 3], [second.peer; 3]].concat());
     assert!(out.entries().windows(2).all(|pair| pair[1].start == pair[0].start + pair[0].len));
+}
+
+#[test]
+fn a_large_batch_may_be_given_in_parts() {
+    let mut shard = endpoint(0, 1);
+    let [source, receiver] = [10u64, 20].map(|number| open_leg(&mut shard, number, 1000 + number as u16));
+    shard.subscribe(receiver.transport + 2, source.transport + 1, Time::ZERO).unwrap();
+    let mut batch = ReceiveBatch::default();
+    for sequence in 1..=5 {
+        batch.push(Path { socket: source.socket, remote: source.peer }, &rtp(sequence, sequence as u8));
+    }
+    let mut left = Vec::new();
+    for part in [0..2, 2..4, 4..9] {
+        let mut out = TransmitQueue::default();
+        shard.handle_batch(&mut batch, part, Time::from_millis(1), &mut out);
+        left.extend(out.entries().iter().map(|entry| out.datagram(entry)[12]));
+    }
+    assert_eq!(left, [1, 2, 3, 4, 5]);
 }
 
 #[test]
@@ -227,7 +245,7 @@ fn a_check_at_any_socket_finds_its_shard_by_the_ufrag() {
     let path = Path { socket: SHARED, remote: ([192, 0, 2, 9], 4000).into() };
     let (mut batch, mut out) = (ReceiveBatch::default(), TransmitQueue::default());
     batch.push(path, &binding_request(credentials.ufrag()));
-    a.handle_batch(&mut batch, Time::ZERO, &mut out);
+    a.handle_batch(&mut batch, 0..1, Time::ZERO, &mut out);
     assert_eq!(a.handed_over(), 1);
     let Some((1, message @ ShardMessage::Datagrams(_))) = a.poll_message() else { panic!("not handed over") };
     b.handle_message(0, message, Time::ZERO, &mut out);
@@ -248,7 +266,7 @@ fn a_forged_ufrag_and_an_unknown_tuple_cost_nothing_but_a_counter() {
     batch.push(path, &binding_request(&ufrag));
     batch.push(path, &binding_request("somebody-elses"));
     batch.push(path, &rtp(1, 1));
-    shard.handle_batch(&mut batch, Time::ZERO, &mut out);
+    shard.handle_batch(&mut batch, 0..3, Time::ZERO, &mut out);
     let drops = &shard.drops;
     assert_eq!((drops.forged_ufrag, drops.foreign_ufrag, drops.unbound_tuple), (1, 1, 1));
     assert!(out.is_empty() && shard.poll_message().is_none());
