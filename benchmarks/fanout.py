@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -27,6 +29,8 @@ from tests.peers.daemon import Daemon, daemon
 ROOM = "fanout"
 BURST = 8
 RATIO_BOUND = 2.0
+PER_SOURCE = 40
+"""Viewers from one loopback address: the daemon limits how fast sessions begin from one source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Sample:
     bytes_per_packet: float
     lost: int
     threads_us_per_packet: dict[str, float]
+    engine: dict[str, float]
+    """What the engine's own counters gained."""
     load: dict[str, Any]
 
 
@@ -73,6 +79,7 @@ class Load:
             raise RuntimeError(f"forwarded packets are not right: {warm}")
         await self.expect("begin")
         pid = self._server.pid
+        counters = await _engine_counters(self._server)
         before, threads = cpu_ns(pid), thread_cpu_ns(pid)
         scrape = asyncio.create_task(_scrape(self._server), name="scrape")
         end = json.loads((await self.expect("end "))[4:])
@@ -80,6 +87,7 @@ class Load:
         scrape.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await scrape
+        gained = {name: value - counters.get(name, 0) for name, value in (await _engine_counters(self._server)).items()}
         packets = end["packets"]
         if not packets:
             raise RuntimeError(f"nothing was forwarded: {end}")
@@ -89,6 +97,7 @@ class Load:
             bytes_per_packet=end["bytes"] / packets,
             lost=end["lost"],
             threads_us_per_packet={name: (after[name] - threads.get(name, 0)) / packets / 1000 for name in after},
+            engine={name: value for name, value in gained.items() if value},
             load=end,
         )
 
@@ -102,18 +111,32 @@ class Load:
         return line
 
 
+async def _engine_counters(server: Daemon) -> dict[str, float]:
+    """The engine's figures of all shards together, by name."""
+    samples = await server.metrics()
+    pattern = re.compile(r'mediaserver_engine_value\{name="([a-z_]+)",shard=""\}')
+    return {match[1]: value for key, value in samples.items() if (match := pattern.fullmatch(key))}
+
+
+def _pin_shards(pid: int) -> None:
+    """Keep the engine's shards where the limit program runs too: CPU 0; the load is on CPU 1."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("shard-"):
+            os.sched_setaffinity(int(task.name), {0})
+
+
 async def _scrape(server: Daemon) -> None:
     while True:
         await server.metrics()
         await asyncio.sleep(1)
 
 
-async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool) -> Peer:
+async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool, source: str = "127.0.0.1") -> Peer:
     peer = Peer(identity, sends=sends)
     try:
         url = server.room_url(ROOM, "whip" if sends else "whep")
         status, answer = await server.request(
-            "POST", url, body=peer.offer(), token=token, content_type="application/sdp"
+            "POST", url, body=peer.offer(), token=token, content_type="application/sdp", source=source
         )
         if status != 201:
             raise ConnectError(f"{url} answered {status}: {answer[:500]}")
@@ -144,8 +167,9 @@ async def fanout_room(directory: Path, shape: Shape) -> AsyncIterator[tuple[Daem
         try:
             peers.append(await _join(server, identity, token, sends=True))
             before = memory_bytes(server.pid)
-            for _ in range(shape.subscribers):
-                subscriber = await _join(server, identity, token, sends=False)
+            for index in range(shape.subscribers):
+                source = f"127.0.1.{index // PER_SOURCE + 1}"
+                subscriber = await _join(server, identity, token, sends=False, source=source)
                 peers.append(subscriber)
             idle_bytes = (memory_bytes(server.pid) - before) / shape.subscribers
             yield server, peers, idle_bytes
@@ -213,6 +237,7 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
     with tempfile.TemporaryDirectory(prefix="fanout-") as name, cores_awake():
         directory = Path(name)
         async with fanout_room(directory, shape) as (server, peers, idle_bytes):
+            _pin_shards(server.pid)
             report.add(
                 Figure("memory_per_idle_subscriber", idle_bytes / 1024, "KiB", note="PSS of the daemon per WHEP viewer")
             )

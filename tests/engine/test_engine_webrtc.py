@@ -84,6 +84,8 @@ async def test_a_browser_that_leaves_is_noticed(
     await until(
         lambda: any(isinstance(event, events.TransportConnected) for event in seen), what="connected", timeout_s=10
     )
+    # Its own handshake ends a moment after ours, and before that it has no way to say goodbye.
+    await until(lambda: sender.connection.connectionState == "connected", what="connected browser", timeout_s=10)
     await sender.close()
     await until(
         lambda: any(isinstance(event, events.TransportClosed) and event.reason == "peer_closed" for event in seen),

@@ -77,13 +77,23 @@ class Daemon:
         return await self.request("GET", url)
 
     async def request(
-        self, method: str, url: str, *, body: str = "", token: str = "", content_type: str = "application/json"
+        self,
+        method: str,
+        url: str,
+        *,
+        body: str = "",
+        token: str = "",
+        content_type: str = "application/json",
+        source: str | None = None,
     ) -> tuple[int, str]:
-        """One plain HTTP request to one of the daemon's HTTP ports, from inside its network: status and body."""
+        """One plain HTTP request to one of the daemon's HTTP ports, from inside its network: status and body.
+
+        ``source`` is another loopback address, for whom limits per source count apart.
+        """
         match = re.fullmatch(r"http://[^/:]+:(\d+)(/.*)?", url)
         if match is None:
             raise ValueError(f"not an http URL with a port: {url}")
-        reader, writer = await self.network.connect("127.0.0.1", int(match[1]))
+        reader, writer = await self.network.connect("127.0.0.1", int(match[1]), source=source)
         try:
             head = [f"{method} {match[2] or '/'} HTTP/1.1", f"Host: 127.0.0.1:{match[1]}", "Connection: close"]
             if token:
@@ -187,6 +197,8 @@ def _configuration(directory: Path, ports: Ports, host: str, certificates: Certi
             "webrtc": {"port": ports.media},
         },
         "users": {"agent": {"secret": {"file": str(secret)}}},
+        "entries": {"demo": {"title": "Video call", "to": {"user": "agent"}, "announcement": "greeting"}},
+        "announcements": {"greeting": {"loop": True}},
         "secrets": {"admin_token": {"file": str(admin)}},
         "media": {"sip_ports": SIP_MEDIA_PORTS, "shards": 1},
         "log": {"level": "info", "format": "json"},

@@ -51,11 +51,15 @@ class Network:
                 return True
         return False
 
-    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A TCP connection from inside this network."""
+    async def connect(
+        self, host: str, port: int, *, source: str | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A TCP connection from inside this network, from the address ``source`` where it matters."""
         sock = self.open_socket()
         sock.setblocking(False)
         try:
+            if source is not None:
+                sock.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(sock, (host, port))
             return await asyncio.open_connection(sock=sock, limit=1 << 24)
         except BaseException:

@@ -440,3 +440,68 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use mediaserver_proto::dtls::Identity;
+    use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Entropy};
+    use mediaserver_proto::ice::UfragKey;
+    use rtrb::RingBuffer;
+
+    use super::*;
+    use crate::mailbox::event_queue;
+    use crate::ports::PortPools;
+    use crate::shard::Announced;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../proto/tests/data/dtls_certificate.der");
+    const KEY: &[u8] = include_bytes!("../../proto/tests/data/dtls_key.der");
+
+    fn worker() -> Worker {
+        let epoch = Instant::now();
+        let endpoint = Endpoint::new(EndpointConfig {
+            shard: 0,
+            shards: 1,
+            ufrag_key: UfragKey::new(0, 0, &[1; 32]),
+            identity: Identity::new(CERTIFICATE.to_vec(), KEY.to_vec(), epoch).unwrap(),
+            unix_epoch: Duration::from_secs(1_800_000_000),
+            limits: EndpointLimits { transports: 4, half_open: 4, tracks_per_transport: 4, unknown_ssrcs: 4 },
+        });
+        let ports = PortPools::new(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], (2, 1), 0, 1);
+        let links = Links {
+            inbox: RingBuffer::new(1).1,
+            events: event_queue().unwrap().0,
+            inbound: vec![None],
+            outbound: vec![None],
+            wakers: Arc::new(vec![Waker::new().unwrap()]),
+            stop: Arc::default(),
+            published: Published::default(),
+        };
+        let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
+        Worker::new(0, false, true, epoch, control, links).unwrap()
+    }
+
+    #[test]
+    fn a_panic_in_the_endpoint_is_counted_and_the_shard_goes_on() {
+        let mut worker = worker();
+        worker.guard(Time::ZERO, |_, _, _, _| panic!("this panic is part of a test"));
+        assert_eq!(worker.metrics.panics, 1);
+        let entropy = Entropy { password: [1; _], seed: [1; 32], cname: [1; 12], rtcp_ssrc: 1 };
+        worker.guard(Time::ZERO, |control, now, _, _| {
+            control.endpoint.open_ice_transport(1, Duration::ZERO, entropy, now).unwrap();
+        });
+        assert_eq!((worker.metrics.panics, worker.control.endpoint.transports()), (1, 1));
+    }
+
+    #[test]
+    fn a_socket_id_that_was_given_up_is_given_again_and_names_nothing_meanwhile() {
+        let mut sockets = Sockets::default();
+        let (rtp, rtcp) = sockets.reserve_pair();
+        sockets.put(UdpSocket::bind(rtp, "127.0.0.1:0".parse().unwrap(), false, 4096).unwrap());
+        assert!(sockets.get(rtp).is_some() && sockets.get(rtcp).is_none());
+        assert!(sockets.close(rtp).is_some());
+        assert!(sockets.get(rtp).is_none());
+        assert_eq!(sockets.reserve(), rtp);
+    }
+}

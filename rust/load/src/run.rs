@@ -17,7 +17,7 @@ const STALL: Duration = Duration::from_millis(50);
 pub enum Pace {
     /// Not at all; checks are answered.
     Idle,
-    /// The next burst leaves when the last but one was received by everybody.
+    /// The next burst leaves when the engine has begun with the last one.
     Saturated,
     /// So many packets per second, in bursts.
     PerSecond(u32),
@@ -31,8 +31,8 @@ pub struct Run {
     subscribers: Vec<Peer>,
     inbox: Inbox,
     received: u64,
-    /// What `received` must reach before the next saturated burst leaves.
-    target: u64,
+    /// What `received` will be when everything sent has arrived.
+    expected: u64,
     stalls: u64,
 }
 
@@ -60,7 +60,7 @@ impl Run {
         // SAFETY: as above.
         let subscribers =
             plan.subscribers.iter().map(|peer| unsafe { Peer::new(peer) }).collect::<Result<Vec<_>, _>>()?;
-        Ok(Run { plan, publisher, subscribers, inbox: Inbox::default(), received: 0, target: 0, stalls: 0 })
+        Ok(Run { plan, publisher, subscribers, inbox: Inbox::default(), received: 0, expected: 0, stalls: 0 })
     }
 
     /// Everything up to now.
@@ -96,8 +96,8 @@ impl Run {
         self.publisher.timestamp_step = (burst_gap.as_secs_f64() * f64::from(CLOCK_RATE)) as u32;
         let start = Instant::now();
         let (mut next_report, mut next_check, mut next_burst, mut progress) = (start, start, start, start);
-        let (mut reporter, mut checker, mut first) = (0, 0, true);
-        self.target = self.received;
+        let (mut reporter, mut checker) = (0, 0);
+        let one_burst = self.plan.burst as u64 * peers;
         while start.elapsed() < duration {
             let now = Instant::now();
             if next_report <= now {
@@ -116,21 +116,18 @@ impl Run {
             let due = match pace {
                 Pace::Idle => false,
                 Pace::PerSecond(_) => next_burst <= now,
-                // One burst waits in the engine's socket while it works on another.
+                // One burst waits in the socket while the engine works on another: it has begun when some of it came.
                 Pace::Saturated => {
                     let stalled = now.duration_since(progress) > STALL;
                     if stalled {
                         self.stalls += 1;
-                        self.target = self.received;
+                        self.expected = self.received;
                     }
-                    self.received >= self.target
+                    self.received + one_burst > self.expected
                 }
             };
             if due {
-                // The first burst is not waited for: two are under way from then on.
-                let sent = self.publisher.send_frame()? as u64;
-                self.target += if first { 0 } else { sent * peers };
-                first = false;
+                self.expected += self.publisher.send_frame()? as u64 * peers;
                 next_burst += burst_gap;
                 progress = now;
             }
