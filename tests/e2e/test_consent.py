@@ -25,12 +25,19 @@ async def receive(socket: aiohttp.ClientWebSocketResponse, *kinds: str) -> dict[
                 return message
 
 
+# aiortc keeps the codec it began with, so both sides get the same one and nothing needs narrowing.
+ONE_CODEC = {
+    **ENTRY,
+    "entries": {"demo": {"to": {"user": "agent"}, "audio_codecs": ["PCMU"], "video_codecs": ["VP8"]}},
+}
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(90)
 async def test_no_picture_passes_before_consent_and_each_is_counted(tmp_path: Path) -> None:
     async with (
-        daemon(tmp_path, changes=ENTRY) as server,
-        baresip(phone(server, "udp", ""), tmp_path) as agent,
+        daemon(tmp_path, changes=ONE_CODEC) as server,
+        baresip(phone(server, "udp", "", video=("VP8",)), tmp_path) as agent,
         aiohttp.ClientSession() as http,
     ):
         await agent.wait_registered()
@@ -45,10 +52,6 @@ async def test_no_picture_passes_before_consent_and_each_is_counted(tmp_path: Pa
             answer = await receive(socket, "answer")
             await page.setRemoteDescription(RTCSessionDescription(str(answer["sdp"]), "answer"))
             await agent.wait_established()
-            offer = await receive(socket, "offer")
-            await page.setRemoteDescription(RTCSessionDescription(str(offer["sdp"]), "offer"))
-            await page.setLocalDescription(await page.createAnswer())
-            await socket.send_json({"type": "answer", "id": offer["id"], "sdp": page.localDescription.sdp})
             await asyncio.sleep(4)
             assert (await agent.audio_stats()).packets_received > 50
             assert (await agent.video_stats()).packets_received == 0
