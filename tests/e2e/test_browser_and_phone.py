@@ -22,8 +22,10 @@ from tests.e2e.house import (
     sign_in_agent,
 )
 from tests.peers.baresip import OPUS, baresip
-from tests.peers.chromium import chromium
+from tests.peers.chromium import chromium, streams
 from tests.peers.daemon import daemon
+from tests.peers.firefox import firefox
+from tests.peers.namespace import namespace
 
 
 @pytest.mark.smoke
@@ -139,3 +141,29 @@ async def test_a_phone_that_goes_silent_is_noticed(tmp_path: Path) -> None:
         await agent.wait_established()
         os.kill(agent.pid, signal.SIGKILL)  # no BYE
         await contact_ended(server, by="system", reason="media_timeout", within_s=15)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(150)
+async def test_a_visitor_with_firefox_calls_a_phone(tmp_path: Path) -> None:
+    # Debian's Firefox has no H.264 of its own, so the phone speaks VP8; it needs a non-loopback address.
+    async with (
+        namespace() as inside,
+        daemon(tmp_path, changes=ENTRY, network=inside) as server,
+        firefox(tmp_path, inside) as browser,
+        baresip(phone(server, "udp", "", audio=(OPUS,), video=("VP8",)), tmp_path, inside) as agent,
+    ):
+        await agent.wait_registered()
+        await browser.goto(f"{server.http_url}/call/demo")
+        await browser.click("button", "Video call")
+        await agent.wait_established(30)
+        await browser.click("button", "Show my camera", 20)
+        await asyncio.sleep(3)
+        media, _ = await asyncio.gather(browser.media_over(20), phone_sees_and_hears(agent, seconds=20))
+        audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
+        assert len(audio) == len(video) == 1, media
+        assert video[0].frames_per_s >= 10, video
+        assert audio[0].packets > 500, audio
+        await browser.click("button", "Hang up")
+        await agent.wait_closed()
+        await contact_ended(server, by="caller", reason="hangup")
