@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.sip_load import place_calls
+from mediaserver.sip.uri import parse_sip_uri
 from tests.peers.daemon import daemon
 from tests.peers.sipp import callee, caller
 
@@ -59,3 +62,21 @@ async def test_500_calls_at_50_per_second_all_succeed(tmp_path: Path, transport:
     ):
         result = await load.finish(60)
     assert (result.successful, result.failed) == (500, 0)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(90)
+async def test_500_calls_at_50_per_second_over_tls_all_succeed(tmp_path: Path) -> None:
+    async with (
+        callee(tmp_path, scenario="uas") as service,
+        daemon(tmp_path, changes=trunk(service.port, "udp")) as server,
+    ):
+        result = await place_calls(
+            parse_sip_uri(server.sip_uri("service", "tls")),
+            transport="tls",
+            calls=500,
+            rate=50,
+            hold_s=1.0,
+            tls=ssl.create_default_context(cafile=server.certificates.ca),
+        )
+    assert (result.completed, dict(result.failures)) == (500, {})
