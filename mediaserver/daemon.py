@@ -42,9 +42,10 @@ from mediaserver.contact.contacts import Contacts
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.commands import EngineConfig, EngineLimits
-from mediaserver.engine.engine import Engine
+from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip import config as sip_config
 from mediaserver.sip.credentials import StoredCredential
@@ -56,6 +57,8 @@ from mediaserver.store.writer import RecordWriter
 
 SERVER_NAME: Final = "mediaserver"
 _STOP_DEADLINE_S: Final = 2.0
+_PULSE_S: Final = 2.0
+_PULSE_TIMEOUT_S: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -67,6 +70,8 @@ class Daemon:
         self._secrets = secrets
         self._metrics = Metrics()
         self._admission = Admission(retry_after_s=config.drain.retry_after)
+        self._tasks = TaskGroupOwner("daemon")
+        self._last_pulse = float("-inf")
         self._engine: Engine | None = None
         self._announcements: Announcements | None = None
         self._records: SqliteRecords | None = None
@@ -86,6 +91,8 @@ class Daemon:
         fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
         self._engine = engine = Engine(self._engine_config(certificate))
         await engine.start()
+        self._last_pulse = asyncio.get_running_loop().time()
+        self._tasks.spawn(self._feel_pulse(engine), name="pulse")
         self._metrics.add_source(lambda: _engine_metrics(engine.counters()))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
@@ -173,6 +180,7 @@ class Daemon:
             await listeners.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
+        await self._tasks.stop(_STOP_DEADLINE_S)
         if self._announcements is not None:
             await self._announcements.stop()
         if self._engine is not None:
@@ -183,8 +191,17 @@ class Daemon:
             await self._records.close()
 
     def healthy(self) -> bool:
-        """Whether the parts that can hang are alive."""
-        return self._engine is not None and self._engine.running
+        """Whether every shard has answered lately; that this runs at all says the same of the event loop."""
+        return asyncio.get_running_loop().time() - self._last_pulse < _PULSE_TIMEOUT_S
+
+    async def _feel_pulse(self, engine: Engine) -> None:
+        while True:
+            try:
+                await engine.ping()
+                self._last_pulse = asyncio.get_running_loop().time()
+            except EngineError as error:
+                _log.error("engine_does_not_answer", error=str(error))
+            await asyncio.sleep(_PULSE_S)
 
     # -- engine --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -23,10 +24,19 @@ class Call:
     change; no transport moves. `on_ended` is called once, after both legs are over.
     """
 
-    def __init__(self, *, call_id: str, caller: Leg, callee: Leg, on_ended: Callable[[Call, EndCause], None]) -> None:
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        caller: Leg,
+        callee: Leg,
+        longest_s: float,
+        on_ended: Callable[[Call, EndCause], None],
+    ) -> None:
         self.id = call_id
         self.caller = caller
         self.callee = callee
+        self._longest_s = longest_s
         self._on_ended = on_ended
         self._cause: EndCause | None = None
         self._tasks = TaskGroupOwner(f"call-{call_id}")
@@ -41,6 +51,7 @@ class Call:
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
         self._connect()
+        self._tasks.spawn(self._bound_length(), name="length")
         await self.caller.joined(self.callee)
         await self.callee.joined(self.caller)
         for leg in (self.caller, self.callee):
@@ -51,6 +62,10 @@ class Call:
         """Ends both legs."""
         await self.caller.end(cause)
         await self.callee.end(cause)
+
+    async def _bound_length(self) -> None:
+        await asyncio.sleep(self._longest_s)
+        await self.caller.end(EndCause("system", "call_duration"))
 
     def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
         match event:
@@ -76,6 +91,7 @@ class Call:
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self._other(first).end(cause)
         self._on_ended(self, cause)
+        await self._tasks.stop(_STOP_DEADLINE_S)
 
     def _other(self, leg: Leg) -> Leg:
         return self.callee if leg is self.caller else self.caller

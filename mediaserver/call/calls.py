@@ -89,7 +89,13 @@ class Calls:
         """
         self._check_room()
         callee = await ring_all(self._attempts(request), timeout_s=self._config.limits.ring_duration)
-        call = Call(call_id=new_id(), caller=request.caller, callee=callee, on_ended=self._over(on_ended))
+        call = Call(
+            call_id=new_id(),
+            caller=request.caller,
+            callee=callee,
+            longest_s=self._config.limits.call_duration,
+            on_ended=self._over(on_ended),
+        )
         self._calls[call.id] = call
         try:
             await call.join()

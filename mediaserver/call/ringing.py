@@ -67,7 +67,7 @@ def _as_failure(error: BaseException) -> DialFailed:
     if isinstance(error, DialFailed):
         return error
     if isinstance(error, NegotiationError):
-        return DialFailed(488, str(error))
+        return DialFailed(488, str(error), warning_code=error.warning_code)
     if isinstance(error, LimitExceeded):
         return DialFailed(503, str(error))
     if isinstance(error, MediaServerError):

@@ -54,6 +54,7 @@ class RoomLeg:
             cname=self.id[:16],
             closed_gates={},
             on_event=self._on_engine_event,
+            on_unreachable=lambda: self._end(EndCause("system", "never_connected")),
         )
         self._log = _log.bind(room=room, room_session=self.id[:8], subject=subject)
 

@@ -45,11 +45,14 @@ _EVERYTHING: Final[Codecs] = {
 class DialFailed(MediaServerError):
     """The phone did not take the call; `code` is its SIP status."""
 
-    def __init__(self, code: int, reason: str, *, warning: str | None = None) -> None:
+    def __init__(self, code: int, reason: str, *, warning: str | None = None, warning_code: int | None = None) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
         self.warning = warning
+        """The phone's own Warning header."""
+        self.warning_code = warning_code
+        """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ class SipLeg(Leg):
             self._sip_media.accept_answer(body)
         except MediaServerError as error:
             self._answered = True
-            self._fail(DialFailed(488, str(error)))
+            self._fail(DialFailed(488, str(error), warning_code=getattr(error, "warning_code", None)))
             raise
         self._mark_answered()
         self.set_media(self._sip_media.media)

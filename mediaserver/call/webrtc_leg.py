@@ -56,6 +56,7 @@ class WebRtcLeg(Leg):
             cname=leg_id[:16],
             closed_gates=closed_gates,
             on_event=self._on_engine_event,
+            on_unreachable=self._on_unreachable,
         )
         self._tasks = TaskGroupOwner(f"browser-leg-{leg_id}")
         self._next_offer = 1
@@ -199,6 +200,10 @@ class WebRtcLeg(Leg):
                 self._tasks.spawn(self.end(self._cause_of(reason)), name="transport-closed")
             case _:
                 pass
+
+    def _on_unreachable(self) -> None:
+        if not self.ended:
+            self._tasks.spawn(self.end(EndCause("system", "never_connected")), name="never-connected")
 
     def _cause_of(self, reason: str) -> EndCause:
         """A page that closed its connection hung up; one whose checks stopped is lost (RFC 7675)."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from mediaserver.call.leg import LegMedia
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import Gate, UpTrack
 from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
 from mediaserver.engine.engine import Engine, LocalIce
-from mediaserver.engine.events import AnyEvent
+from mediaserver.engine.events import AnyEvent, TransportConnected
 from mediaserver.errors import LocalProtocolError, MediaServerError
 from mediaserver.sdp.description import Codec, Direction
 from mediaserver.sdp.description import Fingerprint as SdpFingerprint
 from mediaserver.webrtc.negotiation import Negotiation
 from mediaserver.webrtc.sdpfrag import Fragment, restart_answer
 from mediaserver.webrtc.section import LocalIceParams, MediaPolicy, Section
+
+CONNECT_TIMEOUT_S: Final = 30.0
+"""A browser that has not connected by then has no way to us; as long as consent lasts (RFC 7675 §5.1)."""
 
 _KINDS: Mapping[str, Kind] = {"audio": "audio", "video": "video"}
 
@@ -24,7 +29,7 @@ class WebRtcPeer:
     """Takes and makes session descriptions and keeps the engine in step with them.
 
     `closed_gates` are the gates with which an up track of each kind starts. `on_event` gets the engine's events about
-    the transport (kind None) and the up tracks.
+    the transport (kind None) and the up tracks; `on_unreachable` is called when the browser never connects.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class WebRtcPeer:
         cname: str,
         closed_gates: Mapping[Kind, Sequence[Gate]],
         on_event: Callable[[Kind | None, AnyEvent], None],
+        on_unreachable: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._fingerprint = fingerprint
@@ -43,6 +49,8 @@ class WebRtcPeer:
         self._cname = cname
         self._closed_gates = closed_gates
         self._on_event = on_event
+        self._on_unreachable = on_unreachable
+        self._deadline: asyncio.TimerHandle | None = None
         self._transport: int | None = None
         self._negotiation: Negotiation | None = None
         self._tracks: dict[str, LegMedia] = {}
@@ -136,6 +144,7 @@ class WebRtcPeer:
         if self._closed:
             return
         self._closed = True
+        self._cancel_deadline()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
@@ -149,8 +158,19 @@ class WebRtcPeer:
             raise LocalProtocolError("the leg ended while its transport was opened")
         self._transport = local.id
         self._watch(local.id, None)
+        self._unsubscribe.append(self._engine.subscribe_events(local.id, self._on_transport_event))
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S, self._on_unreachable)
         self._negotiation = Negotiation(local=self._local_params(local), policy=self._policy, cname=self._cname)
         return self._negotiation
+
+    def _on_transport_event(self, event: AnyEvent) -> None:
+        if isinstance(event, TransportConnected):
+            self._cancel_deadline()
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _opened(self) -> int:
         if self._transport is None:

@@ -47,6 +47,7 @@ class AgentSession:
         self._tasks = TaskGroupOwner(f"agent-{user}")
         self._leg: WebRtcLeg | None = None
         self._ringing: str | None = None
+        self._ringing_for: tuple[str, Codecs] = ("", {})
         self._decision: asyncio.Future[bool] | None = None
         self._offered: asyncio.Future[None] | None = None
         self._target: str | None = None
@@ -86,6 +87,11 @@ class AgentSession:
     def _decide(self, call_id: str, *, accepted: bool) -> None:
         if call_id != self._ringing or self._decision is None or self._decision.done():
             raise RemoteProtocolError("this call is no longer there to take", status=410)
+        if accepted:
+            # Here and not when `ring` wakes: the page's offer may be the very next message.
+            self._leg = leg = self._make_leg(*self._ringing_for)
+            leg.on_released = lambda: self._on_released(leg)
+            self._offered = asyncio.get_running_loop().create_future()
         self._decision.set_result(accepted)
 
     def _begin_call(self, target: str) -> None:
@@ -116,7 +122,7 @@ class AgentSession:
         """Shows the call and waits for Answer and the page's offer. Raises DialFailed."""
         if self._leg is not None or self._ringing is not None:
             raise DialFailed(486, "Busy here")
-        self._ringing = call_id
+        self._ringing, self._ringing_for = call_id, (contact_id, wanted)
         self._decision = asyncio.get_running_loop().create_future()
         reason = "cancelled"
         try:
@@ -124,7 +130,7 @@ class AgentSession:
             if not await self._decision:
                 reason = "declined"
                 raise DialFailed(603, "Declined")
-            leg = await self._answered(contact_id, wanted)
+            leg = await self._answered()
             reason = ""
             return leg
         finally:
@@ -133,13 +139,13 @@ class AgentSession:
             if reason == "cancelled":
                 await self._signaling.send(messages.Withdrawn(call_id=call_id, reason=reason))
 
-    async def _answered(self, contact_id: str, wanted: Codecs) -> WebRtcLeg:
-        self._leg = leg = self._make_leg(contact_id, wanted)
-        leg.on_released = lambda: self._on_released(leg)
-        self._offered = asyncio.get_running_loop().create_future()
+    async def _answered(self) -> WebRtcLeg:
+        leg, offered = self._leg, self._offered
+        if leg is None or offered is None:
+            raise DialFailed(480, "The agent hung up")
         try:
             async with asyncio.timeout(_OFFER_TIMEOUT_S):
-                await self._offered
+                await offered
         except TimeoutError:
             await leg.end(EndCause("system", "no_offer"))
             raise DialFailed(480, "The agent's page answered without media") from None

@@ -8,7 +8,7 @@ from typing import Final
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
-from mediaserver.call.events import EndCause, LegEnded, LegEvent
+from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, warning_value
@@ -66,7 +66,9 @@ class ConnectedCall:
 
     def _refusal(self, error: MediaServerError) -> tuple[EndCause, str | None]:
         if isinstance(error, DialFailed):
-            return EndCause("agent", "not_answered", error.code, error.reason), error.warning
+            own = error.warning_code and warning_value(error.warning_code, self._server_name, error.reason)
+            by: Party = "system" if own else "agent"
+            return EndCause(by, "not_answered", error.code, error.reason), own or error.warning
         if isinstance(error, NegotiationError):
             warning = warning_value(error.warning_code, self._server_name, str(error))
             return EndCause("system", "no_common_media", 488, str(error)), warning

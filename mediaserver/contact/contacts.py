@@ -16,7 +16,7 @@ from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question, Router
 from mediaserver.call.signaling import Identity, Signaling, UnknownEntry
-from mediaserver.call.sip_leg import DialFailed, warning_value
+from mediaserver.call.sip_leg import warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Entry
@@ -27,7 +27,7 @@ from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import LimitExceeded
+from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
@@ -153,7 +153,7 @@ class Contacts:
         def make_leg(contact_id: str, wanted: Codecs) -> WebRtcLeg:
             found = self._open.get(contact_id)
             if found is None:
-                raise DialFailed(487, "The caller has hung up")
+                raise RemoteProtocolError("the caller has hung up", status=410)
             return self._agent_leg(found[0], name, signaling, wanted)
 
         def make_outgoing_leg() -> WebRtcLeg:

@@ -14,7 +14,7 @@ import structlog
 from mediaserver import _engine
 from mediaserver.engine import commands, events
 from mediaserver.engine.event_pump import EventPump
-from mediaserver.engine.ids import IdSequence, shard_of
+from mediaserver.engine.ids import IdSequence, make_id, shard_of
 from mediaserver.errors import LimitExceeded, MediaServerError
 
 REQUEST_TIMEOUT_S = 5.0
@@ -206,6 +206,12 @@ class Engine:
             *(self.request(commands.ReadStats(id=group[0], ids=tuple(group))) for group in by_shard.values())
         )
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
+
+    async def ping(self) -> None:
+        """Returns when every shard has answered. Raises EngineError for one that does not."""
+        await asyncio.gather(
+            *(self.request(commands.ReadStats(id=make_id(shard, 0), ids=())) for shard in range(self.config.shards))
+        )
 
     def subscribe_events(self, object_id: int, callback: EventCallback) -> Callable[[], None]:
         """Call `callback` with every event about the transport or track; the returned function ends that."""

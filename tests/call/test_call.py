@@ -36,9 +36,16 @@ def with_audio(leg: FakeLeg, engine: FakeEngine, transport: int) -> FakeLeg:
     return leg
 
 
-def call_of(caller: FakeLeg, callee: FakeLeg) -> tuple[Call, list[EndCause]]:
+def call_of(caller: FakeLeg, callee: FakeLeg, *, longest_s: float = 60) -> tuple[Call, list[EndCause]]:
     ended: list[EndCause] = []
-    return Call(call_id="call", caller=caller, callee=callee, on_ended=lambda _, cause: ended.append(cause)), ended
+    call = Call(
+        call_id="call",
+        caller=caller,
+        callee=callee,
+        longest_s=longest_s,
+        on_ended=lambda _, cause: ended.append(cause),
+    )
+    return call, ended
 
 
 async def test_joined_legs_meet_and_hear_each_other() -> None:
@@ -106,3 +113,12 @@ async def test_legs_that_cannot_meet_still_exist() -> None:
     assert not caller.ended
     assert not callee.ended
     assert ended == []
+
+
+async def test_a_call_has_a_longest_length() -> None:
+    caller, callee = FakeLeg("a"), FakeLeg("b")
+    call, ended = call_of(caller, callee, longest_s=0.01)
+    await call.join()
+    await asyncio.sleep(0.05)
+    assert ended == [EndCause("system", "call_duration")]
+    assert callee.ended

@@ -42,7 +42,7 @@ class FakeCalls:
     async def connect(self, request: CallRequest, *, on_ended: Callable[[Call, EndCause], None]) -> Call:
         self.request = request
         await self.outcome
-        call = Call(call_id="call", caller=request.caller, callee=self.callee, on_ended=on_ended)
+        call = Call(call_id="call", caller=request.caller, callee=self.callee, longest_s=60, on_ended=on_ended)
         await call.join()
         return call
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from playwright.async_api import expect
 
 from tests.peers.baresip import PCMU, Baresip, Phone
 from tests.peers.chromium import Chromium, Tab, describe, streams
-from tests.peers.daemon import AGENT_PASSWORD, Daemon
+from tests.peers.daemon import ADMIN_TOKEN, AGENT_PASSWORD, Daemon
 
 ENTRY: dict[str, Any] = {
     "entries": {"demo": {"to": {"user": "agent"}, "announcement": "greeting"}},
@@ -83,11 +84,14 @@ async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float
     while True:
         metrics = await server.metrics()
         if metrics.get(wanted) == 1:
-            return
+            break
         if asyncio.get_running_loop().time() > deadline:
             ended = {name: value for name, value in metrics.items() if "contacts_ended_total" in name}
             raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}")
         await asyncio.sleep(0.1)
+    status, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
+    (record,) = json.loads(text)["items"]
+    assert (status, record["ended_by"], record["end_reason"]) == (200, by, reason), text
 
 
 async def announcement_loaded(server: Daemon, within_s: float = 60.0) -> None:
