@@ -52,6 +52,7 @@ async def measure(report: Report, joins: int = 10) -> None:
             )
             async with baresip(phone, directory) as agent, chromium(directory) as browser:
                 await agent.wait_registered()
+                await server.process.wait_for_log("announcement_loaded", 15)
                 for _ in range(joins):
                     tab = await browser.new_tab()
                     await tab.page.add_init_script(WATCH)

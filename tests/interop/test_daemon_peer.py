@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from pathlib import Path
 
 import aiohttp
@@ -36,6 +38,22 @@ async def test_a_phone_registers_and_a_wrong_password_does_not(tmp_path: Path, t
                 await wrong.wait_registered(2)
         refused = 'mediaserver_sip_events_total{detail="verdict=wrong",event="sip.challenges"}'
         assert (await server.metrics())[refused] > 0
+
+
+async def test_every_tls_handshake_of_a_crowd_succeeds(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as server:
+        context = ssl.create_default_context(cafile=str(server.certificates.ca))
+
+        async def connect() -> str | None:
+            _reader, writer = await asyncio.open_connection(server.host, server.ports.sip_tls, ssl=context)
+            version: str | None = writer.get_extra_info("ssl_object").version()
+            writer.close()
+            await writer.wait_closed()
+            return version
+
+        for _ in range(4):
+            async with asyncio.timeout(5):
+                assert await asyncio.gather(*(connect() for _ in range(10))) == ["TLSv1.3"] * 10
 
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.config import Counters, SipConfig
@@ -298,19 +299,30 @@ class Transports:
         if transport is None or context is None:
             connection.abort()
             return
-        try:
-            secured = await asyncio.get_running_loop().start_tls(
+        handshake = asyncio.ensure_future(
+            asyncio.get_running_loop().start_tls(
                 transport,
                 connection,
                 context,
                 server_side=True,
                 ssl_handshake_timeout=self._config.limits.message_timeout_s,
             )
+        )
+        try:
+            # uvloop reads before start_tls can stop it, and a ClientHello that came by then is in our hands: one turn
+            # lets start_tls take the transport over, the next one connects its protocol, which then gets the bytes.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if early := connection.take_early():
+                _feed(transport.get_protocol(), early)
+            secured = await handshake
         except (OSError, ssl.SSLError):
             self._counters.inc("sip.tls_handshakes", result="failed")
             connection.abort()
             self._forget(connection)
             return
+        finally:
+            handshake.cancel()  # when this task was cancelled before it came to wait for it
         if secured is None:
             self._forget(connection)
             return
@@ -356,3 +368,13 @@ class Transports:
             self._counters.inc("sip.connections_closed", reason=reason)
             connection.abort()
         self._sweep = loop.call_later(1.0, self._on_sweep)
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Hand bytes to a buffered protocol as its transport would (uvloop's is none by inheritance)."""
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        protocol.buffer_updated(count)
+        data = data[count:]

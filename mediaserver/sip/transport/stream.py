@@ -74,6 +74,12 @@ class Connection(asyncio.Protocol):
         if early:
             self.data_received(early)
 
+    def take_early(self) -> bytes:
+        """What came before the handshake had the transport: its first bytes."""
+        early = bytes(self._early)
+        self._early.clear()
+        return early
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = transport  # type: ignore[assignment]
