@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +114,12 @@ class Load:
 
 async def _engine_counters(server: Daemon) -> dict[str, float]:
     """The engine's figures of all shards together, by name."""
-    samples = await server.metrics()
-    pattern = re.compile(r'mediaserver_engine_value\{name="([a-z_]+)",shard=""\}')
-    return {match[1]: value for key, value in samples.items() if (match := pattern.fullmatch(key))}
+    pattern = re.compile(r'mediaserver_engine_([a-z_]+?)(_total)?\{shard="\d+"\}')
+    sums: Counter[str] = Counter()
+    for key, value in (await server.metrics()).items():
+        if match := pattern.fullmatch(key):
+            sums[match[1]] += value
+    return dict(sums)
 
 
 def _pin_shards(pid: int) -> None:

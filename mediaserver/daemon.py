@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import structlog
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
 
 from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
 from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
@@ -43,14 +41,15 @@ from mediaserver.core.rooms import Rooms
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.commands import EngineConfig, EngineLimits
 from mediaserver.engine.engine import Engine, EngineError
+from mediaserver.engine.metrics import engine_metrics
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip import config as sip_config
-from mediaserver.sip.credentials import StoredCredential
-from mediaserver.sip.digest import ha1
+from mediaserver.sip.counters import PrometheusCounters
 from mediaserver.sip.flow import Transport
+from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.records import SqliteRecords
 from mediaserver.store.writer import RecordWriter
@@ -93,7 +92,7 @@ class Daemon:
         await engine.start()
         self._last_pulse = asyncio.get_running_loop().time()
         self._tasks.spawn(self._feel_pulse(engine), name="pulse")
-        self._metrics.add_source(lambda: _engine_metrics(engine.counters()))
+        self._metrics.add_source(lambda: engine_metrics(engine.counters()))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
         self._writer.start()
@@ -106,8 +105,11 @@ class Daemon:
         self._announcements.start()
         self._user_agent = user_agent = UserAgent(
             config=self._sip_config(),
-            users=_SipUsers(config, self._secrets),
-            counters=_SipCounters(self._metrics),
+            users=PasswordDirectory(
+                {name: self._secrets.text(user.secret) for name, user in config.users.items()},
+                realm=config.listeners.sip.realm,
+            ),
+            counters=PrometheusCounters(self._metrics),
             tls_server=self._server_tls(config.listeners.sip.certificate),
             tls_client=_client_tls(),
         )
@@ -364,51 +366,6 @@ class Daemon:
 
 
 _GREETING: Final = Path(__file__).parent / "media" / "greeting.webm"
-
-
-class _SipUsers:
-    """Implements `sip.credentials.UserDirectory`: digests of the configured users, computed once."""
-
-    def __init__(self, config: Config, secrets: SecretStore) -> None:
-        realm = config.listeners.sip.realm
-        self._realm = realm
-        self._users = {
-            name: StoredCredential(
-                ha1_md5=ha1(name, realm, secrets.text(user.secret), "MD5"),
-                ha1_sha256=ha1(name, realm, secrets.text(user.secret), "SHA-256"),
-            )
-            for name, user in config.users.items()
-        }
-
-    def lookup(self, username: str, realm: str) -> StoredCredential | None:
-        """The digests of a user in our realm."""
-        return self._users.get(username) if realm == self._realm else None
-
-
-class _SipCounters:
-    """Implements `sip.config.Counters` on one Prometheus counter; label sets are few and fixed by the code."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._events = metrics.counter("sip_events_total", "What happened on the SIP side", ["event", "detail"])
-
-    def inc(self, name: str, **labels: str) -> None:
-        """Counts one event."""
-        self._events.labels(name, " ".join(f"{key}={value}" for key, value in sorted(labels.items()))).inc()
-
-
-def _engine_metrics(counters: Mapping[str, int]) -> list[Metric]:
-    """The engine's counters under Prometheus names: drops by reason and shard, the rest by name and shard."""
-    drops = CounterMetricFamily(
-        "mediaserver_engine_drops", "Packets dropped by the engine, by reason", labels=["shard", "reason"]
-    )
-    values = GaugeMetricFamily("mediaserver_engine_value", "Counters of the engine", labels=["shard", "name"])
-    for full_name, value in counters.items():
-        shard, _, name = full_name.partition(".") if full_name.startswith("shard") else ("", "", full_name)
-        if name.startswith("drop."):
-            drops.add_metric([shard, name.removeprefix("drop.")], value)
-        else:
-            values.add_metric([shard, name], value)
-    return [drops, values]
 
 
 def _entry_access(config: Config, name: str) -> EntryAccess:

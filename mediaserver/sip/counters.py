@@ -1,8 +1,12 @@
-"""The table of everything this package counts: an exporter can make every metric before the first event."""
+"""Everything this package counts, and its way into Prometheus: each metric is there before the first event."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from prometheus_client import Counter
+
+from mediaserver.runtime.metrics import Metrics
 
 COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.bans": (),
@@ -21,3 +25,24 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.udp_errors": (),
 }
 """Name of each counter and its labels; label values come from small fixed sets, never from the network."""
+
+
+class PrometheusCounters:
+    """Implements `config.Counters`: `sip.bans` becomes `mediaserver_sip_bans_total`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._counters: dict[str, Counter] = {
+            name: metrics.counter(f"{name.replace('.', '_')}_total", _documentation(name), labels)
+            for name, labels in COUNTERS.items()
+        }
+
+    def inc(self, name: str, **labels: str) -> None:
+        """Add one to counter `name`. Raises KeyError for a name that the table does not have."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc()
+
+
+def _documentation(name: str) -> str:
+    words = name.partition(".")[2].replace("_", " ")
+    labels = COUNTERS[name]
+    return f"SIP: {words}" + (f", by {' and '.join(labels)}" if labels else "")

@@ -36,7 +36,7 @@ async def test_a_phone_registers_and_a_wrong_password_does_not(tmp_path: Path, t
         async with baresip(phone("wrong"), tmp_path / "wrong") as wrong:
             with pytest.raises(PeerError):  # refused, or put off after many tries: baresip repeats at once
                 await wrong.wait_registered(2)
-        refused = 'mediaserver_sip_events_total{detail="verdict=wrong",event="sip.challenges"}'
+        refused = 'mediaserver_sip_challenges_total{verdict="wrong"}'
         assert (await server.metrics())[refused] > 0
 
 

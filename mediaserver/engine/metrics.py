@@ -1,0 +1,77 @@
+"""The engine's counters under Prometheus names, in base units, one sample a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+_PREFIX: Final = "mediaserver_engine_"
+_NANOSECOND: Final = 1e-9
+_MICROSECOND: Final = 1e-6
+
+_COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
+    "batches": ("receive_batches", "Batches of datagrams read", 1),
+    "bytes_received": ("received_bytes", "Bytes of datagrams received", 1),
+    "bytes_sent": ("sent_bytes", "Bytes of datagrams sent", 1),
+    "cpu_ns": ("cpu_seconds", "CPU time of the engine's threads", _NANOSECOND),
+    "datagrams_handed_over": ("handed_over_datagrams", "Datagrams that came in on another shard's socket", 1),
+    "datagrams_received": ("received_datagrams", "Datagrams received", 1),
+    "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),
+    "events_lost": ("lost_events", "Events that found the queue to Python full", 1),
+    "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
+    "messages_received": ("received_messages", "Messages read from sockets; one may carry several datagrams", 1),
+    "panics": ("panics", "Panics caught at the border of a transport", 1),
+    "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
+    "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
+    "send_calls": ("send_calls", "System calls that sent", 1),
+}
+_GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
+    "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
+    "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
+    "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
+    "transports": ("transports", "Transports that are open", 1),
+}
+_QUANTILES: Final = {"p50": "0.5", "p99": "0.99", "p999": "0.999", "max": "1"}
+
+
+def engine_metrics(counters: Mapping[str, int]) -> Iterator[Metric]:
+    """Yields the metrics of what `Engine.counters` returned; sums over shards are left to whoever reads them."""
+    by_name: dict[str, dict[str, int]] = {}
+    for full_name, value in counters.items():
+        shard, _, name = full_name.partition(".")
+        if shard.startswith("shard") and name:
+            by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
+    drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
+    latency = GaugeMetricFamily(
+        f"{_PREFIX}forward_latency_seconds",
+        "Time from a packet's arrival to its departure",
+        labels=["shard", "quantile"],
+    )
+    for name, shards in by_name.items():
+        if name.startswith("drop."):
+            for shard, value in shards.items():
+                drops.add_metric([shard, name.removeprefix("drop.")], value)
+        elif name.startswith("forward_latency_us.") and (quantile := _QUANTILES.get(name.rpartition(".")[2])):
+            for shard, value in shards.items():
+                latency.add_metric([shard, quantile], value * _MICROSECOND)
+        elif name in _COUNTERS:
+            yield _filled(CounterMetricFamily(*_named(_COUNTERS[name]), labels=["shard"]), shards, _COUNTERS[name][2])
+        elif name in _GAUGES:
+            yield _filled(GaugeMetricFamily(*_named(_GAUGES[name]), labels=["shard"]), shards, _GAUGES[name][2])
+    yield drops
+    yield latency
+
+
+def _named(entry: tuple[str, str, float]) -> tuple[str, str]:
+    return f"{_PREFIX}{entry[0]}", entry[1]
+
+
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily, shards: Mapping[str, int], unit: float
+) -> CounterMetricFamily | GaugeMetricFamily:
+    for shard, value in shards.items():
+        family.add_metric([shard], value * unit)
+    return family

@@ -1,0 +1,38 @@
+"""The engine's counters as an operator's monitoring sees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediaserver.engine.metrics import engine_metrics
+
+
+def samples(counters: dict[str, int]) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in engine_metrics(counters)
+        for sample in metric.samples
+    }
+
+
+def test_counters_are_in_base_units_and_per_shard() -> None:
+    found = samples({"cpu_ns": 5_000_000_000, "shard0.cpu_ns": 2_000_000_000, "shard1.cpu_ns": 3_000_000_000})
+    assert found == {
+        ("mediaserver_engine_cpu_seconds_total", "0"): 2.0,
+        ("mediaserver_engine_cpu_seconds_total", "1"): 3.0,
+    }
+
+
+def test_drops_are_named_by_reason() -> None:
+    found = samples({"shard0.drop.gate_consent": 7})
+    assert found == {("mediaserver_engine_drops_total", "0", "gate_consent"): 7}
+
+
+def test_latency_is_in_seconds_by_quantile() -> None:
+    found = samples({"shard0.forward_latency_us.p99": 188, "shard0.forward_latency_us.max": 599})
+    assert found[("mediaserver_engine_forward_latency_seconds", "0", "0.99")] == pytest.approx(188e-6)
+    assert found[("mediaserver_engine_forward_latency_seconds", "0", "1")] == pytest.approx(599e-6)
+
+
+def test_what_is_not_named_here_is_not_shown() -> None:
+    assert samples({"shard0.something_new": 1, "transports": 3}) == {}
