@@ -21,6 +21,7 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
+from mediaserver.api.room_sessions import RoomLimits
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.whep import whep_resource
@@ -214,6 +215,7 @@ class Daemon:
         port = config.listeners.webrtc.port
         return EngineConfig(
             shards=config.media.shards or _cpus(),
+            pin=config.media.shards is None,
             webrtc_binds=tuple(str(SocketAddress(ip, port)) for ip in webrtc),
             announced={bind: announced for bind, announced in {**sip, **webrtc}.items() if bind != announced},
             sip_binds=tuple(sip),
@@ -317,6 +319,11 @@ class Daemon:
                 messages_per_second=limits.session_messages,
             ),
         )
+        room_limits = RoomLimits(
+            sessions=limits.transports,
+            posts_per_second_per_source=limits.room_sessions_per_source,
+            post_burst_per_source=10 * limits.room_sessions_per_source,
+        )
         http_limits = HttpLimits(
             requests_per_second_per_source=limits.http_requests_per_source,
             request_burst_per_source=2 * limits.http_requests_per_source,
@@ -337,8 +344,17 @@ class Daemon:
                 lifetime_s=config.tokens.agent_lifetime,
                 failures_per_second=limits.sign_in_failures_per_source,
             ),
-            whip_resource(rooms, tokens=tokens, admission=admission, source_of=source_of, metrics=metrics),
-            whep_resource(rooms, tokens=tokens, admission=admission, source_of=source_of, metrics=metrics),
+            *(
+                make(
+                    rooms,
+                    tokens=tokens,
+                    admission=admission,
+                    source_of=source_of,
+                    metrics=metrics,
+                    limits=room_limits,
+                )
+                for make in (whip_resource, whep_resource)
+            ),
         ]
         if config.web.pages:
             public.append(PagesResource(entries=entries.values()))

@@ -67,6 +67,9 @@ class Limits(Section):
     viewers_per_room: Annotated[int, Field(ge=1)] = 500
     """Viewers of one room."""
 
+    room_sessions_per_source: Rate = 5.0
+    """WHIP and WHEP sessions that one address may open; a burst of ten times as many is allowed."""
+
     sip_message: Size = 64 * 1024
     """Longest SIP message."""
 

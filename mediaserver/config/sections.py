@@ -207,7 +207,7 @@ class Media(Section):
     """UDP ports for the media of SIP legs, two for each stream."""
 
     shards: Shards = None
-    """Engine threads, each pinned to a CPU; `auto` is one for each CPU of this machine."""
+    """Engine threads; `auto` is one for each CPU of this machine, pinned to it. A number leaves them unpinned."""
 
     audio_codecs: Annotated[tuple[AudioCodec, ...], Field(min_length=1)] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs the daemon accepts at all, best first."""
