@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -31,27 +30,6 @@ def clock() -> VirtualClock:
 def metrics() -> Metrics:
     """Metrics in a registry of their own."""
     return Metrics()
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """Gives ports of 127.0.0.1 that are free for UDP and TCP now, each once."""
-    given: set[int] = set()
-
-    def take() -> int:
-        while True:
-            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                tcp.bind(("127.0.0.1", 0))
-                port: int = tcp.getsockname()[1]
-                try:
-                    udp.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            if port not in given:
-                given.add(port)
-                return port
-
-    return take
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.peers.namespace import LOOPBACK
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,7 +48,12 @@ class Daemon:
     state: Path
 
     def told(self) -> str:
-        return self.manager.recv(500).decode()
+        try:
+            return self.manager.recv(500).decode()
+        except TimeoutError:
+            code = self.process.poll()
+            said = self.process.communicate()[1] if code is not None else "it runs and says nothing"
+            raise AssertionError(f"nothing was told; exit code {code}: {said}") from None
 
     def stop(self) -> tuple[int, str, str]:
         self.process.send_signal(signal.SIGTERM)
@@ -55,9 +62,11 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Daemon]:
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
     names = ("http", "https", "admin", "sip", "sips", "webrtc")
-    ports = {name: free_port() for name in names}
+    # Out of the way of `media.sip_ports` below, which no listener may share.
+    first = LOOPBACK.free_port(len(names))
+    ports = {name: first + number for number, name in enumerate(names)}
     config = tmp_path / "mediaserver.yaml"
     config.write_text(_CONFIG.format(state=tmp_path / "state", **ports))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
