@@ -59,7 +59,7 @@ async def measure(report: Report, joins: int = 10) -> None:
                     await tab.page.goto(f"{server.http_url}/call/demo")
                     await tab.page.get_by_role("button", name="Video call").click()
                     try:
-                        await tab.page.wait_for_function("window.__joinMs !== null", timeout=15_000)
+                        await tab.page.wait_for_function("() => window.__joinMs !== null", timeout=15_000)
                     except Exception as error:
                         raise RuntimeError(f"no picture: {describe(tab)}") from error
                     samples.append(float(await tab.page.evaluate("window.__joinMs")))
