@@ -89,9 +89,9 @@ def test_an_exception_is_part_of_the_line_without_its_secrets() -> None:
 def test_lines_of_libraries_have_the_same_form() -> None:
     out = io.StringIO()
     log.configure("info", "json", stream=out)
-    logging.getLogger("some.library").warning("slow %s", "query", extra={})
+    logging.getLogger("some.package").warning("slow %s", "query", extra={})
     line = json.loads(out.getvalue())
-    assert (line["event"], line["level"], line["logger"]) == ("slow query", "warning", "some.library")
+    assert (line["event"], line["level"], line["logger"]) == ("slow query", "warning", "some.package")
 
 
 def test_the_level_is_held() -> None:
