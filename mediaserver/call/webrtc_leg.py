@@ -23,6 +23,8 @@ from mediaserver.webrtc.section import GlareError, MediaPolicy
 
 _STOP_DEADLINE_S: Final = 1.0
 _ANSWER_TIMEOUT_S: Final = 10.0
+# A page that hangs up says so over the WebSocket and closes its connection in the same moment: the two race.
+_CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
 
 class WebRtcLeg(Leg):
@@ -197,7 +199,7 @@ class WebRtcLeg(Leg):
             case engine_events.DtmfReceived(digit=digit, duration_ms=duration_ms):
                 self.emit(Dtmf(digit, duration_ms))
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
-                self._tasks.spawn(self.end(self._cause_of(reason)), name="transport-closed")
+                self._tasks.spawn(self._on_closed(reason), name="transport-closed")
             case _:
                 pass
 
@@ -205,9 +207,13 @@ class WebRtcLeg(Leg):
         if not self.ended:
             self._tasks.spawn(self.end(EndCause("system", "never_connected")), name="never-connected")
 
-    def _cause_of(self, reason: str) -> EndCause:
-        """A page that closed its connection hung up; one whose checks stopped is lost (RFC 7675)."""
-        return EndCause(self.party, "left") if reason == "peer_closed" else EndCause("system", reason)
+    async def _on_closed(self, reason: str) -> None:
+        """A page that closed its connection without a hangup left; one whose checks stopped is lost (RFC 7675)."""
+        if reason != "peer_closed":
+            await self.end(EndCause("system", reason))
+            return
+        await asyncio.sleep(_CLOSED_WITHOUT_A_WORD_S)
+        await self.end(EndCause(self.party, "left"))
 
 
 def _by_name(codecs: Codecs) -> dict[str, Sequence[Codec]]:

@@ -175,6 +175,30 @@ async def test_a_page_that_vanishes_ends_the_call_with_a_reason(house: Any) -> N
     assert (contact.cause.by, contact.cause.reason) == ("system", "consent_expired")
 
 
+async def test_a_hangup_is_recorded_as_one_though_the_closed_connection_is_noticed_before_it(house: Any) -> None:
+    session, calls = await session_of(house)
+    calls.outcome.set_result(None)
+    await settle()
+    house.engine.deliver(TransportClosed(id=house.leg.transports[0], reason="peer_closed"))
+    await asyncio.sleep(0.01)
+    assert house.over == []
+    await session.handle(messages.Hangup())
+    await asyncio.sleep(0.01)
+    (contact,) = house.over
+    assert contact.cause == EndCause("caller", "hangup")
+
+
+async def test_a_page_that_closes_its_connection_without_a_word_has_left(house: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("mediaserver.call.webrtc_leg._CLOSED_WITHOUT_A_WORD_S", 0.02)
+    _, calls = await session_of(house)
+    calls.outcome.set_result(None)
+    await settle()
+    house.engine.deliver(TransportClosed(id=house.leg.transports[0], reason="peer_closed"))
+    await asyncio.sleep(0.1)
+    (contact,) = house.over
+    assert contact.cause == EndCause("caller", "left")
+
+
 async def test_a_phone_with_another_codec_makes_one_offer_with_that_codec_first(house: Any) -> None:
     _, calls = await session_of(house)
     calls.callee = FakeLeg("phone", codecs={"audio": (KNOWN["PCMU"],), "video": (KNOWN["H264"],)})
