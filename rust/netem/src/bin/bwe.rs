@@ -1,0 +1,40 @@
+//! `bwe [elastic|layers] [CASE]`: scratch.
+use mediaserver_netem::eval::case::SourceKind;
+use mediaserver_netem::eval::{rfc8867, run, score};
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let kind = if args.get(1).is_some_and(|a| a == "layers") { SourceKind::Layers } else { SourceKind::Elastic };
+    let filter = args.get(2).cloned().unwrap_or_default();
+    let mut cases = rfc8867::all(kind);
+    use mediaserver_netem::Loss;
+    cases.push(rfc8867::lossy(kind, "loss_5", Loss::Random(0.05)));
+    cases.push(rfc8867::lossy(kind, "loss_10", Loss::Random(0.1)));
+    cases.push(rfc8867::lossy(kind, "burst_5", Loss::Burst { enter: 0.0132, leave: 0.25 }));
+    cases.push(rfc8867::limited_for_a_while(kind));
+    for case in cases {
+        if !case.name.contains(&filter) {
+            continue;
+        }
+        let t = std::time::Instant::now();
+        let outcome = run(&case);
+        let s = score::score(&case, &outcome, kind == SourceKind::Layers);
+        println!(
+            "{:14} util {:.3} q95 {:6.1} loss {:.4} down {:?} up {:?} fair {:?} tcp {:?} {:?}  [{:?}]",
+            case.name, s.utilisation, s.queue_p95_ms, s.loss, s.down_s, s.up_s,
+            s.fairness.map(|f| (f * 1000.0).round() / 1000.0),
+            s.tcp_share.map(|(a, b)| ((a * 100.0).round(), (b * 100.0).round())), s.layers, t.elapsed()
+        );
+        if args.get(3).is_some() {
+            let n: usize = case.seconds as usize;
+            for sec in 0..n {
+                print!("{sec:4}");
+                for f in outcome.media.iter().chain(&outcome.tcp) {
+                    print!("  {:5.0} q{:4.0}", f.bps(sec as f64, sec as f64 + 1.0) / 1e3, f.worst_queue_ms(sec as f64, sec as f64 + 1.0));
+                }
+                println!();
+            }
+            println!("{:?}", outcome.lines);
+        }
+    }
+}
