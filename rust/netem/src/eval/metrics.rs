@@ -20,6 +20,8 @@ pub struct FlowMetrics {
     pub sent: u64,
     /// Packets that arrived.
     pub received: u64,
+    /// Whether a TCP flow had something to send, by step.
+    pub busy: Vec<bool>,
     /// When frames were shown, in milliseconds.
     pub shown_ms: Vec<u64>,
     /// Layer steps: milliseconds and layer.
@@ -39,6 +41,15 @@ impl FlowMetrics {
         self.worst_queue_us[step] = self.worst_queue_us[step].max(queued_us);
         self.queue_us.push(queued_us as u32);
         self.received += 1;
+    }
+
+    /// A TCP flow has something to send.
+    pub fn busy(&mut self, now: Time) {
+        let step = (now.as_millis() / STEP_MS) as usize;
+        if self.busy.len() <= step {
+            self.busy.resize(step + 1, false);
+        }
+        self.busy[step] = true;
     }
 
     /// Bits per second that arrived between two points in seconds.

@@ -150,12 +150,7 @@ impl<'a> View<'a> {
         if self.tcp.is_empty() {
             return None;
         }
-        // A long flow counts as one of us; short ones leave what they do not use, so fair is half of the line.
-        let fair = match self.tcp.len() {
-            1 => self.rate.at(Time::ZERO) / (self.media.len() + 1) as f64,
-            _ => self.rate.at(Time::ZERO) / 2.0 / self.media.len() as f64,
-        };
-        let share = |flow: &FlowMetrics, from_s, to_s| flow.bps(from_s, to_s) / fair;
+        let share = |flow: &FlowMetrics, from_s, to_s| flow.bps(from_s, to_s) / self.fair_bps(from_s, to_s);
         let begin_s = self.from_s + AFTER_RISE_S;
         let mean = self.media.iter().map(|flow| share(flow, begin_s, self.case.seconds)).sum::<f64>();
         let mut least = f64::INFINITY;
@@ -165,6 +160,19 @@ impl<'a> View<'a> {
             at_s += 1.0;
         }
         Some((mean / self.media.len() as f64, least))
+    }
+}
+
+impl View<'_> {
+    /// The line divided by all flows that had something to send, on average over the time.
+    fn fair_bps(&self, from_s: f64, to_s: f64) -> f64 {
+        let steps = (from_s * 10.0) as usize..(to_s * 10.0) as usize;
+        let count = steps.len().max(1) as f64;
+        let share = steps.map(|step| {
+            let busy = self.tcp.iter().filter(|flow| flow.busy.get(step).copied().unwrap_or_default()).count();
+            self.rate.at(seconds(step as f64 / 10.0)) / (self.media.len() + busy) as f64
+        });
+        share.sum::<f64>() / count
     }
 }
 

@@ -93,6 +93,7 @@ impl Sender {
         self.estimator.handle_timeout(now);
         let estimate_bps = self.estimator.estimate_bps(now);
         self.pacer.set_rate(estimate_bps, now);
+        self.pacer.set_spread(self.estimator.wants_spread());
         self.frames(estimate_bps, now, out);
         self.estimator.set_demand(Demand { next_step_bps: self.source.next_step_bps() });
         if self.is_active(now)

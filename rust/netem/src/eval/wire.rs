@@ -159,6 +159,7 @@ impl Wire {
         let tcp = &mut self.tcp[index];
         tcp.begin_or_end(now);
         let Some(sender) = &mut tcp.sender else { return };
+        tcp.metrics.busy(now);
         sender.handle_timeout(now);
         while let Some(number) = sender.poll_segment(now) {
             tcp.metrics.sent += 1;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::acked_rate::AckedRate;
 use super::arrival_clock::{ArrivalClock, Reading};
 use super::arrival_group::ArrivalGroups;
+use super::competition::Competition;
 use super::fault::{Fault, Faults};
 use super::history::{CAPACITY, History, News, SentPacket, Unknown};
 use super::loss::{LossControl, LossInput, Verdict};
 use super::probe::{ClusterId, Demand, Finding, Probe, ProbeControl, ProbeInput};
-use super::rate_control::RateControl;
+use super::rate_control::{RateControl, RateInput};
 use super::reports::Reports;
 use super::trendline::{Trendline, Usage};
 use crate::rtcp::twcc::TwccFeedback;
@@ -27,6 +28,11 @@ const IDLE: f64 = 0.7;
 const SENT_SECONDS: f64 = 0.5;
 /// What a full line may take of what came through it: it was measured while we pushed.
 const FULL_SHARE: f64 = 0.85;
+
+/// More than this times what is sent arrives: a queue of ours is being emptied.
+const DRAINING: f64 = 1.08;
+/// Share of packets lost at which frames are spread over time.
+const SPREAD_LOSS: f64 = 0.01;
 
 /// Bounds of the estimate in bits per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +78,7 @@ pub struct Estimator {
     trendline: Trendline,
     acked: AckedRate,
     rate: RateControl,
+    competition: Competition,
     loss: LossControl,
     probes: ProbeControl,
     reports: Reports,
@@ -109,6 +116,7 @@ impl Estimator {
             trendline: Trendline::default(),
             acked: AckedRate::default(),
             rate: RateControl::new(bounds.start_bps as f64, limits),
+            competition: Competition::default(),
             loss: LossControl::default(),
             probes: ProbeControl::default(),
             reports: Reports::default(),
@@ -232,6 +240,11 @@ impl Estimator {
         self.estimate(now) as u64
     }
 
+    /// Whether so much is lost that bursts are better spread ([`crate::pacer::Pacer::set_spread`]).
+    pub fn wants_spread(&self) -> bool {
+        self.loss.fraction().max(self.loss.inherent()) > SPREAD_LOSS
+    }
+
     /// The rate at which packets left lately, in bits per second.
     pub fn sent_bps(&self, now: Time) -> f64 {
         self.sent_at.map_or(0.0, |last| self.sent_rate(now.since(last).as_secs_f64()))
@@ -296,7 +309,27 @@ impl Estimator {
     /// Moves the rate by what a feedback has told.
     fn conclude(&mut self, sum: &Sum, now: Time) {
         let (before_bps, acked_bps) = (self.rate.bps(), self.acked.bps());
-        self.rate.update(sum.usage, acked_bps, self.round_trip(), now);
+        let competing = self.competition.is_on(now);
+        let input = RateInput {
+            usage: sum.usage,
+            queue_ms: self.trendline.queue_ms(),
+            acked_bps,
+            recent_bps: self.acked.recent_bps(),
+            round_trip: self.round_trip(),
+            tcp_friendly_bps: self.tcp_friendly_bps(),
+            competing,
+            lost: sum.lost > 0,
+        };
+        let lowered = self.rate.update(&input, now);
+        if lowered && !input.competing {
+            self.competition.decreased(before_bps, input.queue_ms, input.round_trip, now);
+        }
+        let draining = acked_bps.is_some_and(|acked| acked > DRAINING * self.sent_bps(now).min(before_bps));
+        if let Some(bps) = self.competition.look_back(input.queue_ms, draining, now)
+            && bps > self.rate.bps()
+        {
+            self.rate.set(bps, now);
+        }
         match sum.finding {
             Some(Finding::Carried(bps)) if bps > self.rate.bps() && sum.usage != Usage::Over => {
                 self.probe_counts.1 += 1;
@@ -309,8 +342,11 @@ impl Estimator {
         }
         let estimate_bps = self.estimate(now);
         let input = LossInput { estimate_bps, acked_bps, round_trip: self.round_trip() };
+        self.loss.set_learning_only(competing);
         let verdict = self.loss.packets(sum.lost, sum.packets, sum.taken_back, &input, now);
-        if let Some(Verdict::Congestion { bps }) = verdict {
+        if let Some(Verdict::Congestion { bps }) = verdict
+            && !competing
+        {
             self.rate.congested(bps, now);
         }
         if self.rate.bps() < before_bps {
@@ -327,6 +363,12 @@ impl Estimator {
             self.reports.bps(self.bounds.start_bps as f64, now)
         };
         bps.clamp(min_bps, max_bps)
+    }
+
+    /// Half of the simple form of the throughput equation (RFC 5348 §3.1), for segments of 1200 bytes.
+    fn tcp_friendly_bps(&self) -> f64 {
+        let loss = self.loss.inherent().max(self.loss.fraction()).clamp(0.002, 1.0);
+        0.5 * 1.22 * 9_600.0 / (self.round_trip().as_secs_f64().max(0.01) * loss.sqrt())
     }
 
     fn is_idle(&self, now: Time) -> bool {

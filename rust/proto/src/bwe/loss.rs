@@ -14,8 +14,12 @@ const SAMPLE: Duration = Duration::from_millis(250);
 const SAMPLE_MAX: Duration = Duration::from_millis(2_000);
 /// Loss this far above the path's own is put to the test (2 % is `no loss` in the draft).
 const MARGIN: f64 = 0.02;
-/// Standard deviations of a sample's loss that chance explains.
+/// Standard deviations of a sample's loss that chance explains, and samples in a row that it does not.
 const CHANCE: f64 = 2.0;
+const STREAK: u32 = 2;
+/// What is sampled at the lower rate must be longer, because it decides.
+const TEST_PACKETS: u32 = 40;
+const TEST: Duration = Duration::from_millis(400);
 /// More than this is never taken as the path's own.
 const INHERENT_MAX: f64 = 0.25;
 /// Share of the loss that must remain at the lower rate to be the path's own.
@@ -59,6 +63,10 @@ pub struct LossInput {
 pub struct LossControl {
     test: Option<Test>,
     inherent: f64,
+    /// Variance of the samples around it.
+    variance: f64,
+    streak: u32,
+    learning_only: bool,
     lost: u32,
     packets: u32,
     since: Option<Time>,
@@ -69,6 +77,14 @@ impl LossControl {
     /// Highest rate while a test runs; infinite otherwise.
     pub fn limit_bps(&self) -> f64 {
         self.test.map_or(f64::INFINITY, |test| test.limit_bps)
+    }
+
+    /// Only learns, and tests nothing, while another flow fills the queue: its losses are ours too.
+    pub fn set_learning_only(&mut self, learning_only: bool) {
+        self.learning_only = learning_only;
+        if learning_only {
+            self.test = None;
+        }
     }
 
     /// Share of packets lost in the last sample.
@@ -97,30 +113,33 @@ impl LossControl {
         self.lost = self.lost.saturating_add(lost).saturating_sub(taken_back);
         self.packets = self.packets.saturating_add(packets);
         let length = now.since(since);
-        let enough = self.packets >= SAMPLE_PACKETS && length >= SAMPLE;
+        let (packets_needed, time_needed) =
+            if self.test.is_some() { (TEST_PACKETS, TEST) } else { (SAMPLE_PACKETS, SAMPLE) };
+        let enough = self.packets >= packets_needed && length >= time_needed;
         if !enough && (length < SAMPLE_MAX || self.packets == 0) {
             return None;
         }
         let (loss, count) = ((f64::from(self.lost) / f64::from(self.packets)).min(1.0), self.packets);
         (self.lost, self.packets, self.since) = (0, 0, Some(now));
         self.fraction = loss;
-        match self.test {
-            Some(test) => self.judge(test, loss, input, now),
-            None if self.is_suspect(loss, count) => {
-                self.begin(loss, input, now);
-                None
-            }
-            None => {
-                self.learn(loss);
-                None
-            }
+        if let Some(test) = self.test {
+            return self.judge(test, loss, input, now);
         }
+        self.streak = if self.is_suspect(loss, count) { self.streak + 1 } else { 0 };
+        if self.streak >= STREAK && !self.learning_only {
+            self.streak = 0;
+            self.begin(loss, input, now);
+        } else {
+            self.learn(loss);
+        }
+        None
     }
 
-    /// Whether the loss is more than the path and chance explain.
+    /// Whether the loss is more than the path and chance explain. Loss that comes in bursts has a greater variance
+    /// than single losses have.
     fn is_suspect(&self, loss: f64, count: u32) -> bool {
-        let variance = (self.inherent * (1.0 - self.inherent)).max(0.01) / f64::from(count);
-        loss > self.inherent + MARGIN + CHANCE * variance.sqrt() || loss > INHERENT_MAX + MARGIN
+        let single = (self.inherent * (1.0 - self.inherent)).max(0.01) / f64::from(count);
+        loss > self.inherent + MARGIN + CHANCE * single.max(self.variance).sqrt() || loss > INHERENT_MAX + MARGIN
     }
 
     /// Lowers the rate to a little less than what arrives.
@@ -150,6 +169,7 @@ impl LossControl {
     /// The path's own loss follows slowly, downwards faster than upwards.
     fn learn(&mut self, loss: f64) {
         let weight = if loss < self.inherent { 2.0 * WEIGHT } else { WEIGHT };
+        self.variance += WEIGHT * ((loss - self.inherent).powi(2) - self.variance);
         self.inherent = (self.inherent + weight * (loss - self.inherent)).clamp(0.0, INHERENT_MAX);
     }
 }

@@ -9,6 +9,7 @@
 pub mod acked_rate;
 pub mod arrival_clock;
 pub mod arrival_group;
+pub mod competition;
 pub mod estimator;
 pub mod fault;
 pub mod feedback;

@@ -73,6 +73,9 @@ const STALE: Duration = Duration::from_millis(1_500);
 /// Debt that may be made at once: this much time at the rate, and at least so many bytes.
 const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: f64 = 12_000.0;
+/// The same where bursts are spread.
+const SPREAD: Duration = Duration::from_millis(5);
+const SPREAD_BYTES: f64 = 2_400.0;
 /// Debt is paid back this much faster than the estimate, so that what waits gets out before the next frame comes.
 const PACE: f64 = 1.25;
 /// What waits has left after this time, if the rate must be exceeded for it.
@@ -98,6 +101,7 @@ pub struct Pacer<R> {
     queues: [VecDeque<Held<R>>; 2],
     bytes: usize,
     rate_bps: f64,
+    spread: bool,
     debt_bytes: f64,
     counted: Time,
     train: Option<Train>,
@@ -111,6 +115,7 @@ impl<R> Pacer<R> {
             queues: [VecDeque::new(), VecDeque::new()],
             bytes: 0,
             rate_bps: rate_bps.max(1) as f64,
+            spread: false,
             debt_bytes: 0.0,
             counted: Time::ZERO,
             train: None,
@@ -122,6 +127,12 @@ impl<R> Pacer<R> {
     pub fn set_rate(&mut self, rate_bps: u64, now: Time) {
         self.pay(now);
         self.rate_bps = rate_bps.max(1) as f64;
+    }
+
+    /// Whether frames are spread over time instead of leaving as one burst: on a line with a short queue a burst
+    /// causes the very loss that it suffers from.
+    pub fn set_spread(&mut self, spread: bool) {
+        self.spread = spread;
     }
 
     /// Whether a packet of `size` bytes may leave now; accounts for it when it may.
@@ -253,7 +264,8 @@ impl<R> Pacer<R> {
     }
 
     fn burst_bytes(&self) -> f64 {
-        (self.rate_bps * BURST.as_secs_f64() / 8.0).max(BURST_BYTES)
+        let (time, bytes) = if self.spread { (SPREAD, SPREAD_BYTES) } else { (BURST, BURST_BYTES) };
+        (self.rate_bps * time.as_secs_f64() / 8.0).max(bytes)
     }
 
     fn drain_bps(&self) -> f64 {
@@ -333,6 +345,15 @@ mod tests {
         let span_ms = released[29].0 - released[0].0;
         assert!((145..165).contains(&span_ms), "{span_ms}");
         assert!(released.windows(2).all(|pair| pair[1].0 - pair[0].0 <= 7), "{released:?}");
+    }
+
+    #[test]
+    fn a_frame_is_spread_where_bursts_are_lost() {
+        let mut pacer = Pacer::new(RATE_BPS);
+        pacer.set_spread(true);
+        assert_eq!(frame(&mut pacer, 8, Time::from_millis(1_000)), 3);
+        let released = drain(&mut pacer);
+        assert!((20..40).contains(&(released[4].0 - 1_000)), "{released:?}");
     }
 
     #[test]

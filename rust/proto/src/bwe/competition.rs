@@ -1,0 +1,117 @@
+//! Is somebody else filling the queue? Then making room for it only makes room for him.
+//!
+//! The threshold that adapts (draft-ietf-rmcat-gcc-02 §5.4) keeps a flow from starving beside TCP, but every decrease
+//! still loses a share that a loss-driven flow takes at once. So each decrease is looked back at: when we alone were
+//! the cause, the queue is gone soon after, or more arrives than is sent until it is. When most of it is still there and
+//! no more arrives than is sent, others fill it: the decrease is taken back, and for a while only loss lowers the rate,
+//! as it does for those we compete with. The while ends by itself, and the next decrease finds out again.
+
+use crate::time::Time;
+use std::time::Duration;
+
+/// Less of a queue proves nothing, in milliseconds.
+const QUEUE_MS: f64 = 40.0;
+/// Share of the queue that is left when it was not ours.
+const LEFT: f64 = 0.5;
+/// When a decrease is looked back at, beside the round trip.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// Decreases in a row that did not help make a competitor.
+const FUTILE: u32 = 2;
+/// How long that is believed.
+const BELIEF: Duration = Duration::from_millis(12_000);
+
+/// A decrease that is to be looked back at.
+#[derive(Clone, Copy, Debug)]
+struct Decrease {
+    before_bps: f64,
+    queue_ms: f64,
+    look: Time,
+}
+
+/// The memory of decreases.
+#[derive(Debug, Default)]
+pub struct Competition {
+    last: Option<Decrease>,
+    futile: u32,
+    until: Option<Time>,
+}
+
+impl Competition {
+    /// The rate was lowered from `before_bps` because of a queue of `queue_ms`.
+    pub fn decreased(&mut self, before_bps: f64, queue_ms: f64, round_trip: Duration, now: Time) {
+        if queue_ms < QUEUE_MS {
+            self.last = None;
+            return;
+        }
+        // A second decrease before the first was looked back at belongs to it.
+        let first = self.last.get_or_insert(Decrease { before_bps, queue_ms, look: now + round_trip + PATIENCE });
+        first.queue_ms = first.queue_ms.max(queue_ms);
+    }
+
+    /// Looks back when it is time; gives out the rate to go back to when the decrease was futile. `draining` says that
+    /// more arrives than is sent.
+    pub fn look_back(&mut self, queue_ms: f64, draining: bool, now: Time) -> Option<f64> {
+        let decrease = self.last.filter(|last| now >= last.look)?;
+        self.last = None;
+        if draining || queue_ms < LEFT * decrease.queue_ms {
+            self.futile = 0;
+            return None;
+        }
+        self.futile += 1;
+        if self.futile < FUTILE {
+            return None;
+        }
+        self.until = Some(now + BELIEF);
+        Some(decrease.before_bps)
+    }
+
+    /// Whether only loss is to lower the rate now.
+    pub fn is_on(&self, now: Time) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIP: Duration = Duration::from_millis(100);
+
+    /// A decrease each two seconds; the share `left` of the queue is still there when it is looked back at.
+    fn run(left: f64, times: u64) -> (Competition, Vec<Option<f64>>) {
+        let mut competition = Competition::default();
+        let seen = (1..=times).map(|time| {
+            let now = Time::from_millis(time * 2_000);
+            competition.decreased(1e6, 100.0, TRIP, now);
+            assert_eq!(competition.look_back(100.0 * left, false, now + TRIP), None);
+            competition.look_back(100.0 * left, false, now + TRIP + PATIENCE)
+        });
+        let seen = seen.collect();
+        (competition, seen)
+    }
+
+    #[test]
+    fn a_queue_that_goes_away_was_ours() {
+        let (competition, seen) = run(0.2, 5);
+        assert_eq!(seen, [None; 5]);
+        assert!(!competition.is_on(Time::from_millis(11_000)));
+    }
+
+    #[test]
+    fn a_long_queue_that_is_being_emptied_is_ours() {
+        let mut competition = Competition::default();
+        for time in 1..5 {
+            let now = Time::from_millis(time * 2_000);
+            competition.decreased(1e6, 300.0, TRIP, now);
+            assert_eq!(competition.look_back(200.0, true, now + TRIP + PATIENCE), None);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_stays_is_anothers_and_that_is_believed_for_a_while() {
+        let (competition, seen) = run(0.8, 2);
+        assert_eq!(seen, [None, Some(1e6)]);
+        assert!(competition.is_on(Time::from_millis(16_700)));
+        assert!(!competition.is_on(Time::from_millis(16_900)));
+    }
+}
