@@ -15,8 +15,9 @@ const QUEUE_MS: f64 = 40.0;
 const LEFT: f64 = 0.5;
 /// When a decrease is looked back at, beside the round trip.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// Decreases in a row that did not help make a competitor.
+/// So many more decreases that did not help than ones that did make a competitor; more are not counted.
 const FUTILE: u32 = 2;
+const FUTILE_MAX: u32 = 4;
 /// How long that is believed.
 const BELIEF: Duration = Duration::from_millis(12_000);
 
@@ -53,11 +54,14 @@ impl Competition {
     pub fn look_back(&mut self, queue_ms: f64, draining: bool, now: Time) -> Option<f64> {
         let decrease = self.last.filter(|last| now >= last.look)?;
         self.last = None;
-        if draining || queue_ms < LEFT * decrease.queue_ms {
-            self.futile = 0;
+        if draining {
+            return None; // It proves nothing in either direction.
+        }
+        if queue_ms < LEFT * decrease.queue_ms {
+            self.futile = self.futile.saturating_sub(1);
             return None;
         }
-        self.futile += 1;
+        self.futile = (self.futile + 1).min(FUTILE_MAX);
         if self.futile < FUTILE {
             return None;
         }

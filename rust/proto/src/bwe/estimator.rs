@@ -29,6 +29,10 @@ const SENT_SECONDS: f64 = 0.5;
 /// What a full line may take of what came through it: it was measured while we pushed.
 const FULL_SHARE: f64 = 0.85;
 
+/// Loss with a queue this long is the queue's, in milliseconds.
+const OVERFLOW_QUEUE_MS: f64 = 60.0;
+/// With a queue this long nothing is free and a train tells nothing, in milliseconds.
+const FULL_QUEUE_MS: f64 = 30.0;
 /// More than this times what is sent arrives: a queue of ours is being emptied.
 const DRAINING: f64 = 1.08;
 /// Share of packets lost at which frames are spread over time.
@@ -218,7 +222,10 @@ impl Estimator {
             max_bps: self.bounds.max_bps as f64,
             round_trip: self.round_trip(),
             idle: self.is_idle(now),
-            busy: self.trendline.usage() != Usage::Normal || self.loss.limit_bps().is_finite(),
+            busy: self.trendline.usage() != Usage::Normal
+                || self.trendline.queue_ms() > FULL_QUEUE_MS
+                || self.loss.limit_bps().is_finite()
+                || self.competition.is_on(now),
         };
         let probe = self.probes.poll(&input, now);
         self.probe_counts.0 += u64::from(probe.is_some());
@@ -310,9 +317,12 @@ impl Estimator {
     fn conclude(&mut self, sum: &Sum, now: Time) {
         let (before_bps, acked_bps) = (self.rate.bps(), self.acked.bps());
         let competing = self.competition.is_on(now);
+        let queue_ms = self.trendline.queue_ms();
+        // A queue that is full to the brim no longer grows; that it overflows is how it shows.
+        let overflows = sum.lost > 0 && queue_ms > OVERFLOW_QUEUE_MS;
         let input = RateInput {
-            usage: sum.usage,
-            queue_ms: self.trendline.queue_ms(),
+            usage: if overflows { Usage::Over } else { sum.usage },
+            queue_ms,
             acked_bps,
             recent_bps: self.acked.recent_bps(),
             round_trip: self.round_trip(),
@@ -341,7 +351,7 @@ impl Estimator {
             _ => {}
         }
         let estimate_bps = self.estimate(now);
-        let input = LossInput { estimate_bps, acked_bps, round_trip: self.round_trip() };
+        let input = LossInput { estimate_bps, acked_bps, round_trip: self.round_trip(), overflows };
         self.loss.set_learning_only(competing);
         let verdict = self.loss.packets(sum.lost, sum.packets, sum.taken_back, &input, now);
         if let Some(Verdict::Congestion { bps }) = verdict

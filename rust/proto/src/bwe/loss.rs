@@ -56,6 +56,8 @@ pub struct LossInput {
     pub acked_bps: Option<f64>,
     /// The round trip.
     pub round_trip: Duration,
+    /// Whether a long queue explains the loss, so that nothing is learnt of the path.
+    pub overflows: bool,
 }
 
 /// The controller: a limit while a test runs, and what the path is known to lose.
@@ -129,7 +131,7 @@ impl LossControl {
         if self.streak >= STREAK && !self.learning_only {
             self.streak = 0;
             self.begin(loss, input, now);
-        } else {
+        } else if !input.overflows || loss < self.inherent {
             self.learn(loss);
         }
         None
@@ -190,7 +192,7 @@ mod tests {
             let through = (CAPACITY_BPS / sent_bps).min(1.0) * (1.0 - own);
             let lost = (20.0 * (1.0 - through)).round() as u32;
             let acked_bps = Some(sent_bps * through);
-            let input = LossInput { estimate_bps: sent_bps, acked_bps, round_trip: Duration::from_millis(100) };
+            let input = LossInput { estimate_bps: sent_bps, acked_bps, round_trip: Duration::from_millis(100), overflows: false };
             if let Some(verdict) = control.packets(lost, 20, 0, &input, now) {
                 if let Verdict::Congestion { bps } = verdict {
                     *rate_bps = bps;
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn what_comes_late_is_not_lost() {
         let mut control = LossControl::default();
-        let input = LossInput { estimate_bps: 1e6, acked_bps: None, round_trip: Duration::from_millis(50) };
+        let input = LossInput { estimate_bps: 1e6, acked_bps: None, round_trip: Duration::from_millis(50), overflows: false };
         for index in 0..100 {
             control.packets(5, 20, 5, &input, Time::from_millis(index * 50));
         }
