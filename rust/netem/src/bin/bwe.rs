@@ -17,6 +17,13 @@ fn main() {
             continue;
         }
         let t = std::time::Instant::now();
+        if args.get(3).is_none() {
+            let ss: Vec<_> = (1..=6).map(|k| { let c = case.clone().seeded(k); let o = run(&c); score::score(&c, &o, kind == SourceKind::Layers) }).collect();
+            let f = |g: &dyn Fn(&score::Score) -> f64| { ss.iter().map(|s| format!("{:.2}", g(s))).collect::<Vec<_>>().join(" ") };
+            let q = |g: &dyn Fn(&score::Score) -> f64| { ss.iter().map(|s| format!("{:.0}", g(s))).collect::<Vec<_>>().join(" ") };
+            println!("{:14} util {} q95 {} loss% {} down {} up {} fair {} tcp {} least {} {:?}", case.name, f(&|s| s.utilisation), q(&|s| s.queue_p95_ms), f(&|s| s.loss*100.0), f(&|s| s.down_s.unwrap_or(0.0)), f(&|s| s.up_s.unwrap_or(0.0)), f(&|s| s.fairness.unwrap_or(1.0)), f(&|s| s.tcp_share.map_or(1.0, |t| t.0)), f(&|s| s.tcp_share.map_or(1.0, |t| t.1)), ss[0].layers);
+            continue;
+        }
         let outcome = run(&case);
         let s = score::score(&case, &outcome, kind == SourceKind::Layers);
         println!(

@@ -72,6 +72,19 @@ pub struct Case {
     pub media: Vec<MediaSpec>,
     /// TCP flows.
     pub tcp: Vec<TcpSpec>,
+    /// Seed of sources and TCP flows; the lines have their own.
+    pub seed: u64,
     /// From when on the rates of the flows are compared, in seconds.
     pub fair_from_s: f64,
+}
+
+impl Case {
+    /// The same case with other random numbers.
+    pub fn seeded(mut self, seed: u64) -> Case {
+        self.seed = seed;
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            line.seed = 2 * seed + index as u64;
+        }
+        self
+    }
 }

@@ -36,7 +36,7 @@ fn flow(source: SourceKind, from_s: f64, to_s: f64) -> MediaSpec {
 
 fn case(name: &'static str, title: &str, seconds: f64, forward: LinkConfig, media: Vec<MediaSpec>) -> Case {
     let lines = [forward, wide(2)];
-    Case { name, title: title.to_owned(), seconds, lines, media, tcp: Vec::new(), fair_from_s: 0.0 }
+    Case { name, title: title.to_owned(), seconds, lines, media, tcp: Vec::new(), seed: 1, fair_from_s: 0.0 }
 }
 
 /// §5.1: one flow; 1, 2.5, 0.6 and 1 Mbit/s.

@@ -78,10 +78,10 @@ impl Wire {
         let media = case.media.iter().enumerate().map(|(index, spec)| MediaFlow {
             direction: usize::from(spec.direction == Direction::Backward),
             extra: Duration::from_millis(spec.extra_ms),
-            sender: Sender::new(spec.clone(), 100 + index as u64),
+            sender: Sender::new(spec.clone(), 1_000 * case.seed + index as u64),
             receiver: Receiver::new(spec.source == SourceKind::Layers),
         });
-        let tcp = case.tcp.iter().enumerate().map(|(index, spec)| TcpFlow::new(*spec, 200 + index as u64));
+        let tcp = case.tcp.iter().enumerate().map(|(index, spec)| TcpFlow::new(*spec, 1_000 * case.seed + 500 + index as u64));
         Wire {
             lines: case.lines.clone().map(Link::new),
             media: media.collect(),

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const FUTILE: u32 = 2;
 const FUTILE_MAX: u32 = 4;
 /// How long that is believed.
-const BELIEF: Duration = Duration::from_millis(12_000);
+const BELIEF: Duration = Duration::from_millis(20_000);
 
 /// A decrease that is to be looked back at.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// What is left of the acknowledged rate after over-use (`beta`).
 const DECREASE: f64 = 0.85;
 /// What is left until the queue is gone, when it is long, so that it is gone within about a second.
-const DRAIN: f64 = 0.65;
+const DRAIN: f64 = 0.6;
+const DRAIN_MS: f64 = 600.0;
 /// With a queue this long the line has become narrower just now, in milliseconds.
 const LONG_QUEUE_MS: f64 = 100.0;
 /// A queue this short is gone, in milliseconds.
@@ -27,8 +28,9 @@ const ACKED_ROOM_BPS: f64 = 10_000.0;
 const ADDITIVE_BPS: f64 = 48_000.0;
 const ADDITIVE_SHARE: f64 = 0.10;
 /// The same beside a flow that fills the queue, where a decrease comes seldom.
-const COMPETING_BPS: f64 = 40_000.0;
+const COMPETING_BPS: f64 = 50_000.0;
 const COMPETING_SHARE: f64 = 0.05;
+const COMPETING_DECREASE: f64 = 0.88;
 /// The response time is the round trip and this much for over-use to be seen.
 const DETECTION: Duration = Duration::from_millis(100);
 /// Weight of a new sample of the capacity.
@@ -166,7 +168,7 @@ impl RateControl {
         }
         Capacity::sample(&mut self.capacity, acked_bps);
         self.decreased = Some(now);
-        let drain = (1.0 - input.queue_ms / 1e3).clamp(DRAIN, DECREASE);
+        let drain = (1.0 - input.queue_ms / DRAIN_MS).clamp(DRAIN, DECREASE);
         self.drained_bps = Some((DECREASE * acked_bps).min(self.rate_bps));
         self.rate_bps = self.within((drain * acked_bps).min(self.rate_bps));
         true
@@ -191,7 +193,7 @@ impl RateControl {
         if input.lost && again {
             self.decreased = Some(now);
             let acked_bps = input.acked_bps.map_or(self.rate_bps, |acked| acked.min(self.rate_bps));
-            self.rate_bps = self.within((DECREASE * acked_bps).max(input.tcp_friendly_bps.min(self.rate_bps)));
+            self.rate_bps = self.within((COMPETING_DECREASE * acked_bps).max(input.tcp_friendly_bps.min(self.rate_bps)));
             return true;
         }
         self.raise((COMPETING_BPS + COMPETING_SHARE * self.rate_bps) * elapsed_s, input.acked_bps);
