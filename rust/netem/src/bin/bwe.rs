@@ -16,6 +16,7 @@ fn main() {
         if !case.name.contains(&filter) {
             continue;
         }
+        let case = case.seeded(std::env::var("SEED").map_or(1, |s| s.parse().unwrap()));
         let t = std::time::Instant::now();
         if args.get(3).is_none() {
             let ss: Vec<_> = (1..=6).map(|k| { let c = case.clone().seeded(k); let o = run(&c); score::score(&c, &o, kind == SourceKind::Layers) }).collect();

@@ -319,6 +319,9 @@ impl Estimator {
         let competing = self.competition.is_on(now);
         let queue_ms = self.trendline.queue_ms();
         // A queue that is full to the brim no longer grows; that it overflows is how it shows.
+        if sum.lost > 0 {
+            self.competition.lost(queue_ms, now);
+        }
         let overflows = sum.lost > 0 && queue_ms > OVERFLOW_QUEUE_MS;
         let input = RateInput {
             usage: if overflows { Usage::Over } else { sum.usage },

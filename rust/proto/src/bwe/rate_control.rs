@@ -24,9 +24,10 @@ const GROWTH_RAMP: f64 = 0.06;
 const ACKED_FACTOR: f64 = 1.5;
 const ACKED_ROOM_BPS: f64 = 10_000.0;
 /// Additive increase per second. The draft adds a packet per response time, which favours short round trips; this is
-/// that packet for a response time of 200 ms, and a share of the rate where that is little.
-const ADDITIVE_BPS: f64 = 48_000.0;
-const ADDITIVE_SHARE: f64 = 0.10;
+/// about that packet for a response time of 150 ms, and less for very slow flows alone: an increase in proportion to
+/// the rate would not let flows that share a line come closer to each other.
+const ADDITIVE_BPS: f64 = 64_000.0;
+const ADDITIVE_SHARE: f64 = 0.15;
 /// The same beside a flow that fills the queue, where a decrease comes seldom.
 const COMPETING_BPS: f64 = 50_000.0;
 const COMPETING_SHARE: f64 = 0.05;
