@@ -27,6 +27,10 @@ const THRESHOLD_UP: f64 = 0.0087;
 const THRESHOLD_DOWN: f64 = 0.039;
 /// A value this far above the threshold does not move it: a step of the path must not make us deaf.
 const THRESHOLD_JUMP: f64 = 15.0;
+/// What is left of the delay in the best of the last groups must be more than this: a large frame raises the delay of
+/// its own group and of the next, a queue that stays raises that of all.
+const STANDING_MS: f64 = 4.0;
+const STANDING_GROUPS: usize = 5;
 /// Age at which the smallest delay is forgotten, in milliseconds; twice that at most.
 const BASE_AGE_MS: f64 = 10_000.0;
 
@@ -45,7 +49,9 @@ pub enum Usage {
 #[derive(Clone, Copy, Debug, Default)]
 struct Point {
     arrival_ms: f64,
+    /// Smoothed, and as it was.
     delay_ms: f64,
+    raw_ms: f64,
 }
 
 /// The filter, the detector and the threshold.
@@ -97,7 +103,7 @@ impl Trendline {
         self.delay_ms += delta.growth_ms().clamp(-1000.0, 1000.0);
         self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.delay_ms;
         self.base.update(self.smoothed_ms, arrival_ms);
-        self.points[self.next] = Point { arrival_ms, delay_ms: self.smoothed_ms };
+        self.points[self.next] = Point { arrival_ms, delay_ms: self.smoothed_ms, raw_ms: self.delay_ms };
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);
         if let Some(slope) = self.slope(arrival_ms) {
@@ -113,7 +119,13 @@ impl Trendline {
 
     /// Delay above the smallest one of the last 10 to 20 s, in milliseconds.
     pub fn queue_ms(&self) -> f64 {
-        (self.smoothed_ms - self.base.current_ms.min(self.base.older_ms)).max(0.0)
+        (self.smoothed_ms - self.base.least_ms()).max(0.0)
+    }
+
+    /// The smallest delay of the last groups above the base, in milliseconds.
+    fn standing_ms(&self) -> f64 {
+        let newest = (1..=STANDING_GROUPS.min(self.len)).map(|back| self.points[(self.next + WINDOW - back) % WINDOW].raw_ms);
+        newest.fold(f64::INFINITY, f64::min) - self.base.least_ms()
     }
 
     /// Forgets the past of a clock that has jumped; the threshold, which is a property of the path, stays.
@@ -145,7 +157,7 @@ impl Trendline {
         if value > self.threshold {
             // Half of the first interval: it is not known when within it the queue began to grow.
             self.over_ms += if self.over_ms > 0.0 { delta.departure_ms } else { delta.departure_ms / 2.0 };
-            if self.over_ms > OVERUSE_TIME_MS && value >= self.previous {
+            if self.over_ms > OVERUSE_TIME_MS && value >= self.previous && self.standing_ms() > STANDING_MS {
                 self.usage = Usage::Over;
             }
         } else {
@@ -168,6 +180,10 @@ impl Trendline {
 }
 
 impl Base {
+    fn least_ms(&self) -> f64 {
+        self.current_ms.min(self.older_ms)
+    }
+
     fn update(&mut self, delay_ms: f64, now_ms: f64) {
         if now_ms - self.since_ms > BASE_AGE_MS {
             let older_ms = if self.since_ms.is_finite() { self.current_ms } else { delay_ms };
@@ -234,5 +250,18 @@ mod tests {
             trendline.update(&Delta { departure_ms: 0.0, arrival_ms: arrival_us as f64 / 1e3, arrival_us });
         }
         assert!(trendline.queue_ms().is_finite() && trendline.threshold.is_finite());
+    }
+
+    #[test]
+    fn large_frames_now_and_then_are_not_over_use() {
+        let (mut trendline, mut clock) = (Trendline::default(), 0.0);
+        // Each 25th frame takes 60 ms longer, which the four after it make up for.
+        let growth = |index: usize| match index % 25 {
+            10 => 60.0,
+            11..=14 => -15.0,
+            _ => 0.0,
+        };
+        let said = run(&mut trendline, 1_000, &mut clock, growth);
+        assert!(said.iter().all(|&usage| usage != Usage::Over));
     }
 }
