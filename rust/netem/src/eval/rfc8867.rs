@@ -108,7 +108,10 @@ pub fn short_tcp(source: SourceKind) -> Case {
 pub fn pause_and_resume(source: SourceKind) -> Case {
     let mut media = [0.0, 20.0, 40.0].map(|_| flow(source, 0.0, 120.0)).to_vec();
     media[0].pause_s = Some((40.0, 60.0));
-    Case { fair_from_s: 80.0, ..case("5_8", "three flows, one pauses 40 to 60 s", 120.0, line(&[(0.0, 3.5)], 1), media) }
+    Case {
+        fair_from_s: 80.0,
+        ..case("5_8", "three flows, one pauses 40 to 60 s", 120.0, line(&[(0.0, 3.5)], 1), media)
+    }
 }
 
 /// Not of the RFC: one flow on 2 Mbit/s with so much random loss, or bursts of four packets with the same mean.

@@ -55,7 +55,8 @@ pub struct LayerScore {
 
 /// Judges a run.
 pub fn score(case: &Case, outcome: &Outcome, layers: bool) -> Score {
-    let directions: Vec<_> = [Direction::Forward, Direction::Backward].into_iter().map(|d| View::new(case, outcome, d)).collect();
+    let directions: Vec<_> =
+        [Direction::Forward, Direction::Backward].into_iter().map(|d| View::new(case, outcome, d)).collect();
     let used: Vec<_> = directions.iter().filter(|view| !view.media.is_empty()).collect();
     let worst = |values: Vec<Option<f64>>| values.into_iter().flatten().reduce(f64::max);
     let mut queue: Vec<u32> = outcome.media.iter().flat_map(|flow| flow.queue_us.iter().copied()).collect();
@@ -212,7 +213,8 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
         minutes += (to_s - from_s) / 60.0;
         for pair in flow.shown_ms.windows(2) {
             let gap = pair[1] - pair[0];
-            let pause = spec.pause_s.is_some_and(|(begin_s, _)| within((pair[0] as f64 / 1e3, pair[1] as f64 / 1e3), begin_s));
+            let pause =
+                spec.pause_s.is_some_and(|(begin_s, _)| within((pair[0] as f64 / 1e3, pair[1] as f64 / 1e3), begin_s));
             if gap > FREEZE_MS && !pause {
                 score.frozen_ms.0 += gap;
                 score.frozen_ms.1 = score.frozen_ms.1.max(gap);

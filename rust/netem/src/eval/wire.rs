@@ -81,7 +81,11 @@ impl Wire {
             sender: Sender::new(spec.clone(), 1_000 * case.seed + index as u64),
             receiver: Receiver::new(spec.source == SourceKind::Layers),
         });
-        let tcp = case.tcp.iter().enumerate().map(|(index, spec)| TcpFlow::new(*spec, 1_000 * case.seed + 500 + index as u64));
+        let tcp = case
+            .tcp
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| TcpFlow::new(*spec, 1_000 * case.seed + 500 + index as u64));
         Wire {
             lines: case.lines.clone().map(Link::new),
             media: media.collect(),

@@ -20,14 +20,8 @@ pub enum Fault {
 
 impl Fault {
     /// All reasons in counter order.
-    pub const ALL: [Fault; 6] = [
-        Fault::NeverSent,
-        Fault::Forgotten,
-        Fault::Repeated,
-        Fault::TooLong,
-        Fault::Impossible,
-        Fault::EstimateTooLow,
-    ];
+    pub const ALL: [Fault; 6] =
+        [Fault::NeverSent, Fault::Forgotten, Fault::Repeated, Fault::TooLong, Fault::Impossible, Fault::EstimateTooLow];
 
     /// The name under which it is counted.
     pub const fn name(self) -> &'static str {

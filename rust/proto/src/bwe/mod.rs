@@ -11,6 +11,8 @@ pub mod arrival_clock;
 pub mod arrival_group;
 pub mod competition;
 pub mod estimator;
+#[cfg(test)]
+mod estimator_tests;
 pub mod fault;
 pub mod feedback;
 pub mod history;

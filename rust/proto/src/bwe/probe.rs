@@ -53,7 +53,7 @@ pub enum Finding {
 }
 
 /// Length of a train, and its least number of packets.
-const LENGTH: Duration = Duration::from_millis(25);
+const LENGTH: Duration = Duration::from_millis(40);
 const PACKETS: u32 = 6;
 /// A train with less than this share received says nothing.
 const RECEIVED: f64 = 0.75;
@@ -82,10 +82,45 @@ struct Train {
     probe: Probe,
     purpose: Purpose,
     deadline: Time,
+    spread: Spread,
+}
+
+/// When packets left and arrived against the bytes that were before them; two straight lines by least squares. Every
+/// packet counts, not the first and the last alone, because each of them may have been delayed by chance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
     packets: u32,
     bytes: u64,
-    first: Option<(Time, i64, u16)>,
-    last: Option<(Time, i64, u16)>,
+    first: Option<(Time, i64)>,
+    sum_x: f64,
+    sum_xx: f64,
+    /// Departures, then arrivals, in seconds after the first.
+    sum_y: [f64; 2],
+    sum_xy: [f64; 2],
+}
+
+impl Spread {
+    fn add(&mut self, packet: &SentPacket, arrival_us: i64) {
+        let (departure, arrival) = *self.first.get_or_insert((packet.departure, arrival_us));
+        let x = self.bytes as f64 * 8.0;
+        let y = [packet.departure.since(departure).as_secs_f64(), arrival_us.saturating_sub(arrival) as f64 / 1e6];
+        self.packets += 1;
+        self.bytes += u64::from(packet.size);
+        self.sum_x += x;
+        self.sum_xx += x * x;
+        for (side, seconds) in y.into_iter().enumerate() {
+            self.sum_y[side] += seconds;
+            self.sum_xy[side] += x * seconds;
+        }
+    }
+
+    /// Bits per second at which they left and at which they arrived.
+    fn rates_bps(&self) -> Option<[f64; 2]> {
+        let n = f64::from(self.packets);
+        let under = n * self.sum_xx - self.sum_x * self.sum_x;
+        let rates = [0, 1].map(|side| under / (n * self.sum_xy[side] - self.sum_x * self.sum_y[side]));
+        rates.iter().all(|rate| rate.is_finite() && *rate > 1_000.0).then_some(rates)
+    }
 }
 
 /// What the decision to probe looks at.
@@ -155,7 +190,7 @@ impl ProbeControl {
         let bytes = (rate_bps * LENGTH.as_secs_f64() / 8.0) as usize;
         let probe = Probe { cluster, rate_bps: rate_bps as u64, bytes, packets: PACKETS };
         let deadline = now + input.round_trip + LENGTH + PATIENCE;
-        self.train = Some(Train { probe, purpose, deadline, packets: 0, bytes: 0, first: None, last: None });
+        self.train = Some(Train { probe, purpose, deadline, spread: Spread::default() });
         self.sent = Some(now);
         Some(probe)
     }
@@ -174,13 +209,9 @@ impl ProbeControl {
     /// Takes a received packet of a train; says what the train has told when it is complete.
     pub fn received(&mut self, packet: &SentPacket, arrival_us: i64) -> Option<Finding> {
         let train = self.train.as_mut().filter(|train| packet.cluster == Some(train.probe.cluster))?;
-        let seen = (packet.departure, arrival_us, packet.size);
-        train.first.get_or_insert(seen);
-        train.last = Some(seen);
-        train.packets += 1;
-        train.bytes += u64::from(packet.size);
-        let enough_packets = f64::from(train.packets) >= f64::from(train.probe.packets) * RECEIVED;
-        let enough_bytes = train.bytes as f64 >= train.probe.bytes as f64 * RECEIVED;
+        train.spread.add(packet, arrival_us);
+        let enough_packets = f64::from(train.spread.packets) >= f64::from(train.probe.packets) * RECEIVED;
+        let enough_bytes = train.spread.bytes as f64 >= train.probe.bytes as f64 * RECEIVED;
         if !enough_packets || !enough_bytes {
             return None;
         }
@@ -212,24 +243,17 @@ impl ProbeControl {
         }
         let waited = self.sent.map_or(Duration::MAX, |sent| now.since(sent));
         match self.demand.next_step_bps {
-            Some(next_bps) if waited >= self.demand_wait => {
-                Some((DEMAND_ROOM * next_bps as f64, Purpose::Demand))
-            }
+            Some(next_bps) if waited >= self.demand_wait => Some((DEMAND_ROOM * next_bps as f64, Purpose::Demand)),
             None if input.idle && waited >= IDLE_EVERY => Some((2.0 * input.estimate_bps, Purpose::Idle)),
             _ => None,
         }
     }
 
     fn finish(&mut self, train: &Train) -> Option<Finding> {
-        let (Some(first), Some(last)) = (train.first, train.last) else { return None };
-        let sent_s = last.0.since(first.0).as_secs_f64();
-        let arrived_s = (last.1 - first.1) as f64 / 1e6;
-        if sent_s <= 0.0 || arrived_s <= 0.0 || arrived_s > 2.0 {
+        let Some([sent_bps, arrived_bps]) = train.spread.rates_bps() else {
             self.failed();
             return None;
-        }
-        let sent_bps = (train.bytes - u64::from(last.2)) as f64 * 8.0 / sent_s;
-        let arrived_bps = (train.bytes - u64::from(first.2)) as f64 * 8.0 / arrived_s;
+        };
         if arrived_bps < CARRIED * sent_bps {
             self.failed();
             return match train.purpose {

@@ -70,14 +70,14 @@ mod tests {
     fn loss_that_goes_away_with_the_rate_binds_and_the_bound_grows() {
         let mut reports = Reports::default();
         let trip = Duration::from_millis(100);
-        for second in 1..=4u64 {
+        for second in 1..=6u64 {
             reports.remb(1_000_000.0, Time::from_millis(second * 1_000));
             let lost = if reports.bps(0.0, Time::from_millis(second * 1_000)) > 800_000.0 { 20 } else { 0 };
             reports.report(lost, 100, 1_000_000.0, trip, Time::from_millis(second * 1_000));
         }
-        let bound = reports.bps(0.0, Time::from_millis(4_000));
+        let bound = reports.bps(0.0, Time::from_millis(6_000));
         assert!((700_000.0..900_000.0).contains(&bound), "{bound}");
-        reports.report(0, 100, bound, trip, Time::from_millis(6_000));
-        assert!(reports.bps(0.0, Time::from_millis(6_000)) > bound);
+        reports.report(0, 100, bound, trip, Time::from_millis(8_000));
+        assert!(reports.bps(0.0, Time::from_millis(8_000)) > bound);
     }
 }

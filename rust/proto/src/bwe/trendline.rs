@@ -124,7 +124,8 @@ impl Trendline {
 
     /// The smallest delay of the last groups above the base, in milliseconds.
     fn standing_ms(&self) -> f64 {
-        let newest = (1..=STANDING_GROUPS.min(self.len)).map(|back| self.points[(self.next + WINDOW - back) % WINDOW].raw_ms);
+        let newest =
+            (1..=STANDING_GROUPS.min(self.len)).map(|back| self.points[(self.next + WINDOW - back) % WINDOW].raw_ms);
         newest.fold(f64::INFINITY, f64::min) - self.base.least_ms()
     }
 

@@ -72,7 +72,7 @@ const MOST_BYTES: usize = 2 << 20;
 const STALE: Duration = Duration::from_millis(1_500);
 /// Debt that may be made at once: this much time at the rate, and at least so many bytes.
 const BURST: Duration = Duration::from_millis(40);
-const BURST_BYTES: f64 = 12_000.0;
+const BURST_BYTES: f64 = 6_000.0;
 /// The same where bursts are spread.
 const SPREAD: Duration = Duration::from_millis(5);
 const SPREAD_BYTES: f64 = 2_400.0;
@@ -330,7 +330,7 @@ mod tests {
     fn frames_leave_whole_while_less_is_sent_than_the_estimate() {
         let mut pacer = Pacer::new(RATE_BPS);
         for index in 0..300 {
-            let packets = if index % 30 == 0 { 12 } else { 3 };
+            let packets = if index % 30 == 0 { 6 } else { 3 };
             assert_eq!(frame(&mut pacer, packets, Time::from_millis(1_000 + index * 33)), packets);
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     fn what_goes_beyond_the_burst_is_spaced_a_little_faster_than_the_estimate() {
         let mut pacer = Pacer::new(RATE_BPS);
         let now = Time::from_millis(1_000);
-        assert_eq!(frame(&mut pacer, 42, now), 12);
+        assert_eq!(frame(&mut pacer, 36, now), 6);
         let released = drain(&mut pacer);
         assert_eq!(released.len(), 30);
         let span_ms = released[29].0 - released[0].0;
