@@ -17,6 +17,19 @@ impl From<SocketAddr> for Address {
     }
 }
 
+/// One layer of an up track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Layer {
+    pub rid: Option<String>,
+    pub spatial: u8,
+    pub width: Option<u16>,
+    pub height: Option<u16>,
+    pub bitrate_bps: u32,
+    pub alive: bool,
+    pub wanted: bool,
+}
+
 /// Counters of an up track.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -29,6 +42,9 @@ pub struct UpTrackStats {
     pub keyframes: u64,
     pub gated: BTreeMap<&'static str, u64>,
     pub codec: Option<String>,
+    pub layers: Vec<Layer>,
+    pub nacked: u64,
+    pub recovered: u64,
 }
 
 /// Counters of a down track.
@@ -41,6 +57,11 @@ pub struct DownTrackStats {
     pub remote_lost: u64,
     pub remote_jitter_ms: f64,
     pub codec: Option<String>,
+    pub layer: Option<Layer>,
+    pub temporal: Option<u8>,
+    pub layer_switches: u64,
+    pub nacked: u64,
+    pub retransmitted: u64,
 }
 
 /// Counters of a transport.
@@ -72,6 +93,9 @@ pub enum Event {
     MediaTimeout { id: u64, silent_ms: u64 },
     MediaResumed { id: u64 },
     UpTrackStarted { id: u64, codec: String, ssrc: u32 },
+    UpTrackLayersChanged { id: u64, layers: Vec<Layer> },
+    UpTrackLayersWanted { id: u64, rids: Vec<String>, max_spatial: Option<u8> },
+    DownTrackLayerChanged { id: u64, state: &'static str, layer: Option<Layer>, temporal: Option<u8> },
     KeyframeNeeded { id: u64 },
     DtmfReceived { id: u64, digit: String, duration_ms: u32 },
     PlayFinished { id: u64, clip: u64 },
