@@ -126,7 +126,7 @@ pub enum Event {
     CommandFailed { request: Option<u64>, id: u64, command: &'static str, reason: String },
     TransportConnected { id: u64, remote: Address, srtp_profile: &'static str },
     TransportPathChanged { id: u64, remote: Address },
-    TransportClosed { id: u64, reason: &'static str, last: Option<TransportStats> },
+    TransportClosed { id: u64, reason: &'static str, last: Option<Box<TransportStats>> },
     MediaTimeout { id: u64, silent_ms: u64 },
     MediaResumed { id: u64 },
     UpTrackStarted { id: u64, codec: String, ssrc: u32 },

@@ -137,7 +137,11 @@ impl ShardControl {
                 }
                 EndpointEvent::TransportClosed { id, reason, last } => {
                     self.close_sockets(id, now);
-                    Event::TransportClosed { id, reason, last: last.map(|last| TransportStats::new(id, &last)) }
+                    Event::TransportClosed {
+                        id,
+                        reason,
+                        last: last.map(|last| Box::new(TransportStats::new(id, &last))),
+                    }
                 }
                 EndpointEvent::MediaTimeout { id, silent_ms } => Event::MediaTimeout { id, silent_ms },
                 EndpointEvent::MediaResumed { id } => Event::MediaResumed { id },
