@@ -31,7 +31,7 @@ from mediaserver.sdp.serializer import serialize
 _FIRST_DYNAMIC_PT: Final = 96
 _VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
 _STATIC_PTS: Final[Mapping[tuple[str, int, int], int]] = {
-    (name.lower(), clock_rate, channels): pt for pt, (name, clock_rate, channels) in reversed(STATIC_PAYLOADS.items())
+    (name.lower(), clock_rate, channels): pt for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items()
 }
 _SUITES: Final[Mapping[str, SrtpSuite]] = {
     "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
