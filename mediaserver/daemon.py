@@ -96,7 +96,7 @@ class Daemon:
         await engine.start()
         self._last_pulse = asyncio.get_running_loop().time()
         self._tasks.spawn(self._feel_pulse(engine), name="pulse")
-        self._metrics.add_source(lambda: engine_metrics(engine.counters()))
+        self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
         self._writer.start()

@@ -48,6 +48,7 @@ async def test_sound_and_picture_reach_another_browser(
     connected = [event for event in seen if isinstance(event, events.TransportConnected)]
     assert len(connected) == 1
     assert connected[0].srtp_profile.startswith(("AES_CM", "AEAD"))
+    assert engine.connected.total() == 2
     stats = {item.id: item for item in await engine.stats([sender.local.id, viewer.local.id])}
     assert {track.codec for track in stats[sender.local.id].up} == {"opus", "VP8"}
     assert all(track.packets > 0 for track in stats[viewer.local.id].down)
