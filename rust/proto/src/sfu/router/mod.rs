@@ -7,6 +7,8 @@
 
 mod clips;
 mod forward;
+#[cfg(test)]
+mod layer_tests;
 mod layers;
 mod media_transport;
 mod receive;

@@ -18,7 +18,7 @@ const DOWN_AUDIO: DownTrackId = DownTrackId(20);
 const DOWN_VIDEO: DownTrackId = DownTrackId(21);
 const AUDIO_SSRC: Ssrc = Ssrc(0xa0);
 const VIDEO_SSRC: Ssrc = Ssrc(0xb0);
-const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
+pub(super) const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
 const KEYFRAME: &[u8] = &[0x90, 0x80, 0x85, 0x11, 0x10, 0x00];
 const DELTA: &[u8] = &[0x90, 0x80, 0x85, 0x12, 0x11, 0x00];
 
@@ -64,7 +64,7 @@ fn name(packet: &RtcpPacket<'_>) -> &'static str {
     }
 }
 
-fn payload(payload_type: u8, name: &str, clock_rate: u32, feedback: &[&str]) -> Payload {
+pub(super) fn payload(payload_type: u8, name: &str, clock_rate: u32, feedback: &[&str]) -> Payload {
     Payload {
         payload_type,
         name: name.to_owned(),
@@ -82,7 +82,7 @@ fn extensions() -> ExtensionMap {
     map
 }
 
-fn add_transport(router: &mut Router, id: TransportId, reduced_size: bool) {
+pub(super) fn add_transport(router: &mut Router, id: TransportId, reduced_size: bool) {
     let config = TransportConfig {
         id,
         rtcp_ssrc: Ssrc(0xeeee_0000 + id.0 as u32),
