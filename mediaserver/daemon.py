@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -21,12 +21,10 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
-from mediaserver.api.room_sessions import RoomLimits
+from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.api.whep import whep_resource
-from mediaserver.api.whip import whip_resource
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
@@ -358,15 +356,16 @@ class Daemon:
                 failures_per_second=limits.sign_in_failures_per_source,
             ),
             *(
-                make(
-                    rooms,
+                RoomSessionsResource(
+                    kind=kind,
+                    rooms=rooms,
                     tokens=tokens,
                     admission=admission,
                     source_of=source_of,
                     metrics=metrics,
                     limits=room_limits,
                 )
-                for make in (whip_resource, whep_resource)
+                for kind in _ROOM_RESOURCES
             ),
         ]
         if config.web.pages:
@@ -396,6 +395,7 @@ class Daemon:
             await opened.start()
 
 
+_ROOM_RESOURCES: Final[tuple[Literal["whip", "whep"], ...]] = ("whip", "whep")
 _GREETING: Final = Path(__file__).parent / "media" / "greeting.webm"
 
 

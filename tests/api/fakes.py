@@ -21,12 +21,10 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
-from mediaserver.api.room_sessions import RoomLimits
+from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.api.whep import whep_resource
-from mediaserver.api.whip import whip_resource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
@@ -234,8 +232,10 @@ class Stack:
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
-        self.whip = whip_resource(self.rooms, limits=rooms, ice_servers=lambda: servers, **common)
-        self.whep = whep_resource(self.rooms, limits=rooms, **common)
+        self.whip = RoomSessionsResource(
+            kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
+        )
+        self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
         checks = {"engine": lambda: self.problem}
         limits = HttpLimits(**http)
         self.public = Listeners(
