@@ -162,6 +162,11 @@ class SqliteRecords:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    @property
+    def database(self) -> AsyncEngine:
+        """The open file, for what else is kept in it."""
+        return self._engine
+
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:
         """Open or make the file (mode 0600). Raises `StoreError` where it cannot be used."""

@@ -167,6 +167,16 @@ def three_records() -> list[ContactRecord]:
     ]
 
 
+@dataclass
+class FakeRevocations:
+    """Keeps revoked tokens in memory."""
+
+    kept: dict[str, float] = field(default_factory=dict)
+
+    async def add(self, token_id: str, expires_at: float) -> None:
+        self.kept[token_id] = expires_at
+
+
 class Clocks:
     """A wall clock that tests move; the real one is never asked."""
 
@@ -192,6 +202,7 @@ class Stack:
         self.rooms = FakeRooms()
         self.records = MemoryRecords()
         self.clock = Clocks()
+        self.revocations = FakeRevocations()
         self.metrics = Metrics()
         api_metrics = ApiMetrics(self.metrics)
         self.admission = Admission(retry_after_s=7)
@@ -244,7 +255,7 @@ class Stack:
                     self.sessions,
                     self.whip,
                     self.whep,
-                    AgentsResource(agents=directory, failure_delay_s=0.01, **common),
+                    AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
                     EntriesResource(entries=self.entries, admission=self.admission),
                     HealthResource(admission=self.admission, checks=checks, detailed=False),
                     PagesResource(entries=self.entries.values()),
