@@ -64,8 +64,15 @@ _EXAMPLES = {
   # - to: {refuse: 404}
 """,
     "sites": """\
+  # centre:
+  #   cidrs: [10.0.0.0/16]
+  #   here: true
   # munich:
-  #   cidrs: [10.1.0.0/16]
+  #   cidrs: [10.1.0.0/16, 2001:db8:1::/48]
+  #   budget: {audio: 2 Mbit/s, video: 10 Mbit/s, screen: 4 Mbit/s}
+  #   per_call: {video: 1 Mbit/s}
+  #   links:
+  #     centre: {cost: 1, budget: {video: 20 Mbit/s}}
 """,
     "site_keys": """\
     # portal-2026: {file: /etc/mediaserver/portal.key}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from mediaserver.config.bandwidth import Bandwidth, Dscp, Rates
 from mediaserver.config.base import FilePath as FilePath
 from mediaserver.config.base import Name as Name
 from mediaserver.config.base import SecretRef as SecretRef
@@ -19,6 +20,7 @@ from mediaserver.config.listeners import Network as Network
 from mediaserver.config.listeners import NetworkAddress as NetworkAddress
 from mediaserver.config.listeners import SipListener as SipListener
 from mediaserver.config.listeners import WebRtcListener as WebRtcListener
+from mediaserver.config.sites import Site as Site
 from mediaserver.config.values import Cidr, Duration, DurationOrNone, Origin, PortRange, Ports
 
 AudioCodec = Literal["opus", "G722", "PCMA", "PCMU"]
@@ -100,6 +102,12 @@ class Trunk(Section):
     max_calls: Annotated[int, Field(ge=1)] = 100
     """Calls at a time over this trunk."""
 
+    bandwidth: Rates = Rates()
+    """Most that all calls over this trunk send together, each way, headers of RTP, UDP and IP included."""
+
+    per_call: Rates = Rates()
+    """Most that one call over this trunk sends, each way."""
+
 
 class Match(Section):
     """What a route looks at; every key given must match. In text keys `*` stands for any run of characters."""
@@ -150,13 +158,6 @@ class Route(Section):
 
     to: Target
     """Where a matching call goes."""
-
-
-class Site(Section):
-    """A place with its own lines; the key of the map is the site's name."""
-
-    cidrs: Annotated[tuple[Cidr, ...], Field(min_length=1)]
-    """Addresses that belong to the site; the longest matching prefix of all sites wins."""
 
 
 class ConsentText(Section):
@@ -238,6 +239,12 @@ class Media(Section):
     latching_window: DurationOrNone = 5.0
     """How long after an offer or answer the media of a SIP leg may come from another address than its SDP says
     (symmetric RTP); 0s trusts the SDP only."""
+
+    bandwidth: Bandwidth = Bandwidth()
+    """Caps that hold for all sites and trunks, headers of RTP, UDP and IP included."""
+
+    dscp: Dscp = Dscp()
+    """Marks of outgoing packets (RFC 2474); checked here, set by no socket yet."""
 
     gso: bool = True
     """Send runs of equal packets with UDP segmentation offload; the engine switches it off where the kernel cannot."""
