@@ -77,7 +77,7 @@ class Daemon:
         self._tasks.spawn(self._feel_pulse(engine), name="pulse")
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         self._records = await SqliteRecords.open(config.path(config.records.file))
-        revocations = await SqliteRevocations.open(self._records.database)
+        revocations = await SqliteRevocations.open(self._records)
         tokens = DaemonTokens(
             session_key=self._secrets.key(config.secrets.session_key, purpose="agent-tokens"),
             room_key=self._secrets.key(config.secrets.room_key, purpose="room-tokens"),

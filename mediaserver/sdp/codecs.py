@@ -40,6 +40,10 @@ STATIC_PAYLOADS: Final[Mapping[int, tuple[str, int, int]]] = {
 }
 """Payload types that need no rtpmap (RFC 3551 §6): name, clock rate in Hz, channels."""
 
+_STATIC_PTS: Final[Mapping[tuple[str, int, int], int]] = {
+    (name.lower(), clock_rate, channels): pt for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items()
+}
+
 AUDIO_CODECS: Final = ("opus", "G722", "PCMU", "PCMA")
 """Names of the audio codecs that the engine forwards."""
 
@@ -120,13 +124,17 @@ def matches(a: Codec, b: Codec) -> bool:
     H264 compares profile family and packetization mode, VP9 and AV1 their profile; levels are not compared,
     because an answer settles them.
     """
-    if a.key != b.key or _clock(a) != _clock(b) or a.channels != b.channels:
+    key = a.key
+    if key != b.key or a.channels != b.channels:
         return False
-    if a.key == "h264":
+    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
+    if a.clock_rate != b.clock_rate and key != "g722":
+        return False
+    if key == "h264":
         return h264_family(a) == h264_family(b) != "invalid" and h264_mode(a) == h264_mode(b)
-    if a.key == "vp9":
+    if key == "vp9":
         return a.fmtp.get("profile-id", "0") == b.fmtp.get("profile-id", "0")
-    if a.key == "av1":
+    if key == "av1":
         return a.fmtp.get("profile", "0") == b.fmtp.get("profile", "0")
     return True
 
@@ -172,10 +180,9 @@ class PayloadTypes:
 
     def give(self, codec: Codec) -> Codec:
         """`codec` under the payload type that it has in this description."""
-        for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items():
-            if (name.lower(), clock_rate, channels) == (codec.key, codec.clock_rate, codec.channels):
-                return replace(codec, pt=pt)
-        pt, self._next = self._next, self._next + 1
+        pt = _STATIC_PTS.get((codec.key, codec.clock_rate, codec.channels))
+        if pt is None:
+            pt, self._next = self._next, self._next + 1
         return replace(codec, pt=pt)
 
 
@@ -192,7 +199,7 @@ def offerable(
     chosen: list[Codec] = []
     for codec in candidates:
         if not any(matches(codec, other) for other in chosen):
-            chosen.append(payload_types.give(replace(codec, feedback=feedback)))
+            chosen.append(payload_types.give(codec.with_feedback(feedback)))
     return (*chosen, *(payload_types.give(event) for event in own_events(chosen)))
 
 
@@ -240,11 +247,6 @@ def _pairs(browser: Sequence[Codec], phone: Sequence[Codec]) -> tuple[CommonCode
 
 def _named(codecs: Sequence[Codec]) -> str:
     return ", ".join(dict.fromkeys(str(codec) for codec in codecs)) or "none"
-
-
-def _clock(codec: Codec) -> int:
-    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
-    return 8000 if codec.key == "g722" else codec.clock_rate
 
 
 def _same_profile(a: Codec, b: Codec) -> bool:

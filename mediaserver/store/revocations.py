@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from mediaserver.store.records import StoreError
+from mediaserver.store.records import SqliteRecords
 
 MAX_KEPT: Final = 100_000
 """Tokens that are read back at most, those first that expire last."""
 
-_metadata = sa.MetaData()
-_revoked = sa.Table(
-    "revoked_tokens",
-    _metadata,
-    sa.Column("token_id", sa.Text, primary_key=True),
-    sa.Column("expires_at", sa.Float, nullable=False, index=True),
-)
+_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS revoked_tokens (token_id TEXT PRIMARY KEY, expires_at REAL NOT NULL)"
+_INSERT: Final = "INSERT INTO revoked_tokens VALUES (?, ?) ON CONFLICT DO NOTHING"
+_FORGET: Final = "DELETE FROM revoked_tokens WHERE expires_at <= ?"
+_LIST: Final = "SELECT token_id, expires_at FROM revoked_tokens ORDER BY expires_at DESC LIMIT ?"
 
 
 class Revocations(Protocol):
@@ -34,37 +27,35 @@ class Revocations(Protocol):
 class SqliteRevocations:
     """Implements `Revocations`; made by `open`."""
 
-    def __init__(self, database: AsyncEngine) -> None:
-        self._database = database
+    def __init__(self, file: SqliteRecords) -> None:
+        self._file = file
 
     @classmethod
-    async def open(cls, database: AsyncEngine) -> SqliteRevocations:
-        """In a database that is open already; makes the table. Raises `StoreError`."""
-        try:
-            async with database.begin() as connection:
-                await connection.run_sync(_metadata.create_all)
-        except DatabaseError as error:
-            raise StoreError(f"revoked tokens cannot be kept: {error.orig}") from None
-        return cls(database)
+    async def open(cls, file: SqliteRecords) -> SqliteRevocations:
+        """In the file of the records, which stays its owner's to close. Raises `StoreError`."""
+
+        def prepare(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute(_SCHEMA)
+
+        await file.run("revoked tokens cannot be kept", prepare)
+        return cls(file)
 
     async def add(self, token_id: str, expires_at: float) -> None:
         """See `Revocations`."""
-        row = {"token_id": token_id, "expires_at": expires_at}
-        try:
-            async with self._database.begin() as connection:
-                await connection.execute(insert(_revoked).values(row).on_conflict_do_nothing())
-        except DatabaseError as error:
-            raise StoreError(f"a revoked token cannot be kept: {error.orig}") from None
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute(_INSERT, (token_id, expires_at))
+
+        await self._file.run("a revoked token cannot be kept", write)
 
     async def current(self, now: float) -> Mapping[str, float]:
         """Ids and ends of those that have not expired at `now`; the others are forgotten. Raises `StoreError`."""
-        wanted = (
-            sa.select(_revoked.c.token_id, _revoked.c.expires_at).order_by(_revoked.c.expires_at.desc()).limit(MAX_KEPT)
-        )
-        try:
-            async with self._database.begin() as connection:
-                await connection.execute(sa.delete(_revoked).where(_revoked.c.expires_at <= now))
-                rows = (await connection.execute(wanted)).all()
-        except DatabaseError as error:
-            raise StoreError(f"revoked tokens cannot be read: {error.orig}") from None
-        return {str(token_id): float(expires_at) for token_id, expires_at in rows}
+
+        def read(connection: sqlite3.Connection) -> Mapping[str, float]:
+            with connection:
+                connection.execute(_FORGET, (now,))
+            return {str(row[0]): float(row[1]) for row in connection.execute(_LIST, (MAX_KEPT,))}
+
+        return await self._file.run("revoked tokens cannot be read", read)

@@ -23,13 +23,13 @@ async def test_what_was_revoked_is_refused_after_a_restart(tmp_path: Path) -> No
     given_up, kept = (before.mint_agent("anna", lifetime_s=60) for _ in range(2))
     records = await SqliteRecords.open(path)
     scope = before.verify_agent(given_up)
-    await (await SqliteRevocations.open(records.database)).add(scope.token_id, scope.expires_at)
+    await (await SqliteRevocations.open(records)).add(scope.token_id, scope.expires_at)
     await records.close()
 
     records = await SqliteRecords.open(path)
     after = tokens()
     assert after.verify_agent(given_up).user == "anna"
-    after.restore(await (await SqliteRevocations.open(records.database)).current(NOW))
+    after.restore(await (await SqliteRevocations.open(records)).current(NOW))
     await records.close()
     with pytest.raises(TokenRefused, match="sign in again"):
         after.verify_agent(given_up)
@@ -38,7 +38,7 @@ async def test_what_was_revoked_is_refused_after_a_restart(tmp_path: Path) -> No
 
 async def test_expired_ones_are_forgotten(tmp_path: Path) -> None:
     records = await SqliteRecords.open(tmp_path / "records.sqlite")
-    revocations = await SqliteRevocations.open(records.database)
+    revocations = await SqliteRevocations.open(records)
     await revocations.add("old", NOW)
     await revocations.add("new", NOW + 1)
     await revocations.add("new", NOW + 1)
@@ -49,9 +49,8 @@ async def test_expired_ones_are_forgotten(tmp_path: Path) -> None:
 
 async def test_a_file_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
     records = await SqliteRecords.open(tmp_path / "records.sqlite")
-    revocations = await SqliteRevocations.open(records.database)
-    async with records.database.begin() as connection:
-        await connection.exec_driver_sql("DROP TABLE revoked_tokens")
+    revocations = await SqliteRevocations.open(records)
+    await records.run("", lambda connection: connection.execute("DROP TABLE revoked_tokens"))
     with pytest.raises(StoreError):
         await revocations.add("token", NOW)
     with pytest.raises(StoreError):
