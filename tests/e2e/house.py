@@ -36,7 +36,12 @@ def phone(server: Daemon, transport: str, encryption: str, **more: Any) -> Phone
 
 async def press_video_call(server: Daemon, browser: Chromium) -> Tab:
     """A visitor opens the page and presses the button."""
-    tab = await browser.new_tab(f"{server.http_url}/call/demo")
+    return await start_call(browser, f"{server.http_url}/call/demo")
+
+
+async def start_call(browser: Chromium, url: str) -> Tab:
+    """The same on the page at ``url``."""
+    tab = await browser.new_tab(url)
     await tab.page.get_by_role("button", name="Video call").click()
     return tab
 
@@ -83,15 +88,30 @@ async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         metrics = await server.metrics()
-        _, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
-        records = [(record["ended_by"], record["end_reason"]) for record in json.loads(text)["items"]]
-        if metrics.get(wanted) == 1 and records:
+        ends = [(record["ended_by"], record["end_reason"]) for record in await records(server)]
+        if metrics.get(wanted) == 1 and ends:
             break
         if asyncio.get_running_loop().time() > deadline:
             ended = {name: value for name, value in metrics.items() if "contacts_ended_total" in name}
-            raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}, {records}")
+            raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}, {ends}")
         await asyncio.sleep(0.1)
-    assert records == [(by, reason)]
+    assert ends == [(by, reason)]
+
+
+async def metric_becomes(server: Daemon, name: str, value: float, within_s: float = 10.0) -> None:
+    """What happens behind a socket is counted a moment after the test did it."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while (found := (await server.metrics()).get(name)) != value:
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"{name} is {found}, not {value}, after {within_s} s")
+        await asyncio.sleep(0.05)
+
+
+async def records(server: Daemon) -> list[dict[str, Any]]:
+    """Every finished contact, the latest first."""
+    _, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
+    items: list[dict[str, Any]] = json.loads(text)["items"]
+    return items
 
 
 async def announcement_loaded(server: Daemon, within_s: float = 60.0) -> None:
