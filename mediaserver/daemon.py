@@ -371,9 +371,10 @@ class Daemon:
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
             *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
         ]
+        # The administration comes last: once its `/readyz` answers, every other door is open.
         for name, resources, where in (
-            ("admin", admin, [Bind(bind.host, bind.port) for bind in listeners.admin.bind]),
             ("public", public, binds),
+            ("admin", admin, [Bind(bind.host, bind.port) for bind in listeners.admin.bind]),
         ):
             app = make_app(resources, name=name, metrics=metrics, source_of=source_of, limits=http_limits)
             opened = Listeners(app, where, metrics=metrics, limits=http_limits)

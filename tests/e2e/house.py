@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from playwright.async_api import expect
@@ -62,7 +63,8 @@ async def sign_in_agent(server: Daemon, browser: Chromium) -> Tab:
 
 
 async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The page gets sound above silence and a moving picture for so long."""
+    """The page gets sound above silence and a moving picture for so long, counted from the first of both."""
+    await _begun(lambda: _page_has_media(tab), "the page hears or sees nothing")
     media = await tab.media_over(seconds)
     audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
     assert len(audio) == len(video) == 1, (media, describe(tab))
@@ -71,10 +73,31 @@ async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float =
 
 
 async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The phone gets sound above silence and a moving picture for so long."""
+    """The phone gets sound above silence and a moving picture for so long, counted from the first picture."""
+    await _begun(lambda: _phone_has_picture(agent), "the phone shows nothing")
     shown = await agent.shown_frames_per_s(seconds)
     assert shown >= frames_per_s, (shown, await agent.video_stats(), await agent.call_text())
     assert agent.heard().level > 0.001
+
+
+async def _page_has_media(tab: Tab) -> bool:
+    begun = {
+        item.kind
+        for item in await tab.media()
+        if item.direction == "inbound" and item.packets and item.samples + item.frames
+    }
+    return begun == {"audio", "video"}
+
+
+async def _phone_has_picture(agent: Baresip) -> bool:
+    return "Video stream" in await agent.command("video_debug") and (await agent.video_stats()).frames_shown > 0
+
+
+async def _begun(happens: Callable[[], Awaitable[bool]], complaint: str, within_s: float = 15.0) -> None:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not await happens():
+        assert asyncio.get_running_loop().time() < deadline, f"{complaint} within {within_s} s"
+        await asyncio.sleep(0.1)
 
 
 async def both_see_and_hear(tab: Tab, agent: Baresip, *, seconds: float) -> None:

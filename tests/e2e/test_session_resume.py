@@ -12,7 +12,6 @@ from tests.e2e.house import (
     both_see_and_hear,
     contact_ended,
     metric_becomes,
-    page_sees_and_hears,
     phone,
     show_my_camera,
     start_call,
@@ -39,7 +38,7 @@ async def test_the_call_goes_on_while_the_socket_is_away_and_is_hung_up_over_the
         tab = await start_call(browser, f"{line.url}/call/demo")
         await agent.wait_established()
         await show_my_camera(tab)
-        await page_sees_and_hears(tab, seconds=2)
+        await both_see_and_hear(tab, agent, seconds=2)
         status = tab.page.get_by_role("status")
         await line.cut()
         await expect(status).to_contain_text("Reconnecting")
