@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
+from mediaserver.api.agents import SIGN_IN_FAILURES_AT_ONCE, AgentsResource, PlainAgentDirectory
 from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
 from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
-from mediaserver.api.context import Admission, EntryAccess, SourceResolver
-from mediaserver.api.entries import EntriesResource
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
@@ -23,6 +23,7 @@ from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
 from mediaserver.api.room_sessions import RoomLimits
 from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.whep import whep_resource
 from mediaserver.api.whip import whip_resource
@@ -37,6 +38,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.sections import Certificate
 from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
+from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine import certificate as dtls_certificate
@@ -71,6 +73,7 @@ class Daemon:
         self._metrics = Metrics()
         self._admission = Admission(retry_after_s=config.drain.retry_after)
         self._tasks = TaskGroupOwner("daemon")
+        self._attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         self._last_pulse = float("-inf")
         self._engine: Engine | None = None
         self._announcements: Announcements | None = None
@@ -138,6 +141,7 @@ class Daemon:
             records=self._writer,
             metrics=self._metrics,
             server_name=SERVER_NAME,
+            attribute_limits=self._attribute_limits,
         )
         user_agent.on_invite = self._contacts.on_invite
         self._room_sessions = RoomSessions(
@@ -264,6 +268,8 @@ class Daemon:
                 connection_idle_s=limits.sip_connection_idle,
                 message_timeout_s=limits.handshake,
                 bindings_per_aor=limits.sip_bindings_per_user,
+                auth_failures=SIGN_IN_FAILURES_AT_ONCE,
+                auth_failure_window_s=SIGN_IN_FAILURES_AT_ONCE / limits.sign_in_failures_per_source,
                 message=sip_config.MessageLimits(message_bytes=limits.sip_message),
             ),
             retry_after_s=int(config.drain.retry_after),
@@ -281,7 +287,7 @@ class Daemon:
     async def _open_web(self, contacts: Contacts, rooms: RoomSessions) -> None:
         config, limits, listeners = self._config, self._config.limits, self._config.listeners
         metrics = ApiMetrics(self._metrics)
-        source_of = SourceResolver()
+        source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
         entries = {name: _entry_access(config, name) for name in config.entries}
         admission = self._admission
         agents = PlainAgentDirectory(
@@ -305,6 +311,7 @@ class Daemon:
                 ],
                 max_lifetime_s=config.tokens.site_max_age,
                 clock_skew_s=config.tokens.clock_skew,
+                attribute_limits=self._attribute_limits,
             ),
             daemon_tokens=tokens,
             agents=agents,
@@ -312,11 +319,16 @@ class Daemon:
             source_of=source_of,
             metrics=metrics,
             limits=SessionLimits(
+                # A session that is taken up again has two sockets for a moment.
+                sockets=2 * limits.sessions,
+                sockets_per_source=2 * limits.sessions_per_source,
                 sessions=limits.sessions,
                 sessions_per_source=limits.sessions_per_source,
+                session_burst_per_source=limits.sessions_per_source,
                 resume_window_s=limits.session_resume,
                 max_message_bytes=limits.session_message,
                 messages_per_second=limits.session_messages,
+                message_burst=2 * limits.session_messages,
             ),
         )
         room_limits = RoomLimits(
@@ -325,6 +337,7 @@ class Daemon:
             post_burst_per_source=10 * limits.room_sessions_per_source,
         )
         http_limits = HttpLimits(
+            connections=3 * limits.sessions,
             requests_per_second_per_source=limits.http_requests_per_source,
             request_burst_per_source=2 * limits.http_requests_per_source,
             max_body_bytes=limits.http_body,
@@ -362,7 +375,8 @@ class Daemon:
         admin: list[Resource] = [
             HealthResource(admission=admission, checks=checks, detailed=True),
             MetricsResource(self._metrics),
-            TokensResource(tokens=tokens, admin=admin_auth),
+            TokensResource(tokens=tokens, admin=admin_auth, lifetime_s=config.tokens.room_lifetime),
+            EntriesAdminResource(entries=entries, admin=admin_auth),
         ]
         if self._records is not None:
             admin.append(RecordsResource(store=self._records, admin=admin_auth))
@@ -371,12 +385,13 @@ class Daemon:
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
             *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
         ]
-        # The administration comes last: once its `/readyz` answers, every other door is open.
-        for name, resources, where in (
-            ("public", public, binds),
-            ("admin", admin, [Bind(bind.host, bind.port) for bind in listeners.admin.bind]),
+        # The administration comes last: once its `/readyz` answers, every other door is open. No proxy speaks for others
+        # there.
+        for name, resources, where, resolver in (
+            ("public", public, binds, source_of),
+            ("admin", admin, [Bind(bind.host, bind.port) for bind in listeners.admin.bind], SourceResolver()),
         ):
-            app = make_app(resources, name=name, metrics=metrics, source_of=source_of, limits=http_limits)
+            app = make_app(resources, name=name, metrics=metrics, source_of=resolver, limits=http_limits)
             opened = Listeners(app, where, metrics=metrics, limits=http_limits)
             self._listeners.append(opened)
             await opened.start()
@@ -387,12 +402,16 @@ _GREETING: Final = Path(__file__).parent / "media" / "greeting.webm"
 
 def _entry_access(config: Config, name: str) -> EntryAccess:
     entry = config.entries[name]
+    origins = Origins.of(entry.allowed_origins)
+    if origins.anybody:
+        _log.warning("entry_open_to_every_page", entry=name)
     return EntryAccess(
         name=name,
         title=entry.title,
-        origins=Origins.of(entry.allowed_origins),
+        origins=origins,
         video=entry.video,
         identity_required=entry.identity == "required",
+        consent=entry.consent,
     )
 
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -16,11 +16,16 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from mediaserver.api.auth import DaemonTokens, TokenRefused, bearer_token, unauthorized
 from mediaserver.api.body import read_json
-from mediaserver.api.context import Admission, SourceResolver
-from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.context import Admission
+from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, too_many
+from mediaserver.api.source import SourceResolver
+from mediaserver.runtime.sources import source_prefix
+
+SIGN_IN_FAILURES_AT_ONCE: Final = 10
+"""Wrong passwords that are forgiven before their rate counts; SIP authentication goes by the same number."""
 
 log = structlog.get_logger()
 
@@ -95,7 +100,8 @@ class AgentsResource:
     ) -> None:
         """`origins`: of pages that may sign in agents. A refused sign-in is answered after `failure_delay_s`.
 
-        `failures_per_second` of one source, and as many for one user, with a burst of 10; `lifetime_s` of a sign-in.
+        `failures_per_second` of one source, and as many for one user, beyond SIGN_IN_FAILURES_AT_ONCE; `lifetime_s` of
+        a sign-in.
         """
         self._agents = agents
         self._tokens = tokens
@@ -106,8 +112,8 @@ class AgentsResource:
         self._clock = clock
         self._failure_delay_s = failure_delay_s
         self._lifetime_s = lifetime_s
-        self._by_source = RateLimit(per_second=failures_per_second, burst=10)
-        self._by_user = RateLimit(per_second=failures_per_second, burst=10)
+        self._by_source = RateLimit(per_second=failures_per_second, burst=SIGN_IN_FAILURES_AT_ONCE)
+        self._by_user = RateLimit(per_second=failures_per_second, burst=SIGN_IN_FAILURES_AT_ONCE)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""

@@ -12,13 +12,15 @@ from aiohttp import web
 
 from mediaserver.api.auth import DaemonTokens, Direction, RoomScope, TokenRefused, bearer_token, forbidden, unauthorized
 from mediaserver.api.body import read_text
-from mediaserver.api.context import Admission, SourceResolver
-from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.context import Admission
+from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, problem_of, too_many
+from mediaserver.api.source import SourceResolver
 from mediaserver.call.signaling import RoomSession
 from mediaserver.errors import MediaServerError
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import IceServer
 
 SDP = "application/sdp"

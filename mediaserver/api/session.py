@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 
 from mediaserver.api.agents import AgentDirectory
 from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
-from mediaserver.api.context import Admission, EntryAccess, SourceResolver
-from mediaserver.api.limits import Occupancy, RateLimit, source_prefix
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.limits import Occupancy, RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
@@ -27,8 +27,10 @@ from mediaserver.api.session_channel import (
     envelope,
     token_digest,
 )
-from mediaserver.call.signaling import Contacts, Identity, UnknownEntry
+from mediaserver.api.source import SourceResolver
+from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import (
     Error,
     Hello,
@@ -267,6 +269,8 @@ class SessionResource:
             )
         except UnknownEntry as error:
             raise _Refused("entry", str(error)) from error
+        except AttributesRefused as error:
+            raise _Refused("bad_hello", f"The page's {error}.") from error
         except LimitExceeded as error:
             raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
         channel.start(caller)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mediaserver.api.auth import DaemonTokens
-from mediaserver.api.context import Admission, SourceResolver
+from mediaserver.api.context import Admission
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins
 from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
+from mediaserver.api.source import SourceResolver
 from mediaserver.call.signaling import Rooms, RoomSession
 from mediaserver.webrtc.messages import IceServer
 

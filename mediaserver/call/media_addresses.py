@@ -16,11 +16,11 @@ class MediaAddresses:
 
     def towards(self, peer_ip: str) -> tuple[str, str]:
         """(bind, announced) for a peer: the address the system routes by, else the first of the peer's family."""
-        routed = _routed(peer_ip)
-        if routed is not None and routed in self._announced:
-            return routed, self._announced[routed]
         same_family = [ip for ip in self._announced if (":" in ip) == (":" in peer_ip)]
         bind = (same_family or list(self._announced))[0]
+        if len(same_family) > 1:
+            routed = _routed(peer_ip)
+            bind = routed if routed in same_family else bind
         return bind, self._announced[bind]
 
 

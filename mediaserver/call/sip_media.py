@@ -30,6 +30,9 @@ from mediaserver.sdp.serializer import serialize
 
 _FIRST_DYNAMIC_PT: Final = 96
 _VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
+_STATIC_PTS: Final[Mapping[tuple[str, int, int], int]] = {
+    (name.lower(), clock_rate, channels): pt for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items()
+}
 _SUITES: Final[Mapping[str, SrtpSuite]] = {
     "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
@@ -259,10 +262,9 @@ class _PayloadTypes:
         self._next = _FIRST_DYNAMIC_PT
 
     def give(self, codec: Codec) -> Codec:
-        for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items():
-            if (name.lower(), clock_rate, channels) == (codec.key, codec.clock_rate, codec.channels):
-                return replace(codec, pt=pt)
-        pt, self._next = self._next, self._next + 1
+        pt = _STATIC_PTS.get((codec.key, codec.clock_rate, codec.channels))
+        if pt is None:
+            pt, self._next = self._next, self._next + 1
         return replace(codec, pt=pt)
 
 
@@ -278,7 +280,7 @@ def offered_codecs(kind: Kind, wanted: Sequence[Codec], payload_types: _PayloadT
     for codec in candidates:
         if not any(matches(codec, other) for other in chosen):
             feedback = _VIDEO_FEEDBACK if kind == "video" else ()
-            chosen.append(payload_types.give(replace(codec, feedback=feedback)))
+            chosen.append(payload_types.give(codec.with_feedback(feedback)))
     events = [payload_types.give(event) for event in _events(chosen)]
     return (*chosen, *events)
 

@@ -89,6 +89,10 @@ class CallerSession:
         if camera and self._entry.video != "two-way":
             raise RemoteProtocolError("this entry never shows the caller's camera", status=403)
         self._contact.consent(given=camera, text_version=text_version)
+        configured = self._entry.consent.version
+        if text_version != configured:
+            # A page that was opened before the text changed, or one that says what it likes: the record keeps its word.
+            self._contact.note("consent_text_differs", f"the entry's is {configured}")
         if camera:
             self._leg.open_gate("video", "consent")
         else:

@@ -74,6 +74,8 @@ class TransportClosed(Event, frozen=True, kw_only=True, tag="transport_closed"):
 
     id: int
     reason: CloseReason
+    last: TransportStats | None = None
+    """Its counters as it went, which can no longer be read."""
 
 
 class MediaTimeout(Event, frozen=True, kw_only=True, tag="media_timeout"):

@@ -119,13 +119,17 @@ def matches(a: Codec, b: Codec) -> bool:
     H264 compares profile family and packetization mode, VP9 and AV1 their profile; levels are not compared,
     because an answer settles them.
     """
-    if a.key != b.key or _clock(a) != _clock(b) or a.channels != b.channels:
+    key = a.key
+    if key != b.key or a.channels != b.channels:
         return False
-    if a.key == "h264":
+    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
+    if a.clock_rate != b.clock_rate and key != "g722":
+        return False
+    if key == "h264":
         return h264_family(a) == h264_family(b) != "invalid" and h264_mode(a) == h264_mode(b)
-    if a.key == "vp9":
+    if key == "vp9":
         return a.fmtp.get("profile-id", "0") == b.fmtp.get("profile-id", "0")
-    if a.key == "av1":
+    if key == "av1":
         return a.fmtp.get("profile", "0") == b.fmtp.get("profile", "0")
     return True
 
@@ -211,11 +215,6 @@ def _pairs(browser: Sequence[Codec], phone: Sequence[Codec]) -> tuple[CommonCode
 
 def _named(codecs: Sequence[Codec]) -> str:
     return ", ".join(dict.fromkeys(str(codec) for codec in codecs)) or "none"
-
-
-def _clock(codec: Codec) -> int:
-    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
-    return 8000 if codec.key == "g722" else codec.clock_rate
 
 
 def _same_profile(a: Codec, b: Codec) -> bool:

@@ -149,7 +149,7 @@ export class Call extends EventTarget {
     if (this.consented || !this.maySendVideo) return;
     await this.#startCamera(() => {
       this.consented = true;
-      this.#session?.send({ type: "consent", camera: true, text_version: this.options.consentVersion ?? "1" });
+      this.#session?.send({ type: "consent", camera: true, text_version: this.options.consentVersion });
     });
   }
 

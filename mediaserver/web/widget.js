@@ -67,8 +67,8 @@
       attributes,
       title: data.title || entry.title,
       video: entry.video,
-      consentVersion: entry.consent?.version,
-      consentText: entry.consent?.text,
+      consentVersion: entry.consent.version,
+      consentText: entry.consent.text,
     };
     let panel = null;
     const dialog = el("div", { class: "dialog", role: "dialog", "aria-label": options.title || "Call", hidden: true });

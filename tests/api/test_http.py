@@ -11,9 +11,10 @@ import pytest
 import trustme
 
 from mediaserver.api.app import Bind, Listeners, make_app
-from mediaserver.api.context import Admission, SourceResolver
+from mediaserver.api.context import Admission
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.source import SourceResolver
 from mediaserver.runtime.metrics import Metrics
 from tests.api.fakes import ADMIN_TOKEN, ALLOWED
 
@@ -166,6 +167,7 @@ async def test_an_entry_is_shown_to_its_origins(stack, origin, status, allowed):
         if status == 200:
             body = await response.json()
             assert (body["title"], body["video"], body["open"]) == ("Talk to us", "two-way", True)
+            assert body["consent"] == {"version": "2026-11", "text": "We see you <only> if you agree."}
         else:
             assert "allowed_origins" in (await response.json())["detail"]
 
@@ -231,6 +233,13 @@ async def test_the_admin_sees_which_origins_an_entry_has(stack):
     async with stack.admin_http.get("/v1/entries", headers=ADMIN) as response:
         items = (await response.json())["items"]
     assert items[0]["origins"] == ["self", ALLOWED, "https://*.shop.example"]
+
+
+async def test_a_page_carries_its_entrys_consent_text_as_text(stack):
+    async with stack.http.get("/call/demo") as response:
+        page = await response.text()
+    assert '<meta name="consent-version" content="2026-11">' in page
+    assert '<meta name="consent-text" content="We see you &lt;only&gt; if you agree.">' in page
 
 
 async def test_pages_name_their_entry_and_are_revalidated(stack):

@@ -59,6 +59,8 @@ async def test_page_attributes_stay_apart_from_the_tokens(stack):
         ({"sub": ""}, "sub"),
         ({"nbf": 1_800_000_200}, "nbf"),
         ({"attributes": {"a": 1}}, "attributes"),
+        ({"attributes": {"a": "x" * 1024}}, "1024"),
+        ({"attributes": {f"a{n}": "" for n in range(33)}}, "at most 32"),
         ({"secret": b"x" * 32}, "signature"),
         ({"kid": "unknown"}, "signature"),
     ],

@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use mediaserver_proto::codec::Codec;
+use mediaserver_proto::endpoint::Statistics;
+use mediaserver_proto::sfu::router;
 use serde::Serialize;
 
 /// `ip`, port.
@@ -57,6 +61,60 @@ pub struct TransportStats {
     pub down: Vec<DownTrackStats>,
 }
 
+impl TransportStats {
+    /// As the endpoint counted. The round trip is that of our own STUN checks, else that of the peer's reports.
+    pub fn new(id: u64, statistics: &Statistics) -> TransportStats {
+        let Statistics { transport, tracks } = statistics;
+        TransportStats {
+            id,
+            packets_received: transport.packets_received,
+            bytes_received: transport.bytes_received,
+            packets_sent: transport.packets_sent,
+            bytes_sent: transport.bytes_sent,
+            round_trip_ms: transport.round_trip.or(tracks.round_trip).map(milliseconds),
+            up: tracks.up.iter().map(UpTrackStats::from).collect(),
+            down: tracks.down.iter().map(DownTrackStats::from).collect(),
+        }
+    }
+}
+
+impl From<&router::UpTrackStats> for UpTrackStats {
+    fn from(track: &router::UpTrackStats) -> UpTrackStats {
+        UpTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            lost: track.lost,
+            jitter_ms: milliseconds(track.jitter),
+            keyframes: track.keyframes,
+            gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
+            codec: track.codec.map(codec_name),
+        }
+    }
+}
+
+impl From<&router::DownTrackStats> for DownTrackStats {
+    fn from(track: &router::DownTrackStats) -> DownTrackStats {
+        DownTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            // Duplicates make the peer's figure negative (RFC 3550 §6.4.1).
+            remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
+            remote_jitter_ms: milliseconds(track.remote_jitter),
+            codec: track.codec.map(codec_name),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn codec_name(codec: Codec) -> String {
+    codec.name().to_owned()
+}
+
 /// What the control plane is told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -68,7 +126,7 @@ pub enum Event {
     CommandFailed { request: Option<u64>, id: u64, command: &'static str, reason: String },
     TransportConnected { id: u64, remote: Address, srtp_profile: &'static str },
     TransportPathChanged { id: u64, remote: Address },
-    TransportClosed { id: u64, reason: &'static str },
+    TransportClosed { id: u64, reason: &'static str, last: Option<Box<TransportStats>> },
     MediaTimeout { id: u64, silent_ms: u64 },
     MediaResumed { id: u64 },
     UpTrackStarted { id: u64, codec: String, ssrc: u32 },

@@ -1,7 +1,6 @@
 //! The media half of a shard's control boundary: tracks, gates, subscriptions, clips.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mediaserver_proto::codec::{Codec, Feedback, MediaKind, Payload};
 use mediaserver_proto::io::TransmitQueue;
@@ -11,7 +10,6 @@ use mediaserver_proto::sfu::{ClipId, DownTrackConfig, DownTrackId, Gate, Transpo
 use mediaserver_proto::time::Time;
 
 use crate::command::{self, Action, Command, Kind};
-use crate::event::{DownTrackStats, UpTrackStats};
 use crate::shard::{Refusal, ShardControl, milliseconds};
 
 /// What a shard is told.
@@ -95,30 +93,6 @@ impl ShardControl {
             _ => return Err(Refusal::Invalid("command for a shard")),
         }
         Ok(())
-    }
-
-    pub(crate) fn track_stats(&self, transport: u64) -> (Vec<UpTrackStats>, Vec<DownTrackStats>, Option<Duration>) {
-        let Some(stats) = self.endpoint.track_stats(transport) else { return Default::default() };
-        let up = stats.up.iter().map(|track| UpTrackStats {
-            id: track.id.0,
-            packets: track.packets,
-            bytes: track.octets,
-            lost: track.lost,
-            jitter_ms: track.jitter.as_secs_f64() * 1000.0,
-            keyframes: track.keyframes,
-            gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
-            codec: track.codec.map(|codec| codec.name().to_owned()),
-        });
-        let down = stats.down.iter().map(|track| DownTrackStats {
-            id: track.id.0,
-            packets: track.packets,
-            bytes: track.octets,
-            // Duplicates make the peer's figure negative (RFC 3550 §6.4.1).
-            remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
-            remote_jitter_ms: track.remote_jitter.as_secs_f64() * 1000.0,
-            codec: track.codec.map(|codec| codec.name().to_owned()),
-        });
-        (up.collect(), down.collect(), stats.round_trip)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::transports::Statistics;
 use crate::srtp::Suite;
 
 /// An event about a transport or track of the control plane's numbering.
@@ -21,6 +22,8 @@ pub enum EndpointEvent {
     TransportClosed {
         id: u64,
         reason: &'static str,
+        /// What it had counted when it went.
+        last: Option<Box<Statistics>>,
     },
     MediaTimeout {
         id: u64,

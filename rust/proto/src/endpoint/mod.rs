@@ -33,7 +33,7 @@ use crate::time::Time;
 
 pub use event::{CommandError, EndpointEvent};
 pub use message::{Shard, ShardMessage};
-pub use transports::{Entropy, RtpSockets, TransportSnapshot};
+pub use transports::{Entropy, RtpSockets, Statistics, TransportSnapshot};
 
 use media::Media;
 use routes::Routes;

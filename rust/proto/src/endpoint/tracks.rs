@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::{Shard, ShardMessage};
+use super::transports::Statistics;
 use super::{CommandError, Endpoint, EndpointEvent};
 use crate::codec::Payload;
 use crate::io::TransmitQueue;
 use crate::player::Clip;
 use crate::rtp::Ssrc;
-use crate::sfu::router::TransportStats;
 use crate::sfu::{
     ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, TransportId, UpTrackConfig, UpTrackId, Want,
 };
@@ -184,11 +184,6 @@ impl Endpoint {
         Ok(self.media.router.send_dtmf(DownTrackId(down), digits, duration, gap, now)?)
     }
 
-    /// Numbers of the tracks of a transport.
-    pub fn track_stats(&self, transport: u64) -> Option<TransportStats> {
-        self.media.router.stats(TransportId(transport)).ok()
-    }
-
     pub(super) fn handle_want(&mut self, from: Shard, up: u64, now: Time) {
         let shards = self.wants.entry(up).or_default();
         match shards.iter_mut().find(|(shard, _)| *shard == from) {
@@ -235,15 +230,16 @@ impl Endpoint {
         }
     }
 
-    /// Takes the tracks of a transport that goes out, and its down tracks' goodbyes.
-    pub(super) fn remove_tracks(&mut self, index: usize, out: &mut TransmitQueue) {
-        let Some(stats) = self.slots.get(index).and_then(|slot| self.track_stats(slot.id)) else { return };
-        for down in &stats.down {
+    /// Takes the tracks of a transport that goes out, with its down tracks' goodbyes; what was counted until then.
+    pub(super) fn remove_tracks(&mut self, index: usize, out: &mut TransmitQueue) -> Option<Statistics> {
+        let last = self.slots.get(index).and_then(|slot| self.statistics(slot.id))?;
+        for down in &last.tracks.down {
             self.remove_down_track(down.id.0, out).ok();
         }
-        for up in &stats.up {
+        for up in &last.tracks.up {
             self.remove_up_track(up.id.0).ok();
         }
+        Some(last)
     }
 
     /// Sends a message to the shard of an up track, when that is another one.
