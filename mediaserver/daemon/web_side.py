@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WebSide:
-    """Public and administration listeners. `start` opens the administration last: when its `/readyz` answers, all is open."""
+    """Public and administration listeners. `start` opens the administration last: its `/readyz` says that all is open."""
 
     def __init__(
         self,
