@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WebSide:
-    """Public and administration listeners. `start` opens the administration first and the public doors last."""
+    """Public and administration listeners. `start` opens the administration last: its `/readyz` says that all is open."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class WebSide:
         ]
         admin = [Bind(bind.host, bind.port) for bind in listeners.admin.bind]
         for name, resources, binds, source_of in (
+            ("public", self._public_resources(), public, self._source_of),
             # No proxy speaks for others on the administration's listener.
             ("admin", self._admin_resources(), admin, SourceResolver()),
-            ("public", self._public_resources(), public, self._source_of),
         ):
             app = make_app(resources, name=name, metrics=self._metrics, source_of=source_of, limits=limits)
             opened = Listeners(app, binds, metrics=self._metrics, limits=limits)
