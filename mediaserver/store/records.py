@@ -228,6 +228,10 @@ class SqliteRecords:
         }
         return await self._select(_LIST, values)
 
+    async def run(self, failure: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Does `work` in the thread that owns the file, for what else is kept in it. Raises `StoreError`: `failure`."""
+        return await self._run(failure, lambda: work(self._connection))
+
     async def close(self) -> None:
         """Close the file."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
