@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 
 from mediaserver.api.agents import AgentDirectory
 from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
-from mediaserver.api.context import Admission, EntryAccess, SourceResolver
-from mediaserver.api.limits import Occupancy, RateLimit, source_prefix
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.limits import Occupancy, RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
@@ -27,8 +27,10 @@ from mediaserver.api.session_channel import (
     envelope,
     token_digest,
 )
-from mediaserver.call.signaling import Contacts, Identity, UnknownEntry
+from mediaserver.api.source import SourceResolver
+from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import (
     Error,
     Hello,
@@ -67,12 +69,17 @@ class SessionLimits:
 
 
 class _Refused(Exception):
-    """A hello that leads to no session."""
+    """A hello that leads to no session; `reason` is what it is counted as, by default the code."""
 
-    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY) -> None:
+    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY, *, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.close = close
+        self.reason = reason or code
+
+
+def _over(error: LimitExceeded) -> _Refused:
+    return _Refused("limit", str(error), CLOSE_TRY_AGAIN, reason=error.limit)
 
 
 class SessionResource:
@@ -109,7 +116,7 @@ class SessionResource:
         self._clock = clock
         limit = self._limits
         self._sockets = Occupancy("web_sockets", per_source=limit.sockets_per_source, total=limit.sockets)
-        self._occupancy = Occupancy("web_sessions", per_source=limit.sessions_per_source, total=limit.sessions)
+        self._occupancy = Occupancy("limits.sessions", per_source=limit.sessions_per_source, total=limit.sessions)
         self._rate = RateLimit(per_second=limit.sessions_per_second_per_source, burst=limit.session_burst_per_source)
         self._channels: dict[SessionChannel, Welcome] = {}
         self._agent_channels: dict[str, SessionChannel] = {}
@@ -127,7 +134,7 @@ class SessionResource:
         """End every session, telling each participant."""
         async with asyncio.TaskGroup() as group:
             for channel in list(self._channels):
-                group.create_task(channel.stop("the server stops"), name=f"stop-session-{channel.id}")
+                group.create_task(channel.stop("shutdown"), name=f"stop-session-{channel.id}")
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a WebSocket and serve it until it is lost."""
@@ -174,7 +181,7 @@ class SessionResource:
             else:
                 channel = await self._open(socket, request, hello, source)
         except _Refused as refused:
-            self._metrics.session_refused(refused.code)
+            self._metrics.session_refused(refused.reason)
             await _farewell(socket, refused.code, str(refused), refused.close)
             return socket
         except Exception:
@@ -219,7 +226,8 @@ class SessionResource:
         if self._admission.draining:
             raise _Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
         if self._rate.take(source_prefix(source), self._clock()):
-            raise _Refused("limit", "Too many calls were begun from your network; please wait.", CLOSE_TRY_AGAIN)
+            text = "Too many calls were begun from your network; please wait."
+            raise _Refused("limit", text, CLOSE_TRY_AGAIN, reason="session_rate")
         channel = SessionChannel(
             role=hello.role,
             source=source,
@@ -231,7 +239,7 @@ class SessionResource:
         try:
             self._occupancy.enter(source)
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         try:
             if hello.role == "agent":
                 welcome = await self._start_agent(channel, request, hello)
@@ -267,8 +275,10 @@ class SessionResource:
             )
         except UnknownEntry as error:
             raise _Refused("entry", str(error)) from error
+        except AttributesRefused as error:
+            raise _Refused("bad_hello", f"The page's {error}.") from error
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         channel.start(caller)
         return Welcome(
             session=channel.id,
@@ -304,11 +314,11 @@ class SessionResource:
         previous = self._agent_channels.get(scope.user)
         if previous is not None:
             await previous.send(Error(code="replaced", message="You signed in somewhere else."))
-            await previous.stop("signed in elsewhere")
+            await previous.stop("signed_in_elsewhere")
         try:
             agent = await self._contacts.sign_in_agent(scope.user, channel)
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         self._agent_channels[scope.user] = channel
         channel.start(agent)
         return Welcome(
@@ -347,7 +357,7 @@ class SessionResource:
                 return
             self._metrics.session_messages.inc()
             if rate.take("", self._clock()):
-                channel.leave("too many messages")
+                channel.leave("too_many_messages")
                 await _farewell(socket, "limit", "Too many messages came at once.", CLOSE_POLICY)
                 return
             try:

@@ -15,7 +15,7 @@ from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
-from mediaserver.engine.events import TransportStats
+from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
 from mediaserver.sdp.description import Codec
 
@@ -51,6 +51,7 @@ class Leg(ABC):
         self.track_kinds: dict[int, Kind] = {}
         """The kind of every track that the leg ever had, by engine id."""
         self._engine = engine
+        self._counted: dict[int, TransportStats] = {}
         self.started_at = datetime.now(UTC)
         self.answered_at: datetime | None = None
         self.ended_at: datetime | None = None
@@ -120,15 +121,23 @@ class Leg(ABC):
         self.ended_at = datetime.now(UTC)
         self.log.info("leg_ended", by=cause.by, reason=cause.reason, code=cause.code)
         try:
-            self.last_stats = await self._engine.stats(self.transports) if self.transports else []
+            living = await self._engine.stats(self.transports) if self.transports else []
         except MediaServerError as error:
             self.log.warning("leg_stats_missing", error=str(error))
+            living = []
+        self.last_stats = list({**self._counted, **{stats.id: stats for stats in living}}.values())
         try:
             await self._release(cause)
         finally:
             self.emit(LegEnded(cause))
+            self._listener = None  # whoever listened holds the leg: two that hold each other wait for the collector
             if self.on_released is not None:
                 self.on_released()
+
+    def keep_counters(self, event: AnyEvent) -> None:
+        """Remembers what a transport had counted that the engine closed, for the record."""
+        if isinstance(event, TransportClosed) and event.last is not None:
+            self._counted[event.id] = event.last
 
     @abstractmethod
     async def _release(self, cause: EndCause) -> None:

@@ -289,6 +289,7 @@ class SipLeg(Leg):
     # -- what the engine says ------------------------------------------------------------------------------------
 
     def _on_engine_event(self, kind: Kind, event: engine_events.AnyEvent) -> None:
+        self.keep_counters(event)
         match event:
             case engine_events.TransportConnected():
                 self.emit(Connected())

@@ -192,6 +192,7 @@ class WebRtcLeg(Leg):
             tracks.up.set_gate(gate, is_open=is_open)
 
     def _on_engine_event(self, kind: Kind | None, event: engine_events.AnyEvent) -> None:
+        self.keep_counters(event)
         match event:
             case engine_events.TransportConnected():
                 self.connected = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -70,6 +70,8 @@ class Engine:
         self._flush_handle: asyncio.Handle | None = None
         self._transport_count = [0] * config.shards
         self._transports: set[int] = set()
+        self.connected: Counter[str] = Counter()
+        """Transports over which media could flow since the start, by the name of their SRTP profile."""
 
     async def start(self) -> None:
         """Bind the sockets and start the shards. Raises EngineError with the reason when it cannot."""
@@ -202,9 +204,9 @@ class Engine:
         by_shard: defaultdict[int, list[int]] = defaultdict(list)
         for transport in ids:
             by_shard[shard_of(transport)].append(transport)
-        answers = await asyncio.gather(
-            *(self.request(commands.ReadStats(id=group[0], ids=tuple(group))) for group in by_shard.values())
-        )
+        reads = [commands.ReadStats(id=group[0], ids=tuple(group)) for group in by_shard.values()]
+        # One shard is the usual case, and needs no task of its own.
+        answers = [await self.request(reads[0])] if len(reads) == 1 else await asyncio.gather(*map(self.request, reads))
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
 
     async def ping(self) -> None:
@@ -269,7 +271,9 @@ class Engine:
                 future.set_result(event)
         elif isinstance(event, events.CommandFailed):
             _log.warning("engine_command_failed", command=event.command, id=event.id, reason=event.reason)
-        if isinstance(event, events.TransportClosed):
+        if isinstance(event, events.TransportConnected):
+            self.connected[event.srtp_profile] += 1
+        elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:

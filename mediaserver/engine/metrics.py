@@ -37,8 +37,11 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
 _QUANTILES: Final = {"p50": "0.5", "p99": "0.99", "p999": "0.999", "max": "1"}
 
 
-def engine_metrics(counters: Mapping[str, int]) -> Iterator[Metric]:
-    """Yields the metrics of what `Engine.counters` returned; sums over shards are left to whoever reads them."""
+def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) -> Iterator[Metric]:
+    """Yields the metrics of what `Engine.counters` returned; sums over shards are left to whoever reads them.
+
+    `connected` is `Engine.connected`: names of SRTP profiles as IANA registers them, `none` for plain RTP.
+    """
     by_name: dict[str, dict[str, int]] = {}
     for full_name, value in counters.items():
         shard, _, name = full_name.partition(".")
@@ -63,6 +66,12 @@ def engine_metrics(counters: Mapping[str, int]) -> Iterator[Metric]:
             yield _filled(GaugeMetricFamily(*_named(_GAUGES[name]), labels=["shard"]), shards, _GAUGES[name][2])
     yield drops
     yield latency
+    profiles = CounterMetricFamily(
+        f"{_PREFIX}transports_connected", "Transports over which media could flow", labels=["srtp_profile"]
+    )
+    for profile, value in connected.items():
+        profiles.add_metric([profile], value)
+    yield profiles
 
 
 def _named(entry: tuple[str, str, float]) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from mediaserver.config.sections import Entry, Target
 from mediaserver.contact.caller_session import CallerSession
 from mediaserver.contact.contact import Contact
 from mediaserver.engine.commands import AddUpTrack, Play, SetGate, StopPlaying
-from mediaserver.engine.events import TransportClosed, TransportConnected
+from mediaserver.engine.events import TransportClosed, TransportConnected, TransportStats, UpTrackStats
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Fingerprint
@@ -128,6 +128,15 @@ async def test_the_picture_is_shut_until_both_the_agent_is_there_and_the_custome
     assert [consent.given for consent in house.contact.consents] == [True, False]
 
 
+async def test_consent_to_another_text_than_the_entrys_is_kept_as_said_and_noted(house: Any) -> None:
+    session, _ = await session_of(house)
+    for version in ("1", "0.9"):
+        await session.handle(messages.Consent(camera=True, text_version=version))
+    assert [consent.text_version for consent in house.contact.consents] == ["1", "0.9"]
+    noted = [entry.detail for entry in house.contact.timeline.entries if entry.what == "consent_text_differs"]
+    assert noted == ["the entry's is 1"]
+
+
 async def test_an_entry_that_never_shows_the_camera_refuses_consent() -> None:
     house = make_house(video="agent-only")
     session, _ = await session_of(house)
@@ -186,6 +195,27 @@ async def test_a_hangup_is_recorded_as_one_though_the_closed_connection_is_notic
     await asyncio.sleep(0.01)
     (contact,) = house.over
     assert contact.cause == EndCause("caller", "hangup")
+
+
+async def test_what_a_closed_connection_had_counted_is_in_the_record(house: Any) -> None:
+    session, calls = await session_of(house)
+    calls.outcome.set_result(None)
+    await settle()
+    track = next(media.up for media in house.leg.media.values() if media.up is not None)
+    counted = UpTrackStats(
+        id=track.id, packets=700, bytes=70_000, lost=3, jitter_ms=1.5, keyframes=0, gated={}, codec="opus"
+    )
+    last = TransportStats(
+        id=house.leg.transports[0], packets_received=700, bytes_received=80_000, packets_sent=0, bytes_sent=0,
+        round_trip_ms=12.0, up=(counted,), down=(),
+    )  # fmt: skip
+    house.engine.deliver(TransportClosed(id=last.id, reason="peer_closed", last=last))
+    await session.handle(messages.Hangup())
+    await asyncio.sleep(0.01)
+    (contact,) = house.over
+    leg = contact.record().legs[0]
+    assert leg.round_trip_ms == 12.0
+    assert [(stream.packets, stream.lost) for stream in leg.streams if stream.packets] == [(700, 3)]
 
 
 async def test_a_page_that_closes_its_connection_without_a_word_has_left(house: Any, monkeypatch: Any) -> None:

@@ -6,42 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
 
+from tests.e2e.rooms import join
 from tests.peers.aiortc_peer import whep_viewer
-from tests.peers.chromium import Chromium, Tab, chromium, describe, streams
-from tests.peers.daemon import Daemon, daemon
-
-EXCHANGE = """async ({url, token, publish}) => {
-    const pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
-    if (publish) {
-        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 360}});
-        for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
-    } else {
-        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
-        const show = document.createElement("video");
-        show.autoplay = true;
-        show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
-        document.body.append(show);
-    }
-    await pc.setLocalDescription();
-    const response = await fetch(url, {method: "POST", body: pc.localDescription.sdp,
-        headers: {"Content-Type": "application/sdp", Authorization: "Bearer " + token}});
-    if (response.status !== 201) throw new Error(response.status + " " + await response.text());
-    await pc.setRemoteDescription({type: "answer", sdp: await response.text()});
-    globalThis.resource = response.headers.get("Location");
-}"""
+from tests.peers.chromium import chromium, describe, streams
+from tests.peers.daemon import daemon
 
 LEAVE = """async (token) =>
     (await fetch(resource, {method: "DELETE", headers: {Authorization: "Bearer " + token}})).status"""
-
-
-async def join(server: Daemon, browser: Chromium, kind: str, bearer: str) -> Tab:
-    tab = await browser.new_tab(f"{server.http_url}/agent")
-    await tab.page.evaluate(
-        EXCHANGE,
-        {"url": f"{server.http_url}/v1/rooms/stage/{kind}", "token": bearer, "publish": kind == "whip"},
-    )
-    return tab
 
 
 @pytest.mark.smoke
@@ -51,13 +24,21 @@ async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> 
         await join(server, browser, "whip", await server.room_token("stage", "publish"))
         view = await server.room_token("stage", "view")
         viewers = [await join(server, browser, "whep", view) for _ in range(2)]
-        async with whep_viewer(f"{server.http_url}/v1/rooms/stage/whep", view) as third:
+        url = f"{server.http_url}/v1/rooms/stage/whep"
+        async with whep_viewer(url, view, profiles=[SRTP_AES128_CM_SHA1_80]) as third:
             await asyncio.gather(third.wait_frames("video", 30, 30), third.wait_frames("audio", 50, 30))
             assert third.received["audio"].level > 0.001
+            assert third.srtp_profiles() == {"SRTP_AES128_CM_SHA1_80"}
             media = await asyncio.gather(*(viewer.media_over(4) for viewer in viewers))
         for viewer, figures in zip(viewers, media, strict=True):
             (audio,), (video,) = streams(figures, "inbound", "audio"), streams(figures, "inbound", "video")
             assert video.frames_per_s >= 10, describe(viewer)
             assert audio.loudness > 0.01, describe(viewer)
+        # Chromium is given GCM although it offers CM80 first; only aiortc, which offers nothing else, got CM80.
+        counted = "mediaserver_engine_transports_connected_total{"
+        connected = {name: value for name, value in (await server.metrics()).items() if name.startswith(counted)}
+        assert connected.pop(f'{counted}srtp_profile="AES_CM_128_HMAC_SHA1_80"}}') == 1
+        assert sum(connected.values()) == 3
+        assert all("GCM" in name for name in connected)
         status = await viewers[0].page.evaluate(LEAVE, view)
         assert status == 200

@@ -48,6 +48,7 @@ async def test_sound_and_picture_reach_another_browser(
     connected = [event for event in seen if isinstance(event, events.TransportConnected)]
     assert len(connected) == 1
     assert connected[0].srtp_profile.startswith(("AES_CM", "AEAD"))
+    assert engine.connected.total() == 2
     stats = {item.id: item for item in await engine.stats([sender.local.id, viewer.local.id])}
     assert {track.codec for track in stats[sender.local.id].up} == {"opus", "VP8"}
     assert all(track.packets > 0 for track in stats[viewer.local.id].down)
@@ -81,8 +82,9 @@ async def test_a_browser_that_leaves_is_noticed(
     sender = await publish(small_engine, dtls_certificate, [AudioStreamTrack()])
     seen: list[events.AnyEvent] = []
     small_engine.subscribe_events(sender.local.id, seen.append)
+    small_engine.subscribe_events(sender.section("audio").track, seen.append)
     await until(
-        lambda: any(isinstance(event, events.TransportConnected) for event in seen), what="connected", timeout_s=10
+        lambda: any(isinstance(event, events.UpTrackStarted) for event in seen), what="first packet", timeout_s=10
     )
     # Its own handshake ends a moment after ours, and before that it has no way to say goodbye.
     await until(lambda: sender.connection.connectionState == "connected", what="connected browser", timeout_s=10)
@@ -92,6 +94,10 @@ async def test_a_browser_that_leaves_is_noticed(
         what="closed by the peer",
         timeout_s=10,
     )
+    (last,) = [event.last for event in seen if isinstance(event, events.TransportClosed)]
+    assert last is not None
+    assert last.packets_received > 0
+    assert [track.packets > 0 for track in last.up] == [True]
 
 
 async def test_a_wrong_fingerprint_ends_the_transport(

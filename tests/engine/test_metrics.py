@@ -7,10 +7,10 @@ import pytest
 from mediaserver.engine.metrics import engine_metrics
 
 
-def samples(counters: dict[str, int]) -> dict[tuple[str, ...], float]:
+def samples(counters: dict[str, int], connected: dict[str, int] | None = None) -> dict[tuple[str, ...], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for metric in engine_metrics(counters)
+        for metric in engine_metrics(counters, connected or {})
         for sample in metric.samples
     }
 
@@ -32,6 +32,14 @@ def test_latency_is_in_seconds_by_quantile() -> None:
     found = samples({"shard0.forward_latency_us.p99": 188, "shard0.forward_latency_us.max": 599})
     assert found[("mediaserver_engine_forward_latency_seconds", "0", "0.99")] == pytest.approx(188e-6)
     assert found[("mediaserver_engine_forward_latency_seconds", "0", "1")] == pytest.approx(599e-6)
+
+
+def test_connected_transports_are_counted_by_their_srtp_profile() -> None:
+    found = samples({}, {"none": 2, "AEAD_AES_128_GCM": 3})
+    assert found == {
+        ("mediaserver_engine_transports_connected_total", "none"): 2,
+        ("mediaserver_engine_transports_connected_total", "AEAD_AES_128_GCM"): 3,
+    }
 
 
 def test_what_is_not_named_here_is_not_shown() -> None:

@@ -1,4 +1,4 @@
-"""aiortc as WHIP publisher and WHEP viewer: a WebRTC stack in Python that speaks AES_CM_128_HMAC_SHA1_80 only.
+"""aiortc as WHIP publisher and WHEP viewer: a WebRTC stack in Python whose SRTP profiles can be narrowed.
 
 Importing this module patches aioice so that 127.0.0.1 is among its candidates, which it leaves out by itself.
 """
@@ -11,7 +11,7 @@ import contextlib
 import fractions
 import itertools
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
@@ -28,6 +28,7 @@ from aiortc import (
     VideoStreamTrack,
 )
 from aiortc.mediastreams import AUDIO_PTIME, MediaStreamError
+from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
 
 SAMPLE_RATE = 48000
 
@@ -118,6 +119,16 @@ class Viewer:
                     return found
                 await asyncio.sleep(0.02)
 
+    def offer_profiles(self, profiles: Sequence[SRTPProtectionProfile]) -> None:
+        """Offer these SRTP profiles alone in the DTLS handshake (RFC 5764 section 4.1.2), best first."""
+        for transceiver in self.connection.getTransceivers():
+            transceiver.receiver.transport._srtp_profiles = list(profiles)
+
+    def srtp_profiles(self) -> set[str]:
+        """What was negotiated, by OpenSSL's names."""
+        handshakes = (transceiver.receiver.transport._ssl for transceiver in self.connection.getTransceivers())
+        return {handshake.get_selected_srtp_profile().decode() for handshake in handshakes if handshake is not None}
+
     async def close(self) -> None:
         await self.connection.close()
         for task in self._tasks:
@@ -177,8 +188,10 @@ async def _delete(http: aiohttp.ClientSession, resource: Resource | None, token:
 
 
 @contextlib.asynccontextmanager
-async def whep_viewer(url: str, token: str = "", *, video_codec: str = "") -> AsyncIterator[Viewer]:
-    """Watch a room; ``video_codec`` (``VP8`` or ``H264``) narrows the offer."""
+async def whep_viewer(
+    url: str, token: str = "", *, video_codec: str = "", profiles: Sequence[SRTPProtectionProfile] = SRTP_PROFILES
+) -> AsyncIterator[Viewer]:
+    """Watch a room; ``video_codec`` (``VP8`` or ``H264``) and ``profiles`` narrow what is offered."""
     viewer = Viewer()
     resource = None
     async with aiohttp.ClientSession() as http:
@@ -187,6 +200,7 @@ async def whep_viewer(url: str, token: str = "", *, video_codec: str = "") -> As
             video = viewer.connection.addTransceiver("video", direction="recvonly")
             if video_codec:
                 video.setCodecPreferences(_codecs("video", video_codec))
+            viewer.offer_profiles(profiles)
             viewer.watch()
             resource = await exchange(http, url, token, viewer.connection)
             yield viewer

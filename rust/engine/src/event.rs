@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use mediaserver_proto::codec::Codec;
+use mediaserver_proto::endpoint::Statistics;
+use mediaserver_proto::sfu::{self, router};
 use serde::Serialize;
 
 /// `ip`, port.
@@ -14,6 +18,33 @@ pub struct Address(pub String, pub u16);
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
         Address(address.ip().to_string(), address.port())
+    }
+}
+
+/// One layer of an up track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Layer {
+    pub rid: Option<String>,
+    pub spatial: u8,
+    pub width: Option<u16>,
+    pub height: Option<u16>,
+    pub bitrate_bps: u32,
+    pub alive: bool,
+    pub wanted: bool,
+}
+
+impl From<&(sfu::Layer, bool)> for Layer {
+    fn from((layer, wanted): &(sfu::Layer, bool)) -> Layer {
+        Layer {
+            rid: layer.rid.map(|rid| rid.to_string()),
+            spatial: layer.spatial,
+            width: Some(layer.width).filter(|&width| width > 0),
+            height: Some(layer.height).filter(|&height| height > 0),
+            bitrate_bps: layer.bitrate_bps,
+            alive: layer.alive,
+            wanted: *wanted,
+        }
     }
 }
 
@@ -29,6 +60,9 @@ pub struct UpTrackStats {
     pub keyframes: u64,
     pub gated: BTreeMap<&'static str, u64>,
     pub codec: Option<String>,
+    pub layers: Vec<Layer>,
+    pub nacked: u64,
+    pub recovered: u64,
 }
 
 /// Counters of a down track.
@@ -41,6 +75,11 @@ pub struct DownTrackStats {
     pub remote_lost: u64,
     pub remote_jitter_ms: f64,
     pub codec: Option<String>,
+    pub layer: Option<Layer>,
+    pub temporal: Option<u8>,
+    pub layer_switches: u64,
+    pub nacked: u64,
+    pub retransmitted: u64,
 }
 
 /// Counters of a transport.
@@ -57,6 +96,68 @@ pub struct TransportStats {
     pub down: Vec<DownTrackStats>,
 }
 
+impl TransportStats {
+    /// As the endpoint counted. The round trip is that of our own STUN checks, else that of the peer's reports.
+    pub fn new(id: u64, statistics: &Statistics) -> TransportStats {
+        let Statistics { transport, tracks } = statistics;
+        TransportStats {
+            id,
+            packets_received: transport.packets_received,
+            bytes_received: transport.bytes_received,
+            packets_sent: transport.packets_sent,
+            bytes_sent: transport.bytes_sent,
+            round_trip_ms: transport.round_trip.or(tracks.round_trip).map(milliseconds),
+            up: tracks.up.iter().map(UpTrackStats::from).collect(),
+            down: tracks.down.iter().map(DownTrackStats::from).collect(),
+        }
+    }
+}
+
+impl From<&router::UpTrackStats> for UpTrackStats {
+    fn from(track: &router::UpTrackStats) -> UpTrackStats {
+        UpTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            lost: track.lost,
+            jitter_ms: milliseconds(track.jitter),
+            keyframes: track.keyframes,
+            gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
+            codec: track.codec.map(codec_name),
+            layers: track.layers.iter().map(Layer::from).collect(),
+            nacked: 0,
+            recovered: track.recovered,
+        }
+    }
+}
+
+impl From<&router::DownTrackStats> for DownTrackStats {
+    fn from(track: &router::DownTrackStats) -> DownTrackStats {
+        DownTrackStats {
+            id: track.id.0,
+            packets: track.packets,
+            bytes: track.octets,
+            // Duplicates make the peer's figure negative (RFC 3550 §6.4.1).
+            remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
+            remote_jitter_ms: milliseconds(track.remote_jitter),
+            codec: track.codec.map(codec_name),
+            layer: track.layer.map(|layer| Layer::from(&(layer, true))),
+            temporal: track.temporal,
+            layer_switches: track.layer_switches,
+            nacked: 0,
+            retransmitted: 0,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn codec_name(codec: Codec) -> String {
+    codec.name().to_owned()
+}
+
 /// What the control plane is told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -68,10 +169,13 @@ pub enum Event {
     CommandFailed { request: Option<u64>, id: u64, command: &'static str, reason: String },
     TransportConnected { id: u64, remote: Address, srtp_profile: &'static str },
     TransportPathChanged { id: u64, remote: Address },
-    TransportClosed { id: u64, reason: &'static str },
+    TransportClosed { id: u64, reason: &'static str, last: Option<Box<TransportStats>> },
     MediaTimeout { id: u64, silent_ms: u64 },
     MediaResumed { id: u64 },
     UpTrackStarted { id: u64, codec: String, ssrc: u32 },
+    UpTrackLayersChanged { id: u64, layers: Vec<Layer> },
+    UpTrackLayersWanted { id: u64, rids: Vec<String>, max_spatial: Option<u8> },
+    DownTrackLayerChanged { id: u64, state: &'static str, layer: Option<Layer>, temporal: Option<u8> },
     KeyframeNeeded { id: u64 },
     DtmfReceived { id: u64, digit: String, duration_ms: u32 },
     PlayFinished { id: u64, clip: u64 },

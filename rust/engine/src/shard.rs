@@ -14,7 +14,7 @@ use mediaserver_proto::time::Time;
 use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
 
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
-use crate::event::{Event, TransportStats};
+use crate::event::{Event, Layer, TransportStats};
 use crate::ports::{PortError, PortPools};
 use crate::worker::Sockets;
 
@@ -135,14 +135,28 @@ impl ShardControl {
                 EndpointEvent::TransportPathChanged { id, remote } => {
                     Event::TransportPathChanged { id, remote: remote.into() }
                 }
-                EndpointEvent::TransportClosed { id, reason } => {
+                EndpointEvent::TransportClosed { id, reason, last } => {
                     self.close_sockets(id, now);
-                    Event::TransportClosed { id, reason }
+                    Event::TransportClosed {
+                        id,
+                        reason,
+                        last: last.map(|last| Box::new(TransportStats::new(id, &last))),
+                    }
                 }
                 EndpointEvent::MediaTimeout { id, silent_ms } => Event::MediaTimeout { id, silent_ms },
                 EndpointEvent::MediaResumed { id } => Event::MediaResumed { id },
                 EndpointEvent::UpTrackStarted { id, codec, ssrc } => {
                     Event::UpTrackStarted { id, codec: codec.to_owned(), ssrc }
+                }
+                EndpointEvent::UpTrackLayersChanged { id, layers } => {
+                    Event::UpTrackLayersChanged { id, layers: layers.iter().map(Layer::from).collect() }
+                }
+                EndpointEvent::UpTrackLayersWanted { id, rids, max_spatial } => {
+                    Event::UpTrackLayersWanted { id, rids: rids.iter().map(ToString::to_string).collect(), max_spatial }
+                }
+                EndpointEvent::DownTrackLayerChanged { id, state, layer, temporal } => {
+                    let layer = layer.map(|layer| Layer::from(&(layer, true)));
+                    Event::DownTrackLayerChanged { id, state, layer, temporal }
                 }
                 EndpointEvent::KeyframeNeeded { id } => Event::KeyframeNeeded { id },
                 EndpointEvent::DtmfReceived { id, digit, duration_ms } => {
@@ -198,7 +212,10 @@ impl ShardControl {
             }
             Action::CloseTransport { reason: _ } => self.endpoint.close_transport(id, now, out)?,
             Action::ReadStats { ids } => {
-                let transports = ids.iter().filter_map(|&id| self.transport_stats(id)).collect();
+                let transports = ids
+                    .iter()
+                    .filter_map(|&id| Some(TransportStats::new(id, &self.endpoint.statistics(id)?)))
+                    .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
             action => self.apply_media(id, action, now, out)?,
@@ -264,21 +281,6 @@ impl ShardControl {
                 self.ports.release(rtp.local(), now);
             }
         }
-    }
-
-    fn transport_stats(&self, id: u64) -> Option<TransportStats> {
-        let snapshot = self.endpoint.transport_snapshot(id)?;
-        let (up, down, reported) = self.track_stats(id);
-        Some(TransportStats {
-            id,
-            packets_received: snapshot.packets_received,
-            bytes_received: snapshot.bytes_received,
-            packets_sent: snapshot.packets_sent,
-            bytes_sent: snapshot.bytes_sent,
-            round_trip_ms: snapshot.round_trip.or(reported).map(|round_trip| round_trip.as_secs_f64() * 1000.0),
-            up,
-            down,
-        })
     }
 }
 

@@ -213,8 +213,8 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
         minutes += (to_s - from_s) / 60.0;
         for pair in flow.shown_ms.windows(2) {
             let gap = pair[1] - pair[0];
-            let pause =
-                spec.pause_s.is_some_and(|(begin_s, _)| within((pair[0] as f64 / 1e3, pair[1] as f64 / 1e3), begin_s));
+            let (last_s, next_s) = (pair[0] as f64 / 1e3, pair[1] as f64 / 1e3);
+            let pause = spec.pause_s.is_some_and(|(begin_s, end_s)| last_s < end_s && next_s > begin_s);
             if gap > FREEZE_MS && !pause {
                 score.frozen_ms.0 += gap;
                 score.frozen_ms.1 = score.frozen_ms.1.max(gap);

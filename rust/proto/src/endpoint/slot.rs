@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::transports::Statistics;
 use crate::error::DropCounters;
 use crate::io::{Path, SocketId, TransmitQueue};
 use crate::time::Time;
@@ -122,6 +123,8 @@ pub(super) struct Slot {
     pub(super) connected: bool,
     /// Set once it is closed.
     pub(super) closed: Option<&'static str>,
+    /// What was counted, once the tracks are gone and it is not.
+    pub(super) last: Option<Box<Statistics>>,
     /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub(super) transport_sequence: u16,
     /// Up and down tracks on it.

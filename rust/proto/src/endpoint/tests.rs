@@ -65,6 +65,8 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
         mid: None,
         payloads: payloads(),
         ssrcs: Vec::new(),
+        rtx_ssrcs: Vec::new(),
+        rids: Vec::new(),
         closed_gates: Vec::new(),
     };
     endpoint.add_up_track(up, Time::ZERO).unwrap();
@@ -74,6 +76,7 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
         kind: MediaKind::Audio,
         mid: None,
         ssrc: Ssrc(u32::from(port)),
+        rtx_ssrc: None,
         cname: "test".to_owned(),
         payloads: payloads(),
     };
@@ -207,7 +210,7 @@ fn unsubscribing_stops_the_media_between_shards() {
     let receiver = open_leg(&mut b, id(1, 20), 1020);
     b.subscribe(receiver.transport + 2, source.transport + 1, Time::ZERO).unwrap();
     exchange(&mut a, &mut b, Time::ZERO);
-    b.unsubscribe(receiver.transport + 2).unwrap();
+    b.unsubscribe(receiver.transport + 2, Time::ZERO).unwrap();
     exchange(&mut a, &mut b, Time::ZERO);
     send(&mut a, &source, &[rtp(1, 1)], Time::from_millis(1));
     assert!(a.poll_message().is_none());
@@ -298,7 +301,10 @@ fn closing_a_transport_says_goodbye_takes_its_tracks_and_frees_its_ids() {
         crate::rtcp::packets(out.datagram(entry)).any(|packet| matches!(packet, Ok(crate::rtcp::RtcpPacket::Bye(_))))
     });
     assert!(goodbye);
-    assert_eq!(events(&mut shard), [EndpointEvent::TransportClosed { id: receiver.transport, reason: "commanded" }]);
+    let [EndpointEvent::TransportClosed { id, reason: "commanded", last: Some(last) }] = &events(&mut shard)[..] else {
+        panic!("not closed, or without what was counted");
+    };
+    assert_eq!((*id, last.tracks.down[0].packets, last.transport.packets_sent), (receiver.transport, 1, 1));
     assert!(send(&mut shard, &source, &[rtp(2, 2)], Time::from_millis(3)).is_empty());
     assert_eq!((shard.transports(), shard.track_slots.len()), (1, 2));
     open_leg(&mut shard, receiver.transport, 1020);
@@ -331,6 +337,9 @@ fn after_a_panic_only_the_transport_at_hand_is_closed() {
     shard.current = shard.ids.get(&first.transport).copied();
     let mut out = TransmitQueue::default();
     shard.recover(Time::ZERO, &mut out);
-    assert_eq!(events(&mut shard), [EndpointEvent::TransportClosed { id: first.transport, reason: "failed" }]);
-    assert!(shard.transport_snapshot(second.transport).is_some());
+    assert!(matches!(
+        events(&mut shard)[..],
+        [EndpointEvent::TransportClosed { id, reason: "failed", last: Some(_) }] if id == first.transport
+    ));
+    assert!(shard.statistics(second.transport).is_some());
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::message::{Shard, ShardMessage};
+use super::transports::Statistics;
 use super::{CommandError, Endpoint, EndpointEvent};
 use crate::codec::Payload;
 use crate::io::TransmitQueue;
 use crate::player::Clip;
-use crate::rtp::Ssrc;
-use crate::sfu::router::TransportStats;
+use crate::rtp::Token;
+use crate::sfu::MAX_LAYERS;
 use crate::sfu::{
-    ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, TransportId, UpTrackConfig, UpTrackId, Want,
+    ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, Target, TransportId, UpTrackConfig,
+    UpTrackId, UpTrackUpdate, Want,
 };
 use crate::time::Time;
 
@@ -27,6 +29,14 @@ impl From<RouterError> for CommandError {
             RouterError::Dtmf(_) => CommandError::Invalid("digits, or telephone-event was not negotiated"),
         }
     }
+}
+
+fn check_layers(rids: &[Token]) -> Result<(), CommandError> {
+    if rids.len() > MAX_LAYERS {
+        return Err(CommandError::Limit("rids"));
+    }
+    let repeated = rids.iter().enumerate().any(|(index, rid)| rids[..index].contains(rid));
+    if repeated { Err(CommandError::Invalid("rids: one is there twice")) } else { Ok(()) }
 }
 
 fn shard_of(id: u64) -> Shard {
@@ -51,6 +61,7 @@ impl Endpoint {
     pub fn add_up_track(&mut self, config: UpTrackConfig, now: Time) -> Result<(), CommandError> {
         let (up, transport) = (config.id, config.transport);
         self.check_new_track(up.0, transport.0)?;
+        check_layers(&config.rids)?;
         self.media.router.add_up_track(config)?;
         self.count_track(up.0, transport.0);
         // Subscribers on other shards may have come before it.
@@ -63,9 +74,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Takes new payload types and SSRCs of an up track.
-    pub fn update_up_track(&mut self, up: u64, payloads: Vec<Payload>, ssrcs: Vec<Ssrc>) -> Result<(), CommandError> {
-        Ok(self.media.router.update_up_track(UpTrackId(up), payloads, ssrcs)?)
+    /// Takes new payload types, SSRCs and layers of an up track.
+    pub fn update_up_track(&mut self, up: u64, update: UpTrackUpdate, now: Time) -> Result<(), CommandError> {
+        check_layers(&update.rids)?;
+        Ok(self.media.router.update_up_track(UpTrackId(up), update, now)?)
     }
 
     /// Opens or closes a gate.
@@ -75,7 +87,7 @@ impl Endpoint {
 
     /// Asks the sender of an up track for a keyframe.
     pub fn request_keyframe(&mut self, up: u64, now: Time) -> Result<(), CommandError> {
-        Ok(self.media.router.request_keyframe(UpTrackId(up), Want::Picture, now)?)
+        Ok(self.media.router.request_keyframe(UpTrackId(up), None, Want::Picture, now)?)
     }
 
     /// Takes an up track out.
@@ -87,9 +99,9 @@ impl Endpoint {
 
     /// Adds a track that the transport's peer receives.
     pub fn add_down_track(&mut self, config: DownTrackConfig) -> Result<(), CommandError> {
-        let (id, transport, ssrc) = (config.id, config.transport, config.ssrc);
+        let (id, transport, ssrc, rtx_ssrc) = (config.id, config.transport, config.ssrc, config.rtx_ssrc);
         self.check_new_track(id.0, transport.0)?;
-        if ssrc.0 == 0 {
+        if ssrc.0 == 0 || rtx_ssrc.is_some_and(|rtx| rtx.0 == 0 || rtx == ssrc) {
             return Err(CommandError::Invalid("SSRC"));
         }
         self.media.router.add_down_track(config)?;
@@ -109,10 +121,15 @@ impl Endpoint {
         Ok(self.media.router.update_down_track(DownTrackId(down), payloads, active, now)?)
     }
 
+    /// Takes the most that the receiver of a down track shall get.
+    pub fn set_target(&mut self, down: u64, target: Target, now: Time) -> Result<(), CommandError> {
+        Ok(self.media.router.set_target(DownTrackId(down), target, now)?)
+    }
+
     /// Takes a down track out and tells the peer.
-    pub fn remove_down_track(&mut self, down: u64, out: &mut TransmitQueue) -> Result<(), CommandError> {
-        self.unsubscribe(down)?;
-        self.media.router.remove_down_track(DownTrackId(down))?;
+    pub fn remove_down_track(&mut self, down: u64, now: Time, out: &mut TransmitQueue) -> Result<(), CommandError> {
+        self.unsubscribe(down, now)?;
+        self.media.router.remove_down_track(DownTrackId(down), now)?;
         let ssrc = self.down_ssrcs.remove(&down);
         if let (Some(ssrc), Some(&index)) = (ssrc, self.track_slots.get(&down))
             && let Some(slot) = self.slots.get_mut(index)
@@ -143,8 +160,8 @@ impl Endpoint {
     }
 
     /// Ends the subscription of a down track.
-    pub fn unsubscribe(&mut self, down: u64) -> Result<(), CommandError> {
-        if let Some(up) = self.media.router.unsubscribe(DownTrackId(down))? {
+    pub fn unsubscribe(&mut self, down: u64, now: Time) -> Result<(), CommandError> {
+        if let Some(up) = self.media.router.unsubscribe(DownTrackId(down), now)? {
             self.tell_owner(up.0, ShardMessage::Unwant { up: up.0 });
         }
         Ok(())
@@ -184,11 +201,6 @@ impl Endpoint {
         Ok(self.media.router.send_dtmf(DownTrackId(down), digits, duration, gap, now)?)
     }
 
-    /// Numbers of the tracks of a transport.
-    pub fn track_stats(&self, transport: u64) -> Option<TransportStats> {
-        self.media.router.stats(TransportId(transport)).ok()
-    }
-
     pub(super) fn handle_want(&mut self, from: Shard, up: u64, now: Time) {
         let shards = self.wants.entry(up).or_default();
         match shards.iter_mut().find(|(shard, _)| *shard == from) {
@@ -199,7 +211,7 @@ impl Endpoint {
         self.media.router.add_remote_receiver(UpTrackId(up), from as u8, now).ok();
     }
 
-    pub(super) fn handle_unwant(&mut self, from: Shard, up: u64) {
+    pub(super) fn handle_unwant(&mut self, from: Shard, up: u64, now: Time) {
         let Some(shards) = self.wants.get_mut(&up) else { return };
         if let Some((_, count)) = shards.iter_mut().find(|(shard, _)| *shard == from) {
             *count -= 1;
@@ -208,7 +220,7 @@ impl Endpoint {
         if shards.is_empty() {
             self.wants.remove(&up);
         }
-        self.media.router.remove_remote_receiver(UpTrackId(up), from as u8).ok();
+        self.media.router.remove_remote_receiver(UpTrackId(up), from as u8, now).ok();
     }
 
     /// Events of the router become ours, or messages to other shards; collected media goes out.
@@ -222,9 +234,27 @@ impl Endpoint {
                     EndpointEvent::UpTrackStarted { id: up.0, codec: codec.name(), ssrc: ssrc.0 }
                 }
                 RouterEvent::KeyframeNeeded { up } => EndpointEvent::KeyframeNeeded { id: up.0 },
-                RouterEvent::RemoteKeyframeWanted { up, want } => {
-                    self.tell_owner(up.0, ShardMessage::KeyframeWanted { up: up.0, want });
+                RouterEvent::RemoteKeyframeWanted { up, layer, want } => {
+                    self.tell_owner(up.0, ShardMessage::KeyframeWanted { up: up.0, layer, want });
                     continue;
+                }
+                RouterEvent::TellWanted { up, wanted } => {
+                    self.tell_owner(up.0, ShardMessage::LayersWanted { up: up.0, wanted });
+                    continue;
+                }
+                RouterEvent::TellLayers { up } => {
+                    self.tell_layers(up);
+                    continue;
+                }
+                RouterEvent::UpTrackLayersChanged { up } => {
+                    EndpointEvent::UpTrackLayersChanged { id: up.0, layers: self.media.router.layer_states(up) }
+                }
+                RouterEvent::UpTrackLayersWanted { up, wanted } => {
+                    let (rids, max_spatial) = self.media.router.name_layers(up, wanted);
+                    EndpointEvent::UpTrackLayersWanted { id: up.0, rids, max_spatial }
+                }
+                RouterEvent::DownTrackLayerChanged { down, choice, layer, temporal } => {
+                    EndpointEvent::DownTrackLayerChanged { id: down.0, state: choice.name(), layer, temporal }
                 }
                 RouterEvent::DtmfReceived { up, digit, duration_ms } => {
                     EndpointEvent::DtmfReceived { id: up.0, digit, duration_ms }
@@ -235,14 +265,23 @@ impl Endpoint {
         }
     }
 
-    /// Takes the tracks of a transport that goes out, and its down tracks' goodbyes.
-    pub(super) fn remove_tracks(&mut self, index: usize, out: &mut TransmitQueue) {
-        let Some(stats) = self.slots.get(index).and_then(|slot| self.track_stats(slot.id)) else { return };
-        for down in &stats.down {
-            self.remove_down_track(down.id.0, out).ok();
+    /// Takes the tracks of a transport that goes out, with its down tracks' goodbyes; what was counted until then.
+    pub(super) fn remove_tracks(&mut self, index: usize, now: Time, out: &mut TransmitQueue) -> Option<Statistics> {
+        let last = self.slots.get(index).and_then(|slot| self.statistics(slot.id))?;
+        for down in &last.tracks.down {
+            self.remove_down_track(down.id.0, now, out).ok();
         }
-        for up in &stats.up {
+        for up in &last.tracks.up {
             self.remove_up_track(up.id.0).ok();
+        }
+        Some(last)
+    }
+
+    /// Tells every shard with receivers of an up track of its layers.
+    fn tell_layers(&mut self, up: UpTrackId) {
+        let Some(table) = self.media.router.layers(up) else { return };
+        for &(shard, _) in self.wants.get(&up.0).map(Vec::as_slice).unwrap_or_default() {
+            self.messages.push_back((shard, ShardMessage::Layers { up: up.0, table: Box::new(*table) }));
         }
     }
 

@@ -9,6 +9,7 @@ use crate::ice::LocalCredentials;
 use crate::ice::credentials::PASSWORD_BYTES;
 use crate::io::{SocketId, TransmitQueue};
 use crate::rtp::Ssrc;
+use crate::sfu::router::TransportStats;
 use crate::sfu::{TransportConfig, TransportId};
 use crate::time::Time;
 use crate::transport::{
@@ -55,6 +56,15 @@ pub struct TransportSnapshot {
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub round_trip: Option<Duration>,
+}
+
+/// Everything that is counted about a transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Its datagrams.
+    pub transport: TransportSnapshot,
+    /// Its media.
+    pub tracks: TransportStats,
 }
 
 impl Endpoint {
@@ -175,7 +185,7 @@ impl Endpoint {
     /// Closes a transport with its tracks.
     pub fn close_transport(&mut self, id: u64, now: Time, out: &mut TransmitQueue) -> Result<(), CommandError> {
         let index = self.transport_index(id)?;
-        self.close_slot(index, out);
+        self.close_slot(index, now, out);
         self.settle(now, out);
         Ok(())
     }
@@ -184,29 +194,31 @@ impl Endpoint {
     pub fn close_all(&mut self, now: Time, out: &mut TransmitQueue) {
         let all: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         for index in all {
-            self.close_slot(index, out);
+            self.close_slot(index, now, out);
         }
         self.settle(now, out);
     }
 
-    /// Counters of a transport; `None` when there is none of this id.
-    pub fn transport_snapshot(&self, id: u64) -> Option<TransportSnapshot> {
+    /// Everything counted about a transport; `None` when there is none of this id.
+    pub fn statistics(&self, id: u64) -> Option<Statistics> {
         let slot = self.slots.get(*self.ids.get(&id)?)?;
+        let tracks = self.media.router.stats(TransportId(id)).ok()?;
         let Traffic { packets_received, bytes_received, packets_sent, bytes_sent } = slot.traffic;
         let round_trip = slot.transport.round_trip();
-        Some(TransportSnapshot { packets_received, bytes_received, packets_sent, bytes_sent, round_trip })
+        let transport = TransportSnapshot { packets_received, bytes_received, packets_sent, bytes_sent, round_trip };
+        Some(Statistics { transport, tracks })
     }
 
     pub(super) fn transport_index(&self, id: u64) -> Result<usize, CommandError> {
         self.ids.get(&id).copied().ok_or(CommandError::NoTransport)
     }
 
-    pub(super) fn remove_transport(&mut self, index: usize, out: &mut TransmitQueue) {
-        self.remove_tracks(index, out);
+    pub(super) fn remove_transport(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
+        let last = self.remove_tracks(index, now, out);
         let mut slot = self.slots.remove(index);
         self.media.remove(slot.id);
         // The router knows every transport that has a slot.
-        self.media.router.remove_transport(TransportId(slot.id)).ok();
+        self.media.router.remove_transport(TransportId(slot.id), now).ok();
         self.take_media_outputs();
         slot.transport.close(CloseReason::Commanded, out);
         self.transport_drops.merge(&slot.transport.drops_mut().take());
@@ -223,12 +235,14 @@ impl Endpoint {
             }
         }
         let reason = slot.closed.unwrap_or(CloseReason::Commanded.name());
-        self.events.push_back(EndpointEvent::TransportClosed { id: slot.id, reason });
+        let last = slot.last.or(last.map(Box::new));
+        self.events.push_back(EndpointEvent::TransportClosed { id: slot.id, reason, last });
     }
 
-    fn close_slot(&mut self, index: usize, out: &mut TransmitQueue) {
-        self.remove_tracks(index, out);
+    fn close_slot(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
+        let last = self.remove_tracks(index, now, out);
         let slot = &mut self.slots[index];
+        slot.last = last.map(Box::new);
         slot.closed = Some(CloseReason::Commanded.name());
         slot.transport.close(CloseReason::Commanded, out);
         self.touch(index);
@@ -262,6 +276,7 @@ impl Endpoint {
             dirty: false,
             connected: false,
             closed: None,
+            last: None,
             transport_sequence: 0,
             tracks: 0,
             cname,

@@ -27,6 +27,8 @@ fn track(closed_gates: Vec<Gate>) -> UpTrack {
             payload(96, "VP8", 90_000),
         ],
         ssrcs: vec![Ssrc(5)],
+        rtx_ssrcs: vec![],
+        rids: vec![],
         closed_gates,
     })
 }
@@ -60,8 +62,15 @@ fn feed(track: &mut UpTrack, packet: &Packet<'_>, ms: u64) -> (Result<PacketMeta
     let place = Place { sequence: packet.sequence, restarted: packet.restarted };
     let now = Time::from_millis(ms);
     let extensions = Extensions::default();
-    let incoming =
-        Incoming { packet: &rtp, extensions: &extensions, entry: &entry, place, first: packet.first, capture: now };
+    let incoming = Incoming {
+        packet: &rtp,
+        extensions: &extensions,
+        entry: &entry,
+        place,
+        first: packet.first,
+        layer: 0,
+        capture: Capture::estimated(now),
+    };
     track.handle(&incoming, now)
 }
 
