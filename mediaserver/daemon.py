@@ -27,6 +27,7 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.whep import whep_resource
 from mediaserver.api.whip import whip_resource
+from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
@@ -81,6 +82,7 @@ class Daemon:
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
         self._contacts: Contacts | None = None
+        self._bandwidth: BandwidthAdmission | None = None
         self._room_sessions: RoomSessions | None = None
         self._sessions: SessionResource | None = None
         self._listeners: list[Listeners] = []
@@ -118,7 +120,11 @@ class Daemon:
             tls_client=_client_tls(),
         )
         agents = Agents()
+        self._bandwidth = bandwidth = BandwidthAdmission(
+            config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later
+        )
         calls = Calls(
+            admission=bandwidth,
             config=config,
             engine=engine,
             user_agent=user_agent,
@@ -142,6 +148,7 @@ class Daemon:
             metrics=self._metrics,
             server_name=SERVER_NAME,
             attribute_limits=self._attribute_limits,
+            admission=bandwidth,
         )
         user_agent.on_invite = self._contacts.on_invite
         self._room_sessions = RoomSessions(
@@ -155,6 +162,7 @@ class Daemon:
             audio_codecs=config.media.audio_codecs,
             video_codecs=config.media.video_codecs,
             metrics=self._metrics,
+            admission=bandwidth,
         )
         await user_agent.start()
         await self._open_web(self._contacts, self._room_sessions)

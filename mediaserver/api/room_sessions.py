@@ -53,7 +53,7 @@ class _Held:
 class RoomSessionsResource:
     """The protocol of RFC 9725 (and of its mirror image for viewers), whatever the media direction.
 
-    `open_session(room, offer, subject)` makes the session.
+    `open_session(room, offer, subject, source)` makes the session; `source` is an IP address.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class RoomSessionsResource:
         *,
         kind: Literal["whip", "whep"],
         direction: Direction,
-        open_session: Callable[[str, str, str], Awaitable[RoomSession]],
+        open_session: Callable[[str, str, str, str], Awaitable[RoomSession]],
         tokens: DaemonTokens,
         admission: Admission,
         source_of: SourceResolver,
@@ -141,7 +141,7 @@ class RoomSessionsResource:
             self._check_limits(request)
             offer = await read_text(request, content_type=SDP, max_bytes=MAX_SDP_BYTES)
             try:
-                session = await self._open_session(scope.room, offer, scope.subject)
+                session = await self._open_session(scope.room, offer, scope.subject, self._source_of(request))
             except MediaServerError as error:
                 raise problem_of(error) from error
         except Problem:

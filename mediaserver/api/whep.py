@@ -27,8 +27,8 @@ def whep_resource(
 ) -> RoomSessionsResource:
     """The viewer's resource; its bearer token needs the direction `view`."""
 
-    async def view(room: str, offer: str, subject: str) -> RoomSession:
-        return await rooms.view(room, offer, subject=subject)
+    async def view(room: str, offer: str, subject: str, source: str) -> RoomSession:
+        return await rooms.view(room, offer, subject=subject, source=source)
 
     return RoomSessionsResource(
         kind="whep",

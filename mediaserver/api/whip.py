@@ -27,8 +27,8 @@ def whip_resource(
 ) -> RoomSessionsResource:
     """The publisher's resource; its bearer token needs the direction `publish`."""
 
-    async def publish(room: str, offer: str, subject: str) -> RoomSession:
-        return await rooms.publish(room, offer, subject=subject)
+    async def publish(room: str, offer: str, subject: str, source: str) -> RoomSession:
+        return await rooms.publish(room, offer, subject=subject, source=source)
 
     return RoomSessionsResource(
         kind="whip",

@@ -52,7 +52,7 @@ class Config(Section):
     """Call managers, ACDs and providers, by name."""
 
     routes: tuple[Route, ...] = ()
-    """Routing table, first match decides. Calls to a registered user's own address need no line; a call that nothing
+    """Routing table, first match decides; where its lines have no bandwidth for a call, the next match. Calls to a registered user's own address need no line; a call that nothing
     matches is refused with 404."""
 
     sites: Mapping[Name, Site] = {}

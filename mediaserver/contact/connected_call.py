@@ -13,7 +13,7 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, warning_value
 from mediaserver.contact.contact import Contact
-from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -53,7 +53,9 @@ class ConnectedCall:
         await self._leg.refuse(cause)
 
     async def _connect(self) -> None:
-        request = CallRequest(self._contact.id, self._leg, self._destination, self._presentation)
+        request = CallRequest(
+            self._contact.id, self._leg, self._destination, self._presentation, note=self._contact.note
+        )
         try:
             call = await self._calls.connect(request, on_ended=self._on_call_ended)
         except MediaServerError as error:
@@ -68,7 +70,12 @@ class ConnectedCall:
         if isinstance(error, DialFailed):
             own = error.warning_code and warning_value(error.warning_code, self._server_name, error.reason)
             by: Party = "system" if own else "agent"
-            return EndCause(by, "not_answered", error.code, error.reason), own or error.warning
+            reason = "insufficient_bandwidth" if error.lacks_bandwidth else "not_answered"
+            return EndCause(by, reason, error.code, error.reason), own or error.warning
+        if isinstance(error, InsufficientBandwidth):
+            # RFC 3261 §20.43: 370 is insufficient bandwidth. Which line is full stays inside the house.
+            warning = warning_value(370, self._server_name, str(error))
+            return EndCause("system", "insufficient_bandwidth", 488, str(error)), warning
         if isinstance(error, NegotiationError):
             warning = warning_value(error.warning_code, self._server_name, str(error))
             return EndCause("system", "no_common_media", 488, str(error)), warning
