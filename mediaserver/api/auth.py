@@ -238,8 +238,13 @@ class DaemonTokens:
         return AgentScope(user=claims["sub"], token_id=claims["jti"], expires_at=float(claims["exp"]))
 
     def revoke(self, scope: AgentScope) -> None:
-        """Refuse this token from now on (until a restart; it expires by itself)."""
+        """Refuse this token from now on. Who wants that to outlast a restart keeps it, and gives it back to `restore`."""
         self._revoked.add(scope.token_id, scope.expires_at, self._wall_clock())
+
+    def restore(self, revoked: Mapping[str, float]) -> None:
+        """Refuse these tokens, as they were before a restart: token id -> when it expires, in POSIX seconds."""
+        for token_id, expires_at in revoked.items():
+            self._revoked.add(token_id, expires_at, self._wall_clock())
 
     def _mint(self, purpose: str, subject: str, lifetime_s: float, **claims: object) -> str:
         now = int(self._wall_clock())

@@ -129,7 +129,7 @@ class SessionResource:
         """End every session, telling each participant."""
         async with asyncio.TaskGroup() as group:
             for channel in list(self._channels):
-                group.create_task(channel.stop("the server stops"), name=f"stop-session-{channel.id}")
+                group.create_task(channel.stop("shutdown"), name=f"stop-session-{channel.id}")
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a WebSocket and serve it until it is lost."""
@@ -308,7 +308,7 @@ class SessionResource:
         previous = self._agent_channels.get(scope.user)
         if previous is not None:
             await previous.send(Error(code="replaced", message="You signed in somewhere else."))
-            await previous.stop("signed in elsewhere")
+            await previous.stop("signed_in_elsewhere")
         try:
             agent = await self._contacts.sign_in_agent(scope.user, channel)
         except LimitExceeded as error:
@@ -351,7 +351,7 @@ class SessionResource:
                 return
             self._metrics.session_messages.inc()
             if rate.take("", self._clock()):
-                channel.leave("too many messages")
+                channel.leave("too_many_messages")
                 await _farewell(socket, "limit", "Too many messages came at once.", CLOSE_POLICY)
                 return
             try:

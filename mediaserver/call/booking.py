@@ -143,6 +143,11 @@ class Booking:
         self.on_change: Callable[[MediaKind, int], None] | None = None
         """Told the new rate of a kind when it changes without the leg asking."""
 
+    @property
+    def matters(self) -> bool:
+        """Whether any line or cap has to do with the leg; most houses have neither, and most calls pass neither."""
+        return bool(self.way) or any(self._lines.cap(self.way, kind) for kind in MEDIA_KINDS)
+
     def narrow(
         self,
         codecs: Mapping[MediaKind, Sequence[Codec]],

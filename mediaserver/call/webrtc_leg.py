@@ -95,7 +95,7 @@ class WebRtcLeg(Leg):
     async def _on_offer(self, number: int, sdp: str) -> None:
         if self._awaited_answer is not None:
             raise GlareError("our own offer is under way: roll yours back, answer ours, then offer again", status=491)
-        if self.booking is not None:
+        if self.booking is not None and self.booking.matters:
             try:
                 self._peer.use(admitted_policy(self.booking, self._policy, sdp))
             except InsufficientBandwidth as error:

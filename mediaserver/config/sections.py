@@ -300,7 +300,7 @@ class Records(Section):
     """Where finished contacts are written."""
 
     file: FilePath = Path("records.sqlite")
-    """SQLite file."""
+    """SQLite file; the agents' sign-outs are kept in it, too."""
 
 
 class Web(Section):

@@ -21,12 +21,10 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
-from mediaserver.api.room_sessions import RoomLimits
+from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.api.whep import whep_resource
-from mediaserver.api.whip import whip_resource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
@@ -171,6 +169,16 @@ def three_records() -> list[ContactRecord]:
     ]
 
 
+@dataclass
+class FakeRevocations:
+    """Keeps revoked tokens in memory."""
+
+    kept: dict[str, float] = field(default_factory=dict)
+
+    async def add(self, token_id: str, expires_at: float) -> None:
+        self.kept[token_id] = expires_at
+
+
 class Clocks:
     """A wall clock that tests move; the real one is never asked."""
 
@@ -196,6 +204,7 @@ class Stack:
         self.rooms = FakeRooms()
         self.records = MemoryRecords()
         self.clock = Clocks()
+        self.revocations = FakeRevocations()
         self.metrics = Metrics()
         api_metrics = ApiMetrics(self.metrics)
         self.admission = Admission(retry_after_s=7)
@@ -236,8 +245,10 @@ class Stack:
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
-        self.whip = whip_resource(self.rooms, limits=rooms, ice_servers=lambda: servers, **common)
-        self.whep = whep_resource(self.rooms, limits=rooms, **common)
+        self.whip = RoomSessionsResource(
+            kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
+        )
+        self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
         checks = {"engine": lambda: self.problem}
         limits = HttpLimits(**http)
         self.public = Listeners(
@@ -246,7 +257,7 @@ class Stack:
                     self.sessions,
                     self.whip,
                     self.whep,
-                    AgentsResource(agents=directory, failure_delay_s=0.01, **common),
+                    AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
                     EntriesResource(entries=self.entries, admission=self.admission),
                     HealthResource(admission=self.admission, checks=checks, detailed=False),
                     PagesResource(entries=self.entries.values()),

@@ -11,11 +11,13 @@ import pytest
 import trustme
 
 from mediaserver.api.app import Bind, Listeners, make_app
+from mediaserver.api.auth import TokenRefused
 from mediaserver.api.context import Admission
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.source import SourceResolver
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.store.records import StoreError
 from tests.api.fakes import ADMIN_TOKEN, ALLOWED
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -137,6 +139,25 @@ async def test_after_signing_out_the_token_is_worth_nothing(stack):
         assert response.status == 204
     async with stack.http.post("/v1/agents/sign-out", headers=auth) as response:
         assert response.status == 401
+
+
+async def test_a_sign_out_is_kept_and_counts_though_it_cannot_be(stack):
+    kept = []
+
+    async def add(token_id, expires_at):
+        kept.append(token_id)
+        if len(kept) == 2:
+            raise StoreError("the disk is full")
+
+    stack.revocations.add = add
+    tokens = [stack.tokens.mint_agent("anna", lifetime_s=60) for _ in range(2)]
+    ids = [stack.tokens.verify_agent(token).token_id for token in tokens]
+    for token in tokens:
+        async with stack.http.post("/v1/agents/sign-out", headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 204
+        with pytest.raises(TokenRefused):
+            stack.tokens.verify_agent(token)
+    assert kept == ids
 
 
 async def test_customers_pages_sign_in_no_agents(stack):
