@@ -246,6 +246,11 @@ class Booking:
         """Gives everything back. Calling it again does nothing."""
         self._lines.release(self)
 
+    def close(self) -> None:
+        """Gives everything back and forgets who listened: two that hold each other wait for the collector."""
+        self.release()
+        self._note = self.on_change = None
+
     def changed(self, change: Change) -> None:
         """The ledger has taken a loan back, or given one."""
         verdict = self.decision.verdicts.get(change.kind)

@@ -175,8 +175,10 @@ class Leg(ABC):
             await self._release(cause)
         finally:
             if self.booking is not None:
-                self.booking.release()
+                self.booking.close()
+            self._other = None
             self.emit(LegEnded(cause))
+            self._listener = None  # whoever listened holds the leg: two that hold each other wait for the collector
             if self.on_released is not None:
                 self.on_released()
 

@@ -108,7 +108,7 @@ class RoomLeg:
         self.closed = True
         self._rooms.leave(self._room, self.id)
         self._peer.close()
-        self._booking.release()
+        self._booking.close()
         self._log.info("room_left", by=cause.by, reason=cause.reason)
         self._on_closed(self, cause)
 

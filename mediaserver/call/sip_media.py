@@ -78,7 +78,7 @@ class SipMedia:
         self._unsubscribe: list[Callable[[], None]] = []
         self._local: SessionDescription | None = None
         self._remote: SessionDescription | None = None
-        self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = lambda kind: ()
+        self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
         """Gives the `b=` lines of what we write."""
         self._session_id = secrets.randbits(62)
         self._version = 0
@@ -168,13 +168,15 @@ class SipMedia:
         return serialize(self._local).encode()
 
     def close(self) -> None:
-        """Closes every port. Calling it again does nothing."""
+        """Closes every port and forgets the listener. Calling it again does nothing."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
         for line in self._lines.values():
             self._engine.close_transport(line.rtp.id)
         self._lines.clear()
+        self.bandwidth = _no_lines
+        self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
     def _answer(self, offer: SessionDescription, media: Mapping[int, LocalMedia]) -> bytes:
         self._version += 1
@@ -279,6 +281,15 @@ def peer_limits(description: SessionDescription, packets: Packets) -> dict[Media
             codecs = [codec for codec in description.media[index].codecs if is_media(codec)]
             sound = audio_need(codecs[0], packets).usual if codecs else 0
     return limits
+
+
+def _no_lines(kind: Kind) -> tuple[Bandwidth, ...]:
+    """Bounds nothing."""
+    return ()
+
+
+def _nobody(kind: Kind, event: AnyEvent) -> None:
+    """Hears what comes after `close`."""
 
 
 def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:

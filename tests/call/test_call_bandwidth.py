@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +183,25 @@ async def test_a_call_is_charged_for_what_it_agreed_on_and_gives_it_back() -> No
     assert answer.media[1].bandwidth[0] == Bandwidth("AS", 1000)
     await call.end(EndCause("caller", "hangup"))
     assert (house.used("audio"), house.used("video")) == (0, 0)
+
+
+async def test_a_call_that_is_over_is_freed_without_the_collector() -> None:
+    house = House(MUNICH.format("audio: 1 Mbit/s, video: 1 Mbit/s"))
+    leg, _ = await house.incoming()
+    call = await house.connect(leg, "0815")
+    gone = [weakref.ref(call.caller), weakref.ref(call.callee), weakref.ref(leg.booking)]
+    house.contact.add_leg(leg)
+    gc.disable()
+    try:
+        await call.end(EndCause("caller", "hangup"))
+        await asyncio.sleep(0.01)
+        del call, leg
+        house.contact = Contact(id="next", source="")
+        house.phones.sessions.clear()
+        await asyncio.sleep(0.01)
+        assert [reference() for reference in gone] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 async def test_without_budgets_and_caps_nothing_about_bandwidth_is_said() -> None:
