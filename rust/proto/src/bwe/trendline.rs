@@ -247,7 +247,7 @@ mod tests {
         let mut trendline = Trendline::default();
         for index in 0..1_000i64 {
             let sign = if index % 3 == 0 { -1 } else { 1 };
-            let arrival_us = sign * (i64::MAX / 2 >> (index % 40));
+            let arrival_us = sign * ((i64::MAX / 2) >> (index % 40));
             trendline.update(&Delta { departure_ms: 0.0, arrival_ms: arrival_us as f64 / 1e3, arrival_us });
         }
         assert!(trendline.queue_ms().is_finite() && trendline.threshold.is_finite());
