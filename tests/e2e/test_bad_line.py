@@ -10,8 +10,7 @@ from playwright.async_api import BrowserContext
 from tests.e2e.rooms import join
 from tests.peers.chromium import Chromium, chromium, describe, streams
 from tests.peers.daemon import daemon
-from tests.peers.impaired_line import Impairment, ImpairedLine, impaired_lines
-
+from tests.peers.impaired_line import ImpairedLine, Impairment, impaired_lines
 
 PICTURES_PER_S = 5
 """What keyframes alone give here (11 of 30 were measured); packets sent again will give nearly all of them."""

@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from tests.peers.impaired_line import CLEAR, Impairment, ImpairedLine, Relay, impaired_lines
+from tests.peers.impaired_line import CLEAR, ImpairedLine, Impairment, Relay, impaired_lines
 from tests.peers.process import PeerError
 
 HEADERS = 28

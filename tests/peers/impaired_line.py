@@ -31,7 +31,8 @@ REDIRECT = """
     return set.call(this, {type: description.type, sdp: lead(description.sdp)}, ...rest);
   };
   kind.addIceCandidate = function(candidate, ...rest) {
-    return add.call(this, candidate && {...JSON.parse(JSON.stringify(candidate)), candidate: lead(candidate.candidate)}, ...rest);
+    const plain = candidate && JSON.parse(JSON.stringify(candidate));
+    return add.call(this, plain && {...plain, candidate: lead(plain.candidate)}, ...rest);
   };
 })();
 """
