@@ -19,6 +19,7 @@ from benchmarks.figures import Figure, Report, median
 from benchmarks.generator import AUDIO, Generator, Handle, Stream, generator
 from benchmarks.native import Programs
 from benchmarks.processes import cores_awake, cpu_ns
+from benchmarks.sfu_livekit import livekit_sfu
 from benchmarks.sfu_servers import Sfu, janus_sfu, missing, own_sfu
 from tests.peers.namespace import Namespace, namespace
 
@@ -35,7 +36,7 @@ CIPHERS = {
 }
 
 Starter = Callable[[Path, Namespace, str], Any]
-SERVERS: dict[str, Starter] = {"mediaserver": own_sfu, "janus": janus_sfu}
+SERVERS: dict[str, Starter] = {"mediaserver": own_sfu, "janus": janus_sfu, "livekit": livekit_sfu}
 
 
 @dataclass(frozen=True, slots=True)

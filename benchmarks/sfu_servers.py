@@ -193,7 +193,7 @@ async def janus_sfu(directory: Path, network: Namespace, suite: str) -> AsyncIte
     url = f"http://{network.address}:{port}/janus"
     connector = aiohttp.TCPConnector(limit=0)
     async with process, aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as client:
-        await _wait_answering(client, f"{url}/info", process)
+        await wait_answering(client, f"{url}/info", process)
         pin(process.pid)
         sfu = JanusSfu(process.pid, url, client, Identity(suite), network.host_address or "127.0.0.1")
         await sfu.begin()
@@ -205,7 +205,8 @@ async def janus_sfu(directory: Path, network: Namespace, suite: str) -> AsyncIte
             await asyncio.wait({following})
 
 
-async def _wait_answering(client: aiohttp.ClientSession, url: str, process: PeerProcess) -> None:
+async def wait_answering(client: aiohttp.ClientSession, url: str, process: PeerProcess) -> None:
+    """Wait until a GET is answered 200. Raises PeerError."""
     for _ in range(200):
         if process.returncode is not None:
             break
@@ -222,4 +223,6 @@ def missing() -> dict[str, str]:
     reasons = {}
     if shutil.which("janus") is None:
         reasons["janus"] = "no janus on the PATH (apt-get install janus)"
+    if shutil.which("livekit-server") is None:
+        reasons["livekit"] = "no livekit-server on the PATH"
     return reasons

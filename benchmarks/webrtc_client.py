@@ -169,7 +169,9 @@ class Peer:
         lines = self._head(mids)
         shared = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", head, re.MULTILINE)
         for section, mid in zip(sections, mids, strict=True):
-            kept = re.findall(r"^(a=(?:rtpmap|fmtp|rtcp-fb|extmap):.*)$", section, re.MULTILINE)
+            kept = re.findall(
+                r"^(a=(?:rtpmap|fmtp|rtcp-fb|extmap|sctp-port|max-message-size):.*)$", section, re.MULTILINE
+            )
             asked = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", section, re.MULTILINE) or shared
             kind = section[2:].split()[0]
             mirrored = _MIRRORED[asked[1] if asked else "sendrecv"]

@@ -79,6 +79,8 @@ pub struct Member {
     pub peer: Peer,
     /// What it sends.
     pub sources: Vec<Source>,
+    /// How often its rate was changed.
+    pub pace: u32,
     /// Whether a timer for the feedback runs.
     pub feedback_armed: bool,
     streams: Vec<Stream>,
@@ -107,6 +109,7 @@ impl Member {
             // SAFETY: promised by the caller.
             peer: unsafe { Peer::new(&plan.peer) }?,
             sources,
+            pace: 0,
             feedback_armed: false,
             streams: Vec::new(),
             generator: FeedbackGenerator::default(),
@@ -139,7 +142,8 @@ impl Member {
     ///
     /// # Errors
     /// A sentence when it is no rate.
-    pub fn pace(&mut self, frames_per_s: f64) -> Result<(), String> {
+    pub fn set_pace(&mut self, frames_per_s: f64) -> Result<(), String> {
+        self.pace += 1;
         self.sources.iter_mut().try_for_each(|source| source.pace(frames_per_s))
     }
 
@@ -177,11 +181,12 @@ impl Member {
         if self.figures.packets == 1 {
             self.figures.first_ms = now.since(self.born).as_secs_f64() * 1000.0;
         }
-        if self.feedback && self.twcc_id > 0 {
-            if let Some(sequence) = transport_sequence(&datagram[..header.len], self.twcc_id) {
-                self.generator.set_media(Ssrc(header.ssrc));
-                self.generator.arrived(sequence, now);
-            }
+        if self.feedback
+            && self.twcc_id > 0
+            && let Some(sequence) = transport_sequence(&datagram[..header.len], self.twcc_id)
+        {
+            self.generator.set_media(Ssrc(header.ssrc));
+            self.generator.arrived(sequence, now);
         }
         self.note(&header, now);
         if self.figures.packets % SAMPLE == 1 {

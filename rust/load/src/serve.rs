@@ -51,7 +51,8 @@ struct Reply {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Frame(usize),
+    /// Of a track; the number tells timers of a former pace from those that hold.
+    Frame(usize, u32),
     Feedback,
     Check,
     Report,
@@ -133,7 +134,8 @@ impl Server {
             self.timers.pop();
             let Some(member) = self.members.get_mut(&id) else { continue };
             match timer {
-                Timer::Frame(track) => {
+                Timer::Frame(_, pace) if pace != member.pace => {}
+                Timer::Frame(track, _) => {
                     self.lateness.add(now.since(at));
                     member.send(track, now)?;
                     let gap = member.sources.get(track).map_or(REPORT_GAP, Source::gap);
@@ -199,8 +201,7 @@ impl Server {
                 None => reply.error = Some(format!("no member {id}")),
             },
             Ok(Request::Pace { id, frames_per_s }) => {
-                let paced = self.members.get_mut(&id).ok_or_else(|| format!("no member {id}"));
-                reply.error = paced.and_then(|member| member.pace(frames_per_s)).err();
+                reply.error = self.pace(id, frames_per_s).err();
             }
             Ok(Request::Figures) => self.fill(&mut reply),
             Err(error) => reply.error = Some(error.to_string()),
@@ -219,13 +220,23 @@ impl Server {
         let member = unsafe { Member::new(plan, now) }?;
         self.poll.add(member.peer.socket.as_raw_fd(), id).map_err(|error| format!("epoll: {error}"))?;
         for track in 0..member.sources.len() {
-            self.timers.push(Reverse((now, id, Timer::Frame(track))));
+            self.timers.push(Reverse((now, id, Timer::Frame(track, 0))));
         }
         // Spread, so that peers made together do not report together.
         let spread = Duration::from_millis(id * 37 % 1_000);
         self.timers.push(Reverse((now + spread, id, Timer::Report)));
         self.timers.push(Reverse((now + spread, id, Timer::Check)));
         self.members.insert(id, member);
+        Ok(())
+    }
+
+    fn pace(&mut self, id: u64, frames_per_s: f64) -> Result<(), String> {
+        let now = self.now();
+        let member = self.members.get_mut(&id).ok_or_else(|| format!("no member {id}"))?;
+        member.set_pace(frames_per_s)?;
+        for track in 0..member.sources.len() {
+            self.timers.push(Reverse((now, id, Timer::Frame(track, member.pace))));
+        }
         Ok(())
     }
 
@@ -244,10 +255,10 @@ impl Server {
 }
 
 fn arm(timers: &mut BinaryHeap<Reverse<(Time, u64, Timer)>>, id: u64, member: &mut Member) {
-    if !member.feedback_armed {
-        if let Some(at) = member.feedback_timeout() {
-            member.feedback_armed = true;
-            timers.push(Reverse((at, id, Timer::Feedback)));
-        }
+    if !member.feedback_armed
+        && let Some(at) = member.feedback_timeout()
+    {
+        member.feedback_armed = true;
+        timers.push(Reverse((at, id, Timer::Feedback)));
     }
 }
