@@ -1,4 +1,4 @@
-//! A histogram of times: 16 steps for each doubling, from a microsecond to over an hour; nothing grows.
+//! A histogram of times: 16 steps for each doubling, from a microsecond to half an hour; nothing grows.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ mod tests {
         }
         assert_eq!((histogram.quantile_ms(1.0), histogram.count()), (10.0, 10_000));
         histogram.add(Duration::from_secs(100_000));
-        assert!(histogram.quantile_ms(1.0) > 3_000_000.0);
+        assert!(histogram.quantile_ms(1.0) > 2_000_000.0);
         histogram.clear();
         assert_eq!((histogram.most_ms(), histogram.count()), (0.0, 0));
     }
