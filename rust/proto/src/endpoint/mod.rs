@@ -193,10 +193,14 @@ impl Endpoint {
                 self.take_media_outputs();
             }
             ShardMessage::Want { up } => self.handle_want(from, up, now),
-            ShardMessage::Unwant { up } => self.handle_unwant(from, up),
-            ShardMessage::KeyframeWanted { up, want } => {
+            ShardMessage::Unwant { up } => self.handle_unwant(from, up, now),
+            ShardMessage::Layers { up, table } => self.media.router.set_layers(UpTrackId(up), &table, now),
+            ShardMessage::LayersWanted { up, wanted } => {
+                self.media.router.set_remote_wanted(UpTrackId(up), from as u8, wanted, now);
+            }
+            ShardMessage::KeyframeWanted { up, layer, want } => {
                 // The track may have gone while the message was under way.
-                self.media.router.request_keyframe(UpTrackId(up), want, now).ok();
+                self.media.router.request_keyframe(UpTrackId(up), Some(layer), want, now).ok();
             }
         }
     }

@@ -142,7 +142,7 @@ impl Endpoint {
             }
             let Some(slot) = self.slots.get_mut(index) else { continue };
             if slot.closed.is_some() {
-                self.remove_transport(index, out);
+                self.remove_transport(index, now, out);
                 continue;
             }
             self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
