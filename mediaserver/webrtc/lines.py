@@ -19,6 +19,7 @@ from mediaserver.sdp.codecs import (
     repairs_for,
 )
 from mediaserver.sdp.description import (
+    Bandwidth,
     Candidate,
     Codec,
     Direction,
@@ -49,12 +50,21 @@ def describe(
     version: int,
     allow_mixed: bool,
     bundle: bool = True,
+    bandwidth: Mapping[str, tuple[Bandwidth, ...]] | None = None,
 ) -> SessionDescription:
-    """Our offer or answer. Refused sections have port 0 and are not in the BUNDLE group (RFC 8843 §7.3.3)."""
+    """Our offer or answer; `bandwidth` holds `b=` lines by kind.
+
+    Refused sections have port 0 and are not in the BUNDLE group (RFC 8843 §7.3.3).
+    """
     live = [section for section in sections if not section.rejected]
     tag = live[0].index if live else None
     media = tuple(
-        _refused(section) if section.rejected else _accepted(section, local, setup, cname, first=section.index == tag)
+        _refused(section)
+        if section.rejected
+        else replace(
+            _accepted(section, local, setup, cname, first=section.index == tag),
+            bandwidth=(bandwidth or {}).get(section.kind, ()),
+        )
         for section in sections
     )
     group = Group("BUNDLE", tuple(section.mid for section in live if section.named))

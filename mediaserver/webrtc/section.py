@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mediaserver.errors import ProtocolError
-from mediaserver.sdp.description import Codec, Direction, Extension, Fingerprint
+from mediaserver.sdp.description import Bandwidth, Codec, Direction, Extension, Fingerprint
 
 
 class GlareError(ProtocolError):
@@ -45,6 +45,8 @@ class MediaPolicy:
     """Most layers of one picture that are taken (RFC 8853); 0 or 1 takes one stream."""
     only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
     """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
+    bandwidth: Mapping[str, tuple[Bandwidth, ...]] = field(default_factory=dict)
+    """`b=` lines by kind: the most that we want to receive."""
 
     def codecs(self, kind: str) -> tuple[str, ...]:
         """Names allowed for a kind."""

@@ -378,9 +378,9 @@ impl Room {
                 }
                 _ => {}
             }
-            for index in 0..LAYERS.len() {
+            for (index, (_, _, _, start)) in LAYERS.into_iter().enumerate() {
                 let silent = fault == Fault::LowestSilent && index == 2;
-                if self.ms >= LAYERS[index].3 && !silent {
+                if self.ms >= start && !silent {
                     self.frame(index, frame, fault);
                     let from = if fault == Fault::LateReports { 2_600 } else { 0 };
                     if fault != Fault::NoReports && self.ms >= from && frame.is_multiple_of(30) {
