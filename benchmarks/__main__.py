@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout bwe]`: print `name: value unit` lines and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu bwe]`: print `name: value unit` lines and write `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -9,12 +9,12 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import bwe, fanout, join, native, sip_calls, startup
+from benchmarks import bwe, fanout, join, native, sfu, sip_calls, startup
 from benchmarks.figures import Report, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-VIRTUAL = ("bwe",)
-"""On virtual time: the machine does not matter, so they are not part of `make bench`."""
+OTHERS = ("sfu", "bwe")
+"""Programs that run only when they are named."""
 
 
 async def _run(names: list[str], *, quick: bool) -> Report:
@@ -30,6 +30,9 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         programs = await asyncio.to_thread(native.build)
         small = fanout.Shape(subscribers=5, rounds=1, warm_up_s=0.2, measure_s=0.3, limit_s=0.2)
         await fanout.measure(report, programs, small if quick else None)
+    if "sfu" in names:
+        programs = await asyncio.to_thread(native.build)
+        await sfu.measure(report, programs, sfu.QUICK if quick else None)
     if "bwe" in names:
         await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
     return report
@@ -37,13 +40,15 @@ async def _run(names: list[str], *, quick: bool) -> Report:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    known = PROGRAMS + VIRTUAL
     parser.add_argument(
-        "names", nargs="*", metavar="PROGRAM", help=f"of {', '.join(known)}; without a name {', '.join(PROGRAMS)}"
+        "names",
+        nargs="*",
+        metavar="PROGRAM",
+        help=f"of {', '.join(PROGRAMS + OTHERS)}; without one, all but {', '.join(OTHERS)}",
     )
     parser.add_argument("--quick", action="store_true", help="tiny numbers, nothing written")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(known):
+    if unknown := set(arguments.names) - set(PROGRAMS + OTHERS):
         parser.error(f"no such program: {', '.join(sorted(unknown))}")
     print(f"# machine: {machine()}")
     report = asyncio.run(_run(arguments.names or list(PROGRAMS), quick=arguments.quick))
