@@ -4,7 +4,7 @@
 //! payload stays in the ring of its source layer.
 
 use super::drops::MediaDrop;
-use super::packet::{PacketMeta, Rewrite};
+use super::packet::{PacketMeta, Rewrite, UpPacket};
 use crate::codec::vp8;
 use crate::rtp::Ssrc;
 use crate::time::Time;
@@ -54,11 +54,11 @@ pub struct Original {
 
 /// What answers one missing number.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// How the packet left, with its sequence number in front of the payload.
     pub rewrite: Rewrite,
-    /// Its payload; `None` for a number that was left open on purpose, which is answered with nothing behind it.
-    pub original: Option<Original>,
+    /// Its payload; empty for a number that was left open on purpose.
+    pub payload: &'a [u8],
 }
 
 /// See the module.
@@ -77,6 +77,11 @@ impl Retransmitter {
         let sequence = u64::from(ssrc.0.wrapping_mul(0x9e37_79b1) >> 17);
         let sent = vec![Sent { sequence: u64::MAX, ..Sent::default() }; REMEMBERED].into_boxed_slice();
         Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2 }
+    }
+
+    /// Forgets what was sent: its source is another one now.
+    pub fn forget(&mut self) {
+        self.sent.fill(Sent { sequence: u64::MAX, ..Sent::default() });
     }
 
     /// Remembers a packet that leaves.
@@ -112,15 +117,15 @@ impl Retransmitter {
     ///
     /// The errors are [`MediaDrop::NackUnknown`], which only a keyframe helps, and [`MediaDrop::NackRepeated`] and
     /// [`MediaDrop::NackLimit`], which are nobody's loss but the receiver's.
-    pub fn answer(
+    pub fn answer<'a>(
         &mut self,
         sequence: u16,
         payload_type: impl FnOnce(u8) -> Option<u8>,
-        octets: impl FnOnce(&Original) -> Option<usize>,
+        find: impl FnOnce(&Original) -> Option<UpPacket<'a>>,
         round_trip: Option<Duration>,
         blank: &Rewrite,
         now: Time,
-    ) -> Result<Answer, MediaDrop> {
+    ) -> Result<Answer<'a>, MediaDrop> {
         let sent = &mut self.sent[usize::from(sequence) % REMEMBERED];
         if sent.sequence == u64::MAX || sent.sequence as u16 != sequence {
             return Err(MediaDrop::NackUnknown);
@@ -131,16 +136,10 @@ impl Retransmitter {
             return Err(MediaDrop::NackRepeated);
         }
         let payload_type = payload_type(sent.payload_type).ok_or(MediaDrop::NackUnknown)?;
-        let original = (!sent.is_hole).then_some(Original {
-            layer: sent.layer,
-            stream: sent.stream,
-            sequence: sent.source_sequence,
-        });
-        let octets = match &original {
-            Some(original) => octets(original).ok_or(MediaDrop::NackUnknown)?,
-            None => 0,
-        };
-        self.budget = self.budget.checked_sub(octets as u32).ok_or(MediaDrop::NackLimit)?;
+        let original = Original { layer: sent.layer, stream: sent.stream, sequence: sent.source_sequence };
+        let packet = if sent.is_hole { None } else { Some(find(&original).ok_or(MediaDrop::NackUnknown)?) };
+        let payload = packet.map_or(&[][..], |packet| packet.payload);
+        self.budget = self.budget.checked_sub(payload.len() as u32).ok_or(MediaDrop::NackLimit)?;
         (sent.answers, sent.answered_ms) = (sent.answers + 1, now.as_millis());
         let mut rewrite = Rewrite {
             ssrc: self.ssrc,
@@ -157,6 +156,9 @@ impl Retransmitter {
         rewrite.prefix[..ORIGINAL_SEQUENCE].copy_from_slice(&sequence.to_be_bytes());
         let end = ORIGINAL_SEQUENCE + usize::from(sent.prefix_len);
         rewrite.prefix[ORIGINAL_SEQUENCE..end].copy_from_slice(&sent.prefix[..usize::from(sent.prefix_len)]);
-        Ok(Answer { rewrite, original })
+        if let Some(packet) = packet {
+            rewrite.video_orientation = packet.meta.video_orientation.filter(|_| blank.ids.video_orientation != 0);
+        }
+        Ok(Answer { rewrite, payload })
     }
 }

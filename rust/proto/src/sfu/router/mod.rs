@@ -9,6 +9,8 @@ mod clips;
 mod forward;
 #[cfg(test)]
 mod layer_tests;
+#[cfg(test)]
+mod repair_tests;
 mod layers;
 mod media_transport;
 mod receive;
