@@ -9,11 +9,11 @@ mod clips;
 mod forward;
 #[cfg(test)]
 mod layer_tests;
-#[cfg(test)]
-mod repair_tests;
 mod layers;
 mod media_transport;
 mod receive;
+#[cfg(test)]
+mod repair_tests;
 mod rtcp_in;
 mod stats;
 #[cfg(test)]
