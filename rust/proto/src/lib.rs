@@ -12,6 +12,7 @@ pub mod io;
 pub mod player;
 pub mod rtcp;
 pub mod rtp;
+pub mod sctp;
 pub mod sfu;
 pub mod srtp;
 pub mod stun;
