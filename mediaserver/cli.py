@@ -1,15 +1,17 @@
-"""The command `mediaserver`: run, check-config, show-config, ports, version. A bad configuration exits with 78."""
+"""The command `mediaserver` with all that it can do besides running the daemon. A bad configuration exits with 78."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 import yaml
@@ -18,15 +20,20 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mediaserver.config.bandwidth import MEDIA_KINDS
 from mediaserver.config.firewall import openings
 from mediaserver.config.loader import InvalidConfig, Loaded, load
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import State, open_state
+from mediaserver.config.values import format_bitrate
 from mediaserver.config.welcome import welcome
 from mediaserver.errors import ConfigError, MediaServerError
 from mediaserver.runtime import log, process
 from mediaserver.runtime.sdnotify import Notifier
+
+if TYPE_CHECKING:
+    from mediaserver.call.bandwidth_check import Report
 
 EX_CONFIG = 78
 """sysexits.h: something was found in an unconfigured or misconfigured state."""
@@ -42,6 +49,7 @@ StateOption = Annotated[
     typer.Option("--state-dir", help="Takes the place of state_dir in the file.", metavar="FOLDER"),
 ]
 _DEFAULT = Path("/etc/mediaserver/mediaserver.yaml")
+_PLACE = "IP address, CIDR, or name of a site, trunk or user."
 
 
 @app.command()
@@ -94,6 +102,43 @@ def ports(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> Non
     console.print(table)
 
 
+@app.command("check-bandwidth")
+def check_bandwidth(
+    start: Annotated[str, typer.Option("--from", help=_PLACE, metavar="PLACE")],
+    end: Annotated[str, typer.Option("--to", help=_PLACE, metavar="PLACE")],
+    kind: Annotated[str, typer.Option(help="Of audio, video, screen.", metavar="KINDS")] = "audio,video",
+    calls: Annotated[int, typer.Option(help="How many at a time.", min=1, max=100_000)] = 1,
+    codec: Annotated[str | None, typer.Option(help="Sound codec; else those of the configuration.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    config: ConfigOption = _DEFAULT,
+) -> None:
+    """Say what calls between two places are charged and whether they fit, without placing any.
+
+    Exit code 0: they fit; 3: at a lower rate; 4: some without a picture; 5: some are refused.
+    """
+    # Imported here: the other commands start faster.
+    from mediaserver.call.bandwidth_check import UnknownPlace, check, place_of
+
+    settings = _load(config, None).config
+    kinds = [known for known in MEDIA_KINDS if known in [part.strip() for part in kind.split(",")]]
+    if len(kinds) != len(set(kind.split(","))):
+        raise typer.BadParameter("expected audio, video, screen, or several with commas", param_hint="--kind")
+    if codec is not None and codec not in settings.media.audio_codecs:
+        known = ", ".join(settings.media.audio_codecs)
+        raise typer.BadParameter(f"expected one of media.audio_codecs: {known}", param_hint="--codec")
+    try:
+        places = place_of(settings, start), place_of(settings, end)
+    except UnknownPlace as error:
+        raise typer.BadParameter(str(error)) from None
+    log.configure("error", "console")  # decisions are the table's business here
+    report = check(settings, *places, kinds=kinds, calls=calls, codecs=None if codec is None else (codec,))
+    if as_json:
+        typer.echo(json.dumps(asdict(report) | {"outcome": report.outcome}, indent=2))
+    else:
+        _print_bandwidth(report, start, end)
+    raise typer.Exit({"admitted": 0, "lower_rate": 3, "audio_only": 4, "refused": 5}[report.outcome])
+
+
 @app.command()
 def version() -> None:
     """Print the versions of the daemon and what it runs on."""
@@ -141,6 +186,32 @@ def _greet(settings: Config, state: State) -> None:
     for made in state.made:
         console.print(f"first start: made {made}", markup=False)
     sys.stdout.flush()
+
+
+def _print_bandwidth(report: Report, start: str, end: str) -> None:
+    table = Table(title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.title = (
+        f"{start} ({report.start_site or 'no site'}) to {end} ({report.end_site or 'no site'}), sound {report.codec}"
+    )
+    for heading in ("on the way", "kind", "budget", "a call at least", "charged", "calls that fit"):
+        table.add_column(heading, overflow="fold", justify="left" if heading in ("on the way", "kind") else "right")
+    for line in report.lines:
+        table.add_row(
+            line.hop,
+            line.kind,
+            "no bound" if line.budget is None else format_bitrate(line.budget),
+            format_bitrate(line.least_per_call),
+            format_bitrate(line.charged),
+            "any number" if line.fits is None else str(line.fits),
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table)
+    if not report.lines:
+        console.print("No site and no trunk with a budget lies on the way.")
+    outcomes = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in report.outcomes.items())
+    console.print(f"\nCalls: {outcomes}", markup=False)
+    if report.limits:
+        console.print(f"Too narrow: {', '.join(report.limits)}", markup=False)
 
 
 def _load(path: Path, state_dir: Path | None) -> Loaded:

@@ -35,6 +35,13 @@ class LimitExceeded(MediaServerError):
         self.limit = limit
 
 
+class InsufficientBandwidth(LimitExceeded):
+    """A line on the way of the media has no room; `limit` is the budget or cap in the configuration.
+
+    Over SIP it is 488 with Warning 370 (RFC 3261 §20.43), over HTTP 503 with Retry-After.
+    """
+
+
 class NegotiationError(MediaServerError):
     """Two sides have no media in common.
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -16,11 +16,18 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from mediaserver.api.auth import DaemonTokens, TokenRefused, bearer_token, unauthorized
 from mediaserver.api.body import read_json
-from mediaserver.api.context import Admission, SourceResolver
-from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.context import Admission
+from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, too_many
+from mediaserver.api.source import SourceResolver
+from mediaserver.runtime.sources import source_prefix
+from mediaserver.store.records import StoreError
+from mediaserver.store.revocations import Revocations
+
+SIGN_IN_FAILURES_AT_ONCE: Final = 10
+"""Wrong passwords that are forgiven before their rate counts; SIP authentication goes by the same number."""
 
 log = structlog.get_logger()
 
@@ -87,6 +94,7 @@ class AgentsResource:
         admission: Admission,
         source_of: SourceResolver,
         metrics: ApiMetrics,
+        revocations: Revocations | None = None,
         origins: Origins | None = None,
         clock: Callable[[], float] = time.monotonic,
         lifetime_s: float = 12 * 3600.0,
@@ -95,19 +103,21 @@ class AgentsResource:
     ) -> None:
         """`origins`: of pages that may sign in agents. A refused sign-in is answered after `failure_delay_s`.
 
-        `failures_per_second` of one source, and as many for one user, with a burst of 10; `lifetime_s` of a sign-in.
+        `revocations` keeps sign-outs over a restart. `failures_per_second` of one source, and as many for one user,
+        beyond SIGN_IN_FAILURES_AT_ONCE; `lifetime_s` of a sign-in.
         """
         self._agents = agents
         self._tokens = tokens
         self._admission = admission
         self._source_of = source_of
         self._metrics = metrics
+        self._revocations = revocations
         self._origins = origins or Origins()
         self._clock = clock
         self._failure_delay_s = failure_delay_s
         self._lifetime_s = lifetime_s
-        self._by_source = RateLimit(per_second=failures_per_second, burst=10)
-        self._by_user = RateLimit(per_second=failures_per_second, burst=10)
+        self._by_source = RateLimit(per_second=failures_per_second, burst=SIGN_IN_FAILURES_AT_ONCE)
+        self._by_user = RateLimit(per_second=failures_per_second, burst=SIGN_IN_FAILURES_AT_ONCE)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
@@ -150,12 +160,19 @@ class AgentsResource:
         return web.json_response(body, status=201, headers={"Cache-Control": "no-store"})
 
     async def sign_out(self, request: web.Request) -> web.Response:
-        """204; the bearer token is refused from now on."""
+        """204; the bearer token is refused from now on, after a restart as well."""
         self._check_origin(request)
         try:
-            self._tokens.revoke(self._tokens.verify_agent(bearer_token(request)))
+            scope = self._tokens.verify_agent(bearer_token(request))
+            self._tokens.revoke(scope)
         except TokenRefused as error:
             raise unauthorized(str(error), error="invalid_token") from error
+        if self._revocations is not None:
+            try:
+                await self._revocations.add(scope.token_id, scope.expires_at)
+            except StoreError as error:
+                # The agent is signed out all the same; only a restart before `expires_at` would forget it.
+                log.error("sign_out_not_kept", user=scope.user, expires_at=scope.expires_at, error=str(error))
         return web.Response(status=204)
 
     async def preflight(self, request: web.Request) -> web.Response:

@@ -11,10 +11,10 @@ from typing import Protocol, cast
 import structlog
 from aiohttp import web
 
-from mediaserver.api.context import SourceResolver
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.middleware import limited, observed
 from mediaserver.api.problem import problems
+from mediaserver.api.source import SourceResolver
 
 log = structlog.get_logger()
 

@@ -15,15 +15,13 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey
 
 from mediaserver.api.problem import Problem
-from mediaserver.call.signaling import Identity
+from mediaserver.call.signaling import AttributesRefused, Identity
+from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.errors import MediaServerError
 
 Direction = Literal["publish", "view"]
 
 MAX_TOKEN_CHARS = 4096
-MAX_ATTRIBUTES = 32
-MAX_ATTRIBUTE_NAME = 64
-MAX_ATTRIBUTE_VALUE = 1024
 
 _ISSUER = "mediaserver"
 _MAX_REMEMBERED = 100_000
@@ -77,13 +75,15 @@ class SiteTokens:
         *,
         max_lifetime_s: float = 600.0,
         clock_skew_s: float = 10.0,
+        attribute_limits: AttributeLimits | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """A token is made for one page view: one that lives longer than `max_lifetime_s` is refused.
 
-        `clock_skew_s` of difference is forgiven. `wall_clock` gives POSIX seconds. Raises `ValueError` for a key that
-        cannot be used.
+        `clock_skew_s` of difference is forgiven. `attribute_limits` hold for what a token says of its caller.
+        `wall_clock` gives POSIX seconds. Raises `ValueError` for a key that cannot be used.
         """
+        self._attribute_limits = attribute_limits or AttributeLimits()
         self._max_lifetime_s = max_lifetime_s
         self._clock_skew_s = clock_skew_s
         self._keys: dict[str, tuple[SiteKey, OctKey | ECKey]] = {}
@@ -106,7 +106,7 @@ class SiteTokens:
         name = claims.get("name", "")
         if not isinstance(name, str) or len(name) > 256:
             raise TokenRefused("The token's `name` must be a text of at most 256 characters.")
-        attributes = _attributes(claims.get("attributes", {}))
+        attributes = self._attributes(claims.get("attributes", {}))
         self._use_once(key, claims, now)
         return Identity(reference=reference, name=name, attributes=attributes, issuer=key.name)
 
@@ -128,6 +128,14 @@ class SiteTokens:
                 continue
         raise TokenRefused("The token's signature was not made by a key that is known here.")
 
+    def _attributes(self, value: object) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(name and isinstance(text, str) for name, text in value.items()):
+            raise TokenRefused("The token's `attributes` must be an object of texts, each under a name.")
+        try:
+            return self._attribute_limits.bounded(value)
+        except AttributesRefused as error:
+            raise TokenRefused(f"The token's `attributes` are refused: {error}.") from None
+
     def _use_once(self, key: SiteKey, claims: Mapping[str, Any], now: float) -> None:
         if not key.single_use:
             return
@@ -144,18 +152,6 @@ def _imported(key: SiteKey) -> OctKey | ECKey:
             raise ValueError(f"site key {key.name}: HS256 needs a secret of at least 32 bytes (RFC 7518 §3.2)")
         return OctKey.import_key(key.key)
     return ECKey.import_key(key.key)
-
-
-def _attributes(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or len(value) > MAX_ATTRIBUTES:
-        raise TokenRefused(f"The token's `attributes` must be an object of at most {MAX_ATTRIBUTES} texts.")
-    for name, text in value.items():
-        if not 0 < len(name) <= MAX_ATTRIBUTE_NAME or not isinstance(text, str) or len(text) > MAX_ATTRIBUTE_VALUE:
-            raise TokenRefused(
-                f"Each of the token's attributes is a name of 1 to {MAX_ATTRIBUTE_NAME} characters and a text of at "
-                f"most {MAX_ATTRIBUTE_VALUE}."
-            )
-    return dict(value)
 
 
 def _check_times(claims: Mapping[str, Any], now: float, *, max_lifetime_s: float, skew_s: float) -> None:
@@ -242,8 +238,13 @@ class DaemonTokens:
         return AgentScope(user=claims["sub"], token_id=claims["jti"], expires_at=float(claims["exp"]))
 
     def revoke(self, scope: AgentScope) -> None:
-        """Refuse this token from now on (until a restart; it expires by itself)."""
+        """Refuse this token from now on. Who wants that to outlast a restart keeps it, and gives it back to `restore`."""
         self._revoked.add(scope.token_id, scope.expires_at, self._wall_clock())
+
+    def restore(self, revoked: Mapping[str, float]) -> None:
+        """Refuse these tokens, as they were before a restart: token id -> when it expires, in POSIX seconds."""
+        for token_id, expires_at in revoked.items():
+            self._revoked.add(token_id, expires_at, self._wall_clock())
 
     def _mint(self, purpose: str, subject: str, lifetime_s: float, **claims: object) -> str:
         now = int(self._wall_clock())

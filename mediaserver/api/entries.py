@@ -30,7 +30,7 @@ class EntriesResource:
             "name": entry.name,
             "title": entry.title,
             "video": entry.video,
-            "consent": {"version": entry.consent_version, "text": entry.consent_text},
+            "consent": {"version": entry.consent.version, "text": entry.consent.text},
             "open": not self._admission.draining,
         }
         return web.json_response(body, headers={"Cache-Control": "no-cache"})

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from mediaserver.errors import LimitExceeded
-
-
-def source_prefix(source: str) -> str:
-    """What counts as one source: an IPv4 address, or an IPv6 /64 (a subscriber owns at least that much)."""
-    try:
-        address = ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ip_network((address, 64), strict=False))
-    return str(address)
+from mediaserver.runtime.sources import source_prefix
 
 
 class RateLimit:

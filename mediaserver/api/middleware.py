@@ -10,11 +10,12 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from mediaserver.api.context import SourceResolver
-from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import granted_cors
 from mediaserver.api.problem import Handler, too_many
+from mediaserver.api.source import SourceResolver
+from mediaserver.runtime.sources import source_prefix
 
 access_log = structlog.get_logger("mediaserver.access")
 

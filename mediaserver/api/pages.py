@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -98,5 +99,13 @@ def _asset(body: bytes, content_type: str) -> _Asset:
 
 
 def _call_page(template: str, entry: EntryAccess) -> _Asset:
-    page = template.replace("{{entry}}", escape(entry.name)).replace("{{title}}", escape(entry.title))
+    values = {
+        "entry": entry.name,
+        "title": entry.title,
+        "video": entry.video,
+        "consent_version": entry.consent.version,
+        "consent_text": entry.consent.text,
+    }
+    # In one pass, so that a value which looks like a placeholder stays what it is.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: escape(values[found[1]]), template)
     return _asset(page.encode(), "text/html")

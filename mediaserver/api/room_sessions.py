@@ -1,10 +1,10 @@
-"""What WHIP and WHEP have in common: a resource per ICE session, made by POST, changed by PATCH, ended by DELETE."""
+"""WHIP and WHEP: a resource per ICE session in a room, made by POST, changed by PATCH, ended by DELETE."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +12,15 @@ from aiohttp import web
 
 from mediaserver.api.auth import DaemonTokens, Direction, RoomScope, TokenRefused, bearer_token, forbidden, unauthorized
 from mediaserver.api.body import read_text
-from mediaserver.api.context import Admission, SourceResolver
-from mediaserver.api.limits import RateLimit, source_prefix
+from mediaserver.api.context import Admission
+from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, problem_of, too_many
-from mediaserver.call.signaling import RoomSession
+from mediaserver.api.source import SourceResolver
+from mediaserver.call.signaling import Rooms, RoomSession
 from mediaserver.errors import MediaServerError
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import IceServer
 
 SDP = "application/sdp"
@@ -49,17 +51,17 @@ class _Held:
 
 
 class RoomSessionsResource:
-    """The protocol of RFC 9725 (and of its mirror image for viewers), whatever the media direction.
+    """The protocol of RFC 9725 and of its mirror image for viewers, whatever the media direction.
 
-    `open_session(room, offer, subject)` makes the session.
+    `whip` (RFC 9725), `/v1/rooms/{room}/whip`, takes one publisher's media into a room; its token needs `publish`.
+    `whep` (draft-ietf-wish-whep), `/v1/rooms/{room}/whep`, gives a room's media to one viewer; its token needs `view`.
     """
 
     def __init__(
         self,
         *,
         kind: Literal["whip", "whep"],
-        direction: Direction,
-        open_session: Callable[[str, str, str], Awaitable[RoomSession]],
+        rooms: Rooms,
         tokens: DaemonTokens,
         admission: Admission,
         source_of: SourceResolver,
@@ -71,8 +73,8 @@ class RoomSessionsResource:
     ) -> None:
         """`origins` of pages that may use the API; the default is anybody, because a bearer token is needed anyway."""
         self._kind = kind
-        self._direction = direction
-        self._open_session = open_session
+        self._direction: Direction = "publish" if kind == "whip" else "view"
+        self._open_session = rooms.publish if kind == "whip" else rooms.view
         self._tokens = tokens
         self._admission = admission
         self._source_of = source_of
@@ -139,7 +141,7 @@ class RoomSessionsResource:
             self._check_limits(request)
             offer = await read_text(request, content_type=SDP, max_bytes=MAX_SDP_BYTES)
             try:
-                session = await self._open_session(scope.room, offer, scope.subject)
+                session = await self._open_session(scope.room, offer, subject=scope.subject)
             except MediaServerError as error:
                 raise problem_of(error) from error
         except Problem:

@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 
 from mediaserver.api.agents import AgentDirectory
 from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
-from mediaserver.api.context import Admission, EntryAccess, SourceResolver
-from mediaserver.api.limits import Occupancy, RateLimit, source_prefix
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.limits import Occupancy, RateLimit
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
@@ -27,8 +27,10 @@ from mediaserver.api.session_channel import (
     envelope,
     token_digest,
 )
-from mediaserver.call.signaling import Contacts, Identity, UnknownEntry
+from mediaserver.api.source import SourceResolver
+from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import (
     Error,
     Hello,
@@ -127,7 +129,7 @@ class SessionResource:
         """End every session, telling each participant."""
         async with asyncio.TaskGroup() as group:
             for channel in list(self._channels):
-                group.create_task(channel.stop("the server stops"), name=f"stop-session-{channel.id}")
+                group.create_task(channel.stop("shutdown"), name=f"stop-session-{channel.id}")
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a WebSocket and serve it until it is lost."""
@@ -267,6 +269,8 @@ class SessionResource:
             )
         except UnknownEntry as error:
             raise _Refused("entry", str(error)) from error
+        except AttributesRefused as error:
+            raise _Refused("bad_hello", f"The page's {error}.") from error
         except LimitExceeded as error:
             raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
         channel.start(caller)
@@ -304,7 +308,7 @@ class SessionResource:
         previous = self._agent_channels.get(scope.user)
         if previous is not None:
             await previous.send(Error(code="replaced", message="You signed in somewhere else."))
-            await previous.stop("signed in elsewhere")
+            await previous.stop("signed_in_elsewhere")
         try:
             agent = await self._contacts.sign_in_agent(scope.user, channel)
         except LimitExceeded as error:
@@ -347,7 +351,7 @@ class SessionResource:
                 return
             self._metrics.session_messages.inc()
             if rate.take("", self._clock()):
-                channel.leave("too many messages")
+                channel.leave("too_many_messages")
                 await _farewell(socket, "limit", "Too many messages came at once.", CLOSE_POLICY)
                 return
             try:

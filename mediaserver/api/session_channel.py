@@ -41,7 +41,7 @@ class Participant(Protocol):
         """Take one message."""
 
     async def gone(self, reason: str) -> None:
-        """The browser will not come back."""
+        """The browser will not come back; `reason` is one word."""
 
 
 class Envelope:
@@ -138,7 +138,7 @@ class SessionChannel:
         self._outbox.push(dump(message))
         if self._outbox.overflowed:
             log.warning("session_overflowed", session=self.id, away=self._socket is None)
-            self.leave("the browser did not take its messages")
+            self.leave("browser_too_slow")
             return
         if self.role == "caller" and isinstance(message, Ended):
             # A caller's session ends with its call; the browser is given time to take these last words.
@@ -183,7 +183,7 @@ class SessionChannel:
         longer there: the session is then over.
         """
         if after is not None and not self._outbox.resume(after):
-            self.leave("messages were lost")
+            self.leave("messages_lost")
             return False
         if self._expiry is not None:
             self._expiry.cancel()
@@ -241,13 +241,16 @@ class SessionChannel:
         self._socket = None
         self._writable.set()
         if for_good or self._last_words:
-            self.leave("the page was closed")
+            self.leave("page_closed")
             return
         loop = asyncio.get_running_loop()
-        self._expiry = loop.call_later(self._window_s, self.leave, "the browser was lost")
+        self._expiry = loop.call_later(self._window_s, self.leave, "browser_lost")
 
     def leave(self, reason: str) -> None:
-        """End the session; the participant hears that its browser is gone, unless it had sent `ended` before."""
+        """End the session; the participant hears that its browser is gone, unless it had sent `ended` before.
+
+        `reason` is one stable word: it ends up in the contact's record and in the metrics.
+        """
         if self.closed:
             return
         self.closed = True
@@ -258,7 +261,7 @@ class SessionChannel:
         self._closing = asyncio.create_task(self._close(reason), name=f"session-{self.id}-close")
 
     def _finish(self) -> None:
-        self.leave("the call ended")
+        self.leave("call_ended")
 
     async def _close(self, reason: str) -> None:
         try:

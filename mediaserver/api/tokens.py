@@ -18,15 +18,17 @@ class _Wanted(BaseModel):
     room: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     directions: Annotated[list[Literal["publish", "view"]], Field(min_length=1, max_length=2)]
     subject: Annotated[str, StringConstraints(min_length=1, max_length=128)]
-    lifetime_s: Annotated[int, Field(ge=1, le=MAX_LIFETIME_S)] = 3600
+    lifetime_s: Annotated[int, Field(ge=1, le=MAX_LIFETIME_S)] | None = None
 
 
 class TokensResource:
     """Mints tokens for whoever holds the admin token."""
 
-    def __init__(self, *, tokens: DaemonTokens, admin: AdminAuth) -> None:
+    def __init__(self, *, tokens: DaemonTokens, admin: AdminAuth, lifetime_s: float = 3600.0) -> None:
+        """`lifetime_s` of tokens whose request names none."""
         self._tokens = tokens
         self._admin = admin
+        self._lifetime_s = lifetime_s
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the admin application."""
@@ -37,7 +39,10 @@ class TokensResource:
         self._admin.require(request)
         wanted = await read_json(request, _Wanted)
         token = self._tokens.mint_room(
-            room=wanted.room, directions=wanted.directions, subject=wanted.subject, lifetime_s=wanted.lifetime_s
+            room=wanted.room,
+            directions=wanted.directions,
+            subject=wanted.subject,
+            lifetime_s=self._lifetime_s if wanted.lifetime_s is None else wanted.lifetime_s,
         )
         scope = self._tokens.verify_room(token)
         body = {

@@ -228,7 +228,8 @@ class Calls:
         return SipPolicy(media.audio_codecs, media.video_codecs, srtp)
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
-        return SipPolicy(trunk.audio_codecs, trunk.video_codecs, trunk.srtp)
+        media = self._config.media
+        return SipPolicy(media.accepted_audio(trunk.audio_codecs), media.accepted_video(trunk.video_codecs), trunk.srtp)
 
     def _from(self, presentation: Presentation) -> NameAddr:
         domain = self._config.listeners.sip.realm

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
+
+from mediaserver.runtime.interfaces import address_towards
 
 
 class MediaAddresses:
@@ -16,20 +17,9 @@ class MediaAddresses:
 
     def towards(self, peer_ip: str) -> tuple[str, str]:
         """(bind, announced) for a peer: the address the system routes by, else the first of the peer's family."""
-        routed = _routed(peer_ip)
-        if routed is not None and routed in self._announced:
-            return routed, self._announced[routed]
         same_family = [ip for ip in self._announced if (":" in ip) == (":" in peer_ip)]
         bind = (same_family or list(self._announced))[0]
+        if len(same_family) > 1:
+            routed = address_towards(peer_ip)
+            bind = routed if routed in same_family else bind
         return bind, self._announced[bind]
-
-
-def _routed(peer_ip: str) -> str | None:
-    """The local address from which the system would send to `peer_ip`; None without a route. Nothing is sent."""
-    family = socket.AF_INET6 if ":" in peer_ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((peer_ip, 9))
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mediaserver.errors import MediaServerError
+from mediaserver.errors import LimitExceeded, MediaServerError
 
 if TYPE_CHECKING:
     from mediaserver.webrtc.messages import ClientMessage, Page, ServerMessage
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 class UnknownEntry(MediaServerError):
     """The entry a caller asked for is not in the configuration (or is switched off)."""
+
+
+class AttributesRefused(LimitExceeded):
+    """What a page or token says of a caller is more than a contact keeps; the fault of whoever said it."""
 
 
 class UnknownRoom(MediaServerError):
@@ -101,7 +105,7 @@ class Contacts(Protocol):
         """Begin a contact. `attributes` are the page's own words (unverified), `source` an IP address.
 
         Messages sent through `signaling` before this returns are delivered after `welcome`.
-        Raises `UnknownEntry` and `LimitExceeded`.
+        Raises `UnknownEntry`, `AttributesRefused` and `LimitExceeded`.
         """
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:

@@ -14,7 +14,7 @@ from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
 from mediaserver.engine.engine import Engine, LocalRtp
 from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import KNOWN, STATIC_PAYLOADS, h264_family, is_media, matches
+from mediaserver.sdp.codecs import PayloadTypes, offerable, own_events
 from mediaserver.sdp.description import Codec, Crypto, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import (
     LocalMedia,
@@ -28,7 +28,6 @@ from mediaserver.sdp.offer_answer import (
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 
-_FIRST_DYNAMIC_PT: Final = 96
 _VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
 _SUITES: Final[Mapping[str, SrtpSuite]] = {
     "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
@@ -97,9 +96,9 @@ class SipMedia:
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
         """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
         media: list[LocalMedia] = []
-        payload_types = _PayloadTypes()
+        payload_types = PayloadTypes()
         for kind in KINDS:
-            codecs = offered_codecs(kind, wanted.get(kind, ()), payload_types)
+            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=_VIDEO_FEEDBACK if kind == "video" else ())
             if not codecs:
                 continue
             line = await self._open(kind, len(media), srtp=srtp)
@@ -131,7 +130,7 @@ class SipMedia:
             section = offer.media[index]
             srtp = srtp_allowed and (srtp_required or bool(section.cryptos))
             line = await self._open(kind, index, srtp=srtp)
-            local = self._local_media(line, (*wanted[kind], *_events(wanted[kind])), Direction.SENDRECV)
+            local = self._local_media(line, (*wanted[kind], *own_events(wanted[kind])), Direction.SENDRECV)
             media[index] = replace(local, crypto_required=srtp_required, rtcp_mux=section.rtcp_mux)
         return self._answer(offer, media)
 
@@ -142,7 +141,7 @@ class SipMedia:
             line = self._lines.get(index)
             if line is None or line.kind != section.kind or line.agreed is None:
                 continue
-            codecs = (*line.agreed.send, *_events(line.agreed.send))
+            codecs = (*line.agreed.send, *own_events(line.agreed.send))
             media[index] = replace(
                 self._local_media(line, codecs, Direction.SENDRECV),
                 crypto_required=line.agreed.local_crypto is not None,
@@ -250,44 +249,6 @@ class SipMedia:
         if line.tracks.down is not None:
             line.tracks.down.update(line.tracks.down.codecs, active=False)
         line.agreed = None
-
-
-class _PayloadTypes:
-    """Gives each codec of one description a payload type: the static one, else the next dynamic one."""
-
-    def __init__(self) -> None:
-        self._next = _FIRST_DYNAMIC_PT
-
-    def give(self, codec: Codec) -> Codec:
-        for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items():
-            if (name.lower(), clock_rate, channels) == (codec.key, codec.clock_rate, codec.channels):
-                return replace(codec, pt=pt)
-        pt, self._next = self._next, self._next + 1
-        return replace(codec, pt=pt)
-
-
-def offered_codecs(kind: Kind, wanted: Sequence[Codec], payload_types: _PayloadTypes) -> tuple[Codec, ...]:
-    """What we offer a phone for a leg that speaks `wanted`: each codec once, under payload types of ours.
-
-    Of several H.264 profiles the baseline family is offered alone where it is there: every phone decodes it.
-    """
-    candidates = [codec for codec in wanted if is_media(codec)]
-    if any(codec.key == "h264" and h264_family(codec) == "baseline" for codec in candidates):
-        candidates = [codec for codec in candidates if codec.key != "h264" or h264_family(codec) == "baseline"]
-    chosen: list[Codec] = []
-    for codec in candidates:
-        if not any(matches(codec, other) for other in chosen):
-            feedback = _VIDEO_FEEDBACK if kind == "video" else ()
-            chosen.append(payload_types.give(replace(codec, feedback=feedback)))
-    events = [payload_types.give(event) for event in _events(chosen)]
-    return (*chosen, *events)
-
-
-def _events(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
-    """telephone-event at each clock of the audio codecs (RFC 4733 §2.1)."""
-    clocks = dict.fromkeys(codec.clock_rate for codec in codecs if is_media(codec) and codec.clock_rate <= 48_000)
-    event = KNOWN["telephone-event"]
-    return tuple(replace(event, clock_rate=clock) for clock in clocks)
 
 
 def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:

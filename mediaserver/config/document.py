@@ -26,6 +26,8 @@ from mediaserver.config.sections import (
 )
 
 _WIDTH = 112
+_PLAIN = re.compile(r"[A-Za-z0-9.][A-Za-z0-9 ./_:-]*")
+_NUMBER = re.compile(r"[0-9.]+")
 
 _HEAD = """\
 # mediaserver: every key with its default. Written by `make schema`; your own copy needs only what differs.
@@ -62,8 +64,15 @@ _EXAMPLES = {
   # - to: {refuse: 404}
 """,
     "sites": """\
+  # centre:
+  #   cidrs: [10.0.0.0/16]
+  #   here: true
   # munich:
-  #   cidrs: [10.1.0.0/16]
+  #   cidrs: [10.1.0.0/16, 2001:db8:1::/48]
+  #   budget: {audio: 2 Mbit/s, video: 10 Mbit/s, screen: 4 Mbit/s}
+  #   per_call: {video: 1 Mbit/s}
+  #   links:
+  #     centre: {cost: 1, budget: {video: 20 Mbit/s}}
 """,
     "site_keys": """\
     # portal-2026: {file: /etc/mediaserver/portal.key}
@@ -173,10 +182,8 @@ def _inline(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_inline(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_inline(item) for item in value) + "]"
-    if isinstance(value, str):
-        return (
-            value if re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9 ./_:-]*", value) and ": " not in value else json.dumps(value)
-        )
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and not _NUMBER.fullmatch(value) and ": " not in value:
+        return value
     return json.dumps(value)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from mediaserver.config.base import Section
 from mediaserver.config.values import Duration, DurationOrNone, Rate, Size
+
+MAX_ATTRIBUTES: Final = 1000
+"""Most attributes that `limits.attributes` may allow; the session's message model has no room for more."""
+
+MAX_ATTRIBUTE_BYTES: Final = 16 * 1024
+"""Longest attribute that `limits.attribute_size` may allow."""
 
 
 class Limits(Section):
@@ -41,22 +47,22 @@ class Limits(Section):
     """Longest message on a WebSocket session."""
 
     session_messages: Rate = 50.0
-    """Messages on one WebSocket session; a burst of as many is allowed."""
+    """Messages on one WebSocket session; a burst of twice as many is allowed."""
 
-    attributes: Annotated[int, Field(ge=0, le=1000)] = 32
-    """Attributes of one contact."""
+    attributes: Annotated[int, Field(ge=0, le=MAX_ATTRIBUTES)] = 32
+    """Attributes that a caller's page may give a contact, and as many that a token of the house's site may."""
 
-    attribute_size: Size = 1024
-    """Longest attribute, name and value together."""
+    attribute_size: Annotated[Size, Field(le=MAX_ATTRIBUTE_BYTES)] = 1024
+    """Longest attribute in UTF-8, name and value together; at most 16 KiB."""
 
     http_body: Size = 256 * 1024
     """Longest body of an HTTP request."""
 
     http_requests_per_source: Rate = 50.0
-    """HTTP requests from one address; a burst of as many is allowed."""
+    """HTTP requests from one address; a burst of twice as many is allowed."""
 
     sign_in_failures_per_source: Rate = 10 / 60
-    """Failed sign-ins and SIP authentications from one address before it is put off."""
+    """Failed sign-ins from one address, and failed SIP authentications; ten at once are forgiven, then it is put off."""
 
     rooms: Annotated[int, Field(ge=1)] = 200
     """Rooms at a time."""
@@ -89,7 +95,7 @@ class Limits(Section):
     """Phones that one user can register at a time."""
 
     handshake: Duration = 10.0
-    """Longest TLS or DTLS handshake."""
+    """Longest TLS handshake of HTTPS and SIP, and longest time for one SIP message over TCP or TLS to arrive whole."""
 
     transports: Annotated[int, Field(ge=1)] = 5000
     """Media transports at a time on one shard."""

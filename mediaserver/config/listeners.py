@@ -52,7 +52,8 @@ class Network(Section):
     """Addresses of this machine in that network."""
 
     cidrs: tuple[Cidr, ...] = ()
-    """Peers reached through this network; empty is any peer. The longest matching prefix of all networks wins."""
+    """Peers reached through this network, as `mediaserver ports` tells them to a firewall; empty is any peer. Which
+    address is used towards a peer is decided by the machine's routes."""
 
 
 class Certificate(Section):
@@ -77,6 +78,11 @@ class HttpListener(Section):
     bind: tuple[Bind, ...] = (SocketAddress("127.0.0.1", 8080),)
     """Addresses to listen on; an empty list switches the listener off."""
 
+    trusted_proxies: tuple[Cidr, ...] = ()
+    """Reverse proxies in front, whose X-Forwarded-For is believed: the last address in it that is none of these is
+    the source that limits and logs go by. Empty believes nobody; behind a proxy that is not listed here all visitors
+    share the limits of one address."""
+
 
 class HttpsListener(Section):
     """The same over TLS, for everybody else."""
@@ -86,6 +92,9 @@ class HttpsListener(Section):
 
     certificate: Certificate = Certificate()
     """Certificate shown to browsers."""
+
+    trusted_proxies: tuple[Cidr, ...] = ()
+    """The same as `trusted_proxies` of plain HTTP, for requests that come in by HTTPS."""
 
 
 class AdminListener(Section):

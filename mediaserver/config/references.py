@@ -19,8 +19,10 @@ _TARGETS = {"user": "users", "trunk": "trunks", "entry": "entries"}
 
 def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yields (key path, what would be right) for everything in `data` that contradicts another section."""
-    names = {section: _names(data, section) for section in ("networks", "users", "trunks", "entries", "announcements")}
+    sections = ("networks", "users", "trunks", "sites", "entries", "announcements")
+    names = {section: _names(data, section) for section in sections}
     yield from _routes(data, names)
+    yield from _sites(data, names)
     yield from _entries(data, names)
     yield from _listeners(data, names)
     yield from _ports(data)
@@ -39,6 +41,37 @@ def _routes(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[
         for key in ("trunk", "entry"):
             yield from _named(("routes", index, "match", key), match.get(key), _TARGETS[key], names)
         yield from _target(("routes", index, "to"), _map(_map(route).get("to")), names)
+
+
+def _sites(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    taken: dict[tuple[str, str], str] = {}
+    here: str | None = None
+    for name, site in _map(data.get("sites")).items():
+        for key in ("cidrs", "trunks", "users"):
+            for index, item in enumerate(_list(_map(site).get(key))):
+                path: KeyPath = ("sites", name, key, index)
+                if key != "cidrs":
+                    yield from _named(path, item, key, names)
+                first = taken.setdefault((key, str(item)), str(name))
+                if first != name:
+                    yield path, f"{item} is at site {first} already"
+        if _map(site).get("here") is True:
+            if here is not None:
+                yield ("sites", name, "here"), f"the daemon is at site {here} already: it stands at one place"
+            here = here or str(name)
+        for other in _map(_map(site).get("links")):
+            yield from _link(str(name), str(other), data, names)
+
+
+def _link(
+    name: str, other: str, data: Mapping[str, Any], names: Mapping[str, set[str]]
+) -> Iterator[tuple[KeyPath, str]]:
+    path: KeyPath = ("sites", name, "links", other)
+    yield from _named(path, other, "sites", names)
+    if other == name:
+        yield path, "a site needs no link to itself"
+    elif name > other and name in _map(_map(_map(data.get("sites")).get(other)).get("links")):
+        yield path, f"the link is at sites.{other}.links.{name} already: write it at one end"
 
 
 def _entries(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:

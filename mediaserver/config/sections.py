@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from mediaserver.config.bandwidth import Bandwidth, Dscp, Rates
 from mediaserver.config.base import FilePath as FilePath
 from mediaserver.config.base import Name as Name
 from mediaserver.config.base import SecretRef as SecretRef
@@ -19,7 +20,8 @@ from mediaserver.config.listeners import Network as Network
 from mediaserver.config.listeners import NetworkAddress as NetworkAddress
 from mediaserver.config.listeners import SipListener as SipListener
 from mediaserver.config.listeners import WebRtcListener as WebRtcListener
-from mediaserver.config.values import Cidr, Duration, DurationOrNone, PortRange, Ports
+from mediaserver.config.sites import Site as Site
+from mediaserver.config.values import Cidr, Duration, DurationOrNone, Origin, PortRange, Ports
 
 AudioCodec = Literal["opus", "G722", "PCMA", "PCMU"]
 VideoCodec = Literal["VP8", "H264"]
@@ -89,16 +91,22 @@ class Trunk(Section):
     """SRTP towards the trunk: `require`, `prefer` (offered over TLS signalling) or `never`."""
 
     audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
-    """Audio codecs allowed, best first."""
+    """Audio codecs allowed, best first, as far as `media` allows them."""
 
     video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
-    """Video codecs allowed, best first; an empty list is audio only."""
+    """Video codecs allowed, best first, as far as `media` allows them; an empty list is audio only."""
 
     credentials: TrunkCredentials | None = None
     """For trunks that challenge us; null answers no challenge."""
 
     max_calls: Annotated[int, Field(ge=1)] = 100
     """Calls at a time over this trunk."""
+
+    bandwidth: Rates = Rates()
+    """Most that all calls over this trunk send together, each way, headers of RTP, UDP and IP included."""
+
+    per_call: Rates = Rates()
+    """Most that one call over this trunk sends, each way."""
 
 
 class Match(Section):
@@ -130,7 +138,7 @@ class Target(Section):
     """This entry, as if a browser had come in by it."""
 
     room: Name | None = None
-    """A room of this name."""
+    """A room of this name. Rooms take WHIP and WHEP only so far: a call that comes here is refused with 501."""
 
     refuse: Annotated[int, Field(ge=400, le=699)] | None = None
     """Nowhere: refused with this SIP status."""
@@ -152,11 +160,16 @@ class Route(Section):
     """Where a matching call goes."""
 
 
-class Site(Section):
-    """A place with its own lines; the key of the map is the site's name."""
+class ConsentText(Section):
+    """What a caller agrees to by showing the camera."""
 
-    cidrs: Annotated[tuple[Cidr, ...], Field(min_length=1)]
-    """Addresses that belong to the site; the longest matching prefix of all sites wins."""
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "1"
+    """Name of the text, kept in the record of a contact; give a new one whenever the text changes."""
+
+    text: Annotated[str, Field(min_length=1, max_length=2000)] = (
+        "Your camera is off. You can be seen only after you press Show my camera."
+    )
+    """What the page shows above *Show my camera*, as plain text."""
 
 
 class Entry(Section):
@@ -169,10 +182,10 @@ class Entry(Section):
     """Where callers go; null asks the routes."""
 
     audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
-    """Audio codecs offered to callers, best first."""
+    """Audio codecs offered to callers, best first, as far as `media` allows them."""
 
     video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
-    """Video codecs offered to callers, best first."""
+    """Video codecs offered to callers, best first, as far as `media` allows them."""
 
     video: Literal["two-way", "agent-only", "none"] = "two-way"
     """`two-way` shows the caller's camera after consent, `agent-only` never shows it, `none` is an audio call."""
@@ -180,8 +193,13 @@ class Entry(Section):
     announcement: Name | None = None
     """Announcement played while the agent's phone rings; null plays nothing."""
 
-    allowed_origins: tuple[Annotated[str, Field(pattern=r"^(self|https?://[^/\s*]+)$")], ...] = ("self",)
-    """Web origins whose pages may use the entry, like https://www.example.org; `self` is the daemon's own pages."""
+    consent: ConsentText = ConsentText()
+    """What the caller agrees to before the camera is shown."""
+
+    allowed_origins: tuple[Origin, ...] = ("self",)
+    """Web origins whose pages may use the entry: https://www.example.org, https://*.example.org (every name below),
+    `self` (the daemon's own pages). `*` lets every page of the web and every program call here: anybody can then use up
+    `max_calls`, and only the limits per source stand in the way."""
 
     identity: Literal["optional", "required"] = "optional"
     """Whether callers must bring a token signed by the house's site."""
@@ -222,15 +240,29 @@ class Media(Section):
     """How long after an offer or answer the media of a SIP leg may come from another address than its SDP says
     (symmetric RTP); 0s trusts the SDP only."""
 
+    bandwidth: Bandwidth = Bandwidth()
+    """Caps that hold for all sites and trunks, headers of RTP, UDP and IP included."""
+
+    dscp: Dscp = Dscp()
+    """Marks of outgoing packets (RFC 2474); checked here, set by no socket yet."""
+
     gso: bool = True
     """Send runs of equal packets with UDP segmentation offload; the engine switches it off where the kernel cannot."""
+
+    def accepted_audio(self, wanted: Sequence[AudioCodec]) -> tuple[AudioCodec, ...]:
+        """Those of `wanted` that the daemon accepts at all, in the order of `wanted`."""
+        return tuple(codec for codec in wanted if codec in self.audio_codecs)
+
+    def accepted_video(self, wanted: Sequence[VideoCodec]) -> tuple[VideoCodec, ...]:
+        """Those of `wanted` that the daemon accepts at all, in the order of `wanted`."""
+        return tuple(codec for codec in wanted if codec in self.video_codecs)
 
 
 class Secrets(Section):
     """Keys of the daemon itself and of the house's site."""
 
     session_key: SecretRef = SecretRef(state="session-key")
-    """Signs resume tokens of WebSocket sessions and the agents' sign-in."""
+    """Signs the agents' sign-in."""
 
     ufrag_key: SecretRef = SecretRef(state="ufrag-key")
     """Authenticates the structured ICE user name fragments."""
@@ -255,7 +287,7 @@ class Tokens(Section):
     """Longest life of a token of the house's site, from `iat` to `exp`."""
 
     room_lifetime: Duration = 3600.0
-    """Life of WHIP and WHEP tokens that the daemon makes."""
+    """Life of WHIP and WHEP tokens that the daemon makes, where the request for one names no other."""
 
     agent_lifetime: Duration = 12 * 3600.0
     """Life of an agent's sign-in on the agent page."""
@@ -268,7 +300,7 @@ class Records(Section):
     """Where finished contacts are written."""
 
     file: FilePath = Path("records.sqlite")
-    """SQLite file."""
+    """SQLite file; the agents' sign-outs are kept in it, too."""
 
 
 class Web(Section):

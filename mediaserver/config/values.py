@@ -122,6 +122,26 @@ def parse_address(value: object) -> IPv4Address | IPv6Address:
         raise ValueError("expected an IP address, like 192.0.2.10 or 2001:db8::10") from None
 
 
+_ORIGIN = re.compile(r"https?://(\*\.)?([a-z0-9]([a-z0-9_-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]*[a-z0-9])?(:\d{1,5})?")
+_ORIGIN_V6 = re.compile(r"https?://\[[0-9a-f:.]+\](:\d{1,5})?")
+
+
+def parse_origin(value: object) -> str:
+    """`self`, `*`, `https://www.example.org`, `https://*.example.org` -> the same as browsers write it.
+
+    That is in lower case, without a last slash and without a default port. Raises `ValueError`.
+    """
+    text = value.lower().removesuffix("/") if isinstance(value, str) else ""
+    if text in ("self", "*"):
+        return text
+    if _ORIGIN.fullmatch(text) or _ORIGIN_V6.fullmatch(text):
+        return text.removesuffix(":443" if text.startswith("https:") else ":80")
+    raise ValueError(
+        "expected an origin (scheme, host, and port if it is not the default) like https://www.example.org, "
+        "https://*.example.org for every name below, self for the daemon's own pages, or * for every page there is"
+    )
+
+
 def parse_network(value: object) -> IPv4Network | IPv6Network:
     """An IP address or CIDR without host bits. Raises `ValueError`."""
     if isinstance(value, (IPv4Network, IPv6Network)):
@@ -238,6 +258,20 @@ Cidr = Annotated[
     _json_text(str),
     WithJsonSchema({"type": "string", "description": "An address or a CIDR", "examples": ["192.0.2.0/24"]}),
 ]
+
+Origin = Annotated[
+    str,
+    BeforeValidator(parse_origin),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(self|\*|[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s]+/?)$",
+            "description": "self, *, an origin like https://www.example.org, or https://*.example.org",
+            "examples": ["self", "https://www.example.org"],
+        }
+    ),
+]
+"""A web origin (RFC 6454) or one of the words and patterns that stand for several, in lower case."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A UDP or TCP port; 0 takes any free one."""

@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mediaserver.errors import LimitExceeded
+from mediaserver.call.signaling import AttributesRefused
 
-MAX_NAMES = 32
-MAX_NAME_CHARS = 64
-MAX_VALUE_CHARS = 1024
+_SHOWN_NAME_CHARS = 64
 
 
-def bounded(attributes: Mapping[str, str]) -> dict[str, str]:
-    """A copy of `attributes`. Raises LimitExceeded when it holds more or longer texts than a contact may carry."""
-    if len(attributes) > MAX_NAMES:
-        raise LimitExceeded(f"{len(attributes)} attributes given, at most {MAX_NAMES} are kept", limit="attributes")
-    for name, value in attributes.items():
-        if len(name) > MAX_NAME_CHARS or len(value) > MAX_VALUE_CHARS:
-            raise LimitExceeded(
-                f"attribute {name[:MAX_NAME_CHARS]!r} is too long: names have at most {MAX_NAME_CHARS} and values at "
-                f"most {MAX_VALUE_CHARS} characters",
-                limit="attributes",
+@dataclass(frozen=True, slots=True)
+class AttributeLimits:
+    """How much may be said of a contact by one side (`limits.attributes`, `limits.attribute_size`)."""
+
+    count: int = 32
+    size_bytes: int = 1024
+    """Of one attribute in UTF-8, name and value together."""
+
+    def bounded(self, attributes: Mapping[str, str]) -> dict[str, str]:
+        """A copy of `attributes`. Raises AttributesRefused when there are more or longer ones than a contact keeps."""
+        if len(attributes) > self.count:
+            raise AttributesRefused(
+                f"{len(attributes)} attributes given, at most {self.count} are kept", limit="limits.attributes"
             )
-    return dict(attributes)
+        for name, value in attributes.items():
+            # A lone surrogate, which JSON lets through, is counted like any other character.
+            size = len((name + value).encode("utf-8", "surrogatepass"))
+            if size > self.size_bytes:
+                raise AttributesRefused(
+                    f"attribute {name[:_SHOWN_NAME_CHARS]!r} has {size} bytes with its name, at most "
+                    f"{self.size_bytes} are kept",
+                    limit="limits.attribute_size",
+                )
+        return dict(attributes)
 
 
 @dataclass(slots=True)

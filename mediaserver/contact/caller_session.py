@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
@@ -16,14 +13,12 @@ from mediaserver.call.sip_leg import DialFailed
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry
 from mediaserver.contact.contact import Contact
+from mediaserver.contact.ending import Ending, OnOver
 from mediaserver.engine.commands import Play, StopPlaying
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.webrtc import messages
-
-_STOP_DEADLINE_S: Final = 2.0
-OnOver = Callable[[Contact], None]
 
 
 class CallerSession:
@@ -54,11 +49,10 @@ class CallerSession:
         self._calls = calls
         self._engine = engine
         self._signaling = signaling
-        self._on_over = on_over
         self._tasks = TaskGroupOwner(f"caller-{contact.id}")
+        self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
         self._call: Call | None = None
         self._begun = False
-        self._is_over = False
         self._playing: tuple[int, ...] = ()
         leg.listen(self._before_call)
 
@@ -89,6 +83,10 @@ class CallerSession:
         if camera and self._entry.video != "two-way":
             raise RemoteProtocolError("this entry never shows the caller's camera", status=403)
         self._contact.consent(given=camera, text_version=text_version)
+        configured = self._entry.consent.version
+        if text_version != configured:
+            # A page that was opened before the text changed, or one that says what it likes: the record keeps its word.
+            self._contact.note("consent_text_differs", f"the entry's is {configured}")
         if camera:
             self._leg.open_gate("video", "consent")
         else:
@@ -108,7 +106,7 @@ class CallerSession:
             ),
         )
         try:
-            call = await self._calls.connect(request, on_ended=self._on_call_ended)
+            call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)
         except MediaServerError as error:
             self._leg.listen(self._before_call)
             await self._leg.end(_why_not(error))
@@ -128,7 +126,7 @@ class CallerSession:
             case Connected():
                 self._start_announcement()
             case LegEnded(cause=cause):
-                self._tasks.spawn(self._over(cause), name="over")
+                self._ending.begin(cause)
             case Dtmf(digit=digit):
                 self._contact.note("digit", digit)
             case _:
@@ -148,17 +146,6 @@ class CallerSession:
         if self._playing:
             self._engine.submit(StopPlaying(id=self._playing[0], ids=self._playing))
             self._playing = ()
-
-    def _on_call_ended(self, _: Call, cause: EndCause) -> None:
-        self._tasks.spawn(self._over(cause), name="over")
-
-    async def _over(self, cause: EndCause) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
-        self._contact.finish(cause)
-        self._on_over(self._contact)
-        await self._tasks.stop(_STOP_DEADLINE_S)
 
 
 def _why_not(error: MediaServerError) -> EndCause:

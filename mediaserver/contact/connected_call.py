@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 from mediaserver.call.agents import Presentation
-from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, warning_value
 from mediaserver.contact.contact import Contact
+from mediaserver.contact.ending import Ending, OnOver
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-
-_STOP_DEADLINE_S: Final = 2.0
 
 
 class ConnectedCall:
@@ -31,7 +26,7 @@ class ConnectedCall:
         presentation: Presentation,
         calls: Calls,
         server_name: str,
-        on_over: Callable[[Contact], None],
+        on_over: OnOver,
     ) -> None:
         self._contact = contact
         self._leg = leg
@@ -39,9 +34,8 @@ class ConnectedCall:
         self._presentation = presentation
         self._calls = calls
         self._server_name = server_name
-        self._on_over = on_over
         self._tasks = TaskGroupOwner(f"call-{contact.id}")
-        self._is_over = False
+        self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
 
     def begin(self) -> None:
         """Starts ringing; what comes of it is seen in the contact."""
@@ -55,7 +49,7 @@ class ConnectedCall:
     async def _connect(self) -> None:
         request = CallRequest(self._contact.id, self._leg, self._destination, self._presentation)
         try:
-            call = await self._calls.connect(request, on_ended=self._on_call_ended)
+            call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)
         except MediaServerError as error:
             self._leg.listen(self._before_call)
             cause, warning = self._refusal(error)
@@ -77,15 +71,4 @@ class ConnectedCall:
 
     def _before_call(self, _: Leg, event: LegEvent) -> None:
         if isinstance(event, LegEnded):
-            self._tasks.spawn(self._over(event.cause), name="over")
-
-    def _on_call_ended(self, _: Call, cause: EndCause) -> None:
-        self._tasks.spawn(self._over(cause), name="over")
-
-    async def _over(self, cause: EndCause) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
-        self._contact.finish(cause)
-        self._on_over(self._contact)
-        await self._tasks.stop(_STOP_DEADLINE_S)
+            self._ending.begin(event.cause)

@@ -63,7 +63,7 @@ class Contact:
     def consent(self, *, given: bool, text_version: str) -> None:
         """The customer showed the camera, or took that back."""
         self.consents.append(CameraConsent(given, text_version, self.clock()))
-        self.note("camera_consent", "given" if given else "withdrawn")
+        self.note("camera_consent", f"{'given' if given else 'withdrawn'}, text {text_version}")
 
     def finish(self, cause: EndCause) -> None:
         """Ends the contact; the first cause stays."""

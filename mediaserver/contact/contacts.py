@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
@@ -15,13 +14,13 @@ from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question, Router
-from mediaserver.call.signaling import Identity, Signaling, UnknownEntry
+from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
 from mediaserver.call.sip_leg import warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
-from mediaserver.config.sections import Entry
+from mediaserver.config.sections import Entry, Media
 from mediaserver.contact.agent_session import AgentSession
-from mediaserver.contact.attributes import Attributes, bounded
+from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.caller_session import CallerSession
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
@@ -31,6 +30,7 @@ from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.runtime.sources import source_prefix
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.uri import SipUri, parse_sip_uri
@@ -65,6 +65,7 @@ class Contacts:
         records: RecordWriter,
         metrics: Metrics,
         server_name: str,
+        attribute_limits: AttributeLimits,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -75,6 +76,7 @@ class Contacts:
         self._announcements = announcements
         self._records = records
         self._server_name = server_name
+        self._attribute_limits = attribute_limits
         self._open: dict[str, tuple[Contact, Endable]] = {}
         self._by_source: Counter[str] = Counter()
         self._by_entry: Counter[str] = Counter()
@@ -108,12 +110,17 @@ class Contacts:
         attributes: Mapping[str, str],
         identity: Identity | None,
     ) -> CallerSession:
-        """See `call.signaling.Contacts`. Raises UnknownEntry, LimitExceeded."""
+        """See `call.signaling.Contacts`. Raises UnknownEntry, AttributesRefused, LimitExceeded."""
         settings = self._config.entries.get(entry)
         destination = self._router.route_entry(entry) if settings is not None else None
         if settings is None or destination is None:
             raise UnknownEntry(f"there is no entry {entry!r} that leads anywhere")
         self._check_room(source, entry, settings)
+        try:
+            said = self._attribute_limits.bounded(attributes)
+        except AttributesRefused as error:
+            self._refused.labels(error.limit).inc()
+            raise
         contact = Contact(
             id=new_id(),
             source=source,
@@ -121,13 +128,13 @@ class Contacts:
             caller=(identity.name or identity.reference) if identity else "Visitor",
             reference=identity.reference if identity else None,
             page=page,
-            attributes=Attributes(dict(identity.attributes) if identity else {}, bounded(attributes)),
+            attributes=Attributes(dict(identity.attributes) if identity else {}, said),
         )
         leg = self._browser_leg(
             contact,
             name=contact.caller,
             signaling=signaling,
-            policy=_entry_policy(settings),
+            policy=_entry_policy(settings, self._config.media),
             gates=("consent", "queued"),
             may_send_video=settings.video == "two-way",
             caller=True,
@@ -309,7 +316,7 @@ class Contacts:
     def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
         self._open[contact.id] = (contact, runner)
         self._idle.clear()
-        self._by_source[_prefix(contact.source)] += 1
+        self._by_source[source_prefix(contact.source)] += 1
         if contact.entry is not None:
             self._by_entry[contact.entry] += 1
         self._begun.labels(origin).inc()
@@ -322,7 +329,7 @@ class Contacts:
                 raise LimitExceeded("the server is about to stop and takes no new calls", limit="draining")
             if len(self._open) >= limits.contacts:
                 raise LimitExceeded("too many contacts are open", limit="limits.contacts")
-            if source and self._by_source[_prefix(source)] >= limits.contacts_per_source:
+            if source and self._by_source[source_prefix(source)] >= limits.contacts_per_source:
                 raise LimitExceeded("too many contacts from one address", limit="limits.contacts_per_source")
             if entry is not None and settings is not None and self._by_entry[entry] >= settings.max_calls:
                 raise LimitExceeded("too many contacts through this entry", limit=f"entries.{entry}.max_calls")
@@ -335,7 +342,7 @@ class Contacts:
             return
         if not self._open:
             self._idle.set()
-        _count_down(self._by_source, _prefix(contact.source))
+        _count_down(self._by_source, source_prefix(contact.source))
         if contact.entry is not None:
             _count_down(self._by_entry, contact.entry)
         record = contact.record()
@@ -359,8 +366,11 @@ def _called(target: str) -> str:
         return target
 
 
-def _entry_policy(entry: Entry) -> MediaPolicy:
-    return MediaPolicy(audio=entry.audio_codecs, video=() if entry.video == "none" else entry.video_codecs)
+def _entry_policy(entry: Entry, media: Media) -> MediaPolicy:
+    return MediaPolicy(
+        audio=media.accepted_audio(entry.audio_codecs),
+        video=() if entry.video == "none" else media.accepted_video(entry.video_codecs),
+    )
 
 
 def _first(wanted: tuple[object, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
@@ -368,17 +378,6 @@ def _first(wanted: tuple[object, ...], allowed: tuple[str, ...]) -> tuple[str, .
     names = [getattr(codec, "name", "") for codec in wanted]
     keys = [name.lower() for name in names]
     return tuple(sorted(allowed, key=lambda name: keys.index(name.lower()) if name.lower() in keys else len(keys)))
-
-
-def _prefix(source: str) -> str:
-    """What one visitor can easily have: an IPv4 address, or an IPv6 /64."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return source
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
-    return source
 
 
 def _count_down(counts: Counter[str], key: str) -> None:

@@ -11,6 +11,7 @@ from mediaserver.engine.commands import (
     Kind,
     RemoveDownTrack,
     SendDtmf,
+    SetDownTrackTarget,
     Subscribe,
     Unsubscribe,
     UpdateDownTrack,
@@ -35,6 +36,7 @@ class DownTrack:
         ssrc: int,
         cname: str,
         codecs: Sequence[Codec],
+        rtx_ssrc: int | None = None,
     ) -> None:
         self._engine = engine
         self.id = engine.new_track_id(transport)
@@ -42,6 +44,7 @@ class DownTrack:
         self.codecs = tuple(codecs)
         self.active = True
         self.source: UpTrack | None = None
+        self.target = SetDownTrackTarget(id=self.id)
         engine.submit(
             AddDownTrack(
                 id=self.id,
@@ -49,6 +52,7 @@ class DownTrack:
                 kind=kind,
                 mid=mid,
                 ssrc=ssrc,
+                rtx_ssrc=rtx_ssrc,
                 cname=cname,
                 payloads=payloads_of(codecs),
             )
@@ -74,6 +78,37 @@ class DownTrack:
             return
         self.source = None
         self._engine.submit(Unsubscribe(id=self.id))
+
+    def set_target(
+        self,
+        *,
+        max_width: int | None = None,
+        max_height: int | None = None,
+        max_spatial: int | None = None,
+        max_temporal: int | None = None,
+        max_bitrate_bps: int | None = None,
+        strict: bool = False,
+        priority: int = 100,
+        paused: bool = False,
+    ) -> None:
+        """The most that the receiver shall get, and who goes first when bandwidth is short: `SetDownTrackTarget`.
+
+        What is left out goes back to its default; repeating the present target costs nothing."""
+        target = SetDownTrackTarget(
+            id=self.id,
+            max_width=max_width,
+            max_height=max_height,
+            max_spatial=max_spatial,
+            max_temporal=max_temporal,
+            max_bitrate_bps=max_bitrate_bps,
+            strict=strict,
+            priority=priority,
+            paused=paused,
+        )
+        if target == self.target:
+            return
+        self.target = target
+        self._engine.submit(target)
 
     def send_dtmf(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 100) -> None:
         """Sends key presses (0-9 A-D * #) as RFC 4733 events, if the peer negotiated telephone-event."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mediaserver.core.payloads import payloads_of
@@ -14,7 +14,7 @@ Gate = Literal["consent", "mute", "queued"]
 
 
 class UpTrack:
-    """What one m-line receives. `codecs` carry the payload types under which the peer sends.
+    """What one m-line receives. `codecs` carry the payload types under which the peer sends, `rids` name its layers.
 
     A closed gate makes the engine drop and count every packet of the track before anybody gets it; the gates are
     `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet) and `mute`.
@@ -29,6 +29,8 @@ class UpTrack:
         mid: str | None,
         codecs: Sequence[Codec],
         ssrcs: Sequence[int] = (),
+        rtx_ssrcs: Mapping[int, int] | None = None,
+        rids: Sequence[str] = (),
         closed_gates: Sequence[Gate] = (),
     ) -> None:
         self._engine = engine
@@ -36,7 +38,9 @@ class UpTrack:
         self.kind = kind
         self.codecs = tuple(codecs)
         self.closed_gates = frozenset(closed_gates)
+        self.rids = tuple(rids)
         self._ssrcs = tuple(ssrcs)
+        self._rtx_ssrcs = dict(rtx_ssrcs or {})
         engine.submit(
             AddUpTrack(
                 id=self.id,
@@ -44,17 +48,36 @@ class UpTrack:
                 kind=kind,
                 mid=mid,
                 payloads=payloads_of(codecs),
-                ssrcs=tuple(ssrcs),
+                ssrcs=self._ssrcs,
+                rtx_ssrcs=self._rtx_ssrcs,
+                rids=self.rids,
                 closed_gates=tuple(closed_gates),
             )
         )
 
-    def update(self, codecs: Sequence[Codec], ssrcs: Sequence[int]) -> None:
-        """Takes the codecs and SSRCs of a later negotiation; a call without change costs nothing."""
-        if (tuple(codecs), tuple(ssrcs)) == (self.codecs, self._ssrcs):
+    def update(
+        self,
+        codecs: Sequence[Codec],
+        ssrcs: Sequence[int],
+        *,
+        rtx_ssrcs: Mapping[int, int] | None = None,
+        rids: Sequence[str] = (),
+    ) -> None:
+        """Takes codecs, SSRCs and simulcast layers of a later negotiation; a call without change costs nothing."""
+        before = self.codecs, self._ssrcs, self._rtx_ssrcs, self.rids
+        self.codecs, self._ssrcs, self.rids = tuple(codecs), tuple(ssrcs), tuple(rids)
+        self._rtx_ssrcs = dict(rtx_ssrcs or {})
+        if before == (self.codecs, self._ssrcs, self._rtx_ssrcs, self.rids):
             return
-        self.codecs, self._ssrcs = tuple(codecs), tuple(ssrcs)
-        self._engine.submit(UpdateUpTrack(id=self.id, payloads=payloads_of(codecs), ssrcs=tuple(ssrcs)))
+        self._engine.submit(
+            UpdateUpTrack(
+                id=self.id,
+                payloads=payloads_of(codecs),
+                ssrcs=self._ssrcs,
+                rtx_ssrcs=self._rtx_ssrcs,
+                rids=self.rids,
+            )
+        )
 
     def set_gate(self, gate: Gate, *, is_open: bool) -> None:
         """Opens or closes one named gate; repeating the present state costs nothing."""

@@ -204,9 +204,9 @@ class Engine:
         by_shard: defaultdict[int, list[int]] = defaultdict(list)
         for transport in ids:
             by_shard[shard_of(transport)].append(transport)
-        answers = await asyncio.gather(
-            *(self.request(commands.ReadStats(id=group[0], ids=tuple(group))) for group in by_shard.values())
-        )
+        reads = [commands.ReadStats(id=group[0], ids=tuple(group)) for group in by_shard.values()]
+        # One shard is the usual case, and needs no task of its own.
+        answers = [await self.request(reads[0])] if len(reads) == 1 else await asyncio.gather(*map(self.request, reads))
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
 
     async def ping(self) -> None:

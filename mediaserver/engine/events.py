@@ -120,6 +120,57 @@ class PlayFinished(Event, frozen=True, kw_only=True, tag="play_finished"):
     clip: int
 
 
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """One simulcast layer of an up track, or one spatial layer of its only stream (SVC)."""
+
+    rid: str | None = None
+    """Its name in the publisher's description; None without simulcast."""
+    spatial: int = 0
+    """Spatial layer within the stream; 0 with simulcast."""
+    width: int | None = None
+    height: int | None = None
+    """Size in pixels by the last keyframe; None before one, and where the codec hides it."""
+    bitrate_bps: int = 0
+    """Measured, without headers and retransmissions."""
+    alive: bool = False
+    """Whether packets came within the last half second."""
+    wanted: bool = False
+    """Whether a receiver may be given it, by its target and subscription."""
+
+
+class UpTrackLayersChanged(Event, frozen=True, kw_only=True, tag="up_track_layers_changed"):
+    """A layer of a picture came to life, fell silent, or changed its size."""
+
+    id: int
+    layers: tuple[Layer, ...]
+    """From the smallest to the largest; layers never heard of come last."""
+
+
+class UpTrackLayersWanted(Event, frozen=True, kw_only=True, tag="up_track_layers_wanted"):
+    """Which layers any receiver may be given has changed: the publisher can switch the others off.
+
+    Sent at once when more is wanted, and 5 s after less is wanted, so that it follows no flicker. Layers below a
+    wanted one count as wanted: they are what a receiver falls back to."""
+
+    id: int
+    rids: tuple[str, ...]
+    """Simulcast layers that are wanted, in the order of `AddUpTrack.rids`."""
+    max_spatial: int | None
+    """Highest layer wanted, counted as in `SetDownTrackTarget`; None when nobody wants anything of the track."""
+
+
+class DownTrackLayerChanged(Event, frozen=True, kw_only=True, tag="down_track_layer_changed"):
+    """Another layer flows to a receiver, or none: `state` says why."""
+
+    id: int
+    state: Literal["forwarding", "paused", "too_large", "silent"]
+    """`too_large`: a strict target that no layer fits; `silent`: the source has no live layer."""
+    layer: Layer | None = None
+    """What is forwarded from now on; None unless `state` is `forwarding`."""
+    temporal: int | None = None
+    """Highest temporal layer that is forwarded; None where the stream has none."""
+
+
 class UpTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of an up track since it began."""
 
@@ -132,6 +183,12 @@ class UpTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     gated: Mapping[str, int]
     """Packets dropped by each gate."""
     codec: str | None
+    layers: tuple[Layer, ...] = ()
+    """Of a picture, as in `UpTrackLayersChanged`."""
+    nacked: int = 0
+    """Lost packets that the peer was asked to send again; each counts once."""
+    recovered: int = 0
+    """Lost packets that came by retransmission."""
 
 
 class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +200,15 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     remote_lost: int
     remote_jitter_ms: float
     codec: str | None
+    layer: Layer | None = None
+    """What is forwarded now; None for sound, and while nothing is."""
+    temporal: int | None = None
+    layer_switches: int = 0
+    """How often another layer began to flow."""
+    nacked: int = 0
+    """Packets that the peer asked for again, repetitions included."""
+    retransmitted: int = 0
+    """Packets sent again."""
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +242,9 @@ AnyEvent = (
     | MediaTimeout
     | MediaResumed
     | UpTrackStarted
+    | UpTrackLayersChanged
+    | UpTrackLayersWanted
+    | DownTrackLayerChanged
     | KeyframeNeeded
     | DtmfReceived
     | PlayFinished

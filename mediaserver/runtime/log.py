@@ -29,7 +29,7 @@ _MAX_DEPTH = 6
 
 
 def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging (aiohttp, SQLAlchemy) to write to `stream` (stderr)."""
+    """Set up structlog and the standard library's logging (aiohttp) to write to `stream` (stderr)."""
     out = stream if stream is not None else sys.stderr
     as_json = format == "json" or (format == "auto" and not out.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -67,7 +67,7 @@ def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO
     root.addHandler(handler)
     root.setLevel(number)
     # These libraries tell every request or statement at their lowest levels; ours are enough.
-    for name in ("aiohttp.access", "aiosqlite", "asyncio", "sqlalchemy"):
+    for name in ("aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from mediaserver.runtime import heap
 from mediaserver.runtime.sdnotify import Notifier
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -52,6 +53,7 @@ async def run(
     with signals.installed():
         try:
             if await _started(service, signals):
+                heap.settle()
                 on_ready()
                 notifier.ready("in service")
                 _log.info("ready")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mediaserver.errors import NegotiationError
@@ -40,6 +40,10 @@ STATIC_PAYLOADS: Final[Mapping[int, tuple[str, int, int]]] = {
 }
 """Payload types that need no rtpmap (RFC 3551 §6): name, clock rate in Hz, channels."""
 
+_STATIC_PTS: Final[Mapping[tuple[str, int, int], int]] = {
+    (name.lower(), clock_rate, channels): pt for pt, (name, clock_rate, channels) in STATIC_PAYLOADS.items()
+}
+
 AUDIO_CODECS: Final = ("opus", "G722", "PCMU", "PCMA")
 """Names of the audio codecs that the engine forwards."""
 
@@ -48,6 +52,7 @@ VIDEO_CODECS: Final = ("H264", "VP8", "VP9", "AV1")
 
 VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc")
 
+_FIRST_DYNAMIC_PT: Final = 96
 _H264_CONSTRAINED = {"packetization-mode": "1", "profile-level-id": "42e01f", "level-asymmetry-allowed": "1"}
 
 KNOWN: Final[Mapping[str, Codec]] = {
@@ -119,13 +124,17 @@ def matches(a: Codec, b: Codec) -> bool:
     H264 compares profile family and packetization mode, VP9 and AV1 their profile; levels are not compared,
     because an answer settles them.
     """
-    if a.key != b.key or _clock(a) != _clock(b) or a.channels != b.channels:
+    key = a.key
+    if key != b.key or a.channels != b.channels:
         return False
-    if a.key == "h264":
+    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
+    if a.clock_rate != b.clock_rate and key != "g722":
+        return False
+    if key == "h264":
         return h264_family(a) == h264_family(b) != "invalid" and h264_mode(a) == h264_mode(b)
-    if a.key == "vp9":
+    if key == "vp9":
         return a.fmtp.get("profile-id", "0") == b.fmtp.get("profile-id", "0")
-    if a.key == "av1":
+    if key == "av1":
         return a.fmtp.get("profile", "0") == b.fmtp.get("profile", "0")
     return True
 
@@ -163,15 +172,42 @@ def events_for(chosen: Sequence[Codec], offered: Sequence[Codec]) -> tuple[Codec
     return tuple(sorted(events, key=lambda codec: clocks.index(codec.clock_rate)))
 
 
-def offerable(browser: Sequence[Codec], names: Sequence[str], *, telephone_events: bool = True) -> tuple[Codec, ...]:
-    """What to offer a phone of what a browser can do: codecs in `names`, in that order, under our payload types.
+class PayloadTypes:
+    """Gives each codec of one description a payload type: the static one, else the next dynamic one."""
 
-    With the telephone-event of each clock that is offered. H264 is offered as constrained baseline, mode 1 before
-    mode 0, as far as the browser has them.
+    def __init__(self) -> None:
+        self._next = _FIRST_DYNAMIC_PT
+
+    def give(self, codec: Codec) -> Codec:
+        """`codec` under the payload type that it has in this description."""
+        pt = _STATIC_PTS.get((codec.key, codec.clock_rate, codec.channels))
+        if pt is None:
+            pt, self._next = self._next, self._next + 1
+        return replace(codec, pt=pt)
+
+
+def offerable(
+    wanted: Sequence[Codec], payload_types: PayloadTypes, *, feedback: tuple[str, ...] = ()
+) -> tuple[Codec, ...]:
+    """What to offer a phone for a leg that speaks `wanted`: each codec once, then telephone-event at each clock.
+
+    Of several H264 profiles the baseline family is offered alone where it is there: every phone decodes it.
     """
-    media = [known for known in KNOWN.values() if any(is_media(codec) and matches(known, codec) for codec in browser)]
-    chosen = ordered(media, names)
-    return chosen + (events_for(chosen, tuple(KNOWN.values())) if telephone_events else ())
+    candidates = [codec for codec in wanted if is_media(codec)]
+    if any(codec.key == "h264" and h264_family(codec) == "baseline" for codec in candidates):
+        candidates = [codec for codec in candidates if codec.key != "h264" or h264_family(codec) == "baseline"]
+    chosen: list[Codec] = []
+    for codec in candidates:
+        if not any(matches(codec, other) for other in chosen):
+            chosen.append(payload_types.give(codec.with_feedback(feedback)))
+    return (*chosen, *(payload_types.give(event) for event in own_events(chosen)))
+
+
+def own_events(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    """telephone-event of ours at each clock of the audio codecs in `codecs` (RFC 4733 §2.1)."""
+    clocks = dict.fromkeys(codec.clock_rate for codec in codecs if is_media(codec) and codec.clock_rate <= 48_000)
+    event = KNOWN["telephone-event"]
+    return tuple(replace(event, clock_rate=clock) for clock in clocks)
 
 
 def bridgeable(browser: Mapping[str, Sequence[Codec]], phone: Mapping[str, Sequence[Codec]]) -> Bridge:
@@ -211,11 +247,6 @@ def _pairs(browser: Sequence[Codec], phone: Sequence[Codec]) -> tuple[CommonCode
 
 def _named(codecs: Sequence[Codec]) -> str:
     return ", ".join(dict.fromkeys(str(codec) for codec in codecs)) or "none"
-
-
-def _clock(codec: Codec) -> int:
-    # RFC 3551 §4.5.2: G722 is written with 8000 although it samples at 16000; some write what is true.
-    return 8000 if codec.key == "g722" else codec.clock_rate
 
 
 def _same_profile(a: Codec, b: Codec) -> bool:

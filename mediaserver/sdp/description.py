@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mediaserver.errors import RemoteProtocolError
@@ -104,6 +104,10 @@ class Codec:
     def key(self) -> str:
         """The name in lower case, by which encodings are compared (RFC 8866 §6.6)."""
         return self.name.lower()
+
+    def with_feedback(self, feedback: tuple[str, ...]) -> Codec:
+        """This codec with other feedback; itself where that is what it has."""
+        return self if feedback == self.feedback else replace(self, feedback=feedback)
 
     def __str__(self) -> str:
         text = f"{self.name}/{self.clock_rate}" + (f"/{self.channels}" if self.channels > 1 else "")

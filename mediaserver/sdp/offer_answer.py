@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -269,7 +270,7 @@ def _answer_codecs(offered: MediaDescription, local: LocalMedia) -> tuple[Codec,
         )
     answered = [_answer_codec(codec, next(c for c in own if matches(c, codec))) for codec in chosen]
     if any(codec.key == TELEPHONE_EVENT for codec in local.codecs):
-        answered += [replace(event, feedback=()) for event in events_for(chosen, offered.codecs)]
+        answered += [event.with_feedback(()) for event in events_for(chosen, offered.codecs)]
     return tuple(answered)
 
 
@@ -281,7 +282,7 @@ def _answer_codec(offered: Codec, own: Codec) -> Codec:
 
 
 def _with_feedback(codec: Codec, feedback: Sequence[str]) -> Codec:
-    return replace(codec, feedback=tuple(entry for entry in feedback if entry in FEEDBACK))
+    return codec.with_feedback(tuple(entry for entry in feedback if entry in FEEDBACK))
 
 
 def answer_h264(offered: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
@@ -377,7 +378,7 @@ def _in_order(codecs: Sequence[Codec], order: Sequence[Codec], other: Sequence[C
         rank = next((rank for rank, wanted in enumerate(order) if matches(codec, wanted)), None)
         if partner is not None and rank is not None:
             feedback = tuple(entry for entry in codec.feedback if entry in partner.feedback)
-            found.setdefault(codec.pt, (rank, replace(codec, feedback=feedback)))
+            found.setdefault(codec.pt, (rank, codec.with_feedback(feedback)))
     return tuple(codec for _, codec in sorted(found.values(), key=lambda entry: entry[0]))
 
 
@@ -401,10 +402,14 @@ def _agreed_cryptos(
 
 
 def _address(host: str | None, port: int) -> tuple[str, int] | None:
+    address = _usable(host) if host else None
+    return (address, port) if address is not None and 0 < port < 65536 else None
+
+
+@lru_cache(maxsize=1024)
+def _usable(host: str) -> str | None:
     try:
-        address = ip_address(host or "")
+        address = ip_address(host)
     except ValueError:
         return None
-    if address.is_unspecified or address.is_multicast or not 0 < port < 65536:
-        return None
-    return str(address), port
+    return None if address.is_unspecified or address.is_multicast else str(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -31,10 +32,11 @@ def serialize(description: SessionDescription) -> str:
     lines = list(_session(description))
     for media in description.media:
         lines.extend(_media(media))
-    for line in lines:
-        if _FORBIDDEN.search(line):
-            raise LocalProtocolError(f"A value of the session description breaks its line: {line[:80]!r}")
-    return "\r\n".join(lines) + "\r\n"
+    text = "\r\n".join(lines) + "\r\n"
+    if text.count("\r") != len(lines) or text.count("\n") != len(lines) or "\0" in text:
+        line = next(line for line in lines if _FORBIDDEN.search(line))
+        raise LocalProtocolError(f"A value of the session description breaks its line: {line[:80]!r}")
+    return text
 
 
 def _session(description: SessionDescription) -> Iterator[str]:
@@ -167,6 +169,7 @@ def _attribute(attribute: Attribute) -> str:
     return f"a={attribute.name}" if attribute.value is None else f"a={attribute.name}:{attribute.value}"
 
 
+@lru_cache(maxsize=1024)
 def _address(address: str) -> str:
     try:
         version = "IP6" if isinstance(ip_address(address), IPv6Address) else "IP4"

@@ -10,7 +10,7 @@ from mediaserver.sip.config import Timers
 from mediaserver.sip.flow import Destination
 from mediaserver.sip.headers import Headers
 from mediaserver.sip.message import Request, Response
-from mediaserver.sip.timers import TimerEntry
+from mediaserver.sip.transaction import Transaction
 
 
 class ClientState(Enum):
@@ -79,47 +79,31 @@ FailureReason = str
 """`timeout` or `transport`."""
 
 
-class ClientTransaction:
+class ClientTransaction(Transaction[ClientState, ClientInput]):
     """One request of ours and its responses. `owner` is the transaction user's own mark and never looked into."""
 
-    __slots__ = (
-        "_data",
-        "_events",
-        "_expire_at",
-        "_interval",
-        "_invite",
-        "_out",
-        "_retransmit_at",
-        "_table",
-        "_timers",
-        "ack",
-        "branch",
-        "destination",
-        "owner",
-        "request",
-        "state",
-        "timer",
-    )
+    __slots__ = ("_data", "_events", "ack", "branch", "destination", "owner")
 
     def __init__(
         self, request: Request, *, destination: Destination, timers: Timers, owner: object, now: float
     ) -> None:
-        self.request = request
+        invite = request.method == "INVITE"
+        super().__init__(
+            request,
+            table=INVITE_TRANSITIONS if invite else NON_INVITE_TRANSITIONS,
+            state=_S.CALLING if invite else _S.TRYING,
+            terminated=_S.TERMINATED,
+            timers=timers,
+        )
         self.destination = destination
         self.owner = owner
         self.branch = request.via.branch or ""
         self.ack: bytes | None = None
-        self.timer: TimerEntry | None = None
-        self._timers = timers
-        self._invite = request.method == "INVITE"
-        self._table = INVITE_TRANSITIONS if self._invite else NON_INVITE_TRANSITIONS
-        self.state = _S.CALLING if self._invite else _S.TRYING
         self._data = request.encode()
-        self._out: deque[bytes] = deque((self._data,))
+        self._out.append(self._data)
         self._events: deque[Response | FailureReason] = deque()
-        self._interval = timers.t1
-        self._retransmit_at: float | None = None if destination.reliable else now + timers.t1
-        self._expire_at: float | None = now + timers.t64  # timer B or F
+        self._retransmit_at = None if destination.reliable else now + timers.t1
+        self._expire_at = now + timers.t64  # timer B or F
 
     @property
     def key(self) -> tuple[str, str]:
@@ -127,21 +111,9 @@ class ClientTransaction:
         return self.branch, self.request.method
 
     @property
-    def terminated(self) -> bool:
-        """True when it may be forgotten."""
-        return self.state is _S.TERMINATED
-
-    @property
     def unanswered(self) -> bool:
         """True while no response at all has come."""
         return self.state in (_S.CALLING, _S.TRYING)
-
-    def _step(self, what: ClientInput) -> bool:
-        state = self._table.get((self.state, what))
-        if state is None:
-            return False
-        self.state = state
-        return True
 
     def handle_message(self, response: Response, now: float) -> None:
         """A response that matches this transaction arrived."""
@@ -179,13 +151,6 @@ class ClientTransaction:
         self._events.append(response)
         self._linger(0.0 if self.destination.reliable else max(32.0, self._timers.t64), now)  # timer D
 
-    def _linger(self, seconds: float, now: float) -> None:
-        if seconds <= 0:
-            self.state = _S.TERMINATED
-            self._expire_at = None
-        else:
-            self._expire_at = now + seconds
-
     def handle_timeout(self, now: float) -> None:
         """Time has passed; does nothing when no timer is due."""
         if self._expire_at is not None and now >= self._expire_at:
@@ -208,21 +173,9 @@ class ClientTransaction:
             if self.ack is None:
                 self._events.append("transport")
 
-    def poll_transmit(self) -> bytes | None:
-        """The next message to send to `destination`."""
-        return self._out.popleft() if self._out else None
-
     def poll_event(self) -> Response | FailureReason | None:
         """The next response for the transaction user, or why there will be none: `timeout` or `transport`."""
         return self._events.popleft() if self._events else None
-
-    def poll_timeout(self) -> float | None:
-        """When the next timer is due."""
-        if self._retransmit_at is None:
-            return self._expire_at
-        if self._expire_at is None:
-            return self._retransmit_at
-        return min(self._retransmit_at, self._expire_at)
 
 
 def make_ack(request: Request, response: Response) -> Request:

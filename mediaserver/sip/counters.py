@@ -35,11 +35,16 @@ class PrometheusCounters:
             name: metrics.counter(f"{name.replace('.', '_')}_total", _documentation(name), labels)
             for name, labels in COUNTERS.items()
         }
+        self._children: dict[tuple[str, ...], Counter] = {}
 
     def inc(self, name: str, **labels: str) -> None:
         """Add one to counter `name`. Raises KeyError for a name that the table does not have."""
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc()
+        key = (name, *labels.values())
+        child = self._children.get(key)
+        if child is None:
+            counter = self._counters[name]
+            child = self._children[key] = counter.labels(**labels) if labels else counter
+        child.inc()
 
 
 def _documentation(name: str) -> str:

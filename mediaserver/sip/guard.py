@@ -6,24 +6,20 @@ import ipaddress
 from collections import OrderedDict
 from functools import lru_cache
 
+from mediaserver.runtime.sources import source_prefix, unmapped
 from mediaserver.sip.config import SipLimits
 
 
 @lru_cache(maxsize=4096)
 def address_of(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address as a value; an IPv4 address mapped into IPv6 counts as IPv4."""
-    address = ipaddress.ip_address(ip)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return unmapped(ipaddress.ip_address(ip))
 
 
 @lru_cache(maxsize=4096)
 def prefix_of(ip: str) -> str:
     """What counts as one source: an IPv4 address, or an IPv6 /64."""
-    address = address_of(ip)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    return ip
+    return source_prefix(ip)
 
 
 class _Record:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.flow import bracketed
+from mediaserver.sip.flow import bracketed, is_ip_literal
 from mediaserver.sip.uri import Params, SipUri, Uri, parse_host_port, parse_uri
 
 TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
@@ -362,7 +361,6 @@ class Via:
         return f"SIP/{self.version}/{self.transport.upper()} {bracketed(self.host)}{port}{format_params(self.params)}"
 
 
-@lru_cache(maxsize=2048)
 def parse_via(text: str) -> Via:
     """One Via entry. Raises SipParseError."""
     head, *param_texts = split_list(text, ";")
@@ -383,12 +381,9 @@ def parse_via(text: str) -> Via:
 def _via_params(parts: list[str]) -> Params:
     params = parse_params(parts)
     received = find_param(params, "received")
-    if received is not None:
-        try:
-            # RFC 5118 §4.5: accept the bracketed form too.
-            ipaddress.ip_address(received.strip("[]"))
-        except ValueError as error:
-            raise SipParseError("Via received parameter is not an address") from error
+    # RFC 5118 §4.5: accept the bracketed form too.
+    if received is not None and not is_ip_literal(received.strip("[]")):
+        raise SipParseError("Via received parameter is not an address")
     return params
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum, auto
 from typing import Final
 
@@ -10,7 +9,7 @@ from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.config import Timers
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.message import Request, Response
-from mediaserver.sip.timers import TimerEntry
+from mediaserver.sip.transaction import Transaction
 
 
 class ServerState(Enum):
@@ -82,18 +81,11 @@ NON_INVITE_TRANSITIONS: Final[dict[tuple[ServerState, ServerInput], ServerState]
 }
 
 
-class ServerTransaction:
+class ServerTransaction(Transaction[ServerState, ServerInput]):
     """One request of a peer and our responses to it."""
 
     __slots__ = (
-        "_expire_at",
-        "_interval",
-        "_invite",
         "_last",
-        "_out",
-        "_retransmit_at",
-        "_table",
-        "_timers",
         "destination",
         "fallback",
         "final_code",
@@ -101,9 +93,6 @@ class ServerTransaction:
         "key",
         "merge_key",
         "owner",
-        "request",
-        "state",
-        "timer",
         "to_tag",
     )
 
@@ -119,7 +108,14 @@ class ServerTransaction:
         to_tag: str,
         timers: Timers,
     ) -> None:
-        self.request = request
+        invite = request.method == "INVITE"
+        super().__init__(
+            request,
+            table=INVITE_TRANSITIONS if invite else NON_INVITE_TRANSITIONS,
+            state=_S.PROCEEDING if invite else _S.TRYING,
+            terminated=_S.TERMINATED,
+            timers=timers,
+        )
         self.key = key
         self.merge_key = merge_key
         self.flow = flow
@@ -129,28 +125,7 @@ class ServerTransaction:
         self.to_tag = to_tag
         self.owner: object = None
         self.final_code: int | None = None
-        self.timer: TimerEntry | None = None
-        self._timers = timers
-        self._invite = request.method == "INVITE"
-        self._table = INVITE_TRANSITIONS if self._invite else NON_INVITE_TRANSITIONS
-        self.state = _S.PROCEEDING if self._invite else _S.TRYING
         self._last: bytes | None = None
-        self._out: deque[bytes] = deque()
-        self._interval = timers.t1
-        self._retransmit_at: float | None = None
-        self._expire_at: float | None = None
-
-    @property
-    def terminated(self) -> bool:
-        """True when it may be forgotten."""
-        return self.state is _S.TERMINATED
-
-    def _step(self, what: ServerInput) -> bool:
-        state = self._table.get((self.state, what))
-        if state is None:
-            return False
-        self.state = state
-        return True
 
     def handle_message(self, request: Request, now: float) -> None:
         """The same request again, or the ACK to a failure."""
@@ -188,13 +163,6 @@ class ServerTransaction:
             if not self.flow.reliable:
                 self._retransmit_at = now + self._interval  # timer G
 
-    def _linger(self, seconds: float, now: float) -> None:
-        if seconds <= 0:
-            self.state = _S.TERMINATED
-            self._expire_at = None
-        else:
-            self._expire_at = now + seconds
-
     def handle_timeout(self, now: float) -> None:
         """Time has passed; does nothing when no timer is due."""
         if self._expire_at is not None and now >= self._expire_at:
@@ -213,15 +181,3 @@ class ServerTransaction:
             self._out.append(self._last)
         elif self._step(_I.TRANSPORT_ERROR) and self.state is _S.TERMINATED:
             self._expire_at = self._retransmit_at = None
-
-    def poll_transmit(self) -> bytes | None:
-        """The next message to send to `destination`."""
-        return self._out.popleft() if self._out else None
-
-    def poll_timeout(self) -> float | None:
-        """When the next timer is due."""
-        if self._retransmit_at is None:
-            return self._expire_at
-        if self._expire_at is None:
-            return self._retransmit_at
-        return min(self._retransmit_at, self._expire_at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
@@ -90,7 +90,7 @@ class SessionBase:
     def __init__(
         self, port: Port, *, direction: Literal["incoming", "outgoing"], call_id: str, local: NameAddr, remote: NameAddr
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = secrets.token_hex(16)
         self.direction: Literal["incoming", "outgoing"] = direction
         self.call_id = call_id
         self.local_party = local

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mediaserver.errors import MediaServerError
 
 SCHEMA_VERSION = 1
 """Kept in SQLite's `user_version`; a file of a later version is refused, not guessed at."""
 
-
-_MAGIC = b"SQLite format 3\0"
+_MAGIC: Final = b"SQLite format 3\0"
+_BUSY_TIMEOUT_S: Final = 5.0
+_T = TypeVar("_T")
 
 
 class StoreError(MediaServerError):
@@ -136,107 +136,152 @@ class MemoryRecords:
         """Nothing is held."""
 
 
-_metadata = sa.MetaData()
-
 # Times as ISO 8601 in UTC with microseconds: they sort as text, and `sqlite3` shows them as people write them.
-_contacts = sa.Table(
-    "contacts",
-    _metadata,
-    sa.Column("contact_id", sa.Text, primary_key=True),
-    sa.Column("started_at", sa.Text, nullable=False),
-    sa.Column("answered_at", sa.Text),
-    sa.Column("ended_at", sa.Text, nullable=False, index=True),
-    sa.Column("ended_by", sa.Text, nullable=False),
-    sa.Column("end_reason", sa.Text, nullable=False),
-    sa.Column("entry", sa.Text),
-    sa.Column("caller", sa.Text),
-    sa.Column("consent", sa.Text),
-    sa.Column("legs", sa.Text, nullable=False),
-    sa.Column("attributes", sa.Text, nullable=False),
+_SCHEMA: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS contacts (
+        contact_id TEXT NOT NULL PRIMARY KEY,
+        started_at TEXT NOT NULL,
+        answered_at TEXT,
+        ended_at TEXT NOT NULL,
+        ended_by TEXT NOT NULL,
+        end_reason TEXT NOT NULL,
+        entry TEXT,
+        caller TEXT,
+        consent TEXT,
+        legs TEXT NOT NULL,
+        attributes TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS ix_contacts_ended_at ON contacts (ended_at)",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_INSERT: Final = """
+    INSERT INTO contacts (contact_id, started_at, answered_at, ended_at, ended_by, end_reason, entry, caller, consent,
+                          legs, attributes)
+    VALUES (:contact_id, :started_at, :answered_at, :ended_at, :ended_by, :end_reason, :entry, :caller, :consent,
+            :legs, :attributes)
+    ON CONFLICT DO NOTHING
+"""
+_GET: Final = "SELECT * FROM contacts WHERE contact_id = :contact_id"
+_LIST: Final = """
+    SELECT * FROM contacts
+    WHERE ended_at >= :since AND (ended_at, contact_id) < (:until, :before)
+    ORDER BY ended_at DESC, contact_id DESC LIMIT :limit
+"""
+_BEFORE_ALL: Final = ""
+_AFTER_ALL: Final = "~"
 
 
 class SqliteRecords:
-    """Keeps records in one SQLite file; made by `open`."""
+    """Keeps records in one SQLite file; made by `open`.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    One thread owns the connection and does one piece of work at a time: the loop hands over a whole batch and never
+    waits for a disk.
+    """
+
+    def __init__(self, thread: ThreadPoolExecutor, connection: sqlite3.Connection) -> None:
+        self._thread = thread
+        self._connection = connection
 
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:
         """Open or make the file (mode 0600). Raises `StoreError` where it cannot be used."""
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
         try:
-            # SQLite gives its journal files the mode of the database.
-            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
-                head = file.read(len(_MAGIC))
-        except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
-        if head and head != _MAGIC:
-            raise StoreError(f"{path} is no SQLite file")
-        engine = create_async_engine(sa.URL.create("sqlite+aiosqlite", database=str(path)))
-        store = cls(engine)
-        try:
-            await store._prepare(path)
-        except DatabaseError as error:
-            await engine.dispose()
-            raise StoreError(f"{path} cannot be used: {error.orig}") from None
-        except StoreError:
-            await engine.dispose()
+            connection = await asyncio.get_running_loop().run_in_executor(thread, _open, path)
+        except BaseException:
+            thread.shutdown(wait=False)
             raise
-        return store
+        return cls(thread, connection)
 
     async def add(self, *records: ContactRecord) -> None:
         """See `ContactRecords`."""
-        if not records:
-            return
-        try:
-            async with self._engine.begin() as connection:
-                await connection.execute(
-                    insert(_contacts).on_conflict_do_nothing(), [_to_row(record) for record in records]
-                )
-        except DatabaseError as error:
-            raise StoreError(f"records cannot be written: {error.orig}") from None
+
+        def write() -> None:
+            with self._connection:
+                self._connection.executemany(_INSERT, [_to_row(record) for record in records])
+
+        if records:
+            await self._run("records cannot be written", write)
 
     async def get(self, contact_id: str) -> ContactRecord | None:
         """See `ContactRecords`."""
-        found = await self._select(sa.select(_contacts).where(_contacts.c.contact_id == contact_id))
+        found = await self._select(_GET, {"contact_id": contact_id})
         return found[0] if found else None
 
     async def list(
         self, *, since: datetime | None = None, before: str | None = None, limit: int = 100
     ) -> Sequence[ContactRecord]:
         """See `ContactRecords`."""
-        order = sa.tuple_(_contacts.c.ended_at, _contacts.c.contact_id)
-        query = sa.select(_contacts).order_by(_contacts.c.ended_at.desc(), _contacts.c.contact_id.desc()).limit(limit)
-        if since is not None:
-            query = query.where(_contacts.c.ended_at >= _time(since))
+        until = _AFTER_ALL
         if before is not None:
-            seen = sa.select(_contacts.c.ended_at, _contacts.c.contact_id).where(_contacts.c.contact_id == before)
-            query = query.where(order < seen.scalar_subquery())
-        return await self._select(query)
+            seen = await self.get(before)
+            if seen is None:
+                return []
+            until = _time(seen.ended_at)
+        values = {
+            "since": _BEFORE_ALL if since is None else _time(since),
+            "until": until,
+            "before": before,
+            "limit": limit,
+        }
+        return await self._select(_LIST, values)
+
+    async def run(self, failure: str, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Does `work` in the thread that owns the file, for what else is kept in it. Raises `StoreError`: `failure`."""
+        return await self._run(failure, lambda: work(self._connection))
 
     async def close(self) -> None:
         """Close the file."""
-        await self._engine.dispose()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown(wait=False)
 
-    async def _prepare(self, path: Path) -> None:
-        async with self._engine.begin() as connection:
-            version = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one()
-            if version > SCHEMA_VERSION:
-                raise StoreError(f"{path} was written by a later version (schema {version}, known {SCHEMA_VERSION})")
-            await connection.run_sync(_metadata.create_all)
-            await connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        async with self._engine.connect() as connection:
-            # Write-ahead: readers (an operator's sqlite3) never block the daemon. It stays set in the file.
-            await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    async def _select(self, query: str, values: Mapping[str, str | int | None]) -> Sequence[ContactRecord]:
+        def read() -> Sequence[ContactRecord]:
+            return [_from_row(row) for row in self._connection.execute(query, values)]
 
-    async def _select(self, query: sa.Select[Any]) -> Sequence[ContactRecord]:
+        return await self._run("records cannot be read", read)
+
+    async def _run(self, failure: str, work: Callable[[], _T]) -> _T:
         try:
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(query)).mappings().all()
-        except DatabaseError as error:
-            raise StoreError(f"records cannot be read: {error.orig}") from None
-        return [_from_row(row) for row in rows]
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            raise StoreError(f"{failure}: {error}") from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # SQLite gives its journal files the mode of the database.
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}") from None
+    if head and head != _MAGIC:
+        raise StoreError(f"{path} is no SQLite file")
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"{path} cannot be used: {error}") from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"{path} was written by a later version (schema {version}, known {SCHEMA_VERSION})")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+    # Write-ahead: readers (an operator's sqlite3) never block the daemon. It stays set in the file.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.row_factory = sqlite3.Row
 
 
 def _to_row(record: ContactRecord) -> dict[str, str | None]:
@@ -255,9 +300,8 @@ def _to_row(record: ContactRecord) -> dict[str, str | None]:
     }
 
 
-def _from_row(row: Mapping[Any, Any]) -> ContactRecord:
-    # SQLAlchemy's keys are a subclass of str, which msgspec does not take for one.
-    values = {str(name): value for name, value in row.items()}
+def _from_row(row: sqlite3.Row) -> ContactRecord:
+    values = dict(row)
     for name in ("consent", "legs", "attributes"):
         values[name] = None if values[name] is None else msgspec.json.decode(values[name])
     return msgspec.convert(values, ContactRecord)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import structlog
@@ -12,6 +13,8 @@ from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.store.records import ContactRecord, ContactRecords, StoreError
 
 _BATCH = 100
+_PAUSE_S = 0.25
+"""Between two batches: a lone record is written at once, of many calls a second some dozen share a transaction."""
 _RETRY_S = (0.1, 0.5, 2.0, 5.0)
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +38,7 @@ class RecordWriter:
         self._records = records
         self._queue: asyncio.Queue[ContactRecord] = asyncio.Queue(capacity)
         self._retry_s = tuple(retry_s)
+        self._stopping = asyncio.Event()
         self._tasks = TaskGroupOwner("records")
         self._written = metrics.counter("records_written_total", "Records of finished contacts written")
         self._lost = metrics.counter("records_lost_total", "Records that could not be written", ["reason"])
@@ -56,6 +60,7 @@ class RecordWriter:
 
     async def stop(self, deadline_s: float) -> None:
         """Write what waits, for at most `deadline_s` seconds; what is left then is counted as lost."""
+        self._stopping.set()
         try:
             await asyncio.wait_for(self._queue.join(), deadline_s)
         except TimeoutError:
@@ -78,6 +83,13 @@ class RecordWriter:
             finally:
                 for _ in batch:
                     self._queue.task_done()
+            if len(batch) < _BATCH:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_S):
+                await self._stopping.wait()
 
     async def _write(self, batch: list[ContactRecord]) -> None:
         for pause_s in (*self._retry_s, None):

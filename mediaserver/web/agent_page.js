@@ -1,6 +1,7 @@
 // The agent page: sign in, be rung with what is known about the caller, answer, talk, hang up, dial.
 
 import { Agent } from "./agent.js";
+import { Keypad } from "./keypad.js";
 import { Ring } from "./ring.js";
 import { Stage } from "./stage.js";
 import { busy, button, el, say, show, toggle } from "./ui.js";
@@ -64,6 +65,7 @@ function workView({ token, name, user }) {
   const agent = new Agent(token);
   const stage = new Stage();
   const ring = new Ring();
+  const keypad = new Keypad((key) => agent.press(key));
   let ringing = false;
 
   const state = el("p", { class: "state", role: "status", "aria-live": "polite" });
@@ -101,7 +103,12 @@ function workView({ token, name, user }) {
   const talk = el(
     "section",
     { class: "talk", "aria-label": "Call" },
-    el("div", { class: "panel" }, stage.element, el("div", { class: "foot" }, el("div", { class: "controls" }, muteButton, cameraButton, hangUpButton))),
+    el(
+      "div",
+      { class: "panel" },
+      stage.element,
+      el("div", { class: "foot" }, el("div", { class: "controls" }, muteButton, cameraButton, keypad.button, hangUpButton), keypad.element),
+    ),
     side,
   );
 
@@ -136,7 +143,7 @@ function workView({ token, name, user }) {
     const rang = ringing;
     ringing = agent.phase === "ringing";
     show(incoming, ringing);
-    show(talk, agent.inCall);
+    show(talk, agent.active);
     show(side, Boolean(agent.party));
     show(dial, agent.phase === "ready");
     show(notice, Boolean(agent.notice));
@@ -151,7 +158,8 @@ function workView({ token, name, user }) {
     toggle(muteButton, agent.muted);
     toggle(cameraButton, agent.cameraOn);
     busy(cameraButton, agent.cameraBusy);
-    if (focused?.closest("[hidden]")) (agent.inCall ? hangUpButton : agent.phase === "ready" ? target : signOut).focus();
+    keypad.render({ offered: agent.active, usable: agent.phase === "connected", digits: agent.digits });
+    if (focused?.closest("[hidden]")) (agent.active ? hangUpButton : agent.phase === "ready" ? target : signOut).focus();
   }
 
   async function leave() {

@@ -1,7 +1,7 @@
 // One caller's call: the session and the peer connection joined; says what to show by "change" events.
 
-import { AUDIO, Peer, VIDEO, capture, deviceProblem } from "./peer.js";
-import { Session } from "./session.js";
+import { AUDIO, capture, deviceProblem } from "./peer.js";
+import { Talk, iceServersOf, release } from "./talk.js";
 
 const WORDS = {
   draining: "We cannot take calls for a moment. Please try again shortly.",
@@ -41,7 +41,7 @@ const ENDINGS = {
 const BUSY = "Everybody is busy at the moment. Please try again later.";
 const BUSY_CODES = new Set([486, 600, 603]);
 
-export class Call extends EventTarget {
+export class Call extends Talk {
   /** idle, starting, waiting, connected, held, ended */
   phase = "idle";
   /** The server's word for it, once it said one. */
@@ -49,19 +49,9 @@ export class Call extends EventTarget {
   detail = "";
   problem = "";
   peerName = "";
-  away = false;
-  trouble = false;
-  muted = false;
   maySendVideo = false;
   consented = false;
-  cameraOn = false;
-  cameraBusy = false;
   title = "";
-  localVideo = null;
-  #session = null;
-  #peer = null;
-  #microphone = null;
-  #number = 0;
 
   /** `options`: server, entry, token (text or async function), attributes, page, video, consentVersion. */
   constructor(options) {
@@ -69,12 +59,12 @@ export class Call extends EventTarget {
     this.options = options;
   }
 
-  get remote() {
-    return this.#peer?.remote ?? null;
-  }
-
   get active() {
     return !["idle", "ended"].includes(this.phase);
+  }
+
+  get videoMuted() {
+    return this.consented && !this.cameraOn;
   }
 
   /** Call. The microphone is asked for only now; session, microphone and offer are on their way at the same time. */
@@ -84,10 +74,9 @@ export class Call extends EventTarget {
       phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, trouble: false, muted: false,
       maySendVideo: false, consented: false, cameraOn: false,
     });
-    this.#changed();
+    this._changed();
     const { server, entry, attributes, page, video } = this.options;
-    // Whoever hangs up while something is awaited here has another number then, and nothing is begun any more.
-    const number = ++this.#number;
+    const number = ++this._number;
     const granted = microphoneGranted();
     const microphone = capture({ audio: AUDIO });
     microphone.catch(() => {});
@@ -96,34 +85,24 @@ export class Call extends EventTarget {
       try {
         token = await token();
       } catch {
-        if (number === this.#number) {
+        if (number === this._number) {
           this.#end("Your sign-in on this page could not be confirmed. Please reload the page and call again.");
         }
       }
-      if (number !== this.#number) return release(microphone);
+      if (number !== this._number) return release(microphone);
     }
-    this.#session = new Session(server, { role: "caller", entry, token, page, attributes });
-    this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
-    this.#session.addEventListener("away", () => this.#set({ away: true }));
-    this.#session.addEventListener("back", () => this.#set({ away: false }));
-    this.#session.addEventListener("over", ({ detail }) => {
-      this.#end(detail.code === "closed" ? this.detail || "The call has ended." : sessionProblem(detail));
-    });
-    this.#session.open();
-    this.#connectPeer(video === "none" ? null : "recvonly");
+    this._openSession(server, { role: "caller", entry, token, page, attributes });
+    const peer = this._connectPeer({ video: video === "none" ? null : "recvonly" });
     // Where the microphone may be used already, nobody waits for it: its track joins the running connection.
-    if (await granted && number === this.#number) this.#peer.start();
+    if (await granted && number === this._number) peer.start();
     try {
       const stream = await microphone;
-      if (number !== this.#number) return release(microphone);
-      this.#microphone = stream.getAudioTracks()[0];
-      this.#microphone.enabled = !this.muted;
-      const peer = this.#peer;
-      await peer.sendAudio(this.#microphone);
-      if (number === this.#number) peer.start();
+      if (number !== this._number) return release(microphone);
+      await this._useMicrophone(stream);
+      if (number === this._number) peer.start();
     } catch (error) {
-      if (number !== this.#number) return;
-      this.#session?.send({ type: "hangup" });
+      if (number !== this._number) return;
+      this._session?.send({ type: "hangup" });
       this.#end(deviceProblem(error, "microphone"));
     }
   }
@@ -131,66 +110,50 @@ export class Call extends EventTarget {
   /** Hang up. */
   hangUp() {
     if (!this.active) return;
-    this.#session?.send({ type: "hangup" });
+    this._session?.send({ type: "hangup" });
     this.#end("You hung up.", { problem: false });
-  }
-
-  /** Mute or unmute the microphone. */
-  toggleMute() {
-    if (!this.active) return;
-    this.muted = !this.muted;
-    if (this.#microphone) this.#microphone.enabled = !this.muted;
-    this.#sendMute();
-    this.#changed();
   }
 
   /** The caller agrees that the camera is shown. Nothing of it is captured before this. */
   async showCamera() {
-    if (this.consented || !this.maySendVideo) return;
-    await this.#startCamera(() => {
+    if (this.consented || !this.maySendVideo || !this.active || this.cameraBusy) return;
+    const agreed = () => {
       this.consented = true;
-      this.#session?.send({ type: "consent", camera: true, text_version: this.options.consentVersion ?? "1" });
-    });
+      this._session?.send({ type: "consent", camera: true, text_version: this.options.consentVersion });
+    };
+    await this._startCamera({ agreed });
   }
 
-  /** Switch the camera off (its light goes out) or on again. */
+  /** Switch the camera off or on again, once the caller has agreed to show it. */
   async toggleCamera() {
-    if (!this.consented) return;
-    if (!this.cameraOn) return this.#startCamera(() => {});
-    this.#stopCamera();
-    await this.#peer?.sendVideo(null);
-    this.#sendMute();
-    this.#changed();
+    if (this.consented) await super.toggleCamera();
   }
 
   stats() {
-    return this.#peer?.stats();
+    return this._peer?.stats();
   }
 
-  #connectPeer(video) {
-    const peer = new Peer({ video });
-    this.#peer = peer;
-    for (const type of ["offer", "answer", "candidate"]) {
-      peer.addEventListener(type, ({ detail }) => this.#session?.send({ type, ...detail }));
-    }
-    peer.addEventListener("stream", () => this.#changed());
-    peer.addEventListener("connected", () => this.#set({ trouble: false }));
-    peer.addEventListener("trouble", () => this.#set({ trouble: true }));
-    peer.addEventListener("failed", () => {
-      this.#session?.send({ type: "hangup" });
-      this.#end("Your browser and our server could not agree on sound and picture.");
-    });
+  _sessionOver(reason) {
+    this.#end(reason.code === "closed" ? this.detail || "The call has ended." : sessionProblem(reason));
   }
 
-  #take(message) {
+  _peerFailed() {
+    this.#end("Your browser and our server could not agree on sound and picture.");
+  }
+
+  _say(problem) {
+    this._set({ problem });
+  }
+
+  _take(message) {
     switch (message.type) {
       case "welcome":
-        this.#peer?.useIceServers((message.ice_servers ?? []).map(withoutNulls));
-        return this.#set({ title: message.title });
+        this._peer?.useIceServers(iceServersOf(message));
+        return this._set({ title: message.title });
       case "answer":
-        return this.#peer?.takeAnswer(message);
+        return this._peer?.takeAnswer(message);
       case "offer":
-        return this.#peer?.takeOffer(message);
+        return this._peer?.takeOffer(message);
       case "state":
         return this.#takeState(message);
       case "ended": {
@@ -211,63 +174,15 @@ export class Call extends EventTarget {
     if (state === "ended") return this.#end(detail || "The call has ended.", { problem: false });
     if (!phase) return;
     if (video) this.maySendVideo = video.may_send;
-    this.#set({ phase, state, detail: detail ?? "", peerName: peer?.name ?? (phase === "waiting" ? "" : this.peerName) });
-  }
-
-  async #startCamera(agreed) {
-    if (this.cameraBusy || !this.active) return;
-    const number = this.#number;
-    this.#set({ cameraBusy: true, problem: "" });
-    try {
-      const stream = await capture({ video: VIDEO });
-      const track = stream.getVideoTracks()[0];
-      if (number !== this.#number) return track.stop();
-      agreed();
-      track.onended = () => this.cameraOn && this.toggleCamera();
-      this.localVideo = stream;
-      this.cameraOn = true;
-      await this.#peer.sendVideo(track);
-      this.#sendMute();
-    } catch (error) {
-      if (number === this.#number) this.problem = deviceProblem(error, "camera");
-    } finally {
-      this.#set({ cameraBusy: false });
-    }
-  }
-
-  #stopCamera() {
-    this.localVideo?.getTracks().forEach((track) => {
-      track.onended = null;
-      track.stop();
-    });
-    this.localVideo = null;
-    this.cameraOn = false;
-  }
-
-  #sendMute() {
-    this.#session?.send({ type: "mute", audio: this.muted, video: this.consented && !this.cameraOn });
+    this._set({ phase, state, detail: detail ?? "", peerName: peer?.name ?? (phase === "waiting" ? "" : this.peerName) });
   }
 
   #end(text, { problem = true } = {}) {
     if (this.phase === "ended") return;
-    this.#number += 1;
-    this.#stopCamera();
-    this.#microphone?.stop();
-    this.#microphone = null;
-    this.#peer?.close();
-    this.#peer = null;
-    this.#session?.close();
-    this.#session = null;
-    this.#set({ phase: "ended", detail: text, problem: problem ? text : "", away: false, trouble: false, maySendVideo: false });
-  }
-
-  #set(values) {
-    Object.assign(this, values);
-    this.#changed();
-  }
-
-  #changed() {
-    this.dispatchEvent(new Event("change"));
+    this._release();
+    this._session?.close();
+    this._session = null;
+    this._set({ phase: "ended", detail: text, problem: problem ? text : "", away: false, trouble: false, maySendVideo: false });
   }
 }
 
@@ -277,16 +192,6 @@ function ending({ by, reason, code }) {
   if (BUSY_CODES.has(code)) return [BUSY, true];
   if (ENDINGS[reason]) return [ENDINGS[reason], true];
   return [by === "agent" ? "The other side hung up." : "The call has ended.", false];
-}
-
-/** Members that the server leaves open are not members at all to a browser. */
-export function withoutNulls(value) {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null));
-}
-
-// Lets go of a device that is no longer wanted, whenever it comes.
-function release(capturing) {
-  capturing.then((stream) => stream.getTracks().forEach((track) => track.stop())).catch(() => {});
 }
 
 async function microphoneGranted() {

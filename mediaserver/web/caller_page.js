@@ -2,24 +2,21 @@
 
 import { CallPanel } from "./panel.js";
 
-const entry = document.querySelector('meta[name="entry"]').content;
+const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const query = new URLSearchParams(location.search);
 
 const options = {
   server: location.origin,
-  entry,
+  entry: meta("entry"),
+  video: meta("video"),
+  consentVersion: meta("consent-version"),
+  consentText: meta("consent-text"),
   token: query.get("token"),
   attributes: attributesOf(query),
   page: { url: location.href.slice(0, 2048), title: document.title.slice(0, 256) },
 };
 const panel = new CallPanel(options);
 document.getElementById("panel").append(panel.element);
-
-// What the entry allows is fetched while the caller reads; a call does not wait for it.
-fetch(`/v1/entries/${encodeURIComponent(entry)}`)
-  .then((response) => response.json())
-  .then(({ video, consent }) => Object.assign(options, { video, consentVersion: consent?.version }))
-  .catch(() => {});
 
 // A token does not stay in the address bar, nor in what the agent sees.
 if (query.has("token")) {

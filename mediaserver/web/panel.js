@@ -4,8 +4,6 @@ import { Call } from "./call.js";
 import { Stage } from "./stage.js";
 import { busy, button, el, say, show, toggle } from "./ui.js";
 
-const CONSENT_TEXT = "Your camera is off. You can be seen only after you press “Show my camera”.";
-
 const STATUS = {
   starting: "Connecting …",
   queued: "You are in the queue. Please stay on the line.",
@@ -33,7 +31,7 @@ export class CallPanel {
     this.#call = new Call(options);
     this.#onClose = onClose;
     this.#showButton.setAttribute("aria-describedby", "consent-text");
-    say(this.#consent, options.consentText || CONSENT_TEXT);
+    say(this.#consent, options.consentText);
     say(this.#heading, options.title ?? "");
     const head = el("div", { class: "head" }, this.#heading);
     if (onClose) head.append(this.#closeButton);

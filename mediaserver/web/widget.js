@@ -13,6 +13,9 @@
   const data = script.dataset;
   const server = new URL(data.server || script.src, document.baseURI).origin;
 
+  // Why is not for this page to know: an origin that is not allowed may read nothing from the server.
+  const REFUSED = "Calls cannot be made from this page. Please tell its owner.";
+
   const attributes = {};
   for (const { name, value } of script.attributes) {
     const match = /^data-attribute-([a-z0-9_.-]{1,64})$/.exec(name);
@@ -33,16 +36,30 @@
   }
 
   async function build() {
-    const [{ CallPanel }, { button, el, show }, entry] = await Promise.all([
+    // Asked for at once, looked at below: where it fails, the page still says so.
+    const described = describe();
+    described.catch(() => {});
+    const [{ CallPanel }, { button, el, show }] = await Promise.all([
       import(`${server}/web/panel.js`),
       import(`${server}/web/ui.js`),
-      describe(),
     ]);
     const target = data.target ? document.querySelector(data.target) : null;
     const host = el("div", { class: "mediaserver-widget" });
     const root = host.attachShadow({ mode: "open" });
     const style = el("link", { rel: "stylesheet", href: `${server}/web/call.css` });
     const frame = el("div", { class: `root widget ${target ? "placed" : "floating"}`, hidden: true });
+    // Nothing is shown unstyled.
+    style.addEventListener("load", () => show(frame, true));
+    style.addEventListener("error", () => show(frame, true));
+    root.append(style, frame);
+    (target ?? document.body).append(host);
+    let entry;
+    try {
+      entry = await described;
+    } catch (error) {
+      frame.append(el("p", { class: "status problem refused", role: "status", text: REFUSED }));
+      throw error;
+    }
     const options = {
       server,
       entry: data.entry,
@@ -50,8 +67,8 @@
       attributes,
       title: data.title || entry.title,
       video: entry.video,
-      consentVersion: entry.consent?.version,
-      consentText: entry.consent?.text,
+      consentVersion: entry.consent.version,
+      consentText: entry.consent.text,
     };
     let panel = null;
     const dialog = el("div", { class: "dialog", role: "dialog", "aria-label": options.title || "Call", hidden: true });
@@ -76,11 +93,6 @@
       if (event.key === "Escape" && !panel.call.active) close();
     });
     frame.append(launcher, dialog);
-    // Nothing is shown unstyled.
-    style.addEventListener("load", () => show(frame, true));
-    style.addEventListener("error", () => show(frame, true));
-    root.append(style, frame);
-    (target ?? document.body).append(host);
   }
 
   async function describe() {

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from mediaserver.config.limits import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES
 from mediaserver.errors import RemoteProtocolError
 
 PROTOCOL_VERSION: Final = 1
@@ -33,9 +34,9 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=
 Sdp = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SDP_CHARS)]
 ShortText = Annotated[str, StringConstraints(max_length=256)]
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
-AttributeValue = Annotated[str, StringConstraints(max_length=1024)]
-Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=32)]
-"""Attributes of a contact: at most 32 pairs of texts."""
+AttributeValue = Annotated[str, StringConstraints(max_length=MAX_ATTRIBUTE_BYTES)]
+Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=MAX_ATTRIBUTES)]
+"""What a page says of its caller. These bounds only keep the message small; the contact keeps what `limits` allow."""
 
 ExchangeId = Annotated[int, Field(ge=0, le=2**53 - 1)]
 """Pairs an offer with its answer; each side counts its own offers."""

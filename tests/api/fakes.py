@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
@@ -13,19 +14,20 @@ import aiohttp
 from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
 from mediaserver.api.app import Bind, HttpLimits, Listeners, make_app
 from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
-from mediaserver.api.context import Admission, EntryAccess, SourceResolver
+from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
-from mediaserver.api.room_sessions import RoomLimits
+from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.api.whep import whep_resource
-from mediaserver.api.whip import whip_resource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
+from mediaserver.config.sections import ConsentText
+from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.errors import LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.store.records import ContactRecord, MemoryRecords
@@ -63,6 +65,7 @@ class FakeContacts:
     agents: dict[str, FakeParticipant] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
     full: bool = False
+    attributes: AttributeLimits = field(default_factory=AttributeLimits)
     on_message: Any = None
     on_start: Any = None
 
@@ -78,6 +81,7 @@ class FakeContacts:
     ) -> FakeParticipant:
         if self.full:
             raise LimitExceeded("All lines are busy.", limit="contacts")
+        self.attributes.bounded(attributes)
         self.started.append(
             {"entry": entry, "source": source, "page": page, "attributes": dict(attributes), "identity": identity}
         )
@@ -163,6 +167,16 @@ def three_records() -> list[ContactRecord]:
     ]
 
 
+@dataclass
+class FakeRevocations:
+    """Keeps revoked tokens in memory."""
+
+    kept: dict[str, float] = field(default_factory=dict)
+
+    async def add(self, token_id: str, expires_at: float) -> None:
+        self.kept[token_id] = expires_at
+
+
 class Clocks:
     """A wall clock that tests move; the real one is never asked."""
 
@@ -176,11 +190,19 @@ class Clocks:
 class Stack:
     """Public and admin listeners on free loopback ports, over fakes."""
 
-    def __init__(self, *, session: SessionLimits | None = None, rooms: RoomLimits | None = None, **http: Any) -> None:
+    def __init__(
+        self,
+        *,
+        session: SessionLimits | None = None,
+        rooms: RoomLimits | None = None,
+        trusted_proxies: Sequence[str] = (),
+        **http: Any,
+    ) -> None:
         self.contacts = FakeContacts()
         self.rooms = FakeRooms()
         self.records = MemoryRecords()
         self.clock = Clocks()
+        self.revocations = FakeRevocations()
         self.metrics = Metrics()
         api_metrics = ApiMetrics(self.metrics)
         self.admission = Admission(retry_after_s=7)
@@ -189,14 +211,19 @@ class Stack:
         self.entries = {
             entry.name: entry
             for entry in (
-                EntryAccess("demo", "Talk to us", Origins.of(["self", ALLOWED, "https://*.shop.example"])),
+                EntryAccess(
+                    "demo",
+                    "Talk to us",
+                    Origins.of(["self", ALLOWED, "https://*.shop.example"]),
+                    consent=ConsentText(version="2026-11", text="We see you <only> if you agree."),
+                ),
                 EntryAccess("app", "App only", Origins.of([]), identity_required=True),
                 EntryAccess("open", "Everybody", Origins.of(["*"]), video="none"),
             )
         }
         self.tokens = DaemonTokens(session_key=b"s" * 32, room_key=b"r" * 32, wall_clock=self.clock)
         directory = PlainAgentDirectory({"anna": ("correct horse", "Anna Agent"), "bert": ("battery staple", "")})
-        source_of = SourceResolver()
+        source_of = SourceResolver(http=[ip_network(cidr) for cidr in trusted_proxies])
         self.sessions = SessionResource(
             contacts=self.contacts,
             entries=self.entries,
@@ -216,8 +243,10 @@ class Stack:
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
-        self.whip = whip_resource(self.rooms, limits=rooms, ice_servers=lambda: servers, **common)
-        self.whep = whep_resource(self.rooms, limits=rooms, **common)
+        self.whip = RoomSessionsResource(
+            kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
+        )
+        self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
         checks = {"engine": lambda: self.problem}
         limits = HttpLimits(**http)
         self.public = Listeners(
@@ -226,7 +255,7 @@ class Stack:
                     self.sessions,
                     self.whip,
                     self.whep,
-                    AgentsResource(agents=directory, failure_delay_s=0.01, **common),
+                    AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
                     EntriesResource(entries=self.entries, admission=self.admission),
                     HealthResource(admission=self.admission, checks=checks, detailed=False),
                     PagesResource(entries=self.entries.values()),

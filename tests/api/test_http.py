@@ -11,10 +11,13 @@ import pytest
 import trustme
 
 from mediaserver.api.app import Bind, Listeners, make_app
-from mediaserver.api.context import Admission, SourceResolver
+from mediaserver.api.auth import TokenRefused
+from mediaserver.api.context import Admission
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.source import SourceResolver
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.store.records import StoreError
 from tests.api.fakes import ADMIN_TOKEN, ALLOWED
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -138,6 +141,25 @@ async def test_after_signing_out_the_token_is_worth_nothing(stack):
         assert response.status == 401
 
 
+async def test_a_sign_out_is_kept_and_counts_though_it_cannot_be(stack):
+    kept = []
+
+    async def add(token_id, expires_at):
+        kept.append(token_id)
+        if len(kept) == 2:
+            raise StoreError("the disk is full")
+
+    stack.revocations.add = add
+    tokens = [stack.tokens.mint_agent("anna", lifetime_s=60) for _ in range(2)]
+    ids = [stack.tokens.verify_agent(token).token_id for token in tokens]
+    for token in tokens:
+        async with stack.http.post("/v1/agents/sign-out", headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 204
+        with pytest.raises(TokenRefused):
+            stack.tokens.verify_agent(token)
+    assert kept == ids
+
+
 async def test_customers_pages_sign_in_no_agents(stack):
     headers = {"Origin": ALLOWED}
     async with stack.http.post("/v1/agents/sign-in", json={}, headers=headers) as response:
@@ -166,6 +188,7 @@ async def test_an_entry_is_shown_to_its_origins(stack, origin, status, allowed):
         if status == 200:
             body = await response.json()
             assert (body["title"], body["video"], body["open"]) == ("Talk to us", "two-way", True)
+            assert body["consent"] == {"version": "2026-11", "text": "We see you <only> if you agree."}
         else:
             assert "allowed_origins" in (await response.json())["detail"]
 
@@ -231,6 +254,13 @@ async def test_the_admin_sees_which_origins_an_entry_has(stack):
     async with stack.admin_http.get("/v1/entries", headers=ADMIN) as response:
         items = (await response.json())["items"]
     assert items[0]["origins"] == ["self", ALLOWED, "https://*.shop.example"]
+
+
+async def test_a_page_carries_its_entrys_consent_text_as_text(stack):
+    async with stack.http.get("/call/demo") as response:
+        page = await response.text()
+    assert '<meta name="consent-version" content="2026-11">' in page
+    assert '<meta name="consent-text" content="We see you &lt;only&gt; if you agree.">' in page
 
 
 async def test_pages_name_their_entry_and_are_revalidated(stack):

@@ -59,6 +59,8 @@ async def test_page_attributes_stay_apart_from_the_tokens(stack):
         ({"sub": ""}, "sub"),
         ({"nbf": 1_800_000_200}, "nbf"),
         ({"attributes": {"a": 1}}, "attributes"),
+        ({"attributes": {"a": "x" * 1024}}, "1024"),
+        ({"attributes": {f"a{n}": "" for n in range(33)}}, "at most 32"),
         ({"secret": b"x" * 32}, "signature"),
         ({"kid": "unknown"}, "signature"),
     ],
@@ -278,7 +280,7 @@ async def test_a_browser_that_stays_away_is_gone(stacks):
     socket._response.close()
     caller = stack.contacts.callers[0]
     await until(lambda: caller.gone_reasons)
-    assert caller.gone_reasons == ["the browser was lost"]
+    assert caller.gone_reasons == ["browser_lost"]
     assert stack.sessions.count == 0
     late = await stack.connect()
     await late.send_json({"type": "hello", "version": 1, "role": "caller", "resume": welcome["resume"], "ack": 0})
@@ -303,7 +305,7 @@ async def test_messages_for_a_browser_that_is_away_are_bounded(stacks):
     for _ in range(6):
         await caller.signaling.send(State(state="queued"))
     await until(lambda: caller.gone_reasons)
-    assert caller.gone_reasons == ["the browser did not take its messages"]
+    assert caller.gone_reasons == ["browser_too_slow"]
 
 
 async def test_a_missing_message_ends_the_socket_so_that_the_browser_resumes(stack):
@@ -415,7 +417,7 @@ async def test_an_agent_signs_in_and_a_second_place_replaces_the_first(stack):
     await second.send_json(hello)
     assert (await receive(second))["type"] == "welcome"
     assert (await receive(first))["code"] == "replaced"
-    assert before.gone_reasons == ["signed in elsewhere"]
+    assert before.gone_reasons == ["signed_in_elsewhere"]
     assert stack.contacts.agents["anna"] is not before
     assert stack.sessions.count == 1
 

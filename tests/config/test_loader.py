@@ -158,6 +158,34 @@ def test_a_duration_of_nothing_is_refused_where_it_makes_no_sense() -> None:
     assert (key, message) == ("limits.ring_duration", "must be more than 0, found 0s")
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("self", "self"),
+        ("'*'", "*"),
+        ("HTTPS://WWW.Example.org/", "https://www.example.org"),
+        ("https://www.example.org:443", "https://www.example.org"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("https://*.example.org", "https://*.example.org"),
+        ("'https://[2001:db8::1]:8443'", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_write_it(written: str, kept: str) -> None:
+    assert load_text(f"entries: {{a: {{allowed_origins: [{written}]}}}}\n").config.entries["a"].allowed_origins == (
+        kept,
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["www.example.org", "https://www.example.org/page", "https://*", "'https://a.*.org'", "7"]
+)
+def test_what_is_no_origin_is_told_what_is_one(wrong: str) -> None:
+    [(_, _, key, message)] = problems(f"entries: {{a: {{allowed_origins: [{wrong}]}}}}\n")
+    assert key == "entries.a.allowed_origins[0]"
+    assert "https://*.example.org for every name below" in message
+    assert "* for every page" in message
+
+
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.sampled_from(["{}", "[]", "auto"])
 )

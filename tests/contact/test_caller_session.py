@@ -128,6 +128,15 @@ async def test_the_picture_is_shut_until_both_the_agent_is_there_and_the_custome
     assert [consent.given for consent in house.contact.consents] == [True, False]
 
 
+async def test_consent_to_another_text_than_the_entrys_is_kept_as_said_and_noted(house: Any) -> None:
+    session, _ = await session_of(house)
+    for version in ("1", "0.9"):
+        await session.handle(messages.Consent(camera=True, text_version=version))
+    assert [consent.text_version for consent in house.contact.consents] == ["1", "0.9"]
+    noted = [entry.detail for entry in house.contact.timeline.entries if entry.what == "consent_text_differs"]
+    assert noted == ["the entry's is 1"]
+
+
 async def test_an_entry_that_never_shows_the_camera_refuses_consent() -> None:
     house = make_house(video="agent-only")
     session, _ = await session_of(house)

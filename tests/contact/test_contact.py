@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mediaserver.call.events import EndCause
-from mediaserver.contact.attributes import bounded
+from mediaserver.call.signaling import AttributesRefused
+from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.timeline import MAX_ENTRIES
 from mediaserver.engine.events import DownTrackStats, TransportStats, UpTrackStats
-from mediaserver.errors import LimitExceeded
 from tests.call.fakes import FakeLeg
 
 
@@ -40,6 +40,8 @@ def test_the_record_says_when_who_and_why() -> None:
     )
     assert record.consent is not None
     assert (record.consent.camera, record.consent.text_version) == (True, "2")
+    noted = [(entry.what, entry.detail) for entry in contact.timeline.entries]
+    assert ("camera_consent", "given, text 2") in noted
 
 
 def test_streams_are_counted_per_leg_and_kind() -> None:
@@ -78,10 +80,21 @@ def test_the_timeline_is_bounded_and_counts_what_it_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "attributes",
-    [{f"n{i}": "" for i in range(33)}, {"n" * 65: ""}, {"name": "v" * 1025}],
-    ids=["many", "name", "value"],
+    ("attributes", "limit"),
+    [
+        ({"a": "", "b": "", "c": ""}, "limits.attributes"),
+        ({"name": "1234567"}, "limits.attribute_size"),
+        ({"name": "äää1"}, "limits.attribute_size"),
+        ({"name": "\ud800\ud8001"}, "limits.attribute_size"),
+    ],
+    ids=["many", "long", "long in UTF-8", "broken text"],
 )
-def test_attributes_are_bounded(attributes: dict[str, str]) -> None:
-    with pytest.raises(LimitExceeded):
-        bounded(attributes)
+def test_attributes_beyond_a_limit_are_refused_by_its_name(attributes: dict[str, str], limit: str) -> None:
+    with pytest.raises(AttributesRefused) as refused:
+        AttributeLimits(count=2, size_bytes=10).bounded(attributes)
+    assert refused.value.limit == limit
+
+
+def test_attributes_within_the_limits_are_kept_as_they_are() -> None:
+    said = {"name": "äää", "b": "123456789"}
+    assert AttributeLimits(count=2, size_bytes=10).bounded(said) == said

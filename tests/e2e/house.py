@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from playwright.async_api import expect
@@ -36,7 +37,12 @@ def phone(server: Daemon, transport: str, encryption: str, **more: Any) -> Phone
 
 async def press_video_call(server: Daemon, browser: Chromium) -> Tab:
     """A visitor opens the page and presses the button."""
-    tab = await browser.new_tab(f"{server.http_url}/call/demo")
+    return await start_call(browser, f"{server.http_url}/call/demo")
+
+
+async def start_call(browser: Chromium, url: str) -> Tab:
+    """The same on the page at ``url``."""
+    tab = await browser.new_tab(url)
     await tab.page.get_by_role("button", name="Video call").click()
     return tab
 
@@ -57,7 +63,8 @@ async def sign_in_agent(server: Daemon, browser: Chromium) -> Tab:
 
 
 async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The page gets sound above silence and a moving picture for so long."""
+    """The page gets sound above silence and a moving picture for so long, counted from the first of both."""
+    await _begun(lambda: _page_has_media(tab), "the page hears or sees nothing")
     media = await tab.media_over(seconds)
     audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
     assert len(audio) == len(video) == 1, (media, describe(tab))
@@ -66,10 +73,31 @@ async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float =
 
 
 async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The phone gets sound above silence and a moving picture for so long."""
+    """The phone gets sound above silence and a moving picture for so long, counted from the first picture."""
+    await _begun(lambda: _phone_has_picture(agent), "the phone shows nothing")
     shown = await agent.shown_frames_per_s(seconds)
     assert shown >= frames_per_s, (shown, await agent.video_stats(), await agent.call_text())
     assert agent.heard().level > 0.001
+
+
+async def _page_has_media(tab: Tab) -> bool:
+    begun = {
+        item.kind
+        for item in await tab.media()
+        if item.direction == "inbound" and item.packets and item.samples + item.frames
+    }
+    return begun == {"audio", "video"}
+
+
+async def _phone_has_picture(agent: Baresip) -> bool:
+    return "Video stream" in await agent.command("video_debug") and (await agent.video_stats()).frames_shown > 0
+
+
+async def _begun(happens: Callable[[], Awaitable[bool]], complaint: str, within_s: float = 15.0) -> None:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not await happens():
+        assert asyncio.get_running_loop().time() < deadline, f"{complaint} within {within_s} s"
+        await asyncio.sleep(0.1)
 
 
 async def both_see_and_hear(tab: Tab, agent: Baresip, *, seconds: float) -> None:
@@ -83,15 +111,30 @@ async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         metrics = await server.metrics()
-        _, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
-        records = [(record["ended_by"], record["end_reason"]) for record in json.loads(text)["items"]]
-        if metrics.get(wanted) == 1 and records:
+        ends = [(record["ended_by"], record["end_reason"]) for record in await records(server)]
+        if metrics.get(wanted) == 1 and ends:
             break
         if asyncio.get_running_loop().time() > deadline:
             ended = {name: value for name, value in metrics.items() if "contacts_ended_total" in name}
-            raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}, {records}")
+            raise AssertionError(f"no contact ended by {by} for {reason} within {within_s} s: {ended}, {ends}")
         await asyncio.sleep(0.1)
-    assert records == [(by, reason)]
+    assert ends == [(by, reason)]
+
+
+async def metric_becomes(server: Daemon, name: str, value: float, within_s: float = 10.0) -> None:
+    """What happens behind a socket is counted a moment after the test did it."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while (found := (await server.metrics()).get(name)) != value:
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"{name} is {found}, not {value}, after {within_s} s")
+        await asyncio.sleep(0.05)
+
+
+async def records(server: Daemon) -> list[dict[str, Any]]:
+    """Every finished contact, the latest first."""
+    _, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
+    items: list[dict[str, Any]] = json.loads(text)["items"]
+    return items
 
 
 async def announcement_loaded(server: Daemon, within_s: float = 60.0) -> None:

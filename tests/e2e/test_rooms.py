@@ -8,41 +8,13 @@ from pathlib import Path
 import pytest
 from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
 
+from tests.e2e.rooms import join
 from tests.peers.aiortc_peer import whep_viewer
-from tests.peers.chromium import Chromium, Tab, chromium, describe, streams
-from tests.peers.daemon import Daemon, daemon
-
-EXCHANGE = """async ({url, token, publish}) => {
-    const pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
-    if (publish) {
-        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 360}});
-        for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
-    } else {
-        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
-        const show = document.createElement("video");
-        show.autoplay = true;
-        show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
-        document.body.append(show);
-    }
-    await pc.setLocalDescription();
-    const response = await fetch(url, {method: "POST", body: pc.localDescription.sdp,
-        headers: {"Content-Type": "application/sdp", Authorization: "Bearer " + token}});
-    if (response.status !== 201) throw new Error(response.status + " " + await response.text());
-    await pc.setRemoteDescription({type: "answer", sdp: await response.text()});
-    globalThis.resource = response.headers.get("Location");
-}"""
+from tests.peers.chromium import chromium, describe, streams
+from tests.peers.daemon import daemon
 
 LEAVE = """async (token) =>
     (await fetch(resource, {method: "DELETE", headers: {Authorization: "Bearer " + token}})).status"""
-
-
-async def join(server: Daemon, browser: Chromium, kind: str, bearer: str) -> Tab:
-    tab = await browser.new_tab(f"{server.http_url}/agent")
-    await tab.page.evaluate(
-        EXCHANGE,
-        {"url": f"{server.http_url}/v1/rooms/stage/{kind}", "token": bearer, "publish": kind == "whip"},
-    )
-    return tab
 
 
 @pytest.mark.smoke

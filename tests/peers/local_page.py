@@ -1,4 +1,4 @@
-"""A page on localhost where a browser calls itself: what the browser harnesses are tried on without any server."""
+"""Web pages that are not the daemon's: one where a browser calls itself, to try the harnesses on, and any other."""
 
 from __future__ import annotations
 
@@ -28,21 +28,38 @@ document.querySelector('button').addEventListener('click', async () => {
 </script>"""
 
 
+class Site:
+    """A small web site of somebody else's."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.page = ""
+        """HTML of its one page, at ``/``."""
+
+    async def _serve(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.page, content_type="text/html")
+
+
 @contextlib.asynccontextmanager
-async def local_page(network: Network = LOOPBACK) -> AsyncIterator[str]:
-    """Serve the page inside ``network`` and give its URL."""
-
-    async def serve(_request: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    application = web.Application()
-    application.router.add_get("/", serve)
-    runner = web.AppRunner(application)
-    await runner.setup()
+async def site(network: Network = LOOPBACK, host: str = "127.0.0.1") -> AsyncIterator[Site]:
+    """Serve it inside ``network``. ``host`` is its name in the URL: to a browser, 127.0.0.1 and localhost are two."""
     sock = network.open_socket()
     sock.bind(("127.0.0.1", 0))
+    served = Site(f"http://{host}:{sock.getsockname()[1]}")
+    application = web.Application()
+    application.router.add_get("/", served._serve)
+    runner = web.AppRunner(application)
+    await runner.setup()
     try:
         await web.SockSite(runner, sock).start()
-        yield f"http://localhost:{sock.getsockname()[1]}/"
+        yield served
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def local_page(network: Network = LOOPBACK) -> AsyncIterator[str]:
+    """Serve the page that calls itself inside ``network`` and give its URL."""
+    async with site(network, "localhost") as served:
+        served.page = PAGE
+        yield f"{served.origin}/"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import KNOWN, bridgeable, events_for, h264_family, intersect, matches, offerable
+from mediaserver.sdp.codecs import (
+    KNOWN,
+    PayloadTypes,
+    bridgeable,
+    events_for,
+    h264_family,
+    intersect,
+    matches,
+    offerable,
+)
 from mediaserver.sdp.description import Codec
 from mediaserver.sdp.parser import parse
 
@@ -84,17 +94,36 @@ def test_events_have_the_clock_of_the_codecs_chosen() -> None:
     assert events_for([KNOWN["opus"]], offered("baresip_plain", "audio")) == ()
 
 
+def shown(codecs: Sequence[Codec]) -> list[tuple[int, str]]:
+    return [(codec.pt, f"{codec.name}/{codec.clock_rate}") for codec in codecs]
+
+
 def test_what_a_browser_can_do_is_offered_to_a_phone_under_our_payload_types() -> None:
-    names = ("opus", "PCMU", "PCMA")
-    assert [codec.pt for codec in offerable(offered("chromium_sendrecv", "audio"), names)] == [111, 0, 8, 110, 101]
-    video = offerable(offered("chromium_sendrecv", "video"), ("H264", "VP8"))
-    assert [str(codec) for codec in video] == [
-        "H264/90000 (packetization-mode=1, profile-level-id=42e01f)",
-        "H264/90000 (packetization-mode=0, profile-level-id=42e01f)",
-        "VP8/90000",
+    wanted = (KNOWN["PCMU"], KNOWN["opus"], *offered("chromium_sendrecv", "audio"))
+    assert shown(offerable(wanted, PayloadTypes())) == [
+        (0, "PCMU/8000"),
+        (96, "opus/48000"),
+        (9, "G722/8000"),
+        (8, "PCMA/8000"),
+        (97, "telephone-event/8000"),
+        (98, "telephone-event/48000"),
     ]
-    safari = offerable(offered("safari_h264_only", "video"), ("H264", "VP8"))
-    assert [codec.pt for codec in safari] == [KNOWN["H264"].pt]
+
+
+def test_payload_types_of_one_description_do_not_collide_across_kinds() -> None:
+    payload_types = PayloadTypes()
+    audio = offerable((KNOWN["opus"],), payload_types)
+    video = offerable((KNOWN["VP8"],), payload_types, feedback=("nack pli",))
+    assert shown((*audio, *video)) == [(96, "opus/48000"), (97, "telephone-event/48000"), (98, "VP8/90000")]
+    assert video[0].feedback == ("nack pli",)
+
+
+def test_a_phone_is_offered_the_baseline_profile_alone_where_the_browser_has_it() -> None:
+    video = offerable(offered("chromium_sendrecv", "video"), PayloadTypes())
+    profiles = {codec.fmtp["profile-level-id"] for codec in video if codec.name == "H264"}
+    assert profiles <= {"42e01f", "42001f"}
+    high = Codec(100, "H264", 90000, 1, {"packetization-mode": "1", "profile-level-id": "640c34"})
+    assert [codec.fmtp["profile-level-id"] for codec in offerable((high,), PayloadTypes())] == ["640c34"]
 
 
 def test_two_legs_meet_in_the_phones_order_with_a_payload_type_each() -> None:

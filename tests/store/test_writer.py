@@ -113,3 +113,13 @@ async def test_what_is_left_at_the_deadline_is_counted(metrics: Metrics) -> None
     await writing.stop(0.01)
     assert lost(metrics, "stopped") == 2
     assert metrics.value("records_waiting") == 0
+
+
+async def test_records_of_many_calls_share_a_transaction(metrics: Metrics) -> None:
+    store = Flaky()
+    writing = writer(store, metrics)
+    for number in range(5):
+        writing.submit(record(str(number)))
+        await asyncio.sleep(0.01)
+    await writing.stop(1.0)
+    assert store.batches == [1, 4]

@@ -114,6 +114,91 @@ async def test_an_agent_calls_somebody(browser, backend):
     assert tab.errors == []
 
 
+def digits(agent) -> str:
+    """What the page has sent as keys."""
+    return "".join(message.digits for message in agent.messages if message.type == "dtmf")
+
+
+async def in_a_call(browser, backend):
+    """An agent that has called a number and is connected."""
+    tab, agent = await signed_in(browser, backend)
+    await tab.page.get_by_label("Call somebody").fill("08001234")
+    await tab.page.keyboard.press("Enter")
+    await until(lambda: backend.leg(agent).offers)
+    await agent.signaling.send(State(state="connected"))
+    await expect(tab.page.get_by_text("Talking to 08001234")).to_be_visible()
+    return tab, agent
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_the_keypad_presses_keys_for_a_phone_menu(browser, backend):
+    tab, agent = await in_a_call(browser, backend)
+    page = tab.page
+    keypad = control(page, "Keypad")
+    keys = page.get_by_role("group", name="Keys", exact=True)
+    await expect(keys).to_be_hidden()
+    await keypad.click()
+    await expect(keypad).to_have_attribute("aria-expanded", "true")
+    for name in ("1", "2", "3", "4", "5", "6", "7", "8", "9", "Star", "0", "Hash"):
+        await keys.get_by_role("button", name=name, exact=True).click()
+    await until(lambda: digits(agent) == "123456789*0#")
+    await expect(page.get_by_label("Keys pressed")).to_have_text("123456789*0#")
+    await control(page, "Hang up").click()
+    await expect(keys).to_be_hidden()
+    await expect(keypad).to_be_hidden()
+    assert tab.errors == []
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_keys_are_typed_while_the_keypad_is_open_and_only_then(browser, backend):
+    tab, agent = await in_a_call(browser, backend)
+    page = tab.page
+    await page.keyboard.type("99")
+    await control(page, "Keypad").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("4a2#")
+    # Without a pointer: from the button on to the first key.
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await expect(control(page, "1")).to_be_focused()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Escape")
+    await expect(control(page, "Keypad")).to_be_focused()
+    await expect(control(page, "1")).to_be_hidden()
+    await page.keyboard.type("7")
+    await control(page, "Hang up").click()
+    await until(lambda: agent.messages[-1].type == "hangup")
+    assert digits(agent) == "42#1"
+    assert tab.errors == []
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_a_call_on_hold_takes_no_keys_and_the_next_call_begins_with_none(browser, backend):
+    tab, agent = await in_a_call(browser, backend)
+    page = tab.page
+    await control(page, "Keypad").click()
+    await control(page, "5").click()
+    await agent.signaling.send(State(state="held"))
+    await expect(control(page, "5")).to_have_attribute("aria-disabled", "true")
+    await control(page, "5").click(force=True)
+    await agent.signaling.send(State(state="connected"))
+    await expect(control(page, "5")).to_have_attribute("aria-disabled", "false")
+    await control(page, "6").click()
+    await until(lambda: digits(agent) == "56")
+    await agent.signaling.send(Ended(by="caller", reason="hangup"))
+    await expect(page.get_by_text("The other side hung up.")).to_be_visible()
+    await backend.legs.pop(agent).stop()
+    await control(page, "Call").click()
+    await until(lambda: backend.leg(agent).offers)
+    await agent.signaling.send(State(state="connected"))
+    await control(page, "Keypad").click()
+    await expect(page.get_by_label("Keys pressed")).to_have_text("")
+    assert tab.errors == []
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(60)
 async def test_a_wrong_password_is_said_and_signing_out_ends_the_session(browser, backend):

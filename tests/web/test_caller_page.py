@@ -63,10 +63,12 @@ async def test_a_call_from_click_to_hang_up(browser, backend):
     await backend.connect(backend.caller)
     await expect(page.get_by_role("status")).to_have_text("You are talking to Anna Agent.")
     assert leg.frames["video"] == 0
+    await expect(page.get_by_text("We see you <only> if you agree.")).to_be_visible()
     await control(page, "Show my camera").click()
     await until(lambda: leg.frames["video"] > 5, seconds=20)
     sent = await types(backend)
     assert sent.index("consent") < len(sent) - 1 - sent[::-1].index("offer")
+    assert [message.text_version for message in backend.caller.messages if message.type == "consent"] == ["2026-11"]
     assert await page.evaluate("window.captured") == [["audio"], ["video"]]
 
     await control(page, "Mute").click()

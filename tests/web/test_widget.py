@@ -47,4 +47,7 @@ async def test_a_page_that_is_not_allowed_gets_no_button(browser, backend):
     stack.entries["site"] = EntryAccess("site", "Ask us", Origins.of(["https://www.example.org"]))
     tab = await browser.new_tab(await backend.foreign_page(PAGE.format(server=stack.origin)))
     await until(lambda: tab.errors)
+    await expect(tab.page.get_by_role("status")).to_have_text(
+        "Calls cannot be made from this page. Please tell its owner."
+    )
     assert await tab.page.get_by_role("button", name="Video call").count() == 0

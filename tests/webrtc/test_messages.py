@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mediaserver.config.limits import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.webrtc import messages
 from mediaserver.webrtc.messages import dump, parse_client, parse_server
@@ -100,8 +101,8 @@ def test_values_are_not_repeated_in_an_error() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"attributes": {f"a{n}": "x" for n in range(33)}},
-        {"attributes": {"a": "x" * 1025}},
+        {"attributes": {f"a{n}": "x" for n in range(MAX_ATTRIBUTES + 1)}},
+        {"attributes": {"a": "x" * (MAX_ATTRIBUTE_BYTES + 1)}},
         {"attributes": {"a" * 65: "x"}},
         {"page": {"url": "x" * 2049, "title": ""}},
         {"page": {"url": "x", "title": "x" * 257}},

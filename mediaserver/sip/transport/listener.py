@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mediaserver.runtime.interfaces import address_towards
 from mediaserver.sip.config import Bind
 from mediaserver.sip.flow import Transport
 from mediaserver.sip.guard import address_of
@@ -36,14 +36,8 @@ class Listener:
 
 @lru_cache(maxsize=1024)
 def source_ip(remote_ip: str) -> str:
-    """Our address on the route to `remote_ip` (a connected datagram socket sends nothing)."""
-    family = socket.AF_INET6 if ":" in remote_ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((remote_ip, 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    """Our address on the route to `remote_ip`, remembered because every message asks; loopback without a route."""
+    return address_towards(remote_ip) or ("::1" if ":" in remote_ip else "127.0.0.1")
 
 
 def choose_listener(

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from mediaserver.errors import LocalProtocolError
@@ -51,6 +52,7 @@ class Transports:
         self._on_closed = on_closed
         self._is_held = is_held
         self._listeners: list[Listener] = []
+        self._choose = lru_cache(maxsize=1024)(self._choose_listener)
         self._udp: dict[tuple[str, int], UdpSocket] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
@@ -76,6 +78,7 @@ class Transports:
                         raise LocalProtocolError("a tls bind needs a server context")
                     ip, port = await self._open_stream(bind.transport, bind.ip, bind.port)
                 self._listeners.append(Listener(bind, bind.transport, ip, port))
+                self._choose.cache_clear()
         except BaseException:
             await self.stop()
             raise
@@ -140,6 +143,9 @@ class Transports:
         """Open connections, handshakes under way included."""
         return len(self._connections)
 
+    def _choose_listener(self, transport: Transport, local_ip: str | None, remote_ip: str | None) -> Listener | None:
+        return choose_listener(self._listeners, transport, local_ip=local_ip, remote_ip=remote_ip)
+
     # -- Routes of the core -----------------------------------------------------------------------------------------
 
     def announced(self, destination: Destination) -> Announced:
@@ -149,7 +155,7 @@ class Transports:
             remote_ip: str | None = destination.remote_ip
         else:
             local_ip, remote_ip = None, destination.host if is_ip_literal(destination.host) else None
-        listener = choose_listener(self._listeners, destination.transport, local_ip=local_ip, remote_ip=remote_ip)
+        listener = self._choose(destination.transport, local_ip, remote_ip)
         if listener is None:
             raise LocalProtocolError(f"no transport leads to {destination}")
         return Announced(listener.transport, listener.announced_ip(remote_ip), listener.announced_port)
@@ -190,7 +196,7 @@ class Transports:
         return udp is not None and udp.send(data, flow.remote_ip, flow.remote_port)
 
     def _send_udp(self, data: bytes, ip: str, port: int) -> bool:
-        listener = choose_listener(self._listeners, "udp", local_ip=None, remote_ip=ip)
+        listener = self._choose("udp", None, ip)
         if listener is None or listener.transport != "udp":
             return False
         return self._udp[(listener.ip, listener.port)].send(data, ip, port)

@@ -197,6 +197,20 @@ pub struct ClipTrack {
     pub duration_ms: u32,
 }
 
+/// The most that a receiver shall get.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct Target {
+    pub max_width: Option<u16>,
+    pub max_height: Option<u16>,
+    pub max_spatial: Option<u8>,
+    pub max_temporal: Option<u8>,
+    pub max_bitrate_bps: Option<u32>,
+    pub strict: bool,
+    pub priority: u8,
+    pub paused: bool,
+}
+
 /// `ip`, port.
 pub type Address = (IpAddr, u16);
 
@@ -239,11 +253,19 @@ pub enum Action {
         mid: Option<String>,
         payloads: Vec<Payload>,
         ssrcs: Vec<u32>,
+        #[serde(default)]
+        rtx_ssrcs: BTreeMap<u32, u32>,
+        #[serde(default)]
+        rids: Vec<String>,
         closed_gates: Vec<String>,
     },
     UpdateUpTrack {
         payloads: Vec<Payload>,
         ssrcs: Vec<u32>,
+        #[serde(default)]
+        rtx_ssrcs: BTreeMap<u32, u32>,
+        #[serde(default)]
+        rids: Vec<String>,
     },
     SetGate {
         gate: String,
@@ -256,6 +278,8 @@ pub enum Action {
         kind: Kind,
         mid: Option<String>,
         ssrc: u32,
+        #[serde(default)]
+        rtx_ssrc: Option<u32>,
         cname: String,
         payloads: Vec<Payload>,
     },
@@ -263,6 +287,7 @@ pub enum Action {
         payloads: Vec<Payload>,
         active: bool,
     },
+    SetDownTrackTarget(Target),
     RemoveDownTrack,
     Subscribe {
         up: u64,
@@ -309,6 +334,7 @@ impl Action {
             Action::RemoveUpTrack => "remove_up_track",
             Action::AddDownTrack { .. } => "add_down_track",
             Action::UpdateDownTrack { .. } => "update_down_track",
+            Action::SetDownTrackTarget(_) => "set_down_track_target",
             Action::RemoveDownTrack => "remove_down_track",
             Action::Subscribe { .. } => "subscribe",
             Action::Unsubscribe => "unsubscribe",

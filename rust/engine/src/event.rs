@@ -21,6 +21,19 @@ impl From<SocketAddr> for Address {
     }
 }
 
+/// One layer of an up track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Layer {
+    pub rid: Option<String>,
+    pub spatial: u8,
+    pub width: Option<u16>,
+    pub height: Option<u16>,
+    pub bitrate_bps: u32,
+    pub alive: bool,
+    pub wanted: bool,
+}
+
 /// Counters of an up track.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -33,6 +46,9 @@ pub struct UpTrackStats {
     pub keyframes: u64,
     pub gated: BTreeMap<&'static str, u64>,
     pub codec: Option<String>,
+    pub layers: Vec<Layer>,
+    pub nacked: u64,
+    pub recovered: u64,
 }
 
 /// Counters of a down track.
@@ -45,6 +61,11 @@ pub struct DownTrackStats {
     pub remote_lost: u64,
     pub remote_jitter_ms: f64,
     pub codec: Option<String>,
+    pub layer: Option<Layer>,
+    pub temporal: Option<u8>,
+    pub layer_switches: u64,
+    pub nacked: u64,
+    pub retransmitted: u64,
 }
 
 /// Counters of a transport.
@@ -89,6 +110,9 @@ impl From<&router::UpTrackStats> for UpTrackStats {
             keyframes: track.keyframes,
             gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
             codec: track.codec.map(codec_name),
+            layers: Vec::new(),
+            nacked: 0,
+            recovered: 0,
         }
     }
 }
@@ -103,6 +127,11 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
             remote_jitter_ms: milliseconds(track.remote_jitter),
             codec: track.codec.map(codec_name),
+            layer: None,
+            temporal: None,
+            layer_switches: 0,
+            nacked: 0,
+            retransmitted: 0,
         }
     }
 }
@@ -130,6 +159,9 @@ pub enum Event {
     MediaTimeout { id: u64, silent_ms: u64 },
     MediaResumed { id: u64 },
     UpTrackStarted { id: u64, codec: String, ssrc: u32 },
+    UpTrackLayersChanged { id: u64, layers: Vec<Layer> },
+    UpTrackLayersWanted { id: u64, rids: Vec<String>, max_spatial: Option<u8> },
+    DownTrackLayerChanged { id: u64, state: &'static str, layer: Option<Layer>, temporal: Option<u8> },
     KeyframeNeeded { id: u64 },
     DtmfReceived { id: u64, digit: String, duration_ms: u32 },
     PlayFinished { id: u64, clip: u64 },

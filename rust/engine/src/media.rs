@@ -1,12 +1,15 @@
 //! The media half of a shard's control boundary: tracks, gates, subscriptions, clips.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mediaserver_proto::codec::{Codec, Feedback, MediaKind, Payload};
 use mediaserver_proto::io::TransmitQueue;
 use mediaserver_proto::player;
 use mediaserver_proto::rtp::{Ssrc, Token};
-use mediaserver_proto::sfu::{ClipId, DownTrackConfig, DownTrackId, Gate, TransportId, UpTrackConfig, UpTrackId};
+use mediaserver_proto::sfu::{
+    ClipId, DownTrackConfig, DownTrackId, Gate, Target, TransportId, UpTrackConfig, UpTrackId, UpTrackUpdate,
+};
 use mediaserver_proto::time::Time;
 
 use crate::command::{self, Action, Command, Kind};
@@ -47,7 +50,7 @@ impl ShardControl {
                 let extensions = extensions.iter().map(|extension| (extension.id, extension.uri.as_str()));
                 endpoint.set_extensions(id, extensions)?;
             }
-            Action::AddUpTrack { transport, kind, mid, payloads, ssrcs, closed_gates } => {
+            Action::AddUpTrack { transport, kind, mid, payloads, ssrcs, rtx_ssrcs, rids, closed_gates } => {
                 let config = UpTrackConfig {
                     id: UpTrackId(id),
                     transport: TransportId(transport),
@@ -55,24 +58,32 @@ impl ShardControl {
                     mid: read_mid(mid)?,
                     payloads: read_payloads(payloads),
                     ssrcs: ssrcs.into_iter().map(Ssrc).collect(),
+                    rtx_ssrcs: read_rtx_ssrcs(&rtx_ssrcs),
+                    rids: read_rids(&rids)?,
                     closed_gates: closed_gates.iter().map(|gate| read_gate(gate)).collect::<Result<_, _>>()?,
                 };
                 endpoint.add_up_track(config, now)?;
             }
-            Action::UpdateUpTrack { payloads, ssrcs } => {
-                let ssrcs = ssrcs.into_iter().map(Ssrc).collect();
-                endpoint.update_up_track(id, read_payloads(payloads), ssrcs)?;
+            Action::UpdateUpTrack { payloads, ssrcs, rtx_ssrcs, rids } => {
+                let update = UpTrackUpdate {
+                    payloads: read_payloads(payloads),
+                    ssrcs: ssrcs.into_iter().map(Ssrc).collect(),
+                    rtx_ssrcs: read_rtx_ssrcs(&rtx_ssrcs),
+                    rids: read_rids(&rids)?,
+                };
+                endpoint.update_up_track(id, update)?;
             }
             Action::SetGate { gate, open } => endpoint.set_gate(id, read_gate(&gate)?, open, now)?,
             Action::RequestKeyframe => endpoint.request_keyframe(id, now)?,
             Action::RemoveUpTrack => endpoint.remove_up_track(id)?,
-            Action::AddDownTrack { transport, kind, mid, ssrc, cname, payloads } => {
+            Action::AddDownTrack { transport, kind, mid, ssrc, rtx_ssrc, cname, payloads } => {
                 let config = DownTrackConfig {
                     id: DownTrackId(id),
                     transport: TransportId(transport),
                     kind: kind.into(),
                     mid: read_mid(mid)?,
                     ssrc: Ssrc(ssrc),
+                    rtx_ssrc: rtx_ssrc.map(Ssrc),
                     cname,
                     payloads: read_payloads(payloads),
                 };
@@ -81,6 +92,7 @@ impl ShardControl {
             Action::UpdateDownTrack { payloads, active } => {
                 endpoint.update_down_track(id, &read_payloads(payloads), active, now)?;
             }
+            Action::SetDownTrackTarget(target) => endpoint.set_target(id, read_target(&target), now)?,
             Action::RemoveDownTrack => endpoint.remove_down_track(id, out)?,
             Action::Subscribe { up } => endpoint.subscribe(id, up, now)?,
             Action::Unsubscribe => endpoint.unsubscribe(id)?,
@@ -155,6 +167,27 @@ fn read_payloads(payloads: Vec<command::Payload>) -> Vec<Payload> {
 
 fn read_mid(mid: Option<String>) -> Result<Option<Token>, Refusal> {
     mid.map(|mid| Token::new(mid.as_bytes()).ok_or(Refusal::Invalid("mid"))).transpose()
+}
+
+fn read_rids(rids: &[String]) -> Result<Vec<Token>, Refusal> {
+    rids.iter().map(|rid| Token::new(rid.as_bytes()).ok_or(Refusal::Invalid("rid"))).collect()
+}
+
+fn read_rtx_ssrcs(ssrcs: &BTreeMap<u32, u32>) -> Vec<(Ssrc, Ssrc)> {
+    ssrcs.iter().map(|(&rtx, &media)| (Ssrc(rtx), Ssrc(media))).collect()
+}
+
+fn read_target(target: &command::Target) -> Target {
+    Target {
+        max_width: target.max_width.unwrap_or(u16::MAX),
+        max_height: target.max_height.unwrap_or(u16::MAX),
+        max_spatial: target.max_spatial.unwrap_or(u8::MAX),
+        max_temporal: target.max_temporal.unwrap_or(u8::MAX),
+        max_bitrate_bps: target.max_bitrate_bps.unwrap_or(u32::MAX),
+        strict: target.strict,
+        priority: target.priority,
+        paused: target.paused,
+    }
 }
 
 fn read_gate(name: &str) -> Result<Gate, Refusal> {

@@ -68,11 +68,13 @@ fn router() -> Router {
             mid,
             payloads: payloads.clone(),
             ssrcs,
+            rtx_ssrcs: vec![],
+            rids: vec![],
             closed_gates,
         };
         router.add_up_track(config).expect("the id is free");
         let (transport, ssrc, cname) = (TransportId(2), Ssrc(id as u32), "d".to_owned());
-        let config = DownTrackConfig { id: down, transport, kind, mid, ssrc, cname, payloads };
+        let config = DownTrackConfig { id: down, transport, kind, mid, ssrc, rtx_ssrc: None, cname, payloads };
         router.add_down_track(config).expect("the id is free");
         router.subscribe(down, up, Time::ZERO).expect("the track is there");
     }

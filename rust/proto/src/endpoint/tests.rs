@@ -65,6 +65,8 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
         mid: None,
         payloads: payloads(),
         ssrcs: Vec::new(),
+        rtx_ssrcs: Vec::new(),
+        rids: Vec::new(),
         closed_gates: Vec::new(),
     };
     endpoint.add_up_track(up, Time::ZERO).unwrap();
@@ -74,6 +76,7 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
         kind: MediaKind::Audio,
         mid: None,
         ssrc: Ssrc(u32::from(port)),
+        rtx_ssrc: None,
         cname: "test".to_owned(),
         payloads: payloads(),
     };

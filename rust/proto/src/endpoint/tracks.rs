@@ -9,9 +9,11 @@ use super::{CommandError, Endpoint, EndpointEvent};
 use crate::codec::Payload;
 use crate::io::TransmitQueue;
 use crate::player::Clip;
-use crate::rtp::Ssrc;
+use crate::rtp::Token;
+use crate::sfu::up_track::MAX_LAYERS;
 use crate::sfu::{
-    ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, TransportId, UpTrackConfig, UpTrackId, Want,
+    ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, Target, TransportId, UpTrackConfig,
+    UpTrackId, UpTrackUpdate, Want,
 };
 use crate::time::Time;
 
@@ -27,6 +29,14 @@ impl From<RouterError> for CommandError {
             RouterError::Dtmf(_) => CommandError::Invalid("digits, or telephone-event was not negotiated"),
         }
     }
+}
+
+fn check_layers(rids: &[Token]) -> Result<(), CommandError> {
+    if rids.len() > MAX_LAYERS {
+        return Err(CommandError::Limit("rids"));
+    }
+    let repeated = rids.iter().enumerate().any(|(index, rid)| rids[..index].contains(rid));
+    if repeated { Err(CommandError::Invalid("rids: one is there twice")) } else { Ok(()) }
 }
 
 fn shard_of(id: u64) -> Shard {
@@ -51,6 +61,7 @@ impl Endpoint {
     pub fn add_up_track(&mut self, config: UpTrackConfig, now: Time) -> Result<(), CommandError> {
         let (up, transport) = (config.id, config.transport);
         self.check_new_track(up.0, transport.0)?;
+        check_layers(&config.rids)?;
         self.media.router.add_up_track(config)?;
         self.count_track(up.0, transport.0);
         // Subscribers on other shards may have come before it.
@@ -63,9 +74,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Takes new payload types and SSRCs of an up track.
-    pub fn update_up_track(&mut self, up: u64, payloads: Vec<Payload>, ssrcs: Vec<Ssrc>) -> Result<(), CommandError> {
-        Ok(self.media.router.update_up_track(UpTrackId(up), payloads, ssrcs)?)
+    /// Takes new payload types, SSRCs and layers of an up track.
+    pub fn update_up_track(&mut self, up: u64, update: UpTrackUpdate) -> Result<(), CommandError> {
+        check_layers(&update.rids)?;
+        Ok(self.media.router.update_up_track(UpTrackId(up), update)?)
     }
 
     /// Opens or closes a gate.
@@ -87,9 +99,9 @@ impl Endpoint {
 
     /// Adds a track that the transport's peer receives.
     pub fn add_down_track(&mut self, config: DownTrackConfig) -> Result<(), CommandError> {
-        let (id, transport, ssrc) = (config.id, config.transport, config.ssrc);
+        let (id, transport, ssrc, rtx_ssrc) = (config.id, config.transport, config.ssrc, config.rtx_ssrc);
         self.check_new_track(id.0, transport.0)?;
-        if ssrc.0 == 0 {
+        if ssrc.0 == 0 || rtx_ssrc.is_some_and(|rtx| rtx.0 == 0 || rtx == ssrc) {
             return Err(CommandError::Invalid("SSRC"));
         }
         self.media.router.add_down_track(config)?;
@@ -107,6 +119,11 @@ impl Endpoint {
         now: Time,
     ) -> Result<(), CommandError> {
         Ok(self.media.router.update_down_track(DownTrackId(down), payloads, active, now)?)
+    }
+
+    /// Takes the most that the receiver of a down track shall get.
+    pub fn set_target(&mut self, down: u64, target: Target, now: Time) -> Result<(), CommandError> {
+        Ok(self.media.router.set_target(DownTrackId(down), target, now)?)
     }
 
     /// Takes a down track out and tells the peer.

@@ -8,6 +8,7 @@ use super::dtmf_sender::{DtmfError, DtmfSender};
 use super::ids::{DownTrackId, TransportId, UpTrackId};
 use super::packet::{Rewrite, UpPacket, WrittenExtensions};
 use super::rewriter::{Refused, SequenceMap, TimestampMap, Vp8Map};
+use super::target::Target;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable, telephone_event, vp8};
 use crate::rtcp::ntp::from_compact;
 use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
@@ -28,6 +29,8 @@ pub struct DownTrackConfig {
     pub mid: Option<Token>,
     /// SSRC as told to the receiver; random, since the first sequence number and timestamp are taken from it.
     pub ssrc: Ssrc,
+    /// SSRC of retransmissions; `None` where nothing is sent again.
+    pub rtx_ssrc: Option<Ssrc>,
     /// CNAME of its source description.
     pub cname: String,
     /// Payload types that the receiver takes, in order of preference.
@@ -69,6 +72,7 @@ pub struct DownTrack {
     ids: WrittenExtensions,
     mid_known: bool,
     active: bool,
+    target: Target,
     playing: Option<u32>,
     source: Option<Source>,
     last_type: Option<(Codec, u8)>,
@@ -89,6 +93,7 @@ impl DownTrack {
             ids: WrittenExtensions::default(),
             mid_known: false,
             active: true,
+            target: Target::default(),
             playing: None,
             source: None,
             last_type: None,
@@ -144,6 +149,19 @@ impl DownTrack {
         self.active = active;
     }
 
+    /// Takes the most that the receiver shall get.
+    pub fn set_target(&mut self, target: Target) {
+        if target.paused && self.playing.is_none() {
+            self.source = None;
+        }
+        self.target = target;
+    }
+
+    /// The most that the receiver shall get.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
     /// Whether it may send.
     pub fn is_active(&self) -> bool {
         self.active
@@ -165,9 +183,14 @@ impl DownTrack {
         self.playing
     }
 
+    /// Whether its receiver wants its source now.
+    fn is_wanting(&self) -> bool {
+        self.active && !self.target.paused
+    }
+
     /// Whether it can go on only with a keyframe of its subscribed source.
     pub fn awaits_keyframe(&self) -> bool {
-        self.config.kind == MediaKind::Video && self.active && self.playing.is_none() && self.source.is_none()
+        self.config.kind == MediaKind::Video && self.is_wanting() && self.playing.is_none() && self.source.is_none()
     }
 
     /// Decides on one packet: the record of how it leaves, or the reason why not. Never touches the payload.
@@ -179,6 +202,9 @@ impl DownTrack {
         let is_clip = meta.up == CLIP_SOURCE;
         if self.playing != is_clip.then_some(meta.stream) {
             return Err(MediaDrop::DownPlaying);
+        }
+        if self.target.paused && !is_clip {
+            return Err(MediaDrop::DownPaused);
         }
         let source = Source { up: meta.up, stream: meta.stream };
         if self.source.is_some_and(|current| current.up == meta.up && current.stream > meta.stream) {

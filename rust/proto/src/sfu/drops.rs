@@ -56,6 +56,8 @@ media_drops! {
     MalformedEvent => "malformed_event",
     /// The receiver's track is not active.
     DownInactive => "down_inactive",
+    /// The receiver's target says pause.
+    DownPaused => "down_paused",
     /// The receiver hears a clip.
     DownPlaying => "down_playing",
     /// The receiver negotiated no payload type for the codec.

@@ -12,6 +12,7 @@ pub mod receive_stream;
 pub mod reports;
 pub mod rewriter;
 pub mod router;
+pub mod target;
 pub mod up_track;
 
 pub use down_track::{DownStats, DownTrack, DownTrackConfig};
@@ -21,4 +22,5 @@ pub use ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
 pub use keyframe::Want;
 pub use packet::{Departure, PacketMeta, Rewrite, UpPacket};
 pub use router::{Output, Received, Router, RouterError, RouterEvent, TransportConfig};
-pub use up_track::{UpStats, UpTrack, UpTrackConfig};
+pub use target::Target;
+pub use up_track::{UpStats, UpTrack, UpTrackConfig, UpTrackUpdate};

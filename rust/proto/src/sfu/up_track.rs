@@ -20,6 +20,9 @@ use std::time::Duration;
 /// A track stays with its SSRC until that is silent for so long, unless a new SSRC begins.
 const SSRC_SILENCE: Duration = Duration::from_millis(500);
 
+/// Most layers of one track.
+pub const MAX_LAYERS: usize = 8;
+
 /// What an up track is made of.
 #[derive(Clone, Debug)]
 pub struct UpTrackConfig {
@@ -35,8 +38,25 @@ pub struct UpTrackConfig {
     pub payloads: Vec<Payload>,
     /// SSRCs that its SDP names.
     pub ssrcs: Vec<Ssrc>,
+    /// SSRCs of retransmissions that its SDP names, each with the one that it repairs.
+    pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
+    /// Simulcast layers, at most [`MAX_LAYERS`]; empty for one stream.
+    pub rids: Vec<Token>,
     /// Gates that are closed from the beginning.
     pub closed_gates: Vec<Gate>,
+}
+
+/// What a later negotiation changes of an up track.
+#[derive(Clone, Debug, Default)]
+pub struct UpTrackUpdate {
+    /// As in [`UpTrackConfig`].
+    pub payloads: Vec<Payload>,
+    /// As in [`UpTrackConfig`].
+    pub ssrcs: Vec<Ssrc>,
+    /// As in [`UpTrackConfig`].
+    pub rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
+    /// As in [`UpTrackConfig`].
+    pub rids: Vec<Token>,
 }
 
 /// What is known about an up track, beside its streams' reports.
@@ -139,10 +159,11 @@ impl UpTrack {
         self.active.map(|(ssrc, _)| ssrc)
     }
 
-    /// Takes new payload types and SSRCs.
-    pub fn update(&mut self, payloads: Vec<Payload>, ssrcs: Vec<Ssrc>) {
-        self.payloads = PayloadTable::new(&payloads);
-        (self.config.payloads, self.config.ssrcs) = (payloads, ssrcs);
+    /// Takes new payload types, SSRCs and layers.
+    pub fn update(&mut self, update: UpTrackUpdate) {
+        self.payloads = PayloadTable::new(&update.payloads);
+        (self.config.payloads, self.config.ssrcs) = (update.payloads, update.ssrcs);
+        (self.config.rtx_ssrcs, self.config.rids) = (update.rtx_ssrcs, update.rids);
     }
 
     /// Opens or closes a gate; true when packets flow again.

@@ -26,6 +26,7 @@ fn track(kind: MediaKind, payloads: Vec<Payload>) -> DownTrack {
         kind,
         mid: Token::new(b"0"),
         ssrc: Ssrc(0x1234_0010),
+        rtx_ssrc: None,
         cname: "c".to_owned(),
         payloads,
     };

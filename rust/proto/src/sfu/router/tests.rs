@@ -102,13 +102,24 @@ fn up(id: UpTrackId, kind: MediaKind, mid: &[u8], payloads: Vec<Payload>) -> UpT
         mid: Token::new(mid),
         payloads,
         ssrcs: Vec::new(),
+        rtx_ssrcs: Vec::new(),
+        rids: Vec::new(),
         closed_gates: Vec::new(),
     }
 }
 
 fn down(id: DownTrackId, kind: MediaKind, ssrc: u32, payloads: Vec<Payload>) -> DownTrackConfig {
     let mid = Token::new(b"d");
-    DownTrackConfig { id, transport: RECEIVER, kind, mid, ssrc: Ssrc(ssrc), cname: "peer".to_owned(), payloads }
+    DownTrackConfig {
+        id,
+        transport: RECEIVER,
+        kind,
+        mid,
+        ssrc: Ssrc(ssrc),
+        rtx_ssrc: None,
+        cname: "peer".to_owned(),
+        payloads,
+    }
 }
 
 /// A publisher and a receiver of sound and picture, subscribed.

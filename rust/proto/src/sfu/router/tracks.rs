@@ -8,7 +8,8 @@ use crate::sfu::down_track::{CLIP_SOURCE, DownTrack, DownTrackConfig};
 use crate::sfu::gates::Gate;
 use crate::sfu::ids::{DownTrackId, TransportId, UpTrackId};
 use crate::sfu::keyframe::Want;
-use crate::sfu::up_track::{UpTrack, UpTrackConfig};
+use crate::sfu::target::Target;
+use crate::sfu::up_track::{UpTrack, UpTrackConfig, UpTrackUpdate};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -93,17 +94,12 @@ impl Router {
         }
     }
 
-    /// Takes new payload types and SSRCs of an up track.
-    pub fn update_up_track(
-        &mut self,
-        id: UpTrackId,
-        payloads: Vec<Payload>,
-        ssrcs: Vec<Ssrc>,
-    ) -> Result<(), RouterError> {
+    /// Takes new payload types, SSRCs and layers of an up track.
+    pub fn update_up_track(&mut self, id: UpTrackId, update: UpTrackUpdate) -> Result<(), RouterError> {
         let key = self.up(id)?;
         let transport = self.ups[key].transport;
-        self.bind_signalled(transport, key, &ssrcs);
-        self.ups[key].track.update(payloads, ssrcs);
+        self.bind_signalled(transport, key, &update.ssrcs);
+        self.ups[key].track.update(update);
         Ok(())
     }
 
@@ -187,6 +183,14 @@ impl Router {
     ) -> Result<(), RouterError> {
         let key = self.down(id)?;
         self.downs[key].track.update(payloads, active);
+        self.start_picture(key, now);
+        Ok(())
+    }
+
+    /// Takes the most that the receiver of a down track shall get.
+    pub fn set_target(&mut self, id: DownTrackId, target: Target, now: Time) -> Result<(), RouterError> {
+        let key = self.down(id)?;
+        self.downs[key].track.set_target(target);
         self.start_picture(key, now);
         Ok(())
     }

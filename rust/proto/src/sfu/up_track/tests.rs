@@ -27,6 +27,8 @@ fn track(closed_gates: Vec<Gate>) -> UpTrack {
             payload(96, "VP8", 90_000),
         ],
         ssrcs: vec![Ssrc(5)],
+        rtx_ssrcs: vec![],
+        rids: vec![],
         closed_gates,
     })
 }

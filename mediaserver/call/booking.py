@@ -1,0 +1,350 @@
+"""One leg's account with admission control: what its kinds of media may use, decided codec by codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
+from mediaserver.config.values import format_bitrate
+from mediaserver.core.ledger import Change, Grant, Shortage
+from mediaserver.core.sites import Hop
+from mediaserver.errors import InsufficientBandwidth
+from mediaserver.sdp.bandwidth import PLAIN, Need, Packets, audio_need, to_tias
+from mediaserver.sdp.codecs import is_media
+from mediaserver.sdp.description import Codec
+
+USUAL_PICTURE_BPS: Final = 2_500_000
+"""What a picture is lent at most where a line has a budget and no cap says otherwise: 720p with some to spare."""
+
+ELSEWHERE: Final = "elsewhere"
+"""How metrics and logs name parties that no site holds."""
+
+BROWSER_PACKETS: Final = Packets(auth_tag=16, extensions=16)
+"""Media of a browser: AEAD, and audio level, transport-wide numbers and mid in one-byte form (RFC 8285 §4.2)."""
+
+SRTP_PACKETS: Final = Packets(auth_tag=10)
+"""Media of a phone that may be encrypted."""
+
+Outcome = Literal["admitted", "lower_rate", "refused"]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What is known of the other end of a leg, before anything is negotiated."""
+
+    address: str = ""
+    """Where its signalling comes from: an IP address."""
+    trunk: str | None = None
+    user: str | None = None
+    packets: Packets = PLAIN
+    """Headers of its media, apart from the IP version, which its address tells."""
+    room: str | None = None
+    """For a publisher: the room whose cap its media count against."""
+    participant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one kind of a leg's media."""
+
+    outcome: Outcome
+    bps: int | None
+    """Most that the leg may use, headers included; None is no bound."""
+    limit: str = ""
+    """What was too narrow: a key of the configuration, or `peer` for the peer's `b=` line or the other leg's cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a leg was given; kinds that were not asked for are absent."""
+
+    verdicts: Mapping[MediaKind, Verdict]
+
+    @property
+    def outcome(self) -> Literal["admitted", "lower_rate", "audio_only", "refused"]:
+        """The worst that happened to the leg as a whole."""
+        refused = {kind for kind, verdict in self.verdicts.items() if verdict.outcome == "refused"}
+        if "audio" in refused or (refused and refused == set(self.verdicts)):
+            return "refused"
+        if refused:
+            return "audio_only"
+        lower = any(verdict.outcome == "lower_rate" for verdict in self.verdicts.values())
+        return "lower_rate" if lower else "admitted"
+
+    @property
+    def denied(self) -> dict[MediaKind, str]:
+        """Kinds that the leg may not have, with the limit that was too narrow."""
+        return {kind: verdict.limit for kind, verdict in self.verdicts.items() if verdict.outcome == "refused"}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{kind} {_verdict_text(verdict)}" for kind, verdict in self.verdicts.items())
+
+
+class Lines(Protocol):
+    """What a booking asks of whoever knows the lines; `call.admission.Admission` implements it."""
+
+    def budget(self, hop: Hop, kind: MediaKind) -> int | None:
+        """Bits per second that all legs share; None without a bound."""
+
+    def cap(self, way: Sequence[Hop], kind: MediaKind) -> tuple[int, str] | None:
+        """The least cap of one leg, and its key in the configuration; None without one."""
+
+    def limit_key(self, hop: Hop, what: Literal["budget", "per_call"], kind: MediaKind) -> str:
+        """The key of the configuration that bounds a hop."""
+        ...
+
+    def lowest(self, kind: MediaKind) -> int:
+        """The floor of a picture."""
+        ...
+
+    def reserve(self, booking: Booking, kind: MediaKind, *, floor: int, wanted: int) -> Grant | Shortage:
+        """Reserves on the booking's way."""
+        ...
+
+    def granted(self, booking: Booking, kind: MediaKind) -> int | None:
+        """What the leg has reserved."""
+
+    def release(self, booking: Booking, kind: MediaKind | None = None) -> None:
+        """Gives back one kind, or all."""
+
+    def decided(self, booking: Booking, decision: Decision) -> None:
+        """Counts and logs."""
+
+
+class Booking:
+    """What one leg has reserved on `way`. `note(what, detail)` gets every decision."""
+
+    def __init__(
+        self,
+        lines: Lines,
+        *,
+        leg_id: str,
+        party: Party,
+        site: str | None,
+        way: tuple[Hop, ...],
+        contact_id: str = "",
+        note: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._lines = lines
+        self.leg_id = leg_id
+        self.party = party
+        self.site = site
+        self.way = way
+        self.contact_id = contact_id
+        self._note = note
+        self.decision = Decision({})
+        """The last one."""
+        self.on_change: Callable[[MediaKind, int], None] | None = None
+        """Told the new rate of a kind when it changes without the leg asking."""
+
+    def narrow(
+        self, codecs: Mapping[MediaKind, Sequence[Codec]], limits: Mapping[MediaKind, int] | None = None
+    ) -> dict[MediaKind, tuple[Codec, ...]]:
+        """What of `codecs` the leg may use, and reserves it; `limits` are those of the peer's `b=` lines and of the
+        leg on the other side.
+
+        A kind that has no room is left out; codecs that need more than there is are left out too, and Opus is told
+        its rate. Asking again is charged the difference. Raises InsufficientBandwidth when sound was asked for and has
+        no room, or when nothing has; nothing stays reserved then, unless it was before.
+        """
+        limits = limits or {}
+        before = self.decision
+        verdicts: dict[MediaKind, Verdict] = {}
+        allowed: dict[MediaKind, tuple[Codec, ...]] = {}
+        for kind in MEDIA_KINDS:
+            asked = tuple(codecs.get(kind, ()))
+            if not asked:
+                continue
+            verdict, kept = (
+                self._sound(asked, limits.get(kind))
+                if kind == "audio"
+                else self._picture(kind, asked, limits.get(kind))
+            )
+            verdicts[kind] = verdict
+            if kept:
+                allowed[kind] = kept
+        self._decide(Decision(verdicts))
+        if self.decision.outcome == "refused":
+            denied = self.decision.denied
+            if before.verdicts:
+                self.decision = before
+            else:
+                self.release()
+            raise InsufficientBandwidth(
+                f"There is not enough bandwidth for {' and '.join(denied)} of this call.",
+                limit=next(iter(denied.values())),
+            )
+        return allowed
+
+    def settle(
+        self, agreed: Mapping[MediaKind, Sequence[Codec]], limits: Mapping[MediaKind, int] | None = None
+    ) -> None:
+        """After offer and answer: keeps what the chosen codecs need, and gives back the rest. Never refuses."""
+        limits = limits or {}
+        for kind in MEDIA_KINDS:
+            verdict = self.decision.verdicts.get(kind)
+            if verdict is None or verdict.outcome == "refused":
+                continue
+            chosen = next((codec for codec in agreed.get(kind, ()) if is_media(codec)), None)
+            if chosen is None:
+                self._lines.release(self, kind)
+                self.decision = Decision({k: v for k, v in self.decision.verdicts.items() if k != kind})
+            elif kind == "audio":
+                self._settle_sound(verdict, self.need(chosen))
+            else:
+                self._settle_picture(kind, verdict, limits.get(kind))
+
+    def cap(self, kind: MediaKind) -> int | None:
+        """Most that the leg may send, and that we may send to it, in bits per second with headers; None is no bound.
+
+        0 where it may have none of this kind.
+        """
+        verdict = self.decision.verdicts.get(kind)
+        if verdict is None:
+            found = self._lines.cap(self.way, kind)
+            return None if found is None else found[0]
+        return 0 if verdict.outcome == "refused" else verdict.bps
+
+    def picture_caps(self) -> dict[MediaKind, int]:
+        """The caps of pictures, as limits for the leg on the other side: what one may not send, the other never gets."""
+        return {kind: cap for kind in MEDIA_KINDS if kind != "audio" and (cap := self.cap(kind)) is not None}
+
+    @property
+    def packets(self) -> Packets:
+        """Headers of the leg's media."""
+        return replace(self.party.packets, ipv6=":" in self.party.address)
+
+    def release(self) -> None:
+        """Gives everything back. Calling it again does nothing."""
+        self._lines.release(self)
+
+    def changed(self, change: Change) -> None:
+        """The ledger has taken a loan back, or given one."""
+        verdict = self.decision.verdicts.get(change.kind)
+        if verdict is None:
+            return
+        outcome: Outcome = "lower_rate" if change.after < change.before else verdict.outcome
+        self.decision = Decision(
+            {**self.decision.verdicts, change.kind: replace(verdict, bps=change.after, outcome=outcome)}
+        )
+        self._tell(f"{change.kind} now {format_bitrate(change.after)}, was {format_bitrate(change.before)}")
+        _log.info(
+            "bandwidth_changed",
+            contact_id=self.contact_id,
+            leg=self.leg_id,
+            kind=change.kind,
+            before_bps=change.before,
+            after_bps=change.after,
+        )
+        if self.on_change is not None:
+            self.on_change(change.kind, change.after)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def need(self, codec: Codec) -> Need:
+        """What a sound codec takes on this leg."""
+        return audio_need(codec, self.packets)
+
+    def _sound(self, codecs: tuple[Codec, ...], peer: int | None) -> tuple[Verdict, tuple[Codec, ...]]:
+        cap = self._lines.cap(self.way, "audio")
+        needs = [(codec, self.need(codec)) for codec in codecs if is_media(codec)]
+        usual = max((need.usual for _, need in needs), default=0)
+        bounds = [bound for bound in (cap[0] if cap else None, self._peer_sound(needs, peer)) if bound is not None]
+        most = min(bounds, default=usual)
+        # Firm, not lent: a codec of constant rate cannot give anything back while people talk.
+        steps = sorted({min(rate, most) for _, need in needs for rate in (need.usual, need.lowest)}, reverse=True)
+        lowest = min((need.lowest for _, need in needs), default=0)
+        short = cap[1] if cap else "peer"
+        for step in steps:
+            if step < lowest:
+                continue
+            outcome = self._lines.reserve(self, "audio", floor=step, wanted=step)
+            if isinstance(outcome, Shortage):
+                short = self._lines.limit_key(outcome.hop, "budget", "audio")
+                continue
+            kept = tuple(
+                self._limited(codec, step) for codec in codecs if not is_media(codec) or self._fits(codec, step)
+            )
+            bps = step if bounds or self._bounded("audio") else None
+            return Verdict("admitted" if step >= usual else "lower_rate", bps, short if step < usual else ""), kept
+        return Verdict("refused", 0, short), ()
+
+    def _peer_sound(self, needs: Sequence[tuple[Codec, Need]], peer: int | None) -> int | None:
+        # Phones write b=AS for the payload alone, or 0 on hold: a line that leaves no codec is not believed.
+        return peer if peer is not None and any(need.lowest <= peer for _, need in needs) else None
+
+    def _fits(self, codec: Codec, bps: int) -> bool:
+        return self.need(codec).lowest <= bps
+
+    def _limited(self, codec: Codec, bps: int) -> Codec:
+        """Opus is told its rate where it is less than it would take by itself (RFC 7587 §6.1)."""
+        need = self.need(codec)
+        if codec.key != "opus" or bps >= need.usual:
+            return codec
+        rate = to_tias("audio", bps, self.packets)
+        return replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": str(max(6000, rate))})
+
+    def _picture(
+        self, kind: MediaKind, codecs: tuple[Codec, ...], peer: int | None
+    ) -> tuple[Verdict, tuple[Codec, ...]]:
+        wanted, limit = self._wanted(kind, peer)
+        floor = self._lines.lowest(kind)
+        if wanted is not None and wanted < floor:
+            self._lines.release(self, kind)
+            return Verdict("refused", 0, limit), ()
+        asked = USUAL_PICTURE_BPS if wanted is None else wanted
+        outcome = self._lines.reserve(self, kind, floor=min(floor, asked), wanted=asked)
+        if isinstance(outcome, Shortage):
+            limit = self._lines.limit_key(outcome.hop, "budget", kind)
+            had = self._lines.granted(self, kind)
+            # What a leg has already stays, also when a reload has made the least higher than that.
+            return (Verdict("refused", 0, limit), ()) if had is None else (Verdict("lower_rate", had, limit), codecs)
+        bps = outcome.bps if self._bounded(kind) else wanted
+        if outcome.bps < asked and outcome.hop is not None:
+            return Verdict("lower_rate", bps, self._lines.limit_key(outcome.hop, "budget", kind)), codecs
+        return Verdict("admitted", bps, limit), codecs
+
+    def _wanted(self, kind: MediaKind, peer: int | None) -> tuple[int | None, str]:
+        cap = self._lines.cap(self.way, kind)
+        bounds = [*([cap] if cap else []), *([(peer, "peer")] if peer is not None else [])]
+        return min(bounds, default=(None, ""))
+
+    def _bounded(self, kind: MediaKind) -> bool:
+        return any(self._lines.budget(hop, kind) is not None for hop in self.way)
+
+    def _settle_sound(self, verdict: Verdict, need: Need) -> None:
+        exact = need.usual if verdict.bps is None else min(need.usual, verdict.bps)
+        self._lines.reserve(self, "audio", floor=exact, wanted=exact)
+        if verdict.bps is not None:
+            self.decision = Decision({**self.decision.verdicts, "audio": replace(verdict, bps=exact)})
+
+    def _settle_picture(self, kind: MediaKind, verdict: Verdict, peer: int | None) -> None:
+        wanted, _ = self._wanted(kind, peer)
+        floor = self._lines.lowest(kind)
+        asked = USUAL_PICTURE_BPS if wanted is None else wanted
+        outcome = self._lines.reserve(self, kind, floor=min(floor, asked), wanted=asked)
+        if isinstance(outcome, Grant):
+            bps = outcome.bps if self._bounded(kind) else wanted
+            self.decision = Decision({**self.decision.verdicts, kind: replace(verdict, bps=bps)})
+
+    def _decide(self, decision: Decision) -> None:
+        self.decision = decision
+        if not self.way and all(verdict.bps is None for verdict in decision.verdicts.values()):
+            return  # no line and no cap has anything to do with this leg
+        self._lines.decided(self, decision)
+        self._tell(f"{decision.outcome} at {self.site or ELSEWHERE}: {decision}")
+
+    def _tell(self, detail: str) -> None:
+        if self._note is not None:
+            self._note("bandwidth", detail)
+
+
+def _verdict_text(verdict: Verdict) -> str:
+    rate = f" {format_bitrate(verdict.bps)}" if verdict.bps else ""
+    why = f" ({verdict.limit})" if verdict.limit and verdict.outcome != "admitted" else ""
+    return f"{verdict.outcome.replace('_', ' ')}{rate}{why}"

@@ -1,0 +1,41 @@
+"""The end of a contact: it comes from several sides, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mediaserver.call.call import Call
+from mediaserver.call.events import EndCause
+from mediaserver.contact.contact import Contact
+from mediaserver.runtime.tasks import TaskGroupOwner
+
+_STOP_DEADLINE_S: Final = 2.0
+OnOver = Callable[[Contact], None]
+"""Called once, when a contact is over."""
+
+
+class Ending:
+    """Finishes `contact` with the first cause, tells `on_over`, and stops `tasks`, what runs for the contact."""
+
+    def __init__(self, contact: Contact, *, on_over: OnOver, tasks: TaskGroupOwner) -> None:
+        self._contact = contact
+        self._on_over = on_over
+        self._tasks = tasks
+        self._is_over = False
+
+    def begin(self, cause: EndCause) -> None:
+        """Ends the contact, in a task of its own; whoever calls may be one of those that are stopped."""
+        self._tasks.spawn(self._over(cause), name="over")
+
+    def on_call_ended(self, _: Call, cause: EndCause) -> None:
+        """`begin`, as a call tells its end."""
+        self.begin(cause)
+
+    async def _over(self, cause: EndCause) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._contact.finish(cause)
+        self._on_over(self._contact)
+        await self._tasks.stop(_STOP_DEADLINE_S)

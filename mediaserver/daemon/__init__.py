@@ -1,0 +1,3 @@
+"""The only place that builds anything: from one configuration to parts that know each other, and back to nothing."""
+
+from mediaserver.daemon.daemon import Daemon as Daemon

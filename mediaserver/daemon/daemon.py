@@ -1,0 +1,208 @@
+"""The life of the daemon: its parts are built from the inside out, drained, and released in the other direction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from mediaserver.api.auth import DaemonTokens
+from mediaserver.api.context import Admission
+from mediaserver.call.agents import Agents
+from mediaserver.call.calls import Calls
+from mediaserver.call.events import EndCause
+from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.room_leg import RoomSessions
+from mediaserver.call.routing import Router
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.contact.contacts import Contacts
+from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.settings import SERVER_NAME, announced, announcement_files, engine_config, sip_config
+from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.web_side import WebSide
+from mediaserver.engine import certificate as dtls_certificate
+from mediaserver.engine.engine import Engine, EngineError
+from mediaserver.engine.metrics import engine_metrics
+from mediaserver.media.announcements import Announcements
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.runtime.tasks import TaskGroupOwner
+from mediaserver.sdp.description import Fingerprint
+from mediaserver.sip.counters import PrometheusCounters
+from mediaserver.sip.passwords import PasswordDirectory
+from mediaserver.sip.user_agent import UserAgent
+from mediaserver.store.records import SqliteRecords
+from mediaserver.store.revocations import SqliteRevocations
+from mediaserver.store.writer import RecordWriter
+
+_STOP_DEADLINE_S: Final = 2.0
+_PULSE_S: Final = 2.0
+_PULSE_TIMEOUT_S: Final = 10.0
+_log = structlog.get_logger(__name__)
+
+
+class Daemon:
+    """A whole media server. `start` returns when it serves; `drain`, then `stop`, in that order."""
+
+    def __init__(self, config: Config, *, secrets: SecretStore) -> None:
+        self._config = config
+        self._secrets = secrets
+        self._metrics = Metrics()
+        self._admission = Admission(retry_after_s=config.drain.retry_after)
+        self._tasks = TaskGroupOwner("daemon")
+        self._last_pulse = float("-inf")
+        self._engine: Engine | None = None
+        self._announcements: Announcements | None = None
+        self._records: SqliteRecords | None = None
+        self._writer: RecordWriter | None = None
+        self._user_agent: UserAgent | None = None
+        self._contacts: Contacts | None = None
+        self._room_sessions: RoomSessions | None = None
+        self._web: WebSide | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Builds the parts from the inside out and opens the doors last. Raises ConfigError, EngineError, OSError."""
+        config = self._config
+        certificate = dtls_certificate.load_or_create(config.path(Path("dtls.pem")))
+        fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
+        self._engine = engine = Engine(engine_config(config, secrets=self._secrets, certificate=certificate))
+        await engine.start()
+        self._last_pulse = asyncio.get_running_loop().time()
+        self._tasks.spawn(self._feel_pulse(engine), name="pulse")
+        self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
+        self._records = await SqliteRecords.open(config.path(config.records.file))
+        revocations = await SqliteRevocations.open(self._records)
+        tokens = DaemonTokens(
+            session_key=self._secrets.key(config.secrets.session_key, purpose="agent-tokens"),
+            room_key=self._secrets.key(config.secrets.room_key, purpose="room-tokens"),
+        )
+        tokens.restore(await revocations.current(time.time()))
+        self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
+        self._writer.start()
+        self._announcements = Announcements(
+            announcement_files(config),
+            engine=engine,
+            cache_dir=config.path(Path("clips")),
+            metrics=self._metrics,
+        )
+        self._announcements.start()
+        self._user_agent = user_agent = UserAgent(
+            config=sip_config(config),
+            users=PasswordDirectory(
+                {name: self._secrets.text(user.secret) for name, user in config.users.items()},
+                realm=config.listeners.sip.realm,
+            ),
+            counters=PrometheusCounters(self._metrics),
+            tls_server=server_tls(config, config.listeners.sip.certificate),
+            tls_client=client_tls(),
+        )
+        attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
+        agents = Agents()
+        calls = Calls(
+            config=config,
+            engine=engine,
+            user_agent=user_agent,
+            agents=agents,
+            addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
+            trunk_passwords={
+                name: self._secrets.text(trunk.credentials.secret)
+                for name, trunk in config.trunks.items()
+                if trunk.credentials is not None
+            },
+        )
+        self._contacts = Contacts(
+            config=config,
+            engine=engine,
+            fingerprint=fingerprint,
+            calls=calls,
+            agents=agents,
+            router=Router(config),
+            announcements=self._announcements,
+            records=self._writer,
+            metrics=self._metrics,
+            server_name=SERVER_NAME,
+            attribute_limits=attribute_limits,
+        )
+        user_agent.on_invite = self._contacts.on_invite
+        self._room_sessions = RoomSessions(
+            rooms=Rooms(
+                rooms=config.limits.rooms,
+                publishers=config.limits.publishers_per_room,
+                viewers=config.limits.viewers_per_room,
+            ),
+            engine=engine,
+            fingerprint=fingerprint,
+            audio_codecs=config.media.audio_codecs,
+            video_codecs=config.media.video_codecs,
+            metrics=self._metrics,
+        )
+        await user_agent.start()
+        self._web = WebSide(
+            config=config,
+            secrets=self._secrets,
+            contacts=self._contacts,
+            rooms=self._room_sessions,
+            records=self._records,
+            revocations=revocations,
+            tokens=tokens,
+            attribute_limits=attribute_limits,
+            admission=self._admission,
+            metrics=self._metrics,
+            healthy=self.healthy,
+        )
+        await self._web.start()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""
+        self._admission.drain()
+        if self._user_agent is not None:
+            self._user_agent.drain()
+        contacts = self._contacts
+        if contacts is None:
+            return
+        contacts.drain()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await contacts.all_over()
+        except TimeoutError:
+            _log.warning("drain_deadline", contacts=len(contacts))
+        await contacts.end_all(EndCause("system", "shutdown", 503))
+
+    async def stop(self) -> None:
+        """Ends everything and releases it, also after a start that failed halfway."""
+        if self._contacts is not None:
+            await self._contacts.end_all(EndCause("system", "shutdown", 503))
+        if self._room_sessions is not None:
+            await self._room_sessions.close_all("shutdown")
+        if self._web is not None:
+            await self._web.stop()
+        if self._user_agent is not None:
+            await self._user_agent.stop(_STOP_DEADLINE_S)
+        await self._tasks.stop(_STOP_DEADLINE_S)
+        if self._announcements is not None:
+            await self._announcements.stop()
+        if self._engine is not None:
+            await self._engine.stop(_STOP_DEADLINE_S)
+        if self._writer is not None:
+            await self._writer.stop(_STOP_DEADLINE_S)
+        if self._records is not None:
+            await self._records.close()
+
+    def healthy(self) -> bool:
+        """Whether every shard has answered lately; that this runs at all says the same of the event loop."""
+        return asyncio.get_running_loop().time() - self._last_pulse < _PULSE_TIMEOUT_S
+
+    async def _feel_pulse(self, engine: Engine) -> None:
+        while True:
+            try:
+                await engine.ping()
+                self._last_pulse = asyncio.get_running_loop().time()
+            except EngineError as error:
+                _log.error("engine_does_not_answer", error=str(error))
+            await asyncio.sleep(_PULSE_S)

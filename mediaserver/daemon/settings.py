@@ -1,0 +1,89 @@
+"""The configuration as the packet engine and the SIP user agent want to be told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from mediaserver.api.agents import SIGN_IN_FAILURES_AT_ONCE
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.state import bind_addresses
+from mediaserver.config.values import SocketAddress
+from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.commands import EngineConfig, EngineLimits
+from mediaserver.sip.config import Bind, MessageLimits, SipConfig, SipLimits, TrunkRule
+from mediaserver.sip.flow import Transport
+
+SERVER_NAME: Final = "mediaserver"
+_GREETING: Final = Path(__file__).parents[1] / "media" / "greeting.webm"
+
+
+def announced(config: Config, networks: Iterable[str]) -> dict[str, str]:
+    """Every address to bind for these networks, with the one that peers are told in its place (1:1 NAT)."""
+    return {str(bind): str(told) for bind, told in bind_addresses(config, networks)}
+
+
+def announcement_files(config: Config) -> dict[str, Path]:
+    """The file of each announcement, by name."""
+    return {
+        name: _GREETING if announcement.file is None else config.path(announcement.file)
+        for name, announcement in config.announcements.items()
+    }
+
+
+def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCertificate) -> EngineConfig:
+    """What the engine is started with."""
+    limits, media = config.limits, config.media
+    webrtc = announced(config, config.listeners.webrtc.networks)
+    sip = announced(config, config.listeners.sip.networks)
+    return EngineConfig(
+        shards=media.shards or len(os.sched_getaffinity(0)),
+        pin=media.shards is None,
+        webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
+        announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
+        sip_binds=tuple(sip),
+        sip_ports=(media.sip_ports.low, media.sip_ports.high),
+        certificate_der=certificate.certificate_der,
+        private_key_der=certificate.private_key_der,
+        ufrag_key=secrets.key(config.secrets.ufrag_key, purpose="ice-ufrag"),
+        limits=EngineLimits(
+            transports=limits.transports,
+            tracks_per_transport=limits.tracks_per_transport,
+            unknown_ssrcs=limits.unknown_ssrcs,
+        ),
+        gso=media.gso,
+    )
+
+
+def sip_config(config: Config) -> SipConfig:
+    """What the user agent is started with."""
+    sip, limits = config.listeners.sip, config.limits
+    ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
+    return SipConfig(
+        binds=tuple(
+            Bind(transport, bind, port, announced_ip=told)
+            for bind, told in announced(config, sip.networks).items()
+            for transport, port in ports.items()
+            if port is not None
+        ),
+        domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
+        realm=sip.realm,
+        server_name=SERVER_NAME,
+        trunks=tuple(TrunkRule(name, tuple(trunk.peers)) for name, trunk in config.trunks.items()),
+        limits=SipLimits(
+            transactions=limits.sip_transactions,
+            sessions=2 * limits.calls,
+            connections=limits.sip_connections,
+            connections_per_source=limits.sip_connections_per_source,
+            connection_idle_s=limits.sip_connection_idle,
+            message_timeout_s=limits.handshake,
+            bindings_per_aor=limits.sip_bindings_per_user,
+            auth_failures=SIGN_IN_FAILURES_AT_ONCE,
+            auth_failure_window_s=SIGN_IN_FAILURES_AT_ONCE / limits.sign_in_failures_per_source,
+            message=MessageLimits(message_bytes=limits.sip_message),
+        ),
+        retry_after_s=int(config.drain.retry_after),
+    )

@@ -1,0 +1,213 @@
+"""Builds everything that speaks HTTP: the public resources, the administration, and the listeners of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import structlog
+
+from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
+from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
+from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.entries import EntriesAdminResource, EntriesResource
+from mediaserver.api.health import Check, HealthResource
+from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.origins import Origins
+from mediaserver.api.pages import PagesResource
+from mediaserver.api.records import RecordsResource
+from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
+from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.source import SourceResolver
+from mediaserver.api.tokens import TokensResource
+from mediaserver.call.signaling import Contacts, Rooms
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.sections import Entry
+from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.daemon.tls import server_tls
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.store.records import ContactRecords
+from mediaserver.store.revocations import Revocations
+
+_ROOM_KINDS: Final[tuple[Literal["whip", "whep"], ...]] = ("whip", "whep")
+_log = structlog.get_logger(__name__)
+
+
+class WebSide:
+    """Public and administration listeners. `start` opens the administration last: its `/readyz` says that all is open."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        secrets: SecretStore,
+        contacts: Contacts,
+        rooms: Rooms,
+        records: ContactRecords,
+        revocations: Revocations,
+        tokens: DaemonTokens,
+        attribute_limits: AttributeLimits,
+        admission: Admission,
+        metrics: Metrics,
+        healthy: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._secrets = secrets
+        self._rooms = rooms
+        self._records = records
+        self._revocations = revocations
+        self._tokens = tokens
+        self._admission = admission
+        self._registry = metrics
+        self._metrics = ApiMetrics(metrics)
+        self._listeners: list[Listeners] = []
+        listeners = config.listeners
+        self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
+        self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
+        self._agents = PlainAgentDirectory(
+            {
+                name: (secrets.text(user.secret), user.display_name or name)
+                for name, user in config.users.items()
+                if "agent" in user.roles
+            }
+        )
+        self._sessions = SessionResource(
+            contacts=contacts,
+            entries=self._entries,
+            site_tokens=self._site_tokens(attribute_limits),
+            daemon_tokens=tokens,
+            agents=self._agents,
+            admission=admission,
+            source_of=self._source_of,
+            metrics=self._metrics,
+            limits=_session_limits(config),
+        )
+        self._checks: dict[str, Check] = {"engine": lambda: None if healthy() else "the packet engine does not run"}
+
+    async def start(self) -> None:
+        """Opens the listeners. Raises OSError for an address that cannot be had."""
+        listeners, limits = self._config.listeners, _http_limits(self._config)
+        tls = server_tls(self._config, listeners.https.certificate) if listeners.https.bind else None
+        public = [
+            *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
+            *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
+        ]
+        admin = [Bind(bind.host, bind.port) for bind in listeners.admin.bind]
+        for name, resources, binds, source_of in (
+            ("public", self._public_resources(), public, self._source_of),
+            # No proxy speaks for others on the administration's listener.
+            ("admin", self._admin_resources(), admin, SourceResolver()),
+        ):
+            app = make_app(resources, name=name, metrics=self._metrics, source_of=source_of, limits=limits)
+            opened = Listeners(app, binds, metrics=self._metrics, limits=limits)
+            self._listeners.append(opened)
+            await opened.start()
+
+    async def stop(self) -> None:
+        """Ends every session, then closes the listeners."""
+        await self._sessions.stop()
+        for listeners in self._listeners:
+            await listeners.stop()
+
+    def _public_resources(self) -> list[Resource]:
+        config, limits = self._config, self._config.limits
+        rooms = [
+            RoomSessionsResource(
+                kind=kind,
+                rooms=self._rooms,
+                tokens=self._tokens,
+                admission=self._admission,
+                source_of=self._source_of,
+                metrics=self._metrics,
+                limits=RoomLimits(
+                    sessions=limits.transports,
+                    posts_per_second_per_source=limits.room_sessions_per_source,
+                    post_burst_per_source=10 * limits.room_sessions_per_source,
+                ),
+            )
+            for kind in _ROOM_KINDS
+        ]
+        agents = AgentsResource(
+            agents=self._agents,
+            tokens=self._tokens,
+            admission=self._admission,
+            source_of=self._source_of,
+            metrics=self._metrics,
+            revocations=self._revocations,
+            lifetime_s=config.tokens.agent_lifetime,
+            failures_per_second=limits.sign_in_failures_per_source,
+        )
+        return [
+            HealthResource(admission=self._admission, checks=self._checks, detailed=False),
+            self._sessions,
+            EntriesResource(entries=self._entries, admission=self._admission),
+            agents,
+            *rooms,
+            *([PagesResource(entries=self._entries.values())] if config.web.pages else []),
+        ]
+
+    def _admin_resources(self) -> list[Resource]:
+        admin = AdminAuth(self._secrets.text(self._config.secrets.admin_token))
+        return [
+            HealthResource(admission=self._admission, checks=self._checks, detailed=True),
+            MetricsResource(self._registry),
+            TokensResource(tokens=self._tokens, admin=admin, lifetime_s=self._config.tokens.room_lifetime),
+            EntriesAdminResource(entries=self._entries, admin=admin),
+            RecordsResource(store=self._records, admin=admin),
+        ]
+
+    def _site_tokens(self, attribute_limits: AttributeLimits) -> SiteTokens:
+        tokens = self._config.tokens
+        return SiteTokens(
+            [
+                SiteKey(name, "HS256", self._secrets.text(ref).encode(), audience=tokens.site_audience)
+                for name, ref in self._config.secrets.site_keys.items()
+            ],
+            max_lifetime_s=tokens.site_max_age,
+            clock_skew_s=tokens.clock_skew,
+            attribute_limits=attribute_limits,
+        )
+
+
+def _session_limits(config: Config) -> SessionLimits:
+    limits = config.limits
+    return SessionLimits(
+        # A session that is taken up again has two sockets for a moment.
+        sockets=2 * limits.sessions,
+        sockets_per_source=2 * limits.sessions_per_source,
+        sessions=limits.sessions,
+        sessions_per_source=limits.sessions_per_source,
+        session_burst_per_source=limits.sessions_per_source,
+        resume_window_s=limits.session_resume,
+        max_message_bytes=limits.session_message,
+        messages_per_second=limits.session_messages,
+        message_burst=2 * limits.session_messages,
+    )
+
+
+def _http_limits(config: Config) -> HttpLimits:
+    limits = config.limits
+    return HttpLimits(
+        # Those of the sessions' sockets, and half as many for all else.
+        connections=3 * limits.sessions,
+        requests_per_second_per_source=limits.http_requests_per_source,
+        request_burst_per_source=2 * limits.http_requests_per_source,
+        max_body_bytes=limits.http_body,
+        handshake_s=limits.handshake,
+    )
+
+
+def _entry_access(name: str, entry: Entry) -> EntryAccess:
+    origins = Origins.of(entry.allowed_origins)
+    if origins.anybody:
+        _log.warning("entry_open_to_every_page", entry=name)
+    return EntryAccess(
+        name=name,
+        title=entry.title,
+        origins=origins,
+        video=entry.video,
+        identity_required=entry.identity == "required",
+        consent=entry.consent,
+    )

@@ -1,0 +1,58 @@
+"""A browser in a room: WHIP and WHEP by a few lines of script."""
+
+from __future__ import annotations
+
+from playwright.async_api import BrowserContext
+
+from tests.peers.chromium import Chromium, Tab
+from tests.peers.daemon import Daemon
+
+EXCHANGE = """async ({url, token, publish, gather}) => {
+    const pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
+    if (publish) {
+        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 360}});
+        for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
+    } else {
+        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
+        const show = document.createElement("video");
+        show.autoplay = true;
+        show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
+        document.body.append(show);
+    }
+    const gathered = new Promise((resolve) => pc.addEventListener("icecandidate", (event) => event.candidate || resolve()));
+    await pc.setLocalDescription();
+    if (gather) await gathered;
+    globalThis.offered = pc.localDescription.sdp.split("\\r\\n").filter((line) => line.startsWith("a=candidate:"));
+    const response = await fetch(url, {method: "POST", body: pc.localDescription.sdp,
+        headers: {"Content-Type": "application/sdp", Authorization: "Bearer " + token}});
+    if (response.status !== 201) throw new Error(response.status + " " + await response.text());
+    await pc.setRemoteDescription({type: "answer", sdp: await response.text()});
+    globalThis.resource = response.headers.get("Location");
+}"""
+"""By fetch, as any page would; `offered` are the offer's candidates, `resource` the session's path."""
+
+
+async def join(
+    server: Daemon,
+    browser: Chromium,
+    kind: str,
+    bearer: str,
+    *,
+    gather: bool = False,
+    context: BrowserContext | None = None,
+) -> Tab:
+    """A new tab publishes into the room `stage` (`whip`) or views it (`whep`).
+
+    ``gather`` waits for the browser's candidates and offers them; without it, the offer has none.
+    """
+    tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
+    await tab.page.evaluate(
+        EXCHANGE,
+        {
+            "url": f"{server.http_url}/v1/rooms/stage/{kind}",
+            "token": bearer,
+            "publish": kind == "whip",
+            "gather": gather,
+        },
+    )
+    return tab
