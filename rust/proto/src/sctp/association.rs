@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dcsctp::api::{
-    DcSctpSocket, Message, Options, PpId, SendOptions, SocketEvent, SocketState, SocketTime, StreamId,
-};
+use dcsctp::api::{DcSctpSocket, Message, Options, PpId, SendOptions, SocketEvent, SocketState, SocketTime, StreamId};
 
 use super::config::{DataConfig, MTU, STREAMS};
 use super::dcep::{Channel, Reliability};

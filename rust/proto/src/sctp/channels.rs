@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::association::{Association, AssociationEvent, Incoming};
 use super::config::{DataConfig, DataLimits, STREAMS};
 use super::dcep::{Channel, Dcep, MAX_NAME, Reliability};
-use super::ppid::{Kind, Ppid};
+use super::ppid::{MessageKind, Ppid};
 use super::screen::{Unfit, screen};
 use super::token_bucket::TokenBucket;
 use crate::dtls::Role;
@@ -27,7 +27,7 @@ pub enum DataEvent {
         /// Stream of the channel.
         stream: u16,
         /// Text or bytes; text is valid UTF-8.
-        kind: Kind,
+        kind: MessageKind,
         /// The message, possibly empty.
         payload: Vec<u8>,
     },
@@ -253,7 +253,7 @@ impl DataChannels {
     }
 
     /// Queues a message; when it is refused, it is counted and gone.
-    pub fn send(&mut self, stream: u16, kind: Kind, payload: &[u8], now: Time) -> Result<(), SendRefusal> {
+    pub fn send(&mut self, stream: u16, kind: MessageKind, payload: &[u8], now: Time) -> Result<(), SendRefusal> {
         let result = self.try_send(stream, kind, payload, now);
         if let Err(refusal) = result {
             self.drops.count(refusal.counter());
@@ -277,7 +277,7 @@ impl DataChannels {
         self.limits = limits;
     }
 
-    fn try_send(&mut self, stream: u16, kind: Kind, payload: &[u8], now: Time) -> Result<(), SendRefusal> {
+    fn try_send(&mut self, stream: u16, kind: MessageKind, payload: &[u8], now: Time) -> Result<(), SendRefusal> {
         let entry = self.entries.get(&stream).ok_or(SendRefusal::NoChannel)?;
         let ordered = match entry.state {
             State::Opening => true,
@@ -350,7 +350,7 @@ impl DataChannels {
         }
     }
 
-    fn handle_content(&mut self, stream: u16, kind: Kind, payload: Vec<u8>, now: Time) {
+    fn handle_content(&mut self, stream: u16, kind: MessageKind, payload: Vec<u8>, now: Time) {
         let open = self.entries.get(&stream).is_some_and(|entry| !matches!(entry.state, State::Closing { .. }));
         if !open {
             return self.drops.count(Drop::SctpUnknownChannel);
@@ -360,7 +360,7 @@ impl DataChannels {
             self.drops.count(Drop::SctpMessageTooLarge);
             return self.end(stream, EndReason::Protocol, now);
         }
-        if kind == Kind::Text && std::str::from_utf8(&payload).is_err() {
+        if kind == MessageKind::Text && std::str::from_utf8(&payload).is_err() {
             return self.drops.count(Drop::SctpTextNotUtf8);
         }
         self.events.push_back(DataEvent::Message { stream, kind, payload });

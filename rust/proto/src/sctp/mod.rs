@@ -16,5 +16,5 @@ pub mod token_bucket;
 pub use channels::{DataChannels, DataEvent, EndReason, OpenError, SendRefusal};
 pub use config::{DataConfig, DataLimits};
 pub use dcep::{Channel, Dcep, Reliability};
-pub use ppid::{Kind, Ppid};
+pub use ppid::{MessageKind, Ppid};
 pub use token_bucket::TokenBucket;

@@ -2,7 +2,7 @@
 
 /// What a message is to the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8 text.
     Text,
     /// Bytes.
@@ -15,9 +15,9 @@ pub enum Ppid {
     /// A message of the channel protocol (RFC 8832).
     Dcep,
     /// A message of at least one byte.
-    Message(Kind),
+    Message(MessageKind),
     /// A message without content; SCTP cannot carry one, so a byte stands for it that is ignored.
-    Empty(Kind),
+    Empty(MessageKind),
 }
 
 impl Ppid {
@@ -25,10 +25,10 @@ impl Ppid {
     pub const fn from_number(number: u32) -> Option<Ppid> {
         match number {
             50 => Some(Ppid::Dcep),
-            51 => Some(Ppid::Message(Kind::Text)),
-            53 => Some(Ppid::Message(Kind::Binary)),
-            56 => Some(Ppid::Empty(Kind::Text)),
-            57 => Some(Ppid::Empty(Kind::Binary)),
+            51 => Some(Ppid::Message(MessageKind::Text)),
+            53 => Some(Ppid::Message(MessageKind::Binary)),
+            56 => Some(Ppid::Empty(MessageKind::Text)),
+            57 => Some(Ppid::Empty(MessageKind::Binary)),
             _ => None,
         }
     }
@@ -37,15 +37,15 @@ impl Ppid {
     pub const fn number(self) -> u32 {
         match self {
             Ppid::Dcep => 50,
-            Ppid::Message(Kind::Text) => 51,
-            Ppid::Message(Kind::Binary) => 53,
-            Ppid::Empty(Kind::Text) => 56,
-            Ppid::Empty(Kind::Binary) => 57,
+            Ppid::Message(MessageKind::Text) => 51,
+            Ppid::Message(MessageKind::Binary) => 53,
+            Ppid::Empty(MessageKind::Text) => 56,
+            Ppid::Empty(MessageKind::Binary) => 57,
         }
     }
 
     /// The identifier for a message of `kind`.
-    pub const fn of(kind: Kind, payload: &[u8]) -> Ppid {
+    pub const fn of(kind: MessageKind, payload: &[u8]) -> Ppid {
         if payload.is_empty() { Ppid::Empty(kind) } else { Ppid::Message(kind) }
     }
 }

@@ -106,7 +106,7 @@ impl Wire {
     }
 
     fn send(&mut self, at: usize, stream: u16, payload: &[u8]) -> Result<(), SendRefusal> {
-        let result = self.ends[at].send(stream, Kind::Binary, payload, self.now);
+        let result = self.ends[at].send(stream, MessageKind::Binary, payload, self.now);
         self.drain();
         result
     }
@@ -148,8 +148,12 @@ fn a_channel_opens_in_band_with_its_parameters_and_carries_both_kinds_both_ways(
     assert_eq!(wire.events, [opened.clone(), opened]);
     assert_eq!(wire.open(SERVER, Channel::new("back")), 1);
     wire.events = [vec![], vec![]];
-    for (kind, payload) in [(Kind::Text, "grüß".as_bytes()), (Kind::Text, b""), (Kind::Binary, b"\0"), (Kind::Binary, b"")]
-    {
+    for (kind, payload) in [
+        (MessageKind::Text, "grüß".as_bytes()),
+        (MessageKind::Text, b""),
+        (MessageKind::Binary, b"\0"),
+        (MessageKind::Binary, b""),
+    ] {
         wire.ends[SERVER].send(0, kind, payload, wire.now).unwrap();
         wire.run_for(Duration::from_secs(1));
         assert_eq!(wire.events[CLIENT], [DataEvent::Message { stream: 0, kind, payload: payload.to_vec() }]);
@@ -368,7 +372,7 @@ fn what_the_channel_protocol_forbids_is_refused_and_counted() {
     rogue.send(8, 51, b"good");
     assert_eq!(
         rogue.events.split_off(1),
-        [DataEvent::Message { stream: 8, kind: Kind::Text, payload: b"good".to_vec() }]
+        [DataEvent::Message { stream: 8, kind: MessageKind::Text, payload: b"good".to_vec() }]
     );
     rogue.open(8);
     assert_eq!(rogue.events.split_off(1), [DataEvent::Closed { stream: 8, reason: EndReason::Protocol }]);

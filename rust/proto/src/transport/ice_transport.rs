@@ -9,7 +9,7 @@ use crate::dtls::{Dtls, DtlsEnd, DtlsEvent, Fingerprint, Identity, Role};
 use crate::error::{Drop, DropCounters};
 use crate::ice::{Agent, IceEvent, LocalCredentials, RemoteCredentials};
 use crate::io::{Path, TransmitQueue};
-use crate::sctp::{Channel, DataChannels, DataConfig, DataEvent, Kind, OpenError, SendRefusal};
+use crate::sctp::{Channel, DataChannels, DataConfig, DataEvent, MessageKind, OpenError, SendRefusal};
 use crate::srtp::{Inbound, Outbound, RtpHeader, StreamIndices, Suite};
 use crate::stun::{Message, ParseError};
 use crate::time::Time;
@@ -333,7 +333,7 @@ impl IceTransport {
     pub fn send_message(
         &mut self,
         stream: u16,
-        kind: Kind,
+        kind: MessageKind,
         payload: &[u8],
         now: Time,
         out: &mut TransmitQueue,
