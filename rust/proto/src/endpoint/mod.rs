@@ -2,6 +2,8 @@
 //! shards out.
 
 mod data;
+#[cfg(test)]
+mod data_tests;
 mod departures;
 pub mod event;
 mod media;

@@ -383,8 +383,8 @@ impl DataChannels {
     fn accept(&mut self, stream: u16, channel: Channel, now: Time) {
         // RFC 8832 §6: the stream must be one of the peer's.
         let theirs = match self.role {
-            Some(Role::Client) => stream % 2 == 1,
-            Some(Role::Server) => stream % 2 == 0,
+            Some(Role::Client) => !stream.is_multiple_of(2),
+            Some(Role::Server) => stream.is_multiple_of(2),
             None => false,
         };
         if !theirs {
