@@ -51,6 +51,10 @@ async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncI
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
+        async with asyncio.timeout(60):
+            # The announcement is encoded behind the running daemon: the first calls would pay for it.
+            while not (await server.metrics())["mediaserver_announcements_loaded"]:  # noqa: ASYNC110 - a process
+                await asyncio.sleep(0.2)
         yield server
 
 

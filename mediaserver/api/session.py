@@ -69,12 +69,17 @@ class SessionLimits:
 
 
 class _Refused(Exception):
-    """A hello that leads to no session."""
+    """A hello that leads to no session; `reason` is what it is counted as, by default the code."""
 
-    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY) -> None:
+    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY, *, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.close = close
+        self.reason = reason or code
+
+
+def _over(error: LimitExceeded) -> _Refused:
+    return _Refused("limit", str(error), CLOSE_TRY_AGAIN, reason=error.limit)
 
 
 class SessionResource:
@@ -111,7 +116,7 @@ class SessionResource:
         self._clock = clock
         limit = self._limits
         self._sockets = Occupancy("web_sockets", per_source=limit.sockets_per_source, total=limit.sockets)
-        self._occupancy = Occupancy("web_sessions", per_source=limit.sessions_per_source, total=limit.sessions)
+        self._occupancy = Occupancy("limits.sessions", per_source=limit.sessions_per_source, total=limit.sessions)
         self._rate = RateLimit(per_second=limit.sessions_per_second_per_source, burst=limit.session_burst_per_source)
         self._channels: dict[SessionChannel, Welcome] = {}
         self._agent_channels: dict[str, SessionChannel] = {}
@@ -176,7 +181,7 @@ class SessionResource:
             else:
                 channel = await self._open(socket, request, hello, source)
         except _Refused as refused:
-            self._metrics.session_refused(refused.code)
+            self._metrics.session_refused(refused.reason)
             await _farewell(socket, refused.code, str(refused), refused.close)
             return socket
         except Exception:
@@ -221,7 +226,8 @@ class SessionResource:
         if self._admission.draining:
             raise _Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
         if self._rate.take(source_prefix(source), self._clock()):
-            raise _Refused("limit", "Too many calls were begun from your network; please wait.", CLOSE_TRY_AGAIN)
+            text = "Too many calls were begun from your network; please wait."
+            raise _Refused("limit", text, CLOSE_TRY_AGAIN, reason="session_rate")
         channel = SessionChannel(
             role=hello.role,
             source=source,
@@ -233,7 +239,7 @@ class SessionResource:
         try:
             self._occupancy.enter(source)
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         try:
             if hello.role == "agent":
                 welcome = await self._start_agent(channel, request, hello)
@@ -272,7 +278,7 @@ class SessionResource:
         except AttributesRefused as error:
             raise _Refused("bad_hello", f"The page's {error}.") from error
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         channel.start(caller)
         return Welcome(
             session=channel.id,
@@ -312,7 +318,7 @@ class SessionResource:
         try:
             agent = await self._contacts.sign_in_agent(scope.user, channel)
         except LimitExceeded as error:
-            raise _Refused("limit", str(error), CLOSE_TRY_AGAIN) from error
+            raise _over(error) from error
         self._agent_channels[scope.user] = channel
         channel.start(agent)
         return Welcome(

@@ -130,6 +130,7 @@ class Leg(ABC):
             await self._release(cause)
         finally:
             self.emit(LegEnded(cause))
+            self._listener = None  # whoever listened holds the leg: two that hold each other wait for the collector
             if self.on_released is not None:
                 self.on_released()
 

@@ -156,13 +156,14 @@ class SipMedia:
         return serialize(self._local).encode()
 
     def close(self) -> None:
-        """Closes every port. Calling it again does nothing."""
+        """Closes every port and forgets the listener. Calling it again does nothing."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
         for line in self._lines.values():
             self._engine.close_transport(line.rtp.id)
         self._lines.clear()
+        self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
     def _answer(self, offer: SessionDescription, media: Mapping[int, LocalMedia]) -> bytes:
         self._version += 1
@@ -249,6 +250,10 @@ class SipMedia:
         if line.tracks.down is not None:
             line.tracks.down.update(line.tracks.down.codecs, active=False)
         line.agreed = None
+
+
+def _nobody(kind: Kind, event: AnyEvent) -> None:
+    """Hears what comes after `close`."""
 
 
 def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:

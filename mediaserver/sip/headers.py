@@ -13,6 +13,7 @@ from mediaserver.sip.uri import Params, SipUri, Uri, parse_host_port, parse_uri
 
 TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~")
 # RFC 3261 §25.1 `word` for Call-ID; ":" and "[]" as they are, "@" joins two words.
+_SEPARATORS = frozenset(' \t,;<>"')
 CALL_ID = TOKEN | frozenset('()<>:\\"/[]?{}@')
 
 # RFC 3261 §7.3.3 and the IANA table of compact forms.
@@ -233,7 +234,7 @@ def parse_params(parts: Iterable[str]) -> Params:
         if equals and value[0] == '"':
             if end_of_quote(value, 0) != len(value):
                 raise SipParseError("text after a quoted parameter value")
-        elif equals and any(c in value for c in ' \t,;<>"'):
+        elif equals and not _SEPARATORS.isdisjoint(value):
             raise SipParseError("broken header parameter value")
         params.append((name, value if equals else None))
     return tuple(params)

@@ -149,11 +149,11 @@ class Message:
             self.headers.replace_first("Via", str(via))
         self._cache["vias"] = (via, *vias[1:])
 
-    def set_via(self, value: str) -> None:
+    def set_via(self, via: Via) -> None:
         """Make this the only Via, before every other field."""
         self.headers.remove("Via")
-        self.headers.insert_first("Via", value)
-        self._cache.pop("vias", None)
+        self.headers.insert_first("Via", str(via))
+        self._cache["vias"] = (via,)
 
     @property
     def from_(self) -> NameAddr:

@@ -11,7 +11,7 @@ from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.digest import answer_challenge, choose_challenge
 from mediaserver.sip.flow import Destination, Target, Transport, bracketed
-from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.headers import NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.message import (
     Request,
@@ -132,6 +132,8 @@ class Sender:
             return
         if response.code == 503 and attempt.remaining and not attempt.provisional and self._next_hop(attempt, now):
             return  # RFC 3263 §4.3: a 503 is a failure of the hop
+        if response.code >= 200:
+            attempt.transaction = None  # nothing is left to cancel, and it holds the attempt
         machine.handle_response(attempt, response, event.flow, now)
 
     def on_failure(self, event: TransactionFailed, now: float) -> None:
@@ -166,8 +168,8 @@ class Sender:
     def _stamp(self, request: Request, destination: Destination) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
-        host = bracketed(announced.host)
-        request.set_via(f"SIP/2.0/{destination.transport.upper()} {host}:{announced.port};branch={new_branch()};rport")
+        params = (("branch", new_branch()), ("rport", None))
+        request.set_via(Via(destination.transport, announced.host, announced.port, params))
         if request.method == "INVITE":
             request.headers.replace("Contact", self._contact(announced, request.from_))
             request.headers.replace("Allow", ALLOW)

@@ -68,6 +68,8 @@ class SipUri:
     def without_headers(self) -> SipUri:
         """A copy fit for a Request-URI (RFC 3261 §19.1.1 table 1: no headers, no method)."""
         kept = tuple((k, v) for k, v in self.params if k.lower() != "method")
+        if kept == self.params and not self.headers:
+            return self
         return replace(self, headers=(), params=kept)
 
     @property

@@ -46,10 +46,17 @@ async def refused(sockets: PageSockets) -> tuple[str, int | None]:
             {
                 'contacts_refused_total{limit="limits.contacts_per_source"}': 1,
                 'contacts_refused_total{limit="limits.contacts"}': 2,
-                'web_sessions_refused_total{reason="limit"}': 3,
+                'web_sessions_refused_total{reason="limits.contacts_per_source"}': 1,
+                'web_sessions_refused_total{reason="limits.contacts"}': 2,
             },
         ),
-        ({"sessions_per_source": 2, "sessions": 3}, {'web_sessions_refused_total{reason="limit"}': 3}),
+        (
+            {"sessions_per_source": 2, "sessions": 3},
+            {
+                'web_sessions_refused_total{reason="limits.sessions_per_source"}': 1,
+                'web_sessions_refused_total{reason="limits.sessions"}': 2,
+            },
+        ),
     ],
     ids=["contacts", "sessions"],
 )
