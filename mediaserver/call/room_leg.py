@@ -37,12 +37,14 @@ class RoomLeg:
         engine: Engine,
         fingerprint: Fingerprint,
         policy: MediaPolicy,
+        views: bool,
         on_closed: Callable[[RoomLeg, EndCause], None],
     ) -> None:
         self.id = secrets.token_urlsafe(24)
         self.answer_sdp = ""
         self.etag = _new_etag()
         self._room = room
+        self._views = views
         self._rooms = rooms
         self._on_closed = on_closed
         self.closed = False
@@ -73,6 +75,9 @@ class RoomLeg:
                 self._participant.up[kind] = tracks.up
             if tracks.down is not None and section.direction.sends:
                 self._participant.down[kind] = tracks.down
+        self._participant.data = self._peer.data
+        # Who may publish may talk to the room; a viewer reads along.
+        self._participant.may_send_data = not self._views
         self._rooms.join(self._room, self._participant)
         self._log.info("room_joined", publishes=bool(self._participant.up))
 
@@ -119,12 +124,14 @@ class RoomSessions:
         fingerprint: Fingerprint,
         audio_codecs: tuple[str, ...],
         video_codecs: tuple[str, ...],
+        data_channels: bool,
         metrics: Metrics,
     ) -> None:
         self._rooms = rooms
         self._engine = engine
         self._fingerprint = fingerprint
         self._codecs = (audio_codecs, video_codecs)
+        self._data_channels = data_channels
         self._open: dict[str, RoomLeg] = {}
         metrics.gauge("rooms_open", "Rooms with somebody in them").set_function(lambda: len(rooms))
         metrics.gauge("room_sessions_open", "WHIP and WHEP sessions that are open").set_function(
@@ -160,6 +167,7 @@ class RoomSessions:
             video=video,
             directions={"audio": direction, "video": direction},
             telephone_events=False,
+            data=self._data_channels,
             only={str(kind): codecs for kind, codecs in only.items()},
         )
         leg = RoomLeg(
@@ -169,6 +177,7 @@ class RoomSessions:
             engine=self._engine,
             fingerprint=self._fingerprint,
             policy=policy,
+            views=direction is Direction.SENDONLY,
             on_closed=self._closed,
         )
         await leg.open(offer_sdp)

@@ -90,7 +90,7 @@ class WebRtcLeg(Leg):
             raise GlareError("our own offer is under way: roll yours back, answer ours, then offer again", status=491)
         answer = await self._peer.accept_offer(sdp)
         await self._signaling.send(messages.Answer(id=number, sdp=answer))
-        self.set_media(self._peer.media)
+        self._take_media()
 
     def _on_answer(self, number: int, sdp: str) -> None:
         if number != self._awaited_answer:
@@ -100,6 +100,10 @@ class WebRtcLeg(Leg):
             self._peer.accept_answer(sdp)
         finally:
             self._answered.set()
+        self._take_media()
+
+    def _take_media(self) -> None:
+        self.data = self._peer.data
         self.set_media(self._peer.media)
 
     # -- what the call asks --------------------------------------------------------------------------------------

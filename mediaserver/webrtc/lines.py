@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, matches, ordered
+from mediaserver.sdp.data import FORMAT, DataParameters, data_attributes
 from mediaserver.sdp.description import (
     Candidate,
     Codec,
@@ -69,6 +70,22 @@ def _refused(section: Section) -> MediaDescription:
 
 def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str, *, first: bool) -> MediaDescription:
     host, port = local.addresses[0]
+    if section.data is not None:
+        return MediaDescription(
+            kind=section.kind,
+            port=port,
+            protocol=section.protocol,
+            formats=(FORMAT,),
+            connection=host,
+            mid=section.mid if section.named else None,
+            ice_ufrag=local.ufrag,
+            ice_pwd=local.pwd,
+            fingerprints=(local.fingerprint,),
+            setup=setup,
+            candidates=candidates(local.addresses) if first else (),
+            end_of_candidates=first,
+            attributes=data_attributes(DataParameters()),
+        )
     sends = section.direction.sends
     return MediaDescription(
         kind=section.kind,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mediaserver.errors import ProtocolError
+from mediaserver.sdp.data import DataParameters
 from mediaserver.sdp.description import Codec, Direction, Extension, Fingerprint
 
 
@@ -39,6 +40,9 @@ class MediaPolicy:
     telephone_events: bool = True
     only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
     """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
+
+    data: bool = False
+    """Whether data channels are taken (RFC 8841)."""
 
     def codecs(self, kind: str) -> tuple[str, ...]:
         """Names allowed for a kind."""
@@ -96,6 +100,8 @@ class Section:
     named: bool = True
     """False if the browser gave no mid; `mid` is then the index."""
     rejected: bool = False
+    data: DataParameters | None = None
+    """What the browser says about SCTP, in a section of data channels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -432,6 +432,7 @@ impl Worker {
             let endpoint = &self.control.endpoint;
             set(counters, "transports", endpoint.transports() as u64);
             set(counters, "datagrams_handed_over", endpoint.handed_over());
+            set(counters, "data_messages", endpoint.messages_delivered());
             let mut name = String::with_capacity(64);
             endpoint.counters(|reason, value| {
                 name.clear();

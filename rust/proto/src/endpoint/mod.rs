@@ -245,13 +245,17 @@ impl Endpoint {
         each("endpoint_path_table_full", drops.path_table_full);
         each("endpoint_path_taken", drops.path_taken);
         self.topics.drops.counters(&mut each);
-        each("data_messages_delivered", self.topics.delivered);
         self.media.counters(&mut each);
     }
 
     /// Open transports.
     pub fn transports(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Messages given to data channels, each once for every receiver.
+    pub fn messages_delivered(&self) -> u64 {
+        self.topics.delivered
     }
 
     /// Datagrams handed to the shard that owns their transport.
