@@ -21,12 +21,12 @@ CONNECT = """async ({url, token}) => {
     globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     globalThis.heard = [];
     globalThis.channels = {};
-    globalThis.closed = [];
+    globalThis.gone = [];
     globalThis.open = (name, options) => new Promise((resolve, reject) => {
         const channel = pc.createDataChannel(name, options);
         channel.binaryType = "arraybuffer";
         channel.onmessage = ({data}) => heard.push([name, typeof data === "string" ? data : data.byteLength]);
-        channel.onclose = () => closed.push(name);
+        channel.onclose = () => gone.push(name);
         channel.onopen = () => resolve(channel.id);
         channels[name] = channel;
     });
@@ -126,7 +126,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         await two.page.evaluate("channels.chat.close()")
         async with asyncio.timeout(10):
-            while await two.page.evaluate("closed") != ["chat"]:
+            while await two.page.evaluate("gone") != ["chat"]:
                 await asyncio.sleep(0.05)
         await one.page.evaluate("channels.chat.send('not for two')")
         await third.hears(["not for two"])
