@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -54,14 +55,14 @@ _PLACE = "IP address, CIDR, or name of a site, trunk or user."
 
 @app.command()
 def run(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
-    """Run the daemon until SIGTERM has drained it."""
+    """Run the daemon until SIGTERM has drained it; SIGHUP reads the configuration again."""
     loaded = _load(config, state_dir)
     settings = loaded.config
     log.configure(settings.log.level, settings.log.format)
     try:
         state = open_state(settings)
         _check_secrets(loaded, first_start=False)
-        _serve(settings, state)
+        _serve(settings, state, lambda: _read(config, state_dir).config)
     except ConfigError as error:
         _fail(str(error), code=EX_CONFIG)
     except (MediaServerError, OSError) as error:
@@ -150,7 +151,7 @@ def main() -> None:
     app()
 
 
-def _serve(settings: Config, state: State) -> None:
+def _serve(settings: Config, state: State, read: Callable[[], Config]) -> None:
     # Imported here: the other commands start faster, and work where the extension was not built.
     import uvloop
 
@@ -164,11 +165,13 @@ def _serve(settings: Config, state: State) -> None:
         ) from error
 
     async def serve() -> None:
+        daemon = Daemon(settings, secrets=state.secrets)
         await process.run(
-            Daemon(settings, secrets=state.secrets),
+            daemon,
             notifier=Notifier(),
             drain_deadline_s=settings.drain.deadline,
             on_ready=lambda: _greet(settings, state),
+            on_reload=lambda: daemon.reload(read),
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -216,9 +219,13 @@ def _print_bandwidth(report: Report, start: str, end: str) -> None:
 
 def _load(path: Path, state_dir: Path | None) -> Loaded:
     try:
-        loaded = load(path)
+        return _read(path, state_dir)
     except InvalidConfig as error:
         _fail_with(error)
+
+
+def _read(path: Path, state_dir: Path | None) -> Loaded:
+    loaded = load(path)
     if state_dir is None:
         return loaded
     return Loaded(loaded.config.model_copy(update={"state_dir": state_dir}), loaded.source)

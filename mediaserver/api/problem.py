@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from mediaserver.call.signaling import RoomBusy, StaleEtag, UnknownEntry, UnknownRoom
-from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError, ProtocolError
+from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError, ProtocolError
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:mediaserver:problem:"
@@ -64,6 +64,9 @@ def too_many(detail: str, *, code: str = "too-many-requests", retry_after_s: flo
 def problem_of(error: MediaServerError) -> Problem:
     """What an error of a lower layer means over HTTP."""
     match error:
+        case InsufficientBandwidth():
+            # RFC 9110 §15.6.4: it will pass. The twin of SIP's 488 with Warning 370; which line is full stays inside.
+            return Problem(503, "insufficient-bandwidth", str(error), headers={"Retry-After": "10"}, warning_code=370)
         case LimitExceeded():
             return too_many(str(error), code="limit-reached", retry_after_s=10)
         case UnknownEntry() | UnknownRoom():

@@ -141,7 +141,9 @@ class RoomSessionsResource:
             self._check_limits(request)
             offer = await read_text(request, content_type=SDP, max_bytes=MAX_SDP_BYTES)
             try:
-                session = await self._open_session(scope.room, offer, subject=scope.subject)
+                session = await self._open_session(
+                    scope.room, offer, subject=scope.subject, source=self._source_of(request)
+                )
             except MediaServerError as error:
                 raise problem_of(error) from error
         except Problem:

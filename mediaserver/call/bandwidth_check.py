@@ -152,14 +152,14 @@ def _place_call(
     callee = admission.book(f"{name}-callee", end, peer=caller)
     try:
         offered = caller.narrow(wanted)
-        agreed = callee.narrow(offered, caller.picture_caps())
+        agreed = callee.narrow(offered, others=caller.wishes())
     except InsufficientBandwidth as error:
         caller.release()
         callee.release()
         limits[error.limit] = None
         return _Placed((caller, callee), "refused", "")
-    caller.settle(agreed, callee.picture_caps())
-    callee.settle(agreed, caller.picture_caps())
+    caller.settle(agreed, others=callee.wishes())
+    callee.settle(agreed, others=caller.wishes())
     worst = max((leg.decision.outcome for leg in (caller, callee)), key=OUTCOMES.index)
     # A kind that one leg has lost, both have lost.
     if worst != "refused" and set(agreed) != set(wanted):

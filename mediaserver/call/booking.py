@@ -139,20 +139,30 @@ class Booking:
         self._note = note
         self.decision = Decision({})
         """The last one."""
+        self._limits: Mapping[MediaKind, int] = {}
         self.on_change: Callable[[MediaKind, int], None] | None = None
         """Told the new rate of a kind when it changes without the leg asking."""
 
-    def narrow(
-        self, codecs: Mapping[MediaKind, Sequence[Codec]], limits: Mapping[MediaKind, int] | None = None
-    ) -> dict[MediaKind, tuple[Codec, ...]]:
-        """What of `codecs` the leg may use, and reserves it; `limits` are those of the peer's `b=` lines and of the
-        leg on the other side.
+    @property
+    def matters(self) -> bool:
+        """Whether any line or cap has to do with the leg; most houses have neither, and most calls pass neither."""
+        return bool(self.way) or any(self._lines.cap(self.way, kind) for kind in MEDIA_KINDS)
 
+    def narrow(
+        self,
+        codecs: Mapping[MediaKind, Sequence[Codec]],
+        limits: Mapping[MediaKind, int] | None = None,
+        others: Mapping[MediaKind, int] | None = None,
+    ) -> dict[MediaKind, tuple[Codec, ...]]:
+        """What of `codecs` the leg may use, and reserves it.
+
+        `limits` are the peer's own, by its `b=` lines; `others` the wishes of the leg on the other side.
         A kind that has no room is left out; codecs that need more than there is are left out too, and Opus is told
         its rate. Asking again is charged the difference. Raises InsufficientBandwidth when sound was asked for and has
         no room, or when nothing has; nothing stays reserved then, unless it was before.
         """
-        limits = limits or {}
+        self._limits = limits or {}
+        limits = _least(self._limits, others or {})
         before = self.decision
         verdicts: dict[MediaKind, Verdict] = {}
         allowed: dict[MediaKind, tuple[Codec, ...]] = {}
@@ -182,10 +192,14 @@ class Booking:
         return allowed
 
     def settle(
-        self, agreed: Mapping[MediaKind, Sequence[Codec]], limits: Mapping[MediaKind, int] | None = None
+        self,
+        agreed: Mapping[MediaKind, Sequence[Codec]],
+        limits: Mapping[MediaKind, int] | None = None,
+        others: Mapping[MediaKind, int] | None = None,
     ) -> None:
         """After offer and answer: keeps what the chosen codecs need, and gives back the rest. Never refuses."""
-        limits = limits or {}
+        self._limits = limits or {}
+        limits = _least(self._limits, others or {})
         for kind in MEDIA_KINDS:
             verdict = self.decision.verdicts.get(kind)
             if verdict is None or verdict.outcome == "refused":
@@ -210,9 +224,18 @@ class Booking:
             return None if found is None else found[0]
         return 0 if verdict.outcome == "refused" else verdict.bps
 
-    def picture_caps(self) -> dict[MediaKind, int]:
-        """The caps of pictures, as limits for the leg on the other side: what one may not send, the other never gets."""
-        return {kind: cap for kind in MEDIA_KINDS if kind != "audio" and (cap := self.cap(kind)) is not None}
+    def wishes(self) -> dict[MediaKind, int]:
+        """The most that pictures may have by caps and the peer's word, as limits for the leg on the other side.
+
+        Loans do not count: what a full line takes back now, it may lend again later.
+        """
+        wishes: dict[MediaKind, int] = {}
+        for kind in MEDIA_KINDS:
+            if kind != "audio":
+                wanted, _ = (0, "") if kind in self.decision.denied else self._wanted(kind, self._limits.get(kind))
+                if wanted is not None:
+                    wishes[kind] = wanted
+        return wishes
 
     @property
     def packets(self) -> Packets:
@@ -222,6 +245,11 @@ class Booking:
     def release(self) -> None:
         """Gives everything back. Calling it again does nothing."""
         self._lines.release(self)
+
+    def close(self) -> None:
+        """Gives everything back and forgets who listened: two that hold each other wait for the collector."""
+        self.release()
+        self._note = self.on_change = None
 
     def changed(self, change: Change) -> None:
         """The ledger has taken a loan back, or given one."""
@@ -256,22 +284,19 @@ class Booking:
         usual = max((need.usual for _, need in needs), default=0)
         bounds = [bound for bound in (cap[0] if cap else None, self._peer_sound(needs, peer)) if bound is not None]
         most = min(bounds, default=usual)
-        # Firm, not lent: a codec of constant rate cannot give anything back while people talk.
-        steps = sorted({min(rate, most) for _, need in needs for rate in (need.usual, need.lowest)}, reverse=True)
-        lowest = min((need.lowest for _, need in needs), default=0)
         short = cap[1] if cap else "peer"
-        for step in steps:
-            if step < lowest:
-                continue
+        # Firm, not lent: a codec of constant rate cannot give anything back while people talk.
+        step = _most_within(needs, most)
+        while step is not None:
             outcome = self._lines.reserve(self, "audio", floor=step, wanted=step)
-            if isinstance(outcome, Shortage):
-                short = self._lines.limit_key(outcome.hop, "budget", "audio")
-                continue
-            kept = tuple(
-                self._limited(codec, step) for codec in codecs if not is_media(codec) or self._fits(codec, step)
-            )
-            bps = step if bounds or self._bounded("audio") else None
-            return Verdict("admitted" if step >= usual else "lower_rate", bps, short if step < usual else ""), kept
+            if isinstance(outcome, Grant):
+                kept = tuple(
+                    self._limited(codec, step) for codec in codecs if not is_media(codec) or self._fits(codec, step)
+                )
+                bps = step if bounds or self._bounded("audio") else None
+                return Verdict("admitted" if step >= usual else "lower_rate", bps, short if step < usual else ""), kept
+            short = self._lines.limit_key(outcome.hop, "budget", "audio")
+            step = _most_within(needs, outcome.free)
         return Verdict("refused", 0, short), ()
 
     def _peer_sound(self, needs: Sequence[tuple[Codec, Need]], peer: int | None) -> int | None:
@@ -342,6 +367,15 @@ class Booking:
     def _tell(self, detail: str) -> None:
         if self._note is not None:
             self._note("bandwidth", detail)
+
+
+def _least(one: Mapping[MediaKind, int], other: Mapping[MediaKind, int]) -> dict[MediaKind, int]:
+    return {kind: min(each[kind] for each in (one, other) if kind in each) for kind in {**one, **other}}
+
+
+def _most_within(needs: Sequence[tuple[Codec, Need]], bps: int) -> int | None:
+    """The most that a codec would take of `bps`; None where it is too little for any."""
+    return max((min(need.usual, bps) for _, need in needs if need.lowest <= bps), default=None)
 
 
 def _verdict_text(verdict: Verdict) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import structlog
 
+from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.booking import SRTP_PACKETS, Party
 from mediaserver.call.call import Call
-from mediaserver.call.events import EndCause, LegEvent, Party, Ringing
+from mediaserver.call.events import EndCause, LegEvent, Ringing
+from mediaserver.call.events import Party as Role
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.ringing import Attempt, ring_all
@@ -24,12 +27,16 @@ from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.runtime.ids import new_id
+from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 from mediaserver.sip.user_agent import Credentials, IncomingInvite, UserAgent
+
+Note = Callable[[str, str], None]
+"""(what happened, detail)."""
 
 _ANONYMOUS: Final = "anonymous"
 _log = structlog.get_logger(__name__)
@@ -43,6 +50,8 @@ class CallRequest:
     caller: Leg
     destination: Destination
     presentation: Presentation
+    note: Note | None = None
+    """Gets what admission control decides, for the contact's timeline."""
 
 
 class Calls:
@@ -57,6 +66,7 @@ class Calls:
         agents: Agents,
         addresses: MediaAddresses,
         trunk_passwords: dict[str, str],
+        admission: Admission,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -64,14 +74,15 @@ class Calls:
         self._agents = agents
         self._addresses = addresses
         self._trunk_passwords = trunk_passwords
+        self._admission = admission
         self._calls: dict[str, Call] = {}
         self._trunk_calls: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def incoming_leg(self, incoming: IncomingInvite, contact_id: str) -> SipLeg:
-        """The leg of an INVITE that came in. Raises SdpError, LimitExceeded."""
+    def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
+        """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
         self._check_room()
         user = self._config.users.get(incoming.authenticated_user or "")
         trunk = self._config.trunks.get(incoming.trunk or "")
@@ -79,16 +90,21 @@ class Calls:
         name = remote.display_name or (remote.uri.user_text if isinstance(remote.uri, SipUri) else None) or _ANONYMOUS
         policy = self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer")
         leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip)
+        party = _party(policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user)
+        leg.booking = self._admission.book(leg.id, party, contact_id=contact_id, note=note)
         leg.take(incoming.session, incoming.body)
         return leg
 
     async def connect(self, request: CallRequest, *, on_ended: Callable[[Call, EndCause], None]) -> Call:
         """Rings the destination and joins whoever answers.
 
-        Raises DialFailed when nobody does, NegotiationError when the two cannot meet. Cancelling it stops the ringing.
+        A destination whose lines have no room gives way to the next that the routing table has for the call.
+        Raises DialFailed when nobody answers, NegotiationError when the two cannot meet, InsufficientBandwidth when
+        the caller's own lines are full. Cancelling it stops the ringing.
         """
         self._check_room()
-        callee = await ring_all(self._attempts(request), timeout_s=self._config.limits.ring_duration)
+        request.caller.admit()
+        callee = await self._ring(request)
         call = Call(
             call_id=new_id(),
             caller=request.caller,
@@ -99,6 +115,8 @@ class Calls:
         self._calls[call.id] = call
         try:
             await call.join()
+            callee.settle_with(request.caller)
+            request.caller.settle_with(callee)
         except NegotiationError:
             self._calls.pop(call.id, None)
             callee.listen(None)
@@ -106,6 +124,24 @@ class Calls:
             raise
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
+
+    async def _ring(self, request: CallRequest) -> Leg:
+        """Whoever answers of the first destination that has room on its lines."""
+        ways = (request.destination, *request.destination.others)
+        for number, destination in enumerate(ways, 1):
+            try:
+                return await ring_all(
+                    self._attempts(replace(request, destination=destination)),
+                    timeout_s=self._config.limits.ring_duration,
+                )
+            except DialFailed as failure:
+                if not failure.lacks_bandwidth or number == len(ways):
+                    raise
+            self._admission.rerouted()
+            _log.info("call_rerouted", contact_id=request.contact_id, from_rule=destination.rule)
+            if request.note is not None:
+                request.note("rerouted", f"{destination.rule} has no bandwidth, next is {ways[number].rule}")
+        raise DialFailed(480, "Nobody is signed in there")
 
     # -- devices -------------------------------------------------------------------------------------------------
 
@@ -147,6 +183,7 @@ class Calls:
         settings = self._config.users[user]
         policy = self._user_policy(settings.srtp)
         leg = self._sip_leg(request.contact_id, settings.display_name or user, "agent", policy, binding.flow.remote_ip)
+        self._book(leg, _party(policy, binding.flow.remote_ip, user=user), request)
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
@@ -172,6 +209,7 @@ class Calls:
         leg = self._sip_leg(
             request.contact_id, number or name, "agent", self._trunk_policy(trunk), _ip_or_loopback(base.host)
         )
+        self._book(leg, _party(self._trunk_policy(trunk), base.host, trunk=name), request)
 
         async def invite(body: bytes) -> InviteSession:
             credentials = trunk.credentials
@@ -194,7 +232,9 @@ class Calls:
 
         leg.listen(on_event)
         try:
-            await leg.dial(invite, request.caller.codecs, srtp=srtp)
+            booking = request.caller.booking
+            others = booking.wishes() if booking is not None else {}
+            await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
         except BaseException as error:
             leg.listen(None)
             reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
@@ -203,9 +243,14 @@ class Calls:
         leg.listen(None)
         return leg
 
+    def _book(self, leg: Leg, party: Party, request: CallRequest) -> None:
+        leg.booking = self._admission.book(
+            leg.id, party, contact_id=request.contact_id, peer=request.caller.booking, note=request.note
+        )
+
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _sip_leg(self, contact_id: str, name: str, party: Party, policy: SipPolicy, peer_ip: str) -> SipLeg:
+    def _sip_leg(self, contact_id: str, name: str, party: Role, policy: SipPolicy, peer_ip: str) -> SipLeg:
         bind, announced = self._addresses.towards(peer_ip)
         media = self._config.media
         return SipLeg(
@@ -248,6 +293,11 @@ class Calls:
             on_ended(call, cause)
 
         return ended
+
+
+def _party(policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None) -> Party:
+    packets = PLAIN if policy.srtp == "never" else SRTP_PACKETS
+    return Party(address=address, trunk=trunk, user=user, packets=packets)
 
 
 def _ip_or_loopback(host: str) -> str:

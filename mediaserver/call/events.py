@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mediaserver.config.bandwidth import MediaKind
+
 Party = Literal["caller", "agent", "system"]
 """Who did something; `system` is the daemon itself (timeouts, limits, shutdown)."""
 
@@ -42,6 +44,14 @@ class MediaChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RateChanged:
+    """A line on the way of the media has more or less room for the leg than before; `bps` counts headers."""
+
+    kind: MediaKind
+    bps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dtmf:
     """One key was pressed."""
 
@@ -56,4 +66,4 @@ class LegEnded:
     cause: EndCause
 
 
-LegEvent = Ringing | Answered | Connected | MediaChanged | Dtmf | LegEnded
+LegEvent = Ringing | Answered | Connected | MediaChanged | RateChanged | Dtmf | LegEnded

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
 import structlog
 
+from mediaserver.call.booking import Booking
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
+from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -18,6 +20,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
+from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Codec
 
 Codecs = Mapping[Kind, tuple[Codec, ...]]
@@ -60,6 +63,9 @@ class Leg(ABC):
         self.ended_at: datetime | None = None
         self.on_released: Callable[[], None] | None = None
         """Called once, when the leg is over; for whoever counts it against a limit."""
+        self.booking: Booking | None = None
+        """The leg's account with admission control, where one was opened."""
+        self._other: Leg | None = None
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
 
@@ -108,6 +114,45 @@ class Leg(ABC):
         narrowed. Raises NegotiationError when nothing meets.
         """
 
+    def admit(self) -> None:
+        """Reserves what the leg wants, before anybody is rung for it. Raises InsufficientBandwidth."""
+        if self.booking is not None and not self.booking.decision.verdicts:
+            codecs = self.codecs
+            self.booking.narrow({kind: codecs[kind] for kind in KINDS if kind in codecs}, self.peer_limits)
+
+    @property
+    def peer_limits(self) -> Mapping[MediaKind, int]:
+        """Bits per second that the peer takes at most, by its own word; kinds of which it says nothing are absent."""
+        return {}
+
+    def cap(self, kind: MediaKind) -> int | None:
+        """Most bits per second, headers included, that may flow to or from the peer; None is no bound, 0 is nothing."""
+        bookings = [leg.booking for leg in (self, self._other) if leg is not None and leg.booking is not None]
+        caps = [self.peer_limits.get(kind), *(booking.cap(kind) for booking in bookings)]
+        return min((cap for cap in caps if cap is not None), default=None)
+
+    def lacks_bandwidth(self, kind: MediaKind) -> bool:
+        """Whether admission control has denied the leg media of `kind`."""
+        return self.booking is not None and kind in self.booking.decision.denied
+
+    def settle_with(self, other: Leg) -> None:
+        """The two legs have met: what was reserved becomes what they exchange."""
+        self._other = other
+        spoken: dict[MediaKind, tuple[Codec, ...]] = {}
+        for kind in KINDS:
+            own, theirs = self.codecs.get(kind, ()), other.codecs.get(kind, ())
+            common = [codec for codec in own if any(matches(codec, each) for each in theirs)]
+            if other.kind == "sip":  # a phone has chosen; a browser follows
+                common.sort(key=lambda codec: next(i for i, each in enumerate(theirs) if matches(codec, each)))
+            spoken[kind] = tuple(common)
+        self.settle(spoken)
+
+    def settle(self, spoken: Mapping[MediaKind, Sequence[Codec]]) -> None:
+        """Charges what is spoken now, first choice first, and gives back the rest."""
+        if self.booking is not None:
+            other = self._other.booking if self._other is not None else None
+            self.booking.settle(spoken, self.peer_limits, other.wishes() if other is not None else None)
+
     async def joined(self, other: Leg) -> None:
         """The media of both legs are connected; a leg that shows this to its peer overrides it."""
         self.log.debug("leg_joined", other=other.id)
@@ -132,6 +177,9 @@ class Leg(ABC):
         try:
             await self._release(cause)
         finally:
+            if self.booking is not None:
+                self.booking.close()
+            self._other = None
             self.emit(LegEnded(cause))
             self._listener = None  # whoever listened holds the leg: two that hold each other wait for the collector
             if self.on_released is not None:

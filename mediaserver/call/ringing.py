@@ -10,7 +10,7 @@ from typing import Final
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import DialFailed
-from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 
 _NO_ANSWER: Final = DialFailed(480, "No answer")
 _ANSWERED_ELSEWHERE: Final = EndCause("system", "answered_elsewhere", 200)
@@ -68,6 +68,8 @@ def _as_failure(error: BaseException) -> DialFailed:
         return error
     if isinstance(error, NegotiationError):
         return DialFailed(488, str(error), warning_code=error.warning_code)
+    if isinstance(error, InsufficientBandwidth):
+        return DialFailed(488, str(error), warning_code=370)
     if isinstance(error, LimitExceeded):
         return DialFailed(503, str(error))
     if isinstance(error, MediaServerError):
@@ -76,6 +78,8 @@ def _as_failure(error: BaseException) -> DialFailed:
 
 
 def _most_telling(failures: Sequence[DialFailed]) -> DialFailed:
+    # Where one device was rung at all, that no line had room for another says nothing.
+    failures = [failure for failure in failures if not failure.lacks_bandwidth] or failures
     return min(
         failures, key=lambda failure: (failure.code < 600, failure.code // 100, failure.code == 480, failure.code)
     )

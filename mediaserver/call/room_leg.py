@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from mediaserver.call.admission import Admission
+from mediaserver.call.booking import BROWSER_PACKETS, Booking, Party
+from mediaserver.call.browser_bandwidth import admitted_policy
 from mediaserver.call.events import EndCause
 from mediaserver.call.signaling import StaleEtag
 from mediaserver.call.webrtc_peer import WebRtcPeer
@@ -39,6 +42,7 @@ class RoomLeg:
         policy: MediaPolicy,
         views: bool,
         on_closed: Callable[[RoomLeg, EndCause], None],
+        book: Callable[[str], Booking],
     ) -> None:
         self.id = secrets.token_urlsafe(24)
         self.answer_sdp = ""
@@ -49,6 +53,8 @@ class RoomLeg:
         self._on_closed = on_closed
         self.closed = False
         self._participant = Participant(self.id)
+        self._policy = policy
+        self._booking = book(self.id)
         self._peer = WebRtcPeer(
             engine=engine,
             fingerprint=fingerprint,
@@ -61,12 +67,19 @@ class RoomLeg:
         self._log = _log.bind(room=room, room_session=self.id[:8], subject=subject)
 
     async def open(self, offer_sdp: str) -> None:
-        """Takes the offer; `answer_sdp` is there afterwards. Raises SdpError, NegotiationError, LimitExceeded."""
+        """Takes the offer; `answer_sdp` is there afterwards.
+
+        Raises SdpError, NegotiationError, LimitExceeded, InsufficientBandwidth.
+        """
         try:
+            self._peer.use(admitted_policy(self._booking, self._policy, offer_sdp))
             self.answer_sdp = await self._peer.accept_offer(offer_sdp)
         except BaseException:
             self._peer.close()
+            self._booking.release()
             raise
+        agreed = {kind: self._peer.section(kind) for kind in _KINDS}
+        self._booking.settle({kind: section.receive for kind, section in agreed.items() if section is not None})
         for kind, tracks in self._peer.media.items():
             section = self._peer.section(kind)
             if section is None:
@@ -100,6 +113,7 @@ class RoomLeg:
         self.closed = True
         self._rooms.leave(self._room, self.id)
         self._peer.close()
+        self._booking.close()
         self._log.info("room_left", by=cause.by, reason=cause.reason)
         self._on_closed(self, cause)
 
@@ -126,12 +140,14 @@ class RoomSessions:
         video_codecs: tuple[str, ...],
         data_channels: bool,
         metrics: Metrics,
+        admission: Admission,
     ) -> None:
         self._rooms = rooms
         self._engine = engine
         self._fingerprint = fingerprint
         self._codecs = (audio_codecs, video_codecs)
         self._data_channels = data_channels
+        self._admission = admission
         self._open: dict[str, RoomLeg] = {}
         metrics.gauge("rooms_open", "Rooms with somebody in them").set_function(lambda: len(rooms))
         metrics.gauge("room_sessions_open", "WHIP and WHEP sessions that are open").set_function(
@@ -141,17 +157,17 @@ class RoomSessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str) -> RoomLeg:
+    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomLeg:
         """See `call.signaling.Rooms`."""
         self._rooms.check(room, publishes=True)
-        return await self._enter(room, offer_sdp, subject, Direction.RECVONLY, {})
+        return await self._enter(room, offer_sdp, subject, source, Direction.RECVONLY, {})
 
-    async def view(self, room: str, offer_sdp: str, *, subject: str) -> RoomLeg:
+    async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomLeg:
         """See `call.signaling.Rooms`. A viewer may come before the publisher; it then takes every codec allowed."""
         self._rooms.check(room, publishes=False)
         present = self._rooms.get(room)
         only = {kind: present.codecs(kind) for kind in _KINDS if present.codecs(kind)} if present else {}
-        return await self._enter(room, offer_sdp, subject, Direction.SENDONLY, only)
+        return await self._enter(room, offer_sdp, subject, source, Direction.SENDONLY, only)
 
     async def close_all(self, reason: str) -> None:
         """Ends every session."""
@@ -159,7 +175,13 @@ class RoomSessions:
             await leg.close(reason)
 
     async def _enter(
-        self, room: str, offer_sdp: str, subject: str, direction: Direction, only: Mapping[Kind, tuple[Codec, ...]]
+        self,
+        room: str,
+        offer_sdp: str,
+        subject: str,
+        source: str,
+        direction: Direction,
+        only: Mapping[Kind, tuple[Codec, ...]],
     ) -> RoomLeg:
         audio, video = self._codecs
         policy = MediaPolicy(
@@ -170,6 +192,18 @@ class RoomSessions:
             data=self._data_channels,
             only={str(kind): codecs for kind, codecs in only.items()},
         )
+        publishes = direction is Direction.RECVONLY
+
+        def book(id: str) -> Booking:
+            # A viewer's media count against its site's lines only: what a room may hold is what is sent into it.
+            party = Party(
+                address=source,
+                packets=BROWSER_PACKETS,
+                room=room if publishes else None,
+                participant=id if publishes else None,
+            )
+            return self._admission.book(id, party)
+
         leg = RoomLeg(
             room=room,
             subject=subject,
@@ -179,6 +213,7 @@ class RoomSessions:
             policy=policy,
             views=direction is Direction.SENDONLY,
             on_closed=self._closed,
+            book=book,
         )
         await leg.open(offer_sdp)
         self._open[leg.id] = leg

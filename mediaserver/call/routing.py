@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from mediaserver.config.model import Config
@@ -27,6 +27,8 @@ class Destination:
     target: Target
     number: str | None
     rule: str
+    others: tuple[Destination, ...] = ()
+    """Where else a call may go that finds no room on the lines there: what later lines of the table say of it."""
 
 
 class Router:
@@ -55,12 +57,21 @@ class Router:
         return self.route(Question(entry=name))
 
     def _first(self, question: Question) -> Destination | None:
+        found = list(self._all(question))
+        if not found:
+            return None
+        others = tuple(other for other in found[1:] if other.target.user or other.target.trunk)
+        return replace(found[0], others=others)
+
+    def _all(self, question: Question) -> Iterator[Destination]:
+        """Every line that matches, as far as one that refuses."""
         for number, (match, target) in enumerate(self._routes, 1):
             if _matches(match, question):
-                return Destination(target, question.called, f"route {number}")
+                yield Destination(target, question.called, f"route {number}")
+                if target.refuse is not None:
+                    return
         if question.called in self._users:
-            return Destination(Target(user=question.called), question.called, f"user {question.called}")
-        return None
+            yield Destination(Target(user=question.called), question.called, f"user {question.called}")
 
 
 def _matches(match: Match, question: Question) -> bool:

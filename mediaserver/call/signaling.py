@@ -53,6 +53,9 @@ class Identity:
 class Signaling(Protocol):
     """The way back to one browser; held by its leg, implemented by `api.session`."""
 
+    source: str
+    """IP address of the browser."""
+
     async def send(self, message: ServerMessage) -> None:
         """Deliver in order, exactly once.
 
@@ -140,12 +143,12 @@ class RoomSession(Protocol):
 class Rooms(Protocol):
     """Rooms as WHIP and WHEP see them; `core.rooms.Rooms` or an adapter of it implements this."""
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str) -> RoomSession:
-        """Send media into `room`.
+    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomSession:
+        """Send media into `room`; `source` is the IP address of whoever asks.
 
         Raises `SdpError`/`RemoteProtocolError` (offer broken), `NegotiationError` (nothing in common), `RoomBusy`,
         `LimitExceeded`.
         """
 
-    async def view(self, room: str, offer_sdp: str, *, subject: str) -> RoomSession:
+    async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomSession:
         """Receive what is published in `room`. Raises as `publish`, and `UnknownRoom`."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
 from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, Ringing
 from mediaserver.call.leg import KINDS, Codecs, Leg
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
+from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.codecs import KNOWN, ordered
-from mediaserver.sdp.description import SessionDescription
+from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines
+from mediaserver.sdp.codecs import KNOWN, matches, ordered
+from mediaserver.sdp.description import Bandwidth, Codec, SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip_events
@@ -53,6 +55,11 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+
+    @property
+    def lacks_bandwidth(self) -> bool:
+        """Whether a line was full, ours or one behind a call manager that says so (RFC 3261 §20.43, code 370)."""
+        return self.code == 488 and (self.warning_code == 370 or (self.warning or "").startswith("370 "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,8 @@ class SipLeg(Leg):
         self.party = party
         self._policy = policy
         self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        self._sip_media.bandwidth = self._bandwidth_lines
+        self._admitted: Codecs | None = None
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
         self._answered = False
@@ -105,6 +114,10 @@ class SipLeg(Leg):
         agreed = self._sip_media.agreed
         if agreed:
             return {kind: media.send for kind, media in agreed.items()}
+        return self._offered if self._admitted is None else self._admitted
+
+    @property
+    def _offered(self) -> Codecs:
         if self._offer is None:
             return self._policy.limited(_EVERYTHING) if self._late_offer else {}
         indices = {kind: first_of_kind(self._offer, kind) for kind in KINDS}
@@ -121,6 +134,31 @@ class SipLeg(Leg):
         """True while the phone's INVITE came without an offer and was not answered yet."""
         return self._late_offer
 
+    @property
+    def peer_limits(self) -> Mapping[MediaKind, int]:
+        """By the `b=` lines of the phone's last description."""
+        packets = self.booking.packets if self.booking is not None else PLAIN
+        if not self._sip_media.agreed and self._offer is not None:
+            return peer_limits(self._offer, packets)
+        return self._sip_media.peer_limits(packets)
+
+    def admit(self) -> None:
+        """Reserves what the phone offers, as far as the policy allows it. Raises InsufficientBandwidth."""
+        if self.booking is not None:
+            self._admitted = self._narrowed(self._offered, self.peer_limits)
+
+    def _narrowed(
+        self, codecs: Codecs, limits: Mapping[MediaKind, int], others: Mapping[MediaKind, int] | None = None
+    ) -> Codecs:
+        if self.booking is None or not codecs:
+            return codecs
+        allowed = self.booking.narrow({kind: codecs[kind] for kind in codecs}, limits, others)
+        return {kind: allowed[kind] for kind in KINDS if kind in allowed}
+
+    def _bandwidth_lines(self, kind: Kind) -> tuple[Bandwidth, ...]:
+        cap = self.booking.cap(kind) if self.booking is not None else None
+        return bandwidth_lines(kind, cap, self.booking.packets) if self.booking is not None and cap else ()
+
     def take(self, session: InviteSession, body: bytes | None) -> None:
         """Makes this the leg of an incoming session. Raises SdpError for a broken offer, NegotiationError for one that
 
@@ -133,14 +171,23 @@ class SipLeg(Leg):
             self._offer = parse(body.decode("utf-8", "replace"))
         self._tasks.spawn(self._read_events(session), name="events")
 
-    async def dial(self, session_maker: SessionMaker, wanted: Codecs, *, srtp: bool) -> None:
-        """Offers `wanted` as far as the policy allows and returns once the phone has answered.
+    async def dial(
+        self,
+        session_maker: SessionMaker,
+        wanted: Codecs,
+        *,
+        srtp: bool,
+        others: Mapping[MediaKind, int] | None = None,
+    ) -> None:
+        """Offers `wanted` as far as policy and bandwidth allow and returns once the phone has answered.
 
-        Raises DialFailed, NegotiationError. Cancelling it cancels the INVITE when the leg is ended.
+        `others` are the wishes of the leg on the other side, in bits per second. Cancelling it cancels the INVITE when
+        the leg is ended. Raises DialFailed, NegotiationError, InsufficientBandwidth.
         """
         allowed = self._policy.limited(wanted)
         if not allowed:
             raise NegotiationError("no codec of the caller is allowed towards this phone", warning_code=305)
+        allowed = self._narrowed(allowed, {}, others)
         body = await self._sip_media.offer(allowed, srtp=srtp)
         self._outcome = asyncio.get_running_loop().create_future()
         session = await session_maker(body)
@@ -163,6 +210,9 @@ class SipLeg(Leg):
         if session is None or session.direction == "outgoing" or self._answered:
             return
         wanted = self._policy.limited(other.codecs)
+        if self._admitted is not None:
+            wanted = _within(wanted, self._admitted)
+            self.settle_with(other)  # so that our answer names the rate that the other side takes
         if self._offer is None:
             body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
         else:
@@ -243,6 +293,7 @@ class SipLeg(Leg):
             self._fail(DialFailed(488, str(error), warning_code=getattr(error, "warning_code", None)))
             raise
         self._mark_answered()
+        self._charge()
         self.set_media(self._sip_media.media)
         if outcome is not None and not outcome.done():
             outcome.set_result(None)
@@ -254,7 +305,12 @@ class SipLeg(Leg):
                 raise NegotiationError("the ACK to our offer carried no answer (RFC 3261 §13.2.1)")
             self._late_offer = False
             self._sip_media.accept_answer(body)
+            self._charge()
             self.set_media(self._sip_media.media)
+
+    def _charge(self) -> None:
+        """What was agreed has changed, and so may its need."""
+        self.settle({kind: media.send for kind, media in self._sip_media.agreed.items()})
 
     def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
         # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
@@ -270,6 +326,7 @@ class SipLeg(Leg):
             return
         self._late_offer = body is None
         session.answer_reoffer(answer)
+        self._charge()
         self.set_media(self._sip_media.media)
 
     def _on_info(self, content_type: str, body: bytes) -> None:
@@ -311,6 +368,22 @@ class SipLeg(Leg):
         if kind == "audio" and agreed is not None and agreed.direction.receives and not self.ended:
             self.log.info("media_timeout", silent_ms=silent_ms)
             self._tasks.spawn(self.end(EndCause("system", "media_timeout")), name="media-timeout")
+
+
+def _within(wanted: Codecs, admitted: Codecs) -> Codecs:
+    """What of `wanted` was admitted, with the rate that Opus was given."""
+    kept: dict[Kind, tuple[Codec, ...]] = {}
+    for kind, codecs in wanted.items():
+        pairs = [(c, next((each for each in admitted.get(kind, ()) if matches(c, each)), None)) for c in codecs]
+        found = tuple(_with_rate(codec, limit) for codec, limit in pairs if limit is not None)
+        if found:
+            kept[kind] = found
+    return kept
+
+
+def _with_rate(codec: Codec, limit: Codec) -> Codec:
+    rate = limit.fmtp.get("maxaveragebitrate")
+    return codec if rate is None else replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": rate})
 
 
 def srtp_towards(policy: SrtpPolicy, transport: str) -> bool:

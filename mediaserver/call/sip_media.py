@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
+from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
 from mediaserver.engine.engine import Engine, LocalRtp
 from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import PayloadTypes, offerable, own_events
-from mediaserver.sdp.description import Codec, Crypto, Direction, SessionDescription
+from mediaserver.sdp.bandwidth import Packets, audio_need, peer_limit
+from mediaserver.sdp.codecs import PayloadTypes, is_media, offerable, own_events
+from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import (
     LocalMedia,
     NegotiatedMedia,
@@ -75,6 +77,9 @@ class SipMedia:
         self._lines: dict[int, _Line] = {}
         self._unsubscribe: list[Callable[[], None]] = []
         self._local: SessionDescription | None = None
+        self._remote: SessionDescription | None = None
+        self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
+        """Gives the `b=` lines of what we write."""
         self._session_id = secrets.randbits(62)
         self._version = 0
 
@@ -92,6 +97,10 @@ class SipMedia:
     def agreed(self) -> dict[Kind, NegotiatedMedia]:
         """What the last offer and answer agreed on, by kind."""
         return {line.kind: line.agreed for line in self._lines.values() if line.agreed}
+
+    def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
+        """What the phone takes at most, by the `b=` lines of its last description."""
+        return {} if self._remote is None else peer_limits(self._remote, packets)
 
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
         """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
@@ -113,7 +122,10 @@ class SipMedia:
         """Takes the answer to our offer. Raises SdpError and NegotiationError."""
         if self._local is None:
             raise NegotiationError("an answer came before any offer")
-        self._apply(negotiate(self._local, parse(body.decode("utf-8", "replace")), we_offered=True))
+        remote = parse(body.decode("utf-8", "replace"))
+        agreed = negotiate(self._local, remote, we_offered=True)
+        self._remote = remote
+        self._apply(agreed)
 
     async def answer(
         self, offer: SessionDescription, wanted: Codecs, *, srtp_required: bool, srtp_allowed: bool
@@ -163,6 +175,7 @@ class SipMedia:
         for line in self._lines.values():
             self._engine.close_transport(line.rtp.id)
         self._lines.clear()
+        self.bandwidth = _no_lines
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
     def _answer(self, offer: SessionDescription, media: Mapping[int, LocalMedia]) -> bytes:
@@ -175,7 +188,7 @@ class SipMedia:
             address=self._settings.announced_ip,
         )
         agreed = negotiate(local, offer, we_offered=False)
-        self._local = local
+        self._local, self._remote = local, offer
         self._apply(agreed)
         return serialize(local).encode()
 
@@ -203,6 +216,7 @@ class SipMedia:
             codecs=tuple(codecs),
             direction=direction,
             crypto=line.crypto,
+            bandwidth=self.bandwidth(line.kind),
         )
 
     def _apply(self, agreed: Sequence[NegotiatedMedia]) -> None:
@@ -250,6 +264,28 @@ class SipMedia:
         if line.tracks.down is not None:
             line.tracks.down.update(line.tracks.down.codecs, active=False)
         line.agreed = None
+
+
+def peer_limits(description: SessionDescription, packets: Packets) -> dict[MediaKind, int]:
+    """What a phone takes at most of each kind; of a bound for its whole session, pictures get what sound leaves."""
+    limits: dict[MediaKind, int] = {}
+    sound = 0
+    for kind in KINDS:
+        index = first_of_kind(description, kind)
+        if index is None:
+            continue
+        limit = peer_limit(description, index, packets, others_bps=sound)
+        if limit is not None:
+            limits[kind] = limit
+        if kind == "audio":
+            codecs = [codec for codec in description.media[index].codecs if is_media(codec)]
+            sound = audio_need(codecs[0], packets).usual if codecs else 0
+    return limits
+
+
+def _no_lines(kind: Kind) -> tuple[Bandwidth, ...]:
+    """Bounds nothing."""
+    return ()
 
 
 def _nobody(kind: Kind, event: AnyEvent) -> None:

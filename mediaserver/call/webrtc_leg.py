@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Final, Literal
 
-from mediaserver.call.events import Connected, Dtmf, EndCause, Party
+from mediaserver.call.browser_bandwidth import admitted_policy, rate_lines
+from mediaserver.call.events import Connected, Dtmf, EndCause, Party, RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_peer import WebRtcPeer
+from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.up_track import Gate
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import RemoteProtocolError
+from mediaserver.errors import InsufficientBandwidth, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.codecs import bridgeable, is_media, matches
 from mediaserver.sdp.description import Codec, Fingerprint
@@ -23,6 +26,8 @@ from mediaserver.webrtc.section import GlareError, MediaPolicy
 
 _STOP_DEADLINE_S: Final = 1.0
 _ANSWER_TIMEOUT_S: Final = 10.0
+_RATES_SETTLE_S: Final = 1.0
+"""How long a change of rates waits for others before the browser is told."""
 # A page that hangs up says so over the WebSocket and closes its connection in the same moment: the two race.
 _CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
@@ -50,6 +55,7 @@ class WebRtcLeg(Leg):
         self.party = party
         self.connected = False
         self._may_send_video = may_send_video
+        self._policy = policy
         self._signaling = signaling
         self._peer = WebRtcPeer(
             engine=engine,
@@ -63,6 +69,7 @@ class WebRtcLeg(Leg):
         self._tasks = TaskGroupOwner(f"browser-leg-{leg_id}")
         self._next_offer = 1
         self._awaited_answer: int | None = None
+        self._rate_changed = False
         self._answered = asyncio.Event()
 
     # -- what the page says --------------------------------------------------------------------------------------
@@ -88,6 +95,13 @@ class WebRtcLeg(Leg):
     async def _on_offer(self, number: int, sdp: str) -> None:
         if self._awaited_answer is not None:
             raise GlareError("our own offer is under way: roll yours back, answer ours, then offer again", status=491)
+        if self.booking is not None and self.booking.matters:
+            try:
+                self._peer.use(admitted_policy(self.booking, self._policy, sdp))
+            except InsufficientBandwidth as error:
+                await self.end(EndCause("system", "insufficient_bandwidth", 488, str(error)))
+                return
+            self.booking.on_change = self._on_rate
         answer = await self._peer.accept_offer(sdp)
         await self._signaling.send(messages.Answer(id=number, sdp=answer))
         self._take_media()
@@ -137,17 +151,18 @@ class WebRtcLeg(Leg):
         }
         for kind, reason in bridge.refused.items():
             self.log.info("kind_not_bridged", media=kind, reason=reason)
-        if prefer:
+        if self._takes_less(other) or prefer:
             self._tasks.spawn(self._reoffer(prefer), name="narrow")
 
     async def joined(self, other: Leg) -> None:
         """Shows the page whom it talks to, and whether a camera would be seen."""
         may_send = self._may_send_video and "video" in other.media
+        lacking = not may_send and (self.lacks_bandwidth("video") or other.lacks_bandwidth("video"))
         await self._signaling.send(
             messages.State(
                 state="connected",
                 peer=messages.Peer(name=other.name),
-                video=messages.VideoPermission(may_send=may_send),
+                video=messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else ""),
             )
         )
 
@@ -170,11 +185,42 @@ class WebRtcLeg(Leg):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _takes_less(self, other: Leg) -> bool:
+        """Settles with the other leg; whether its picture is bound to less than the browser was told."""
+        if self.booking is None:
+            return False
+        told = self._peer.policy.bandwidth
+        self.settle_with(other)
+        now = rate_lines(self.booking)
+        self._peer.use(replace(self._peer.policy, bandwidth=now))
+        return (
+            "video" in now
+            and "video" in other.codecs
+            and ("video" not in told or now["video"][0].value < told["video"][0].value)
+        )
+
     def _sends_one_of(self, kind: str, wanted: Sequence[Codec]) -> bool:
         """Whether what the browser sends by our present description is something the other leg takes."""
         section = next((s for s in self._peer.sections if s.kind == kind and not s.rejected), None)
         first = next((codec for codec in section.receive if is_media(codec)), None) if section else None
         return first is not None and any(matches(first, codec) for codec in wanted)
+
+    def _on_rate(self, kind: MediaKind, bps: int) -> None:
+        """A line has more or less room than before: the browser is told by the `b=` lines of one more offer."""
+        self.emit(RateChanged(kind, bps))
+        if not self._rate_changed:
+            self._rate_changed = True
+            self._tasks.spawn(self._tell_rates(), name="rates")
+
+    async def _tell_rates(self) -> None:
+        # Whatever changes meanwhile goes into the same offer; one that is under way is waited for.
+        await asyncio.sleep(_RATES_SETTLE_S)
+        while self._awaited_answer is not None:
+            await self._answered.wait()
+        self._rate_changed = False
+        if self.booking is not None and self._peer.sections and not self.ended:
+            self._peer.use(replace(self._peer.policy, bandwidth=rate_lines(self.booking)))
+            await self._reoffer({})
 
     async def _reoffer(self, prefer: Mapping[str, tuple[Codec, ...]]) -> None:
         offer = self._peer.make_offer(prefer=prefer)
@@ -187,6 +233,7 @@ class WebRtcLeg(Leg):
                 await self._answered.wait()
         except TimeoutError:
             self._awaited_answer = None
+            self._answered.set()
             self._peer.roll_back()
             self.log.warning("offer_unanswered", offer=number, after_s=_ANSWER_TIMEOUT_S)
 

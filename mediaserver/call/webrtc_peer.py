@@ -84,6 +84,17 @@ class WebRtcPeer:
             if section.mid in self._tracks
         }
 
+    @property
+    def policy(self) -> MediaPolicy:
+        """What may be used."""
+        return self._policy
+
+    def use(self, policy: MediaPolicy) -> None:
+        """What may be used from the next description on."""
+        self._policy = policy
+        if self._negotiation is not None:
+            self._negotiation.policy = policy
+
     async def accept_offer(self, sdp: str) -> str:
         """Takes the browser's offer and returns our answer.
 

@@ -52,8 +52,8 @@ class Config(Section):
     """Call managers, ACDs and providers, by name."""
 
     routes: tuple[Route, ...] = ()
-    """Routing table, first match decides. Calls to a registered user's own address need no line; a call that nothing
-    matches is refused with 404."""
+    """Routing table, first match decides; where its lines have no bandwidth for a call, the next match does. Calls to a
+    registered user's own address need no line; a call that nothing matches is refused with 404."""
 
     sites: Mapping[Name, Site] = {}
     """Places with lines of their own, by name."""

@@ -10,19 +10,12 @@ from mediaserver.config.loader import key_text
 from mediaserver.config.model import Config
 from mediaserver.config.references import KeyPath
 
-# Sockets, threads and files are made once at start; everything else is looked up when it is used.
-_NEEDS_RESTART: tuple[KeyPath, ...] = (
-    ("state_dir",),
-    ("role",),
-    ("networks",),
-    ("listeners",),
-    ("media", "sip_ports"),
-    ("media", "shards"),
-    ("media", "gso"),
-    ("secrets", "session_key"),
-    ("secrets", "ufrag_key"),
-    ("secrets", "room_key"),
-    ("records",),
+# What a running daemon takes over; everything else was handed out when it started. `*` is any name.
+_LIVE: tuple[KeyPath, ...] = (
+    ("sites",),
+    ("media", "bandwidth"),
+    ("trunks", "*", "bandwidth"),
+    ("trunks", "*", "per_call"),
 )
 
 
@@ -37,7 +30,7 @@ class Change:
     @property
     def needs_restart(self) -> bool:
         """Whether the running daemon cannot take it over."""
-        return any(self.path[: len(prefix)] == prefix for prefix in _NEEDS_RESTART)
+        return not any(_begins(self.path, live) for live in _LIVE)
 
     def __str__(self) -> str:
         return f"{key_text(self.path)}: {self.before!r} -> {self.after!r}"
@@ -46,6 +39,24 @@ class Change:
 def diff(before: Config, after: Config) -> tuple[Change, ...]:
     """Every changed key, in the order of the file. Lists count as one value, named maps by item and key."""
     return tuple(_diff(before.model_dump(mode="json"), after.model_dump(mode="json"), ()))
+
+
+def taken_over(before: Config, after: Config) -> Config:
+    """`before` with everything of `after` that a running daemon takes over."""
+    trunks = {
+        name: trunk.model_copy(
+            update={"bandwidth": after.trunks[name].bandwidth, "per_call": after.trunks[name].per_call}
+        )
+        if name in after.trunks
+        else trunk
+        for name, trunk in before.trunks.items()
+    }
+    media = before.media.model_copy(update={"bandwidth": after.media.bandwidth})
+    return before.model_copy(update={"sites": after.sites, "trunks": trunks, "media": media})
+
+
+def _begins(path: KeyPath, live: KeyPath) -> bool:
+    return len(path) >= len(live) and all(want in ("*", part) for part, want in zip(path, live, strict=False))
 
 
 def _diff(before: Any, after: Any, path: KeyPath) -> Iterator[Change]:

@@ -80,7 +80,7 @@ class AgentSession:
             return
         if self._offered is not None and not self._offered.done():
             self._offered.set_result(None)
-        elif self._target is not None:
+        elif self._target is not None and not leg.ended:
             target, self._target = self._target, None
             self._tasks.spawn(self._place_call(leg, target), name="place-call")
 
@@ -154,6 +154,8 @@ class AgentSession:
             raise
         finally:
             self._offered = None
+        if leg.ended:  # its offer found no room on its lines
+            raise DialFailed(488, "The agent's lines have no room", warning_code=370)
         return leg
 
     def _on_released(self, leg: WebRtcLeg) -> None:

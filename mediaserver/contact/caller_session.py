@@ -16,7 +16,7 @@ from mediaserver.contact.contact import Contact
 from mediaserver.contact.ending import Ending, OnOver
 from mediaserver.engine.commands import Play, StopPlaying
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import MediaServerError, RemoteProtocolError
+from mediaserver.errors import InsufficientBandwidth, MediaServerError, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.webrtc import messages
 
@@ -67,7 +67,7 @@ class CallerSession:
                 self._on_consent(camera, text_version)
             case _:
                 await self._leg.handle(message)
-                if isinstance(message, messages.Offer) and not self._begun:
+                if isinstance(message, messages.Offer) and not self._begun and not self._leg.ended:
                     self._begun = True
                     self._tasks.spawn(self._connect(), name="connect")
 
@@ -104,6 +104,7 @@ class CallerSession:
                 unverified=self._contact.attributes.unverified,
                 page=self._contact.page,
             ),
+            note=self._contact.note,
         )
         try:
             call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)
@@ -149,6 +150,8 @@ class CallerSession:
 
 
 def _why_not(error: MediaServerError) -> EndCause:
+    if isinstance(error, InsufficientBandwidth) or (isinstance(error, DialFailed) and error.lacks_bandwidth):
+        return EndCause("system", "insufficient_bandwidth", 488, str(error))
     if isinstance(error, DialFailed):
         reason = {486: "busy", 600: "busy", 603: "declined"}.get(error.code, "no_answer")
         return EndCause("system" if reason == "no_answer" else "agent", reason, error.code, error.reason)

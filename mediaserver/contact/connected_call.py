@@ -10,7 +10,7 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, warning_value
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.ending import Ending, OnOver
-from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 
@@ -47,7 +47,9 @@ class ConnectedCall:
         await self._leg.refuse(cause)
 
     async def _connect(self) -> None:
-        request = CallRequest(self._contact.id, self._leg, self._destination, self._presentation)
+        request = CallRequest(
+            self._contact.id, self._leg, self._destination, self._presentation, note=self._contact.note
+        )
         try:
             call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)
         except MediaServerError as error:
@@ -62,7 +64,12 @@ class ConnectedCall:
         if isinstance(error, DialFailed):
             own = error.warning_code and warning_value(error.warning_code, self._server_name, error.reason)
             by: Party = "system" if own else "agent"
-            return EndCause(by, "not_answered", error.code, error.reason), own or error.warning
+            reason = "insufficient_bandwidth" if error.lacks_bandwidth else "not_answered"
+            return EndCause(by, reason, error.code, error.reason), own or error.warning
+        if isinstance(error, InsufficientBandwidth):
+            # RFC 3261 §20.43: 370 is insufficient bandwidth. Which line is full stays inside the house.
+            warning = warning_value(370, self._server_name, str(error))
+            return EndCause("system", "insufficient_bandwidth", 488, str(error)), warning
         if isinstance(error, NegotiationError):
             warning = warning_value(error.warning_code, self._server_name, str(error))
             return EndCause("system", "no_common_media", 488, str(error)), warning

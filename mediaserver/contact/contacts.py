@@ -9,7 +9,9 @@ from typing import Protocol
 
 import structlog
 
+from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
@@ -66,6 +68,7 @@ class Contacts:
         metrics: Metrics,
         server_name: str,
         attribute_limits: AttributeLimits,
+        admission: Admission,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -77,6 +80,7 @@ class Contacts:
         self._records = records
         self._server_name = server_name
         self._attribute_limits = attribute_limits
+        self._admission = admission
         self._open: dict[str, tuple[Contact, Endable]] = {}
         self._by_source: Counter[str] = Counter()
         self._by_entry: Counter[str] = Counter()
@@ -161,12 +165,12 @@ class Contacts:
             found = self._open.get(contact_id)
             if found is None:
                 raise RemoteProtocolError("the caller has hung up", status=410)
-            return self._agent_leg(found[0], name, signaling, wanted)
+            return self._agent_leg(found[0], user, signaling, wanted)
 
         def make_outgoing_leg() -> WebRtcLeg:
             self._check_room("", None, None)
             contact = Contact(id=new_id(), source="", caller=name)
-            leg = self._agent_leg(contact, name, signaling, {}, caller=True)
+            leg = self._agent_leg(contact, user, signaling, {}, caller=True)
             outgoing.clear()  # one call at a time: what was prepared before and never offered is forgotten
             outgoing[leg.id] = contact
             return leg
@@ -211,7 +215,7 @@ class Contacts:
             # Phones and trunks have proven who they are; the bound per source is for strangers.
             self._check_room("", None, None)
             contact = Contact(id=new_id(), source=incoming.source.ip)
-            leg = self._calls.incoming_leg(incoming, contact.id)
+            leg = self._calls.incoming_leg(incoming, contact.id, note=contact.note)
         except LimitExceeded:
             incoming.session.reject(503, headers=[("Retry-After", str(int(self._config.drain.retry_after)))])
             return
@@ -264,12 +268,13 @@ class Contacts:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _agent_leg(
-        self, contact: Contact, name: str, signaling: Signaling, wanted: Codecs, *, caller: bool = False
+        self, contact: Contact, user: str, signaling: Signaling, wanted: Codecs, *, caller: bool = False
     ) -> WebRtcLeg:
         media = self._config.media
         return self._browser_leg(
             contact,
-            name=name,
+            name=self._config.users[user].display_name or user,
+            user=user,
             signaling=signaling,
             policy=MediaPolicy(
                 audio=_first(wanted.get("audio", ()), media.audio_codecs),
@@ -291,6 +296,7 @@ class Contacts:
         gates: tuple[Gate, ...],
         may_send_video: bool,
         caller: bool,
+        user: str | None = None,
     ) -> WebRtcLeg:
         leg = WebRtcLeg(
             leg_id=new_id(),
@@ -304,6 +310,9 @@ class Contacts:
             closed_gates={"video": gates} if gates else {},
             may_send_video=may_send_video,
         )
+        party = Party(address=signaling.source, user=user, packets=BROWSER_PACKETS)
+        peer = contact.legs[0].booking if contact.legs and not caller else None
+        leg.booking = self._admission.book(leg.id, party, contact_id=contact.id, peer=peer, note=contact.note)
         if caller:
             contact.add_leg(leg)
         return leg

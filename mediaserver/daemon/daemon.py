@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import structlog
 
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
+from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
@@ -22,6 +24,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.settings import SERVER_NAME, announced, announcement_files, engine_config, sip_config
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.web_side import WebSide
@@ -61,6 +64,8 @@ class Daemon:
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
         self._contacts: Contacts | None = None
+        self._bandwidth: BandwidthAdmission | None = None
+        self._live: LiveConfig | None = None
         self._room_sessions: RoomSessions | None = None
         self._web: WebSide | None = None
 
@@ -104,7 +109,11 @@ class Daemon:
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         agents = Agents()
+        self._bandwidth = bandwidth = BandwidthAdmission(
+            config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later
+        )
         calls = Calls(
+            admission=bandwidth,
             config=config,
             engine=engine,
             user_agent=user_agent,
@@ -128,6 +137,7 @@ class Daemon:
             metrics=self._metrics,
             server_name=SERVER_NAME,
             attribute_limits=attribute_limits,
+            admission=bandwidth,
         )
         user_agent.on_invite = self._contacts.on_invite
         self._room_sessions = RoomSessions(
@@ -142,6 +152,7 @@ class Daemon:
             video_codecs=config.media.video_codecs,
             data_channels=config.media.data_channels,
             metrics=self._metrics,
+            admission=bandwidth,
         )
         await user_agent.start()
         self._web = WebSide(
@@ -158,6 +169,14 @@ class Daemon:
             healthy=self.healthy,
         )
         await self._web.start()
+
+    async def reload(self, read: Callable[[], Config]) -> None:
+        """Takes over what of a changed file can change while calls go on; `read` reads it, in a thread."""
+        bandwidth = self._bandwidth
+        if self._live is None and bandwidth is not None:
+            self._live = LiveConfig(self._config, metrics=self._metrics, apply=bandwidth.reload)
+        if self._live is not None:
+            await self._live.reload(read)
 
     async def drain(self, deadline_s: float) -> None:
         """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""

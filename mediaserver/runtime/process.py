@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -43,9 +43,11 @@ async def run(
     notifier: Notifier,
     drain_deadline_s: float,
     on_ready: Callable[[], None],
+    on_reload: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Run `service` until SIGTERM or SIGINT has drained it; a second signal ends the drain at once.
 
+    SIGHUP calls `on_reload`, one at a time; what it raises is logged and changes nothing else.
     Raises what `service.start` raises, after `service.stop`.
     """
     signals = _Signals()
@@ -59,6 +61,8 @@ async def run(
                 _log.info("ready")
                 if notifier.watchdog_interval_s is not None:
                     tasks.spawn(_feed(service, notifier, notifier.watchdog_interval_s), name="watchdog")
+                if on_reload is not None:
+                    tasks.spawn(_reload(on_reload, signals, notifier), name="reload")
                 await signals.first.wait()
                 await _drain(service, signals, notifier, drain_deadline_s)
         finally:
@@ -73,18 +77,19 @@ async def run(
 
 
 class _Signals:
-    """SIGTERM and SIGINT, counted; SIGHUP, told that it does nothing yet."""
+    """SIGTERM and SIGINT, counted; SIGHUP, remembered until it is looked at."""
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.reload = asyncio.Event()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
         try:
             yield
         finally:
@@ -94,9 +99,6 @@ class _Signals:
     def _stop(self, number: signal.Signals) -> None:
         _log.info("signal", name=number.name, again=self.first.is_set())
         (self.second if self.first.is_set() else self.first).set()
-
-    def _reload(self) -> None:
-        _log.warning("reload_is_not_available", hint="restart the service to read its configuration again")
 
 
 async def _started(service: Service, signals: _Signals) -> bool:
@@ -135,6 +137,25 @@ async def _drain(service: Service, signals: _Signals, notifier: Notifier, deadli
         for task in (drain, force):
             task.cancel()
         await asyncio.gather(drain, force, return_exceptions=True)
+
+
+async def _reload(on_reload: Callable[[], Awaitable[None]], signals: _Signals, notifier: Notifier) -> None:
+    while True:
+        await signals.reload.wait()
+        signals.reload.clear()
+        if signals.first.is_set():
+            return
+        notifier.reloading()
+        reload = asyncio.ensure_future(on_reload())
+        try:
+            await asyncio.wait({reload})
+            error = reload.exception()
+            if error is not None:
+                _log.error("reload_failed", exc_info=error)
+        finally:
+            reload.cancel()
+            if not signals.first.is_set():
+                notifier.ready("in service")
 
 
 async def _feed(service: Service, notifier: Notifier, interval_s: float) -> None:

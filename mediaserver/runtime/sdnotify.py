@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -31,6 +32,10 @@ class Notifier:
     def ready(self, status: str = "") -> None:
         """Start-up is complete."""
         self._send("READY=1", *_status(status))
+
+    def reloading(self) -> None:
+        """The configuration is being read again; `ready` ends it. The service manager wants the time with it."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

@@ -15,6 +15,7 @@ from typing import Final
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import TELEPHONE_EVENT, events_for, intersect, is_media, matches
 from mediaserver.sdp.description import (
+    Bandwidth,
     Codec,
     Crypto,
     Direction,
@@ -63,6 +64,8 @@ class LocalMedia:
     rtcp_mux: bool = False
     ptime: int | None = None
     """Milliseconds of sound per packet that we would like to receive."""
+    bandwidth: tuple[Bandwidth, ...] = ()
+    """`b=` lines: the most that we want to receive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +248,7 @@ def _local_section(
         protocol=protocol,
         formats=tuple(str(codec.pt) for codec in codecs),
         connection=local.address,
+        bandwidth=local.bandwidth,
         direction=direction,
         codecs=codecs,
         ptime=local.ptime if local.kind == "audio" else None,

@@ -29,6 +29,7 @@ const NOBODY = "Nobody could take your call. Please try again later.";
 const ENDINGS = {
   consent_expired: LOST,
   dtls_failed: LOST,
+  insufficient_bandwidth: "Our line is full at the moment. Please try again later.",
   media_not_negotiable: NO_MEDIA,
   media_timeout: LOST,
   no_answer: NOBODY,
@@ -47,6 +48,8 @@ export class Call extends Talk {
   /** The server's word for it, once it said one. */
   state = "";
   detail = "";
+  /** Why there is no picture, where it is nobody's wish: "bandwidth". */
+  videoReason = "";
   problem = "";
   peerName = "";
   maySendVideo = false;
@@ -173,7 +176,10 @@ export class Call extends Talk {
     const phase = { queued: "waiting", ringing: "waiting", announcement: "waiting", connected: "connected", held: "held" }[state];
     if (state === "ended") return this.#end(detail || "The call has ended.", { problem: false });
     if (!phase) return;
-    if (video) this.maySendVideo = video.may_send;
+    if (video) {
+      this.maySendVideo = video.may_send;
+      this.videoReason = video.reason ?? "";
+    }
     this._set({ phase, state, detail: detail ?? "", peerName: peer?.name ?? (phase === "waiting" ? "" : this.peerName) });
   }
 

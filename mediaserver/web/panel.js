@@ -123,7 +123,8 @@ export class CallPanel {
       case "ended":
         return call.detail;
       case "connected":
-        return call.peerName ? `You are talking to ${call.peerName}.` : "You are connected.";
+        return (call.peerName ? `You are talking to ${call.peerName}.` : "You are connected.") +
+          (call.videoReason === "bandwidth" ? " There is not enough bandwidth for a picture." : "");
       default:
         return STATUS[call.state] ?? STATUS[call.phase] ?? STATUS.announcement;
     }

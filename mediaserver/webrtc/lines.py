@@ -11,6 +11,7 @@ from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, matches, ordered
 from mediaserver.sdp.data import FORMAT, DataParameters, data_attributes
 from mediaserver.sdp.description import (
+    Bandwidth,
     Candidate,
     Codec,
     Direction,
@@ -38,12 +39,21 @@ def describe(
     version: int,
     allow_mixed: bool,
     bundle: bool = True,
+    bandwidth: Mapping[str, tuple[Bandwidth, ...]] | None = None,
 ) -> SessionDescription:
-    """Our offer or answer. Refused sections have port 0 and are not in the BUNDLE group (RFC 8843 §7.3.3)."""
+    """Our offer or answer; `bandwidth` holds `b=` lines by kind.
+
+    Refused sections have port 0 and are not in the BUNDLE group (RFC 8843 §7.3.3).
+    """
     live = [section for section in sections if not section.rejected]
     tag = live[0].index if live else None
     media = tuple(
-        _refused(section) if section.rejected else _accepted(section, local, setup, cname, first=section.index == tag)
+        _refused(section)
+        if section.rejected
+        else replace(
+            _accepted(section, local, setup, cname, first=section.index == tag),
+            bandwidth=(bandwidth or {}).get(section.kind, ()),
+        )
         for section in sections
     )
     group = Group("BUNDLE", tuple(section.mid for section in live if section.named))

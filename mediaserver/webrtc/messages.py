@@ -81,6 +81,8 @@ class VideoPermission(_Message):
     """Whether the picture of this page's camera would be passed on now."""
 
     may_send: bool
+    reason: Literal["", "bandwidth"] = ""
+    """Why not, where it is nobody's wish: `bandwidth` is a line without room for a picture."""
 
 
 class CallerInfo(_Message):

@@ -420,6 +420,7 @@ class Negotiation:
                 version=self._version,
                 allow_mixed=self._agreed.allow_mixed,
                 bundle=self._agreed.bundle or len(self._live()) > 1,
+                bandwidth=self.policy.bandwidth,
             )
         )
 

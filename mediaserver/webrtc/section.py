@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from mediaserver.errors import ProtocolError
 from mediaserver.sdp.data import DataParameters
-from mediaserver.sdp.description import Codec, Direction, Extension, Fingerprint
+from mediaserver.sdp.description import Bandwidth, Codec, Direction, Extension, Fingerprint
 
 
 class GlareError(ProtocolError):
@@ -40,6 +40,8 @@ class MediaPolicy:
     telephone_events: bool = True
     only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
     """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
+    bandwidth: Mapping[str, tuple[Bandwidth, ...]] = field(default_factory=dict)
+    """`b=` lines by kind: the most that we want to receive."""
 
     data: bool = False
     """Whether data channels are taken (RFC 8841)."""

@@ -28,7 +28,7 @@ from mediaserver.api.tokens import TokensResource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
-from mediaserver.errors import LimitExceeded, NegotiationError, RemoteProtocolError
+from mediaserver.errors import InsufficientBandwidth, LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.store.records import ContactRecord, MemoryRecords
 from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
@@ -133,10 +133,10 @@ class FakeRooms:
     sessions: list[FakeRoomSession] = field(default_factory=list)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str) -> FakeRoomSession:
+    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
         return self._open("publish", room, offer_sdp, subject)
 
-    async def view(self, room: str, offer_sdp: str, *, subject: str) -> FakeRoomSession:
+    async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
         if room == "empty":
             raise UnknownRoom("Nobody publishes in this room.")
         return self._open("view", room, offer_sdp, subject)
@@ -144,6 +144,8 @@ class FakeRooms:
     def _open(self, direction: str, room: str, offer_sdp: str, subject: str) -> FakeRoomSession:
         if "nothing in common" in offer_sdp:
             raise NegotiationError("The offer has no codec that is allowed here.", warning_code=305)
+        if "full line" in offer_sdp:
+            raise InsufficientBandwidth("There is not enough bandwidth.", limit="sites.munich.budget.audio")
         if "not sdp" in offer_sdp:
             raise RemoteProtocolError("line 1: a description begins with v=0")
         self.calls.append((direction, room, subject))

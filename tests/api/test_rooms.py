@@ -105,6 +105,16 @@ async def test_a_bad_offer_is_explained(stack, body, headers, status):
             assert response.headers["Accept-Post"] == "application/sdp"
 
 
+async def test_a_line_without_room_is_told_with_a_time_and_without_its_name(stack):
+    auth = bearer(stack, "publish")
+    async with stack.http.post("/v1/rooms/lobby/whip", data="full line", headers={**SDP, **auth}) as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "10")
+        problem = await response.json()
+        assert problem["type"] == "urn:mediaserver:problem:insufficient-bandwidth"
+        assert problem["warning_code"] == 370
+        assert "munich" not in str(problem)
+
+
 async def test_a_room_without_a_publisher_is_not_found(stack):
     auth = bearer(stack, "view", room="empty")
     async with stack.http.post("/v1/rooms/empty/whep", data=OFFER, headers={**SDP, **auth}) as response:

@@ -112,6 +112,8 @@ class FakeSession:
 class FakeSignaling:
     """Remembers what the page was told."""
 
+    source = "192.0.2.1"
+
     def __init__(self) -> None:
         self.sent: list[ServerMessage] = []
 

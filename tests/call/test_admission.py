@@ -82,8 +82,8 @@ def test_opus_is_told_the_rate_that_is_left() -> None:
     munich = house("audio: 40 kbit/s")
     (opus,) = munich.leg().narrow({"audio": (PCMU, OPUS)})["audio"]
     assert opus.name == "opus"
-    assert opus.fmtp["maxaveragebitrate"] == "16000"
-    assert munich.admission.used(ACCESS, "audio") == 32_000
+    assert opus.fmtp["maxaveragebitrate"] == "24000"
+    assert munich.admission.used(ACCESS, "audio") == 40_000
 
 
 def test_events_stay_with_the_sound_they_belong_to() -> None:

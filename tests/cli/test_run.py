@@ -110,6 +110,26 @@ def test_the_watchdog_is_fed_while_it_runs(daemon: Daemon) -> None:
     assert [daemon.told(), daemon.told()] == ["WATCHDOG=1", "WATCHDOG=1"]
 
 
+def test_sighup_takes_over_budgets_and_a_wrong_file_changes_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    assert daemon.told().startswith("READY=1")
+    file = tmp_path / "mediaserver.yaml"
+    good = file.read_text()
+    for text in (good + "sites: {a: {here: true, budget: {audio: 1 Mbit/s}}}\n", good + "sites: {b: {}}\n"):
+        file.write_text(text)
+        daemon.process.send_signal(signal.SIGHUP)
+        while not (told := daemon.told()).startswith("RELOADING=1"):
+            assert told == "WATCHDOG=1"
+        while not daemon.told().startswith("READY=1"):
+            pass
+    metrics = get(f"{daemon.admin}/metrics")[1]
+    assert 'mediaserver_admission_budget_bits_per_second{hop="site a",kind="audio"} 1e+06' in metrics
+    assert 'mediaserver_config_reloads_total{result="done"} 1.0' in metrics
+    assert 'mediaserver_config_reloads_total{result="refused"} 1.0' in metrics
+    code, _, err = daemon.stop()
+    assert code == 0
+    assert "sites.b: say what belongs to the site" in err
+
+
 def test_sigterm_without_calls_ends_at_once_with_0(daemon: Daemon) -> None:
     assert daemon.told().startswith("READY=1")
     begin = time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents
 from mediaserver.call.routing import Router
 from mediaserver.call.signaling import AttributesRefused
@@ -42,6 +43,7 @@ def make_contacts(metrics: Metrics) -> Contacts:
         metrics=metrics,
         server_name="ms",
         attribute_limits=AttributeLimits(config.limits.attributes, config.limits.attribute_size),
+        admission=Admission(config, metrics=metrics),
     )
 
 

@@ -76,7 +76,28 @@ async def test_a_second_signal_cuts_the_drain_short() -> None:
     assert service.did == ["start", "drain 20", "stop"]
 
 
-async def test_sighup_changes_nothing() -> None:
+async def test_sighup_reads_the_configuration_again_whatever_became_of_the_last_time() -> None:
+    service, ready = Service(), asyncio.Event()
+    reloads: asyncio.Queue[int] = asyncio.Queue()
+
+    async def reload() -> None:
+        reloads.put_nowait(reloads.qsize())
+        raise RuntimeError("a mistake of ours")
+
+    running = asyncio.get_running_loop().create_task(
+        process.run(service, notifier=Notifier({}), drain_deadline_s=20.0, on_ready=ready.set, on_reload=reload)
+    )
+    await ready.wait()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(reloads.get(), 5)
+    assert not running.done()
+    service.no_calls.set()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+
+
+async def test_sighup_without_a_way_to_reload_changes_nothing() -> None:
     service, ready = Service(), asyncio.Event()
     running = run(service, ready.set)
     await ready.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
         double.bind("\0" + name)
         yield double, "@" + name
     double.close()
+
+
+def test_a_reload_is_told_with_its_time(manager: tuple[socket.socket, str]) -> None:
+    double, address = manager
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    notifier.reloading()
+    notifier.close()
+    first, second = double.recv(200).decode().splitlines()
+    assert first == "RELOADING=1"
+    key, _, value = second.partition("=")
+    assert key == "MONOTONIC_USEC"
+    assert before <= int(value) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
 def test_each_call_is_one_datagram(manager: tuple[socket.socket, str]) -> None:

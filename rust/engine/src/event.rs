@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mediaserver_proto::codec::Codec;
 use mediaserver_proto::endpoint::Statistics;
-use mediaserver_proto::sfu::router;
+use mediaserver_proto::sfu::{self, router};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
@@ -33,6 +33,20 @@ pub struct Layer {
     pub bitrate_bps: u32,
     pub alive: bool,
     pub wanted: bool,
+}
+
+impl From<&(sfu::Layer, bool)> for Layer {
+    fn from((layer, wanted): &(sfu::Layer, bool)) -> Layer {
+        Layer {
+            rid: layer.rid.map(|rid| rid.to_string()),
+            spatial: layer.spatial,
+            width: Some(layer.width).filter(|&width| width > 0),
+            height: Some(layer.height).filter(|&height| height > 0),
+            bitrate_bps: layer.bitrate_bps,
+            alive: layer.alive,
+            wanted: *wanted,
+        }
+    }
 }
 
 /// Counters of an up track.
@@ -111,9 +125,9 @@ impl From<&router::UpTrackStats> for UpTrackStats {
             keyframes: track.keyframes,
             gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
             codec: track.codec.map(codec_name),
-            layers: Vec::new(),
+            layers: track.layers.iter().map(Layer::from).collect(),
             nacked: 0,
-            recovered: 0,
+            recovered: track.recovered,
         }
     }
 }
@@ -128,9 +142,9 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             remote_lost: u64::try_from(track.remote_lost).unwrap_or(0),
             remote_jitter_ms: milliseconds(track.remote_jitter),
             codec: track.codec.map(codec_name),
-            layer: None,
-            temporal: None,
-            layer_switches: 0,
+            layer: track.layer.map(|layer| Layer::from(&(layer, true))),
+            temporal: track.temporal,
+            layer_switches: track.layer_switches,
             nacked: 0,
             retransmitted: 0,
         }

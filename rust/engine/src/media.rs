@@ -71,7 +71,7 @@ impl ShardControl {
                     rtx_ssrcs: read_rtx_ssrcs(&rtx_ssrcs),
                     rids: read_rids(&rids)?,
                 };
-                endpoint.update_up_track(id, update)?;
+                endpoint.update_up_track(id, update, now)?;
             }
             Action::SetGate { gate, open } => endpoint.set_gate(id, read_gate(&gate)?, open, now)?,
             Action::RequestKeyframe => endpoint.request_keyframe(id, now)?,
@@ -93,9 +93,9 @@ impl ShardControl {
                 endpoint.update_down_track(id, &read_payloads(payloads), active, now)?;
             }
             Action::SetDownTrackTarget(target) => endpoint.set_target(id, read_target(&target), now)?,
-            Action::RemoveDownTrack => endpoint.remove_down_track(id, out)?,
+            Action::RemoveDownTrack => endpoint.remove_down_track(id, now, out)?,
             Action::Subscribe { up } => endpoint.subscribe(id, up, now)?,
-            Action::Unsubscribe => endpoint.unsubscribe(id)?,
+            Action::Unsubscribe => endpoint.unsubscribe(id, now)?,
             Action::Play { ids, clip, repeat } => endpoint.play(&ids, clip, repeat, now)?,
             Action::StopPlaying { ids } => endpoint.stop_playing(&ids, now)?,
             Action::SendDtmf { digits, duration_ms, gap_ms } => {

@@ -12,12 +12,11 @@ use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
 use mediaserver_proto::time::Time;
 use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
-
 use serde_bytes::ByteBuf;
 
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
 use crate::data::channel_opened;
-use crate::event::{Event, TransportStats};
+use crate::event::{Event, Layer, TransportStats};
 use crate::ports::{PortError, PortPools};
 use crate::worker::Sockets;
 
@@ -150,6 +149,16 @@ impl ShardControl {
                 EndpointEvent::MediaResumed { id } => Event::MediaResumed { id },
                 EndpointEvent::UpTrackStarted { id, codec, ssrc } => {
                     Event::UpTrackStarted { id, codec: codec.to_owned(), ssrc }
+                }
+                EndpointEvent::UpTrackLayersChanged { id, layers } => {
+                    Event::UpTrackLayersChanged { id, layers: layers.iter().map(Layer::from).collect() }
+                }
+                EndpointEvent::UpTrackLayersWanted { id, rids, max_spatial } => {
+                    Event::UpTrackLayersWanted { id, rids: rids.iter().map(ToString::to_string).collect(), max_spatial }
+                }
+                EndpointEvent::DownTrackLayerChanged { id, state, layer, temporal } => {
+                    let layer = layer.map(|layer| Layer::from(&(layer, true)));
+                    Event::DownTrackLayerChanged { id, state, layer, temporal }
                 }
                 EndpointEvent::KeyframeNeeded { id } => Event::KeyframeNeeded { id },
                 EndpointEvent::DtmfReceived { id, digit, duration_ms } => {

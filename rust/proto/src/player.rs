@@ -3,6 +3,7 @@
 use crate::codec::{Codec, vp8};
 use crate::sfu::down_track::CLIP_SOURCE;
 use crate::sfu::packet::PacketMeta;
+use crate::sfu::rewriter::Capture;
 use crate::sfu::{ClipId, DownTrackId};
 use crate::time::Time;
 use std::sync::Arc;
@@ -152,6 +153,7 @@ impl Play {
         let codec = track.codec;
         let meta = PacketMeta {
             up: CLIP_SOURCE,
+            layer: 0,
             stream: self.serial,
             sequence: 1 + lane.next as u64 + u64::from(lane.round) * track.packets.len() as u64,
             timestamp: packet.timestamp.wrapping_add(round_units.wrapping_mul(lane.round)),
@@ -163,7 +165,7 @@ impl Play {
             playout_delay: None,
             vp8: if codec == Codec::Vp8 { vp8::Descriptor::parse(&packet.payload) } else { None },
             arrival: now,
-            capture: at,
+            capture: Capture::exact(at),
             payload_start: 0,
             payload_len: u16::try_from(packet.payload.len()).unwrap_or(0),
         };

@@ -43,21 +43,32 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
     let Some((&head, rest)) = payload.split_first() else { return false };
     match head & 0x1f {
         NAL_IDR | NAL_SPS => true,
-        NAL_STAP_A => stap_units(rest).any(|unit| matches!(unit & 0x1f, NAL_IDR | NAL_SPS)),
+        NAL_STAP_A => {
+            stap_units(rest).any(|unit| unit.first().is_some_and(|head| matches!(head & 0x1f, NAL_IDR | NAL_SPS)))
+        }
         // RFC 6184 §5.8: the start bit is the first of the FU header.
         NAL_FU_A => rest.first().is_some_and(|&fu| fu & 0x80 != 0 && matches!(fu & 0x1f, NAL_IDR | NAL_SPS)),
         _ => false,
     }
 }
 
-/// First bytes of the units in a STAP-A (RFC 6184 §5.7.1).
-fn stap_units(mut rest: &[u8]) -> impl Iterator<Item = u8> {
+/// The sequence parameter set in a packet, alone or in a STAP-A, with its NAL header; `None` when there is none.
+pub fn sequence_parameters(payload: &[u8]) -> Option<&[u8]> {
+    let (&head, rest) = payload.split_first()?;
+    match head & 0x1f {
+        NAL_SPS => Some(payload),
+        NAL_STAP_A => stap_units(rest).find(|unit| unit.first().is_some_and(|head| head & 0x1f == NAL_SPS)),
+        _ => None,
+    }
+}
+
+/// The units in a STAP-A (RFC 6184 §5.7.1).
+fn stap_units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (len, after) = rest.split_first_chunk::<2>()?;
-        let unit = after.get(..usize::from(u16::from_be_bytes(*len)))?;
-        rest = &after[unit.len()..];
-        // An empty unit is malformed; type 0 is never a keyframe.
-        Some(unit.first().copied().unwrap_or(0))
+        let (unit, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        rest = after;
+        Some(unit)
     })
 }
 

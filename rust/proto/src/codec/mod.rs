@@ -2,6 +2,7 @@
 
 pub mod av1;
 pub mod h264;
+pub mod h264_sps;
 pub mod payload;
 pub mod telephone_event;
 pub mod vp8;
@@ -147,6 +148,15 @@ impl Codec {
                 Codec::H264 { profile: other, packetization_mode: other_mode },
             ) => profile == other && packetization_mode <= other_mode && other_mode <= 1,
             _ => self == receiver,
+        }
+    }
+
+    /// Width and height of the picture, where this payload tells them: at the start of a keyframe, mostly.
+    pub fn frame_size(self, payload: &[u8]) -> Option<(u16, u16)> {
+        match self {
+            Codec::Vp8 => vp8::frame_size(payload, &vp8::Descriptor::parse(payload)?),
+            Codec::H264 { .. } => h264_sps::frame_size(h264::sequence_parameters(payload)?),
+            _ => None,
         }
     }
 

@@ -109,6 +109,17 @@ pub fn starts_keyframe(payload: &[u8]) -> bool {
     })
 }
 
+/// Width and height in pixels, at the first packet of a keyframe (RFC 6386 §9.1); the scaling bits are left out.
+pub fn frame_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)> {
+    let frame = payload.get(usize::from(descriptor.len)..)?;
+    let [tag, _, _, 0x9d, 0x01, 0x2a, width_low, width_high, height_low, height_high, ..] = *frame else { return None };
+    if tag & 1 != 0 || !descriptor.partition_start || descriptor.partition != 0 {
+        return None;
+    }
+    let size = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
+    Some((size(width_low, width_high), size(height_low, height_high)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +144,16 @@ mod tests {
         assert!(!starts_keyframe(&[0x11, 0x00]), "partition 1");
         assert!(!starts_keyframe(&[0x10]), "nothing after the descriptor");
         assert!(starts_keyframe(&[0x10, 0x00]));
+    }
+
+    #[test]
+    fn the_size_is_read_from_the_keyframe_header() {
+        let frame = [0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x42, 0x68, 0x01];
+        let descriptor = Descriptor::parse(&frame).unwrap();
+        assert_eq!(frame_size(&frame, &descriptor), Some((640, 360)));
+        assert_eq!(frame_size(&frame[..10], &descriptor), None, "cut short");
+        let delta = [&[0x10, 0x11], &frame[2..]].concat();
+        assert_eq!(frame_size(&delta, &descriptor), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use super::transports::Statistics;
+use crate::rtp::Token;
 use crate::sctp::Channel;
+use crate::sfu::Layer;
 use crate::srtp::Suite;
 
 /// An event about a transport or track of the control plane's numbering.
@@ -37,6 +39,22 @@ pub enum EndpointEvent {
         id: u64,
         codec: &'static str,
         ssrc: u32,
+    },
+    /// Layers from the smallest to the largest, each with whether a receiver may be given it.
+    UpTrackLayersChanged {
+        id: u64,
+        layers: Vec<(Layer, bool)>,
+    },
+    UpTrackLayersWanted {
+        id: u64,
+        rids: Vec<Token>,
+        max_spatial: Option<u8>,
+    },
+    DownTrackLayerChanged {
+        id: u64,
+        state: &'static str,
+        layer: Option<Layer>,
+        temporal: Option<u8>,
     },
     KeyframeNeeded {
         id: u64,

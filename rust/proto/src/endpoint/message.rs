@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::media_batch::MediaBatch;
 use super::topics::TopicMessage;
 use crate::io::{Path, ReceiveBatch};
-use crate::sfu::Want;
+use crate::sfu::{LayerTable, Want};
 use crate::time::Time;
 
 /// Index of a shard.
@@ -48,10 +48,26 @@ pub enum ShardMessage {
         /// The up track.
         up: u64,
     },
+    /// These are the layers of my up track, of which you have receivers.
+    Layers {
+        /// The up track.
+        up: u64,
+        /// Its layers.
+        table: Box<LayerTable>,
+    },
+    /// My receivers may be given these layers of your up track.
+    LayersWanted {
+        /// The up track.
+        up: u64,
+        /// Bit by layer.
+        wanted: u8,
+    },
     /// One of my down tracks needs a keyframe of your up track.
     KeyframeWanted {
         /// The up track.
         up: u64,
+        /// Index of the layer.
+        layer: u8,
         /// Why.
         want: Want,
     },

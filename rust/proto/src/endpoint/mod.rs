@@ -206,10 +206,14 @@ impl Endpoint {
             ShardMessage::Topic { topic, message } => self.handle_topic_message(topic, &message, now, out),
             ShardMessage::TopicMembers { topic, present } => self.topics.set_remote(topic, from, present),
             ShardMessage::Want { up } => self.handle_want(from, up, now),
-            ShardMessage::Unwant { up } => self.handle_unwant(from, up),
-            ShardMessage::KeyframeWanted { up, want } => {
+            ShardMessage::Unwant { up } => self.handle_unwant(from, up, now),
+            ShardMessage::Layers { up, table } => self.media.router.set_layers(UpTrackId(up), &table, now),
+            ShardMessage::LayersWanted { up, wanted } => {
+                self.media.router.set_remote_wanted(UpTrackId(up), from as u8, wanted, now);
+            }
+            ShardMessage::KeyframeWanted { up, layer, want } => {
                 // The track may have gone while the message was under way.
-                self.media.router.request_keyframe(UpTrackId(up), want, now).ok();
+                self.media.router.request_keyframe(UpTrackId(up), Some(layer), want, now).ok();
             }
         }
     }

@@ -143,7 +143,7 @@ impl Endpoint {
             self.take_data_events(index, now, out);
             let Some(slot) = self.slots.get_mut(index) else { continue };
             if slot.closed.is_some() {
-                self.remove_transport(index, out);
+                self.remove_transport(index, now, out);
                 continue;
             }
             self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);

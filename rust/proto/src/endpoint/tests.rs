@@ -210,7 +210,7 @@ fn unsubscribing_stops_the_media_between_shards() {
     let receiver = open_leg(&mut b, id(1, 20), 1020);
     b.subscribe(receiver.transport + 2, source.transport + 1, Time::ZERO).unwrap();
     exchange(&mut a, &mut b, Time::ZERO);
-    b.unsubscribe(receiver.transport + 2).unwrap();
+    b.unsubscribe(receiver.transport + 2, Time::ZERO).unwrap();
     exchange(&mut a, &mut b, Time::ZERO);
     send(&mut a, &source, &[rtp(1, 1)], Time::from_millis(1));
     assert!(a.poll_message().is_none());

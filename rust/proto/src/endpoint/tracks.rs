@@ -10,7 +10,7 @@ use crate::codec::Payload;
 use crate::io::TransmitQueue;
 use crate::player::Clip;
 use crate::rtp::Token;
-use crate::sfu::up_track::MAX_LAYERS;
+use crate::sfu::MAX_LAYERS;
 use crate::sfu::{
     ClipId, DownTrackConfig, DownTrackId, Gate, RouterError, RouterEvent, Target, TransportId, UpTrackConfig,
     UpTrackId, UpTrackUpdate, Want,
@@ -75,9 +75,9 @@ impl Endpoint {
     }
 
     /// Takes new payload types, SSRCs and layers of an up track.
-    pub fn update_up_track(&mut self, up: u64, update: UpTrackUpdate) -> Result<(), CommandError> {
+    pub fn update_up_track(&mut self, up: u64, update: UpTrackUpdate, now: Time) -> Result<(), CommandError> {
         check_layers(&update.rids)?;
-        Ok(self.media.router.update_up_track(UpTrackId(up), update)?)
+        Ok(self.media.router.update_up_track(UpTrackId(up), update, now)?)
     }
 
     /// Opens or closes a gate.
@@ -87,7 +87,7 @@ impl Endpoint {
 
     /// Asks the sender of an up track for a keyframe.
     pub fn request_keyframe(&mut self, up: u64, now: Time) -> Result<(), CommandError> {
-        Ok(self.media.router.request_keyframe(UpTrackId(up), Want::Picture, now)?)
+        Ok(self.media.router.request_keyframe(UpTrackId(up), None, Want::Picture, now)?)
     }
 
     /// Takes an up track out.
@@ -127,9 +127,9 @@ impl Endpoint {
     }
 
     /// Takes a down track out and tells the peer.
-    pub fn remove_down_track(&mut self, down: u64, out: &mut TransmitQueue) -> Result<(), CommandError> {
-        self.unsubscribe(down)?;
-        self.media.router.remove_down_track(DownTrackId(down))?;
+    pub fn remove_down_track(&mut self, down: u64, now: Time, out: &mut TransmitQueue) -> Result<(), CommandError> {
+        self.unsubscribe(down, now)?;
+        self.media.router.remove_down_track(DownTrackId(down), now)?;
         let ssrc = self.down_ssrcs.remove(&down);
         if let (Some(ssrc), Some(&index)) = (ssrc, self.track_slots.get(&down))
             && let Some(slot) = self.slots.get_mut(index)
@@ -160,8 +160,8 @@ impl Endpoint {
     }
 
     /// Ends the subscription of a down track.
-    pub fn unsubscribe(&mut self, down: u64) -> Result<(), CommandError> {
-        if let Some(up) = self.media.router.unsubscribe(DownTrackId(down))? {
+    pub fn unsubscribe(&mut self, down: u64, now: Time) -> Result<(), CommandError> {
+        if let Some(up) = self.media.router.unsubscribe(DownTrackId(down), now)? {
             self.tell_owner(up.0, ShardMessage::Unwant { up: up.0 });
         }
         Ok(())
@@ -211,7 +211,7 @@ impl Endpoint {
         self.media.router.add_remote_receiver(UpTrackId(up), from as u8, now).ok();
     }
 
-    pub(super) fn handle_unwant(&mut self, from: Shard, up: u64) {
+    pub(super) fn handle_unwant(&mut self, from: Shard, up: u64, now: Time) {
         let Some(shards) = self.wants.get_mut(&up) else { return };
         if let Some((_, count)) = shards.iter_mut().find(|(shard, _)| *shard == from) {
             *count -= 1;
@@ -220,7 +220,7 @@ impl Endpoint {
         if shards.is_empty() {
             self.wants.remove(&up);
         }
-        self.media.router.remove_remote_receiver(UpTrackId(up), from as u8).ok();
+        self.media.router.remove_remote_receiver(UpTrackId(up), from as u8, now).ok();
     }
 
     /// Events of the router become ours, or messages to other shards; collected media goes out.
@@ -234,9 +234,27 @@ impl Endpoint {
                     EndpointEvent::UpTrackStarted { id: up.0, codec: codec.name(), ssrc: ssrc.0 }
                 }
                 RouterEvent::KeyframeNeeded { up } => EndpointEvent::KeyframeNeeded { id: up.0 },
-                RouterEvent::RemoteKeyframeWanted { up, want } => {
-                    self.tell_owner(up.0, ShardMessage::KeyframeWanted { up: up.0, want });
+                RouterEvent::RemoteKeyframeWanted { up, layer, want } => {
+                    self.tell_owner(up.0, ShardMessage::KeyframeWanted { up: up.0, layer, want });
                     continue;
+                }
+                RouterEvent::TellWanted { up, wanted } => {
+                    self.tell_owner(up.0, ShardMessage::LayersWanted { up: up.0, wanted });
+                    continue;
+                }
+                RouterEvent::TellLayers { up } => {
+                    self.tell_layers(up);
+                    continue;
+                }
+                RouterEvent::UpTrackLayersChanged { up } => {
+                    EndpointEvent::UpTrackLayersChanged { id: up.0, layers: self.media.router.layer_states(up) }
+                }
+                RouterEvent::UpTrackLayersWanted { up, wanted } => {
+                    let (rids, max_spatial) = self.media.router.name_layers(up, wanted);
+                    EndpointEvent::UpTrackLayersWanted { id: up.0, rids, max_spatial }
+                }
+                RouterEvent::DownTrackLayerChanged { down, choice, layer, temporal } => {
+                    EndpointEvent::DownTrackLayerChanged { id: down.0, state: choice.name(), layer, temporal }
                 }
                 RouterEvent::DtmfReceived { up, digit, duration_ms } => {
                     EndpointEvent::DtmfReceived { id: up.0, digit, duration_ms }
@@ -248,15 +266,23 @@ impl Endpoint {
     }
 
     /// Takes the tracks of a transport that goes out, with its down tracks' goodbyes; what was counted until then.
-    pub(super) fn remove_tracks(&mut self, index: usize, out: &mut TransmitQueue) -> Option<Statistics> {
+    pub(super) fn remove_tracks(&mut self, index: usize, now: Time, out: &mut TransmitQueue) -> Option<Statistics> {
         let last = self.slots.get(index).and_then(|slot| self.statistics(slot.id))?;
         for down in &last.tracks.down {
-            self.remove_down_track(down.id.0, out).ok();
+            self.remove_down_track(down.id.0, now, out).ok();
         }
         for up in &last.tracks.up {
             self.remove_up_track(up.id.0).ok();
         }
         Some(last)
+    }
+
+    /// Tells every shard with receivers of an up track of its layers.
+    fn tell_layers(&mut self, up: UpTrackId) {
+        let Some(table) = self.media.router.layers(up) else { return };
+        for &(shard, _) in self.wants.get(&up.0).map(Vec::as_slice).unwrap_or_default() {
+            self.messages.push_back((shard, ShardMessage::Layers { up: up.0, table: Box::new(*table) }));
+        }
     }
 
     /// Sends a message to the shard of an up track, when that is another one.

@@ -185,7 +185,7 @@ impl Endpoint {
     /// Closes a transport with its tracks.
     pub fn close_transport(&mut self, id: u64, now: Time, out: &mut TransmitQueue) -> Result<(), CommandError> {
         let index = self.transport_index(id)?;
-        self.close_slot(index, out);
+        self.close_slot(index, now, out);
         self.settle(now, out);
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Endpoint {
     pub fn close_all(&mut self, now: Time, out: &mut TransmitQueue) {
         let all: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         for index in all {
-            self.close_slot(index, out);
+            self.close_slot(index, now, out);
         }
         self.settle(now, out);
     }
@@ -213,13 +213,13 @@ impl Endpoint {
         self.ids.get(&id).copied().ok_or(CommandError::NoTransport)
     }
 
-    pub(super) fn remove_transport(&mut self, index: usize, out: &mut TransmitQueue) {
-        let last = self.remove_tracks(index, out);
+    pub(super) fn remove_transport(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
+        let last = self.remove_tracks(index, now, out);
         let mut slot = self.slots.remove(index);
         self.forget_data(slot.id);
         self.media.remove(slot.id);
         // The router knows every transport that has a slot.
-        self.media.router.remove_transport(TransportId(slot.id)).ok();
+        self.media.router.remove_transport(TransportId(slot.id), now).ok();
         self.take_media_outputs();
         slot.transport.close(CloseReason::Commanded, out);
         self.transport_drops.merge(&slot.transport.drops_mut().take());
@@ -240,8 +240,8 @@ impl Endpoint {
         self.events.push_back(EndpointEvent::TransportClosed { id: slot.id, reason, last });
     }
 
-    fn close_slot(&mut self, index: usize, out: &mut TransmitQueue) {
-        let last = self.remove_tracks(index, out);
+    fn close_slot(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
+        let last = self.remove_tracks(index, now, out);
         let slot = &mut self.slots[index];
         slot.last = last.map(Box::new);
         slot.closed = Some(CloseReason::Commanded.name());

@@ -6,9 +6,11 @@ mod tests;
 use super::drops::MediaDrop;
 use super::dtmf_sender::{DtmfError, DtmfSender};
 use super::ids::{DownTrackId, TransportId, UpTrackId};
+use super::layers::{Choice, LayerTable};
 use super::packet::{Rewrite, UpPacket, WrittenExtensions};
-use super::rewriter::{Refused, SequenceMap, TimestampMap, Vp8Map};
+use super::rewriter::{Capture, Refused, SequenceMap, TimestampMap, Vp8Map};
 use super::target::Target;
+use super::temporal::TemporalFilter;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable, telephone_event, vp8};
 use crate::rtcp::ntp::from_compact;
 use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
@@ -52,14 +54,38 @@ pub struct DownStats {
     pub round_trip: Option<Duration>,
     /// Codec of the last packet of the medium itself.
     pub codec: Option<Codec>,
+    /// How often another layer began to flow.
+    pub layer_switches: u64,
 }
 
 /// Where the packets of a down track come from at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Source {
     up: UpTrackId,
+    layer: u8,
     stream: u32,
 }
+
+/// What the allocation of bandwidth grants a down track, within its [`Target`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// Highest layer by rank.
+    pub max_spatial: u8,
+    /// Highest temporal layer.
+    pub max_temporal: u8,
+    /// Nothing at all for now.
+    pub paused: bool,
+}
+
+impl Default for Allocation {
+    fn default() -> Allocation {
+        Allocation { max_spatial: u8::MAX, max_temporal: u8::MAX, paused: false }
+    }
+}
+
+/// Keyframe requests that a receiver may make at once, and how fast it gets them back.
+const REQUESTS: u32 = 5;
+const REQUEST_EVERY: Duration = Duration::from_millis(500);
 
 /// The source id of clips; no up track has it. Their `stream` is the number of the play.
 pub const CLIP_SOURCE: UpTrackId = UpTrackId(u64::MAX);
@@ -73,6 +99,16 @@ pub struct DownTrack {
     mid_known: bool,
     active: bool,
     target: Target,
+    allocation: Allocation,
+    choice: Choice,
+    /// Index of the layer that it is to go over to, or to stay with.
+    wanted: u8,
+    temporal: TemporalFilter,
+    /// What was told last: which source, and what of it.
+    told: Option<(UpTrackId, Choice)>,
+    news: bool,
+    requests: u32,
+    requests_at: Time,
     playing: Option<u32>,
     source: Option<Source>,
     last_type: Option<(Codec, u8)>,
@@ -94,6 +130,14 @@ impl DownTrack {
             mid_known: false,
             active: true,
             target: Target::default(),
+            allocation: Allocation::default(),
+            choice: Choice::Layer(0),
+            wanted: 0,
+            temporal: TemporalFilter::default(),
+            told: None,
+            news: false,
+            requests: REQUESTS,
+            requests_at: Time::ZERO,
             playing: None,
             source: None,
             last_type: None,
@@ -149,12 +193,110 @@ impl DownTrack {
         self.active = active;
     }
 
-    /// Takes the most that the receiver shall get.
+    /// Takes the most that the receiver shall get. [`DownTrack::choose`] comes next.
     pub fn set_target(&mut self, target: Target) {
-        if target.paused && self.playing.is_none() {
-            self.source = None;
-        }
         self.target = target;
+        self.bound();
+    }
+
+    /// Takes what the allocation of bandwidth grants. [`DownTrack::choose`] comes next.
+    pub fn set_allocation(&mut self, allocation: Allocation) {
+        self.allocation = allocation;
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.is_paused() && self.playing.is_none() {
+            self.source = None;
+            self.news = true;
+        }
+        self.temporal.set_target(self.target.max_temporal.min(self.allocation.max_temporal));
+    }
+
+    fn is_paused(&self) -> bool {
+        self.target.paused || self.allocation.paused
+    }
+
+    /// Chooses among the layers of its source; true when it goes over to another one.
+    pub fn choose(&mut self, table: &LayerTable) -> bool {
+        let target = Target { paused: self.is_paused(), ..self.target };
+        let choice = match table.choose(&target, self.allocation.max_spatial) {
+            // A picture with one layer only may be still for long.
+            Choice::Silent if !table.is_layered() => Choice::Layer(0),
+            choice => choice,
+        };
+        self.news |= self.choice != choice;
+        let before = std::mem::replace(&mut self.choice, choice);
+        match choice {
+            Choice::Layer(layer) => {
+                // Also after a pause or a decoder's limit, which took the source away.
+                let changes = self.wanted != layer || !matches!(before, Choice::Layer(_));
+                self.wanted = layer;
+                changes
+            }
+            // What was silent may go on where it stopped.
+            Choice::Silent => false,
+            Choice::TooLarge | Choice::Paused => {
+                if self.playing.is_none() {
+                    self.source = None;
+                }
+                false
+            }
+        }
+    }
+
+    /// What it was found to be given, or why nothing.
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// Index of the layer that it is given, or waits for; `None` when it is given nothing.
+    pub fn wanted_layer(&self) -> Option<u8> {
+        matches!(self.choice, Choice::Layer(_) | Choice::Silent).then_some(self.wanted)
+    }
+
+    /// Index of the layer that flows.
+    pub fn layer(&self) -> Option<u8> {
+        self.source.filter(|source| source.up != CLIP_SOURCE).map(|source| source.layer)
+    }
+
+    /// Highest temporal layer that flows; `None` where the stream has none.
+    pub fn temporal(&self) -> Option<u8> {
+        self.temporal.highest()
+    }
+
+    /// Whether [`DownTrack::take_news`] may have something to tell.
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// What is worth telling: another layer flows, or none, and why. Of a source that is not `layered` only that
+    /// nothing can flow, and that it does again.
+    pub fn take_news(&mut self, layered: bool) -> Option<Choice> {
+        if !std::mem::take(&mut self.news) {
+            return None;
+        }
+        let (up, choice) = match (self.choice, self.source) {
+            (Choice::Layer(_), Some(source)) if source.up != CLIP_SOURCE => (source.up, Choice::Layer(source.layer)),
+            (Choice::Layer(_), _) => return None,
+            (choice, _) => (self.told.map_or(CLIP_SOURCE, |(up, _)| up), choice),
+        };
+        let flowed = self.told.is_none_or(|(_, choice)| matches!(choice, Choice::Layer(_)));
+        let plain = !layered && flowed && matches!(choice, Choice::Layer(_));
+        let changed = self.told.replace((up, choice)) != Some((up, choice));
+        (changed && !plain).then_some(choice)
+    }
+
+    /// Whether its receiver may ask for one more keyframe; each takes from a budget that time gives back.
+    pub fn may_request(&mut self, now: Time) -> bool {
+        let back = now.since(self.requests_at).as_millis() / REQUEST_EVERY.as_millis();
+        if back > 0 {
+            self.requests = (u128::from(self.requests) + back).min(u128::from(REQUESTS)) as u32;
+            self.requests_at = now;
+        }
+        let may = self.requests > 0;
+        self.requests = self.requests.saturating_sub(1);
+        may
     }
 
     /// The most that the receiver shall get.
@@ -183,14 +325,12 @@ impl DownTrack {
         self.playing
     }
 
-    /// Whether its receiver wants its source now.
-    fn is_wanting(&self) -> bool {
-        self.active && !self.target.paused
-    }
-
-    /// Whether it can go on only with a keyframe of its subscribed source.
-    pub fn awaits_keyframe(&self) -> bool {
-        self.config.kind == MediaKind::Video && self.is_wanting() && self.playing.is_none() && self.source.is_none()
+    /// Index of the layer of its subscribed source whose keyframe it waits for.
+    pub fn awaited_layer(&self) -> Option<u8> {
+        if self.config.kind != MediaKind::Video || !self.active || self.playing.is_some() {
+            return None;
+        }
+        self.wanted_layer().filter(|&layer| self.source.is_none_or(|source| source.layer != layer))
     }
 
     /// Decides on one packet: the record of how it leaves, or the reason why not. Never touches the payload.
@@ -203,14 +343,11 @@ impl DownTrack {
         if self.playing != is_clip.then_some(meta.stream) {
             return Err(MediaDrop::DownPlaying);
         }
-        if self.target.paused && !is_clip {
-            return Err(MediaDrop::DownPaused);
-        }
-        let source = Source { up: meta.up, stream: meta.stream };
-        if self.source.is_some_and(|current| current.up == meta.up && current.stream > meta.stream) {
-            return Err(MediaDrop::DownOldStream);
-        }
+        let source = Source { up: meta.up, layer: meta.layer, stream: meta.stream };
         let continues = self.source == Some(source);
+        if !continues && !is_clip {
+            self.check_layer(source)?;
+        }
         let payload_type = match self.usable_type(packet) {
             Ok(payload_type) => payload_type,
             Err(reason) => {
@@ -220,13 +357,26 @@ impl DownTrack {
                 return Err(reason);
             }
         };
+        if let Some(descriptor) = &meta.vp8
+            && let Some((layer, sync)) = descriptor.temporal
+            && continues
+            && !self.temporal.keep(meta.timestamp, layer, sync)
+        {
+            self.sequence.skip(meta.sequence);
+            self.vp8.skip(descriptor);
+            return Err(MediaDrop::DownTemporal);
+        }
         let mut marker = meta.marker;
         let clock_rate = meta.codec.clock_rate();
         if !continues {
             if self.config.kind == MediaKind::Video && !meta.keyframe_start {
                 return Err(MediaDrop::DownAwaitsKeyframe);
             }
-            self.source = Some(source);
+            let before = self.source.replace(source);
+            let switches = before.is_some_and(|before| before.up == source.up && before.layer != source.layer);
+            self.stats.layer_switches += u64::from(switches);
+            self.news = true;
+            self.temporal.start();
             self.sequence.start(meta.sequence);
             self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
             self.vp8.start();
@@ -239,7 +389,8 @@ impl DownTrack {
             Refused::TooLate => MediaDrop::DownTooLate,
             Refused::Duplicate => MediaDrop::DownDuplicate,
         })?;
-        let timestamp = self.timestamp.map(meta.timestamp, meta.capture.min(now));
+        let capture = Capture { at: meta.capture.at.min(now), ..meta.capture };
+        let timestamp = self.timestamp.map(meta.timestamp, capture);
         let mut rewrite = self.blank(sequence, timestamp, payload_type, marker);
         rewrite.audio_level = meta.audio_level.filter(|_| self.ids.audio_level != 0);
         rewrite.video_orientation = meta.video_orientation.filter(|_| self.ids.video_orientation != 0);
@@ -253,6 +404,20 @@ impl DownTrack {
         }
         self.count(packet.payload.len() - rewrite.skip() + rewrite.prefix().len());
         Ok(rewrite)
+    }
+
+    /// Whether a packet of another source than the current one may begin here, keyframe or not.
+    fn check_layer(&self, source: Source) -> Result<(), MediaDrop> {
+        if !matches!(self.choice, Choice::Layer(_) | Choice::Silent) {
+            return Err(MediaDrop::DownPaused);
+        }
+        match self.source {
+            Some(current) if current.up == source.up && current.layer == source.layer => {
+                if current.stream > source.stream { Err(MediaDrop::DownOldStream) } else { Ok(()) }
+            }
+            _ if source.layer == self.wanted => Ok(()),
+            _ => Err(MediaDrop::DownOtherLayer),
+        }
     }
 
     /// The payload type of a packet that is to be forwarded, or why it is left out on purpose.

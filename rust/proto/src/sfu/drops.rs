@@ -28,14 +28,18 @@ media_drops! {
     UnknownTransport => "media_unknown_transport",
     /// An SSRC that neither SDP, nor `mid`, nor a unique payload type binds to a track.
     UnknownSsrc => "unknown_ssrc",
+    /// A layer that was not negotiated, or an SSRC of a simulcast track that names none.
+    UnknownRid => "unknown_rid",
     /// SSRC 0, which browsers use to probe bandwidth before media.
     Probe => "probe",
     /// More SSRCs than a transport may have.
     SsrcLimit => "ssrc_limit",
     /// A payload type that the track did not negotiate.
     UnknownPayloadType => "unknown_payload_type",
-    /// A retransmission; nothing repairs with it yet.
-    Retransmission => "retransmission",
+    /// A retransmission for a layer without an SSRC, or of a payload type that the track does not have.
+    RtxUnbound => "rtx_unbound",
+    /// A retransmission without an original packet in it: padding.
+    RtxPadding => "rtx_padding",
     /// The same sequence number again.
     Duplicate => "duplicate",
     /// Older than the receive window.
@@ -62,6 +66,8 @@ media_drops! {
     DownPlaying => "down_playing",
     /// The receiver negotiated no payload type for the codec.
     DownNoPayloadType => "down_no_payload_type",
+    /// A frame above the receiver's temporal layer.
+    DownTemporal => "down_temporal",
     /// The receiver waits for a keyframe.
     DownAwaitsKeyframe => "down_awaits_keyframe",
     /// From before the receiver's current source.
@@ -72,6 +78,10 @@ media_drops! {
     DownDuplicate => "down_duplicate",
     /// The receiver is being sent DTMF digits instead.
     DownSendingDtmf => "down_sending_dtmf",
+    /// A receiver asks for keyframes faster than any receiver needs them.
+    KeyframeRequestLimit => "keyframe_request_limit",
+    /// A packet of a layer that the receiver is not given.
+    DownOtherLayer => "down_other_layer",
     /// RTCP that does not parse.
     RtcpMalformed => "rtcp_malformed",
     /// Feedback about an SSRC that is not ours.

@@ -58,12 +58,14 @@ enum State {
 }
 
 impl KeyframeRequests {
-    /// Somebody wants a keyframe. Ask [`KeyframeRequests::poll`] next.
-    pub fn request(&mut self, want: Want, now: Time) {
+    /// Somebody wants a keyframe, which may come `apart` from the one before at the earliest. Ask
+    /// [`KeyframeRequests::poll`] next.
+    pub fn request(&mut self, want: Want, apart: Duration, now: Time) {
         let interval = match want {
             Want::Picture => MIN_INTERVAL,
             Want::Loss => MIN_INTERVAL_LOSS,
         };
+        let interval = interval.max(apart);
         let allowed = self.last_command.map_or(now, |last| (last + interval).max(now));
         self.state = match self.state {
             State::Idle => State::Deferred(allowed),
@@ -123,17 +125,17 @@ mod tests {
     fn requests_of_many_receivers_are_one_command() {
         let mut requests = KeyframeRequests::default();
         for _ in 0..300 {
-            requests.request(Want::Picture, ms(1000));
+            requests.request(Want::Picture, Duration::ZERO, ms(1000));
         }
         assert!(requests.poll(ms(1000)).is_some());
-        requests.request(Want::Picture, ms(1050));
+        requests.request(Want::Picture, Duration::ZERO, ms(1050));
         assert_eq!(requests.poll(ms(1050)), None);
     }
 
     #[test]
     fn an_unanswered_command_is_repeated_after_200_and_500_ms_with_its_number() {
         let mut requests = KeyframeRequests::default();
-        requests.request(Want::Picture, ms(0));
+        requests.request(Want::Picture, Duration::ZERO, ms(0));
         let first = requests.poll(ms(0)).unwrap();
         assert_eq!(requests.poll_timeout(), Some(ms(200)));
         assert_eq!(requests.poll(ms(200)), Some(Command { repetition: 1, ..first }));
@@ -146,10 +148,10 @@ mod tests {
     #[test]
     fn a_request_soon_after_a_keyframe_waits_for_the_interval() {
         let mut requests = KeyframeRequests::default();
-        requests.request(Want::Picture, ms(0));
+        requests.request(Want::Picture, Duration::ZERO, ms(0));
         let first = requests.poll(ms(0)).unwrap();
         requests.arrived();
-        requests.request(Want::Picture, ms(100));
+        requests.request(Want::Picture, Duration::ZERO, ms(100));
         assert_eq!(requests.poll(ms(100)), None);
         assert_eq!(requests.poll_timeout(), Some(ms(500)));
         let second = requests.poll(ms(500)).unwrap();
@@ -159,19 +161,19 @@ mod tests {
     #[test]
     fn loss_waits_longer_than_a_picture_request_which_overtakes_it() {
         let mut requests = KeyframeRequests::default();
-        requests.request(Want::Picture, ms(0));
+        requests.request(Want::Picture, Duration::ZERO, ms(0));
         requests.poll(ms(0)).unwrap();
         requests.arrived();
-        requests.request(Want::Loss, ms(100));
+        requests.request(Want::Loss, Duration::ZERO, ms(100));
         assert_eq!(requests.poll_timeout(), Some(ms(1000)));
-        requests.request(Want::Picture, ms(200));
+        requests.request(Want::Picture, Duration::ZERO, ms(200));
         assert_eq!(requests.poll_timeout(), Some(ms(500)));
     }
 
     #[test]
     fn repetition_ends_when_the_source_never_answers() {
         let mut requests = KeyframeRequests::default();
-        requests.request(Want::Picture, ms(0));
+        requests.request(Want::Picture, Duration::ZERO, ms(0));
         let mut commands = Vec::new();
         while let Some(at) = requests.poll_timeout() {
             commands.extend(requests.poll(at));

@@ -1,6 +1,7 @@
 //! What crosses the router: a parsed packet with its shared payload, and the record of how one receiver gets it.
 
 use super::ids::UpTrackId;
+use super::rewriter::Capture;
 use crate::codec::{Codec, vp8};
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
 use crate::time::Time;
@@ -10,7 +11,9 @@ use crate::time::Time;
 pub struct PacketMeta {
     /// The track that it belongs to.
     pub up: UpTrackId,
-    /// Generation of the track's stream: sequence and timestamps continue only within one. It grows when the sender
+    /// Simulcast layer, by its index in the track; 0 without simulcast.
+    pub layer: u8,
+    /// Generation of the layer's stream: sequence and timestamps continue only within one. It grows when the sender
     /// restarts or changes its SSRC, and when a gate opens.
     pub stream: u32,
     /// Sequence number without wraps.
@@ -33,8 +36,8 @@ pub struct PacketMeta {
     pub vp8: Option<vp8::Descriptor>,
     /// When it arrived.
     pub arrival: Time,
-    /// When its first sample was taken, by the sender's reports; the arrival until there are any.
-    pub capture: Time,
+    /// When its first sample was taken.
+    pub capture: Capture,
     /// Where the payload starts in the plaintext datagram, in bytes.
     pub payload_start: u16,
     /// Length of the payload without padding, in bytes.

@@ -1,6 +1,7 @@
 //! What we know about one SSRC that we receive: sequence, loss, jitter, the sender's clock (RFC 3550 appendix A).
 
 use super::drops::MediaDrop;
+use super::rewriter::Capture;
 use crate::rtcp::ntp::to_compact;
 use crate::rtcp::{NtpTime, ReportBlock, SenderInfo};
 use crate::rtp::sequence::Seen;
@@ -61,6 +62,8 @@ pub struct ReceiveStats {
     pub octets: u64,
     /// Packets lost; negative is not reported.
     pub lost: u64,
+    /// Packets among the lost that came by retransmission.
+    pub recovered: u64,
     /// Interarrival jitter in timestamp units.
     pub jitter: u32,
 }
@@ -86,6 +89,7 @@ pub struct ReceiveStream {
     lost_before: u64,
     octets: u64,
     total: u64,
+    recovered: u64,
     expected_prior: u64,
     received_prior: u64,
     reported_packets: u64,
@@ -109,6 +113,7 @@ impl ReceiveStream {
             lost_before: 0,
             octets: 0,
             total: 0,
+            recovered: 0,
             expected_prior: 0,
             received_prior: 0,
             reported_packets: 0,
@@ -178,6 +183,25 @@ impl ReceiveStream {
         Ok(Place { sequence: place, restarted })
     }
 
+    /// Takes a packet that came by retransmission; reports go on to call it lost (RFC 4588 §6.3 leaves them to the
+    /// original stream).
+    pub fn recover(&mut self, sequence: u16) -> Result<Place, MediaDrop> {
+        let highest = self.unwrapper.highest().ok_or(MediaDrop::RtxUnbound)?;
+        let forward = sequence.wrapping_sub(highest as u16);
+        if (1..=u16::MAX - MAX_MISORDER).contains(&forward) {
+            // A retransmission runs ahead of the stream only by a mistake or a probe.
+            return Err(MediaDrop::TooOld);
+        }
+        let place = self.unwrapper.peek(sequence);
+        match self.window.insert(place) {
+            Seen::New => {}
+            Seen::Duplicate => return Err(MediaDrop::Duplicate),
+            Seen::TooOld => return Err(MediaDrop::TooOld),
+        }
+        self.recovered += 1;
+        Ok(Place { sequence: place, restarted: false })
+    }
+
     fn restart(&mut self, sequence: u16) -> u64 {
         self.lost_before += self.expected().saturating_sub(self.received);
         let place = self.unwrapper.restart(sequence);
@@ -218,15 +242,15 @@ impl ReceiveStream {
     }
 
     /// When the sample with `timestamp` was taken, in engine time; `arrival` while no report tells or it tells nonsense.
-    pub fn capture(&self, timestamp: u32, clock_rate: u32, clock: &SenderClock, arrival: Time) -> Time {
-        let Some(reference) = &self.reference else { return arrival };
+    pub fn capture(&self, timestamp: u32, clock_rate: u32, clock: &SenderClock, arrival: Time) -> Capture {
+        let Some(reference) = &self.reference else { return Capture::estimated(arrival) };
         let units = i64::from(timestamp.wrapping_sub(reference.timestamp) as i32);
         let ntp_ns = (reference.ntp.as_nanos() as i64) + units * 1_000_000_000 / i64::from(clock_rate.max(1));
         match clock.local(ntp_ns) {
             Some(local) if local <= arrival + Duration::from_secs(1) && arrival.since(local) < MAX_CAPTURE_AGE => {
-                local.min(arrival)
+                Capture::exact(local.min(arrival))
             }
-            _ => arrival,
+            _ => Capture::estimated(arrival),
         }
     }
 
@@ -262,6 +286,7 @@ impl ReceiveStream {
             packets: self.total,
             octets: self.octets,
             lost: self.lost_before + self.expected().saturating_sub(self.received),
+            recovered: self.recovered,
             jitter: self.jitter_16 >> 4,
         }
     }
@@ -331,12 +356,13 @@ mod tests {
         let mut stream = ReceiveStream::new(Ssrc(1));
         let mut clock = SenderClock::default();
         let arrival = Time::from_millis(5_000);
-        assert_eq!(stream.capture(800, RATE, &clock, arrival), arrival);
+        assert_eq!(stream.capture(800, RATE, &clock, arrival), Capture::estimated(arrival));
         let info = SenderInfo { ssrc: Ssrc(1), ntp: NtpTime(1000 << 32), rtp_timestamp: 0, packets: 1, octets: 1 };
         clock.update(info.ntp, Time::from_millis(4_000));
         stream.handle_sender_info(&info, Time::from_millis(4_000));
-        assert_eq!(stream.capture(4_000, RATE, &clock, arrival), Time::from_millis(4_500));
-        assert_eq!(stream.capture(4_000_000, RATE, &clock, arrival), arrival, "a capture in the future is nonsense");
+        assert_eq!(stream.capture(4_000, RATE, &clock, arrival), Capture::exact(Time::from_millis(4_500)));
+        let future = stream.capture(4_000_000, RATE, &clock, arrival);
+        assert_eq!(future, Capture::estimated(arrival), "a capture in the future is nonsense");
     }
 
     #[test]

@@ -7,21 +7,16 @@ use super::drops::MediaDrop;
 use super::dtmf_receiver::{Digit, DtmfReceiver};
 use super::gates::{Gate, Gates};
 use super::ids::{TransportId, UpTrackId};
-use super::keyframe::KeyframeRequests;
+use super::layers::{LayerTable, MAX_LAYERS};
 use super::packet::PacketMeta;
 use super::receive_stream::Place;
+use super::rewriter::Capture;
+use super::up_layer::UpLayer;
 use crate::codec::payload::PayloadEntry;
 use crate::codec::telephone_event::TelephoneEvent;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable, vp8};
 use crate::rtp::{AudioLevel, Extensions, RtpPacket, Ssrc, Token};
 use crate::time::Time;
-use std::time::Duration;
-
-/// A track stays with its SSRC until that is silent for so long, unless a new SSRC begins.
-const SSRC_SILENCE: Duration = Duration::from_millis(500);
-
-/// Most layers of one track.
-pub const MAX_LAYERS: usize = 8;
 
 /// What an up track is made of.
 #[derive(Clone, Debug)]
@@ -74,6 +69,13 @@ pub struct UpStats {
     pub audio_level: Option<AudioLevel>,
 }
 
+fn layers_of(rids: &[Token]) -> Vec<UpLayer> {
+    if rids.is_empty() {
+        return vec![UpLayer::new(None)];
+    }
+    rids.iter().take(MAX_LAYERS).map(|&rid| UpLayer::new(Some(rid))).collect()
+}
+
 /// What a packet brought beside itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct News {
@@ -81,6 +83,8 @@ pub struct News {
     pub started: Option<(Codec, Ssrc)>,
     /// A digit is over.
     pub digit: Option<Digit>,
+    /// A layer came to life or changed its size.
+    pub layers: bool,
 }
 
 /// One packet on its way into a track.
@@ -96,8 +100,10 @@ pub struct Incoming<'a> {
     pub place: Place,
     /// First packet of its SSRC.
     pub first: bool,
+    /// Index of its layer.
+    pub layer: u8,
     /// When it was sampled.
-    pub capture: Time,
+    pub capture: Capture,
 }
 
 /// See the module.
@@ -106,15 +112,11 @@ pub struct UpTrack {
     config: UpTrackConfig,
     payloads: PayloadTable,
     gates: Gates,
-    /// The SSRC that is forwarded and when it was heard last.
-    active: Option<(Ssrc, Time)>,
-    stream: u32,
-    broken: bool,
-    keyframe_timestamp: Option<u32>,
+    layers: Vec<UpLayer>,
+    /// The SSRC heard last, of whichever layer.
+    latest: Option<Ssrc>,
     dtmf: DtmfReceiver,
     stats: UpStats,
-    /// Who asks for keyframes and when the source is told.
-    pub keyframes: KeyframeRequests,
 }
 
 impl UpTrack {
@@ -123,13 +125,10 @@ impl UpTrack {
         UpTrack {
             payloads: PayloadTable::new(&config.payloads),
             gates: Gates::closed(&config.closed_gates),
-            active: None,
-            stream: 0,
-            broken: false,
-            keyframe_timestamp: None,
+            layers: layers_of(&config.rids),
+            latest: None,
             dtmf: DtmfReceiver::default(),
             stats: UpStats::default(),
-            keyframes: KeyframeRequests::default(),
             config,
         }
     }
@@ -154,16 +153,62 @@ impl UpTrack {
         self.stats
     }
 
-    /// The SSRC that is forwarded; `None` before the first packet.
+    /// The SSRC heard last; `None` before the first packet.
     pub fn ssrc(&self) -> Option<Ssrc> {
-        self.active.map(|(ssrc, _)| ssrc)
+        self.latest
+    }
+
+    /// Its layers by index; one without simulcast.
+    pub fn layers(&self) -> &[UpLayer] {
+        &self.layers
+    }
+
+    /// Its layers, to ask them for keyframes and to end a measurement.
+    pub fn layers_mut(&mut self) -> &mut [UpLayer] {
+        &mut self.layers
+    }
+
+    /// Whether the publisher names layers.
+    pub fn is_simulcast(&self) -> bool {
+        !self.config.rids.is_empty()
+    }
+
+    /// Index of the layer with a name.
+    pub fn layer_of(&self, rid: &[u8]) -> Option<u8> {
+        self.layers.iter().position(|layer| layer.rid().is_some_and(|known| known.as_bytes() == rid)).map(|at| at as u8)
+    }
+
+    /// Ranks the layers by what is known of them now.
+    pub fn describe(&self, table: &mut LayerTable) {
+        table.update(self.layers.iter().map(UpLayer::describe));
     }
 
     /// Takes new payload types, SSRCs and layers.
     pub fn update(&mut self, update: UpTrackUpdate) {
         self.payloads = PayloadTable::new(&update.payloads);
         (self.config.payloads, self.config.ssrcs) = (update.payloads, update.ssrcs);
-        (self.config.rtx_ssrcs, self.config.rids) = (update.rtx_ssrcs, update.rids);
+        self.config.rtx_ssrcs = update.rtx_ssrcs;
+        if self.config.rids != update.rids {
+            self.rename_layers(&update.rids);
+            self.config.rids = update.rids;
+        }
+    }
+
+    /// A layer whose name stays keeps its index and its state; the others are given to the new names.
+    fn rename_layers(&mut self, rids: &[Token]) {
+        let known: Vec<_> = self.layers.iter().map(UpLayer::rid).collect();
+        let mut new = rids.iter().take(MAX_LAYERS).filter(|rid| !known.contains(&Some(**rid))).copied();
+        for layer in &mut self.layers {
+            if layer.rid().is_none_or(|rid| !rids.contains(&rid)) {
+                layer.rename(new.next());
+            }
+        }
+        self.layers.extend(new.map(|rid| UpLayer::new(Some(rid))));
+        // Names that went leave nameless layers behind, which only a track without simulcast has; the last ones go.
+        while !rids.is_empty() && self.layers.last().is_some_and(|layer| layer.rid().is_none()) {
+            self.layers.pop();
+        }
+        self.layers.truncate(if rids.is_empty() { 1 } else { MAX_LAYERS });
     }
 
     /// Opens or closes a gate; true when packets flow again.
@@ -174,11 +219,16 @@ impl UpTrack {
     /// Takes a packet: its record when it is to be forwarded, and what else it brought in either case.
     pub fn handle(&mut self, incoming: &Incoming<'_>, now: Time) -> (Result<PacketMeta, MediaDrop>, News) {
         let mut news = News::default();
-        if let Err(reason) = self.choose_ssrc(incoming, now) {
-            return (Err(reason), news);
-        }
         let packet = incoming.packet;
         let codec = incoming.entry.codec;
+        let Some(layer) = self.layers.get_mut(usize::from(incoming.layer)) else {
+            return (Err(MediaDrop::UnknownRid), news);
+        };
+        if let Err(reason) = layer.choose_ssrc(packet.ssrc, incoming.place, incoming.first, now) {
+            return (Err(reason), news);
+        }
+        self.latest = Some(packet.ssrc);
+        news.layers = layer.count(packet.timestamp, packet.payload.len());
         self.stats.packets += 1;
         self.stats.octets += packet.payload.len() as u64;
         if incoming.extensions.audio_level.is_some() {
@@ -200,19 +250,19 @@ impl UpTrack {
             }
         }
         let keyframe_start = codec.starts_keyframe(packet.payload);
-        if keyframe_start && self.keyframe_timestamp != Some(packet.timestamp) {
-            self.keyframe_timestamp = Some(packet.timestamp);
-            self.stats.keyframes += 1;
+        if keyframe_start {
+            self.stats.keyframes += u64::from(layer.keyframe_began(packet.timestamp, packet.payload.len()));
+            if let Some(size) = codec.frame_size(packet.payload) {
+                news.layers |= layer.resize(size);
+            }
         }
         if let Err(reason) = self.gates.pass() {
-            self.broken = true;
+            layer.interrupt();
             return (Err(reason), news);
         }
-        if std::mem::take(&mut self.broken) {
-            self.stream += 1;
-        }
+        layer.resume();
         if keyframe_start {
-            self.keyframes.arrived();
+            layer.keyframes.arrived();
         }
         (Ok(self.record(incoming, keyframe_start, now)), news)
     }
@@ -222,7 +272,8 @@ impl UpTrack {
         let codec = incoming.entry.codec;
         PacketMeta {
             up: self.config.id,
-            stream: self.stream,
+            layer: incoming.layer,
+            stream: self.layers.get(usize::from(incoming.layer)).map_or(0, UpLayer::stream),
             sequence: incoming.place.sequence,
             timestamp: packet.timestamp,
             marker: packet.marker,
@@ -236,27 +287,6 @@ impl UpTrack {
             capture: incoming.capture,
             payload_start: u16::try_from(packet.payload_offset).unwrap_or(u16::MAX),
             payload_len: u16::try_from(packet.payload.len()).unwrap_or(0),
-        }
-    }
-
-    /// Decides whether the packet's SSRC is the one that is forwarded. A sender that begins anew with another SSRC is
-    /// followed at once; stragglers of the old one are not.
-    fn choose_ssrc(&mut self, incoming: &Incoming<'_>, now: Time) -> Result<(), MediaDrop> {
-        let ssrc = incoming.packet.ssrc;
-        match &mut self.active {
-            Some((active, last)) if *active == ssrc => {
-                *last = now;
-                if incoming.place.restarted {
-                    self.stream += 1;
-                }
-                Ok(())
-            }
-            Some((_, last)) if !incoming.first && now.since(*last) < SSRC_SILENCE => Err(MediaDrop::SupersededSsrc),
-            _ => {
-                self.active = Some((ssrc, now));
-                self.stream += 1;
-                Ok(())
-            }
         }
     }
 }

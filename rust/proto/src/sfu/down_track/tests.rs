@@ -61,6 +61,7 @@ fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPa
     let clock_rate = u64::from(codec.clock_rate());
     let meta = PacketMeta {
         up: UpTrackId(up),
+        layer: 0,
         stream: 1,
         sequence,
         timestamp: (up * 1_000_000 + ms * clock_rate / 1000) as u32,
@@ -72,7 +73,7 @@ fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPa
         playout_delay: None,
         vp8: (codec == Codec::Vp8).then(|| vp8::Descriptor::parse(payload)).flatten(),
         arrival: Time::from_millis(ms),
-        capture: Time::from_millis(ms),
+        capture: Capture::estimated(Time::from_millis(ms)),
         payload_start: 12,
         payload_len: payload.len() as u16,
     };
@@ -118,11 +119,11 @@ fn padding_and_formats_without_payload_type_are_closed_over() {
 #[test]
 fn a_picture_starts_and_switches_only_with_a_keyframe() {
     let mut track = video();
-    assert!(track.awaits_keyframe());
+    assert_eq!(track.awaited_layer(), Some(0));
     let waits = Err(MediaDrop::DownAwaitsKeyframe);
     assert_eq!(forward(&mut track, &packet(1, 100, 0, Codec::Vp8, DELTA)), waits);
     let first = forward(&mut track, &packet(1, 101, 30, Codec::Vp8, KEYFRAME)).unwrap();
-    assert!(!track.awaits_keyframe());
+    assert_eq!(track.awaited_layer(), None);
     assert_eq!(forward(&mut track, &packet(2, 900, 60, Codec::Vp8, DELTA)), waits);
     let second = forward(&mut track, &packet(2, 901, 90, Codec::Vp8, KEYFRAME)).unwrap();
     assert_eq!(second.sequence, first.sequence + 1);

@@ -2,7 +2,7 @@
 
 use super::TransportConfig;
 use crate::bwe::FeedbackGenerator;
-use crate::rtp::{ExtensionMap, Ssrc, Token};
+use crate::rtp::{ExtensionMap, Ssrc};
 use crate::sfu::receive_stream::{ReceiveStream, SenderClock};
 use crate::sfu::reports::ReportSchedule;
 use crate::time::Time;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// A stream that was bound by payload type may give its place to another after this silence.
 const EVICT_AFTER: Duration = Duration::from_secs(10);
+
+/// The layer of an SSRC that SDP names for a simulcast track.
+pub(super) const UNKNOWN_LAYER: u8 = u8::MAX;
 
 /// How an SSRC was bound to its track; a stronger reason replaces a weaker one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,8 +32,8 @@ pub(super) struct Stream {
     pub(super) receive: ReceiveStream,
     pub(super) up: usize,
     pub(super) latch: Latch,
-    /// Simulcast layer, for the layer selection to come.
-    pub(super) rid: Option<Token>,
+    /// Index of its layer in the track; [`UNKNOWN_LAYER`] before a packet has told it.
+    pub(super) layer: u8,
 }
 
 /// See the module.
@@ -90,8 +93,8 @@ impl MediaTransport {
 
     /// Binds an SSRC to a track and returns the stream's index; `None` when there is no room. The room of a stream
     /// that SDP did not name and that has been silent for long is used again.
-    pub(super) fn bind(&mut self, ssrc: Ssrc, up: usize, latch: Latch, now: Time) -> Option<usize> {
-        let stream = Stream { receive: ReceiveStream::new(ssrc), up, latch, rid: None };
+    pub(super) fn bind(&mut self, ssrc: Ssrc, up: usize, layer: u8, latch: Latch, now: Time) -> Option<usize> {
+        let stream = Stream { receive: ReceiveStream::new(ssrc), up, layer, latch };
         if self.streams.len() < self.config.max_streams {
             self.streams.push(stream);
             return Some(self.streams.len() - 1);

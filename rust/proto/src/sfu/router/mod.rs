@@ -6,6 +6,10 @@
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
 mod clips;
+mod forward;
+#[cfg(test)]
+mod layer_tests;
+mod layers;
 mod media_transport;
 mod receive;
 mod rtcp_in;
@@ -22,12 +26,14 @@ use super::drops::{MediaDrop, MediaDropCounters};
 use super::dtmf_sender::DtmfError;
 use super::ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
 use super::keyframe::Want;
+use super::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
 use super::packet::{PacketMeta, Rewrite};
 use super::up_track::UpTrack;
 use crate::codec::Codec;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
+use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
 use slab::Slab;
 use std::cmp::Reverse;
@@ -103,6 +109,41 @@ pub enum RouterEvent {
         /// Its SSRC.
         ssrc: Ssrc,
     },
+    /// A layer of a layered picture came to life, fell silent or changed its size: see [`Router::layers`].
+    UpTrackLayersChanged {
+        /// The track.
+        up: UpTrackId,
+    },
+    /// Receivers may be given other layers of a layered picture than before.
+    UpTrackLayersWanted {
+        /// The track.
+        up: UpTrackId,
+        /// Bit by layer.
+        wanted: u8,
+    },
+    /// Shards that have receivers of a track are to hear of its layers: [`Router::set_layers`] there.
+    TellLayers {
+        /// The track.
+        up: UpTrackId,
+    },
+    /// The shard of a track is to hear what our receivers may be given: [`Router::set_remote_wanted`] there.
+    TellWanted {
+        /// The track.
+        up: UpTrackId,
+        /// Bit by layer.
+        wanted: u8,
+    },
+    /// Another layer flows to a receiver, or none.
+    DownTrackLayerChanged {
+        /// The track.
+        down: DownTrackId,
+        /// Which layer, or why none.
+        choice: Choice,
+        /// The layer.
+        layer: Option<Layer>,
+        /// Its highest temporal layer, where it has any.
+        temporal: Option<u8>,
+    },
     /// A keyframe is wanted and the peer negotiated neither PLI nor FIR.
     KeyframeNeeded {
         /// The track.
@@ -112,6 +153,8 @@ pub enum RouterEvent {
     RemoteKeyframeWanted {
         /// The track.
         up: UpTrackId,
+        /// Index of the layer.
+        layer: u8,
         /// Why.
         want: Want,
     },
@@ -148,9 +191,33 @@ pub struct Received {
 struct UpEntry {
     track: UpTrack,
     transport: usize,
-    /// Receivers on other shards, by shard.
-    remote: Vec<(u8, u32)>,
-    remote_shards: u64,
+    remote: Vec<Remote>,
+    /// By layer: bit `n` is set when shard `n` has a receiver that may be given it.
+    remote_layers: [u64; MAX_LAYERS],
+    table: LayerTable,
+    wanted: Wanted,
+    /// When the layers are measured next.
+    tick_at: Time,
+}
+
+impl UpEntry {
+    fn poll_timeout(&self) -> Option<Time> {
+        let tick = Some(self.tick_at).filter(|&at| at != Time::FAR_FUTURE);
+        let layers = self.track.layers().iter().filter_map(|layer| layer.keyframes.poll_timeout());
+        layers.chain(tick).chain(self.wanted.poll_timeout()).min()
+    }
+
+    /// Bit by layer: what receivers on any shard may be given now.
+    fn all_wanted(&self) -> u8 {
+        self.remote.iter().fold(self.wanted.here(), |all, remote| all | remote.wanted)
+    }
+
+    fn address_remotes(&mut self) {
+        self.remote_layers = std::array::from_fn(|layer| {
+            let wanting = self.remote.iter().filter(|remote| remote.wanted & (1 << layer) != 0);
+            wanting.fold(0, |bits, remote| bits | (1 << (remote.shard & 63)))
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -185,10 +252,8 @@ pub struct Router {
     up_keys: IdMap<UpTrackId, usize>,
     downs: Slab<DownEntry>,
     down_keys: IdMap<DownTrackId, usize>,
-    /// Down tracks of this shard by the track they subscribed to, wherever that lives.
-    subscribers: IdMap<UpTrackId, Vec<usize>>,
-    /// When a keyframe of a track on another shard was asked for last.
-    remote_asked: IdMap<UpTrackId, Time>,
+    /// Receivers on this shard by the track they subscribed to, wherever that lives.
+    sources: IdMap<UpTrackId, Source>,
     clips: IdMap<ClipId, Arc<Clip>>,
     plays: HashMap<u32, Play>,
     last_serial: u32,
@@ -233,35 +298,44 @@ impl Router {
     }
 
     fn has_receivers(&self, up: UpTrackId) -> bool {
-        let remote = self.up_keys.get(&up).is_some_and(|&key| self.ups[key].remote_shards != 0);
-        remote || self.subscribers.get(&up).is_some_and(|list| !list.is_empty())
+        let remote = self.up_keys.get(&up).is_some_and(|&key| !self.ups[key].remote.is_empty());
+        remote || self.sources.contains_key(&up)
     }
 
-    /// A receiver wants a keyframe of a track, wherever that lives.
-    fn want_keyframe(&mut self, up: UpTrackId, want: Want, now: Time) {
+    /// A receiver wants a keyframe of a layer of a track, wherever that lives.
+    fn want_keyframe(&mut self, up: UpTrackId, layer: u8, want: Want, now: Time) {
         if let Some(&key) = self.up_keys.get(&up) {
-            self.ask_source(key, want, now);
+            self.ask_source(key, layer, want, now);
             return;
         }
-        let due = self
-            .remote_asked
-            .get(&up)
-            .is_none_or(|last| now.since(*last).as_millis() >= u128::from(REMOTE_KEYFRAME_INTERVAL_MS));
-        if due {
-            self.remote_asked.insert(up, now);
-            self.emit(RouterEvent::RemoteKeyframeWanted { up, want });
+        let Some(asked) = self.sources.get_mut(&up).and_then(|source| source.asked.get_mut(usize::from(layer))) else {
+            return;
+        };
+        if asked.is_none_or(|last| now.since(last).as_millis() >= u128::from(REMOTE_KEYFRAME_INTERVAL_MS)) {
+            *asked = Some(now);
+            self.emit(RouterEvent::RemoteKeyframeWanted { up, layer, want });
         }
     }
 
-    fn ask_source(&mut self, up: usize, want: Want, now: Time) {
+    fn ask_source(&mut self, up: usize, layer: u8, want: Want, now: Time) {
         let entry = &mut self.ups[up];
         if entry.track.config().kind == crate::codec::MediaKind::Audio {
             return;
         }
-        entry.track.keyframes.request(want, now);
-        let (transport, at) = (entry.transport, entry.track.keyframes.poll_timeout());
+        let Some(layer) = entry.track.layers_mut().get_mut(usize::from(layer)) else { return };
+        layer.request_keyframe(want, now);
+        let (transport, at) = (entry.transport, layer.keyframes.poll_timeout());
         if let Some(at) = at {
             self.arm(transport, at);
+        }
+    }
+
+    /// Asks for keyframes of every layer that lives, or of the only one.
+    fn ask_all_layers(&mut self, up: usize, want: Want, now: Time) {
+        for layer in 0..self.ups[up].track.layers().len() {
+            if self.ups[up].track.layers()[layer].is_alive() || layer == 0 {
+                self.ask_source(up, layer as u8, want, now);
+            }
         }
     }
 }

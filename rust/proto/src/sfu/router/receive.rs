@@ -1,15 +1,18 @@
-//! RTP in: a packet finds its track, and its receivers.
+//! RTP in: a packet finds its SSRC, its layer and its track.
 
 use super::media_transport::Latch;
-use super::{Output, Received, Router, RouterEvent, arm_in};
+use super::{Received, Router, RouterEvent};
 use crate::codec::Codec;
-use crate::rtp::{Extensions, RtpPacket, Ssrc, Token};
+use crate::rtp::{Extensions, RtpPacket, Ssrc};
 use crate::sfu::drops::MediaDrop;
-use crate::sfu::ids::{TransportId, UpTrackId};
-use crate::sfu::keyframe::Want;
-use crate::sfu::packet::UpPacket;
+use crate::sfu::ids::TransportId;
+use crate::sfu::layers::MAX_LAYERS;
+use crate::sfu::packet::PacketMeta;
 use crate::sfu::up_track::Incoming;
 use crate::time::Time;
+
+/// Clock of retransmissions, for their own statistics; all that we know of are of pictures.
+const RTX_CLOCK_RATE: u32 = 90_000;
 
 impl Router {
     /// Takes a decrypted RTP packet of a transport. What comes out is to be handed to [`Router::forward`] here, and
@@ -43,27 +46,84 @@ impl Router {
         let index = self.find_stream(key, &packet, &extensions, now)?;
         let transport = &mut self.transports[key];
         let stream = &mut transport.streams[index];
-        let up = &mut self.ups[stream.up];
+        let up = &self.ups[stream.up];
         let entry = *up.track.payloads().by_type(packet.payload_type).ok_or(MediaDrop::UnknownPayloadType)?;
-        if stream.rid.is_none() {
-            stream.rid = extensions.rid.or(extensions.repaired_rid).and_then(Token::new);
+        if let Codec::Rtx { original } = entry.codec {
+            return self.receive_rtx(key, index, original, &packet, &extensions, now);
+        }
+        if usize::from(stream.layer) >= up.track.layers().len() {
+            // Nothing is counted, so that no report makes the browser leave the name out before it was heard.
+            return Err(MediaDrop::UnknownRid);
         }
         let (clock_rate, octets) = (entry.codec.clock_rate(), packet.payload.len());
         let first = !stream.receive.is_started();
         let place = stream.receive.receive(packet.sequence, packet.timestamp, clock_rate, octets, now)?;
-        if let Codec::Rtx { .. } = entry.codec {
-            return Err(MediaDrop::Retransmission);
-        }
         let capture = stream.receive.capture(packet.timestamp, clock_rate, &transport.clock, now);
+        let (layer, up) = (stream.layer, stream.up);
         if first {
             transport.feedback.set_media(packet.ssrc);
         }
-        let reports_at = transport.start_reports(now);
-        let incoming = Incoming { packet: &packet, extensions: &extensions, entry: &entry, place, first, capture };
-        let (meta, news) = up.track.handle(&incoming, now);
-        let (id, remote_shards) = (up.track.config().id, up.remote_shards);
-        if let Some(at) = reports_at {
+        if let Some(at) = transport.start_reports(now) {
             self.arm(key, at);
+        }
+        let (packet, extensions, entry) = (&packet, &extensions, &entry);
+        self.accept(up, &Incoming { packet, extensions, entry, place, first, layer, capture }, now)
+    }
+
+    /// A retransmission (RFC 4588 §4): the original packet goes the way that it would have gone.
+    fn receive_rtx(
+        &mut self,
+        key: usize,
+        index: usize,
+        original: u8,
+        packet: &RtpPacket<'_>,
+        extensions: &Extensions<'_>,
+        now: Time,
+    ) -> Result<Received, MediaDrop> {
+        let transport = &mut self.transports[key];
+        let stream = &mut transport.streams[index];
+        stream.receive.receive(packet.sequence, packet.timestamp, RTX_CLOCK_RATE, packet.payload.len(), now)?;
+        let (up, layer) = (stream.up, stream.layer);
+        let track = &self.ups[up].track;
+        let signalled = track.config().rtx_ssrcs.iter().find(|(rtx, _)| *rtx == packet.ssrc).map(|(_, media)| *media);
+        let latched = track.layers().get(usize::from(layer)).and_then(|layer| layer.ssrc());
+        let media = latched.or(signalled).ok_or(MediaDrop::RtxUnbound)?;
+        let entry = *track.payloads().by_type(original).ok_or(MediaDrop::RtxUnbound)?;
+        let Some((sequence, payload)) = packet.payload.split_first_chunk::<2>() else {
+            return Err(MediaDrop::RtxPadding);
+        };
+        let index = transport.find(media).ok_or(MediaDrop::RtxUnbound)?;
+        let stream = &mut transport.streams[index];
+        if stream.up != up || usize::from(stream.layer) >= track.layers().len() {
+            return Err(MediaDrop::RtxUnbound);
+        }
+        let place = stream.receive.recover(u16::from_be_bytes(*sequence))?;
+        let recovered = RtpPacket {
+            payload_type: original,
+            sequence: place.sequence as u16,
+            ssrc: media,
+            payload,
+            payload_offset: packet.payload_offset + sequence.len(),
+            ..*packet
+        };
+        let capture = stream.receive.capture(packet.timestamp, entry.codec.clock_rate(), &transport.clock, now);
+        let (packet, entry, layer) = (&recovered, &entry, stream.layer);
+        self.accept(up, &Incoming { packet, extensions, entry, place, first: false, layer, capture }, now)
+    }
+
+    /// Gives a packet with its place to its track.
+    fn accept(&mut self, key: usize, incoming: &Incoming<'_>, now: Time) -> Result<Received, MediaDrop> {
+        let up = &mut self.ups[key];
+        let (meta, news) = up.track.handle(incoming, now);
+        let (id, remote_shards) = (up.track.config().id, up.remote_layers[usize::from(incoming.layer) % MAX_LAYERS]);
+        if news.layers {
+            self.layers_changed(key, now);
+            if let (Ok(PacketMeta { keyframe_start: true, .. }), Some(layer)) =
+                (&meta, self.ups[key].track.layers_mut().get_mut(usize::from(incoming.layer)))
+            {
+                // Whoever goes over to the layer that begins here has its keyframe.
+                layer.keyframes.arrived();
+            }
         }
         if let Some((codec, ssrc)) = news.started {
             self.emit(RouterEvent::UpTrackStarted { up: id, codec, ssrc });
@@ -72,10 +132,11 @@ impl Router {
             let (digit, duration_ms) = (digit.digit, digit.duration_ms);
             self.emit(RouterEvent::DtmfReceived { up: id, digit, duration_ms });
         }
-        Ok(Received { meta: meta?, local: self.subscribers.contains_key(&id), remote_shards })
+        Ok(Received { meta: meta?, local: self.sources.contains_key(&id), remote_shards })
     }
 
-    /// Finds the stream of a packet's SSRC, or binds it: by `mid`, or by a payload type that one track only has.
+    /// Finds the stream of a packet's SSRC, or binds it. What a packet says of itself decides, also over an earlier
+    /// binding (RFC 8843 §9.2); what it leaves out stays as it was said before.
     fn find_stream(
         &mut self,
         key: usize,
@@ -83,74 +144,49 @@ impl Router {
         extensions: &Extensions<'_>,
         now: Time,
     ) -> Result<usize, MediaDrop> {
+        let known = self.transports[key].find(packet.ssrc);
+        let name = extensions.repaired_rid.or(extensions.rid);
+        if let (Some(index), None, None) = (known, extensions.mid, name) {
+            return Ok(index);
+        }
         let transport = &mut self.transports[key];
-        let known = transport.find(packet.ssrc);
-        let Some(mid) = extensions.mid else {
-            if let Some(index) = known {
-                return Ok(index);
-            }
-            let mut fitting = transport
-                .ups
-                .iter()
-                .copied()
-                .filter(|&up| self.ups[up].track.payloads().by_type(packet.payload_type).is_some());
-            let (Some(up), None) = (fitting.next(), fitting.next()) else { return Err(MediaDrop::UnknownSsrc) };
-            return transport.bind(packet.ssrc, up, Latch::PayloadType, now).ok_or(MediaDrop::SsrcLimit);
+        let before = known.map(|index| &transport.streams[index]);
+        let mut named = transport.ups.iter().copied().filter(|&up| {
+            extensions.mid.is_some_and(|mid| self.ups[up].track.config().mid.is_some_and(|is| is.as_bytes() == mid))
+        });
+        let (up, latch) = match (named.next(), before, extensions.mid) {
+            (Some(up), ..) => (up, Latch::Mid),
+            (None, Some(stream), _) => (stream.up, stream.latch),
+            (None, None, Some(_)) => return Err(MediaDrop::UnknownSsrc),
+            (None, None, None) => (self.up_of_payload_type(key, packet.payload_type)?, Latch::PayloadType),
         };
-        let named = transport
-            .ups
-            .iter()
-            .copied()
-            .find(|&up| self.ups[up].track.config().mid.is_some_and(|known| known.as_bytes() == mid));
-        match (known, named) {
-            (Some(index), Some(up)) => {
-                // RFC 8843 §9.2: the mid in a packet decides, also over an earlier binding.
+        let transport = &mut self.transports[key];
+        let track = &self.ups[up].track;
+        let layer = match name {
+            _ if !track.is_simulcast() => 0,
+            Some(name) => track.layer_of(name).ok_or(MediaDrop::UnknownRid)?,
+            None => match known.map(|index| &transport.streams[index]) {
+                Some(stream) if stream.up == up => stream.layer,
+                _ => return Err(MediaDrop::UnknownRid),
+            },
+        };
+        match known {
+            Some(index) => {
                 let stream = &mut transport.streams[index];
-                (stream.up, stream.latch) = (up, Latch::Mid);
+                (stream.up, stream.layer, stream.latch) = (up, layer, latch);
                 Ok(index)
             }
-            (Some(index), None) => Ok(index),
-            (None, Some(up)) => transport.bind(packet.ssrc, up, Latch::Mid, now).ok_or(MediaDrop::SsrcLimit),
-            (None, None) => Err(MediaDrop::UnknownSsrc),
+            None => transport.bind(packet.ssrc, up, layer, latch, now).ok_or(MediaDrop::SsrcLimit),
         }
     }
 
-    /// Gives a packet, of this shard or another, to every down track of this shard that subscribed to its track.
-    pub fn forward(&mut self, packet: &UpPacket<'_>, now: Time, output: &mut impl Output) {
-        self.forward_batch(packet.meta.up, std::iter::once(*packet), now, output);
-    }
-
-    /// Gives packets of one up track to every down track of this shard that subscribed to it: all of them to the first
-    /// receiver, then all to the next, so that what one receiver gets lies side by side and leaves as one GSO message.
-    pub fn forward_batch<'a>(
-        &mut self,
-        up: UpTrackId,
-        packets: impl Iterator<Item = UpPacket<'a>> + Clone,
-        now: Time,
-        output: &mut impl Output,
-    ) {
-        let Some(list) = self.subscribers.get(&up) else { return };
-        let mut awaited = false;
-        for &key in list {
-            let entry = &mut self.downs[key];
-            for packet in packets.clone() {
-                match entry.track.forward(&packet, now) {
-                    Ok(rewrite) => {
-                        let transport = &mut self.transports[entry.transport];
-                        output.rtp(transport.config.id, &rewrite, packet.payload);
-                        if let Some(at) = transport.start_reports(now) {
-                            arm_in(&mut self.timers, transport, entry.transport, at);
-                        }
-                    }
-                    Err(reason) => {
-                        awaited |= reason == MediaDrop::DownAwaitsKeyframe;
-                        self.drops.count(reason);
-                    }
-                }
-            }
-        }
-        if awaited {
-            self.want_keyframe(up, Want::Picture, now);
+    /// The only track of a transport that has a payload type.
+    fn up_of_payload_type(&self, key: usize, payload_type: u8) -> Result<usize, MediaDrop> {
+        let ups = self.transports[key].ups.iter().copied();
+        let mut fitting = ups.filter(|&up| self.ups[up].track.payloads().by_type(payload_type).is_some());
+        match (fitting.next(), fitting.next()) {
+            (Some(up), None) => Ok(up),
+            _ => Err(MediaDrop::UnknownSsrc),
         }
     }
 }

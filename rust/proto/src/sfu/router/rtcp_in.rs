@@ -68,14 +68,17 @@ impl Router {
             self.drops.count(MediaDrop::RtcpUnknownSsrc);
             return;
         };
-        let entry = &self.downs[down];
+        let entry = &mut self.downs[down];
         let is_live_picture = entry.track.config().kind == MediaKind::Video && entry.track.playing().is_none();
-        if let Some(up) = entry.subscription
-            && is_live_picture
-            && entry.track.is_active()
-        {
-            self.want_keyframe(up, want, now);
+        let (Some(up), Some(layer)) = (entry.subscription, entry.track.wanted_layer()) else { return };
+        if !is_live_picture || !entry.track.is_active() {
+            return;
         }
+        if !entry.track.may_request(now) {
+            self.drops.count(MediaDrop::KeyframeRequestLimit);
+            return;
+        }
+        self.want_keyframe(up, layer, want, now);
     }
 
     fn down_of_ssrc(&self, key: usize, ssrc: Ssrc) -> Option<usize> {

@@ -1,9 +1,10 @@
 //! Statistics of transports and their tracks, read by command.
 
 use super::{Router, RouterError};
-use crate::codec::Codec;
+use crate::codec::{Codec, MediaKind};
 use crate::sfu::gates::Gate;
 use crate::sfu::ids::{DownTrackId, TransportId, UpTrackId};
+use crate::sfu::layers::Layer;
 use std::time::Duration;
 
 /// Numbers of one up track.
@@ -25,6 +26,10 @@ pub struct UpTrackStats {
     pub gated: [(Gate, u64); Gate::ALL.len()],
     /// Codec of the last packet.
     pub codec: Option<Codec>,
+    /// The layers of a picture from the smallest to the largest, each with whether a receiver may be given it.
+    pub layers: Vec<(Layer, bool)>,
+    /// Lost packets that came by retransmission.
+    pub recovered: u64,
     /// Loudness of the last packet that told it, in -dBov.
     pub audio_level: Option<u8>,
 }
@@ -44,6 +49,12 @@ pub struct DownTrackStats {
     pub remote_jitter: Duration,
     /// Codec of the last packet.
     pub codec: Option<Codec>,
+    /// The layer of a picture that flows.
+    pub layer: Option<Layer>,
+    /// Its highest temporal layer, where it has any.
+    pub temporal: Option<u8>,
+    /// How often another layer began to flow.
+    pub layer_switches: u64,
 }
 
 /// Numbers of one transport.
@@ -74,8 +85,13 @@ impl Router {
         let transport = &self.transports[self.transport(id)?];
         let up = transport.ups.iter().map(|&key| self.up_stats(key, id)).collect::<Result<_, _>>()?;
         let tracks = || transport.downs.iter().map(|&key| &self.downs[key].track);
-        let down = tracks().map(|track| {
+        let down = transport.downs.iter().map(|&key| &self.downs[key]).map(|entry| {
+            let track = &entry.track;
             let stats = track.stats();
+            let source = entry.subscription.and_then(|up| self.sources.get(&up));
+            let is_video = track.config().kind == MediaKind::Video;
+            let layer = track.layer().filter(|_| is_video);
+            let layer = layer.and_then(|layer| source.and_then(|source| source.table.get(layer)));
             DownTrackStats {
                 id: track.config().id,
                 packets: stats.packets,
@@ -83,6 +99,9 @@ impl Router {
                 remote_lost: stats.remote_lost,
                 remote_jitter: jitter(stats.remote_jitter, stats.codec),
                 codec: stats.codec,
+                layer: layer.copied(),
+                temporal: track.temporal(),
+                layer_switches: stats.layer_switches,
             }
         });
         Ok(TransportStats {
@@ -114,6 +133,12 @@ impl Router {
             keyframes: stats.keyframes,
             gated,
             codec: stats.codec,
+            layers: if track.config().kind == MediaKind::Video {
+                self.layer_states(track.config().id)
+            } else {
+                Vec::new()
+            },
+            recovered: of_track().map(|stream| stream.stats().recovered).sum(),
             audio_level: stats.audio_level.map(|level| level.level),
         })
     }

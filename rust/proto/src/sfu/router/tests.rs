@@ -18,7 +18,7 @@ const DOWN_AUDIO: DownTrackId = DownTrackId(20);
 const DOWN_VIDEO: DownTrackId = DownTrackId(21);
 const AUDIO_SSRC: Ssrc = Ssrc(0xa0);
 const VIDEO_SSRC: Ssrc = Ssrc(0xb0);
-const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
+pub(super) const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
 const KEYFRAME: &[u8] = &[0x90, 0x80, 0x85, 0x11, 0x10, 0x00];
 const DELTA: &[u8] = &[0x90, 0x80, 0x85, 0x12, 0x11, 0x00];
 
@@ -64,7 +64,7 @@ fn name(packet: &RtcpPacket<'_>) -> &'static str {
     }
 }
 
-fn payload(payload_type: u8, name: &str, clock_rate: u32, feedback: &[&str]) -> Payload {
+pub(super) fn payload(payload_type: u8, name: &str, clock_rate: u32, feedback: &[&str]) -> Payload {
     Payload {
         payload_type,
         name: name.to_owned(),
@@ -82,7 +82,7 @@ fn extensions() -> ExtensionMap {
     map
 }
 
-fn add_transport(router: &mut Router, id: TransportId, reduced_size: bool) {
+pub(super) fn add_transport(router: &mut Router, id: TransportId, reduced_size: bool) {
     let config = TransportConfig {
         id,
         rtcp_ssrc: Ssrc(0xeeee_0000 + id.0 as u32),
@@ -415,7 +415,7 @@ fn a_receiver_on_another_shard_gets_the_packet_and_asks_back_by_event() {
     add_transport(&mut away, RECEIVER, true);
     away.add_down_track(down(DOWN_VIDEO, MediaKind::Video, 0xd1, vec![payload(97, "VP8", 90_000, &[])])).unwrap();
     away.subscribe(DOWN_VIDEO, UP_VIDEO, Time::ZERO).unwrap();
-    let wanted = RouterEvent::RemoteKeyframeWanted { up: UP_VIDEO, want: Want::Picture };
+    let wanted = RouterEvent::RemoteKeyframeWanted { up: UP_VIDEO, layer: 0, want: Want::Picture };
     assert_eq!(events(&mut away), [wanted]);
     home.add_remote_receiver(UP_VIDEO, 3, Time::ZERO).unwrap();
     let received = feed(&mut home, &PICTURE, 10, &mut sent).unwrap();
@@ -423,7 +423,7 @@ fn a_receiver_on_another_shard_gets_the_packet_and_asks_back_by_event() {
     let mut there = Sent::default();
     away.forward(&UpPacket { meta: received.meta, payload: KEYFRAME }, Time::from_millis(10), &mut there);
     assert_eq!(there.payload_types(), [97]);
-    home.remove_remote_receiver(UP_VIDEO, 3).unwrap();
+    home.remove_remote_receiver(UP_VIDEO, 3, Time::ZERO).unwrap();
     let received = feed(&mut home, &Rtp { sequence: 2, ..PICTURE }, 40, &mut sent).unwrap();
     assert_eq!(received.remote_shards, 0);
 }
@@ -535,13 +535,13 @@ fn nothing_is_left_of_a_removed_transport() {
     router.load_clip(announcement());
     feed(&mut router, &PICTURE, 0, &mut sent).unwrap();
     router.play(&[DOWN_AUDIO], ClipId(5), true, Time::ZERO).unwrap();
-    assert_eq!(router.remove_transport(RECEIVER), Ok(Vec::new()));
-    assert_eq!(router.remove_transport(PUBLISHER), Ok(vec![UP_AUDIO, UP_VIDEO]));
+    assert_eq!(router.remove_transport(RECEIVER, Time::ZERO), Ok(Vec::new()));
+    assert_eq!(router.remove_transport(PUBLISHER, Time::ZERO), Ok(vec![UP_AUDIO, UP_VIDEO]));
     sent = Sent::default();
     run_until(&mut router, 10_000, &mut sent);
     assert!(sent.rtp.is_empty() && sent.rtcp.is_empty());
     assert_eq!(router.poll_timeout(), None);
-    assert_eq!(router.remove_transport(RECEIVER), Err(RouterError::UnknownTransport(RECEIVER)));
+    assert_eq!(router.remove_transport(RECEIVER, Time::ZERO), Err(RouterError::UnknownTransport(RECEIVER)));
 }
 
 #[test]

@@ -34,7 +34,12 @@ impl Router {
     fn run_transport(&mut self, key: usize, wall: &WallClock, now: Time, output: &mut impl Output) {
         self.transports[key].armed = Time::FAR_FUTURE;
         self.send_digits(key, now, output);
-        self.command_keyframes(key, now, output);
+        for index in 0..self.transports[key].ups.len() {
+            let up = self.transports[key].ups[index];
+            self.tick_layers(up, now);
+            self.tick_wanted(up, now);
+            self.command_keyframes(key, up, now, output);
+        }
         self.send_feedback(key, now, output);
         let video = self.transports[key].ups.iter().any(|&up| self.ups[up].track.config().kind == MediaKind::Video)
             || self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().kind == MediaKind::Video);
@@ -42,7 +47,7 @@ impl Router {
             self.send_reports(key, wall, now, output);
         }
         let transport = &self.transports[key];
-        let ups = transport.ups.iter().filter_map(|&up| self.ups[up].track.keyframes.poll_timeout());
+        let ups = transport.ups.iter().filter_map(|&up| self.ups[up].poll_timeout());
         let downs = transport.downs.iter().filter_map(|&down| self.downs[down].track.poll_timeout());
         let own = transport.feedback.poll_timeout().into_iter().chain(transport.reports.poll_timeout());
         if let Some(next) = ups.chain(downs).chain(own).min() {
@@ -65,18 +70,17 @@ impl Router {
         }
     }
 
-    fn command_keyframes(&mut self, key: usize, now: Time, output: &mut impl Output) {
-        for index in 0..self.transports[key].ups.len() {
-            let up = self.transports[key].ups[index];
+    fn command_keyframes(&mut self, key: usize, up: usize, now: Time, output: &mut impl Output) {
+        for index in 0..self.ups[up].track.layers().len() {
             let track = &mut self.ups[up].track;
-            let media = track.ssrc().filter(|_| track.gates().is_open());
-            let Some(media) = media else {
+            let (id, open, feedback) = (track.config().id, track.gates().is_open(), track.payloads().feedback());
+            let layer = &mut track.layers_mut()[index];
+            let Some(media) = layer.ssrc().filter(|_| open) else {
                 // A source that has not begun begins with a keyframe; one behind a gate is asked when that opens.
-                track.keyframes.cancel();
+                layer.keyframes.cancel();
                 continue;
             };
-            let Some(command) = track.keyframes.poll(now) else { continue };
-            let (id, feedback) = (track.config().id, track.payloads().feedback());
+            let Some(command) = layer.keyframes.poll(now) else { continue };
             if !feedback.nack_pli && !feedback.ccm_fir {
                 if command.suits_signalling() {
                     self.emit(RouterEvent::KeyframeNeeded { up: id });
@@ -85,12 +89,7 @@ impl Router {
             }
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
-            let sender = self.sender_ssrc(key);
-            if !self.transports[key].config.reduced_size {
-                // RFC 3550 §6.1: without RFC 5506 every datagram begins with a report and names its sender.
-                receiver_report::write(&mut scratch, sender, &[]);
-                sdes::write_cname(&mut scratch, &[(sender, self.cname(key))]);
-            }
+            let sender = self.begin_feedback(key, &mut scratch);
             if feedback.nack_pli {
                 pli::write(&mut scratch, sender, media);
             } else {
@@ -99,6 +98,17 @@ impl Router {
             output.rtcp(self.transports[key].config.id, &scratch);
             self.scratch = scratch;
         }
+    }
+
+    /// Begins a feedback message; returns who sends it.
+    pub(super) fn begin_feedback(&self, key: usize, out: &mut Vec<u8>) -> Ssrc {
+        let sender = self.sender_ssrc(key);
+        if !self.transports[key].config.reduced_size {
+            // RFC 3550 §6.1: without RFC 5506 every datagram begins with a report and names its sender.
+            receiver_report::write(out, sender, &[]);
+            sdes::write_cname(out, &[(sender, self.cname(key))]);
+        }
+        sender
     }
 
     fn send_feedback(&mut self, key: usize, now: Time, output: &mut impl Output) {

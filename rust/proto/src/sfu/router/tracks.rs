@@ -1,14 +1,17 @@
 //! Commands: transports, tracks, gates and subscriptions come, change and go.
 
-use super::media_transport::{Latch, MediaTransport};
-use super::{DownEntry, Router, RouterError, TransportConfig, UpEntry};
+use super::layers::{Remote, Source, Wanted};
+use super::media_transport::{Latch, MediaTransport, UNKNOWN_LAYER};
+use super::{DownEntry, Router, RouterError, RouterEvent, TransportConfig, UpEntry};
 use crate::codec::Payload;
 use crate::rtp::{ExtensionMap, Ssrc};
 use crate::sfu::down_track::{CLIP_SOURCE, DownTrack, DownTrackConfig};
 use crate::sfu::gates::Gate;
 use crate::sfu::ids::{DownTrackId, TransportId, UpTrackId};
 use crate::sfu::keyframe::Want;
+use crate::sfu::layers::{LayerTable, MAX_LAYERS};
 use crate::sfu::target::Target;
+use crate::sfu::up_layer::UpLayer;
 use crate::sfu::up_track::{UpTrack, UpTrackConfig, UpTrackUpdate};
 use crate::time::Time;
 use std::time::Duration;
@@ -26,7 +29,7 @@ impl Router {
     }
 
     /// Takes a transport out, with all its tracks; returns the up tracks that were on it.
-    pub fn remove_transport(&mut self, id: TransportId) -> Result<Vec<UpTrackId>, RouterError> {
+    pub fn remove_transport(&mut self, id: TransportId, now: Time) -> Result<Vec<UpTrackId>, RouterError> {
         let key = self.transport(id)?;
         let ups: Vec<_> = self.transports[key].ups.iter().map(|&up| self.ups[up].track.config().id).collect();
         let downs: Vec<_> = self.transports[key].downs.iter().map(|&down| self.downs[down].track.config().id).collect();
@@ -34,7 +37,7 @@ impl Router {
             self.remove_up_track(*up)?;
         }
         for down in downs {
-            self.remove_down_track(down)?;
+            self.remove_down_track(down, now)?;
         }
         self.transports.remove(key);
         self.transport_keys.remove(&id);
@@ -70,18 +73,29 @@ impl Router {
         if id == CLIP_SOURCE || self.up_keys.contains_key(&id) {
             return Err(RouterError::DuplicateId(id.0));
         }
-        let ssrcs = config.ssrcs.clone();
-        let key =
-            self.ups.insert(UpEntry { track: UpTrack::new(config), transport, remote: Vec::new(), remote_shards: 0 });
+        let (ssrcs, rtx_ssrcs) = (config.ssrcs.clone(), config.rtx_ssrcs.clone());
+        let track = UpTrack::new(config);
+        let mut table = LayerTable::default();
+        track.describe(&mut table);
+        let key = self.ups.insert(UpEntry {
+            track,
+            transport,
+            remote: Vec::new(),
+            remote_layers: [0; MAX_LAYERS],
+            table,
+            wanted: Wanted::default(),
+            tick_at: Time::FAR_FUTURE,
+        });
         self.up_keys.insert(id, key);
         self.transports[transport].ups.push(key);
-        self.bind_signalled(transport, key, &ssrcs);
+        self.bind_signalled(transport, key, &ssrcs, &rtx_ssrcs);
         Ok(())
     }
 
-    fn bind_signalled(&mut self, transport: usize, up: usize, ssrcs: &[Ssrc]) {
+    fn bind_signalled(&mut self, transport: usize, up: usize, ssrcs: &[Ssrc], rtx_ssrcs: &[(Ssrc, Ssrc)]) {
         let transport = &mut self.transports[transport];
-        for &ssrc in ssrcs {
+        let layer = if self.ups[up].track.is_simulcast() { UNKNOWN_LAYER } else { 0 };
+        for &ssrc in ssrcs.iter().chain(rtx_ssrcs.iter().map(|(rtx, _)| rtx)) {
             match transport.find(ssrc) {
                 Some(index) if transport.streams[index].latch <= Latch::Signalled => {
                     let stream = &mut transport.streams[index];
@@ -89,17 +103,28 @@ impl Router {
                 }
                 Some(_) => {}
                 // Without room the SSRC is bound by `mid` or payload type when room has come.
-                None => drop(transport.bind(ssrc, up, Latch::Signalled, Time::ZERO)),
+                None => drop(transport.bind(ssrc, up, layer, Latch::Signalled, Time::ZERO)),
             }
         }
     }
 
     /// Takes new payload types, SSRCs and layers of an up track.
-    pub fn update_up_track(&mut self, id: UpTrackId, update: UpTrackUpdate) -> Result<(), RouterError> {
+    pub fn update_up_track(&mut self, id: UpTrackId, update: UpTrackUpdate, now: Time) -> Result<(), RouterError> {
         let key = self.up(id)?;
         let transport = self.ups[key].transport;
-        self.bind_signalled(transport, key, &update.ssrcs);
+        let (ssrcs, rtx_ssrcs) = (update.ssrcs.clone(), update.rtx_ssrcs.clone());
+        let before: Vec<_> = self.ups[key].track.layers().iter().map(UpLayer::rid).collect();
         self.ups[key].track.update(update);
+        let layers = self.ups[key].track.layers();
+        for stream in self.transports[transport].streams.iter_mut().filter(|stream| stream.up == key) {
+            // The binding of an SSRC to a layer goes with the layer's name.
+            let index = usize::from(stream.layer);
+            if layers.get(index).map(UpLayer::rid) != before.get(index).copied() {
+                stream.layer = UNKNOWN_LAYER;
+            }
+        }
+        self.bind_signalled(transport, key, &ssrcs, &rtx_ssrcs);
+        self.layers_changed(key, now);
         Ok(())
     }
 
@@ -107,15 +132,24 @@ impl Router {
     pub fn set_gate(&mut self, id: UpTrackId, gate: Gate, open: bool, now: Time) -> Result<(), RouterError> {
         let key = self.up(id)?;
         if self.ups[key].track.set_gate(gate, open) && self.has_receivers(id) {
-            self.ask_source(key, Want::Picture, now);
+            self.ask_all_layers(key, Want::Picture, now);
         }
         Ok(())
     }
 
-    /// Somebody, maybe on another shard, wants a keyframe of an up track.
-    pub fn request_keyframe(&mut self, id: UpTrackId, want: Want, now: Time) -> Result<(), RouterError> {
+    /// Somebody, maybe on another shard, wants a keyframe of a layer of an up track, or of all that live.
+    pub fn request_keyframe(
+        &mut self,
+        id: UpTrackId,
+        layer: Option<u8>,
+        want: Want,
+        now: Time,
+    ) -> Result<(), RouterError> {
         let key = self.up(id)?;
-        self.ask_source(key, want, now);
+        match layer {
+            Some(layer) => self.ask_source(key, layer, want, now),
+            None => self.ask_all_layers(key, want, now),
+        }
         Ok(())
     }
 
@@ -134,24 +168,31 @@ impl Router {
     pub fn add_remote_receiver(&mut self, id: UpTrackId, shard: u8, now: Time) -> Result<(), RouterError> {
         let key = self.up(id)?;
         let entry = &mut self.ups[key];
-        match entry.remote.iter_mut().find(|(known, _)| *known == shard) {
-            Some((_, count)) => *count += 1,
-            None => entry.remote.push((shard, 1)),
+        match entry.remote.iter_mut().find(|remote| remote.shard == shard) {
+            Some(remote) => remote.count += 1,
+            // Everything, until the shard says what its receivers may be given.
+            None => entry.remote.push(Remote { shard, count: 1, wanted: u8::MAX }),
         }
-        entry.remote_shards |= 1 << (shard & 63);
-        self.ask_source(key, Want::Picture, now);
+        entry.address_remotes();
+        if entry.table.is_layered() {
+            // Its receivers choose a layer and ask for themselves when they know them.
+            self.emit(RouterEvent::TellLayers { up: id });
+        } else {
+            self.ask_source(key, 0, Want::Picture, now);
+        }
         Ok(())
     }
 
     /// A down track of shard `shard` unsubscribed from this up track.
-    pub fn remove_remote_receiver(&mut self, id: UpTrackId, shard: u8) -> Result<(), RouterError> {
+    pub fn remove_remote_receiver(&mut self, id: UpTrackId, shard: u8, now: Time) -> Result<(), RouterError> {
         let key = self.up(id)?;
         let entry = &mut self.ups[key];
-        if let Some((_, count)) = entry.remote.iter_mut().find(|(known, _)| *known == shard) {
-            *count -= 1;
+        if let Some(remote) = entry.remote.iter_mut().find(|remote| remote.shard == shard) {
+            remote.count -= 1;
         }
-        entry.remote.retain(|(_, count)| *count > 0);
-        entry.remote_shards = entry.remote.iter().fold(0, |bits, (shard, _)| bits | (1 << (shard & 63)));
+        entry.remote.retain(|remote| remote.count > 0);
+        entry.address_remotes();
+        self.tell_wanted(key, now);
         Ok(())
     }
 
@@ -184,6 +225,9 @@ impl Router {
         let key = self.down(id)?;
         self.downs[key].track.update(payloads, active);
         self.start_picture(key, now);
+        if let Some(up) = self.downs[key].subscription {
+            self.sum_wanted(up, now);
+        }
         Ok(())
     }
 
@@ -191,13 +235,16 @@ impl Router {
     pub fn set_target(&mut self, id: DownTrackId, target: Target, now: Time) -> Result<(), RouterError> {
         let key = self.down(id)?;
         self.downs[key].track.set_target(target);
-        self.start_picture(key, now);
+        self.choose_layer(key, now);
+        if let Some(up) = self.downs[key].subscription {
+            self.sum_wanted(up, now);
+        }
         Ok(())
     }
 
     /// Takes a down track out.
-    pub fn remove_down_track(&mut self, id: DownTrackId) -> Result<(), RouterError> {
-        self.unsubscribe(id)?;
+    pub fn remove_down_track(&mut self, id: DownTrackId, now: Time) -> Result<(), RouterError> {
+        self.unsubscribe(id, now)?;
         let key = self.down(id)?;
         self.leave_play(key);
         let entry = self.downs.remove(key);
@@ -210,33 +257,38 @@ impl Router {
     ///
     /// For a track of another shard the caller tells that shard with [`Router::add_remote_receiver`].
     pub fn subscribe(&mut self, id: DownTrackId, up: UpTrackId, now: Time) -> Result<(), RouterError> {
-        self.unsubscribe(id)?;
+        self.unsubscribe(id, now)?;
         let key = self.down(id)?;
         self.downs[key].subscription = Some(up);
-        self.subscribers.entry(up).or_default().push(key);
+        let table = self.layers(up).copied().unwrap_or_default();
+        self.sources.entry(up).or_insert_with(|| Source::new(table)).downs.push(key);
+        self.choose_layer(key, now);
         self.start_picture(key, now);
+        self.sum_wanted(up, now);
         Ok(())
     }
 
     /// Ends the subscription of a down track; returns what it was.
-    pub fn unsubscribe(&mut self, id: DownTrackId) -> Result<Option<UpTrackId>, RouterError> {
+    pub fn unsubscribe(&mut self, id: DownTrackId, now: Time) -> Result<Option<UpTrackId>, RouterError> {
         let key = self.down(id)?;
         let entry = &mut self.downs[key];
         if entry.track.playing().is_none() {
             entry.track.detach();
         }
         let Some(up) = entry.subscription.take() else { return Ok(None) };
-        if let Some(list) = self.subscribers.get_mut(&up) {
-            list.retain(|&down| down != key);
-            if list.is_empty() {
-                self.subscribers.remove(&up);
-                self.remote_asked.remove(&up);
+        if let Some(source) = self.sources.get_mut(&up) {
+            source.downs.retain(|&down| down != key);
+            if source.downs.is_empty() {
+                self.sources.remove(&up);
             }
         }
+        self.sum_wanted(up, now);
         if !self.has_receivers(up)
             && let Some(&source) = self.up_keys.get(&up)
         {
-            self.ups[source].track.keyframes.cancel();
+            for layer in self.ups[source].track.layers_mut() {
+                layer.keyframes.cancel();
+            }
         }
         Ok(Some(up))
     }
@@ -280,10 +332,8 @@ impl Router {
     /// Asks the source of a down track for a keyframe when the track cannot go on without one.
     pub(super) fn start_picture(&mut self, down: usize, now: Time) {
         let entry = &self.downs[down];
-        if let Some(up) = entry.subscription
-            && entry.track.awaits_keyframe()
-        {
-            self.want_keyframe(up, Want::Picture, now);
+        if let (Some(up), Some(layer)) = (entry.subscription, entry.track.awaited_layer()) {
+            self.want_keyframe(up, layer, Want::Picture, now);
         }
     }
 

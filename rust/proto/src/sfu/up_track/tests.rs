@@ -62,8 +62,15 @@ fn feed(track: &mut UpTrack, packet: &Packet<'_>, ms: u64) -> (Result<PacketMeta
     let place = Place { sequence: packet.sequence, restarted: packet.restarted };
     let now = Time::from_millis(ms);
     let extensions = Extensions::default();
-    let incoming =
-        Incoming { packet: &rtp, extensions: &extensions, entry: &entry, place, first: packet.first, capture: now };
+    let incoming = Incoming {
+        packet: &rtp,
+        extensions: &extensions,
+        entry: &entry,
+        place,
+        first: packet.first,
+        layer: 0,
+        capture: Capture::estimated(now),
+    };
     track.handle(&incoming, now)
 }
 

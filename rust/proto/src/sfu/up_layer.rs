@@ -1,0 +1,233 @@
+//! One layer of an up track: its SSRC, its generation, its size, its rate and who asks it for keyframes.
+
+use super::drops::MediaDrop;
+use super::keyframe::{KeyframeRequests, Want};
+use super::layers::Layer;
+use super::receive_stream::Place;
+use crate::rtp::{Ssrc, Token};
+use crate::time::Time;
+use std::time::Duration;
+
+/// A layer stays with its SSRC until that is silent for so long, unless a new SSRC begins.
+const SSRC_SILENCE: Duration = Duration::from_millis(500);
+/// A layer is alive while packets came within this time.
+const ALIVE: Duration = Duration::from_millis(500);
+/// How often [`UpLayer::tick`] is called while something lives.
+pub const TICK: Duration = Duration::from_millis(200);
+/// Keyframes asked for cost at most a third of the bitrate, or a sixth when they stand for lost packets.
+const KEYFRAME_SHARE: u64 = 3;
+const KEYFRAME_SHARE_LOSS: u64 = 6;
+/// However dear a keyframe is, it may be asked for again after so long.
+const MAX_KEYFRAME_INTERVAL: Duration = Duration::from_secs(3);
+/// Ticks over which the rate is measured.
+const RATE_TICKS: usize = 5;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct UpLayer {
+    rid: Option<Token>,
+    /// The SSRC that is forwarded and when it was heard last.
+    active: Option<(Ssrc, Time)>,
+    stream: u32,
+    broken: bool,
+    keyframe_timestamp: Option<u32>,
+    /// Payload bytes of the last keyframe, as far as they came.
+    keyframe_octets: u32,
+    size: (u16, u16),
+    alive: bool,
+    octets: [u32; RATE_TICKS],
+    ticks: usize,
+    /// Who asks for keyframes and when the source is told.
+    pub keyframes: KeyframeRequests,
+}
+
+impl UpLayer {
+    /// A layer that has received nothing yet.
+    pub fn new(rid: Option<Token>) -> UpLayer {
+        UpLayer { rid, ..UpLayer::default() }
+    }
+
+    /// Its name.
+    pub fn rid(&self) -> Option<Token> {
+        self.rid
+    }
+
+    /// The SSRC that is forwarded; `None` before the first packet.
+    pub fn ssrc(&self) -> Option<Ssrc> {
+        self.active.map(|(ssrc, _)| ssrc)
+    }
+
+    /// Generation of its stream.
+    pub fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// Whether packets came lately.
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Takes another name, for a layer that the publisher no longer has or did not name before.
+    pub fn rename(&mut self, rid: Option<Token>) {
+        if self.rid != rid {
+            *self = UpLayer { rid, stream: self.stream + 1, ..UpLayer::default() };
+        }
+    }
+
+    /// Decides whether a packet's SSRC is the one that is forwarded. A sender that begins anew with another SSRC is
+    /// followed at once; stragglers of the old one, or a second one under the same name, are not.
+    pub fn choose_ssrc(&mut self, ssrc: Ssrc, place: Place, first: bool, now: Time) -> Result<(), MediaDrop> {
+        match &mut self.active {
+            Some((active, last)) if *active == ssrc => {
+                *last = now;
+                if place.restarted {
+                    self.stream += 1;
+                }
+                Ok(())
+            }
+            Some((_, last)) if !first && now.since(*last) < SSRC_SILENCE => Err(MediaDrop::SupersededSsrc),
+            _ => {
+                self.active = Some((ssrc, now));
+                self.stream += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts a packet's bytes; true when the layer was not alive before.
+    pub fn count(&mut self, timestamp: u32, octets: usize) -> bool {
+        self.octets[self.ticks % RATE_TICKS] += octets as u32;
+        if self.keyframe_timestamp == Some(timestamp) {
+            self.keyframe_octets = self.keyframe_octets.saturating_add(octets as u32);
+        }
+        !std::mem::replace(&mut self.alive, true)
+    }
+
+    /// Takes the size that a keyframe tells; true when it is another one.
+    pub fn resize(&mut self, size: (u16, u16)) -> bool {
+        std::mem::replace(&mut self.size, size) != size
+    }
+
+    /// The first packet of a keyframe; true when it is not one that was seen before.
+    pub fn keyframe_began(&mut self, timestamp: u32, octets: usize) -> bool {
+        let new = self.keyframe_timestamp.replace(timestamp) != Some(timestamp);
+        if new {
+            self.keyframe_octets = octets as u32;
+        }
+        new
+    }
+
+    /// Somebody wants a keyframe. Keyframes asked for take at most a share of the layer's bitrate, which the
+    /// publisher's encoder has to find somewhere and every receiver has to stand.
+    pub fn request_keyframe(&mut self, want: Want, now: Time) {
+        let share = match want {
+            Want::Picture => KEYFRAME_SHARE,
+            Want::Loss => KEYFRAME_SHARE_LOSS,
+        };
+        let millis = u64::from(self.keyframe_octets) * 8 * 1000 * share / u64::from(self.bitrate_bps().max(1));
+        self.keyframes.request(want, Duration::from_millis(millis).min(MAX_KEYFRAME_INTERVAL), now);
+    }
+
+    /// A gate held a packet back: what follows does not belong together with what came before.
+    pub fn interrupt(&mut self) {
+        self.broken = true;
+    }
+
+    /// A packet passes: begins a new generation after an interruption.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.broken) {
+            self.stream += 1;
+        }
+    }
+
+    /// Ends an interval of the measurement, and the life of a layer that is silent.
+    pub fn tick(&mut self, now: Time) {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.octets[self.ticks % RATE_TICKS] = 0;
+        if self.active.is_none_or(|(_, last)| now.since(last) > ALIVE) {
+            self.alive = false;
+        }
+    }
+
+    /// Bits per second over the last second; less is known in the first one.
+    pub fn bitrate_bps(&self) -> u32 {
+        let current = self.ticks % RATE_TICKS;
+        let octets: u32 = (0..RATE_TICKS).filter(|&tick| tick != current).map(|tick| self.octets[tick]).sum();
+        let span = TICK * self.ticks.clamp(1, RATE_TICKS - 1) as u32;
+        (u64::from(octets) * 8 * 1000 / span.as_millis() as u64) as u32
+    }
+
+    /// What receivers are told of it.
+    pub fn describe(&self) -> Layer {
+        Layer {
+            rid: self.rid,
+            spatial: 0,
+            width: self.size.0,
+            height: self.size.1,
+            bitrate_bps: self.bitrate_bps(),
+            alive: self.alive,
+            heard: self.active.is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_second() {
+        let mut layer = UpLayer::new(None);
+        let place = Place { sequence: 1, restarted: false };
+        for tick in 0..10 {
+            let now = Time::from_millis(200 * tick);
+            layer.choose_ssrc(Ssrc(1), place, tick == 0, now).unwrap();
+            assert_eq!(layer.count(0, 25_000), tick == 0);
+            layer.tick(now + TICK);
+        }
+        assert_eq!(layer.bitrate_bps(), 1_000_000);
+    }
+
+    #[test]
+    fn dear_keyframes_are_asked_for_less_often() {
+        let mut layer = UpLayer::new(None);
+        for tick in 0..5 {
+            layer.count(0, 20_000);
+            layer.tick(Time::from_millis(200 * tick));
+        }
+        layer.keyframe_began(9, 40_000);
+        layer.request_keyframe(Want::Picture, Time::ZERO);
+        layer.keyframes.poll(Time::ZERO).unwrap();
+        layer.keyframes.arrived();
+        layer.request_keyframe(Want::Picture, Time::from_millis(10));
+        assert_eq!(layer.keyframes.poll_timeout(), Some(Time::from_millis(1_200)), "40 kB at 800 kbit/s, a third");
+    }
+
+    #[test]
+    fn a_layer_dies_after_half_a_second_of_silence() {
+        let mut layer = UpLayer::new(None);
+        let place = Place { sequence: 1, restarted: false };
+        layer.choose_ssrc(Ssrc(1), place, true, Time::ZERO).unwrap();
+        layer.count(0, 1);
+        layer.tick(Time::from_millis(500));
+        assert!(layer.is_alive());
+        layer.tick(Time::from_millis(700));
+        assert!(!layer.is_alive());
+        assert!(layer.count(0, 1), "and comes back with its next packet");
+    }
+
+    #[test]
+    fn a_second_ssrc_of_one_name_is_followed_once_and_never_back_and_forth() {
+        let mut layer = UpLayer::new(None);
+        let place = Place { sequence: 1, restarted: false };
+        let at = Time::from_millis;
+        assert!(layer.choose_ssrc(Ssrc(1), place, true, at(0)).is_ok());
+        assert!(layer.choose_ssrc(Ssrc(2), place, true, at(10)).is_ok());
+        for ms in 11..30 {
+            assert_eq!(layer.choose_ssrc(Ssrc(1), place, false, at(ms)), Err(MediaDrop::SupersededSsrc));
+            assert!(layer.choose_ssrc(Ssrc(2), place, false, at(ms)).is_ok());
+        }
+        assert_eq!(layer.stream(), 2);
+        assert!(layer.choose_ssrc(Ssrc(1), place, false, at(600)).is_ok(), "when the second one has fallen silent");
+    }
+}
