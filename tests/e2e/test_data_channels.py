@@ -14,6 +14,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from tests.e2e.house import metric_becomes
 from tests.peers.chromium import Chromium, Tab, chromium
 from tests.peers.daemon import Daemon, daemon
+from tests.webrtc.test_data_sections import DATA, offer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -164,15 +165,10 @@ async def test_a_viewer_reads_along_and_a_flood_is_cut(tmp_path: Path) -> None:
 
 async def test_data_channels_that_are_switched_off_are_refused(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes={"media": {"data_channels": False}}) as server:
-        talker = AiortcTalker()
-        await talker.connection.setLocalDescription(await talker.connection.createOffer())
         token = await server.room_token("stage", "publish")
         headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {token}"}
         async with (
             aiohttp.ClientSession() as http,
-            http.post(
-                server.room_url("stage", "whip"), data=talker.connection.localDescription.sdp, headers=headers
-            ) as response,
+            http.post(server.room_url("stage", "whip"), data=offer(DATA % "0", mids="0"), headers=headers) as response,
         ):
             assert response.status == 488, await response.text()
-        await talker.connection.close()
