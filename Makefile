@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON_SOURCES := mediaserver tests $(wildcard benchmarks) $(wildcard scripts/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench fuzz schema lock dist clean
+.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu fuzz schema lock dist clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -76,6 +76,9 @@ e2e: setup-dev peers ## end-to-end tests: browsers, phones, namespaces, long run
 
 bench: setup-dev peers ## figures: `name: value unit` lines, and benchmarks/results/*.json
 	@$(BIN)/python -m benchmarks
+
+bench-sfu: setup-dev peers ## forwarding beside janus and livekit-server, where they are on the PATH
+	@$(BIN)/python -m benchmarks sfu
 
 fuzz: ## every fuzz target, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh

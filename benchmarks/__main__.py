@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout]`: print `name: value unit` lines and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu]`: print `name: value unit` lines and write `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -9,10 +9,12 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import fanout, join, native, sip_calls, startup
+from benchmarks import fanout, join, native, sfu, sip_calls, startup
 from benchmarks.figures import Report, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
+OTHERS = ("sfu",)
+"""Programs that run only when they are named."""
 
 
 async def _run(names: list[str], *, quick: bool) -> Report:
@@ -28,15 +30,23 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         programs = await asyncio.to_thread(native.build)
         small = fanout.Shape(subscribers=5, rounds=1, warm_up_s=0.2, measure_s=0.3, limit_s=0.2)
         await fanout.measure(report, programs, small if quick else None)
+    if "sfu" in names:
+        programs = await asyncio.to_thread(native.build)
+        await sfu.measure(report, programs, sfu.QUICK if quick else None)
     return report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="PROGRAM", help=f"of {', '.join(PROGRAMS)}; all when none is named")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="PROGRAM",
+        help=f"of {', '.join(PROGRAMS + OTHERS)}; without one, all but {', '.join(OTHERS)}",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny numbers, nothing written")
     arguments = parser.parse_args()
-    if unknown := set(arguments.names) - set(PROGRAMS):
+    if unknown := set(arguments.names) - set(PROGRAMS + OTHERS):
         parser.error(f"no such program: {', '.join(sorted(unknown))}")
     print(f"# machine: {machine()}")
     report = asyncio.run(_run(arguments.names or list(PROGRAMS), quick=arguments.quick))

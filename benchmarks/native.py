@@ -19,18 +19,24 @@ class Programs:
     limit: Path
 
 
-def build() -> Programs:
-    """Release builds of both; quick when nothing changed. Raises CalledProcessError with the compiler's output shown."""
+def build_load() -> Path:
+    """Release build of the load peers. Raises CalledProcessError with the compiler's output shown."""
     cargo = os.environ.get("CARGO", "cargo")
     where = ["--locked", "--manifest-path", str(MANIFEST)]
     subprocess.run([cargo, "build", "--release", "--quiet", "--package", "mediaserver-load", *where], check=True)
     metadata = subprocess.run(
         [cargo, "metadata", "--format-version", "1", "--no-deps", *where], check=True, capture_output=True
     )
-    release = Path(json.loads(metadata.stdout)["target_directory"]) / "release"
+    return Path(json.loads(metadata.stdout)["target_directory"]) / "release" / "mediaserver-load"
+
+
+def build() -> Programs:
+    """Release builds of both; quick when nothing changed. Raises CalledProcessError with the compiler's output shown."""
+    load = build_load()
+    release = load.parent
     limit = release / "limit"
     subprocess.run(
         [str(ROOT / "benchmarks" / "limit" / "build.sh"), str(limit), str(release / "libmediaserver_load.a")],
         check=True,
     )
-    return Programs(release / "mediaserver-load", limit)
+    return Programs(load, limit)

@@ -69,15 +69,19 @@ async def place_calls(
     tls: ssl.SSLContext | None = None,
     local_ip: str = "127.0.0.1",
     progress: bool = False,
+    result: LoadResult | None = None,
 ) -> LoadResult:
-    """Places `calls` calls at `rate` per second, each held for `hold_s` seconds, and waits until all are over."""
+    """Places `calls` calls at `rate` per second, each held for `hold_s` seconds, and waits until all are over.
+
+    `result` is filled while the calls go on, for whoever watches.
+    """
     agent = UserAgent(
         config=SipConfig(binds=(Bind("udp", local_ip, 0),), domains=frozenset(), realm="load"),
         users=_Nobody(),
         tls_client=tls,
     )
     await agent.start()
-    result = LoadResult()
+    result = result or LoadResult()
     route = Target(transport, target.host, target.port or DEFAULT_PORTS[transport])
     loop = asyncio.get_running_loop()
     began = loop.time()

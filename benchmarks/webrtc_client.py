@@ -1,6 +1,6 @@
-"""Connects a WebRTC peer over WHIP or WHEP by hand: SDP, ICE checks, DTLS; then it hands socket and keys on.
+"""Connects a WebRTC peer by hand: SDP, ICE checks, DTLS; then it hands socket and keys on.
 
-The SRTP profile offered is AEAD_AES_128_GCM alone, so that all of a run is protected by it.
+One SRTP profile is offered alone, so that all of a run is protected by it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,9 +26,26 @@ from OpenSSL import SSL
 TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 TWCC_ID = 3
 PAYLOAD_TYPE = 96
+AUDIO_PAYLOAD_TYPE = 111
 SUITE = "AEAD_AES_128_GCM"
-KEY, SALT = 16, 12
 DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An SRTP profile: its name in OpenSSL, and the lengths of master key and salt in bytes."""
+
+    openssl: bytes
+    key: int
+    salt: int
+
+
+PROFILES = {
+    "AEAD_AES_128_GCM": Profile(b"SRTP_AEAD_AES_128_GCM", 16, 12),
+    "AEAD_AES_256_GCM": Profile(b"SRTP_AEAD_AES_256_GCM", 32, 12),
+    "AES_CM_128_HMAC_SHA1_80": Profile(b"SRTP_AES128_CM_SHA1_80", 16, 14),
+}
+"""By suite, as RFC 4568 and RFC 7714 name them."""
 
 
 class ConnectError(Exception):
@@ -35,9 +53,11 @@ class ConnectError(Exception):
 
 
 class Identity:
-    """One certificate for all peers of a run."""
+    """One certificate and one SRTP suite for all peers of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, suite: str = SUITE) -> None:
+        self.suite = suite
+        self.profile = PROFILES[suite]
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "load")])
         now = datetime.now(UTC)
@@ -51,7 +71,7 @@ class Identity:
         self.context.use_certificate(self.certificate)
         self.context.use_privatekey(key)
         self.context.set_verify(SSL.VERIFY_PEER, lambda *_: True)
-        self.context.set_tlsext_use_srtp(b"SRTP_AEAD_AES_128_GCM")
+        self.context.set_tlsext_use_srtp(self.profile.openssl)
 
 
 def _colons(digest: bytes) -> str:
@@ -78,7 +98,7 @@ def read_answer(sdp: str) -> Answer:
             raise ConnectError(f"the answer lacks {pattern!r}:\n{sdp}")
         return match
 
-    candidate = first(r"^a=candidate:\S+ 1 [uU][dD][pP] \d+ (\S+) (\d+) typ host")
+    candidate = first(r"^a=candidate:\S+ 1 [uU][dD][pP] \d+ ([0-9.]+) (\d+) typ host")
     ssrc = re.search(r"^a=ssrc:(\d+) ", sdp, re.MULTILINE)
     return Answer(
         address=(candidate[1], int(candidate[2])),
@@ -89,17 +109,32 @@ def read_answer(sdp: str) -> Answer:
     )
 
 
-class Peer:
-    """One connection on its way: ``offer``, then ``connect``, then ``plan_entry``."""
+_MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 
-    def __init__(self, identity: Identity, *, sends: bool) -> None:
+
+class Peer:
+    """One connection on its way: ``offer`` or ``answer``, then ``connect``, then ``plan_entry``."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        sends: bool,
+        receives: bool | None = None,
+        kinds: Sequence[str] = ("video",),
+        local_ip: str = "127.0.0.1",
+    ) -> None:
+        """``kinds``: what its offer has, of ``audio`` and ``video``; it receives what it does not send, or as stated."""
         self.identity = identity
         self.sends = sends
+        self.receives = not sends if receives is None else receives
+        self.kinds = tuple(kinds)
         self.ufrag = secrets.token_hex(4)
         self.password = secrets.token_hex(16)
-        self.ssrc = secrets.randbelow(0x7FFFFFFF) + 1
+        self.ssrcs = {kind: secrets.randbelow(0x7FFFFFFF) + 1 for kind in self.kinds}
+        self.ssrc = self.ssrcs[self.kinds[-1]]
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((local_ip, 0))
         self.socket.settimeout(0.05)
         self._answer: Answer | None = None
         self._keys: tuple[bytes, bytes] | None = None
@@ -109,32 +144,67 @@ class Peer:
         self.socket.close()
 
     def offer(self) -> str:
-        """A description with one VP8 section and transport-wide sequence numbers."""
-        host, port = self.socket.getsockname()
-        lines = [
+        """A description with an Opus and a VP8 section, as far as its kinds go, and transport-wide numbers."""
+        direction = {(True, True): "sendrecv", (True, False): "sendonly"}.get((self.sends, self.receives), "recvonly")
+        lines = self._head(str(index) for index in range(len(self.kinds)))
+        for index, kind in enumerate(self.kinds):
+            payload_type = AUDIO_PAYLOAD_TYPE if kind == "audio" else PAYLOAD_TYPE
+            feedback = ["transport-cc"] if kind == "audio" else ["transport-cc", "ccm fir", "nack", "nack pli"]
+            ssrc = self.ssrcs[kind]
+            lines += [
+                f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
+                *self._transport(str(index)),
+                f"a={direction}",
+                f"a=extmap:{TWCC_ID} {TWCC_URI}",
+                f"a=rtpmap:{payload_type} {'opus/48000/2' if kind == 'audio' else 'VP8/90000'}",
+                *(f"a=rtcp-fb:{payload_type} {name}" for name in feedback),
+                *([f"a=msid:load load{ssrc}", f"a=ssrc:{ssrc} cname:load"] if self.sends else []),
+            ]
+        return "\r\n".join(lines) + "\r\n"
+
+    def answer(self, offer: str) -> str:
+        """Takes every section of an offer with everything in it, and sends where it was asked and may."""
+        head, *sections = re.split(r"^(?=m=)", offer.replace("\r\n", "\n"), flags=re.MULTILINE)
+        mids = [found[1] for section in sections if (found := re.search(r"^a=mid:(\S+)$", section, re.MULTILINE))]
+        lines = self._head(mids)
+        shared = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", head, re.MULTILINE)
+        for section, mid in zip(sections, mids, strict=True):
+            kept = re.findall(
+                r"^(a=(?:rtpmap|fmtp|rtcp-fb|extmap|sctp-port|max-message-size):.*)$", section, re.MULTILINE
+            )
+            asked = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", section, re.MULTILINE) or shared
+            kind = section[2:].split()[0]
+            mirrored = _MIRRORED[asked[1] if asked else "sendrecv"]
+            if not self.sends or kind not in self.ssrcs:
+                mirrored = {"sendrecv": "recvonly", "sendonly": "inactive"}.get(mirrored, mirrored)
+            lines += [section.split("\n")[0], *self._transport(mid), f"a={mirrored}", *kept]
+            if mirrored.startswith("send"):
+                lines += [f"a=msid:load load{self.ssrcs[kind]}", f"a=ssrc:{self.ssrcs[kind]} cname:load"]
+        return "\r\n".join(lines) + "\r\n"
+
+    def _head(self, mids: Iterable[str]) -> list[str]:
+        return [
             "v=0",
             f"o=- {secrets.randbelow(1 << 62)} 1 IN IP4 127.0.0.1",
             "s=-",
             "t=0 0",
-            "a=group:BUNDLE 0",
-            f"m=video 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}",
+            f"a=group:BUNDLE {' '.join(mids)}",
+        ]
+
+    def _transport(self, mid: str) -> list[str]:
+        host, port = self.socket.getsockname()
+        return [
             "c=IN IP4 0.0.0.0",
-            "a=mid:0",
-            f"a={'sendonly' if self.sends else 'recvonly'}",
+            f"a=mid:{mid}",
             "a=rtcp-mux",
             "a=rtcp-rsize",
             f"a=ice-ufrag:{self.ufrag}",
             f"a=ice-pwd:{self.password}",
             f"a=fingerprint:sha-256 {self.identity.fingerprint}",
             "a=setup:active",
-            f"a=extmap:{TWCC_ID} {TWCC_URI}",
-            f"a=rtpmap:{PAYLOAD_TYPE} VP8/90000",
-            *(f"a=rtcp-fb:{PAYLOAD_TYPE} {kind}" for kind in ("transport-cc", "ccm fir", "nack", "nack pli")),
-            *([f"a=msid:load load{self.ssrc}", f"a=ssrc:{self.ssrc} cname:load"] if self.sends else []),
             f"a=candidate:1 1 udp 2130706431 {host} {port} typ host",
             "a=end-of-candidates",
         ]
-        return "\r\n".join(lines) + "\r\n"
 
     def connect(self, answer_sdp: str) -> None:
         """Checks, handshake, keys. Blocking; raises ConnectError."""
@@ -164,7 +234,7 @@ class Peer:
             "username": f"{self._answer.ufrag}:{self.ufrag}",
             "local_password": self.password,
             "remote_password": self._answer.password,
-            "suite": SUITE,
+            "suite": self.identity.suite,
             "local_key": self._keys[0],
             "remote_key": self._keys[1],
             "media_ssrc": self._answer.media_ssrc,
@@ -226,12 +296,14 @@ class Peer:
             raise ConnectError("the server showed no certificate")
         if _colons(certificate.fingerprint(SHA256())) != answer.fingerprint:
             raise ConnectError("the server's certificate is not the one in its SDP")
-        if dtls.get_selected_srtp_profile() != b"SRTP_AEAD_AES_128_GCM":
+        profile = self.identity.profile
+        if dtls.get_selected_srtp_profile() != profile.openssl:
             raise ConnectError(f"the server chose {dtls.get_selected_srtp_profile()!r}")
         # RFC 5764 section 4.2: client key, server key, client salt, server salt.
-        material = dtls.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (KEY + SALT))
-        ours, theirs = material[:KEY], material[KEY : 2 * KEY]
-        our_salt, their_salt = material[2 * KEY : 2 * KEY + SALT], material[2 * KEY + SALT :]
+        key, salt = profile.key, profile.salt
+        material = dtls.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (key + salt))
+        ours, theirs = material[:key], material[key : 2 * key]
+        our_salt, their_salt = material[2 * key : 2 * key + salt], material[2 * key + salt :]
         self._keys = (ours + our_salt, theirs + their_salt)
         return True
 

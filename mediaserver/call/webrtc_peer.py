@@ -233,6 +233,7 @@ class WebRtcPeer:
     def _apply_section(self, transport: int, section: Section) -> None:
         kind = _KINDS[section.kind]
         tracks = self._tracks.setdefault(section.mid, LegMedia())
+        repairs = {repair: media for media, repair in section.remote_repairs.items()}
         if section.receive:
             # The up track exists whatever the direction says, so that media sent against it is dropped by a gate.
             if tracks.up is None:
@@ -243,11 +244,13 @@ class WebRtcPeer:
                     mid=section.mid,
                     codecs=section.receive,
                     ssrcs=section.remote_ssrcs,
+                    rtx_ssrcs=repairs,
+                    rids=section.remote_rids,
                     closed_gates=self._closed_gates.get(kind, ()),
                 )
                 self._watch(tracks.up.id, kind)
             else:
-                tracks.up.update(section.receive, section.remote_ssrcs)
+                tracks.up.update(section.receive, section.remote_ssrcs, rtx_ssrcs=repairs, rids=section.remote_rids)
         if section.send and (section.direction.sends or tracks.down is not None):
             if tracks.down is None:
                 tracks.down = DownTrack(
@@ -256,6 +259,7 @@ class WebRtcPeer:
                     kind=kind,
                     mid=section.mid,
                     ssrc=section.local_ssrc,
+                    rtx_ssrc=section.local_repair_ssrc or None,
                     cname=self._cname,
                     codecs=section.send,
                 )

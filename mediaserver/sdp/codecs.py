@@ -172,6 +172,22 @@ def events_for(chosen: Sequence[Codec], offered: Sequence[Codec]) -> tuple[Codec
     return tuple(sorted(events, key=lambda codec: clocks.index(codec.clock_rate)))
 
 
+def repairs_for(chosen: Sequence[Codec], offered: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The rtx codecs of `offered` that repair a codec of `chosen` (RFC 4588 §8.1: `apt` is its payload type)."""
+    originals = {str(codec.pt) for codec in chosen if is_media(codec)}
+    return tuple(codec for codec in offered if codec.key == "rtx" and codec.fmtp.get("apt") in originals)
+
+
+def redundancy_for(chosen: Sequence[Codec], offered: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The red codecs of `offered` whose blocks are all of codecs in `chosen` (RFC 2198 §5)."""
+    known = {str(codec.pt) for codec in chosen if is_media(codec)}
+    return tuple(
+        codec
+        for codec in offered
+        if codec.key == "red" and len(codec.fmtp) == 1 and set(next(iter(codec.fmtp)).split("/")) <= known
+    )
+
+
 class PayloadTypes:
     """Gives each codec of one description a payload type: the static one, else the next dynamic one."""
 

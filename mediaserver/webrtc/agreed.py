@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import is_media, matches
 from mediaserver.sdp.description import Codec, Direction, Extension, MediaDescription, SessionDescription
-from mediaserver.webrtc.choice import media_ssrcs
+from mediaserver.webrtc.choice import media_ssrcs, repairing_ssrcs
 from mediaserver.webrtc.section import Changes, RemoteTransport, Section
 
 
@@ -34,7 +34,8 @@ def answered_section(section: Section, media: MediaDescription, extensions: tupl
     send, receive = [], []
     for codec in media.codecs:
         ours = next((c for c in section.receive if c.pt == codec.pt and c.key == codec.key), None)
-        ours = ours or next((c for c in section.receive if matches(c, codec)), None)
+        if ours is None and codec.key not in ("rtx", "red"):  # which name others by payload type
+            ours = next((c for c in section.receive if matches(c, codec)), None)
         if ours is None:
             continue
         feedback = tuple(entry for entry in ours.feedback if entry in codec.feedback)
@@ -51,9 +52,15 @@ def answered_section(section: Section, media: MediaDescription, extensions: tupl
         receive=tuple(receive),
         remote_direction=media.direction,
         remote_ssrcs=media_ssrcs(media),
+        remote_repairs=repairing_ssrcs(media),
+        remote_rids=tuple(rid for rid in section.remote_rids if rid in _sent_rids(media)),
         remote_msid=media.msid,
         extensions=tuple(extension for extension in extensions if extension.uri in offered),
     )
+
+
+def _sent_rids(media: MediaDescription) -> set[str]:
+    return {rid.removeprefix("~") for stream in (media.simulcast.send if media.simulcast else ()) for rid in stream}
 
 
 def named_extensions(sections: Sequence[MediaDescription]) -> dict[int, str]:
@@ -64,6 +71,10 @@ def named_extensions(sections: Sequence[MediaDescription]) -> dict[int, str]:
 def nothing_code(offer: SessionDescription) -> int:
     """The warning for an offer of which nothing can be taken: formats, or no media type that we know."""
     return 305 if any(media.kind in ("audio", "video") and not media.rejected for media in offer.media) else 304
+
+
+def _streams(section: Section) -> tuple[object, ...]:
+    return section.remote_ssrcs, section.remote_repairs, section.remote_rids
 
 
 def difference(before: Agreed, after: Agreed) -> Changes:
@@ -79,7 +90,7 @@ def difference(before: Agreed, after: Agreed) -> Changes:
         directions=tuple(
             b.mid for a, b in both if (a.direction, a.remote_direction) != (b.direction, b.remote_direction)
         ),
-        ssrcs=tuple(b.mid for a, b in both if a.remote_ssrcs != b.remote_ssrcs),
+        ssrcs=tuple(b.mid for a, b in both if _streams(a) != _streams(b)),
         extensions={e for s in old.values() for e in s.extensions} != {e for s in new.values() for e in s.extensions},
         first=known is None,
         ice_restart=known is not None and after.transport is not None and after.transport.ice_restart,

@@ -8,16 +8,17 @@ from typing import Final, Literal
 
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import (
-    TELEPHONE_EVENT,
     VIDEO_FEEDBACK,
     events_for,
     h264_family,
     intersect,
     is_media,
     ordered,
+    redundancy_for,
+    repairs_for,
 )
 from mediaserver.sdp.description import Codec, Extension, Fingerprint, MediaDescription, SdpError, SessionDescription
-from mediaserver.webrtc.section import EXTENSIONS, MediaPolicy, RemoteTransport
+from mediaserver.webrtc.section import EXTENSIONS, RID_URI, MediaPolicy, RemoteTransport
 
 _HASHES: Final = ("sha-256", "sha-384", "sha-512")
 _H264_FAMILIES: Final = ("baseline", "main", "high")
@@ -98,9 +99,10 @@ def offering_role(setup: str | None) -> Role:
 
 
 def usable_codecs(offered: MediaDescription, policy: MediaPolicy) -> tuple[Codec, ...]:
-    """The codecs of a section that the policy allows, in its order, events behind them; empty refuses the section.
+    """The codecs of a section that the policy allows, in its order; empty refuses the section.
 
-    Payload types and parameters are the browser's, feedback is what both sides know.
+    Behind them what belongs to them: rtx, red, telephone events. Payload types and parameters are the browser's,
+    feedback is what both sides know.
     """
     media = ordered((codec for codec in offered.codecs if is_media(codec)), policy.codecs(offered.kind))
     usable: Sequence[Codec] = [codec for codec in media if codec.key != "h264" or h264_family(codec) in _H264_FAMILIES]
@@ -111,18 +113,35 @@ def usable_codecs(offered: MediaDescription, policy: MediaPolicy) -> tuple[Codec
         usable = sorted(usable, key=lambda codec: codec.key == "h264" and not _common_h264(codec))
         usable = ordered(usable, policy.codecs(offered.kind))
     events = events_for(usable, offered.codecs) if policy.telephone_events else ()
-    return tuple(replace(codec, feedback=_feedback(codec, offered.kind)) for codec in (*usable, *events))
+    repairs = repairs_for(usable, offered.codecs) if policy.repair else ()
+    redundant = redundancy_for(usable, offered.codecs) if policy.redundancy else ()
+    every = with_redundancy(usable, redundant, offered.codecs) + repairs + events
+    return tuple(replace(codec, feedback=_feedback(codec, offered.kind)) for codec in every)
+
+
+def with_redundancy(media: Sequence[Codec], redundant: Sequence[Codec], order: Sequence[Codec]) -> tuple[Codec, ...]:
+    """Each red beside the codec that it carries, before it where `order` has it so: what stands first is sent."""
+    places = {codec.pt: place for place, codec in enumerate(order)}
+    found: list[Codec] = []
+    for codec in media:
+        carrying = [red for red in redundant if str(codec.pt) in next(iter(red.fmtp)).split("/")]
+        before = [red for red in carrying if places[red.pt] < places.get(codec.pt, 0)]
+        found += [*before, codec, *(red for red in carrying if red not in before)]
+    return tuple(found)
 
 
 def narrowed(capable: Sequence[Codec], wanted: Sequence[Codec], *, rest: bool = False) -> tuple[Codec, ...]:
-    """The codecs of `capable` that match `wanted`, in its order, with the events of their clock.
+    """The codecs of `capable` that match `wanted`, in its order, with the rtx, red and events that belong to them.
 
     `rest` keeps the others behind them. Empty if none matches.
     """
     media = intersect([codec for codec in capable if is_media(codec)], [codec for codec in wanted if is_media(codec)])
     if rest and media:
         media += tuple(codec for codec in capable if is_media(codec) and codec not in media)
-    return media + events_for(media, [codec for codec in capable if codec.key == TELEPHONE_EVENT])
+    if not media:
+        return ()
+    sound = with_redundancy(media, redundancy_for(media, capable), capable)
+    return sound + repairs_for(media, capable) + events_for(media, capable)
 
 
 def usable_extensions(sections: Iterable[MediaDescription]) -> tuple[tuple[Extension, ...], ...]:
@@ -147,6 +166,25 @@ def media_ssrcs(section: MediaDescription) -> tuple[int, ...]:
     """The SSRCs that carry media: all but those that repair another (RFC 4588 FID, RFC 5956 FEC)."""
     repair = {ssrc for group in section.ssrc_groups if group.semantics in ("FID", "FEC-FR") for ssrc in group.ssrcs[1:]}
     return tuple(ssrc.id for ssrc in section.ssrcs if ssrc.id not in repair)
+
+
+def repairing_ssrcs(section: MediaDescription) -> dict[int, int]:
+    """The repair stream of each SSRC that has one (RFC 4588 §8.8)."""
+    groups = (group.ssrcs for group in section.ssrc_groups if group.semantics == "FID" and len(group.ssrcs) == 2)
+    return dict(groups)
+
+
+def simulcast_rids(section: MediaDescription, extensions: Sequence[Extension], policy: MediaPolicy) -> tuple[str, ...]:
+    """The layers that the browser may send and that we take, at most `policy.simulcast`; of alternatives the first.
+
+    Without the header extension that names a packet's layer (RFC 8852) there are none.
+    """
+    if section.simulcast is None or not any(extension.uri == RID_URI for extension in extensions):
+        return ()
+    described = {rid.id for rid in section.rids if rid.direction == "send"}
+    named = (stream[0].removeprefix("~") for stream in section.simulcast.send if stream)
+    rids = tuple(dict.fromkeys(rid for rid in named if rid in described))[: policy.simulcast]
+    return rids if len(rids) > 1 else ()
 
 
 def _feedback(codec: Codec, kind: str) -> tuple[str, ...]:

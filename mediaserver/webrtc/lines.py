@@ -8,7 +8,16 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, events_for, matches, ordered
+from mediaserver.sdp.codecs import (
+    AUDIO_CODECS,
+    KNOWN,
+    VIDEO_CODECS,
+    events_for,
+    is_media,
+    matches,
+    ordered,
+    repairs_for,
+)
 from mediaserver.sdp.data import FORMAT, DataParameters, data_attributes
 from mediaserver.sdp.description import (
     Bandwidth,
@@ -19,8 +28,11 @@ from mediaserver.sdp.description import (
     Group,
     MediaDescription,
     Origin,
+    Rid,
     SessionDescription,
+    Simulcast,
     Ssrc,
+    SsrcGroup,
 )
 from mediaserver.webrtc.section import DEFAULT_EXTENSIONS, LocalIceParams, MediaPolicy, Section
 
@@ -97,6 +109,9 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
             attributes=data_attributes(DataParameters()),
         )
     sends = section.direction.sends
+    repairs = any(codec.key == "rtx" for codec in section.receive)
+    rids = section.remote_rids if section.direction.receives else ()
+    streams = (section.local_ssrc, section.local_repair_ssrc)[: 1 + repairs] if sends else ()
     return MediaDescription(
         kind=section.kind,
         port=port,
@@ -116,7 +131,10 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
         # RFC 8843 §10.3: candidates stand in the section that the group's transport is taken from.
         candidates=candidates(local.addresses) if first else (),
         end_of_candidates=first,
-        ssrcs=(Ssrc(section.local_ssrc, cname=cname),) if sends else (),
+        ssrcs=tuple(Ssrc(ssrc, cname=cname) for ssrc in streams),
+        ssrc_groups=(SsrcGroup("FID", streams),) if len(streams) > 1 else (),
+        rids=tuple(Rid(rid, "recv") for rid in rids),
+        simulcast=Simulcast(receive=tuple((rid,) for rid in rids)) if rids else None,
         msid=section.msid if sends else None,
     )
 
@@ -142,12 +160,13 @@ def new_section_codecs(
     """
     own = [codec for codec in KNOWN.values() if codec.name in (AUDIO_CODECS if kind == "audio" else VIDEO_CODECS)]
     reused = [codec for section in sections if section.kind == kind for codec in section.capable]
-    reused = list({codec.pt: codec for codec in reused}.values())
+    known = list({codec.pt: codec for codec in reused}.values())
+    reused = [codec for codec in known if is_media(codec) or codec.key == "telephone-event"]
     missing = [codec for codec in own if all(codec.key != other.key for other in reused)]
     if kind == "audio" and policy.telephone_events:
         clocks = {codec.clock_rate for codec in reused if codec.key == "telephone-event"}
         missing += [c for c in KNOWN.values() if c.key == "telephone-event" and c.clock_rate not in clocks]
-    taken = set(named)
+    taken = set(named) | {codec.pt for codec in known}
     for codec in missing:
         pt = codec.pt if codec.pt not in taken else _free(taken)
         taken.add(pt)
@@ -155,7 +174,20 @@ def new_section_codecs(
     media = ordered(reused, policy.codecs(kind))
     if kind in policy.only:
         media = tuple(codec for codec in media if any(matches(codec, other) for other in policy.only[kind]))
-    return media + (events_for(media, reused) if policy.telephone_events else ())
+    repairs = _repairs(media, known, taken) if kind == "video" and policy.repair else ()
+    return media + repairs + (events_for(media, reused) if policy.telephone_events else ())
+
+
+def _repairs(media: Sequence[Codec], known: Sequence[Codec], taken: set[int]) -> tuple[Codec, ...]:
+    """An rtx for each codec: the browser's own where it has named one (RFC 4588 §8.6)."""
+    found = list(repairs_for(media, known))
+    repaired = {codec.fmtp["apt"] for codec in found}
+    for codec in media:
+        if str(codec.pt) not in repaired:
+            pt = _free(taken)
+            taken.add(pt)
+            found.append(Codec(pt, "rtx", codec.clock_rate, 1, {"apt": str(codec.pt)}))
+    return tuple(found)
 
 
 def new_section_extensions(kind: str, named: Mapping[int, str]) -> tuple[Extension, ...]:

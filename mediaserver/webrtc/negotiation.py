@@ -25,6 +25,8 @@ from mediaserver.webrtc.choice import (
     narrowed,
     offering_role,
     remote_end,
+    repairing_ssrcs,
+    simulcast_rids,
     usable_codecs,
     usable_extensions,
 )
@@ -276,8 +278,12 @@ class Negotiation:
             remote_direction=media.direction,
             remote_ssrcs=media_ssrcs(media),
             remote_msid=media.msid,
-            remote_rids=tuple(rid.id for rid in media.rids if rid.direction == "send"),
+            remote_rids=simulcast_rids(media, extensions, self.policy),
+            remote_repairs=repairing_ssrcs(media),
             local_ssrc=self._new_ssrc(used_ssrcs) if fresh or same is None else same.local_ssrc,
+            local_repair_ssrc=self._repair_ssrc(media.kind, used_ssrcs)
+            if fresh or same is None
+            else same.local_repair_ssrc,
             msid=f"{self._cname} {self._cname}-{mid}",
             extensions=extensions,
             protocol=media.protocol,
@@ -363,6 +369,7 @@ class Negotiation:
         free = next((section.index for section in sections if section.rejected and section.kind == kind), len(sections))
         mids = {section.mid for section in sections}
         mid = next(f"s{number}" for number in range(len(sections) + 1) if f"s{number}" not in mids)
+        used = self._used_ssrcs()
         section = Section(
             index=free,
             mid=mid,
@@ -371,7 +378,8 @@ class Negotiation:
             send=codecs,
             receive=codecs,
             capable=codecs,
-            local_ssrc=self._new_ssrc(self._used_ssrcs()),
+            local_ssrc=self._new_ssrc(used),
+            local_repair_ssrc=self._repair_ssrc(kind, used),
             msid=f"{self._cname} {self._cname}-{mid}",
             extensions=new_section_extensions(kind, self._agreed.extension_ids),
             formats=tuple(str(codec.pt) for codec in codecs),
@@ -391,7 +399,16 @@ class Negotiation:
         return 1 if kind == "application" else self.policy.sections.get(kind, 0)
 
     def _used_ssrcs(self) -> set[int]:
-        return {ssrc for section in self.sections for ssrc in (section.local_ssrc, *section.remote_ssrcs)}
+        return {
+            ssrc
+            for section in self.sections
+            for ssrc in (
+                section.local_ssrc,
+                section.local_repair_ssrc,
+                *section.remote_ssrcs,
+                *section.remote_repairs.values(),
+            )
+        }
 
     def _new_ssrc(self, used: set[int]) -> int:
         # RFC 3550 §8.1: not one that is in use on this transport already; `used` grows by it.
@@ -399,6 +416,9 @@ class Negotiation:
             pass
         used.add(ssrc)
         return ssrc
+
+    def _repair_ssrc(self, kind: str, used: set[int]) -> int:
+        return self._new_ssrc(used) if kind == "video" else 0
 
     def _nothing_common(self, offer: SessionDescription) -> str:
         parts = []

@@ -38,6 +38,12 @@ class MediaPolicy:
     directions: Mapping[str, Direction] = field(default_factory=dict)
     sections: Mapping[str, int] = field(default_factory=lambda: {"audio": 1, "video": 1})
     telephone_events: bool = True
+    repair: bool = True
+    """Whether lost video packets are sent again on a stream of their own (rtx, RFC 4588)."""
+    redundancy: bool = True
+    """Whether sound may carry earlier packets once more (red, RFC 2198)."""
+    simulcast: int = 4
+    """Most layers of one picture that are taken (RFC 8853); 0 or 1 takes one stream."""
     only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
     """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
     bandwidth: Mapping[str, tuple[Bandwidth, ...]] = field(default_factory=dict)
@@ -72,9 +78,9 @@ class RemoteTransport:
 class Section:
     """One `m=` section as agreed; a refused or stopped one keeps its place with `rejected`.
 
-    `send` and `receive` hold media codecs and telephone events, the first media codec is the choice. Payload types
-    of `send` are the browser's, those of `receive` ours; they are equal except with rare peers. `send` and
-    `receive` do not depend on `direction`, which is ours.
+    `send` and `receive` hold media codecs, their rtx or red, and telephone events; the first media codec is the
+    choice. Payload types of `send` are the browser's, those of `receive` ours; they are equal except with rare peers.
+    `send` and `receive` do not depend on `direction`, which is ours.
     """
 
     index: int
@@ -91,8 +97,12 @@ class Section:
     """As announced, media first; empty where the browser says none (simulcast), then mid and rid tell."""
     remote_msid: str | None = None
     remote_rids: tuple[str, ...] = ()
-    """Simulcast layers that were offered; none is answered yet, so one stream comes."""
+    """Simulcast layers that are taken, in the browser's order of preference; empty where one stream comes."""
+    remote_repairs: Mapping[int, int] = field(default_factory=dict)
+    """SSRC of the stream that repairs another one, by the SSRC of that (RFC 4588 §8.8), where the browser says so."""
     local_ssrc: int = 0
+    local_repair_ssrc: int = 0
+    """Of the stream on which we send lost packets again; used where `send` has rtx."""
     msid: str = ""
     """Ours: "<stream> <track>"."""
     extensions: tuple[Extension, ...] = ()
@@ -118,7 +128,7 @@ class Changes:
     directions: tuple[str, ...] = ()
     """Sections in which our or the browser's direction changed."""
     ssrcs: tuple[str, ...] = ()
-    """Sections whose `remote_ssrcs` changed."""
+    """Sections whose `remote_ssrcs`, `remote_repairs` or `remote_rids` changed."""
     extensions: bool = False
     first: bool = False
     """True for the first description, which also brings the transport."""
@@ -128,9 +138,12 @@ class Changes:
     """True if the browser has other certificates than before: its DTLS association is a new one."""
 
 
+RID_URI: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+"""Names a packet's layer (RFC 8852 §3)."""
+
 EXTENSIONS: Final = (
     "urn:ietf:params:rtp-hdrext:sdes:mid",
-    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    RID_URI,
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
@@ -149,7 +162,7 @@ DEFAULT_EXTENSIONS: Final[Mapping[str, tuple[Extension, ...]]] = {
         Extension(2, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),
         Extension(3, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"),
         Extension(4, "urn:ietf:params:rtp-hdrext:sdes:mid"),
-        Extension(10, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
+        Extension(10, RID_URI),
         Extension(11, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
     ),
 }

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from playwright.async_api import BrowserContext
 
 from tests.peers.chromium import Chromium, Tab
 from tests.peers.daemon import Daemon
 
-EXCHANGE = """async ({url, token, publish, gather}) => {
-    const pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
+EXCHANGE = """async ({url, token, publish, gather, layers}) => {
+    const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
-        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: {width: 640, height: 360}});
-        for (const track of media.getTracks()) pc.addTransceiver(track, {direction: "sendonly", streams: [media]});
+        const size = layers.length ? {width: 1280, height: 720} : {width: 640, height: 360};
+        const media = await navigator.mediaDevices.getUserMedia({audio: true, video: size});
+        for (const track of media.getTracks()) {
+            const sendEncodings = track.kind === "video"
+                ? layers.map((rid, index) => ({rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index)})) : [];
+            pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
+        }
     } else {
         for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
         const show = document.createElement("video");
@@ -39,11 +46,13 @@ async def join(
     bearer: str,
     *,
     gather: bool = False,
+    layers: Sequence[str] = (),
     context: BrowserContext | None = None,
 ) -> Tab:
     """A new tab publishes into the room `stage` (`whip`) or views it (`whep`).
 
-    ``gather`` waits for the browser's candidates and offers them; without it, the offer has none.
+    ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
+    rids of simulcast, the smallest picture first; the largest has 1280 × 720.
     """
     tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
     await tab.page.evaluate(
@@ -53,6 +62,7 @@ async def join(
             "token": bearer,
             "publish": kind == "whip",
             "gather": gather,
+            "layers": list(layers),
         },
     )
     return tab

@@ -42,3 +42,29 @@ async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> 
         assert all("GCM" in name for name in connected)
         status = await viewers[0].page.evaluate(LEAVE, view)
         assert status == 200
+
+
+SENT = """async () => [...(await pc.getStats()).values()]
+    .filter((item) => item.type === "outbound-rtp" && item.kind === "video" && item.framesPerSecond > 0)
+    .map((item) => [item.rid, item.frameHeight])"""
+SEEN = """async () => [...(await pc.getStats()).values()]
+    .filter((item) => item.type === "inbound-rtp" && item.kind === "video")
+    .map((item) => [item.frameHeight, item.freezeCount])"""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(90)
+async def test_a_viewer_sees_the_largest_layer_that_is_sent(tmp_path: Path) -> None:
+    """A busy machine makes Chromium drop its top layers; whatever it sends, the viewer has the largest of it."""
+    async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
+        bearer = await server.room_token("stage", "publish")
+        publisher = await join(server, browser, "whip", bearer, layers=("l", "m", "h"))
+        viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
+        deadline = asyncio.get_running_loop().time() + 40
+        while True:
+            (video,) = streams(await viewer.media_over(3), "inbound", "video")
+            sent, seen = await publisher.page.evaluate(SENT), await viewer.page.evaluate(SEEN)
+            heights = sorted(height for _, height in sent)
+            if len(heights) >= 2 and seen[0][0] == heights[-1] and video.frames_per_s >= 10:
+                break
+            assert asyncio.get_running_loop().time() < deadline, (sent, seen, video, describe(viewer))

@@ -92,7 +92,7 @@ async def test_chromium_takes_a_reoffer_that_narrows_codecs_and_starts_video(pag
     assert seen["state"] == "stable"
     assert by_mid["0"]["sends"][0] == "audio/PCMU"
     assert by_mid["0"]["receives"][0] == "audio/PCMU"
-    assert set(by_mid["1"]["sends"]) == {"video/H264"}
+    assert set(by_mid["1"]["sends"]) == {"video/H264", "video/rtx"}
     assert "packetization-mode=0" in by_mid["1"]["formats"][0]
     assert by_mid["1"]["direction"] == "sendrecv"
     assert negotiation.transport is not None
@@ -153,13 +153,24 @@ async def test_chromium_takes_a_section_that_we_add_and_one_that_it_stops(page: 
     assert seen["state"] == "stable"
 
 
-async def test_a_simulcast_publisher_goes_on_with_one_layer(page: Page) -> None:
+async def test_a_simulcast_publisher_keeps_its_layers(page: Page) -> None:
     negotiation = server(MediaPolicy(directions={"audio": Direction.RECVONLY, "video": Direction.RECVONLY}))
     await page.evaluate("start('sendonly', { simulcast: true })")
     negotiation.handle_offer(await page.evaluate("offer()"))
     await page.evaluate("accept", negotiation.create_answer())
     _, by_mid = await look(page)
     assert negotiation.sections[1].remote_rids == ("h", "l")
+    assert by_mid["1"]["direction"] == "sendonly"
+    assert by_mid["1"]["encodings"] == 2
+
+
+async def test_a_simulcast_publisher_goes_on_with_one_layer_where_layers_are_not_taken(page: Page) -> None:
+    directions = {"audio": Direction.RECVONLY, "video": Direction.RECVONLY}
+    negotiation = server(MediaPolicy(directions=directions, simulcast=0))
+    await page.evaluate("start('sendonly', { simulcast: true })")
+    negotiation.handle_offer(await page.evaluate("offer()"))
+    await page.evaluate("accept", negotiation.create_answer())
+    _, by_mid = await look(page)
     assert by_mid["1"]["direction"] == "sendonly"
     assert by_mid["1"]["encodings"] == 1
 
@@ -176,7 +187,7 @@ async def test_a_viewer_gets_the_codecs_of_the_room_and_nothing_it_could_send(pa
     assert seen["tracks"] == [["audio", "0", 1], ["video", "1", 1]]
     assert by_mid["1"]["direction"] == "recvonly"
     assert by_mid["1"]["receives"][0] == "video/VP8"
-    assert [codec.name for codec in parse(answer).media[1].codecs] == ["VP8"]
+    assert [codec.name for codec in parse(answer).media[1].codecs] == ["VP8", "rtx"]
 
 
 async def test_chromium_refused_its_first_section_goes_on_with_the_second(page: Page) -> None:

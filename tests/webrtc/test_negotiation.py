@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -40,10 +41,20 @@ def server(policy: MediaPolicy | None = None) -> Negotiation:
 
 
 def agreed(name: str = "chromium_sendrecv", policy: MediaPolicy | None = None) -> Negotiation:
+    return agreed_text(recorded(name), policy)
+
+
+def agreed_text(text: str, policy: MediaPolicy | None = None) -> Negotiation:
     negotiation = server(policy)
-    negotiation.handle_offer(recorded(name))
+    negotiation.handle_offer(text)
     negotiation.create_answer()
     return negotiation
+
+
+def server_answer(name: str) -> str:
+    negotiation = server()
+    negotiation.handle_offer(recorded(name))
+    return negotiation.create_answer()
 
 
 def browser_answer(offer: str) -> str:
@@ -76,13 +87,15 @@ def test_every_recorded_browser_gets_sound_and_picture(name: str) -> None:
         assert not ours.cryptos
         known = {extension.id: extension.uri for extension in theirs.extensions}
         assert all(known[extension.id] == extension.uri for extension in ours.extensions)
-        assert all(codec.key not in ("rtx", "red", "ulpfec", "cn") for codec in ours.codecs)
+        assert all(codec.key not in ("ulpfec", "cn") for codec in ours.codecs)
+        media_types = {str(codec.pt) for codec in ours.codecs if is_media(codec)}
+        assert {codec.fmtp["apt"] for codec in ours.codecs if codec.key == "rtx"} <= media_types
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"])
 @pytest.mark.parametrize("kind", ["sendonly", "simulcast"])
-def test_a_publisher_is_received_in_one_layer(browser: str, kind: str) -> None:
-    negotiation = server(WHIP)
+def test_a_publisher_is_received_in_one_layer_where_the_policy_says_so(browser: str, kind: str) -> None:
+    negotiation = server(replace(WHIP, simulcast=0))
     negotiation.handle_offer(recorded(f"{browser}_{kind}"))
     answer = negotiation.create_answer()
     assert [section.direction for section in negotiation.sections] == [Direction.RECVONLY, Direction.RECVONLY]
@@ -90,7 +103,70 @@ def test_a_publisher_is_received_in_one_layer(browser: str, kind: str) -> None:
     assert "a=rid:" not in answer
     assert "a=ssrc" not in answer
     assert "a=msid" not in answer
-    assert negotiation.sections[1].remote_rids == (("h", "m", "l") if kind == "simulcast" else ())
+    assert negotiation.sections[1].remote_rids == ()
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+def test_every_layer_that_a_publisher_offers_is_taken(browser: str) -> None:
+    negotiation = server(WHIP)
+    negotiation.handle_offer(recorded(f"{browser}_simulcast"))
+    video = parse(negotiation.create_answer()).media[1]
+    assert video.simulcast is not None
+    assert video.simulcast.receive == (("h",), ("m",), ("l",))
+    assert [(rid.id, rid.direction) for rid in video.rids] == [("h", "recv"), ("m", "recv"), ("l", "recv")]
+    assert negotiation.sections[1].remote_rids == ("h", "m", "l")
+    assert not negotiation.sections[0].remote_rids
+
+
+def test_layers_are_bounded_and_need_the_extension_that_names_them() -> None:
+    text = recorded("chromium_simulcast")
+    assert agreed_text(text, replace(WHIP, simulcast=2)).sections[1].remote_rids == ("h", "m")
+    without = re.sub(r"a=extmap:\d+ urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n", "", text)
+    assert agreed_text(without, WHIP).sections[1].remote_rids == ()
+    undescribed = text.replace("a=rid:m send\r\n", "")
+    assert agreed_text(undescribed, WHIP).sections[1].remote_rids == ("h", "l")
+    alternatives = text.replace("a=simulcast:send h;m;l", "a=simulcast:send h,m;~l")
+    assert agreed_text(alternatives, WHIP).sections[1].remote_rids == ("h", "l")
+
+
+def test_layers_stay_through_an_offer_of_ours() -> None:
+    negotiation = agreed("chromium_simulcast", WHIP)
+    text = negotiation.create_offer()
+    assert "a=simulcast:recv h;m;l\r\n" in text
+    answer = (
+        browser_answer(text).replace(" recv\r\n", " send\r\n").replace("simulcast:recv h;m;l", "simulcast:send h;l")
+    )
+    changes = negotiation.handle_answer(answer)
+    assert negotiation.sections[1].remote_rids == ("h", "l")
+    assert "1" in changes.ssrcs
+
+
+def test_repair_has_a_stream_of_its_own_both_ways() -> None:
+    negotiation = agreed()
+    audio, video, _ = negotiation.sections
+    assert (audio.local_repair_ssrc, dict(audio.remote_repairs)) == (0, {})
+    assert set(video.remote_repairs) == {1410332055}
+    answer = parse(server_answer("chromium_sendrecv")).media[1]
+    (group,) = answer.ssrc_groups
+    assert group.semantics == "FID"
+    assert group.ssrcs == tuple(ssrc.id for ssrc in answer.ssrcs)
+    assert len(set(group.ssrcs)) == 2
+    assert "rtx" in {codec.key for codec in answer.codecs}
+    without = server(MediaPolicy(repair=False))
+    without.handle_offer(recorded("chromium_sendrecv"))
+    plain = parse(without.create_answer()).media[1]
+    assert not plain.ssrc_groups
+    assert "rtx" not in {codec.key for codec in plain.codecs}
+
+
+def test_red_stands_where_the_browser_put_it() -> None:
+    text = recorded("chromium_sendrecv")
+    assert [codec.name for codec in agreed_text(text).sections[0].send][:2] == ["opus", "red"]
+    first = re.sub(r"(m=audio \S+ \S+) 111 63 ", r"\1 63 111 ", text)
+    assert first != text
+    assert [codec.name for codec in agreed_text(first).sections[0].send][:2] == ["red", "opus"]
+    without = agreed_text(first, MediaPolicy(redundancy=False)).sections[0]
+    assert "red" not in {codec.name for codec in without.send}
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"])
@@ -117,15 +193,16 @@ def test_codecs_come_in_the_order_of_the_policy_with_events_of_their_clocks() ->
     assert [(codec.name, codec.pt) for codec in audio.receive] == [
         ("PCMU", 0),
         ("opus", 111),
+        ("red", 63),
         ("telephone-event", 126),
         ("telephone-event", 110),
     ]
-    assert [codec.pt for codec in video.receive] == [96, 108, 102, 104, 114, 116, 39]
+    assert [codec.pt for codec in video.receive if is_media(codec)] == [96, 108, 102, 104, 114, 116, 39]
 
 
 def test_safaris_payload_types_are_echoed() -> None:
     negotiation = agreed("safari_sendrecv", MediaPolicy(video=("VP8", "H264")))
-    assert [(codec.name, codec.pt) for codec in negotiation.sections[1].receive] == [
+    assert [(codec.name, codec.pt) for codec in negotiation.sections[1].receive if is_media(codec)] == [
         ("VP8", 100),
         ("H264", 98),
         ("H264", 96),
@@ -134,7 +211,7 @@ def test_safaris_payload_types_are_echoed() -> None:
 
 def test_feedback_is_what_both_know_and_never_remb_beside_transport_cc() -> None:
     video = agreed(policy=EVERYTHING).sections[1]
-    assert {frozenset(codec.feedback) for codec in video.receive} == {
+    assert {frozenset(codec.feedback) for codec in video.receive if is_media(codec)} == {
         frozenset({"transport-cc", "ccm fir", "nack", "nack pli"})
     }
     assert agreed("aiortc_sendrecv").sections[1].receive[0].feedback == ("nack", "nack pli", "goog-remb")
@@ -281,7 +358,7 @@ def test_a_reoffer_narrows_to_the_preferred_codec_and_keeps_everything_else() ->
     )
     offer = parse(text)
     assert [media.mid for media in offer.media] == ["0", "1", "2"]
-    assert [media.formats for media in offer.media[:2]] == [("0", "126"), ("114", "104")]
+    assert [media.formats for media in offer.media[:2]] == [("0", "126"), ("114", "104", "107", "115")]
     assert [media.direction for media in offer.media[:2]] == [Direction.SENDRECV, Direction.SENDRECV]
     assert (offer.media[0].ice_ufrag, offer.media[0].setup) == (first.media[0].ice_ufrag, "actpass")
     assert offer.media[2].port == 0
@@ -297,7 +374,7 @@ def test_a_reoffer_narrows_to_the_preferred_codec_and_keeps_everything_else() ->
 
 def test_narrowing_can_be_undone_and_changed() -> None:
     negotiation = agreed()
-    for wanted, formats in (("PCMU", ("0", "126")), ("opus", ("111", "110"))):
+    for wanted, formats in (("PCMU", ("0", "126")), ("opus", ("111", "63", "110"))):
         text = negotiation.create_offer(prefer={"0": [KNOWN[wanted]]})
         assert parse(text).media[0].formats == formats
         negotiation.handle_answer(browser_answer(text))
@@ -464,7 +541,10 @@ def test_a_kind_that_the_browser_never_named_gets_numbers_that_are_free() -> Non
     negotiation.create_answer()
     added = parse(negotiation.create_offer(add=["video"])).media[1]
     assert "96" not in added.formats
-    assert {codec.name for codec in added.codecs} == {"H264", "VP8"}
+    assert {codec.name for codec in added.codecs} == {"H264", "VP8", "rtx"}
+    repaired = [codec.fmtp["apt"] for codec in added.codecs if codec.key == "rtx"]
+    assert repaired == [str(codec.pt) for codec in added.codecs if is_media(codec)]
+    assert len({codec.pt for codec in added.codecs}) == len(added.codecs)
     assert 10 not in {extension.id for extension in added.extensions}
 
 
@@ -485,14 +565,15 @@ def test_an_agent_is_offered_only_what_the_phone_sends() -> None:
     only = {"audio": (KNOWN["PCMA"],), "video": (KNOWN["H264/0"],)}
     offer = parse(server(MediaPolicy(only=only)).create_offer(add=["audio", "video"]))
     assert [codec.name for codec in offer.media[0].codecs] == ["PCMA", "telephone-event"]
-    assert [codec.fmtp["packetization-mode"] for codec in offer.media[1].codecs] == ["0"]
+    assert [codec.fmtp["packetization-mode"] for codec in offer.media[1].codecs if is_media(codec)] == ["0"]
 
 
 def test_ssrcs_never_repeat_even_if_the_source_of_numbers_does() -> None:
-    values = iter([1, 2, 0, 1410332055, 5, 5, 5, 6, 7])
+    values = iter([1, 2, 0, 1410332055, 5, 5, 5, 6, 6, 7, 8])
     negotiation = Negotiation(ice(), MediaPolicy(), cname="server", random_u32=lambda: next(values))
     negotiation.handle_offer(recorded("chromium_sendrecv"))
     own = [section.local_ssrc for section in negotiation.sections if not section.rejected]
+    own.append(negotiation.sections[1].local_repair_ssrc)
     assert len(set(own)) == len(own)
     assert 0 not in own
     assert not {ssrc for section in negotiation.sections for ssrc in section.remote_ssrcs} & set(own)

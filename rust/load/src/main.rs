@@ -2,14 +2,17 @@
 //!
 //! Prints `ready`; then, for each line `PACKETS_PER_S WARM_UP_MS MEASURE_MS` on standard input (0 packets/s: saturated),
 //! `warm {json}` (every packet decrypted), `begin`, `end {json}`. Keeps all peers alive in between; ends with its input.
+//!
+//! `mediaserver-load serve FD [CPU]` drives peers that come and go; see `serve`.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use mediaserver_load::net::pin;
+use mediaserver_load::net::{Control, pin};
 use mediaserver_load::plan::Plan;
 use mediaserver_load::run::{Pace, Run};
+use mediaserver_load::serve::Server;
 
 /// How soon a command is noticed.
 const IDLE_STEP: Duration = Duration::from_millis(50);
@@ -25,7 +28,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let path = std::env::args_os().nth(1).ok_or("usage: mediaserver-load PLAN")?;
+    let path = std::env::args_os().nth(1).ok_or("usage: mediaserver-load PLAN | serve FD [CPU]")?;
+    if path == "serve" {
+        return serve();
+    }
     let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.to_string_lossy()))?;
     let plan: Plan = rmp_serde::from_slice(&bytes).map_err(|error| format!("the plan: {error}"))?;
     if plan.subscribers.is_empty() || plan.burst == 0 || !(128..=1472).contains(&plan.packet_size) {
@@ -53,6 +59,18 @@ fn run() -> Result<(), String> {
         println!("begin");
         println!("end {}", phase(&mut run, pace, measure_ms, false)?);
     }
+}
+
+/// Peers that come and go.
+fn serve() -> Result<(), String> {
+    let numbers: Vec<usize> = std::env::args().skip(2).filter_map(|word| word.parse().ok()).collect();
+    let fd = *numbers.first().ok_or("serve needs the descriptor of its control socket")?;
+    if let Some(&cpu) = numbers.get(1) {
+        pin(cpu);
+    }
+    // SAFETY: the parent process opened this descriptor for us; nothing has touched it yet.
+    let control = unsafe { Control::adopt(i32::try_from(fd).map_err(|_| "not a descriptor")?) };
+    Server::new(control)?.run()
 }
 
 /// Runs for a time and says what came in it.

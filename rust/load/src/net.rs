@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::{mem, ptr};
 
 /// Datagrams taken by one call.
@@ -133,6 +133,74 @@ impl Socket {
     }
 }
 
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// A Unix socket of packets, some of which bring a descriptor.
+#[derive(Debug)]
+pub struct Control(OwnedFd);
+
+/// Longest packet on it.
+const REQUEST: usize = 1 << 16;
+
+impl AsRawFd for Control {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Control {
+    /// Takes over a descriptor that the parent process left open for us.
+    ///
+    /// # Safety
+    /// `fd` is an open socket of kind SOCK_SEQPACKET that nothing else in this process owns.
+    pub unsafe fn adopt(fd: i32) -> Control {
+        // SAFETY: promised by the caller.
+        Control(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Waits for the next packet and the descriptor that came with it; none at the end.
+    pub fn receive(&self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+        let mut bytes = vec![0u8; REQUEST];
+        let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        // Aligned as a cmsghdr must be, and with room for one descriptor.
+        let mut beside = [0u64; 4];
+        // SAFETY: all-zero is a valid msghdr; every pointer lives through the call.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = beside.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&beside) as _;
+        // SAFETY: as above.
+        let len = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+        if len < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel filled the header; the macros stay within its lengths.
+        let descriptor = unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const header);
+            let is_one =
+                !first.is_null() && (*first).cmsg_level == libc::SOL_SOCKET && (*first).cmsg_type == libc::SCM_RIGHTS;
+            is_one.then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(first).cast::<i32>().read_unaligned()))
+        };
+        if len == 0 {
+            return Ok(None);
+        }
+        bytes.truncate(len as usize);
+        Ok(Some((bytes, descriptor)))
+    }
+
+    /// Sends one packet.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        // SAFETY: pointer and length are of one slice.
+        let sent = unsafe { libc::send(self.0.as_raw_fd(), packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
 /// Readiness of many sockets.
 #[derive(Debug)]
 pub struct Poll {
@@ -150,14 +218,21 @@ impl Poll {
         }
         // SAFETY: just made, and nobody else's.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        let poll = Poll { epoll, events: Vec::new() };
         for (name, socket) in sockets.into_iter().enumerate() {
-            let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: name as u64 };
-            // SAFETY: both descriptors are open, the event lives through the call.
-            if unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_ADD, socket.0.as_raw_fd(), &mut event) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            poll.add(socket.0.as_raw_fd(), name as u64)?;
         }
-        Ok(Poll { epoll, events: Vec::new() })
+        Ok(poll)
+    }
+
+    /// Watches one more; a descriptor that is closed is watched no longer.
+    pub fn add(&self, fd: RawFd, name: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: name };
+        // SAFETY: our descriptor is open, the event lives through the call.
+        if unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
     }
 
     /// Names of the sockets that have input, after at most `wait_ms`.

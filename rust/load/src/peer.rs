@@ -173,15 +173,30 @@ impl Peer {
         };
         let mut plain = Vec::with_capacity(32);
         receiver_report::write(&mut plain, REPORTER, &[block]);
-        self.scratch.clear();
-        if self.outbound.protect_rtcp(&plain, &mut self.scratch).is_ok() {
-            self.send_scratch();
-        }
+        self.send_rtcp(&plain);
     }
 
     /// Protects one RTP packet behind what `out` holds.
     pub fn protect(&mut self, header: &[u8], payload: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         self.outbound.protect_rtp(header, payload, out).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Decrypts an RTP packet in place; the length of header and payload, or none when it is not right.
+    pub fn open_rtp(&mut self, packet: &mut [u8], header: &RtpHeader) -> Option<usize> {
+        self.inbound.unprotect_rtp(packet, header).ok().map(|opened| opened.len)
+    }
+
+    /// Decrypts an RTCP packet in place; its length, or none when it is not right.
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Option<usize> {
+        self.inbound.unprotect_rtcp(packet).ok()
+    }
+
+    /// Protects and sends an RTCP packet.
+    pub fn send_rtcp(&mut self, plain: &[u8]) {
+        self.scratch.clear();
+        if self.outbound.protect_rtcp(plain, &mut self.scratch).is_ok() {
+            self.send_scratch();
+        }
     }
 
     /// Packets that did not come, by sequence numbers.

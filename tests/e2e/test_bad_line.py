@@ -1,0 +1,51 @@
+"""A bad line between browser and daemon: the picture goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext
+
+from tests.e2e.rooms import join
+from tests.peers.chromium import Chromium, chromium, describe, streams
+from tests.peers.daemon import daemon
+from tests.peers.impaired_line import ImpairedLine, Impairment, impaired_lines
+
+PICTURES_PER_S = 5
+"""What keyframes alone give here (11 of 30 were measured); packets sent again will give nearly all of them."""
+
+
+async def _context(browser: Chromium, line: ImpairedLine) -> BrowserContext:
+    """Pages whose media takes this line."""
+    context = await browser.browser.new_context(ignore_https_errors=True, permissions=["microphone", "camera"])
+    await context.add_init_script(line.redirect())
+    return context
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)  # the first use compiles the relay
+async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(tmp_path: Path) -> None:
+    bad = Impairment(delay_ms=40, loss=0.05)
+    async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
+        media = (server.host, server.ports.media)
+        publishing, viewing = await relay.line(media), await relay.line(media)
+        await join(
+            server,
+            browser,
+            "whip",
+            await server.room_token("stage", "publish"),
+            context=await _context(browser, publishing),
+        )
+        viewer = await join(
+            server, browser, "whep", await server.room_token("stage", "view"), context=await _context(browser, viewing)
+        )
+        await viewer.media_over(3)
+        await publishing.set(up=bad, down=bad)
+        await viewing.set(up=bad, down=bad)
+        figures = await viewer.media_over(8)
+        (video,), (audio,) = streams(figures, "inbound", "video"), streams(figures, "inbound", "audio")
+        lost = [await line.counts() for line in (publishing, viewing)]
+        assert all(up.lost and down.lost for up, down in lost), lost
+        assert video.frames_per_s >= PICTURES_PER_S, (describe(viewer), video)
+        assert audio.packets > 250, (describe(viewer), audio)

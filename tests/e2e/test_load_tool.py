@@ -1,0 +1,78 @@
+"""The load tester against a daemon: what it says is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks import load
+from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # the first use compiles the load program
+
+
+async def _load(server: Daemon, results: Path, *arguments: str) -> int:
+    """Its exit code; it is told the administration's token."""
+    common = ["--target", server.http_url, "--results", str(results), "--out", "json,csv,png"]
+    return await asyncio.to_thread(load.main, [*common, *arguments])
+
+
+def _json(results: Path) -> dict[str, object]:
+    (path,) = results.glob("*.json")
+    content: dict[str, object] = json.loads(path.read_text())
+    return content
+
+
+ROOMS: Sequence[str] = ("--rate", "4", "--hold", "3", "--duration", "2", "--video-fps", "10")
+
+
+async def test_a_broadcast_is_driven_and_its_service_levels_are_judged(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with daemon(tmp_path) as server:
+        admin = ("--admin-url", server.admin_url, "--token", ADMIN_TOKEN)
+        code = await _load(server, results, "--scenario", "broadcast", *ROOMS, *admin, "--max-failed", "0")
+        content = _json(results)
+        assert code == 0, content
+        assert (content["joined"], content["failed"], content["wrong"]) == (8, 0, 0)
+        assert content["loss"] == 0.0
+        # 100 packets of each second for three seconds to each of eight, and more of those who came late.
+        assert isinstance(content["packets"], int)
+        assert content["packets"] > 8 * 2 * 60
+        (png,) = results.glob("*.png")
+        assert png.read_bytes().startswith(b"\x89PNG")
+        (table,) = results.glob("*.csv")
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert max(int(row["present"]) for row in rows) >= 7
+        assert max(float(row["latency_p99_ms"]) for row in rows) > 0
+        code = await _load(
+            server, tmp_path / "other", "--scenario", "broadcast", *ROOMS, *admin, "--max-join-ms", "0.1"
+        )
+        assert code == 1
+
+
+async def test_meetings_are_driven(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with daemon(tmp_path, changes={"limits": {"contacts_per_source": 100}}) as server:
+        admin = ("--admin-url", server.admin_url, "--token", ADMIN_TOKEN)
+        code = await _load(server, results, "--scenario", "meeting", "--size", "3", *ROOMS, *admin, "--max-failed", "0")
+        content = _json(results)
+        assert code == 0, content
+        assert (content["joined"], content["wrong"]) == (8, 0)
+
+
+async def test_calls_are_driven_and_refusals_are_counted_by_name(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with daemon(tmp_path) as server:
+        await server.process.wait_for_log("announcement_loaded", 15)
+        code = await _load(server, results, "--scenario", "call", "--entry", "nobody", *ROOMS, "--max-failed", "0")
+        content = _json(results)
+        assert (code, content["joined"], content["failed"]) == (1, 0, 8), content
+        failures = content["failures"]
+        assert isinstance(failures, dict)
+        assert all(name.startswith("refused_") for name in failures), failures
