@@ -26,9 +26,6 @@ class Topics:
         self._engine = engine
         self._ids: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
     def get(self, label: str) -> int | None:
         """The engine's number of a topic, made when it is new; None beyond `MOST_TOPICS`."""
         if label not in self._ids:

@@ -45,7 +45,8 @@ class Room:
         self._participants[participant.id] = participant
         self._subscribe_all()
         if participant.data is not None:
-            self._topics = self._topics or participant.data.new_topics()
+            if self._topics is None:
+                self._topics = participant.data.new_topics()
             participant.data.use(self._topics, may_send=participant.may_send_data)
 
     def leave(self, participant_id: str) -> None:

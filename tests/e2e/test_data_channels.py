@@ -171,4 +171,4 @@ async def test_data_channels_that_are_switched_off_are_refused(tmp_path: Path) -
             aiohttp.ClientSession() as http,
             http.post(server.room_url("stage", "whip"), data=offer(DATA % "0", mids="0"), headers=headers) as response,
         ):
-            assert response.status == 488, await response.text()
+            assert response.status == 422, await response.text()
