@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON_SOURCES := mediaserver tests $(wildcard benchmarks) $(wildcard scripts/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu fuzz schema lock dist clean
+.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-bwe fuzz schema lock dist clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench: setup-dev peers ## figures: `name: value unit` lines, and benchmarks/resu
 
 bench-sfu: setup-dev peers ## forwarding beside janus and livekit-server, where they are on the PATH
 	@$(BIN)/python -m benchmarks sfu
+
+bench-bwe: setup-dev ## bandwidth estimation on a virtual wire: the cases of RFC 8867, as a table and as figures
+	@$(BIN)/python -m benchmarks bwe
 
 fuzz: ## every fuzz target, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout sfu]`: print `name: value unit` lines and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu bwe]`: print `name: value unit` lines and write `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import fanout, join, native, sfu, sip_calls, startup
+from benchmarks import bwe, fanout, join, native, sfu, sip_calls, startup
 from benchmarks.figures import Report, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu",)
+OTHERS = ("sfu", "bwe")
 """Programs that run only when they are named."""
 
 
@@ -33,6 +33,8 @@ async def _run(names: list[str], *, quick: bool) -> Report:
     if "sfu" in names:
         programs = await asyncio.to_thread(native.build)
         await sfu.measure(report, programs, sfu.QUICK if quick else None)
+    if "bwe" in names:
+        await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
     return report
 
 

@@ -19,7 +19,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number with its unit; ``samples`` are what it is the median of, ``bound`` what it must not exceed."""
+    """One number with its unit; ``samples`` are what it is the median of, ``bound`` what it must not exceed,
+    ``least`` what it must reach."""
 
     name: str
     value: float
@@ -27,10 +28,11 @@ class Figure:
     samples: Sequence[float] = ()
     bound: float | None = None
     note: str = ""
+    least: float | None = None
 
     @property
     def passed(self) -> bool:
-        return self.bound is None or self.value <= self.bound
+        return (self.bound is None or self.value <= self.bound) and (self.least is None or self.value >= self.least)
 
     def line(self) -> str:
         """``name: value unit``, and behind it what helps to judge the value."""
@@ -39,6 +41,8 @@ class Figure:
             extra.append(f"[{shown(min(self.samples))}..{shown(max(self.samples))} n={len(self.samples)}]")
         if self.bound is not None:
             extra.append(f"(at most {shown(self.bound)}: {'ok' if self.passed else 'MISSED'})")
+        if self.least is not None:
+            extra.append(f"(at least {shown(self.least)}: {'ok' if self.passed else 'MISSED'})")
         if self.note:
             extra.append(f"# {self.note}")
         return " ".join([f"{self.name}: {shown(self.value)} {self.unit}".rstrip(), *extra])
@@ -51,9 +55,17 @@ def shown(value: float) -> str:
     return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def median(name: str, samples: Sequence[float], unit: str, *, bound: float | None = None, note: str = "") -> Figure:
+def median(
+    name: str,
+    samples: Sequence[float],
+    unit: str,
+    *,
+    bound: float | None = None,
+    least: float | None = None,
+    note: str = "",
+) -> Figure:
     """The figure of several samples."""
-    return Figure(name, statistics.median(samples), unit, tuple(samples), bound, note)
+    return Figure(name, statistics.median(samples), unit, tuple(samples), bound, note, least)
 
 
 @dataclass(slots=True)

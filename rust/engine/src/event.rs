@@ -126,7 +126,7 @@ impl From<&router::UpTrackStats> for UpTrackStats {
             gated: track.gated.iter().map(|(gate, count)| (gate.name(), *count)).collect(),
             codec: track.codec.map(codec_name),
             layers: track.layers.iter().map(Layer::from).collect(),
-            nacked: 0,
+            nacked: track.nacked,
             recovered: track.recovered,
         }
     }
@@ -145,8 +145,8 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             layer: track.layer.map(|layer| Layer::from(&(layer, true))),
             temporal: track.temporal,
             layer_switches: track.layer_switches,
-            nacked: 0,
-            retransmitted: 0,
+            nacked: track.nacked,
+            retransmitted: track.retransmitted,
         }
     }
 }

@@ -99,7 +99,7 @@ fuzz_target!(|input: &[u8]| {
                     router.forward(&packet, now, &mut out);
                 }
             }
-            3 => router.handle_rtcp(TransportId(1 + u64::from(len & 1)), datagram, &WALL, now),
+            3 => router.handle_rtcp(TransportId(1 + u64::from(len & 1)), datagram, &WALL, now, &mut out),
             4 => router.set_gate(UpTrackId(1), Gate::Mute, len & 1 == 0, now).expect("the track is there"),
             5 => drop(router.play(&[down], ClipId(1), len & 1 == 0, now)),
             6 => drop(router.send_dtmf(down, "1", Duration::from_millis(40), Duration::from_millis(40), now)),

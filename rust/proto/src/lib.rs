@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod error;
 pub mod ice;
 pub mod io;
+pub mod pacer;
 pub mod player;
 pub mod rtcp;
 pub mod rtp;

@@ -67,7 +67,8 @@ impl Descriptor {
     }
 
     /// Writes the descriptor; returns its length. A picture id is written with 15 bits when `long_picture_id`.
-    pub fn write(&self, out: &mut [u8; MAX_DESCRIPTOR]) -> u8 {
+    pub fn write<const N: usize>(&self, out: &mut [u8; N]) -> u8 {
+        const { assert!(N >= MAX_DESCRIPTOR) }
         let mut at = 1;
         let mut flags = 0;
         if let Some(id) = self.picture_id {

@@ -64,8 +64,24 @@ impl Media {
     }
 
     /// Takes a decrypted compound.
-    pub(super) fn handle_rtcp(&mut self, transport: u64, packet: &[u8], now: Time) {
-        self.router.handle_rtcp(TransportId(transport), packet, &self.wall, now);
+    pub(super) fn handle_rtcp(
+        &mut self,
+        transport: u64,
+        packet: &[u8],
+        slots: &mut Slab<Slot>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
+        let mut departures = Departures {
+            slots,
+            keys: &self.keys,
+            out,
+            scratch: &mut self.scratch,
+            drops: &mut self.drops,
+            now,
+            last: None,
+        };
+        self.router.handle_rtcp(TransportId(transport), packet, &self.wall, now, &mut departures);
     }
 
     /// Forwards the packets of the batch: all of one source to one receiver side by side, so that they leave as one run.

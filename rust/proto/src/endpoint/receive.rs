@@ -124,7 +124,8 @@ impl Endpoint {
             Received::Rtcp { len } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                self.media.handle_rtcp(slot.id, &datagram[..len], now);
+                let id = slot.id;
+                self.media.handle_rtcp(id, &datagram[..len], &mut self.slots, now, out);
             }
             Received::Consumed | Received::Dropped(_) => {}
         }
@@ -145,6 +146,14 @@ impl Endpoint {
             if slot.closed.is_some() {
                 self.remove_transport(index, now, out);
                 continue;
+            }
+            let round_trip = slot.transport.round_trip();
+            if round_trip != slot.told_round_trip {
+                slot.told_round_trip = round_trip;
+                if let Some(round_trip) = round_trip {
+                    // The router knows every transport that has a slot.
+                    self.media.router.set_round_trip(TransportId(slot.id), round_trip).ok();
+                }
             }
             self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
         }

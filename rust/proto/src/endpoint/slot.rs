@@ -134,6 +134,8 @@ pub(super) struct Slot {
     pub(super) closed: Option<&'static str>,
     /// What was counted, once the tracks are gone and it is not.
     pub(super) last: Option<Box<Statistics>>,
+    /// Round trip that the router was told.
+    pub(super) told_round_trip: Option<Duration>,
     /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub(super) transport_sequence: u16,
     /// Up and down tracks on it.

@@ -278,6 +278,7 @@ impl Endpoint {
             connected: false,
             closed: None,
             last: None,
+            told_round_trip: None,
             transport_sequence: 0,
             tracks: 0,
             cname,

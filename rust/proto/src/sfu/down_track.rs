@@ -7,11 +7,12 @@ use super::drops::MediaDrop;
 use super::dtmf_sender::{DtmfError, DtmfSender};
 use super::ids::{DownTrackId, TransportId, UpTrackId};
 use super::layers::{Choice, LayerTable};
-use super::packet::{Rewrite, UpPacket, WrittenExtensions};
+use super::packet::{MAX_PREFIX, PacketMeta, Rewrite, UpPacket, WrittenExtensions};
+use super::retransmitter::{Answer, Original, Retransmitter};
 use super::rewriter::{Capture, Refused, SequenceMap, TimestampMap, Vp8Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
-use crate::codec::{Codec, MediaKind, Payload, PayloadTable, telephone_event, vp8};
+use crate::codec::{Codec, MediaKind, Payload, PayloadTable, telephone_event};
 use crate::rtcp::ntp::from_compact;
 use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
 use crate::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
@@ -56,6 +57,10 @@ pub struct DownStats {
     pub codec: Option<Codec>,
     /// How often another layer began to flow.
     pub layer_switches: u64,
+    /// Packets that the receiver asked for again, repetitions included.
+    pub nacked: u64,
+    /// Packets sent again.
+    pub retransmitted: u64,
 }
 
 /// Where the packets of a down track come from at the moment.
@@ -118,6 +123,8 @@ pub struct DownTrack {
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     stats: DownStats,
+    /// Where the receiver negotiated retransmissions.
+    retransmitter: Option<Box<Retransmitter>>,
 }
 
 impl DownTrack {
@@ -148,10 +155,54 @@ impl DownTrack {
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             stats: DownStats::default(),
+            retransmitter: None,
             config,
         };
         track.set_extensions(extensions);
+        track.prepare_repair();
         track
+    }
+
+    fn prepare_repair(&mut self) {
+        let negotiated = self.payloads.entries().iter().any(|entry| matches!(entry.codec, Codec::Rtx { .. }));
+        match self.config.rtx_ssrc.filter(|_| negotiated && self.config.kind == MediaKind::Video) {
+            // One that exists goes on: its sequence numbers are used up.
+            Some(ssrc) if self.retransmitter.is_none() => {
+                self.retransmitter = Some(Box::new(Retransmitter::new(ssrc)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what was sent, because its source is another one from now on.
+    pub fn forget_sent(&mut self) {
+        if let Some(retransmitter) = &mut self.retransmitter {
+            retransmitter.forget();
+        }
+    }
+
+    /// How the receiver is answered about a packet that it misses; `find` gives the payload.
+    pub fn answer_nack<'a>(
+        &mut self,
+        sequence: u16,
+        find: impl FnOnce(&Original) -> Option<UpPacket<'a>>,
+        now: Time,
+    ) -> Result<Answer<'a>, MediaDrop> {
+        self.stats.nacked += 1;
+        let blank = self.blank(0, 0, 0, false);
+        let retransmitter = self.retransmitter.as_mut().ok_or(MediaDrop::NackUnknown)?;
+        let entries = self.payloads.entries();
+        let repair_type = |original: u8| {
+            entries.iter().find(|entry| entry.codec == Codec::Rtx { original }).map(|entry| entry.payload_type)
+        };
+        let answer = retransmitter.answer(sequence, repair_type, find, self.stats.round_trip, &blank, now)?;
+        self.stats.retransmitted += 1;
+        Ok(answer)
+    }
+
+    /// Index of the layer whose last group of pictures, begun at `capture`, it could start with.
+    pub fn may_start_at(&self, layer: u8, capture: Time) -> bool {
+        self.source.is_none() && self.awaited_layer() == Some(layer) && self.timestamp.precedes(capture)
     }
 
     /// What it was made of.
@@ -185,6 +236,7 @@ impl DownTrack {
     /// Takes new payload types, and whether anything may be sent at all.
     pub fn update(&mut self, payloads: &[Payload], active: bool) {
         self.payloads = PayloadTable::new(payloads);
+        self.prepare_repair();
         self.last_type = None;
         if !active || !self.active {
             // What was not sent meanwhile is no loss: go on as after a switch.
@@ -352,7 +404,7 @@ impl DownTrack {
             Ok(payload_type) => payload_type,
             Err(reason) => {
                 if continues {
-                    self.sequence.skip(meta.sequence);
+                    self.skip(meta);
                 }
                 return Err(reason);
             }
@@ -362,7 +414,7 @@ impl DownTrack {
             && continues
             && !self.temporal.keep(meta.timestamp, layer, sync)
         {
-            self.sequence.skip(meta.sequence);
+            self.skip(meta);
             self.vp8.skip(descriptor);
             return Err(MediaDrop::DownTemporal);
         }
@@ -402,8 +454,23 @@ impl DownTrack {
         if meta.codec.is_primary() {
             self.stats.codec = Some(meta.codec);
         }
-        self.count(packet.payload.len() - rewrite.skip() + rewrite.prefix().len());
+        let octets = packet.payload.len() - rewrite.skip() + rewrite.prefix().len();
+        if let Some(retransmitter) = &mut self.retransmitter
+            && !is_clip
+        {
+            retransmitter.remember(&rewrite, meta, octets);
+        }
+        self.count(octets);
         Ok(rewrite)
+    }
+
+    /// Closes the sequence over a packet that is left out on purpose.
+    fn skip(&mut self, meta: &PacketMeta) {
+        if let Some(hole) = self.sequence.skip(meta.sequence)
+            && let (Some(retransmitter), Some((_, payload_type))) = (&mut self.retransmitter, self.last_type)
+        {
+            retransmitter.remember_hole(hole, self.timestamp.peek(meta.timestamp), payload_type);
+        }
     }
 
     /// Whether a packet of another source than the current one may begin here, keyframe or not.
@@ -454,7 +521,8 @@ impl DownTrack {
             audio_level: None,
             video_orientation: None,
             playout_delay: None,
-            prefix: [0; vp8::MAX_DESCRIPTOR],
+            is_repair: false,
+            prefix: [0; MAX_PREFIX],
             prefix_len: 0,
             skip: 0,
         }

@@ -78,6 +78,12 @@ media_drops! {
     DownDuplicate => "down_duplicate",
     /// The receiver is being sent DTMF digits instead.
     DownSendingDtmf => "down_sending_dtmf",
+    /// A receiver misses what is not remembered any more, or cannot be sent again.
+    NackUnknown => "nack_unknown",
+    /// A receiver asks again before the answer can have come, or too often.
+    NackRepeated => "nack_repeated",
+    /// A receiver asks for more than its share of retransmissions, or for too much at once.
+    NackLimit => "nack_limit",
     /// A receiver asks for keyframes faster than any receiver needs them.
     KeyframeRequestLimit => "keyframe_request_limit",
     /// A packet of a layer that the receiver is not given.

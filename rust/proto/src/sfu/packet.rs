@@ -1,6 +1,7 @@
 //! What crosses the router: a parsed packet with its shared payload, and the record of how one receiver gets it.
 
 use super::ids::UpTrackId;
+use super::retransmitter::ORIGINAL_SEQUENCE;
 use super::rewriter::Capture;
 use crate::codec::{Codec, vp8};
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
@@ -72,6 +73,9 @@ pub(super) struct WrittenExtensions {
     pub(super) playout_delay: u8,
 }
 
+/// Longest [`Rewrite::prefix`]: a VP8 descriptor behind the original sequence number of a retransmission.
+pub(super) const MAX_PREFIX: usize = vp8::MAX_DESCRIPTOR + ORIGINAL_SEQUENCE;
+
 /// What is known only when a packet leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
@@ -110,7 +114,9 @@ pub struct Rewrite {
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) video_orientation: Option<u8>,
     pub(super) playout_delay: Option<u32>,
-    pub(super) prefix: [u8; vp8::MAX_DESCRIPTOR],
+    /// Whether it repairs a loss: a retransmission under an SSRC of its own, which is sent before new packets.
+    pub is_repair: bool,
+    pub(super) prefix: [u8; MAX_PREFIX],
     pub(super) prefix_len: u8,
     pub(super) skip: u8,
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codec::Feedback;
+use crate::codec::vp8;
 use crate::rtcp::NtpTime;
 use crate::rtp::{AudioLevel, Extensions, RtpPacket};
 use crate::sfu::packet::{Departure, PacketMeta};

@@ -110,6 +110,16 @@ impl TimestampMap {
         out
     }
 
+    /// Where a packet of the current source lies, without moving on.
+    pub fn peek(&self, timestamp: u32) -> u32 {
+        timestamp.wrapping_add(self.shift)
+    }
+
+    /// Whether nothing later than `capture` was mapped.
+    pub fn precedes(&self, capture: Time) -> bool {
+        !self.started || self.capture.at <= capture
+    }
+
     /// The first report of a source that was mapped by arrival: how far off is the packet that goes to `out`?
     fn aim(&mut self, out: u32, capture: Time) {
         let Some((at, anchored)) = self.anchor else { return };

@@ -1,11 +1,15 @@
 //! From a packet of a track to its receivers on this shard.
 
-use super::{Output, Router, arm_in};
-use crate::sfu::drops::MediaDrop;
+use super::layers::Source;
+use super::media_transport::MediaTransport;
+use super::{DownEntry, Output, Router, Timers, arm_in};
+use crate::sfu::down_track::DownTrack;
+use crate::sfu::drops::{MediaDrop, MediaDropCounters};
 use crate::sfu::ids::UpTrackId;
 use crate::sfu::keyframe::Want;
 use crate::sfu::packet::UpPacket;
 use crate::time::Time;
+use slab::Slab;
 
 impl Router {
     /// Gives a packet, of this shard or another, to every down track of this shard that subscribed to its track.
@@ -22,28 +26,23 @@ impl Router {
         now: Time,
         output: &mut impl Output,
     ) {
-        let Some(source) = self.sources.get(&up) else { return };
+        let Some(source) = self.sources.get_mut(&up) else { return };
+        for packet in packets.clone().filter(|packet| packet.meta.codec.is_video()) {
+            if let Some(ring) = source.rings.get_mut(usize::from(packet.meta.layer)) {
+                ring.get_or_insert_default().insert(&packet);
+            }
+        }
+        let source = &*source;
         // Bit by layer.
         let (mut awaited, mut switched) = (0u8, false);
+        let mut lane = Lane { transports: &mut self.transports, timers: &mut self.timers, drops: &mut self.drops, now };
         for &key in &source.downs {
             let entry = &mut self.downs[key];
-            for packet in packets.clone() {
-                match entry.track.forward(&packet, now) {
-                    Ok(rewrite) => {
-                        let transport = &mut self.transports[entry.transport];
-                        output.rtp(transport.config.id, &rewrite, packet.payload);
-                        if let Some(at) = transport.start_reports(now) {
-                            arm_in(&mut self.timers, transport, entry.transport, at);
-                        }
-                    }
-                    Err(reason) => {
-                        if reason == MediaDrop::DownAwaitsKeyframe {
-                            awaited |= 1 << packet.meta.layer;
-                        }
-                        self.drops.count(reason);
-                    }
-                }
-            }
+            awaited |= match group_to_start_with(source, &entry.track, now) {
+                // The packets at hand are its last ones.
+                Some(group) => lane.give(entry, group, output),
+                None => lane.give(entry, packets.clone(), output),
+            };
             switched |= entry.track.has_news();
         }
         if awaited != 0 {
@@ -52,5 +51,57 @@ impl Router {
         if switched {
             self.tell_switches(up);
         }
+    }
+}
+
+/// The group of pictures that a receiver who has nothing yet can start with at once, if it is short enough.
+pub(super) fn group_to_start_with<'a>(
+    source: &'a Source,
+    track: &DownTrack,
+    now: Time,
+) -> Option<impl Iterator<Item = UpPacket<'a>> + Clone + use<'a>> {
+    if track.layer().is_some() {
+        return None;
+    }
+    let layer = track.awaited_layer()?;
+    let (capture, group) = source.ring(layer)?.group(now)?;
+    track.may_start_at(layer, capture).then_some(group)
+}
+
+/// What a packet needs on its way from a source to a receiver.
+struct Lane<'a> {
+    transports: &'a mut Slab<MediaTransport>,
+    timers: &'a mut Timers,
+    drops: &'a mut MediaDropCounters,
+    now: Time,
+}
+
+impl Lane<'_> {
+    /// Gives packets to one receiver; the layers whose keyframe it waits for, bit by layer.
+    fn give<'a>(
+        &mut self,
+        entry: &mut DownEntry,
+        packets: impl Iterator<Item = UpPacket<'a>>,
+        output: &mut impl Output,
+    ) -> u8 {
+        let mut awaited = 0;
+        for packet in packets {
+            match entry.track.forward(&packet, self.now) {
+                Ok(rewrite) => {
+                    let transport = &mut self.transports[entry.transport];
+                    output.rtp(transport.config.id, &rewrite, packet.payload);
+                    if let Some(at) = transport.start_reports(self.now) {
+                        arm_in(self.timers, transport, entry.transport, at);
+                    }
+                }
+                Err(reason) => {
+                    if reason == MediaDrop::DownAwaitsKeyframe {
+                        awaited |= 1 << packet.meta.layer;
+                    }
+                    self.drops.count(reason);
+                }
+            }
+        }
+        awaited
     }
 }

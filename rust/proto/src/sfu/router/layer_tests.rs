@@ -319,7 +319,7 @@ impl Room {
         };
         let mut datagram = Vec::new();
         rtcp::sender_report::write(&mut datagram, &info, &[]);
-        self.router.handle_rtcp(PUBLISHER, &datagram, &WALL, Time::from_millis(self.ms));
+        self.router.handle_rtcp(PUBLISHER, &datagram, &WALL, Time::from_millis(self.ms), &mut self.wire);
     }
 
     fn frame(&mut self, index: usize, frame: u64, fault: Fault) {

@@ -6,6 +6,7 @@ use crate::rtp::Token;
 use crate::sfu::ids::UpTrackId;
 use crate::sfu::keyframe::Want;
 use crate::sfu::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
+use crate::sfu::packet_ring::PacketRing;
 use crate::sfu::up_layer::{TICK, UpLayer};
 use crate::time::Time;
 use std::time::Duration;
@@ -50,12 +51,18 @@ pub(super) struct Source {
     pub(super) table: LayerTable,
     /// When a keyframe of each layer was asked for last, for a track of another shard.
     pub(super) asked: [Option<Time>; MAX_LAYERS],
+    /// The latest packets of each layer of a picture.
+    pub(super) rings: [Option<Box<PacketRing>>; MAX_LAYERS],
     wanted: u8,
 }
 
 impl Source {
     pub(super) fn new(table: LayerTable) -> Source {
-        Source { downs: Vec::new(), table, asked: [None; MAX_LAYERS], wanted: 0 }
+        Source { downs: Vec::new(), table, asked: [None; MAX_LAYERS], rings: Default::default(), wanted: 0 }
+    }
+
+    pub(super) fn ring(&self, layer: u8) -> Option<&PacketRing> {
+        self.rings.get(usize::from(layer))?.as_deref()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::TransportConfig;
 use crate::bwe::FeedbackGenerator;
 use crate::rtp::{ExtensionMap, Ssrc};
+use crate::sfu::nack_generator::NackGenerator;
 use crate::sfu::receive_stream::{ReceiveStream, SenderClock};
 use crate::sfu::reports::ReportSchedule;
 use crate::time::Time;
@@ -13,6 +14,9 @@ const EVICT_AFTER: Duration = Duration::from_secs(10);
 
 /// The layer of an SSRC that SDP names for a simulcast track.
 pub(super) const UNKNOWN_LAYER: u8 = u8::MAX;
+
+/// Round trip of a transport that has not told its own.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// How an SSRC was bound to its track; a stronger reason replaces a weaker one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +38,10 @@ pub(super) struct Stream {
     pub(super) latch: Latch,
     /// Index of its layer in the track; [`UNKNOWN_LAYER`] before a packet has told it.
     pub(super) layer: u8,
+    /// What is missing of a picture whose sender takes NACKs.
+    pub(super) nacks: Option<Box<NackGenerator>>,
+    /// Lost packets that were asked for; each counts once.
+    pub(super) nacked: u64,
 }
 
 /// See the module.
@@ -51,6 +59,7 @@ pub(super) struct MediaTransport {
     pub(super) armed: Time,
     pub(super) packets_received: u64,
     pub(super) octets_received: u64,
+    pub(super) round_trip: Duration,
     last_stream: usize,
 }
 
@@ -68,6 +77,7 @@ impl MediaTransport {
             armed: Time::FAR_FUTURE,
             packets_received: 0,
             octets_received: 0,
+            round_trip: ROUND_TRIP,
             last_stream: 0,
         }
     }
@@ -94,7 +104,7 @@ impl MediaTransport {
     /// Binds an SSRC to a track and returns the stream's index; `None` when there is no room. The room of a stream
     /// that SDP did not name and that has been silent for long is used again.
     pub(super) fn bind(&mut self, ssrc: Ssrc, up: usize, layer: u8, latch: Latch, now: Time) -> Option<usize> {
-        let stream = Stream { receive: ReceiveStream::new(ssrc), up, layer, latch };
+        let stream = Stream { receive: ReceiveStream::new(ssrc), up, layer, latch, nacks: None, nacked: 0 };
         if self.streams.len() < self.config.max_streams {
             self.streams.push(stream);
             return Some(self.streams.len() - 1);

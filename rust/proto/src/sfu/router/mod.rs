@@ -12,6 +12,8 @@ mod layer_tests;
 mod layers;
 mod media_transport;
 mod receive;
+#[cfg(test)]
+mod repair_tests;
 mod rtcp_in;
 mod stats;
 #[cfg(test)]

@@ -60,14 +60,32 @@ impl Router {
         let place = stream.receive.receive(packet.sequence, packet.timestamp, clock_rate, octets, now)?;
         let capture = stream.receive.capture(packet.timestamp, clock_rate, &transport.clock, now);
         let (layer, up) = (stream.layer, stream.up);
+        let mut nack_at = None;
+        if entry.feedback.nack && entry.codec.is_video() {
+            let nacks = stream.nacks.get_or_insert_default();
+            if place.restarted {
+                nacks.reset();
+            }
+            if nacks.received(place.sequence, now) {
+                nack_at = nacks.poll_timeout();
+            }
+        }
         if first {
             transport.feedback.set_media(packet.ssrc);
         }
-        if let Some(at) = transport.start_reports(now) {
+        let reports_at = transport.start_reports(now);
+        for at in reports_at.into_iter().chain(nack_at) {
             self.arm(key, at);
         }
         let (packet, extensions, entry) = (&packet, &extensions, &entry);
-        self.accept(up, &Incoming { packet, extensions, entry, place, first, layer, capture }, now)
+        let incoming = Incoming { packet, extensions, entry, place, first, layer, capture };
+        let received = self.accept(up, &incoming, now)?;
+        if received.meta.keyframe_start
+            && let Some(nacks) = &mut self.transports[key].streams[index].nacks
+        {
+            nacks.keyframe(place.sequence);
+        }
+        Ok(received)
     }
 
     /// A retransmission (RFC 4588 §4): the original packet goes the way that it would have gone.
@@ -98,6 +116,9 @@ impl Router {
             return Err(MediaDrop::RtxUnbound);
         }
         let place = stream.receive.recover(u16::from_be_bytes(*sequence))?;
+        if let Some(nacks) = &mut stream.nacks {
+            nacks.received(place.sequence, now);
+        }
         let recovered = RtpPacket {
             payload_type: original,
             sequence: place.sequence as u16,

@@ -1,18 +1,29 @@
 //! RTCP in: reports become statistics, requests of receivers end here and become requests to the source.
 
-use super::Router;
+use super::{Output, Router};
 use crate::codec::MediaKind;
-use crate::rtcp::{self, ReportBlock, RtcpPacket, SenderInfo, WallClock};
+use crate::rtcp::{self, Nack, ReportBlock, RtcpPacket, SenderInfo, WallClock};
 use crate::rtp::Ssrc;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::ids::TransportId;
 use crate::sfu::keyframe::Want;
+use crate::sfu::retransmitter::Original;
 use crate::time::Time;
+
+/// Sequence numbers of one NACK that are answered.
+const MOST_ANSWERS: usize = 128;
 
 impl Router {
     /// Takes a decrypted RTCP datagram of a transport, compound or reduced-size. Transport-wide feedback about what
     /// we sent is left to the bandwidth estimation, which parses the same datagram.
-    pub fn handle_rtcp(&mut self, transport: TransportId, datagram: &[u8], wall: &WallClock, now: Time) {
+    pub fn handle_rtcp(
+        &mut self,
+        transport: TransportId,
+        datagram: &[u8],
+        wall: &WallClock,
+        now: Time,
+        output: &mut impl Output,
+    ) {
         let Ok(key) = self.transport(transport) else {
             self.drops.count(MediaDrop::UnknownTransport);
             return;
@@ -30,7 +41,7 @@ impl Router {
                         self.picture_wanted(key, media, Want::Picture, now);
                     }
                 }
-                Ok(RtcpPacket::Nack(nack)) => self.picture_wanted(key, nack.media, Want::Loss, now),
+                Ok(RtcpPacket::Nack(nack)) => self.answer_nack(key, &nack, now, output),
                 Ok(
                     RtcpPacket::Sdes(_)
                     | RtcpPacket::Bye(_)
@@ -58,8 +69,44 @@ impl Router {
         for block in blocks {
             match self.down_of_ssrc(key, block.ssrc) {
                 Some(down) => self.downs[down].track.handle_report(&block, now, wall),
+                // What is sent again has no statistics of its own.
+                None if self.is_repair_ssrc(key, block.ssrc) => {}
                 None => self.drops.count(MediaDrop::RtcpUnknownSsrc),
             }
+        }
+    }
+
+    fn is_repair_ssrc(&self, key: usize, ssrc: Ssrc) -> bool {
+        self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().rtx_ssrc == Some(ssrc))
+    }
+
+    /// Sends again what a receiver misses, and asks for a keyframe when that cannot be.
+    fn answer_nack(&mut self, key: usize, nack: &Nack<'_>, now: Time, output: &mut impl Output) {
+        let Some(down) = self.down_of_ssrc(key, nack.media) else {
+            self.drops.count(MediaDrop::RtcpUnknownSsrc);
+            return;
+        };
+        let transport = self.transports[key].config.id;
+        let entry = &mut self.downs[down];
+        let source = entry.subscription.and_then(|up| self.sources.get(&up));
+        let (mut answered, mut helpless) = (0, false);
+        for sequence in nack.sequences() {
+            if answered == MOST_ANSWERS {
+                self.drops.count(MediaDrop::NackLimit);
+                break;
+            }
+            answered += 1;
+            let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
+            match entry.track.answer_nack(sequence, find, now) {
+                Ok(answer) => output.rtp(transport, &answer.rewrite, answer.payload),
+                Err(reason) => {
+                    helpless |= reason == MediaDrop::NackUnknown;
+                    self.drops.count(reason);
+                }
+            }
+        }
+        if helpless {
+            self.picture_wanted(key, nack.media, Want::Loss, now);
         }
     }
 

@@ -28,6 +28,8 @@ pub struct UpTrackStats {
     pub codec: Option<Codec>,
     /// The layers of a picture from the smallest to the largest, each with whether a receiver may be given it.
     pub layers: Vec<(Layer, bool)>,
+    /// Lost packets that were asked for again; each counts once.
+    pub nacked: u64,
     /// Lost packets that came by retransmission.
     pub recovered: u64,
     /// Loudness of the last packet that told it, in -dBov.
@@ -55,6 +57,10 @@ pub struct DownTrackStats {
     pub temporal: Option<u8>,
     /// How often another layer began to flow.
     pub layer_switches: u64,
+    /// Packets that the receiver asked for again, repetitions included.
+    pub nacked: u64,
+    /// Packets sent again.
+    pub retransmitted: u64,
 }
 
 /// Numbers of one transport.
@@ -102,6 +108,8 @@ impl Router {
                 layer: layer.copied(),
                 temporal: track.temporal(),
                 layer_switches: stats.layer_switches,
+                nacked: stats.nacked,
+                retransmitted: stats.retransmitted,
             }
         });
         Ok(TransportStats {
@@ -138,6 +146,7 @@ impl Router {
             } else {
                 Vec::new()
             },
+            nacked: streams.iter().filter(|stream| stream.up == key).map(|stream| stream.nacked).sum(),
             recovered: of_track().map(|stream| stream.stats().recovered).sum(),
             audio_level: stats.audio_level.map(|level| level.level),
         })

@@ -304,7 +304,7 @@ fn requests_of_receivers_become_one_request_to_the_source() {
     let pli = write_feedback(0xd1, |out, media| rtcp::pli::write(out, Ssrc(1), media));
     let fir = write_feedback(0xd1, |out, media| rtcp::fir::write(out, Ssrc(1), media, 3));
     for datagram in [&pli, &fir, &pli] {
-        router.handle_rtcp(RECEIVER, datagram, &WALL, Time::from_millis(2000));
+        router.handle_rtcp(RECEIVER, datagram, &WALL, Time::from_millis(2000), &mut sent);
     }
     run_until(&mut router, 2000, &mut sent);
     assert_eq!(sent.rtcp_names(PUBLISHER).iter().filter(|name| **name == "pli").count(), 1);
@@ -321,13 +321,13 @@ fn a_nack_asks_for_a_keyframe_and_feedback_about_strangers_is_counted() {
     let (mut router, mut sent) = (call(&["nack pli"]), Sent::default());
     feed(&mut router, &PICTURE, 0, &mut sent).unwrap();
     let nack = write_feedback(0xd1, |out, media| rtcp::nack::write(out, Ssrc(1), media, &[7]));
-    router.handle_rtcp(RECEIVER, &nack, &WALL, Time::from_millis(5000));
+    router.handle_rtcp(RECEIVER, &nack, &WALL, Time::from_millis(5000), &mut sent);
     run_until(&mut router, 5000, &mut sent);
     assert!(sent.rtcp_names(PUBLISHER).contains(&"pli"));
     let stranger = write_feedback(0x99, |out, media| rtcp::pli::write(out, Ssrc(1), media));
-    router.handle_rtcp(RECEIVER, &stranger, &WALL, Time::from_millis(5001));
+    router.handle_rtcp(RECEIVER, &stranger, &WALL, Time::from_millis(5001), &mut sent);
     assert_eq!(router.drops().get(MediaDrop::RtcpUnknownSsrc), 1);
-    router.handle_rtcp(RECEIVER, &[0x81, 206, 0, 9], &WALL, Time::from_millis(5002));
+    router.handle_rtcp(RECEIVER, &[0x81, 206, 0, 9], &WALL, Time::from_millis(5002), &mut sent);
     assert_eq!(router.drops().get(MediaDrop::RtcpMalformed), 1);
 }
 
@@ -386,7 +386,7 @@ fn the_round_trip_of_a_receiver_is_in_the_statistics() {
     let block = ReportBlock { ssrc: Ssrc(0xd0), cumulative_lost: 2, last_sr, ..ReportBlock::default() };
     let mut report = Vec::new();
     rtcp::receiver_report::write(&mut report, Ssrc(1), &[block]);
-    router.handle_rtcp(RECEIVER, &report, &WALL, Time::from_millis(1100));
+    router.handle_rtcp(RECEIVER, &report, &WALL, Time::from_millis(1100), &mut sent);
     let stats = router.stats(RECEIVER).unwrap();
     assert_eq!(stats.down[0].remote_lost, 2);
     assert!(stats.round_trip.unwrap().abs_diff(Duration::from_millis(100)) < Duration::from_millis(1));

@@ -3,8 +3,11 @@
 use super::{Output, Router, RouterEvent, TimerKey};
 use crate::codec::MediaKind;
 use crate::rtcp::report_block::MAX_BLOCKS;
-use crate::rtcp::{ReportBlock, WallClock, fir, pli, receiver_report, sdes, sender_report};
+use crate::rtcp::{ReportBlock, WallClock, fir, nack, pli, receiver_report, sdes, sender_report};
 use crate::rtp::Ssrc;
+use crate::sfu::keyframe::Want;
+use crate::sfu::nack_generator::MOST_IN_MESSAGE;
+use crate::sfu::up_layer::UpLayer;
 use crate::time::Time;
 use std::cmp::Reverse;
 
@@ -40,6 +43,7 @@ impl Router {
             self.tick_wanted(up, now);
             self.command_keyframes(key, up, now, output);
         }
+        self.send_nacks(key, now, output);
         self.send_feedback(key, now, output);
         let video = self.transports[key].ups.iter().any(|&up| self.ups[up].track.config().kind == MediaKind::Video)
             || self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().kind == MediaKind::Video);
@@ -49,8 +53,9 @@ impl Router {
         let transport = &self.transports[key];
         let ups = transport.ups.iter().filter_map(|&up| self.ups[up].poll_timeout());
         let downs = transport.downs.iter().filter_map(|&down| self.downs[down].track.poll_timeout());
+        let nacks = transport.streams.iter().filter_map(|stream| stream.nacks.as_ref()?.poll_timeout());
         let own = transport.feedback.poll_timeout().into_iter().chain(transport.reports.poll_timeout());
-        if let Some(next) = ups.chain(downs).chain(own).min() {
+        if let Some(next) = ups.chain(downs).chain(nacks).chain(own).min() {
             self.arm(key, next);
         }
     }
@@ -97,6 +102,42 @@ impl Router {
             }
             output.rtcp(self.transports[key].config.id, &scratch);
             self.scratch = scratch;
+        }
+    }
+
+    /// Asks for what is missing of pictures that somebody receives.
+    fn send_nacks(&mut self, key: usize, now: Time, output: &mut impl Output) {
+        for index in 0..self.transports[key].streams.len() {
+            let transport = &mut self.transports[key];
+            let round_trip = transport.round_trip;
+            let stream = &mut transport.streams[index];
+            let Some(nacks) = stream.nacks.as_mut().filter(|nacks| nacks.poll_timeout().is_some_and(|at| at <= now))
+            else {
+                continue;
+            };
+            let (up, layer, media) = (stream.up, stream.layer, stream.receive.ssrc());
+            let track = &self.ups[up].track;
+            let id = track.config().id;
+            let current = track.layers().get(usize::from(layer)).and_then(UpLayer::ssrc);
+            let received = self.sources.contains_key(&id) || !self.ups[up].remote.is_empty();
+            if !received || !track.gates().is_open() || current != Some(media) {
+                nacks.reset();
+                continue;
+            }
+            let mut sequences = [0; MOST_IN_MESSAGE];
+            let due = nacks.poll(now, round_trip, &mut sequences);
+            stream.nacked += due.first as u64;
+            if due.gave_up {
+                self.ask_source(up, layer, Want::Loss, now);
+            }
+            if due.count > 0 {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                let sender = self.begin_feedback(key, &mut scratch);
+                nack::write(&mut scratch, sender, media, &sequences[..due.count]);
+                output.rtcp(self.transports[key].config.id, &scratch);
+                self.scratch = scratch;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Commands: transports, tracks, gates and subscriptions come, change and go.
 
+use super::forward::group_to_start_with;
 use super::layers::{Remote, Source, Wanted};
 use super::media_transport::{Latch, MediaTransport, UNKNOWN_LAYER};
 use super::{DownEntry, Router, RouterError, RouterEvent, TransportConfig, UpEntry};
@@ -58,6 +59,13 @@ impl Router {
     /// The header extension ids of a transport; start from these to add to them.
     pub fn extensions(&self, id: TransportId) -> Result<ExtensionMap, RouterError> {
         Ok(self.transports[self.transport(id)?].extensions)
+    }
+
+    /// Takes the round trip of a transport, by which lost packets are asked for again.
+    pub fn set_round_trip(&mut self, id: TransportId, round_trip: Duration) -> Result<(), RouterError> {
+        let key = self.transport(id)?;
+        self.transports[key].round_trip = round_trip;
+        Ok(())
     }
 
     /// Whether the peer of a transport takes reduced-size RTCP, which may be known later than the transport.
@@ -198,14 +206,17 @@ impl Router {
 
     /// Adds a track that the transport's peer receives.
     pub fn add_down_track(&mut self, config: DownTrackConfig) -> Result<(), RouterError> {
-        let (id, ssrc, transport) = (config.id, config.ssrc, self.transport(config.transport)?);
+        let (id, transport) = (config.id, self.transport(config.transport)?);
         if self.down_keys.contains_key(&id) {
             return Err(RouterError::DuplicateId(id.0));
         }
         let entry = &self.transports[transport];
         // Two tracks under one SSRC would be two plaintexts under one SRTP index.
-        if entry.downs.iter().any(|&down| self.downs[down].track.config().ssrc == ssrc) {
-            return Err(RouterError::DuplicateSsrc(ssrc));
+        for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
+            let mut others = entry.downs.iter().map(|&down| self.downs[down].track.config());
+            if others.any(|other| other.ssrc == ssrc || other.rtx_ssrc == Some(ssrc)) {
+                return Err(RouterError::DuplicateSsrc(ssrc));
+            }
         }
         let track = DownTrack::new(config, &entry.extensions);
         let key = self.downs.insert(DownEntry { track, transport, subscription: None });
@@ -275,6 +286,7 @@ impl Router {
         if entry.track.playing().is_none() {
             entry.track.detach();
         }
+        entry.track.forget_sent();
         let Some(up) = entry.subscription.take() else { return Ok(None) };
         if let Some(source) = self.sources.get_mut(&up) {
             source.downs.retain(|&down| down != key);
@@ -333,6 +345,11 @@ impl Router {
     pub(super) fn start_picture(&mut self, down: usize, now: Time) {
         let entry = &self.downs[down];
         if let (Some(up), Some(layer)) = (entry.subscription, entry.track.awaited_layer()) {
+            let source = self.sources.get(&up);
+            if source.is_some_and(|source| group_to_start_with(source, &entry.track, now).is_some()) {
+                // It starts with the next packet.
+                return;
+            }
             self.want_keyframe(up, layer, Want::Picture, now);
         }
     }

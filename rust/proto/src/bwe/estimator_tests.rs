@@ -1,0 +1,179 @@
+//! The estimator as a whole: what a peer may say, and that nothing it says does harm.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::estimator::{Bounds, Estimator};
+use super::fault::Fault;
+use super::history::CAPACITY;
+use super::probe::Demand;
+use crate::rtcp::{RtcpPacket, packets, twcc};
+use crate::rtp::Ssrc;
+use crate::time::Time;
+
+const BOUNDS: Bounds = Bounds { min_bps: 50_000, start_bps: 300_000, max_bps: 5_000_000 };
+
+const fn ms(ms: u64) -> Time {
+    Time::from_millis(ms)
+}
+
+/// Feeds a feedback about `arrivals`, beginning with number `base`.
+fn report(estimator: &mut Estimator, base: u16, arrivals: &[Option<Time>], now: Time) {
+    let mut out = Vec::new();
+    twcc::write(&mut out, Ssrc(1), Ssrc(2), base, 0, arrivals);
+    for packet in packets(&out) {
+        let Ok(RtcpPacket::Twcc(feedback)) = packet else { panic!("not a feedback") };
+        estimator.feedback(&feedback, now);
+    }
+}
+
+/// Sends `packets` of 1000 bytes each 10 ms from `from_ms` on and reports them all, ten at a time, after 50 ms.
+fn run(estimator: &mut Estimator, sequence: &mut u16, from_ms: u64, packets: u64) {
+    for batch in 0..packets / 10 {
+        let base = *sequence;
+        let start_ms = from_ms + batch * 100;
+        for index in 0..10 {
+            estimator.sent(*sequence, 1_000, None, ms(start_ms + index * 10));
+            *sequence = sequence.wrapping_add(1);
+        }
+        let arrivals: Vec<_> = (0..10).map(|index| Some(ms(start_ms + index * 10 + 30))).collect();
+        report(estimator, base, &arrivals, ms(start_ms + 150));
+    }
+}
+
+#[test]
+fn what_arrives_lets_the_estimate_grow_but_not_beyond_what_was_tested() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 65_500);
+    run(&mut estimator, &mut sequence, 1_000, 2_000);
+    let figures = estimator.figures(ms(21_000));
+    assert!((780_000..=820_000).contains(&figures.acked_bps), "{figures:?}");
+    assert!((1_000_000..=1_250_000).contains(&figures.estimate_bps), "{figures:?}");
+    assert!(figures.round_trip < Duration::from_millis(100));
+}
+
+#[test]
+fn feedback_about_packets_that_never_left_changes_nothing() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 100);
+    let before = estimator.estimate_bps(ms(2_000));
+    report(&mut estimator, 5_000, &[Some(ms(2_000)); 100], ms(2_000));
+    assert_eq!(estimator.estimate_bps(ms(2_000)), before);
+    assert_eq!(estimator.faults_mut().get(Fault::NeverSent), 100);
+}
+
+#[test]
+fn repeated_and_forgotten_reports_are_counted_and_harmless() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, CAPACITY as u64 + 100);
+    let before = estimator.figures(ms(30_000));
+    report(&mut estimator, sequence.wrapping_sub(10), &[Some(ms(22_000)); 10], ms(30_000));
+    report(&mut estimator, 0, &[Some(ms(22_000)); 10], ms(30_000));
+    assert_eq!(estimator.figures(ms(30_000)).estimate_bps, before.estimate_bps);
+    let faults = *estimator.faults_mut();
+    assert_eq!((faults.get(Fault::Repeated), faults.get(Fault::Forgotten)), (10, 10));
+}
+
+#[test]
+fn arrival_times_that_jump_are_counted_and_do_not_move_the_estimate() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 200);
+    let before = estimator.estimate_bps(ms(3_000));
+    estimator.sent(sequence, 1_000, None, ms(3_000));
+    report(&mut estimator, sequence, &[Some(ms(900_000))], ms(3_100));
+    assert_eq!(estimator.faults_mut().get(Fault::Impossible), 1);
+    let after = estimator.estimate_bps(ms(3_100));
+    assert!(after.abs_diff(before) < before / 10, "{before} {after}");
+}
+
+#[test]
+fn an_estimate_of_zero_means_the_smallest_and_is_counted() {
+    let mut estimator = Estimator::new(BOUNDS);
+    estimator.remb(0, ms(1_000));
+    assert_eq!(estimator.estimate_bps(ms(1_000)), BOUNDS.min_bps);
+    estimator.remb(u64::MAX, ms(2_000));
+    assert_eq!(estimator.estimate_bps(ms(2_000)), BOUNDS.max_bps);
+    assert_eq!(estimator.faults_mut().get(Fault::EstimateTooLow), 1);
+}
+
+#[test]
+fn a_peer_that_falls_silent_gets_half_and_half_again() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 1_000);
+    let before = estimator.estimate_bps(ms(11_050));
+    estimator.sent(sequence, 1_000, None, ms(11_060));
+    estimator.sent(sequence + 1, 1_000, None, ms(11_100));
+    for _ in 0..2 {
+        let silence_ends = ms(estimator.poll_timeout().unwrap().as_millis().max(13_050));
+        estimator.handle_timeout(silence_ends);
+        estimator.sent(sequence + 2, 1_000, None, silence_ends + Duration::from_millis(1));
+        estimator.handle_timeout(silence_ends + Duration::from_secs(3));
+    }
+    assert!(estimator.estimate_bps(ms(20_000)) <= before / 4);
+}
+
+#[test]
+fn the_next_step_of_the_allocator_is_probed_at_its_price() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 100);
+    let first = estimator.poll_probe(ms(2_000)).unwrap();
+    estimator.cancel_probe(first.cluster);
+    estimator.set_demand(Demand { next_step_bps: Some(2_000_000) });
+    let probe = estimator.poll_probe(ms(4_000)).unwrap();
+    assert_eq!(probe.rate_bps, 2_160_000);
+    assert!(probe.bytes >= 5_000 && probe.packets >= 5);
+}
+
+/// One thing that a peer or we may do.
+#[derive(Clone, Debug)]
+enum Step {
+    Send { count: u8, gap_us: u32 },
+    Report { base: i16, arrivals: Vec<Option<u32>> },
+    Remb(u64),
+    ReceiverReport { lost: u32, packets: u32 },
+    Wait { ms: u32 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (1u8..60, 0u32..40_000).prop_map(|(count, gap_us)| Step::Send { count, gap_us }),
+        (-300i16..300, proptest::collection::vec(proptest::option::of(any::<u32>()), 1..80))
+            .prop_map(|(base, arrivals)| Step::Report { base, arrivals }),
+        any::<u64>().prop_map(Step::Remb),
+        (any::<u32>(), any::<u32>()).prop_map(|(lost, packets)| Step::ReceiverReport { lost, packets }),
+        (0u32..60_000).prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_says_the_estimate_stays_within_its_bounds(
+        steps in proptest::collection::vec(step(), 1..60), plausible: bool,
+    ) {
+        let (mut estimator, mut now, mut sequence) = (Estimator::new(BOUNDS), ms(1_000), 0u16);
+        for step in steps {
+            match step {
+                Step::Send { count, gap_us } => for _ in 0..count {
+                    now = now + Duration::from_micros(u64::from(gap_us));
+                    let cluster = estimator.poll_probe(now).map(|probe| probe.cluster);
+                    estimator.sent(sequence, 1_200, cluster, now);
+                    sequence = sequence.wrapping_add(1);
+                },
+                Step::Report { base, arrivals } => {
+                    let spread = if plausible { 100_000 } else { u32::MAX };
+                    let arrivals: Vec<_> = arrivals.iter()
+                        .map(|at| at.map(|at| now + Duration::from_micros(u64::from(at % spread)))).collect();
+                    report(&mut estimator, sequence.wrapping_add_signed(base), &arrivals, now);
+                }
+                Step::Remb(bps) => estimator.remb(bps, now),
+                Step::ReceiverReport { lost, packets } => estimator.receiver_report(lost, packets, now),
+                Step::Wait { ms } => now = now + Duration::from_millis(u64::from(ms)),
+            }
+            estimator.handle_timeout(now);
+            let figures = estimator.figures(now);
+            prop_assert!((BOUNDS.min_bps..=BOUNDS.max_bps).contains(&figures.estimate_bps));
+            prop_assert!(figures.queue_ms.is_finite() && (0.0..=1.0).contains(&figures.loss));
+            prop_assert!(estimator.sent_bps(now).is_finite());
+        }
+    }
+}
