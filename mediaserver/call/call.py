@@ -9,6 +9,7 @@ import structlog
 
 from mediaserver.call.events import Dtmf, EndCause, LegEnded, LegEvent, MediaChanged
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -38,6 +39,7 @@ class Call:
         self.callee = callee
         self._longest_s = longest_s
         self._on_ended = on_ended
+        self._topics: Topics | None = None
         self._cause: EndCause | None = None
         self._tasks = TaskGroupOwner(f"call-{call_id}")
 
@@ -101,6 +103,16 @@ class Call:
             one, two = self.caller.media.get(kind), self.callee.media.get(kind)
             _link(one.down if one else None, two.up if two else None)
             _link(two.down if two else None, one.up if one else None)
+        self._connect_data()
+
+    def _connect_data(self) -> None:
+        """Channels of the same label are one channel from page to page; a phone has none."""
+        one, two = self.caller.data, self.callee.data
+        if one is None or two is None or self._topics is not None:
+            return
+        self._topics = one.new_topics()
+        one.use(self._topics)
+        two.use(self._topics)
 
 
 def _link(down: DownTrack | None, up: UpTrack | None) -> None:

@@ -13,6 +13,7 @@ import structlog
 from mediaserver.call.booking import Booking
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
 from mediaserver.config.bandwidth import MediaKind
+from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
@@ -48,6 +49,8 @@ class Leg(ABC):
         self.contact_id = contact_id
         self.name = name
         self.media: dict[Kind, LegMedia] = {}
+        self.data: DataChannels | None = None
+        """Data channels, where the peer can have them and has asked for them."""
         self.end_cause: EndCause | None = None
         self.last_stats: list[TransportStats] = []
         """Counters as the leg ended."""

@@ -40,6 +40,7 @@ class RoomLeg:
         engine: Engine,
         fingerprint: Fingerprint,
         policy: MediaPolicy,
+        views: bool,
         on_closed: Callable[[RoomLeg, EndCause], None],
         book: Callable[[str], Booking],
     ) -> None:
@@ -47,6 +48,7 @@ class RoomLeg:
         self.answer_sdp = ""
         self.etag = _new_etag()
         self._room = room
+        self._views = views
         self._rooms = rooms
         self._on_closed = on_closed
         self.closed = False
@@ -86,6 +88,9 @@ class RoomLeg:
                 self._participant.up[kind] = tracks.up
             if tracks.down is not None and section.direction.sends:
                 self._participant.down[kind] = tracks.down
+        self._participant.data = self._peer.data
+        # Who may publish may talk to the room; a viewer reads along.
+        self._participant.may_send_data = not self._views
         self._rooms.join(self._room, self._participant)
         self._log.info("room_joined", publishes=bool(self._participant.up))
 
@@ -133,6 +138,7 @@ class RoomSessions:
         fingerprint: Fingerprint,
         audio_codecs: tuple[str, ...],
         video_codecs: tuple[str, ...],
+        data_channels: bool,
         metrics: Metrics,
         admission: Admission,
     ) -> None:
@@ -140,6 +146,7 @@ class RoomSessions:
         self._engine = engine
         self._fingerprint = fingerprint
         self._codecs = (audio_codecs, video_codecs)
+        self._data_channels = data_channels
         self._admission = admission
         self._open: dict[str, RoomLeg] = {}
         metrics.gauge("rooms_open", "Rooms with somebody in them").set_function(lambda: len(rooms))
@@ -182,6 +189,7 @@ class RoomSessions:
             video=video,
             directions={"audio": direction, "video": direction},
             telephone_events=False,
+            data=self._data_channels,
             only={str(kind): codecs for kind, codecs in only.items()},
         )
         publishes = direction is Direction.RECVONLY
@@ -203,6 +211,7 @@ class RoomSessions:
             engine=self._engine,
             fingerprint=self._fingerprint,
             policy=policy,
+            views=direction is Direction.SENDONLY,
             on_closed=self._closed,
             book=book,
         )

@@ -104,7 +104,7 @@ class WebRtcLeg(Leg):
             self.booking.on_change = self._on_rate
         answer = await self._peer.accept_offer(sdp)
         await self._signaling.send(messages.Answer(id=number, sdp=answer))
-        self.set_media(self._peer.media)
+        self._take_media()
 
     def _on_answer(self, number: int, sdp: str) -> None:
         if number != self._awaited_answer:
@@ -114,6 +114,10 @@ class WebRtcLeg(Leg):
             self._peer.accept_answer(sdp)
         finally:
             self._answered.set()
+        self._take_media()
+
+    def _take_media(self) -> None:
+        self.data = self._peer.data
         self.set_media(self._peer.media)
 
     # -- what the call asks --------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mediaserver.call.leg import LegMedia
+from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import Gate, UpTrack
 from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
 from mediaserver.engine.engine import Engine, LocalIce
 from mediaserver.engine.events import AnyEvent, TransportConnected
 from mediaserver.errors import LocalProtocolError, MediaServerError
+from mediaserver.sdp.data import LOCAL_PORT
 from mediaserver.sdp.description import Codec, Direction
 from mediaserver.sdp.description import Fingerprint as SdpFingerprint
 from mediaserver.webrtc.negotiation import Negotiation
@@ -54,6 +56,8 @@ class WebRtcPeer:
         self._transport: int | None = None
         self._negotiation: Negotiation | None = None
         self._tracks: dict[str, LegMedia] = {}
+        self.data: DataChannels | None = None
+        """The data channels, once a description has agreed on them."""
         self._unsubscribe: list[Callable[[], None]] = []
         self._closed = False
 
@@ -177,6 +181,8 @@ class WebRtcPeer:
     def _on_transport_event(self, event: AnyEvent) -> None:
         if isinstance(event, TransportConnected):
             self._cancel_deadline()
+        elif self.data is not None:
+            self.data.handle(event)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -216,6 +222,13 @@ class WebRtcPeer:
         for section in negotiation.sections:
             if not section.rejected and section.kind in _KINDS:
                 self._apply_section(transport, section)
+            elif not section.rejected and section.data is not None and self.data is None:
+                self.data = DataChannels(self._engine, transport)
+                self.data.accept(
+                    remote_port=section.data.port,
+                    remote_message_bytes=section.data.message_bytes,
+                    local_port=LOCAL_PORT,
+                )
 
     def _apply_section(self, transport: int, section: Section) -> None:
         kind = _KINDS[section.kind]

@@ -233,6 +233,9 @@ class Media(Section):
     video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
     """Video codecs the daemon accepts at all, best first."""
 
+    data_channels: bool = True
+    """Take data channels of browsers and pass their messages on, by label, to the others in the call or room."""
+
     rtp_timeout: Duration = 30.0
     """Silence of a SIP leg that should be sending, after which its call ends."""
 

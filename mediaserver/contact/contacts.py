@@ -279,6 +279,7 @@ class Contacts:
             policy=MediaPolicy(
                 audio=_first(wanted.get("audio", ()), media.audio_codecs),
                 video=_first(wanted.get("video", ()), media.video_codecs),
+                data=media.data_channels,
             ),
             gates=(),
             may_send_video=True,
@@ -379,6 +380,7 @@ def _entry_policy(entry: Entry, media: Media) -> MediaPolicy:
     return MediaPolicy(
         audio=media.accepted_audio(entry.audio_codecs),
         video=() if entry.video == "none" else media.accepted_video(entry.video_codecs),
+        data=media.data_channels,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mediaserver.core.data import Topics
 from mediaserver.core.participant import Participant
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
@@ -19,6 +20,7 @@ class Room:
     def __init__(self, name: str) -> None:
         self.name = name
         self._participants: dict[str, Participant] = {}
+        self._topics: Topics | None = None
 
     def __len__(self) -> int:
         return len(self._participants)
@@ -42,6 +44,10 @@ class Room:
         """Takes a participant in, or its tracks anew after a renegotiation."""
         self._participants[participant.id] = participant
         self._subscribe_all()
+        if participant.data is not None:
+            if self._topics is None:
+                self._topics = participant.data.new_topics()
+            participant.data.use(self._topics, may_send=participant.may_send_data)
 
     def leave(self, participant_id: str) -> None:
         """Lets a participant go; its tracks end with its transport."""

@@ -150,6 +150,7 @@ class Daemon:
             fingerprint=fingerprint,
             audio_codecs=config.media.audio_codecs,
             video_codecs=config.media.video_codecs,
+            data_channels=config.media.data_channels,
             metrics=self._metrics,
             admission=bandwidth,
         )

@@ -327,6 +327,76 @@ class ReadStats(Command, frozen=True, kw_only=True, tag="read_stats"):
     ids: tuple[int, ...]
 
 
+class AcceptData(Command, frozen=True, kw_only=True, tag="accept_data"):
+    """A WebRTC transport has agreed on data channels (RFC 8831). Only the first one counts: the association stays.
+
+    A channel takes messages of 64 KiB; beyond 16 channels, and with more than 256 KiB waiting on one of them or
+    512 KiB on all, an unreliable channel loses messages and a reliable one is closed."""
+
+    local_port: int = 5000
+    remote_port: int = 5000
+    remote_message_bytes: int = 65_536
+    """The peer's `a=max-message-size`; 0 means any."""
+    messages_per_second: int = 100
+    """What the peer may send over all its channels; twice as many may come at once. The rest is dropped and counted."""
+    bytes_per_second: int = 524_288
+
+
+class OpenChannel(Command, frozen=True, kw_only=True, tag="open_channel"):
+    """Open a data channel from our side; `ChannelOpened` follows when the peer has it."""
+
+    label: str
+    protocol: str = ""
+    ordered: bool = True
+    max_retransmits: int | None = None
+    max_lifetime_ms: int | None = None
+    """Not together with `max_retransmits`; with neither the channel is reliable."""
+    negotiated: int | None = None
+    """The stream that both sides agreed on elsewhere; None opens the channel in band (RFC 8832)."""
+
+
+class CloseChannel(Command, frozen=True, kw_only=True, tag="close_channel"):
+    """Close a data channel of the transport `id`; `ChannelClosed` follows."""
+
+    stream: int
+
+
+class JoinTopic(Command, frozen=True, kw_only=True, tag="join_topic"):
+    """Put a data channel of the transport `id` into a topic, in place of the one it was in.
+
+    What it sends goes to every other channel of the topic, on whichever shard. What it sent before it was in any
+    topic follows now; 32 messages and 64 KiB are held."""
+
+    stream: int
+    topic: int
+    """Any id (`Engine.new_id`) that names no other topic; it is there as long as somebody is in it."""
+    may_send: bool = True
+    may_receive: bool = True
+    report: bool = False
+    """Its messages come as `ChannelMessage`, too."""
+
+
+class LeaveTopic(Command, frozen=True, kw_only=True, tag="leave_topic"):
+    """Take a data channel of the transport `id` out of its topic."""
+
+    stream: int
+
+
+class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
+    """Send on one data channel of the transport `id`; text is UTF-8."""
+
+    stream: int
+    text: bool = True
+    payload: bytes
+
+
+class Publish(Command, frozen=True, kw_only=True, tag="publish"):
+    """Send to every channel of the topic `id`; text is UTF-8."""
+
+    text: bool = True
+    payload: bytes
+
+
 AnyCommand = (
     OpenIceTransport
     | SetIceRemote
@@ -352,5 +422,12 @@ AnyCommand = (
     | StopPlaying
     | SendDtmf
     | ReadStats
+    | AcceptData
+    | OpenChannel
+    | CloseChannel
+    | JoinTopic
+    | LeaveTopic
+    | SendMessage
+    | Publish
 )
 """Every command; used by tests to read a batch back."""

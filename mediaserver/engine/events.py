@@ -231,6 +231,39 @@ class Stats(Event, frozen=True, kw_only=True, tag="stats"):
     transports: tuple[TransportStats, ...]
 
 
+class ChannelOpened(Event, frozen=True, kw_only=True, tag="channel_opened"):
+    """A data channel of the transport `id` can be used, whoever opened it; it is in no topic yet (`JoinTopic`)."""
+
+    id: int
+    stream: int
+    label: str
+    protocol: str
+    """Label and protocol are the peer's words: up to 256 bytes of any text."""
+    ordered: bool
+    max_retransmits: int | None
+    max_lifetime_ms: int | None
+    """With neither the channel is reliable."""
+
+
+class ChannelClosed(Event, frozen=True, kw_only=True, tag="channel_closed"):
+    """A data channel is over. It does not come for channels that end with their transport."""
+
+    id: int
+    stream: int
+    reason: Literal["peer", "commanded", "too_slow", "protocol", "association"]
+    """`too_slow`: a reliable channel whose peer did not read; `protocol`: the peer broke the rules or the limits."""
+
+
+class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
+    """A message of a channel that joined its topic with `report`."""
+
+    id: int
+    stream: int
+    text: bool
+    """The payload is valid UTF-8."""
+    payload: bytes
+
+
 AnyEvent = (
     IceTransportOpened
     | RtpTransportOpened
@@ -249,5 +282,8 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | ChannelOpened
+    | ChannelClosed
+    | ChannelMessage
 )
 """Every event; the decoder's type."""

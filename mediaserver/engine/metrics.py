@@ -17,6 +17,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "bytes_received": ("received_bytes", "Bytes of datagrams received", 1),
     "bytes_sent": ("sent_bytes", "Bytes of datagrams sent", 1),
     "cpu_ns": ("cpu_seconds", "CPU time of the engine's threads", _NANOSECOND),
+    "data_messages": ("data_messages", "Messages given to data channels, once for each receiver", 1),
     "datagrams_handed_over": ("handed_over_datagrams", "Datagrams that came in on another shard's socket", 1),
     "datagrams_received": ("received_datagrams", "Datagrams received", 1),
     "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),

@@ -18,6 +18,7 @@ from mediaserver.sdp.codecs import (
     ordered,
     repairs_for,
 )
+from mediaserver.sdp.data import FORMAT, DataParameters, data_attributes
 from mediaserver.sdp.description import (
     Bandwidth,
     Candidate,
@@ -91,6 +92,22 @@ def _refused(section: Section) -> MediaDescription:
 
 def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str, *, first: bool) -> MediaDescription:
     host, port = local.addresses[0]
+    if section.data is not None:
+        return MediaDescription(
+            kind=section.kind,
+            port=port,
+            protocol=section.protocol,
+            formats=(FORMAT,),
+            connection=host,
+            mid=section.mid if section.named else None,
+            ice_ufrag=local.ufrag,
+            ice_pwd=local.pwd,
+            fingerprints=(local.fingerprint,),
+            setup=setup,
+            candidates=candidates(local.addresses) if first else (),
+            end_of_candidates=first,
+            attributes=data_attributes(DataParameters()),
+        )
     sends = section.direction.sends
     repairs = any(codec.key == "rtx" for codec in section.receive)
     rids = section.remote_rids if section.direction.receives else ()

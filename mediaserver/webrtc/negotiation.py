@@ -14,6 +14,7 @@ from typing import Literal
 
 from mediaserver.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
 from mediaserver.sdp.codecs import is_media
+from mediaserver.sdp.data import data_parameters
 from mediaserver.sdp.description import Codec, Direction, Extension, MediaDescription, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
@@ -236,7 +237,7 @@ class Negotiation:
         for index, media in enumerate(offer.media):
             known = before.sections[index] if index < len(before.sections) else None
             section = self._offered_section(index, media, known, extensions[index], used)
-            usable = index in end.indices and media.is_rtp and section.receive
+            usable = index in end.indices and (section.data if not media.is_rtp else section.receive)
             full = sum(not s.rejected and s.kind == media.kind for s in sections) >= self._most(media.kind)
             if not usable or full or media.rejected:
                 section = replace(section, rejected=True, direction=Direction.INACTIVE, extensions=())
@@ -288,6 +289,7 @@ class Negotiation:
             protocol=media.protocol,
             formats=media.formats,
             named=media.mid is not None,
+            data=data_parameters(media) if self.policy.data else None,
         )
         return replace(section, direction=self._answer_direction(section))
 
@@ -310,6 +312,9 @@ class Negotiation:
                 raise RemoteProtocolError(f"The answer says {media.kind} where we said {section.kind}.", status=400)
             if section.rejected or media.rejected or end is None or section.index not in end.indices:
                 sections.append(replace(section, rejected=True, direction=Direction.INACTIVE, extensions=()))
+                continue
+            if section.data is not None:
+                sections.append(replace(section, data=data_parameters(media) or section.data))
                 continue
             sections.append(answered_section(section, media, taken))
         if all(section.rejected for section in sections):
@@ -391,7 +396,7 @@ class Negotiation:
         )
 
     def _most(self, kind: str) -> int:
-        return self.policy.sections.get(kind, 0)
+        return 1 if kind == "application" else self.policy.sections.get(kind, 0)
 
     def _used_ssrcs(self) -> set[int]:
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mediaserver.errors import ProtocolError
+from mediaserver.sdp.data import DataParameters
 from mediaserver.sdp.description import Bandwidth, Codec, Direction, Extension, Fingerprint
 
 
@@ -47,6 +48,9 @@ class MediaPolicy:
     """Where a kind is a key: take only codecs that match one of these (what a room's publisher sends)."""
     bandwidth: Mapping[str, tuple[Bandwidth, ...]] = field(default_factory=dict)
     """`b=` lines by kind: the most that we want to receive."""
+
+    data: bool = False
+    """Whether data channels are taken (RFC 8841)."""
 
     def codecs(self, kind: str) -> tuple[str, ...]:
         """Names allowed for a kind."""
@@ -108,6 +112,8 @@ class Section:
     named: bool = True
     """False if the browser gave no mid; `mid` is then the index."""
     rejected: bool = False
+    data: DataParameters | None = None
+    """What the browser says about SCTP, in a section of data channels."""
 
 
 @dataclass(frozen=True, slots=True)

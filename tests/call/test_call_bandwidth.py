@@ -426,6 +426,7 @@ def rooms_of(house: House) -> RoomSessions:
         fingerprint=Fingerprint("sha-256", bytes(32)),
         audio_codecs=("opus",),
         video_codecs=("VP8",),
+        data_channels=True,
         metrics=house.metrics,
         admission=house.admission,
     )

@@ -314,6 +314,44 @@ pub enum Action {
     ReadStats {
         ids: Vec<u64>,
     },
+    AcceptData {
+        local_port: u16,
+        remote_port: u16,
+        remote_message_bytes: usize,
+        messages_per_second: u32,
+        bytes_per_second: u32,
+    },
+    OpenChannel {
+        label: String,
+        protocol: String,
+        ordered: bool,
+        max_retransmits: Option<u32>,
+        max_lifetime_ms: Option<u32>,
+        negotiated: Option<u16>,
+    },
+    CloseChannel {
+        stream: u16,
+    },
+    JoinTopic {
+        stream: u16,
+        topic: u64,
+        may_send: bool,
+        may_receive: bool,
+        report: bool,
+    },
+    LeaveTopic {
+        stream: u16,
+    },
+    SendMessage {
+        stream: u16,
+        text: bool,
+        payload: ByteBuf,
+    },
+    /// To everybody in the topic whose id the command has.
+    Publish {
+        text: bool,
+        payload: ByteBuf,
+    },
 }
 
 impl Action {
@@ -344,6 +382,13 @@ impl Action {
             Action::StopPlaying { .. } => "stop_playing",
             Action::SendDtmf { .. } => "send_dtmf",
             Action::ReadStats { .. } => "read_stats",
+            Action::AcceptData { .. } => "accept_data",
+            Action::OpenChannel { .. } => "open_channel",
+            Action::CloseChannel { .. } => "close_channel",
+            Action::JoinTopic { .. } => "join_topic",
+            Action::LeaveTopic { .. } => "leave_topic",
+            Action::SendMessage { .. } => "send_message",
+            Action::Publish { .. } => "publish",
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
-use crate::shard::{Announced, Inbox};
+use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::UdpSocket;
 use crate::worker::{Links, Sockets, Worker};
 
@@ -150,17 +150,22 @@ impl Engine {
                 stop: self.stop.clone(),
                 published: published.clone(),
             };
-            let endpoint = Endpoint::new(self.endpoint_config(shard)?);
+            let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
+            let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count);
-            let control = crate::shard::ShardControl::new(endpoint, Sockets::new(sockets), ports, announced.clone());
-            let worker = Worker::new(shard, self.config.pin, self.config.gso, self.epoch, control, links)
-                .map_err(io_error(format!("shard {shard}")))?;
-            workers.push((worker, producer, published));
+            let (announced, sockets) = (announced.clone(), Sockets::new(sockets));
+            let (pin, gso, epoch) = (self.config.pin, self.config.gso, self.epoch);
+            // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
+            let run = move || {
+                let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced);
+                Worker::new(shard, pin, gso, epoch, poller, control, links).run();
+            };
+            workers.push((run, producer, published));
         }
-        for (shard, (worker, inbox, published)) in workers.into_iter().enumerate() {
+        for (shard, (run, inbox, published)) in workers.into_iter().enumerate() {
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))
-                .spawn(move || worker.run())
+                .spawn(run)
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }

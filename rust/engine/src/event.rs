@@ -10,6 +10,7 @@ use mediaserver_proto::codec::Codec;
 use mediaserver_proto::endpoint::Statistics;
 use mediaserver_proto::sfu::{self, router};
 use serde::Serialize;
+use serde_bytes::ByteBuf;
 
 /// `ip`, port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -163,23 +164,106 @@ fn codec_name(codec: Codec) -> String {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Event {
-    IceTransportOpened { id: u64, ufrag: String, pwd: String, addresses: Vec<Address>, request: Option<u64> },
-    RtpTransportOpened { id: u64, ip: String, rtp_port: u16, rtcp_port: u16, request: Option<u64> },
-    CommandDone { request: u64 },
-    CommandFailed { request: Option<u64>, id: u64, command: &'static str, reason: String },
-    TransportConnected { id: u64, remote: Address, srtp_profile: &'static str },
-    TransportPathChanged { id: u64, remote: Address },
-    TransportClosed { id: u64, reason: &'static str, last: Option<Box<TransportStats>> },
-    MediaTimeout { id: u64, silent_ms: u64 },
-    MediaResumed { id: u64 },
-    UpTrackStarted { id: u64, codec: String, ssrc: u32 },
-    UpTrackLayersChanged { id: u64, layers: Vec<Layer> },
-    UpTrackLayersWanted { id: u64, rids: Vec<String>, max_spatial: Option<u8> },
-    DownTrackLayerChanged { id: u64, state: &'static str, layer: Option<Layer>, temporal: Option<u8> },
-    KeyframeNeeded { id: u64 },
-    DtmfReceived { id: u64, digit: String, duration_ms: u32 },
-    PlayFinished { id: u64, clip: u64 },
-    Stats { request: Option<u64>, transports: Vec<TransportStats> },
+    IceTransportOpened {
+        id: u64,
+        ufrag: String,
+        pwd: String,
+        addresses: Vec<Address>,
+        request: Option<u64>,
+    },
+    RtpTransportOpened {
+        id: u64,
+        ip: String,
+        rtp_port: u16,
+        rtcp_port: u16,
+        request: Option<u64>,
+    },
+    CommandDone {
+        request: u64,
+    },
+    CommandFailed {
+        request: Option<u64>,
+        id: u64,
+        command: &'static str,
+        reason: String,
+    },
+    TransportConnected {
+        id: u64,
+        remote: Address,
+        srtp_profile: &'static str,
+    },
+    TransportPathChanged {
+        id: u64,
+        remote: Address,
+    },
+    TransportClosed {
+        id: u64,
+        reason: &'static str,
+        last: Option<Box<TransportStats>>,
+    },
+    MediaTimeout {
+        id: u64,
+        silent_ms: u64,
+    },
+    MediaResumed {
+        id: u64,
+    },
+    UpTrackStarted {
+        id: u64,
+        codec: String,
+        ssrc: u32,
+    },
+    UpTrackLayersChanged {
+        id: u64,
+        layers: Vec<Layer>,
+    },
+    UpTrackLayersWanted {
+        id: u64,
+        rids: Vec<String>,
+        max_spatial: Option<u8>,
+    },
+    DownTrackLayerChanged {
+        id: u64,
+        state: &'static str,
+        layer: Option<Layer>,
+        temporal: Option<u8>,
+    },
+    KeyframeNeeded {
+        id: u64,
+    },
+    DtmfReceived {
+        id: u64,
+        digit: String,
+        duration_ms: u32,
+    },
+    PlayFinished {
+        id: u64,
+        clip: u64,
+    },
+    ChannelOpened {
+        id: u64,
+        stream: u16,
+        label: String,
+        protocol: String,
+        ordered: bool,
+        max_retransmits: Option<u32>,
+        max_lifetime_ms: Option<u32>,
+    },
+    ChannelClosed {
+        id: u64,
+        stream: u16,
+        reason: &'static str,
+    },
+    ChannelMessage {
+        id: u64,
+        stream: u16,
+        text: bool,
+        payload: ByteBuf,
+    },
+    Stats {
+        request: Option<u64>,
+        transports: Vec<TransportStats>,
+    },
 }
 
 /// Writes a batch of events.

@@ -1,6 +1,7 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
 pub mod command;
+mod data;
 pub mod engine;
 pub mod event;
 pub mod mailbox;

@@ -12,8 +12,10 @@ use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
 use mediaserver_proto::time::Time;
 use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
+use serde_bytes::ByteBuf;
 
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
+use crate::data::channel_opened;
 use crate::event::{Event, Layer, TransportStats};
 use crate::ports::{PortError, PortPools};
 use crate::worker::Sockets;
@@ -162,6 +164,11 @@ impl ShardControl {
                 EndpointEvent::DtmfReceived { id, digit, duration_ms } => {
                     Event::DtmfReceived { id, digit: digit.to_string(), duration_ms }
                 }
+                EndpointEvent::ChannelOpened { id, stream, channel } => channel_opened(id, stream, channel),
+                EndpointEvent::ChannelClosed { id, stream, reason } => Event::ChannelClosed { id, stream, reason },
+                EndpointEvent::ChannelMessage { id, stream, text, payload } => {
+                    Event::ChannelMessage { id, stream, text, payload: ByteBuf::from(payload) }
+                }
                 EndpointEvent::PlayFinished { id, clip } => Event::PlayFinished { id, clip },
             };
             self.events.push(event);
@@ -218,6 +225,13 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
+            Action::AcceptData { .. }
+            | Action::OpenChannel { .. }
+            | Action::CloseChannel { .. }
+            | Action::JoinTopic { .. }
+            | Action::LeaveTopic { .. }
+            | Action::SendMessage { .. }
+            | Action::Publish { .. } => self.apply_data(id, action, now, out)?,
             action => self.apply_media(id, action, now, out)?,
         }
         Ok(Answer::Done)

@@ -152,17 +152,13 @@ impl Worker {
         pin: bool,
         gso: bool,
         epoch: Instant,
+        poller: Poller,
         control: ShardControl,
         links: Links,
-    ) -> io::Result<Worker> {
-        let poller = Poller::new()?;
-        poller.add(links.wakers[shard].as_raw_fd(), WAKE_TOKEN)?;
-        for socket in &control.sockets.shared {
-            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
-        }
+    ) -> Worker {
         let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
         let passed = vec![false; links.outbound.len()];
-        Ok(Worker {
+        Worker {
             shard,
             pin,
             epoch,
@@ -179,7 +175,17 @@ impl Worker {
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
             changed: true,
-        })
+        }
+    }
+
+    /// Waits for the shared sockets and the waker of a shard.
+    pub fn poller(shard: usize, shared: &[UdpSocket], links: &Links) -> io::Result<Poller> {
+        let poller = Poller::new()?;
+        poller.add(links.wakers[shard].as_raw_fd(), WAKE_TOKEN)?;
+        for socket in shared {
+            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
+        }
+        Ok(poller)
     }
 
     /// Runs until the engine stops.
@@ -426,6 +432,7 @@ impl Worker {
             let endpoint = &self.control.endpoint;
             set(counters, "transports", endpoint.transports() as u64);
             set(counters, "datagrams_handed_over", endpoint.handed_over());
+            set(counters, "data_messages", endpoint.messages_delivered());
             let mut name = String::with_capacity(64);
             endpoint.counters(|reason, value| {
                 name.clear();
@@ -479,7 +486,8 @@ mod tests {
             published: Published::default(),
         };
         let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
-        Worker::new(0, false, true, epoch, control, links).unwrap()
+        let poller = Worker::poller(0, &control.sockets.shared, &links).unwrap();
+        Worker::new(0, false, true, epoch, poller, control, links)
     }
 
     #[test]

@@ -52,8 +52,32 @@ drops! {
     DtlsEarly => "dtls_early",
     /// DTLS after the association ended.
     DtlsClosed => "dtls_closed",
-    /// DTLS application data (no data channels yet).
+    /// DTLS application data on a transport that agreed on no data channels.
     DtlsApplicationData => "dtls_application_data",
+    /// More SCTP packets a second than one transport may send.
+    SctpPacketRate => "sctp_packet_rate",
+    /// SCTP data on a stream beyond those that were offered.
+    SctpStreamOutOfRange => "sctp_stream_out_of_range",
+    /// A message in fragments of a few bytes.
+    SctpTinyFragment => "sctp_tiny_fragment",
+    /// A payload protocol identifier that data channels do not use.
+    SctpUnknownPpid => "sctp_unknown_ppid",
+    /// A message from or to a stream that is no open channel.
+    SctpUnknownChannel => "sctp_unknown_channel",
+    /// A message larger than its receiver takes.
+    SctpMessageTooLarge => "sctp_message_too_large",
+    /// A text message that is not UTF-8.
+    SctpTextNotUtf8 => "sctp_text_not_utf8",
+    /// A channel protocol message that does not parse.
+    DcepMalformed => "dcep_malformed",
+    /// An OPEN on a stream in use or of the wrong parity, or an ACK that answers nothing.
+    DcepUnexpected => "dcep_unexpected",
+    /// An OPEN beyond the channels that a transport may have.
+    DataChannelLimit => "data_channel_limit",
+    /// A message to a channel with too much waiting.
+    DataChannelFull => "data_channel_full",
+    /// A message to a transport with too much waiting on all its channels.
+    DataTransportFull => "data_transport_full",
     /// RTP or RTCP before keys exist.
     SrtpNoKeys => "srtp_no_keys",
     /// RTP or RTCP whose header does not parse.

@@ -13,6 +13,7 @@ pub mod pacer;
 pub mod player;
 pub mod rtcp;
 pub mod rtp;
+pub mod sctp;
 pub mod sfu;
 pub mod srtp;
 pub mod stun;

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Identity, Role};
 use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
 use mediaserver_proto::io::{Path, SocketId, TransmitQueue};
+use mediaserver_proto::sctp::{Channel, DataConfig, DataEvent, DataLimits, EndReason, MessageKind, Reliability};
 use mediaserver_proto::srtp::Suite;
 use mediaserver_proto::time::Time;
 use mediaserver_proto::transport::{
     CloseReason, IceTransport, IceTransportConfig, Received, RemoteParameters, TransportEvent,
 };
+use str0m::channel::{ChannelConfig, ChannelId, Reliability as TheirReliability};
 use str0m::config::{DtlsVersion, Fingerprint as Str0mFingerprint};
 use str0m::ice::IceCreds;
 use str0m::media::{MediaKind, Mid};
@@ -47,6 +49,10 @@ struct Call {
     their_connected: bool,
     their_received: Vec<(u16, Vec<u8>)>,
     their_timeout: Time,
+    data_events: Vec<DataEvent>,
+    their_channels: Vec<(ChannelId, String)>,
+    their_closed: Vec<ChannelId>,
+    their_data: Vec<(bool, Vec<u8>)>,
 }
 
 impl Call {
@@ -81,6 +87,10 @@ impl Call {
             their_connected: false,
             their_received: vec![],
             their_timeout: Time::ZERO,
+            data_events: vec![],
+            their_channels: vec![],
+            their_closed: vec![],
+            their_data: vec![],
         }
     }
 
@@ -114,6 +124,9 @@ impl Call {
         while let Some(event) = self.ours.poll_event() {
             self.events.push(event);
         }
+        while let Some(event) = self.ours.poll_data_event() {
+            self.data_events.push(event);
+        }
         for entry in out.entries() {
             // What goes to an address that the NAT no longer maps is lost.
             if entry.path.remote == self.peer_outside && !self.peer_vanished {
@@ -139,6 +152,9 @@ impl Call {
                 Output::Event(Event::RtpPacket(packet)) => {
                     self.their_received.push((packet.header.sequence_number, packet.payload.to_vec()));
                 }
+                Output::Event(Event::ChannelOpen(id, label)) => self.their_channels.push((id, label)),
+                Output::Event(Event::ChannelClose(id)) => self.their_closed.push(id),
+                Output::Event(Event::ChannelData(data)) => self.their_data.push((data.binary, data.data)),
                 Output::Event(_) => {}
             }
         }
@@ -311,4 +327,91 @@ fn a_vanished_peer_is_noticed_within_30_s() {
     assert!(!call.events.iter().any(|event| matches!(event, TransportEvent::Closed(_))));
     call.run(Duration::from_secs(2));
     assert!(call.events.contains(&TransportEvent::Closed(CloseReason::ConsentExpired)));
+}
+
+fn data_call(our_role: Role) -> Call {
+    let mut call = Call::new(DtlsVersion::Dtls12);
+    call.describe(our_role);
+    let config = DataConfig {
+        local_port: 5000,
+        remote_port: 5000,
+        remote_message_bytes: 256 * 1024,
+        entropy: 5,
+        limits: DataLimits::default(),
+    };
+    call.act(|ours, now, out| ours.accept_data(config, now, out));
+    call.theirs.direct_api().start_sctp(our_role == Role::Server);
+    call.connect();
+    call.run(Duration::from_secs(1));
+    call
+}
+
+#[test]
+fn another_stack_opens_a_channel_writes_and_closes_it() {
+    let mut call = data_call(Role::Server);
+    let config = ChannelConfig {
+        label: "pointer".into(),
+        protocol: "v1".into(),
+        ordered: false,
+        reliability: TheirReliability::MaxRetransmits { retransmits: 3 },
+        negotiated: None,
+    };
+    let id = call.theirs.direct_api().create_data_channel(config);
+    call.run(Duration::from_secs(1));
+    let channel = Channel {
+        protocol: "v1".into(),
+        ordered: false,
+        reliability: Reliability::Retransmits(3),
+        ..Channel::new("pointer")
+    };
+    let Some(DataEvent::Opened { stream, channel: opened }) = call.data_events.pop() else { panic!("not opened") };
+    assert_eq!(Channel { priority: 256, ..opened }, channel);
+    assert_eq!(call.their_channels, [(id, "pointer".to_owned())]);
+    let largest = vec![7; 64 * 1024];
+    for (binary, payload) in [(false, "grüß".as_bytes()), (true, &largest)] {
+        call.theirs.channel(id).unwrap().write(binary, payload).unwrap();
+        call.run(Duration::from_secs(1));
+        let kind = if binary { MessageKind::Binary } else { MessageKind::Text };
+        assert_eq!(call.data_events.pop(), Some(DataEvent::Message { stream, kind, payload: payload.to_vec() }));
+        call.act(|ours, now, out| ours.send_message(stream, kind, payload, now, out)).unwrap();
+        call.run(Duration::from_secs(1));
+        assert_eq!(call.their_data.pop(), Some((binary, payload.to_vec())));
+    }
+    call.act(|ours, now, out| ours.send_message(stream, MessageKind::Text, b"", now, out)).unwrap();
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.their_data.pop(), Some((false, vec![])));
+    call.theirs.direct_api().close_data_channel(id);
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.data_events, [DataEvent::Closed { stream, reason: EndReason::Peer }]);
+}
+
+#[test]
+fn we_open_a_channel_to_another_stack_as_dtls_client() {
+    let mut call = data_call(Role::Client);
+    let opened = call.act(|ours, now, out| ours.open_channel(Channel::new("chat"), None, now, out));
+    assert_eq!(opened, Ok(0), "the DTLS client has the even streams");
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.their_channels.len(), 1);
+    assert!(matches!(call.data_events[..], [DataEvent::Opened { stream: 0, .. }]));
+    call.act(|ours, now, out| ours.send_message(0, MessageKind::Text, b"hello", now, out)).unwrap();
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.their_data, [(false, b"hello".to_vec())]);
+    call.act(|ours, now, out| ours.close_channel(0, now, out));
+    call.run(Duration::from_secs(1));
+    assert_eq!(call.their_closed, [call.their_channels[0].0]);
+    // An association with nothing to say costs two heartbeats a minute and stays.
+    call.run(Duration::from_secs(300));
+    let reopened = call.act(|ours, now, out| ours.open_channel(Channel::new("again"), None, now, out));
+    assert_eq!(reopened, Ok(0), "the stream is free again");
+}
+
+#[test]
+fn data_that_was_not_agreed_on_is_counted_and_ignored() {
+    let mut call = Call::new(DtlsVersion::Dtls12);
+    call.describe(Role::Server);
+    call.theirs.direct_api().start_sctp(true);
+    call.connect();
+    call.run(Duration::from_secs(3));
+    assert!(call.ours.drops_mut().get(mediaserver_proto::error::Drop::DtlsApplicationData) > 0);
+    call.talk(100);
 }

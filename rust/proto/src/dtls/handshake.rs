@@ -4,6 +4,8 @@
 //! client has. We would rather have 128 bits first (cheaper), but the order is fixed in dimpl 0.9 and both browsers
 //! offer all three; the client cannot be made to omit one, since its hello is part of what Finished signs.
 
+use std::collections::VecDeque;
+
 use dimpl::{Output, SrtpProfile};
 
 use super::Role;
@@ -64,6 +66,8 @@ pub struct Dtls {
     held: Vec<Vec<u8>>,
     scratch: Vec<u8>,
     timeout: Time,
+    /// Application data not yet taken; `None` while nobody wants it.
+    received: Option<VecDeque<Vec<u8>>>,
     ignored: u32,
 }
 
@@ -89,6 +93,7 @@ impl Dtls {
             held: Vec::new(),
             scratch: Vec::new(),
             timeout: Time::FAR_FUTURE,
+            received: None,
             ignored: 0,
         }
     }
@@ -162,7 +167,26 @@ impl Dtls {
         self.timeout
     }
 
-    /// How many application data records came since the last call; they are not used.
+    /// From now on application data is kept for [`Dtls::take_received`].
+    pub fn accept_data(&mut self) {
+        self.received.get_or_insert_default();
+    }
+
+    /// The content of the oldest application data record not yet taken; to be drained after each datagram.
+    pub fn take_received(&mut self) -> Option<Vec<u8>> {
+        self.received.as_mut()?.pop_front()
+    }
+
+    /// Sends application data as one record; what there is no association for is gone.
+    pub fn send_data(&mut self, data: &[u8], mut send: impl FnMut(&[u8])) -> Option<DtlsEvent> {
+        let State::Established { engine } = &mut self.state else { return None };
+        if engine.send_application_data(data).is_err() {
+            return self.end(DtlsEnd::Failed);
+        }
+        self.poll(&mut send)
+    }
+
+    /// How many application data records came since the last call that nobody wanted.
     pub fn take_ignored(&mut self) -> u32 {
         std::mem::take(&mut self.ignored)
     }
@@ -212,8 +236,10 @@ impl Dtls {
                     **keys = split_keys(&material, profile, *role);
                 }
                 (Output::CloseNotify, _) => return self.end(DtlsEnd::PeerClosed),
-                // No data channels yet.
-                (Output::ApplicationData(_), _) => self.ignored += 1,
+                (Output::ApplicationData(data), _) => match &mut self.received {
+                    Some(received) => received.push_back(data.to_vec()),
+                    None => self.ignored += 1,
+                },
                 _ => {}
             }
         }

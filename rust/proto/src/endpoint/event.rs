@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::transports::Statistics;
 use crate::rtp::Token;
+use crate::sctp::Channel;
 use crate::sfu::Layer;
 use crate::srtp::Suite;
 
@@ -67,6 +68,26 @@ pub enum EndpointEvent {
         id: u64,
         clip: u64,
     },
+    /// A data channel of a transport can be used; it is in no topic yet.
+    ChannelOpened {
+        id: u64,
+        stream: u16,
+        channel: Channel,
+    },
+    /// It is over.
+    ChannelClosed {
+        id: u64,
+        stream: u16,
+        reason: &'static str,
+    },
+    /// A message of a member whose messages are reported.
+    ChannelMessage {
+        id: u64,
+        stream: u16,
+        /// Valid UTF-8 when set.
+        text: bool,
+        payload: Vec<u8>,
+    },
 }
 
 /// Why a command was refused.
@@ -81,6 +102,9 @@ pub enum CommandError {
     /// No track has this id.
     #[error("there is no such track")]
     NoTrack,
+    /// The transport has no such data channel, or none at all.
+    #[error("there is no such data channel")]
+    NoChannel,
     /// No clip has this id.
     #[error("there is no such clip")]
     NoClip,

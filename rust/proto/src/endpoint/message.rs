@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::media_batch::MediaBatch;
+use super::topics::TopicMessage;
 use crate::io::{Path, ReceiveBatch};
 use crate::sfu::{LayerTable, Want};
 use crate::time::Time;
@@ -23,6 +24,20 @@ pub enum ShardMessage {
     PathUnbound(Path),
     /// Media of one of my up tracks, for your down tracks; the buffer is mine again when nobody holds it any more.
     Media(Arc<MediaBatch>),
+    /// A message to the members of a topic that you have.
+    Topic {
+        /// The topic.
+        topic: u64,
+        /// The message, shared by all shards.
+        message: Arc<TopicMessage>,
+    },
+    /// I have members of this topic, or have none any more.
+    TopicMembers {
+        /// The topic.
+        topic: u64,
+        /// Whether there are some.
+        present: bool,
+    },
     /// One more of my down tracks wants your up track.
     Want {
         /// The up track.
@@ -69,6 +84,12 @@ impl ShardMessage {
 
     /// Whether losing it only costs packets, so that it may be dropped when the way is full.
     pub fn is_expendable(&self) -> bool {
-        matches!(self, ShardMessage::Datagrams(_) | ShardMessage::Media(_) | ShardMessage::KeyframeWanted { .. })
+        matches!(
+            self,
+            ShardMessage::Datagrams(_)
+                | ShardMessage::Media(_)
+                | ShardMessage::Topic { .. }
+                | ShardMessage::KeyframeWanted { .. }
+        )
     }
 }

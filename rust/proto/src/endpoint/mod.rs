@@ -1,6 +1,9 @@
 //! One shard as a deterministic object: datagram batches and commands in, datagrams, events and messages to other
 //! shards out.
 
+mod data;
+#[cfg(test)]
+mod data_tests;
 mod departures;
 pub mod event;
 mod media;
@@ -13,6 +16,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod topics;
 mod tracks;
 mod transports;
 
@@ -33,12 +37,14 @@ use crate::time::Time;
 
 pub use event::{CommandError, EndpointEvent};
 pub use message::{Shard, ShardMessage};
+pub use topics::{ChannelId, DataRates, Membership, TopicMessage};
 pub use transports::{Entropy, RtpSockets, Statistics, TransportSnapshot};
 
 use media::Media;
 use routes::Routes;
 use slot::Slot;
 use timers::Timers;
+use topics::Topics;
 
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +104,9 @@ pub struct Endpoint {
     down_ssrcs: HashMap<u64, Ssrc>,
     /// How many down tracks of which shards want an up track of ours, whether it exists yet or not.
     wants: HashMap<u64, Vec<(Shard, u32)>>,
+    topics: Topics,
+    /// Members that a message goes to; kept for its memory.
+    receivers: Vec<ChannelId>,
     half_open: usize,
     /// Transport whose input is being handled; tells after a panic which one to close.
     current: Option<usize>,
@@ -128,6 +137,8 @@ impl Endpoint {
             track_slots: HashMap::new(),
             down_ssrcs: HashMap::new(),
             wants: HashMap::new(),
+            topics: Topics::default(),
+            receivers: Vec::new(),
             half_open: 0,
             current: None,
             events: VecDeque::new(),
@@ -192,6 +203,8 @@ impl Endpoint {
                 self.media.handle_media(&batch, &mut self.slots, now, out);
                 self.take_media_outputs();
             }
+            ShardMessage::Topic { topic, message } => self.handle_topic_message(topic, &message, now, out),
+            ShardMessage::TopicMembers { topic, present } => self.topics.set_remote(topic, from, present),
             ShardMessage::Want { up } => self.handle_want(from, up, now),
             ShardMessage::Unwant { up } => self.handle_unwant(from, up, now),
             ShardMessage::Layers { up, table } => self.media.router.set_layers(UpTrackId(up), &table, now),
@@ -235,12 +248,18 @@ impl Endpoint {
         each("endpoint_unknown_transport", drops.unknown_transport);
         each("endpoint_path_table_full", drops.path_table_full);
         each("endpoint_path_taken", drops.path_taken);
+        self.topics.drops.counters(&mut each);
         self.media.counters(&mut each);
     }
 
     /// Open transports.
     pub fn transports(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Messages given to data channels, each once for every receiver.
+    pub fn messages_delivered(&self) -> u64 {
+        self.topics.delivered
     }
 
     /// Datagrams handed to the shard that owns their transport.

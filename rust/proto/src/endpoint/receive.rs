@@ -141,6 +141,7 @@ impl Endpoint {
             while let Some(event) = self.slots.get_mut(index).and_then(|slot| slot.transport.poll_event()) {
                 self.handle_transport_event(index, event, now);
             }
+            self.take_data_events(index, now, out);
             let Some(slot) = self.slots.get_mut(index) else { continue };
             if slot.closed.is_some() {
                 self.remove_transport(index, now, out);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::transports::Statistics;
 use crate::error::DropCounters;
 use crate::io::{Path, SocketId, TransmitQueue};
+use crate::sctp::DataEvent;
 use crate::time::Time;
 use crate::transport::{CloseReason, IceTransport, Received, RtpTransport, SendError, TransportEvent};
 
@@ -53,6 +54,14 @@ impl AnyTransport {
         match self {
             AnyTransport::Ice(transport) => transport.poll_event(),
             AnyTransport::Rtp(transport) => transport.poll_event(),
+        }
+    }
+
+    /// The oldest event of its data channels not yet taken.
+    pub(super) fn poll_data_event(&mut self) -> Option<DataEvent> {
+        match self {
+            AnyTransport::Ice(transport) => transport.poll_data_event(),
+            AnyTransport::Rtp(_) => None,
         }
     }
 

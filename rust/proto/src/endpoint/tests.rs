@@ -9,11 +9,11 @@ use crate::io::{Path, ReceiveBatch, SocketId};
 use crate::sfu::{DownTrackConfig, DownTrackId, TransportId, UpTrackConfig};
 use crate::transport::RtpRemote;
 
-const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/dtls_certificate.der");
-const KEY: &[u8] = include_bytes!("../../tests/data/dtls_key.der");
+pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/dtls_certificate.der");
+pub(super) const KEY: &[u8] = include_bytes!("../../tests/data/dtls_key.der");
 const SHARED: SocketId = SocketId(0);
 
-fn endpoint(shard: Shard, shards: Shard) -> Endpoint {
+pub(super) fn endpoint(shard: Shard, shards: Shard) -> Endpoint {
     Endpoint::new(EndpointConfig {
         shard,
         shards,
@@ -24,11 +24,11 @@ fn endpoint(shard: Shard, shards: Shard) -> Endpoint {
     })
 }
 
-fn entropy(seed: u8) -> Entropy {
+pub(super) fn entropy(seed: u8) -> Entropy {
     Entropy { password: [seed; _], seed: [seed; 32], cname: [seed; 12], rtcp_ssrc: u32::from(seed) + 1 }
 }
 
-fn id(shard: Shard, number: u64) -> u64 {
+pub(super) fn id(shard: Shard, number: u64) -> u64 {
     (u64::from(shard) << 48) | number
 }
 

@@ -216,6 +216,7 @@ impl Endpoint {
     pub(super) fn remove_transport(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
         let last = self.remove_tracks(index, now, out);
         let mut slot = self.slots.remove(index);
+        self.forget_data(slot.id);
         self.media.remove(slot.id);
         // The router knows every transport that has a slot.
         self.media.router.remove_transport(TransportId(slot.id), now).ok();

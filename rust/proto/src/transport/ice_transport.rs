@@ -1,4 +1,4 @@
-//! One WebRTC peer: ICE-lite, DTLS and SRTP behind one set of verbs.
+//! One WebRTC peer: ICE-lite, DTLS, SRTP and data channels behind one set of verbs.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use crate::dtls::{Dtls, DtlsEnd, DtlsEvent, Fingerprint, Identity, Role};
 use crate::error::{Drop, DropCounters};
 use crate::ice::{Agent, IceEvent, LocalCredentials, RemoteCredentials};
 use crate::io::{Path, TransmitQueue};
+use crate::sctp::{Channel, DataChannels, DataConfig, DataEvent, MessageKind, OpenError, SendRefusal};
 use crate::srtp::{Inbound, Outbound, RtpHeader, StreamIndices, Suite};
 use crate::stun::{Message, ParseError};
 use crate::time::Time;
@@ -48,6 +49,9 @@ pub struct IceTransport {
     ice: Agent,
     dtls: Dtls,
     srtp: Option<Srtp>,
+    /// Our role in DTLS, once the descriptions have said it.
+    role: Option<Role>,
+    data: Option<Box<DataChannels>>,
     connected: bool,
     closed: bool,
     drops: DropCounters,
@@ -61,6 +65,8 @@ impl IceTransport {
             ice: Agent::new(config.credentials, &config.seed),
             dtls: Dtls::new(config.identity),
             srtp: None,
+            role: None,
+            data: None,
             connected: false,
             closed: false,
             drops: DropCounters::default(),
@@ -76,6 +82,7 @@ impl IceTransport {
             return;
         }
         self.ice.set_remote(remote.credentials, now, out);
+        self.role.get_or_insert(remote.role);
         self.dtls.start(remote.role, remote.fingerprints, now);
         self.advance(now, out);
     }
@@ -176,6 +183,11 @@ impl IceTransport {
             return;
         }
         self.ice.handle_timeout(now, out);
+        if let Some(data) = &mut self.data
+            && data.poll_timeout() <= now
+        {
+            data.handle_timeout(now);
+        }
         self.advance(now, out);
     }
 
@@ -186,7 +198,8 @@ impl IceTransport {
         }
         // Without a path DTLS may not send; its timer waits for one.
         let dtls = if self.ice.selected().is_some() { self.dtls.poll_timeout() } else { Time::FAR_FUTURE };
-        Some(self.ice.poll_timeout().min(dtls)).filter(|due| *due != Time::FAR_FUTURE)
+        let data = self.data.as_ref().map_or(Time::FAR_FUTURE, |data| data.poll_timeout());
+        Some(self.ice.poll_timeout().min(dtls).min(data)).filter(|due| *due != Time::FAR_FUTURE)
     }
 
     /// The oldest event not yet taken; to be drained after every other call.
@@ -228,6 +241,7 @@ impl IceTransport {
         if !self.closed {
             self.closed = true;
             self.srtp = None;
+            self.data = None;
             self.events.push_back(TransportEvent::Closed(reason));
         }
     }
@@ -242,6 +256,7 @@ impl IceTransport {
         {
             self.take_dtls_event(event, now, out);
         }
+        self.pump_data(now, out);
         for _ in 0..self.dtls.take_ignored() {
             self.drops.count(Drop::DtlsApplicationData);
         }
@@ -252,6 +267,8 @@ impl IceTransport {
         if let (false, Some(path), Some(srtp)) = (self.connected, self.ice.selected(), &self.srtp) {
             self.connected = true;
             self.events.push_back(TransportEvent::Connected { path, suite: Some(srtp.outbound.suite()) });
+            // Nothing is sent before DTLS is up, so data channels begin here.
+            self.pump_data(now, out);
         }
     }
 
@@ -280,6 +297,83 @@ impl IceTransport {
                 IceEvent::Selected(_) => {}
                 IceEvent::ConsentExpired => self.end(CloseReason::ConsentExpired),
             }
+        }
+    }
+
+    /// Data channels were agreed on. Only the first call counts: an association outlives later descriptions.
+    pub fn accept_data(&mut self, config: DataConfig, now: Time, out: &mut TransmitQueue) {
+        if self.closed || self.data.is_some() {
+            return;
+        }
+        self.dtls.accept_data();
+        self.data = Some(Box::new(DataChannels::new(config, now)));
+        self.pump_data(now, out);
+    }
+
+    /// Whether [`IceTransport::accept_data`] was called and the transport lives.
+    pub fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// Opens a channel; see [`DataChannels::open`].
+    pub fn open_channel(
+        &mut self,
+        channel: Channel,
+        negotiated: Option<u16>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Result<u16, OpenError> {
+        let data = self.data.as_mut().ok_or(OpenError::NotConnected)?;
+        let result = data.open(channel, negotiated, now);
+        self.pump_data(now, out);
+        result
+    }
+
+    /// Queues a message; see [`DataChannels::send`].
+    pub fn send_message(
+        &mut self,
+        stream: u16,
+        kind: MessageKind,
+        payload: &[u8],
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Result<(), SendRefusal> {
+        let data = self.data.as_mut().ok_or(SendRefusal::NoChannel)?;
+        let result = data.send(stream, kind, payload, now);
+        self.pump_data(now, out);
+        result
+    }
+
+    /// Closes a channel.
+    pub fn close_channel(&mut self, stream: u16, now: Time, out: &mut TransmitQueue) {
+        if let Some(data) = &mut self.data {
+            data.close(stream, now);
+            self.pump_data(now, out);
+        }
+    }
+
+    /// The oldest event of the data channels not yet taken.
+    pub fn poll_data_event(&mut self) -> Option<DataEvent> {
+        self.data.as_mut()?.poll_event()
+    }
+
+    /// Carries SCTP packets between DTLS and the channels.
+    fn pump_data(&mut self, now: Time, out: &mut TransmitQueue) {
+        let (Some(data), Some(path)) = (&mut self.data, self.ice.selected()) else { return };
+        if let (true, Some(role)) = (self.connected, self.role) {
+            data.connect(role, now);
+        }
+        while let Some(packet) = self.dtls.take_received() {
+            data.handle_packet(&packet, now);
+        }
+        let mut ended = None;
+        while let Some(packet) = data.poll_transmit() {
+            let event = self.dtls.send_data(&packet, |datagram| out.push(path, datagram));
+            ended = ended.or(event);
+        }
+        self.drops.merge(&data.drops_mut().take());
+        if let Some(DtlsEvent::Ended(end)) = ended {
+            self.end(close_reason(end));
         }
     }
 

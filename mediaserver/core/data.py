@@ -1,0 +1,97 @@
+"""Data channels of one party, and the topics in which parties meet: a channel's label names its topic.
+
+Messages go from channel to channel inside the engine; here it is only decided who is in which topic and who may send.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from mediaserver.engine.commands import AcceptData, CloseChannel, JoinTopic, LeaveTopic
+from mediaserver.engine.engine import Engine
+from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelOpened
+
+MOST_TOPICS: Final = 16
+"""Labels of one room or call; a channel with one more is closed."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Topics:
+    """The topics of one room or call, by label."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ids: dict[str, int] = {}
+
+    def get(self, label: str) -> int | None:
+        """The engine's number of a topic, made when it is new; None beyond `MOST_TOPICS`."""
+        if label not in self._ids:
+            if len(self._ids) >= MOST_TOPICS:
+                return None
+            self._ids[label] = self._engine.new_id()
+        return self._ids[label]
+
+
+class DataChannels:
+    """The data channels of one transport. What they send before `use` is held by the engine, within bounds."""
+
+    def __init__(self, engine: Engine, transport: int) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._labels: dict[int, str] = {}
+        self._topics: Topics | None = None
+        self._may_send = True
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the channels that are open."""
+        return tuple(self._labels.values())
+
+    def new_topics(self) -> Topics:
+        """Topics for this party and those whom it will meet."""
+        return Topics(self._engine)
+
+    def accept(self, *, remote_port: int, remote_message_bytes: int, local_port: int) -> None:
+        """The descriptions agree on data channels. Further calls change nothing: the association stays."""
+        self._engine.submit(
+            AcceptData(
+                id=self._transport,
+                local_port=local_port,
+                remote_port=remote_port,
+                remote_message_bytes=remote_message_bytes,
+            )
+        )
+
+    def use(self, topics: Topics | None, *, may_send: bool = True) -> None:
+        """Puts every channel, now and later, into the topic of its label; None takes them out of all."""
+        self._topics, self._may_send = topics, may_send
+        for stream, label in self._labels.items():
+            if topics is None:
+                self._engine.submit(LeaveTopic(id=self._transport, stream=stream))
+            else:
+                self._join(stream, label)
+
+    def handle(self, event: AnyEvent) -> None:
+        """Takes the engine's events about the transport."""
+        match event:
+            case ChannelOpened(stream=stream, label=label):
+                self._labels[stream] = label
+                self._join(stream, label)
+            case ChannelClosed(stream=stream, reason=reason):
+                label = self._labels.pop(stream, "")
+                if reason not in ("peer", "commanded", "association"):
+                    _log.info("data_channel_closed", transport=self._transport, label=label[:64], reason=reason)
+            case _:
+                pass
+
+    def _join(self, stream: int, label: str) -> None:
+        if self._topics is None:
+            return
+        topic = self._topics.get(label)
+        if topic is None:
+            self._engine.submit(CloseChannel(id=self._transport, stream=stream))
+            return
+        self._engine.submit(JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send))

@@ -1,0 +1,262 @@
+//! Who is in which topic, on this shard and elsewhere, and what a sender may send.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::message::Shard;
+use crate::sctp::{MessageKind, TokenBucket};
+use crate::time::Time;
+
+/// Messages of a channel that has no topic yet, kept until the control plane has decided.
+const MOST_HELD: usize = 32;
+const MOST_HELD_BYTES: usize = 64 * 1024;
+/// Messages a second that a topic may cost this shard: each counts once for every receiver.
+const DELIVERIES_PER_SECOND: u32 = 4000;
+
+/// One data channel of this shard: transport and stream.
+pub type ChannelId = (u64, u16);
+
+/// What the messages of one transport may amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataRates {
+    /// Messages; twice as many may come at once.
+    pub messages_per_second: u32,
+    /// Bytes; as many as two seconds' worth may come at once.
+    pub bytes_per_second: u32,
+}
+
+/// What a channel may do in its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The topic, by the control plane's numbering.
+    pub topic: u64,
+    /// Its messages go to the others.
+    pub may_send: bool,
+    /// It gets theirs.
+    pub may_receive: bool,
+    /// The control plane gets its messages too.
+    pub report: bool,
+}
+
+/// A message that waits for a topic, or travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicMessage {
+    /// Text or bytes.
+    pub kind: MessageKind,
+    /// The message.
+    pub payload: Vec<u8>,
+}
+
+macro_rules! drops {
+    ($($(#[$doc:meta])* $field:ident => $name:literal,)*) => {
+        /// Messages that were not passed on, by reason.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(super) struct TopicDrops { $($(#[$doc])* pub(super) $field: u64,)* }
+
+        impl TopicDrops {
+            pub(super) fn counters(&self, mut each: impl FnMut(&str, u64)) {
+                $(each($name, self.$field);)*
+            }
+        }
+    };
+}
+
+drops! {
+    /// From a channel that nobody has given a topic, beyond what is held.
+    no_topic => "data_no_topic",
+    /// From a member that may not send.
+    not_permitted => "data_not_permitted",
+    /// More messages a second than the sender may.
+    rate_messages => "data_rate_messages",
+    /// More bytes a second than the sender may.
+    rate_bytes => "data_rate_bytes",
+    /// More deliveries a second than a topic may cost.
+    rate_topic => "data_rate_topic",
+}
+
+/// A channel as the topics see it.
+#[derive(Debug, Default)]
+struct ChannelState {
+    membership: Option<Membership>,
+    held: VecDeque<TopicMessage>,
+    held_bytes: usize,
+}
+
+/// A transport that has data channels.
+#[derive(Debug)]
+struct Sender {
+    messages: TokenBucket,
+    bytes: TokenBucket,
+    channels: BTreeMap<u16, ChannelState>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    members: Vec<ChannelId>,
+    /// Other shards with members.
+    shards: Vec<Shard>,
+    deliveries: TokenBucket,
+}
+
+impl Default for Topic {
+    fn default() -> Topic {
+        let deliveries = TokenBucket::new(DELIVERIES_PER_SECOND, 2 * DELIVERIES_PER_SECOND);
+        Topic { members: Vec::new(), shards: Vec::new(), deliveries }
+    }
+}
+
+/// What is to be done with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing: it is held or counted.
+    Kept,
+    /// To be passed on under this membership.
+    Pass(Membership, TopicMessage),
+}
+
+/// All topics of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    senders: HashMap<u64, Sender>,
+    topics: HashMap<u64, Topic>,
+    pub(super) drops: TopicDrops,
+    pub(super) delivered: u64,
+}
+
+impl Topics {
+    /// A transport may have channels from now on.
+    pub(super) fn add_transport(&mut self, transport: u64, rates: DataRates) {
+        let DataRates { messages_per_second, bytes_per_second } = rates;
+        self.senders.entry(transport).or_insert_with(|| Sender {
+            messages: TokenBucket::new(messages_per_second, messages_per_second.saturating_mul(2)),
+            bytes: TokenBucket::new(bytes_per_second, bytes_per_second.saturating_mul(2)),
+            channels: BTreeMap::new(),
+        });
+    }
+
+    /// Forgets a transport with its channels; gives the topics that have no member here any more.
+    pub(super) fn remove_transport(&mut self, transport: u64) -> Vec<u64> {
+        let streams: Vec<u16> =
+            self.senders.get(&transport).map(|sender| sender.channels.keys().copied().collect()).unwrap_or_default();
+        let emptied = streams.into_iter().filter_map(|stream| self.remove_channel((transport, stream))).collect();
+        self.senders.remove(&transport);
+        emptied
+    }
+
+    /// A channel is open.
+    pub(super) fn add_channel(&mut self, (transport, stream): ChannelId) {
+        if let Some(sender) = self.senders.get_mut(&transport) {
+            sender.channels.insert(stream, ChannelState::default());
+        }
+    }
+
+    /// A channel is over; gives its topic when it was the last member here.
+    pub(super) fn remove_channel(&mut self, channel: ChannelId) -> Option<u64> {
+        let left = self.leave(channel);
+        let (transport, stream) = channel;
+        self.senders.get_mut(&transport)?.channels.remove(&stream);
+        left
+    }
+
+    /// Whether the channel exists.
+    pub(super) fn has(&self, (transport, stream): ChannelId) -> bool {
+        self.senders.get(&transport).is_some_and(|sender| sender.channels.contains_key(&stream))
+    }
+
+    /// Puts a channel into a topic; true when it is the first member here. What it was in before, it has left.
+    pub(super) fn join(&mut self, channel: ChannelId, membership: Membership) -> bool {
+        let (transport, stream) = channel;
+        let state = self.senders.get_mut(&transport).and_then(|sender| sender.channels.get_mut(&stream));
+        let Some(state) = state else { return false };
+        state.membership = Some(membership);
+        let members = &mut self.topics.entry(membership.topic).or_default().members;
+        members.push(channel);
+        members.len() == 1
+    }
+
+    /// Takes a channel out of its topic; gives the topic when it was the last member here.
+    pub(super) fn leave(&mut self, channel: ChannelId) -> Option<u64> {
+        let (transport, stream) = channel;
+        let state = self.senders.get_mut(&transport)?.channels.get_mut(&stream)?;
+        let topic = state.membership.take()?.topic;
+        let entry = self.topics.get_mut(&topic)?;
+        entry.members.retain(|member| *member != channel);
+        let last = entry.members.is_empty();
+        self.tidy(topic);
+        last.then_some(topic)
+    }
+
+    /// What came before the channel had a topic.
+    pub(super) fn take_held(&mut self, (transport, stream): ChannelId) -> VecDeque<TopicMessage> {
+        let state = self.senders.get_mut(&transport).and_then(|sender| sender.channels.get_mut(&stream));
+        let Some(state) = state else { return VecDeque::new() };
+        state.held_bytes = 0;
+        std::mem::take(&mut state.held)
+    }
+
+    /// Another shard has members of a topic, or has none any more.
+    pub(super) fn set_remote(&mut self, topic: u64, shard: Shard, present: bool) {
+        if present {
+            let shards = &mut self.topics.entry(topic).or_default().shards;
+            if !shards.contains(&shard) {
+                shards.push(shard);
+            }
+        } else if let Some(entry) = self.topics.get_mut(&topic) {
+            entry.shards.retain(|other| *other != shard);
+            self.tidy(topic);
+        }
+    }
+
+    /// Looks at a message that came on a channel.
+    pub(super) fn receive(&mut self, (transport, stream): ChannelId, message: TopicMessage, now: Time) -> Verdict {
+        let Some(sender) = self.senders.get_mut(&transport) else { return Verdict::Kept };
+        if !sender.messages.take(1, now) {
+            self.drops.rate_messages += 1;
+            return Verdict::Kept;
+        }
+        let len = message.payload.len();
+        if !sender.bytes.take(u32::try_from(len).unwrap_or(u32::MAX), now) {
+            self.drops.rate_bytes += 1;
+            return Verdict::Kept;
+        }
+        let Some(state) = sender.channels.get_mut(&stream) else { return Verdict::Kept };
+        match state.membership {
+            Some(Membership { may_send: false, .. }) => self.drops.not_permitted += 1,
+            Some(membership) => return Verdict::Pass(membership, message),
+            None if state.held.len() < MOST_HELD && state.held_bytes + len <= MOST_HELD_BYTES => {
+                state.held_bytes += len;
+                state.held.push_back(message);
+            }
+            None => self.drops.no_topic += 1,
+        }
+        Verdict::Kept
+    }
+
+    /// The members here that a message of `from` goes to, as far as the topic's rate lets it.
+    pub(super) fn receivers(&mut self, topic: u64, from: Option<ChannelId>, now: Time, into: &mut Vec<ChannelId>) {
+        into.clear();
+        let Some(entry) = self.topics.get_mut(&topic) else { return };
+        for &member in entry.members.iter().filter(|&&member| Some(member) != from) {
+            let (transport, stream) = member;
+            let state = self.senders.get(&transport).and_then(|sender| sender.channels.get(&stream));
+            if !state.and_then(|state| state.membership).is_some_and(|membership| membership.may_receive) {
+                continue;
+            }
+            if entry.deliveries.take(1, now) {
+                into.push(member);
+            } else {
+                self.drops.rate_topic += 1;
+            }
+        }
+    }
+
+    /// Other shards with members of a topic.
+    pub(super) fn shards(&self, topic: u64) -> &[Shard] {
+        self.topics.get(&topic).map_or(&[], |entry| &entry.shards)
+    }
+
+    fn tidy(&mut self, topic: u64) {
+        if self.topics.get(&topic).is_some_and(|entry| entry.members.is_empty() && entry.shards.is_empty()) {
+            self.topics.remove(&topic);
+        }
+    }
+}
