@@ -22,20 +22,22 @@ class Ending:
         self._contact = contact
         self._on_over = on_over
         self._tasks = tasks
-        self._is_over = False
+        self._begun = False
 
     def begin(self, cause: EndCause) -> None:
-        """Ends the contact, in a task of its own; whoever calls may be one of those that are stopped."""
-        self._tasks.spawn(self._over(cause), name="over")
+        """Ends the contact, in a task of its own; whoever calls may be one of those that are stopped.
+
+        The leg and the call both tell of one end; only the first is heard, the other may come when all has stopped.
+        """
+        if not self._begun:
+            self._begun = True
+            self._tasks.spawn(self._over(cause), name="over")
 
     def on_call_ended(self, _: Call, cause: EndCause) -> None:
         """`begin`, as a call tells its end."""
         self.begin(cause)
 
     async def _over(self, cause: EndCause) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
         self._contact.finish(cause)
         self._on_over(self._contact)
         await self._tasks.stop(_STOP_DEADLINE_S)
