@@ -252,7 +252,7 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
 
 async def _compare(report: Report, load: Load, limit: Path, shape: Shape, label: str, rate: int) -> None:
     ours: list[Sample] = []
-    limits: dict[str, list[float]] = {"engine": [], "openssl": [], "vaes": []}
+    limits: dict[str, list[float]] = {"engine": [], "openssl": [], "vaes": [], "vaes256": []}
     for _ in range(shape.rounds):
         ours.append(await load.run(rate, shape))
         for cipher, samples in limits.items():

@@ -75,7 +75,7 @@ static int openssl_open(void *state, const uint8_t iv[12], const uint8_t *aad, i
 static const struct aead aead_openssl = {"openssl",       openssl_usable, openssl_create,
                                          openssl_destroy, openssl_seal,   openssl_open};
 
-const struct aead *const aeads[AEADS] = {&aead_engine, &aead_openssl, &aead_vaes};
+const struct aead *const aeads[AEADS] = {&aead_engine, &aead_openssl, &aead_vaes, &aead_vaes256};
 
 const struct aead *aead_named(const char *name) {
     for (int a = 0; a < AEADS; a++)

@@ -3,75 +3,13 @@
 #include "limit.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include "gcm128.h"
 #define TARGET                                                                                                         \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,aes,pclmul,ssse3,sse4.1,vaes,vpclmulqdq")))
 
-#define NPOW 20
-typedef struct {
-    __m128i rk[11];
-    __m128i hp[NPOW + 20]; /* hp[i] = H^(NPOW-i), i < NPOW; zeros after */
-} __attribute__((aligned(64))) vgcm;
-
-#define KE(i, r) rk[i] = k = _mm_xor_si128(ke(k), _mm_shuffle_epi32(_mm_aeskeygenassist_si128(k, r), 0xff))
-TARGET static inline __m128i ke(__m128i k) {
-    k = _mm_xor_si128(k, _mm_slli_si128(k, 4));
-    k = _mm_xor_si128(k, _mm_slli_si128(k, 4));
-    return _mm_xor_si128(k, _mm_slli_si128(k, 4));
-}
-TARGET static inline __m128i BSWAP128(void) {
-    return _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-TARGET static inline __m128i gred(__m128i lo, __m128i mid, __m128i hi) {
-    const __m128i poly = _mm_set_epi64x((long long)0xC200000000000000ull, 1);
-    lo = _mm_xor_si128(lo, _mm_slli_si128(mid, 8));
-    hi = _mm_xor_si128(hi, _mm_srli_si128(mid, 8));
-    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
-    lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, poly, 0x10));
-    return _mm_xor_si128(lo, hi);
-}
-TARGET static inline __m128i gmul(__m128i a, __m128i b) {
-    return gred(_mm_clmulepi64_si128(a, b, 0x00),
-                _mm_xor_si128(_mm_clmulepi64_si128(a, b, 0x01), _mm_clmulepi64_si128(a, b, 0x10)),
-                _mm_clmulepi64_si128(a, b, 0x11));
-}
-TARGET static void vgcm_init(vgcm *c, const uint8_t key[16]) {
-    __m128i *rk = c->rk, k = _mm_loadu_si128((const __m128i *)key);
-    rk[0] = k;
-    KE(1, 1);
-    KE(2, 2);
-    KE(3, 4);
-    KE(4, 8);
-    KE(5, 16);
-    KE(6, 32);
-    KE(7, 64);
-    KE(8, 128);
-    KE(9, 27);
-    KE(10, 54);
-    __m128i h = rk[0];
-    for (int i = 1; i < 10; i++) h = _mm_aesenc_si128(h, rk[i]);
-    h = _mm_aesenclast_si128(h, rk[10]);
-    h = _mm_shuffle_epi8(h, BSWAP128());
-    uint64_t v[2];
-    _mm_storeu_si128((__m128i *)v, h); /* H * x */
-    uint64_t carry = v[1] >> 63;
-    v[1] = v[1] << 1 | v[0] >> 63;
-    v[0] <<= 1;
-    if (carry) {
-        v[0] ^= 1;
-        v[1] ^= 0xC200000000000000ull;
-    }
-    h = _mm_loadu_si128((__m128i *)v);
-    memset(c->hp, 0, sizeof c->hp);
-    __m128i p = h;
-    for (int i = NPOW - 1; i >= 0; i--) {
-        c->hp[i] = p;
-        p = gmul(p, h);
-    }
-}
 #define BC(x) _mm512_broadcast_i32x4(x)
 /* out = CTR(in); tag = GHASH over the ciphertext (enc) or over in (dec) */
-TARGET static inline __attribute__((always_inline)) void vgcm_run(const vgcm *c, const uint8_t iv[12],
+TARGET static inline __attribute__((always_inline)) void vgcm_run(const gcm128 *c, const uint8_t iv[12],
                                                                   const uint8_t *aad, int aadlen, const uint8_t *in,
                                                                   uint8_t *out, int len, uint8_t tag[16], int enc) {
     const __m512i bs = BC(BSWAP128());
@@ -82,24 +20,11 @@ TARGET static inline __attribute__((always_inline)) void vgcm_run(const vgcm *c,
     __m512i ctr = _mm512_shuffle_epi8(BC(j0), bs); /* the counter is now the low dword of each lane */
     const __m512i four = _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4);
     ctr = _mm512_add_epi32(ctr, _mm512_set_epi32(0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1));
-    __m128i ek = _mm_xor_si128(j0, c->rk[0]);
-    for (int i = 1; i < 10; i++) ek = _mm_aesenc_si128(ek, c->rk[i]);
-    ek = _mm_aesenclast_si128(ek, c->rk[10]);
+    __m128i ek = gcm128_encrypt(c, j0);
 
     int left = len, nblk0 = len >= 256 ? 16 : (len + 15) / 16 + 1; /* power of the first data block */
-    /* AAD */
-    __m128i lo = _mm_setzero_si128(), mid = lo, hi = lo;
-    int na = (aadlen + 15) / 16;
-    for (int i = 0; i < na; i++) {
-        int r = aadlen - 16 * i;
-        __mmask16 mk = r >= 16 ? 0xffff : (__mmask16)((1u << r) - 1);
-        __m128i a = _mm_shuffle_epi8(_mm_maskz_loadu_epi8(mk, aad + 16 * i), BSWAP128());
-        __m128i p = c->hp[NPOW - (nblk0 + na - i)];
-        lo = _mm_xor_si128(lo, _mm_clmulepi64_si128(a, p, 0x00));
-        hi = _mm_xor_si128(hi, _mm_clmulepi64_si128(a, p, 0x11));
-        mid = _mm_xor_si128(mid, _mm_xor_si128(_mm_clmulepi64_si128(a, p, 0x01), _mm_clmulepi64_si128(a, p, 0x10)));
-    }
-    __m512i L = _mm512_zextsi128_si512(lo), M = _mm512_zextsi128_si512(mid), H = _mm512_zextsi128_si512(hi);
+    products sum = gcm128_aad(c, aad, aadlen, nblk0);
+    __m512i L = _mm512_zextsi128_si512(sum.lo), M = _mm512_zextsi128_si512(sum.mid), H = _mm512_zextsi128_si512(sum.hi);
     __m128i Y = _mm_setzero_si128();
 #define ROUND4(K)                                                                                                      \
     do {                                                                                                               \
@@ -198,10 +123,9 @@ TARGET static inline __attribute__((always_inline)) void vgcm_run(const vgcm *c,
         GH(x3, P + 12);
     }
     __m128i lb = _mm_xor_si128(_mm_set_epi64x((long long)aadlen * 8, (long long)len * 8), Yadd), h1 = c->hp[NPOW - 1];
-    lo = _mm_xor_si128(FOLD(L), _mm_clmulepi64_si128(lb, h1, 0x00));
-    hi = _mm_xor_si128(FOLD(H), _mm_clmulepi64_si128(lb, h1, 0x11));
-    mid = _mm_xor_si128(FOLD(M), _mm_xor_si128(_mm_clmulepi64_si128(lb, h1, 0x01), _mm_clmulepi64_si128(lb, h1, 0x10)));
-    _mm_storeu_si128((__m128i *)tag, _mm_xor_si128(_mm_shuffle_epi8(gred(lo, mid, hi), BSWAP128()), ek));
+    sum = (products){FOLD(L), FOLD(M), FOLD(H)};
+    add_product(&sum, lb, h1);
+    _mm_storeu_si128((__m128i *)tag, _mm_xor_si128(_mm_shuffle_epi8(gred(sum.lo, sum.mid, sum.hi), BSWAP128()), ek));
 }
 TARGET static void vgcm_seal(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in,
                              uint8_t *out, int len, uint8_t tag[16]) {
@@ -223,9 +147,9 @@ static int usable(void) {
            __builtin_cpu_supports("vpclmulqdq");
 }
 static void *create(const uint8_t key[16]) {
-    vgcm *c = aligned_alloc(64, sizeof *c);
+    gcm128 *c = aligned_alloc(64, sizeof *c);
     if (!c) die("aligned_alloc");
-    vgcm_init(c, key);
+    gcm128_init(c, key);
     return c;
 }
 const struct aead aead_vaes = {"vaes", usable, create, free, vgcm_seal, vgcm_open};

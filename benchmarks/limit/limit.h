@@ -95,9 +95,10 @@ struct aead {
     int (*open)(void *state, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in, uint8_t *out,
                 int len, const uint8_t tag[16]);
 };
-enum { AEAD_ENGINE, AEAD_OPENSSL, AEAD_VAES, AEADS };
+enum { AEAD_ENGINE, AEAD_OPENSSL, AEAD_VAES, AEAD_VAES256, AEADS };
 extern const struct aead *const aeads[AEADS];
 extern const struct aead aead_vaes;              /* aead_vaes.c */
+extern const struct aead aead_vaes256;           /* aead_vaes256.c */
 const struct aead *aead_named(const char *name); /* NULL: no such, or not on this CPU */
 void aead_selftest(void);
 

@@ -8,7 +8,7 @@
  *   limit recv                          UDP receive cost
  *   limit sfu   DSTIP SINK [brief|gso]  one publisher -> N subscribers
  *   limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS   one such run, beside the engine's
- *   limit ciphers                       AES-GCM implementations usable on this machine: engine openssl vaes
+ *   limit ciphers                       AES-GCM implementations usable on this machine: engine openssl vaes vaes256
  *   limit turn                          ChannelData relay, both directions
  *   limit sink  IP SECONDS              300 receivers on IP (for veth; run in the other netns)
  *
