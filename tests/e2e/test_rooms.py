@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
 
+from tests.e2e.house import page_sees_and_hears
 from tests.e2e.rooms import join
 from tests.peers.aiortc_peer import whep_viewer
 from tests.peers.chromium import chromium, describe, streams
@@ -68,3 +69,18 @@ async def test_a_viewer_sees_the_largest_layer_that_is_sent(tmp_path: Path) -> N
             if len(heights) >= 2 and seen[0][0] == heights[-1] and video.frames_per_s >= 10:
                 break
             assert asyncio.get_running_loop().time() < deadline, (sent, seen, video, describe(viewer))
+
+
+REMOTE_ADDRESSES = """async () => [...(await pc.getStats()).values()]
+    .filter((item) => item.type === "remote-candidate").map((item) => item.address)"""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_a_room_is_reached_by_ipv6_alone(tmp_path: Path) -> None:
+    changes = {"networks": {"main": {"addresses": [{"bind": "::1"}]}}}
+    async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
+        await join(server, browser, "whip", await server.room_token("stage", "publish"))
+        viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
+        await page_sees_and_hears(viewer, seconds=4)
+        assert set(await viewer.page.evaluate(REMOTE_ADDRESSES)) == {"::1"}
