@@ -36,7 +36,7 @@ PER_SOURCE = 40
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is measured; the lead's figures use the defaults, smoke tests smaller ones."""
+    """What is measured; the published figures use the defaults, smoke tests smaller ones."""
 
     subscribers: int = 300
     packet_bytes: int = 1200

@@ -23,7 +23,8 @@ use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::UdpSocket;
-use crate::worker::{Links, Sockets, Worker};
+use crate::sockets::Sockets;
+use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
 const INBOX: usize = 32_768;

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod ports;
 pub mod shard;
 pub mod socket;
+pub mod sockets;
 pub mod sys;
 pub mod worker;
 

@@ -18,7 +18,7 @@ use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole}
 use crate::data::channel_opened;
 use crate::event::{Event, Layer, TransportStats};
 use crate::ports::{PortError, PortPools};
-use crate::worker::Sockets;
+use crate::sockets::Sockets;
 
 pub use crate::media::Inbox;
 

@@ -18,12 +18,11 @@ use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
 use crate::shard::{Inbox, ShardControl};
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
+use crate::sockets::FIRST_OWN_SOCKET;
 use crate::sys::{Poller, pin_to_cpu, thread_cpu_ns};
 
 /// Token of the eventfd among the sockets' ids.
 const WAKE_TOKEN: u64 = u64::MAX;
-/// First id of sockets that belong to one transport; below are those that all shards share.
-pub(crate) const FIRST_OWN_SOCKET: u32 = 1 << 16;
 /// Messages that one receive call takes from a socket of one transport.
 const OWN_SOCKET_MESSAGES: usize = 8;
 /// Commands handled before the sockets get their turn again.
@@ -37,67 +36,6 @@ const MOST_WAITING: usize = 65_536;
 const DATAGRAMS_PER_PART: usize = 32;
 /// Bytes after which the transmit queue is sent in the middle of a round.
 const SEND_ABOVE_BYTES: usize = 1 << 20;
-
-/// All sockets of a shard by id.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    shared: Vec<UdpSocket>,
-    own: Vec<Option<UdpSocket>>,
-    free: Vec<u32>,
-}
-
-impl Sockets {
-    /// The shared sockets, in the order of their ids.
-    pub fn new(shared: Vec<UdpSocket>) -> Sockets {
-        Sockets { shared, own: Vec::new(), free: Vec::new() }
-    }
-
-    /// Two ids for sockets of one transport.
-    pub fn reserve_pair(&mut self) -> (SocketId, SocketId) {
-        (self.reserve(), self.reserve())
-    }
-
-    fn reserve(&mut self) -> SocketId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.own.push(None);
-            u32::try_from(self.own.len() - 1).unwrap_or(u32::MAX - FIRST_OWN_SOCKET)
-        });
-        SocketId(FIRST_OWN_SOCKET + index)
-    }
-
-    /// Puts a socket under its reserved id.
-    pub fn put(&mut self, socket: UdpSocket) {
-        if let Some(place) = self.place(socket.id()) {
-            *place = Some(socket);
-        }
-    }
-
-    /// Closes a socket (or gives up its reserved id).
-    pub fn close(&mut self, id: SocketId) -> Option<UdpSocket> {
-        let socket = self.place(id)?.take();
-        self.free.push(id.0 - FIRST_OWN_SOCKET);
-        socket
-    }
-
-    fn place(&mut self, id: SocketId) -> Option<&mut Option<UdpSocket>> {
-        self.own.get_mut(id.0.checked_sub(FIRST_OWN_SOCKET)? as usize)
-    }
-
-    /// The socket with this id.
-    pub fn get(&self, id: SocketId) -> Option<&UdpSocket> {
-        match id.0.checked_sub(FIRST_OWN_SOCKET) {
-            None => self.shared.get(id.0 as usize),
-            Some(index) => self.own.get(index as usize)?.as_ref(),
-        }
-    }
-
-    fn get_mut(&mut self, id: SocketId) -> Option<&mut UdpSocket> {
-        match id.0.checked_sub(FIRST_OWN_SOCKET) {
-            None => self.shared.get_mut(id.0 as usize),
-            Some(index) => self.own.get_mut(index as usize)?.as_mut(),
-        }
-    }
-}
 
 /// What connects a worker with the others.
 pub struct Links {
@@ -450,6 +388,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use crate::sockets::Sockets;
     use std::net::{IpAddr, Ipv4Addr};
 
     use mediaserver_proto::dtls::Identity;
@@ -486,7 +425,7 @@ mod tests {
             published: Published::default(),
         };
         let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
-        let poller = Worker::poller(0, &control.sockets.shared, &links).unwrap();
+        let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
         Worker::new(0, false, true, epoch, poller, control, links)
     }
 
@@ -500,16 +439,5 @@ mod tests {
             control.endpoint.open_ice_transport(1, Duration::ZERO, entropy, now).unwrap();
         });
         assert_eq!((worker.metrics.panics, worker.control.endpoint.transports()), (1, 1));
-    }
-
-    #[test]
-    fn a_socket_id_that_was_given_up_is_given_again_and_names_nothing_meanwhile() {
-        let mut sockets = Sockets::default();
-        let (rtp, rtcp) = sockets.reserve_pair();
-        sockets.put(UdpSocket::bind(rtp, "127.0.0.1:0".parse().unwrap(), false, 4096).unwrap());
-        assert!(sockets.get(rtp).is_some() && sockets.get(rtcp).is_none());
-        assert!(sockets.close(rtp).is_some());
-        assert!(sockets.get(rtp).is_none());
-        assert_eq!(sockets.reserve(), rtp);
     }
 }

@@ -2,28 +2,14 @@
 
 use std::fmt;
 
-macro_rules! drops {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// Why the transport side dropped a datagram; every variant is a counter `drop.<name>`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(usize)]
-        pub enum Drop { $($(#[$doc])* $variant,)* }
+use crate::counted::counted;
 
-        impl Drop {
-            /// All reasons in counter order.
-            pub const ALL: &'static [Drop] = &[$(Drop::$variant,)*];
+counted! {
+    /// Why the transport side dropped a datagram; every variant is a counter `drop.<name>`.
+    Drop;
+    /// One counter for each [`Drop`].
+    DropCounters;
 
-            /// The name under which the reason is counted.
-            pub const fn name(self) -> &'static str {
-                match self { $(Drop::$variant => $name,)* }
-            }
-        }
-
-        const REASONS: usize = [$(Drop::$variant,)*].len();
-    };
-}
-
-drops! {
     /// Empty datagram, or a first byte that RFC 7983 gives to nobody.
     Unclassified => "unclassified",
     /// STUN whose header or attributes do not parse.
@@ -101,50 +87,5 @@ drops! {
 impl fmt::Display for Drop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// One counter for each [`Drop`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct DropCounters([u64; REASONS]);
-
-impl Default for DropCounters {
-    fn default() -> Self {
-        DropCounters([0; REASONS])
-    }
-}
-
-impl DropCounters {
-    /// Counts one datagram.
-    pub fn count(&mut self, reason: Drop) {
-        self.0[reason as usize] += 1;
-    }
-
-    /// How many datagrams were dropped for `reason`.
-    pub fn get(&self, reason: Drop) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// All counters with their names, zeros included.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Drop::ALL.iter().map(|reason| (reason.name(), self.get(*reason)))
-    }
-
-    /// Adds another set to this one (a closed transport's into its shard's).
-    pub fn merge(&mut self, other: &DropCounters) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
-        }
-    }
-
-    /// Hands out what was counted and starts again at zero.
-    pub fn take(&mut self) -> DropCounters {
-        std::mem::take(self)
-    }
-}
-
-impl fmt::Debug for DropCounters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().filter(|(_, count)| *count > 0)).finish()
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod bwe;
 pub mod codec;
+mod counted;
 pub mod demux;
 pub mod dtls;
 pub mod endpoint;

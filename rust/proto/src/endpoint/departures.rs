@@ -41,7 +41,18 @@ pub(super) struct Departures<'a> {
     pub(super) last: Option<(TransportId, usize)>,
 }
 
-impl Departures<'_> {
+impl<'a> Departures<'a> {
+    pub(super) fn new(
+        slots: &'a mut Slab<Slot>,
+        keys: &'a IdMap<TransportId, usize>,
+        out: &'a mut TransmitQueue,
+        scratch: &'a mut Vec<u8>,
+        drops: &'a mut SendDrops,
+        now: Time,
+    ) -> Departures<'a> {
+        Departures { slots, keys, out, scratch, drops, now, last: None }
+    }
+
     fn slot(&mut self, transport: TransportId) -> Option<usize> {
         match self.last {
             Some((last, key)) if last == transport => Some(key),

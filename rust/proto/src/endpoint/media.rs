@@ -72,15 +72,7 @@ impl Media {
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        let mut departures = Departures {
-            slots,
-            keys: &self.keys,
-            out,
-            scratch: &mut self.scratch,
-            drops: &mut self.drops,
-            now,
-            last: None,
-        };
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
         self.router.handle_rtcp(TransportId(transport), packet, &self.wall, now, &mut departures);
     }
 
@@ -129,29 +121,13 @@ impl Media {
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        let mut departures = Departures {
-            slots,
-            keys: &self.keys,
-            out,
-            scratch: &mut self.scratch,
-            drops: &mut self.drops,
-            now,
-            last: None,
-        };
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
         self.router.forward_batch(up, packets, now, &mut departures);
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, slots: &mut Slab<Slot>, now: Time, out: &mut TransmitQueue) {
-        let mut departures = Departures {
-            slots,
-            keys: &self.keys,
-            out,
-            scratch: &mut self.scratch,
-            drops: &mut self.drops,
-            now,
-            last: None,
-        };
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
         self.router.handle_timeout(&self.wall, now, &mut departures);
     }
 

@@ -1,27 +1,13 @@
 //! Named reasons for which the media side drops a packet, and their counters.
 
-macro_rules! media_drops {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// Why a media packet was not forwarded; every variant is a counter `drop.<name>`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(usize)]
-        pub enum MediaDrop { $($(#[$doc])* $variant,)* }
+use crate::counted::counted;
 
-        impl MediaDrop {
-            /// All reasons in counter order.
-            pub const ALL: &'static [MediaDrop] = &[$(MediaDrop::$variant,)*];
+counted! {
+    /// Why a media packet was not forwarded; every variant is a counter `drop.<name>`.
+    MediaDrop;
+    /// One counter for each [`MediaDrop`].
+    MediaDropCounters;
 
-            /// The name under which the reason is counted.
-            pub const fn name(self) -> &'static str {
-                match self { $(MediaDrop::$variant => $name,)* }
-            }
-        }
-
-        const REASONS: usize = [$(MediaDrop::$variant,)*].len();
-    };
-}
-
-media_drops! {
     /// Not RTP (RFC 3550 §5.1).
     Malformed => "media_malformed",
     /// No such transport.
@@ -94,33 +80,6 @@ media_drops! {
     RtcpUnknownSsrc => "rtcp_unknown_ssrc",
     /// The event queue towards the control plane is full.
     EventOverflow => "event_overflow",
-}
-
-/// One counter for each [`MediaDrop`].
-#[derive(Clone, Debug)]
-pub struct MediaDropCounters([u64; REASONS]);
-
-impl Default for MediaDropCounters {
-    fn default() -> Self {
-        MediaDropCounters([0; REASONS])
-    }
-}
-
-impl MediaDropCounters {
-    /// Counts one packet.
-    pub fn count(&mut self, reason: MediaDrop) {
-        self.0[reason as usize] += 1;
-    }
-
-    /// How many packets were dropped for `reason`.
-    pub fn get(&self, reason: MediaDrop) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// All counters with their names, zeros included.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        MediaDrop::ALL.iter().map(|&reason| (reason.name(), self.get(reason)))
-    }
 }
 
 #[cfg(test)]
