@@ -67,6 +67,8 @@ pub struct DownTrack {
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     stats: DownStats,
+    /// Highest sequence number that the receiver has reported.
+    reported: Option<u32>,
     /// Where the receiver negotiated retransmissions.
     retransmitter: Option<Box<Retransmitter>>,
 }
@@ -99,6 +101,7 @@ impl DownTrack {
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             stats: DownStats::default(),
+            reported: None,
             retransmitter: None,
             config,
         };

@@ -4,6 +4,7 @@ pub mod down_track;
 pub mod drops;
 pub mod dtmf_receiver;
 pub mod dtmf_sender;
+pub mod egress;
 pub mod gates;
 pub mod ids;
 pub mod keyframe;
@@ -23,6 +24,7 @@ pub mod up_track;
 
 pub use down_track::{DownStats, DownTrack, DownTrackConfig};
 pub use drops::{MediaDrop, MediaDropCounters};
+pub use egress::BandwidthStats;
 pub use gates::{Gate, Gates};
 pub use ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
 pub use keyframe::Want;

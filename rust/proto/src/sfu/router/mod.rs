@@ -6,6 +6,7 @@
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
 mod clips;
+mod egress;
 mod forward;
 #[cfg(test)]
 mod layer_tests;
@@ -29,12 +30,13 @@ use super::dtmf_sender::DtmfError;
 use super::ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
 use super::keyframe::Want;
 use super::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
-use super::packet::{PacketMeta, Rewrite};
+use super::packet::{Departure, PacketMeta, Rewrite};
 use super::up_track::UpTrack;
 use crate::codec::Codec;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
+use egress::EgressCounts;
 use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
 use slab::Slab;
@@ -49,8 +51,15 @@ const REMOTE_KEYFRAME_INTERVAL_MS: u64 = 200;
 
 /// Takes what leaves, in order. Implementations copy or refer; they do not block.
 pub trait Output {
-    /// One RTP packet: see [`Rewrite`] for how record and payload become bytes.
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]);
+    /// One RTP packet: see [`Rewrite`] for how record and payload become bytes. Returns the length of its datagram, or
+    /// `None` when it could not leave.
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize>;
     /// One plaintext RTCP compound.
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]);
 }
@@ -233,6 +242,7 @@ struct DownEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum TimerKey {
     Transport(usize),
+    Egress(usize),
     Play(u32),
 }
 
@@ -262,6 +272,7 @@ pub struct Router {
     timers: Timers,
     events: VecDeque<RouterEvent>,
     drops: MediaDropCounters,
+    egress_counts: EgressCounts,
     scratch: Vec<u8>,
 }
 

@@ -40,6 +40,7 @@ impl Router {
         for down in downs {
             self.remove_down_track(down, now)?;
         }
+        self.gather(key);
         self.transports.remove(key);
         self.transport_keys.remove(&id);
         Ok(ups)
