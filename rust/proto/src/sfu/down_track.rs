@@ -19,7 +19,7 @@ use super::retransmitter::Retransmitter;
 use super::rewriter::{SequenceMap, TimestampMap, Vp8Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
-use crate::codec::{Codec, Payload, PayloadTable};
+use crate::codec::{Codec, MediaKind, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
 use std::time::Duration;
@@ -160,6 +160,11 @@ impl DownTrack {
         let may = self.requests > 0;
         self.requests = self.requests.saturating_sub(1);
         may
+    }
+
+    /// Whether it is for a picture that may be sent.
+    pub fn takes_picture(&self) -> bool {
+        self.active && self.config.kind == MediaKind::Video
     }
 
     /// Whether it may send.

@@ -91,6 +91,8 @@ pub struct Egress {
     transport: TransportId,
     /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
     sequence: u16,
+    /// Whether the peer reports packet by packet.
+    numbered: bool,
     /// Highest rate that the control plane allows.
     limit_bps: Option<u64>,
     control: Option<Box<Control>>,
@@ -99,7 +101,7 @@ pub struct Egress {
 impl Egress {
     /// Of a transport whose peer has not reported.
     pub fn new(transport: TransportId) -> Egress {
-        Egress { transport, sequence: 0, limit_bps: None, control: None }
+        Egress { transport, sequence: 0, numbered: false, limit_bps: None, control: None }
     }
 
     /// Sends a packet now, or keeps it until it is its turn.
@@ -112,9 +114,6 @@ impl Egress {
         output: &mut impl Output,
     ) {
         let payload = packet.map_or(&[][..], |packet| packet.payload);
-        if self.control.is_none() && class == Class::Video && rewrite.has_transport_sequence() {
-            self.control = Some(Box::new(Control::new(now)));
-        }
         if let Some(control) = &mut self.control
             && control.peer == Peer::Heard
         {
@@ -127,6 +126,20 @@ impl Egress {
             }
         }
         self.depart(rewrite, payload, None, now, output);
+    }
+
+    /// The peer takes pictures and says that it reports what arrives: from now on it is waited for.
+    pub fn expect_feedback(&mut self, now: Time) {
+        self.numbered = true;
+        let control = self.control.get_or_insert_with(|| Box::new(Control::new(now)));
+        if control.peer != Peer::Heard {
+            control.peer = Peer::Awaited(now);
+        }
+    }
+
+    /// Whether the peer reports packet by packet.
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
     }
 
     /// Hands a packet over to be encrypted; how long it became, if it could leave.
@@ -219,7 +232,11 @@ impl Egress {
         let control = self.control.as_ref()?;
         // What is overdue there waits for feedback, not for the clock.
         let estimator = control.estimator.poll_timeout().filter(|&at| at > now);
-        control.pacer.poll_timeout().into_iter().chain(estimator).min()
+        let patience = match control.peer {
+            Peer::Awaited(since) => Some(since + PATIENCE).filter(|&at| at > now),
+            Peer::Heard => None,
+        };
+        control.pacer.poll_timeout().into_iter().chain(estimator).chain(patience).min()
     }
 
     /// Whether anything waits for its turn.

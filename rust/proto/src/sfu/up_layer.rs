@@ -19,6 +19,8 @@ const KEYFRAME_SHARE: u64 = 3;
 const KEYFRAME_SHARE_LOSS: u64 = 6;
 /// However dear a keyframe is, it may be asked for again after so long.
 const MAX_KEYFRAME_INTERVAL: Duration = Duration::from_secs(3);
+/// What a receiver's packet has beside its payload: header, extensions, SRTP tag; about.
+const OVERHEAD: u32 = 44;
 /// Ticks over which the rate is measured.
 const RATE_TICKS: usize = 5;
 
@@ -96,7 +98,7 @@ impl UpLayer {
 
     /// Counts a packet's bytes; true when the layer was not alive before.
     pub fn count(&mut self, timestamp: u32, octets: usize) -> bool {
-        self.octets[self.ticks % RATE_TICKS] += octets as u32;
+        self.octets[self.ticks % RATE_TICKS] += octets as u32 + OVERHEAD;
         if self.keyframe_timestamp == Some(timestamp) {
             self.keyframe_octets = self.keyframe_octets.saturating_add(octets as u32);
         }
@@ -149,7 +151,7 @@ impl UpLayer {
         }
     }
 
-    /// Bits per second over the last second; less is known in the first one.
+    /// Bits per second that it takes of a receiver's line, over the last second; less is known in the first one.
     pub fn bitrate_bps(&self) -> u32 {
         let current = self.ticks % RATE_TICKS;
         let octets: u32 = (0..RATE_TICKS).filter(|&tick| tick != current).map(|tick| self.octets[tick]).sum();
@@ -182,7 +184,7 @@ mod tests {
         for tick in 0..10 {
             let now = Time::from_millis(200 * tick);
             layer.choose_ssrc(Ssrc(1), place, tick == 0, now).unwrap();
-            assert_eq!(layer.count(0, 25_000), tick == 0);
+            assert_eq!(layer.count(0, 25_000 - OVERHEAD as usize), tick == 0);
             layer.tick(now + TICK);
         }
         assert_eq!(layer.bitrate_bps(), 1_000_000);
@@ -192,7 +194,7 @@ mod tests {
     fn dear_keyframes_are_asked_for_less_often() {
         let mut layer = UpLayer::new(None);
         for tick in 0..5 {
-            layer.count(0, 20_000);
+            layer.count(0, 20_000 - OVERHEAD as usize);
             layer.tick(Time::from_millis(200 * tick));
         }
         layer.keyframe_began(9, 40_000);

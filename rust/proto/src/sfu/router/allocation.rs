@@ -27,6 +27,7 @@ impl Router {
         let has_picture = || transport.downs.iter().any(|&down| self.downs[down].track.takes_picture());
         if numbered && has_picture() {
             self.transports[key].egress.expect_feedback(now);
+            self.wake_egress(key, now);
         }
         self.allocate(key, now);
     }

@@ -86,6 +86,7 @@ impl Router {
             }
         }
         self.gather(key);
+        self.allocate_when_due(key, now);
         self.transports[key].arm_egress(key, &mut self.timers, now);
     }
 

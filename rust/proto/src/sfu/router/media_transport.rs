@@ -3,6 +3,7 @@
 use super::TransportConfig;
 use crate::bwe::FeedbackGenerator;
 use crate::rtp::{ExtensionMap, Ssrc};
+use crate::sfu::allocator::Allocator;
 use crate::sfu::egress::Egress;
 use crate::sfu::nack_generator::NackGenerator;
 use crate::sfu::receive_stream::{ReceiveStream, SenderClock};
@@ -58,6 +59,10 @@ pub(super) struct MediaTransport {
     pub(super) reports: ReportSchedule,
     /// Everything that is sent passes here.
     pub(super) egress: Egress,
+    /// Gives the estimate of the line to the down tracks.
+    pub(super) allocator: Allocator,
+    /// Whether it has bounded them.
+    pub(super) allocated: bool,
     /// Its earliest timer entry that is still meant.
     pub(super) egress_armed: Time,
     /// The earliest timer entry of this transport that is still meant.
@@ -73,6 +78,8 @@ impl MediaTransport {
         MediaTransport {
             reports: ReportSchedule::new(config.rtcp_ssrc.0),
             egress: Egress::new(config.id),
+            allocator: Allocator::new(),
+            allocated: false,
             egress_armed: Time::FAR_FUTURE,
             config,
             extensions: ExtensionMap::default(),

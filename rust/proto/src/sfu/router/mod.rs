@@ -5,6 +5,7 @@
 //! [`Output`] at once. Subscriptions are commands ([`tracks`]); other shards are reached by whoever owns the rings:
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
+mod allocation;
 mod clips;
 mod egress;
 mod forward;
@@ -36,6 +37,7 @@ use crate::codec::Codec;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
+use allocation::AllocationScratch;
 use egress::EgressCounts;
 use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
@@ -206,6 +208,8 @@ struct UpEntry {
     /// By layer: bit `n` is set when shard `n` has a receiver that may be given it.
     remote_layers: [u64; MAX_LAYERS],
     table: LayerTable,
+    /// As other shards were told of it.
+    told: LayerTable,
     wanted: Wanted,
     /// When the layers are measured next.
     tick_at: Time,
@@ -273,6 +277,7 @@ pub struct Router {
     events: VecDeque<RouterEvent>,
     drops: MediaDropCounters,
     egress_counts: EgressCounts,
+    allocation: AllocationScratch,
     scratch: Vec<u8>,
 }
 
