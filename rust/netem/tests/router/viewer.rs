@@ -69,7 +69,7 @@ impl Picture {
         let highest = *self.highest.get_or_insert(sequence);
         let ahead = sequence.wrapping_sub(highest);
         if ahead > 0 && ahead < 0x8000 {
-            (1..ahead).for_each(|gap| drop(self.missing.insert(highest.wrapping_add(gap), ms)));
+            self.missing.extend((1..ahead).map(|gap| (highest.wrapping_add(gap), ms)));
             self.highest = Some(sequence);
         }
     }
@@ -106,7 +106,7 @@ impl Picture {
             nack::write(out, REPORTER, self.ssrc, &numbers);
         }
         let still_ms = self.shown.last().map_or(ms, |shown| ms - shown.ms);
-        if still_ms >= 400 && still_ms % 400 == 0 && !self.frames.is_empty() {
+        if still_ms >= 400 && still_ms.is_multiple_of(400) && !self.frames.is_empty() {
             pli::write(out, REPORTER, self.ssrc);
         }
     }

@@ -201,7 +201,9 @@ impl Egress {
         control.pacer.set_rate(control.estimator.estimate_bps(now).min(limit_bps), now);
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
-        if let Some(probe) = control.estimator.poll_probe(now) {
+        if control.peer == Peer::Heard
+            && let Some(probe) = control.estimator.poll_probe(now)
+        {
             control.pacer.start_probe(probe, now);
         }
     }

@@ -22,8 +22,8 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(15);
 /// Answers about one packet.
 const MOST_ANSWERS: u8 = 6;
 
-/// Probes are filled with so many of the latest packets, and none that are shorter than this.
-const PADDED: u8 = 16;
+/// Probes are filled with the longest of so many of the latest packets, if it is longer than this.
+const PADDED: u64 = 16;
 const WORTH_PADDING: usize = 100;
 
 /// How a packet left.
@@ -79,8 +79,6 @@ pub struct Retransmitter {
     sent: Box<[Sent]>,
     budget: u32,
     newest: u64,
-    /// Which of the latest packets fills the next probe.
-    padded: u8,
 }
 
 impl Retransmitter {
@@ -89,7 +87,7 @@ impl Retransmitter {
         // RFC 3711 §3.3.1: below 2^15, as every first sequence number.
         let sequence = u64::from(ssrc.0.wrapping_mul(0x9e37_79b1) >> 17);
         let sent = vec![Sent { sequence: u64::MAX, ..Sent::default() }; REMEMBERED].into_boxed_slice();
-        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2, newest: 0, padded: 0 }
+        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2, newest: 0 }
     }
 
     /// Forgets what was sent: its source is another one now.
@@ -158,7 +156,7 @@ impl Retransmitter {
         Ok(self.again(&sent, payload_type, packet, blank))
     }
 
-    /// One of the latest packets once more, though nobody has asked for it: what fills a probe. `None` when there is
+    /// The longest of the latest packets once more, though nobody has asked for it: what fills a probe. `None` when there is
     /// nothing to repeat.
     pub fn pad<'a>(
         &mut self,
@@ -166,14 +164,13 @@ impl Retransmitter {
         find: impl Fn(&Original) -> Option<UpPacket<'a>>,
         blank: &Rewrite,
     ) -> Option<Answer<'a>> {
-        self.padded = self.padded.wrapping_add(1);
-        let first = u64::from(self.padded % PADDED);
-        let (sent, packet) = (0..PADDED).find_map(|back| {
-            let sequence = self.newest.checked_sub((first + u64::from(back)) % u64::from(PADDED))?;
+        let latest = (0..PADDED).filter_map(|back| {
+            let sequence = self.newest.checked_sub(back)?;
             let sent = self.sent[sequence as usize % REMEMBERED];
             let known = sent.sequence == sequence && !sent.is_hole;
             Some((sent, find(&sent.original()).filter(|packet| known && packet.payload.len() > WORTH_PADDING)?))
-        })?;
+        });
+        let (sent, packet) = latest.max_by_key(|(_, packet)| packet.payload.len())?;
         let payload_type = payload_type(sent.payload_type)?;
         Some(self.again(&sent, payload_type, Some(packet), blank))
     }

@@ -111,6 +111,8 @@ pub(super) fn room(format: Format) -> Room {
     add_transport(&mut router, PUBLISHER, true);
     add_transport(&mut router, VIEWER, true);
     router.set_extensions(PUBLISHER, extensions(RID)).unwrap();
+    // Without feedback, so that only the target decides.
+    router.set_extensions(VIEWER, extensions(RID)).unwrap();
     let codec = match format {
         Format::Vp8 => payload(PAYLOAD_TYPE, "VP8", 90_000, &["nack pli"]),
         Format::H264 => payload(PAYLOAD_TYPE, "H264", 90_000, &["nack pli"]),
