@@ -102,7 +102,7 @@ def layers(top: Stream) -> list[Stream]:
     """Three simulcast layers, the largest of them ``top``: a quarter and a half of its width, fewer packets each."""
     return [
         replace(top, rid=rid, burst=max(1, round(top.burst * share)), width=max(16, int(top.width * size)))
-        for rid, share, size in zip(RIDS, (0.1, 0.33, 1.0), (0.25, 0.5, 1.0), strict=True)
+        for rid, share, size in zip(RIDS, (0.12, 0.4, 1.0), (0.25, 0.5, 1.0), strict=True)
     ]
 
 
