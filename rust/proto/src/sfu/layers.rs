@@ -43,7 +43,7 @@ impl Layer {
         }
     }
 
-    fn fits(&self, target: &Target, rank: usize) -> bool {
+    pub(super) fn fits(&self, target: &Target, rank: usize) -> bool {
         self.width <= target.max_width
             && self.height <= target.max_height
             && self.bitrate_bps <= target.max_bitrate_bps
