@@ -48,16 +48,14 @@ impl Layer {
     }
 
     /// Whether a receiver that is bound to a size can be given it; a size that is not known fits.
-    fn is_within(&self, target: &Target) -> bool {
+    pub(super) fn is_within(&self, target: &Target) -> bool {
         self.width <= target.max_width
             && self.height <= target.max_height
             && self.macroblocks() <= target.max_macroblocks
     }
 
-    fn fits(&self, target: &Target, rank: usize) -> bool {
-        self.is_within(target)
-            && self.bitrate_bps <= target.max_bitrate_bps
-            && rank <= usize::from(target.max_spatial)
+    pub(super) fn fits(&self, target: &Target, rank: usize) -> bool {
+        self.is_within(target) && self.bitrate_bps <= target.max_bitrate_bps && rank <= usize::from(target.max_spatial)
     }
 }
 
