@@ -14,6 +14,8 @@ use std::time::Duration;
 const OVERHEAD: usize = 44;
 /// What is assumed of a line before its peer has reported, and the bounds of every estimate.
 const BOUNDS: Bounds = Bounds { min_bps: 50_000, start_bps: 1_000_000, max_bps: 100_000_000 };
+/// An estimate of so many times what is granted leaves room for keyframes and what is sent again.
+const ROOM: u64 = 2;
 /// A peer that negotiated feedback and gives none for so long is served without an estimate.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -62,6 +64,9 @@ struct Control {
     pacer: Pacer<Waiting>,
     peer: Peer,
     padding_packets: u64,
+    /// What the tracks cost as they are granted, and whether they could use more.
+    granted_bps: u64,
+    demand: bool,
     /// As of the last look.
     figures: Figures,
 }
@@ -201,7 +206,10 @@ impl Egress {
         control.pacer.set_rate(control.estimator.estimate_bps(now).min(limit_bps), now);
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
+        // A line that carries far more than there is to send needs no more of it known.
+        let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps;
         if control.peer == Peer::Heard
+            && wanted
             && let Some(probe) = control.estimator.poll_probe(now)
         {
             control.pacer.start_probe(probe, now);
@@ -222,9 +230,10 @@ impl Egress {
         }
     }
 
-    /// Takes what the next step up would need.
-    pub fn set_demand(&mut self, demand: Demand) {
+    /// Takes what the tracks are granted, and what the next step up would need.
+    pub fn set_demand(&mut self, granted_bps: u64, demand: Demand) {
         if let Some(control) = &mut self.control {
+            (control.granted_bps, control.demand) = (granted_bps, demand.next_step_bps.is_some());
             control.estimator.set_demand(demand);
         }
     }
@@ -290,6 +299,8 @@ impl Control {
             pacer: Pacer::new(BOUNDS.start_bps),
             peer: Peer::Awaited(now),
             padding_packets: 0,
+            granted_bps: 0,
+            demand: false,
             figures: Figures::default(),
         }
     }

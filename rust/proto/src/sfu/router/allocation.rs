@@ -56,7 +56,8 @@ impl Router {
         transport.allocator.set_trials(!transport.egress.is_numbered());
         scratch.grants.clear();
         scratch.grants.extend_from_slice(transport.allocator.allocate(&scratch.needs, estimate_bps, now));
-        transport.egress.set_demand(transport.allocator.demand());
+        let granted_bps = transport.allocator.stats().granted_bps;
+        transport.egress.set_demand(granted_bps, transport.allocator.demand());
         for grant in &scratch.grants {
             if let Some(&down) = self.down_keys.get(&grant.id) {
                 self.downs[down].track.set_allocation(grant.allocation);
