@@ -389,7 +389,7 @@ fn read_ip(text: &str) -> Result<IpAddr, EngineError> {
 }
 
 fn is_quantile(name: &str) -> bool {
-    name.starts_with("forward_latency_us.") && !name.ends_with(".count")
+    name.starts_with("forward_latency_us.p") || name == "forward_latency_us.max"
 }
 
 type RingEnds = (Vec<Option<Consumer<ShardMessage>>>, Vec<Option<Producer<ShardMessage>>>);

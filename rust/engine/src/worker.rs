@@ -230,7 +230,7 @@ impl Worker {
         self.send();
         let sent = self.metrics.sent.datagrams - before;
         if sent > 0 {
-            self.metrics.forwarded(sent, self.now().since(arrived));
+            self.metrics.latency.add(sent, self.now().since(arrived));
         }
     }
 

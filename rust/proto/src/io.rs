@@ -1,5 +1,6 @@
 //! Values that cross the border between protocol code and whoever owns the sockets.
 
+use crate::time::Time;
 use std::net::SocketAddr;
 
 /// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair.
@@ -100,6 +101,8 @@ impl TransmitQueue {
 pub struct ReceiveBatch {
     bytes: Vec<u8>,
     entries: Vec<Received>,
+    /// When they came, where the batch travels before it is handled.
+    pub arrival: Option<Time>,
 }
 
 /// One incoming datagram: a range of the batch's buffer and its path.
@@ -116,7 +119,7 @@ pub struct Received {
 impl ReceiveBatch {
     /// A batch whose buffer has `len` bytes to receive into.
     pub fn with_space(len: usize) -> ReceiveBatch {
-        ReceiveBatch { bytes: vec![0; len], entries: Vec::with_capacity(256) }
+        ReceiveBatch { bytes: vec![0; len], entries: Vec::with_capacity(256), arrival: None }
     }
 
     /// The whole buffer, to receive into.
