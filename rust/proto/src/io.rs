@@ -19,11 +19,27 @@ pub struct Path {
 /// Largest datagram the engine sends or keeps, in bytes (Ethernet MTU less IPv4 and UDP headers).
 pub const MAX_DATAGRAM: usize = 1472;
 
+/// What a datagram carries, as far as networks may treat it differently (RFC 2474).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carries {
+    /// STUN, DTLS, RTCP, data channels.
+    #[default]
+    Control,
+    /// Sound.
+    Audio,
+    /// A camera's picture.
+    Video,
+    /// A shared screen.
+    Screen,
+}
+
 /// Outgoing datagrams, laid side by side in one buffer so that runs of equal size to one path can leave as one GSO message.
 #[derive(Debug, Default)]
 pub struct TransmitQueue {
     bytes: Vec<u8>,
     entries: Vec<Transmit>,
+    /// Of what is appended from now on.
+    pub carries: Carries,
 }
 
 /// One outgoing datagram: a range of the queue's buffer and its path.
@@ -35,6 +51,8 @@ pub struct Transmit {
     pub start: usize,
     /// Length in bytes.
     pub len: usize,
+    /// What is in it.
+    pub carries: Carries,
 }
 
 impl TransmitQueue {
@@ -44,7 +62,7 @@ impl TransmitQueue {
         match write(&mut self.bytes) {
             Ok(()) => {
                 let len = self.bytes.len() - start;
-                self.entries.push(Transmit { path, start, len });
+                self.entries.push(Transmit { path, start, len, carries: self.carries });
                 Ok(())
             }
             Err(error) => {
@@ -58,7 +76,7 @@ impl TransmitQueue {
     pub fn push(&mut self, path: Path, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
-        self.entries.push(Transmit { path, start, len: datagram.len() });
+        self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
     }
 
     /// The queued datagrams, oldest first.
