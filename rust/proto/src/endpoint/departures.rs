@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::slot::Slot;
-use crate::io::TransmitQueue;
+use crate::io::{Carries, TransmitQueue};
 use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
 use crate::transport::SendError;
 
@@ -73,6 +73,7 @@ impl Output for Departures<'_> {
         let key = self.slot(transport)?;
         let slot = self.slots.get_mut(key)?;
         self.scratch.clear();
+        self.out.carries = rewrite.carries;
         let header_len = rewrite.write_header(departure, self.scratch);
         let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
@@ -82,6 +83,7 @@ impl Output for Departures<'_> {
             let (header, payload) = self.scratch.split_at(header_len);
             slot.transport.protect_rtp(header, payload, self.out)
         };
+        self.out.carries = Carries::Control;
         match result {
             Ok(()) => {
                 let size = self.out.entries().last().map_or(0, |entry| entry.len);
