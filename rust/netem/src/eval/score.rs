@@ -205,9 +205,9 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
             let fair = rate.at(seconds(at_s)) / (sharing.count() + usize::from(!case.tcp.is_empty())) as f64;
             let fits = LAYERS_BPS.iter().rposition(|&bps| bps as f64 <= fair).unwrap_or(0);
             let steps = flow.layer_steps.iter().rev();
-            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).map_or(0, |(_, layer)| *layer);
+            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).map_or(None, |(_, layer)| *layer);
             all += 1;
-            right += usize::from(layer >= fits);
+            right += usize::from(layer >= Some(fits));
         }
         switches += flow.layer_steps.iter().filter(|(at_ms, _)| *at_ms as f64 / 1e3 >= from_s).count() as f64;
         minutes += (to_s - from_s) / 60.0;
