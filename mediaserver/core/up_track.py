@@ -10,14 +10,15 @@ from mediaserver.engine.commands import AddUpTrack, Kind, RemoveUpTrack, Request
 from mediaserver.engine.engine import Engine
 from mediaserver.sdp.description import Codec
 
-Gate = Literal["consent", "mute", "queued"]
+Gate = Literal["consent", "mute", "queued", "permission"]
 
 
 class UpTrack:
     """What one m-line receives. `codecs` carry the payload types under which the peer sends, `rids` name its layers.
 
     A closed gate makes the engine drop and count every packet of the track before anybody gets it; the gates are
-    `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet) and `mute`.
+    `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet), `mute`, and `permission`
+    (a room does not let its participant publish this any more).
     """
 
     def __init__(
