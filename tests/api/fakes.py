@@ -28,6 +28,7 @@ from mediaserver.api.tokens import TokensResource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.core.permissions import Publishable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.store.records import ContactRecord, MemoryRecords
@@ -132,8 +133,18 @@ class FakeRooms:
 
     sessions: list[FakeRoomSession] = field(default_factory=list)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
+    may_publish: list[frozenset[Publishable] | None] = field(default_factory=list)
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
+    async def publish(
+        self,
+        room: str,
+        offer_sdp: str,
+        *,
+        subject: str,
+        source: str,
+        may_publish: frozenset[Publishable] | None = None,
+    ) -> FakeRoomSession:
+        self.may_publish.append(may_publish)
         return self._open("publish", room, offer_sdp, subject)
 
     async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
