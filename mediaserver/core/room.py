@@ -202,7 +202,7 @@ class Room:
                 participant.subscription.of("audio") if kind == "audio" else participant.subscription.of(*_VIDEO_KINDS)
             )
             asked = {found: want for want in wants if (found := self._wanted(want, participant)) is not None}
-            rest = usual if participant.subscription.fill else []
+            rest = usual if kind == "audio" or participant.subscription.fill else []
             others = (publication for publication in rest if publication.participant != participant.id)
             places = seat([slot.shows for slot in slots], chain(asked, others))
             moved += [slot for slot, shown in zip(slots, places, strict=True) if slot.show(shown)]

@@ -30,7 +30,7 @@ class Want:
 class Subscription:
     """`wants`, the most wanted first; with `fill` the places left over go to screens and to those who spoke last.
 
-    The default is what somebody gets who has not chosen.
+    Places for sound are always filled: who speaks is heard. The default is what somebody gets who has not chosen.
     """
 
     wants: tuple[Want, ...] = ()

@@ -89,7 +89,8 @@ class Subscribe(Message):
     id: ExchangeId
     wants: Annotated[tuple[Want, ...], Field(max_length=MAX_WANTS)] = ()
     fill: bool = True
-    """Whether slots left over go to screens and to those who spoke last; a member that says nothing gets that."""
+    """Whether slots for pictures that are left over go to screens and to those who spoke last, as they do for a member
+    that says nothing. Sound is always that of those who speak, beside those who are asked for."""
 
 
 class Permit(Message):
