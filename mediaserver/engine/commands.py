@@ -267,6 +267,8 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     max_width: int | None = None
     max_height: int | None = None
     """Size of the picture in pixels, compared as the publisher sends it, unrotated."""
+    max_macroblocks: int | None = None
+    """Area of the picture in macroblocks of 16 x 16 pixels, begun ones counted whole."""
     max_spatial: int | None = None
     """Index of the layer, counted from 0 for the smallest that the publisher is known to send."""
     max_temporal: int | None = None
@@ -274,7 +276,8 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     max_bitrate_bps: int | None = None
     """Measured bitrate of the layer with all its temporal layers."""
     strict: bool = False
-    """When no layer fits: nothing is forwarded (a decoder's limit), instead of the smallest layer (a wish)."""
+    """The size is a decoder's limit: nothing is forwarded rather than a larger picture. Without it the size is a wish,
+    as rank and bitrate always are: where no layer meets the wishes, the smallest one is forwarded."""
     priority: int = 100
     """Who gets bandwidth first among the tracks of one receiver, 0 to 255; 0 is the last."""
     paused: bool = False

@@ -79,8 +79,9 @@ class VideoPermission(Message):
     """Whether the picture of this page's camera would be passed on now."""
 
     may_send: bool
-    reason: Literal["", "bandwidth"] = ""
-    """Why not, where it is nobody's wish: `bandwidth` is a line without room for a picture."""
+    reason: Literal["", "bandwidth", "size"] = ""
+    """Why not, where it is nobody's wish: `bandwidth` is a line without room for a picture, `size` a phone whose
+    decoder takes none as large as the page's."""
 
 
 class CallerInfo(Message):
@@ -243,6 +244,19 @@ class State(Message):
     video: VideoPermission | None = None
 
 
+class Picture(Message):
+    """The most of a picture that the other side can show: the page sends no more. `null` is no bound."""
+
+    type: Literal["picture"] = "picture"
+    max_width: int | None = None
+    max_height: int | None = None
+    max_macroblocks: int | None = None
+    """Of 16 x 16 pixels, begun ones counted whole."""
+    max_macroblocks_per_s: int | None = None
+    max_frames_per_s: float | None = None
+    max_bps: int | None = None
+
+
 class Incoming(Message):
     """An agent is asked to take a call."""
 
@@ -291,6 +305,7 @@ ServerMessage = Annotated[
     | Answer
     | Offer
     | State
+    | Picture
     | Incoming
     | Withdrawn
     | Layers

@@ -203,6 +203,7 @@ pub struct ClipTrack {
 pub struct Target {
     pub max_width: Option<u16>,
     pub max_height: Option<u16>,
+    pub max_macroblocks: Option<u32>,
     pub max_spatial: Option<u8>,
     pub max_temporal: Option<u8>,
     pub max_bitrate_bps: Option<u32>,

@@ -2,5 +2,4 @@
 
 pub mod command;
 pub mod line;
-pub mod random;
 pub mod relay;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::random::Random;
+use fastrand::Rng;
 
 /// A point in time: nanoseconds since the program began.
 pub type Nanos = u64;
@@ -69,7 +69,7 @@ pub struct Line<T> {
     flying: BTreeMap<(Nanos, u64), (Vec<u8>, T)>,
     number: u64,
     last_arrival: Nanos,
-    random: Random,
+    random: Rng,
     counts: Counts,
 }
 
@@ -85,7 +85,7 @@ impl<T> Line<T> {
             flying: BTreeMap::new(),
             number: 0,
             last_arrival: 0,
-            random: Random::new(seed),
+            random: Rng::with_seed(seed),
             counts: Counts::default(),
         }
     }
@@ -168,11 +168,11 @@ impl<T> Line<T> {
             let Some((packet, tag)) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= packet.len() + HEADERS;
             (self.head_since, self.head_done) = (end, 0.0);
-            if self.random.unit() < self.shape.loss {
+            if self.random.f64() < self.shape.loss {
                 self.counts.lost += 1;
                 continue;
             }
-            let jitter = (self.shape.jitter.as_nanos() as f64 * self.random.unit()) as Nanos;
+            let jitter = (self.shape.jitter.as_nanos() as f64 * self.random.f64()) as Nanos;
             // RFC 8868 Appendix A.1 asks for jitter without reordering.
             self.last_arrival = self.last_arrival.max(end + self.shape.delay.as_nanos() as Nanos + jitter);
             self.flying.insert((self.last_arrival, self.number), (packet, tag));

@@ -7,6 +7,7 @@ use slab::Slab;
 use super::departures::{Departures, SendDrops};
 use super::media_batch::MediaBatch;
 use super::message::Shard;
+use super::shared_pool::SharedPool;
 use super::slot::Slot;
 use crate::io::{ReceiveBatch, TransmitQueue};
 use crate::rtcp::{WallClock, bye, receiver_report, sdes};
@@ -25,7 +26,7 @@ pub(super) struct Media {
     /// Packets of the batch being handled: record, and where their datagram lies in the batch.
     pending: Vec<(PacketMeta, usize)>,
     keys: IdMap<TransportId, usize>,
-    buffers: Vec<Arc<MediaBatch>>,
+    buffers: SharedPool<MediaBatch>,
     /// Which shards the packets of the batch being handled go to, and the buffer that collects them.
     collecting: Option<(u64, Arc<MediaBatch>)>,
     scratch: Vec<u8>,
@@ -40,7 +41,7 @@ impl Media {
             wall,
             pending: Vec::new(),
             keys: IdMap::default(),
-            buffers: Vec::new(),
+            buffers: SharedPool::new(MEDIA_BUFFERS),
             collecting: None,
             scratch: Vec::with_capacity(2048),
             drops: SendDrops::default(),
@@ -134,13 +135,14 @@ impl Media {
     /// Copies a packet into the buffer for other shards, once for all of them.
     fn collect(&mut self, shards: u64, packet: &UpPacket<'_>) {
         if self.collecting.is_none() {
-            match self.take_buffer() {
-                Some(buffer) => self.collecting = Some((0, buffer)),
-                None => {
-                    self.no_buffer += 1;
-                    return;
-                }
+            let Some(mut buffer) = self.buffers.take() else {
+                self.no_buffer += 1;
+                return;
+            };
+            if let Some(buffer) = Arc::get_mut(&mut buffer) {
+                buffer.clear();
             }
+            self.collecting = Some((0, buffer));
         }
         if let Some((all, buffer)) = &mut self.collecting
             && let Some(buffer) = Arc::get_mut(buffer)
@@ -150,28 +152,16 @@ impl Media {
         }
     }
 
-    /// A buffer that nobody holds any more: this is how buffers come home.
-    fn take_buffer(&mut self) -> Option<Arc<MediaBatch>> {
-        if let Some(free) = self.buffers.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some()) {
-            let mut buffer = self.buffers.swap_remove(free);
-            Arc::get_mut(&mut buffer)?.clear();
-            return Some(buffer);
-        }
-        (self.buffers.len() < MEDIA_BUFFERS).then(Arc::default)
-    }
-
     /// What was collected for other shards since the last call.
     pub(super) fn collected(&mut self) -> impl Iterator<Item = (Shard, Arc<MediaBatch>)> + use<> {
-        let (mut shards, buffer) = self.collecting.take().unwrap_or_default();
-        if shards != 0 {
-            self.buffers.push(buffer.clone());
+        let mut collected = self.collecting.take();
+        if let Some((_, buffer)) = &collected {
+            self.buffers.keep(buffer);
         }
         std::iter::from_fn(move || {
-            if shards == 0 {
-                return None;
-            }
+            let (shards, buffer) = collected.as_mut().filter(|(shards, _)| *shards != 0)?;
             let shard = shards.trailing_zeros();
-            shards &= shards - 1;
+            *shards &= *shards - 1;
             Some((shard as Shard, buffer.clone()))
         })
     }

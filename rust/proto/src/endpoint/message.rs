@@ -52,8 +52,8 @@ pub enum ShardMessage {
     Layers {
         /// The up track.
         up: u64,
-        /// Its layers.
-        table: Box<LayerTable>,
+        /// Its layers, shared by all shards.
+        table: Arc<LayerTable>,
     },
     /// My receivers may be given these layers of your up track.
     LayersWanted {

@@ -12,6 +12,7 @@ pub mod message;
 pub mod peek;
 mod receive;
 mod routes;
+mod shared_pool;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use crate::io::TransmitQueue;
 use crate::rtcp::WallClock;
 use crate::rtcp::ntp::NtpTime;
 use crate::rtp::Ssrc;
-use crate::sfu::UpTrackId;
+use crate::sfu::{LayerTable, UpTrackId};
 use crate::time::Time;
 
 pub use event::{CommandError, EndpointEvent};
@@ -42,9 +43,13 @@ pub use transports::{Entropy, RtpSockets, Statistics, TransportSnapshot};
 
 use media::Media;
 use routes::Routes;
+use shared_pool::SharedPool;
 use slot::Slot;
 use timers::Timers;
 use topics::Topics;
+
+/// Tables of layers that are kept to be sent again.
+const LAYER_TABLES: usize = 128;
 
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +109,8 @@ pub struct Endpoint {
     down_ssrcs: HashMap<u64, Ssrc>,
     /// How many down tracks of which shards want an up track of ours, whether it exists yet or not.
     wants: HashMap<u64, Vec<(Shard, u32)>>,
+    /// Tables of layers on their way to other shards.
+    layer_tables: SharedPool<LayerTable>,
     topics: Topics,
     /// Members that a message goes to; kept for its memory.
     receivers: Vec<ChannelId>,
@@ -137,6 +144,7 @@ impl Endpoint {
             track_slots: HashMap::new(),
             down_ssrcs: HashMap::new(),
             wants: HashMap::new(),
+            layer_tables: SharedPool::new(LAYER_TABLES),
             topics: Topics::default(),
             receivers: Vec::new(),
             half_open: 0,

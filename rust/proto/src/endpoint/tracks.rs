@@ -285,9 +285,16 @@ impl Endpoint {
 
     /// Tells every shard with receivers of an up track of its layers.
     fn tell_layers(&mut self, up: UpTrackId) {
-        let Some(table) = self.media.router.layers(up) else { return };
-        for &(shard, _) in self.wants.get(&up.0).map(Vec::as_slice).unwrap_or_default() {
-            self.messages.push_back((shard, ShardMessage::Layers { up: up.0, table: Box::new(*table) }));
+        let shards = self.wants.get(&up.0).map(Vec::as_slice).unwrap_or_default();
+        let Some(layers) = self.media.router.layers(up).filter(|_| !shards.is_empty()) else { return };
+        // It must not be lost: when every table of the pool is under way, one more is made.
+        let mut table = self.layer_tables.take().unwrap_or_default();
+        if let Some(table) = Arc::get_mut(&mut table) {
+            *table = *layers;
+        }
+        self.layer_tables.keep(&table);
+        for &(shard, _) in shards {
+            self.messages.push_back((shard, ShardMessage::Layers { up: up.0, table: Arc::clone(&table) }));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Selective forwarding: up tracks that peers publish, down tracks that they receive, and the router between them.
 
+pub mod allocator;
 pub mod down_track;
 pub mod drops;
 pub mod dtmf_receiver;
@@ -22,6 +23,7 @@ pub mod temporal;
 pub mod up_layer;
 pub mod up_track;
 
+pub use allocator::{Allocator, AllocatorStats, Grant, Rung, TrackNeed};
 pub use down_track::{DownStats, DownTrack, DownTrackConfig};
 pub use drops::{MediaDrop, MediaDropCounters};
 pub use gates::{Gate, Gates};

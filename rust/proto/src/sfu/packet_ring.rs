@@ -9,14 +9,70 @@ const FEWEST: usize = 64;
 const MOST: usize = 1024;
 /// The ring grows while it holds less than this.
 const KEEP: Duration = Duration::from_secs(1);
+/// Bytes of payloads at first, and at most: a second of eight Mbit/s.
+const FEWEST_BYTES: usize = 16 * 1024;
+const MOST_BYTES: usize = 1024 * 1024;
 /// A group of pictures is short enough to be sent at once to somebody who comes late: packets, and age.
 const GROUP_PACKETS: u64 = 96;
 const GROUP_AGE: Duration = Duration::from_millis(1000);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     meta: Option<PacketMeta>,
-    payload: Vec<u8>,
+    /// Where its payload lies, and how long it is.
+    start: u64,
+    len: usize,
+}
+
+/// Payloads one after the other, each in one piece; the newest ones take the place of the oldest.
+#[derive(Debug)]
+struct Payloads {
+    bytes: Box<[u8]>,
+    /// Where the next one goes, counted from the first ever; a place in `bytes` is this modulo their number.
+    end: u64,
+    /// When the first byte of `bytes` was written last.
+    lap_began: Time,
+}
+
+impl Default for Payloads {
+    fn default() -> Payloads {
+        Payloads { bytes: vec![0; FEWEST_BYTES].into_boxed_slice(), end: 0, lap_began: Time::ZERO }
+    }
+}
+
+impl Payloads {
+    /// Whether a payload fits behind the last one without going round.
+    fn fits(&self, len: usize) -> bool {
+        self.place(self.end) + len <= self.bytes.len()
+    }
+
+    /// Copies a payload; where it begins.
+    fn push(&mut self, payload: &[u8], now: Time) -> u64 {
+        if !self.fits(payload.len()) {
+            self.end = self.end.next_multiple_of(self.bytes.len() as u64);
+        }
+        let (start, place) = (self.end, self.place(self.end));
+        if place == 0 {
+            self.lap_began = now;
+        }
+        if let Some(space) = self.bytes.get_mut(place..place + payload.len()) {
+            space.copy_from_slice(payload);
+            self.end += payload.len() as u64;
+        }
+        start
+    }
+
+    /// A payload, unless newer ones have taken its place.
+    fn get(&self, start: u64, len: usize) -> Option<&[u8]> {
+        let place = self.place(start);
+        let intact = self.end <= start + self.bytes.len() as u64;
+        self.bytes.get(place..place + len).filter(|_| intact)
+    }
+
+    fn place(&self, at: u64) -> usize {
+        // The number of bytes is a power of two.
+        (at as usize) & (self.bytes.len() - 1)
+    }
 }
 
 /// Where the last keyframe began.
@@ -33,13 +89,14 @@ struct Group {
 #[derive(Debug)]
 pub struct PacketRing {
     slots: Vec<Slot>,
+    payloads: Payloads,
     newest: Option<(u32, u64)>,
     group: Option<Group>,
 }
 
 impl Default for PacketRing {
     fn default() -> PacketRing {
-        PacketRing { slots: std::iter::repeat_with(Slot::default).take(FEWEST).collect(), newest: None, group: None }
+        PacketRing { slots: vec![Slot::default(); FEWEST], payloads: Payloads::default(), newest: None, group: None }
     }
 }
 
@@ -60,10 +117,13 @@ impl PacketRing {
             self.grow();
             index = self.index(meta.sequence);
         }
-        let slot = &mut self.slots[index];
-        slot.meta = Some(*meta);
-        slot.payload.clear();
-        slot.payload.extend_from_slice(packet.payload);
+        let len = packet.payload.len();
+        let lap = meta.arrival.since(self.payloads.lap_began);
+        if !self.payloads.fits(len) && lap < KEEP && self.payloads.bytes.len() < MOST_BYTES {
+            self.widen();
+        }
+        let start = self.payloads.push(packet.payload, meta.arrival);
+        self.slots[index] = Slot { meta: Some(*meta), start, len };
         if self.newest.is_none_or(|(stream, sequence)| stream < meta.stream || sequence < meta.sequence) {
             self.newest = Some((meta.stream, meta.sequence));
         }
@@ -85,7 +145,7 @@ impl PacketRing {
     pub fn get(&self, stream: u32, sequence: u64) -> Option<UpPacket<'_>> {
         let slot = &self.slots[self.index(sequence)];
         let meta = slot.meta.filter(|meta| meta.stream == stream && meta.sequence == sequence)?;
-        Some(UpPacket { meta, payload: &slot.payload })
+        Some(UpPacket { meta, payload: self.payloads.get(slot.start, slot.len)? })
     }
 
     /// The packets since the last keyframe, if they are few and young enough for somebody who comes late, and none of
@@ -104,13 +164,29 @@ impl PacketRing {
         (sequence as usize) & (self.slots.len() - 1)
     }
 
+    /// Twice as many slots.
     fn grow(&mut self) {
-        let len = self.slots.len() * 2;
-        let old = std::mem::replace(&mut self.slots, std::iter::repeat_with(Slot::default).take(len).collect());
+        let old = std::mem::take(&mut self.slots);
+        self.slots = vec![Slot::default(); old.len() * 2];
         for slot in old {
             if let Some(meta) = slot.meta {
                 let index = self.index(meta.sequence);
                 self.slots[index] = slot;
+            }
+        }
+    }
+
+    /// Twice as many bytes. What lay in one piece does so again: at its old place, or as far behind the middle.
+    fn widen(&mut self) {
+        let bytes = vec![0; self.payloads.bytes.len() * 2].into_boxed_slice();
+        let new = Payloads { bytes, end: self.payloads.end, lap_began: self.payloads.lap_began };
+        let old = std::mem::replace(&mut self.payloads, new);
+        for slot in &mut self.slots {
+            let place = self.payloads.place(slot.start);
+            match (old.get(slot.start, slot.len), self.payloads.bytes.get_mut(place..place + slot.len)) {
+                (Some(payload), Some(space)) => space.copy_from_slice(payload),
+                // Its bytes were taken before; they must not seem to be there again.
+                _ => slot.meta = None,
             }
         }
     }
@@ -173,6 +249,29 @@ mod tests {
             insert(&mut ring, 1, sequence, 5_000, false);
         }
         assert_eq!(ring.slots.len(), MOST);
+    }
+
+    #[test]
+    fn bytes_grow_to_a_second_and_payloads_of_every_size_stay_whole() {
+        let mut ring = PacketRing::default();
+        let payload = |sequence: u64| vec![sequence as u8; 40 + (sequence as usize * 389) % 1_200];
+        let insert = |ring: &mut PacketRing, sequence: u64, ms: u64| {
+            ring.insert(&UpPacket { meta: meta(1, sequence, ms, false), payload: &payload(sequence) });
+        };
+        // 200 packets a second of 640 bytes in the mean are 128 kB, a little less than 128 KiB.
+        for sequence in 0..3_000 {
+            insert(&mut ring, sequence, 5 * sequence);
+            let kept = (0..=sequence).rev().take_while(|&old| ring.get(1, old).is_some()).count() as u64;
+            assert!(kept >= 180.min(sequence + 1), "{kept} kept at {sequence}");
+            for old in sequence + 1 - kept..=sequence {
+                assert_eq!(ring.get(1, old).unwrap().payload, payload(old));
+            }
+        }
+        assert_eq!(ring.payloads.bytes.len(), 128 * 1024);
+        for sequence in 3_000..20_000 {
+            insert(&mut ring, sequence, 15_000);
+        }
+        assert_eq!(ring.payloads.bytes.len(), MOST_BYTES);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Behaviour of a down track, on virtual time.
 
 use super::*;
-use crate::codec::Feedback;
 use crate::codec::vp8;
-use crate::rtcp::NtpTime;
-use crate::rtp::{AudioLevel, Extensions, RtpPacket};
-use crate::sfu::packet::{Departure, PacketMeta};
+use crate::codec::{Feedback, MediaKind};
+use crate::rtcp::{NtpTime, ReportBlock, WallClock};
+use crate::rtp::{AudioLevel, Extensions, RtpPacket, Ssrc, Token};
+use crate::sfu::drops::MediaDrop;
+use crate::sfu::dtmf_sender::DtmfError;
+use crate::sfu::packet::{Departure, PacketMeta, Rewrite, UpPacket};
+use crate::sfu::rewriter::Capture;
+use crate::sfu::{DownTrackId, TransportId};
 
 const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(1000 << 32) };
 

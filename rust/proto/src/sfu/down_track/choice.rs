@@ -1,0 +1,121 @@
+//! Which layer of its source a down track is given, and what is worth telling of it.
+
+use super::{Allocation, CLIP_SOURCE, DownTrack};
+use crate::codec::MediaKind;
+use crate::sfu::layers::{Choice, LayerTable};
+use crate::sfu::target::Target;
+use crate::time::Time;
+
+impl DownTrack {
+    /// Takes the most that the receiver shall get. [`DownTrack::choose`] comes next.
+    pub fn set_target(&mut self, target: Target) {
+        self.target = target;
+        self.bound();
+    }
+
+    /// Takes what the allocation of bandwidth grants. [`DownTrack::choose`] comes next.
+    pub fn set_allocation(&mut self, allocation: Allocation) {
+        self.allocation = allocation;
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.is_paused() && self.playing.is_none() {
+            self.source = None;
+            self.news = true;
+        }
+        self.temporal.set_target(self.target.max_temporal.min(self.allocation.max_temporal));
+    }
+
+    fn is_paused(&self) -> bool {
+        self.target.paused || self.allocation.paused
+    }
+
+    /// Chooses among the layers of its source; true when it goes over to another one.
+    pub fn choose(&mut self, table: &LayerTable) -> bool {
+        let target = Target { paused: self.is_paused(), ..self.target };
+        let choice = match table.choose(&target, self.allocation.max_spatial) {
+            // A picture with one layer only may be still for long.
+            Choice::Silent if !table.is_layered() => Choice::Layer(0),
+            choice => choice,
+        };
+        self.news |= self.choice != choice;
+        let before = std::mem::replace(&mut self.choice, choice);
+        match choice {
+            Choice::Layer(layer) => {
+                // Also after a pause or a decoder's limit, which took the source away.
+                let changes = self.wanted != layer || !matches!(before, Choice::Layer(_));
+                self.wanted = layer;
+                changes
+            }
+            // What was silent may go on where it stopped.
+            Choice::Silent => false,
+            Choice::TooLarge | Choice::Paused => {
+                if self.playing.is_none() {
+                    self.source = None;
+                }
+                false
+            }
+        }
+    }
+
+    /// What it was found to be given, or why nothing.
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// Index of the layer that it is given, or waits for; `None` when it is given nothing.
+    pub fn wanted_layer(&self) -> Option<u8> {
+        matches!(self.choice, Choice::Layer(_) | Choice::Silent).then_some(self.wanted)
+    }
+
+    /// Index of the layer that flows.
+    pub fn layer(&self) -> Option<u8> {
+        self.source.filter(|source| source.up != CLIP_SOURCE).map(|source| source.layer)
+    }
+
+    /// Highest temporal layer that flows; `None` where the stream has none.
+    pub fn temporal(&self) -> Option<u8> {
+        self.temporal.highest()
+    }
+
+    /// Whether [`DownTrack::take_news`] may have something to tell.
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// What is worth telling: another layer flows, or none, and why. Of a source that is not `layered` only that
+    /// nothing can flow, and that it does again.
+    pub fn take_news(&mut self, layered: bool) -> Option<Choice> {
+        if !std::mem::take(&mut self.news) {
+            return None;
+        }
+        let (up, choice) = match (self.choice, self.source) {
+            (Choice::Layer(_), Some(source)) if source.up != CLIP_SOURCE => (source.up, Choice::Layer(source.layer)),
+            (Choice::Layer(_), _) => return None,
+            (choice, _) => (self.told.map_or(CLIP_SOURCE, |(up, _)| up), choice),
+        };
+        let flowed = self.told.is_none_or(|(_, choice)| matches!(choice, Choice::Layer(_)));
+        let plain = !layered && flowed && matches!(choice, Choice::Layer(_));
+        let changed = self.told.replace((up, choice)) != Some((up, choice));
+        (changed && !plain).then_some(choice)
+    }
+
+    /// The most that the receiver shall get.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Index of the layer of its subscribed source whose keyframe it waits for.
+    pub fn awaited_layer(&self) -> Option<u8> {
+        if self.config.kind != MediaKind::Video || !self.active || self.playing.is_some() {
+            return None;
+        }
+        self.wanted_layer().filter(|&layer| self.source.is_none_or(|source| source.layer != layer))
+    }
+
+    /// Index of the layer whose last group of pictures, begun at `capture`, it could start with.
+    pub fn may_start_at(&self, layer: u8, capture: Time) -> bool {
+        self.source.is_none() && self.awaited_layer() == Some(layer) && self.timestamp.precedes(capture)
+    }
+}

@@ -1,0 +1,159 @@
+//! One packet on its way to the receiver: left out, or rewritten.
+
+use super::{CLIP_SOURCE, DownTrack, Source};
+use crate::codec::{Codec, MediaKind};
+use crate::sfu::drops::MediaDrop;
+use crate::sfu::layers::Choice;
+use crate::sfu::packet::{MAX_PREFIX, PacketMeta, Rewrite, UpPacket};
+use crate::sfu::rewriter::{Capture, Refused};
+use crate::time::Time;
+
+impl DownTrack {
+    /// Decides on one packet: the record of how it leaves, or the reason why not. Never touches the payload.
+    pub fn forward(&mut self, packet: &UpPacket<'_>, now: Time) -> Result<Rewrite, MediaDrop> {
+        let meta = &packet.meta;
+        if !self.active {
+            return Err(MediaDrop::DownInactive);
+        }
+        let is_clip = meta.up == CLIP_SOURCE;
+        if self.playing != is_clip.then_some(meta.stream) {
+            return Err(MediaDrop::DownPlaying);
+        }
+        let source = Source { up: meta.up, layer: meta.layer, stream: meta.stream };
+        let continues = self.source == Some(source);
+        if !continues && !is_clip {
+            self.check_layer(source)?;
+        }
+        let payload_type = match self.usable_type(packet) {
+            Ok(payload_type) => payload_type,
+            Err(reason) => {
+                if continues {
+                    self.skip(meta);
+                }
+                return Err(reason);
+            }
+        };
+        if let Some(descriptor) = &meta.vp8
+            && let Some((layer, sync)) = descriptor.temporal
+            && continues
+            && !self.temporal.keep(meta.timestamp, layer, sync)
+        {
+            self.skip(meta);
+            self.vp8.skip(descriptor);
+            return Err(MediaDrop::DownTemporal);
+        }
+        let mut marker = meta.marker;
+        let clock_rate = meta.codec.clock_rate();
+        if !continues {
+            if self.config.kind == MediaKind::Video && !meta.keyframe_start {
+                return Err(MediaDrop::DownAwaitsKeyframe);
+            }
+            let before = self.source.replace(source);
+            let switches = before.is_some_and(|before| before.up == source.up && before.layer != source.layer);
+            self.stats.layer_switches += u64::from(switches);
+            self.news = true;
+            self.temporal.start();
+            self.sequence.start(meta.sequence);
+            self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
+            self.vp8.start();
+            // RFC 3551 §4.1: in sound the marker says that a talkspurt begins; in pictures it ends a frame.
+            marker |= self.config.kind == MediaKind::Audio;
+        } else if meta.codec.is_primary() && self.timestamp.clock_rate() != clock_rate {
+            self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
+        }
+        let sequence = self.sequence.map(meta.sequence).map_err(|refused| match refused {
+            Refused::TooLate => MediaDrop::DownTooLate,
+            Refused::Duplicate => MediaDrop::DownDuplicate,
+        })?;
+        let capture = Capture { at: meta.capture.at.min(now), ..meta.capture };
+        let timestamp = self.timestamp.map(meta.timestamp, capture);
+        let mut rewrite = self.blank(sequence, timestamp, payload_type, marker);
+        rewrite.audio_level = meta.audio_level.filter(|_| self.ids.audio_level != 0);
+        rewrite.video_orientation = meta.video_orientation.filter(|_| self.ids.video_orientation != 0);
+        rewrite.playout_delay = meta.playout_delay.filter(|_| self.ids.playout_delay != 0);
+        if let Some(descriptor) = &meta.vp8 {
+            rewrite.prefix_len = self.vp8.map(descriptor).write(&mut rewrite.prefix);
+            rewrite.skip = descriptor.len;
+        }
+        if meta.codec.is_primary() {
+            self.stats.codec = Some(meta.codec);
+        }
+        let octets = packet.payload.len() - rewrite.skip() + rewrite.prefix().len();
+        if let Some(retransmitter) = &mut self.retransmitter
+            && !is_clip
+        {
+            retransmitter.remember(&rewrite, meta, octets);
+        }
+        self.count(octets);
+        Ok(rewrite)
+    }
+
+    /// Closes the sequence over a packet that is left out on purpose.
+    fn skip(&mut self, meta: &PacketMeta) {
+        if let Some(hole) = self.sequence.skip(meta.sequence)
+            && let (Some(retransmitter), Some((_, payload_type))) = (&mut self.retransmitter, self.last_type)
+        {
+            retransmitter.remember_hole(hole, self.timestamp.peek(meta.timestamp), payload_type);
+        }
+    }
+
+    /// Whether a packet of another source than the current one may begin here, keyframe or not.
+    fn check_layer(&self, source: Source) -> Result<(), MediaDrop> {
+        if !matches!(self.choice, Choice::Layer(_) | Choice::Silent) {
+            return Err(MediaDrop::DownPaused);
+        }
+        match self.source {
+            Some(current) if current.up == source.up && current.layer == source.layer => {
+                if current.stream > source.stream { Err(MediaDrop::DownOldStream) } else { Ok(()) }
+            }
+            _ if source.layer == self.wanted => Ok(()),
+            _ => Err(MediaDrop::DownOtherLayer),
+        }
+    }
+
+    /// The payload type of a packet that is to be forwarded, or why it is left out on purpose.
+    fn usable_type(&mut self, packet: &UpPacket<'_>) -> Result<u8, MediaDrop> {
+        if packet.payload.is_empty() {
+            return Err(MediaDrop::PaddingOnly);
+        }
+        if self.dtmf.in_event() && self.config.kind == MediaKind::Audio {
+            return Err(MediaDrop::DownSendingDtmf);
+        }
+        self.payload_type(packet.meta.codec)
+    }
+
+    fn payload_type(&mut self, codec: Codec) -> Result<u8, MediaDrop> {
+        if let Some((known, payload_type)) = self.last_type
+            && known == codec
+        {
+            return Ok(payload_type);
+        }
+        let payload_type = self.payloads.type_for(codec).ok_or(MediaDrop::DownNoPayloadType)?;
+        self.last_type = Some((codec, payload_type));
+        Ok(payload_type)
+    }
+
+    pub(super) fn blank(&self, sequence: u64, timestamp: u32, payload_type: u8, marker: bool) -> Rewrite {
+        Rewrite {
+            ssrc: self.config.ssrc,
+            sequence,
+            timestamp,
+            payload_type,
+            marker,
+            ids: self.ids,
+            mid: if self.mid_known || self.ids.mid == 0 { None } else { self.config.mid },
+            audio_level: None,
+            video_orientation: None,
+            playout_delay: None,
+            is_repair: false,
+            prefix: [0; MAX_PREFIX],
+            prefix_len: 0,
+            skip: 0,
+        }
+    }
+
+    pub(super) fn count(&mut self, octets: usize) {
+        self.stats.packets += 1;
+        self.stats.octets += octets as u64;
+    }
+}

@@ -1,0 +1,47 @@
+//! Packets that the receiver missed.
+
+use super::DownTrack;
+use crate::codec::{Codec, MediaKind};
+use crate::sfu::drops::MediaDrop;
+use crate::sfu::packet::UpPacket;
+use crate::sfu::retransmitter::{Answer, Original, Retransmitter};
+use crate::time::Time;
+
+impl DownTrack {
+    pub(super) fn prepare_repair(&mut self) {
+        let negotiated = self.payloads.entries().iter().any(|entry| matches!(entry.codec, Codec::Rtx { .. }));
+        match self.config.rtx_ssrc.filter(|_| negotiated && self.config.kind == MediaKind::Video) {
+            // One that exists goes on: its sequence numbers are used up.
+            Some(ssrc) if self.retransmitter.is_none() => {
+                self.retransmitter = Some(Box::new(Retransmitter::new(ssrc)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what was sent, because its source is another one from now on.
+    pub fn forget_sent(&mut self) {
+        if let Some(retransmitter) = &mut self.retransmitter {
+            retransmitter.forget();
+        }
+    }
+
+    /// How the receiver is answered about a packet that it misses; `find` gives the payload.
+    pub fn answer_nack<'a>(
+        &mut self,
+        sequence: u16,
+        find: impl FnOnce(&Original) -> Option<UpPacket<'a>>,
+        now: Time,
+    ) -> Result<Answer<'a>, MediaDrop> {
+        self.stats.nacked += 1;
+        let blank = self.blank(0, 0, 0, false);
+        let retransmitter = self.retransmitter.as_mut().ok_or(MediaDrop::NackUnknown)?;
+        let entries = self.payloads.entries();
+        let repair_type = |original: u8| {
+            entries.iter().find(|entry| entry.codec == Codec::Rtx { original }).map(|entry| entry.payload_type)
+        };
+        let answer = retransmitter.answer(sequence, repair_type, find, self.stats.round_trip, &blank, now)?;
+        self.stats.retransmitted += 1;
+        Ok(answer)
+    }
+}

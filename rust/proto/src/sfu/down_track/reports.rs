@@ -1,0 +1,38 @@
+//! What a down track tells its receiver of itself, and hears of it.
+
+use super::DownTrack;
+use crate::rtcp::ntp::from_compact;
+use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
+use crate::time::Time;
+
+impl DownTrack {
+    /// The sender's part of our next report, in the receiver's timeline;
+    /// `None` before the first packet and while it is not active.
+    pub fn sender_info(&self, now: Time, wall: &WallClock) -> Option<SenderInfo> {
+        if self.stats.packets == 0 || !self.active {
+            return None;
+        }
+        Some(SenderInfo {
+            ssrc: self.config.ssrc,
+            ntp: wall.ntp_at(now),
+            rtp_timestamp: self.timestamp.report(now)?,
+            packets: self.stats.packets as u32,
+            octets: self.stats.octets as u32,
+        })
+    }
+
+    /// Takes what the receiver reports about this track.
+    pub fn handle_report(&mut self, block: &ReportBlock, now: Time, wall: &WallClock) {
+        self.mid_known = true;
+        self.stats.remote_lost = block.cumulative_lost;
+        self.stats.remote_jitter = block.jitter;
+        if block.last_sr != 0 {
+            // RFC 3550 §6.4.1: A - LSR - DLSR, in 1/65536 s.
+            let elapsed = wall.ntp_at(now).compact().wrapping_sub(block.last_sr);
+            let round_trip = elapsed.wrapping_sub(block.delay_since_last_sr);
+            if round_trip < 60 << 16 {
+                self.stats.round_trip = Some(from_compact(round_trip));
+            }
+        }
+    }
+}

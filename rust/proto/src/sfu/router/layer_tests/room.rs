@@ -1,0 +1,295 @@
+//! A publisher with simulcast layers and a viewer, on virtual time, and the faults that befall them.
+
+use super::super::tests::{WALL, add_transport, payload};
+use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, RID, Source};
+use super::*;
+use crate::codec::MediaKind;
+use crate::rtcp::{self, NtpTime, RtcpPacket, SenderInfo};
+use crate::rtp::{ExtensionKind, ExtensionMap, RtpPacket};
+use crate::sfu::packet::{Departure, UpPacket};
+use crate::sfu::{DownTrackConfig, UpTrackConfig};
+
+pub(super) const PUBLISHER: TransportId = TransportId(1);
+pub(super) const VIEWER: TransportId = TransportId(2);
+pub(super) const UP: UpTrackId = UpTrackId(10);
+pub(super) const DOWN: DownTrackId = DownTrackId(20);
+pub(super) const FRAME_MS: u64 = 33;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    NoReports,
+    LateReports,
+    Reordered,
+    LossAtSwitch,
+    KeyframeLost,
+    Padding,
+    DuplicateRid,
+    LowestSilent,
+    SsrcRestart,
+    SequenceRestart,
+    ExtensionIdsChange,
+}
+
+pub(super) const FAULTS: [Fault; 12] = [
+    Fault::None,
+    Fault::NoReports,
+    Fault::LateReports,
+    Fault::Reordered,
+    Fault::LossAtSwitch,
+    Fault::KeyframeLost,
+    Fault::Padding,
+    Fault::DuplicateRid,
+    Fault::LowestSilent,
+    Fault::SsrcRestart,
+    Fault::SequenceRestart,
+    Fault::ExtensionIdsChange,
+];
+
+#[derive(Default)]
+pub(super) struct Wire {
+    pub(super) to_viewer: Vec<Vec<u8>>,
+    pub(super) to_publisher: Vec<Vec<u8>>,
+}
+
+impl Output for Wire {
+    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+        assert_eq!(transport, VIEWER);
+        let mut out = Vec::new();
+        rewrite.write_packet(&Departure { now: Time::ZERO, transport_sequence: 0 }, payload, &mut out);
+        self.to_viewer.push(out);
+    }
+
+    fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {
+        if transport == PUBLISHER {
+            self.to_publisher.push(compound.to_vec());
+        }
+    }
+}
+
+/// What one packet of the clean stream said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) ms: u64,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+    pub(super) picture: Option<u16>,
+    pub(super) layer: u8,
+    pub(super) key: bool,
+}
+
+pub(super) struct Room {
+    pub(super) router: Router,
+    pub(super) format: Format,
+    pub(super) sources: Vec<Source>,
+    pub(super) rid_id: u8,
+    pub(super) ms: u64,
+    pub(super) wire: Wire,
+    pub(super) seen: Vec<Seen>,
+    pub(super) events: Vec<RouterEvent>,
+    pub(super) held: Option<Vec<u8>>,
+    pub(super) plis: Vec<(u64, u32)>,
+}
+
+pub(super) fn extensions(rid: u8) -> ExtensionMap {
+    let mut map = ExtensionMap::default();
+    map.set(u16::from(MID), ExtensionKind::Mid.uri()).unwrap();
+    map.set(u16::from(rid), ExtensionKind::Rid.uri()).unwrap();
+    map
+}
+
+pub(super) fn room(format: Format) -> Room {
+    let mut router = Router::new();
+    add_transport(&mut router, PUBLISHER, true);
+    add_transport(&mut router, VIEWER, true);
+    router.set_extensions(PUBLISHER, extensions(RID)).unwrap();
+    let codec = match format {
+        Format::Vp8 => payload(PAYLOAD_TYPE, "VP8", 90_000, &["nack pli"]),
+        Format::H264 => payload(PAYLOAD_TYPE, "H264", 90_000, &["nack pli"]),
+    };
+    let up = UpTrackConfig {
+        id: UP,
+        transport: PUBLISHER,
+        kind: MediaKind::Video,
+        mid: Token::new(b"0"),
+        payloads: vec![codec.clone()],
+        ssrcs: vec![],
+        rtx_ssrcs: vec![],
+        rids: LAYERS.iter().map(|layer| Token::new(layer.0.as_bytes()).unwrap()).collect(),
+        closed_gates: vec![],
+    };
+    router.add_up_track(up).unwrap();
+    let down = DownTrackConfig {
+        id: DOWN,
+        transport: VIEWER,
+        kind: MediaKind::Video,
+        mid: None,
+        ssrc: Ssrc(0xd0),
+        rtx_ssrc: None,
+        cname: "p".to_owned(),
+        payloads: vec![codec],
+    };
+    router.add_down_track(down).unwrap();
+    router.subscribe(DOWN, UP, Time::ZERO).unwrap();
+    let sources = (0..LAYERS.len()).map(Source::new).collect();
+    Room {
+        router,
+        format,
+        sources,
+        rid_id: RID,
+        ms: 0,
+        wire: Wire::default(),
+        seen: Vec::new(),
+        events: Vec::new(),
+        held: None,
+        plis: Vec::new(),
+    }
+}
+
+impl Room {
+    pub(super) fn receive(&mut self, datagram: &[u8]) {
+        let now = Time::from_millis(self.ms);
+        if let Ok(received) = self.router.handle_rtp(PUBLISHER, datagram, now) {
+            let packet = UpPacket { meta: received.meta, payload: received.meta.payload(datagram) };
+            self.router.forward(&packet, now, &mut self.wire);
+        }
+        for bytes in std::mem::take(&mut self.wire.to_viewer) {
+            let packet = RtpPacket::parse(&bytes).unwrap();
+            let [.., layer, key] = *packet.payload else { panic!("an empty packet was forwarded") };
+            let picture = (self.format == Format::Vp8)
+                .then(|| crate::codec::vp8::Descriptor::parse(packet.payload).unwrap().picture_id.unwrap());
+            let (sequence, timestamp) = (packet.sequence, packet.timestamp);
+            self.seen.push(Seen { ms: self.ms, sequence, timestamp, picture, layer, key: key == 1 });
+        }
+    }
+
+    /// Lets the clock run; the publisher hears requests, and answers with its next frame.
+    pub(super) fn run_timers(&mut self) {
+        let now = Time::from_millis(self.ms);
+        while let Some(at) = self.router.poll_timeout().filter(|at| *at <= now) {
+            self.router.handle_timeout(&WALL, at, &mut self.wire);
+        }
+        for datagram in std::mem::take(&mut self.wire.to_publisher) {
+            for packet in rtcp::packets(&datagram) {
+                match packet.unwrap() {
+                    RtcpPacket::Pli(pli) => {
+                        self.plis.push((self.ms, pli.media.0));
+                        let asked = self.sources.iter_mut().filter(|source| source.ssrc == pli.media.0);
+                        asked.for_each(|source| source.wants_key = true);
+                    }
+                    RtcpPacket::ReceiverReport(report) => {
+                        for block in report.blocks() {
+                            let acked = self.sources.iter_mut().filter(|source| source.ssrc == block.ssrc.0);
+                            // RFC 8852 §3: from now on the browser leaves the names out.
+                            acked.for_each(|source| source.announced = true);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        while let Some(event) = self.router.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    pub(super) fn report(&mut self, index: usize) {
+        let source = &self.sources[index];
+        let info = SenderInfo {
+            ssrc: Ssrc(source.ssrc),
+            ntp: NtpTime::from_unix(std::time::Duration::from_millis(1_000_000 + self.ms)),
+            rtp_timestamp: source.timestamp,
+            packets: 1,
+            octets: 1,
+        };
+        let mut datagram = Vec::new();
+        rtcp::sender_report::write(&mut datagram, &info, &[]);
+        self.router.handle_rtcp(PUBLISHER, &datagram, &WALL, Time::from_millis(self.ms), &mut self.wire);
+    }
+
+    pub(super) fn frame(&mut self, index: usize, frame: u64, fault: Fault) {
+        let rid_id = self.rid_id;
+        let format = self.format;
+        let source = &mut self.sources[index];
+        source.timestamp = source.timestamp.wrapping_add(FRAME_MS as u32 * 90);
+        let key = std::mem::take(&mut source.wants_key);
+        let payload = source.payload(format, key);
+        let names = !source.announced;
+        if fault == Fault::Padding && frame.is_multiple_of(5) {
+            let mut padding = source.packet(&[], rid_id, names);
+            padding[0] |= 0x20;
+            padding.extend_from_slice(&[0, 0, 0, 4]);
+            self.receive(&padding);
+        }
+        let source = &mut self.sources[index];
+        let packet = source.packet(&payload, rid_id, names);
+        let around_switch = (2_000..2_300).contains(&self.ms) || (4_000..4_300).contains(&self.ms);
+        match fault {
+            Fault::KeyframeLost if key && around_switch && !(2_200..4_000).contains(&self.ms) && self.ms < 4_150 => {}
+            Fault::LossAtSwitch if around_switch && !key && frame.is_multiple_of(3) => {}
+            Fault::Reordered if around_switch && index == 1 && self.held.is_none() => self.held = Some(packet),
+            _ => {
+                self.receive(&packet);
+                if index == 1
+                    && let Some(held) = self.held.take()
+                {
+                    self.receive(&held);
+                }
+            }
+        }
+    }
+
+    /// Six seconds: everything, then at most 360 lines, then everything again.
+    pub(super) fn run(&mut self, fault: Fault) {
+        let mut twin = Source { ssrc: 0xbad, sequence: 7, ..Source::new(1) };
+        for frame in 0..(6_000 / FRAME_MS) {
+            self.ms = frame * FRAME_MS;
+            match self.ms / FRAME_MS {
+                60 => self.target(360),
+                121 => self.target(u16::MAX),
+                40 if fault == Fault::ExtensionIdsChange => {
+                    self.rid_id = 9;
+                    self.router.set_extensions(PUBLISHER, extensions(9)).unwrap();
+                }
+                45 if fault == Fault::SsrcRestart => {
+                    let old = &self.sources[0];
+                    let timestamp = old.timestamp.wrapping_add(0x1234_5678);
+                    self.sources[0] =
+                        Source { ssrc: 0xf0, sequence: 9, timestamp, picture: old.picture, ..Source::new(0) };
+                }
+                45 if fault == Fault::SequenceRestart => {
+                    self.sources[0].sequence = self.sources[0].sequence.wrapping_add(30_000);
+                    self.sources[0].wants_key = true;
+                }
+                _ => {}
+            }
+            for (index, (_, _, _, start)) in LAYERS.into_iter().enumerate() {
+                let silent = fault == Fault::LowestSilent && index == 2;
+                if self.ms >= start && !silent {
+                    self.frame(index, frame, fault);
+                    let from = if fault == Fault::LateReports { 2_600 } else { 0 };
+                    if fault != Fault::NoReports && self.ms >= from && frame.is_multiple_of(30) {
+                        self.report(index);
+                    }
+                }
+            }
+            if fault == Fault::DuplicateRid && (800..3_000).contains(&self.ms) {
+                twin.timestamp = twin.timestamp.wrapping_add(FRAME_MS as u32 * 90);
+                let key = frame.is_multiple_of(10);
+                let payload = twin.payload(self.format, key);
+                let packet = twin.packet(&payload, self.rid_id, true);
+                self.receive(&packet);
+            }
+            self.run_timers();
+        }
+    }
+
+    pub(super) fn target(&mut self, max_height: u16) {
+        let target = Target { max_height, ..Target::default() };
+        self.router.set_target(DOWN, target, Time::from_millis(self.ms)).unwrap();
+    }
+
+    pub(super) fn layer_at(&self, ms: u64) -> u8 {
+        self.seen.iter().rev().find(|seen| seen.ms <= ms).unwrap().layer
+    }
+}
