@@ -34,6 +34,15 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of all loaded clips together."""
 
 
+class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks of outgoing packets by what they carry (RFC 2474 §3), from 0 to 63."""
+
+    audio: int = 0
+    video: int = 0
+    """Cameras, and what is not media: STUN, DTLS, RTCP, data channels."""
+    screen: int = 0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the engine must know before its threads start."""
 
@@ -62,6 +71,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Send runs of equal datagrams as one message (UDP_SEGMENT)."""
     receive_buffer_bytes: int = 8 * 1024 * 1024
     """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
+    dscp: DscpMarks = DscpMarks()
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +290,8 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     as rank and bitrate always are: where no layer meets the wishes, the smallest one is forwarded."""
     priority: int = 100
     """Who gets bandwidth first among the tracks of one receiver, 0 to 255; 0 is the last."""
+    is_screen: bool = False
+    """The source is a shared screen: the packets carry the mark of one."""
     paused: bool = False
     """Forward nothing, without a gap in sequence numbers; the picture comes back with a keyframe."""
 

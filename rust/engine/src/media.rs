@@ -189,6 +189,7 @@ fn read_target(target: &command::Target) -> Target {
         strict: target.strict,
         priority: target.priority,
         paused: target.paused,
+        is_screen: target.is_screen,
     }
 }
 
