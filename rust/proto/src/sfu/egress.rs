@@ -16,6 +16,8 @@ const OVERHEAD: usize = 44;
 const BOUNDS: Bounds = Bounds { min_bps: 50_000, start_bps: 1_000_000, max_bps: 100_000_000 };
 /// An estimate of so many times what is granted leaves room for keyframes and what is sent again.
 const ROOM: u64 = 2;
+/// And no less than this is probed for, however little is granted: it may be little because little is known.
+const LEAST_GRANTED_BPS: u64 = 300_000;
 /// A peer that negotiated feedback and gives none for so long is served without an estimate.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -207,7 +209,7 @@ impl Egress {
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
         // A line that carries far more than there is to send needs no more of it known.
-        let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps;
+        let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps.max(LEAST_GRANTED_BPS);
         if control.peer == Peer::Heard
             && wanted
             && let Some(probe) = control.estimator.poll_probe(now)

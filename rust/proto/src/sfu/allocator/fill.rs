@@ -11,6 +11,8 @@ pub(super) struct Limits {
     pub(super) sound_bps: f64,
     /// The lowest rung of a picture that has it, and every other rung that is had.
     pub(super) lowest_bps: f64,
+    /// The same for the picture that comes first: without it there is no picture at all.
+    pub(super) last_picture_bps: f64,
     pub(super) keep_bps: f64,
     /// The lowest rung of what has nothing, and every other rung that is not had.
     pub(super) first_bps: f64,
@@ -41,10 +43,16 @@ pub(super) fn fill(ladders: &mut [Ladder], order: &[u32], limits: &Limits, firm:
         ladder.plan = if firm { ladder.level } else { 0 };
         sum_bps += ladder.cost_bps(ladder.plan);
     }
+    let mut pictures = 0;
     for (place, &index) in order.iter().enumerate() {
         let ladder = &mut ladders[index as usize];
+        pictures += u32::from(!ladder.is_sound && ladder.top() > 0);
         if ladder.plan > 0 || step(ladder, limits, &mut sum_bps, now) {
             continue;
+        }
+        let after_bps = sum_bps + ladder.cost_bps(1);
+        if !ladder.is_sound && pictures == 1 && ladder.level > 0 && after_bps <= limits.last_picture_bps {
+            (ladder.plan, sum_bps) = (1, after_bps);
         }
         // The first sound is what is left of a call when nothing fits.
         if ladder.is_sound && place == 0 && ladder.top() > 0 {

@@ -33,7 +33,8 @@ const DOWN_AFTER: Duration = Duration::from_millis(1_000);
 /// A step up begins with a keyframe, which makes a queue of its own; so long only an estimate below this share counts.
 const KEYFRAME: Duration = Duration::from_millis(1_500);
 const KEYFRAME_FALL: f64 = 0.5;
-/// The lowest rung of a picture stays for longer, because below it is only a picture that stands still.
+/// The lowest rung of a picture stays for longer, because below it is only a picture that stands still; that of the
+/// picture that comes first goes only beyond the first of these.
 const PAUSE_AT_ONCE: f64 = 0.5;
 const PAUSE_AFTER: Duration = Duration::from_millis(3_000);
 /// Sound may cost this many times the estimate before one is given up; it cannot be had for less.
@@ -225,6 +226,7 @@ impl Allocator {
             let limits = Limits {
                 sound_bps: SOUND_ROOM * estimate_bps,
                 lowest_bps,
+                last_picture_bps: estimate_bps / PAUSE_AT_ONCE,
                 keep_bps: estimate_bps,
                 first_bps: 0.0,
                 up_bps: 0.0,
@@ -265,12 +267,19 @@ impl Allocator {
             (false, true) => paid_bps.max(used_bps),
             (true, true) => used_bps,
         };
-        let first_bps = if changed { paid_bps.max(used_bps) } else { up_bps };
+        // A picture that stands still does not wait for as long as one that could be better.
+        let first_bps = match changed {
+            true => paid_bps.max(used_bps),
+            false if now >= self.rests.0 => paid_bps,
+            false => 0.0,
+        };
         let sound_bps = (SOUND_ROOM * estimate_bps).max(used_bps);
         // What is in use may be given out anew without a step between; who has failed lately goes step by step.
         let in_use_bps = if changed { used_bps } else { 0.0 };
         let ample_bps = if self.back_off.is_none() { in_use_bps.max(estimate_bps / AMPLE) } else { in_use_bps };
-        let limits = Limits { sound_bps, lowest_bps: keep_bps, keep_bps, first_bps, up_bps, ample_bps };
+        let last_picture_bps = keep_bps;
+        let limits =
+            Limits { sound_bps, lowest_bps: keep_bps, last_picture_bps, keep_bps, first_bps, up_bps, ample_bps };
         // What went up a moment ago is not taken down for another, unless somebody decided so.
         let firm = !changed && self.raised.is_some_and(|raised| now.since(raised) < FAILED_WITHIN);
         fill(&mut self.ladders, &self.order, &limits, firm, now);
@@ -315,7 +324,8 @@ impl Allocator {
             (ladder.level > 0, Reverse(ladder.is_sound), Reverse(ladder.priority), ladder.level, ladder.id)
         });
         self.next_bps = next.map(|next| used_bps + next.cost_bps(next.level + 1) - next.cost_bps(next.level));
-        let wanted = self.next_bps.filter(|_| now >= self.rests.1).map(|bps| UP_ROOM * bps);
+        let rests = if next.is_some_and(|next| next.level == 0) { self.rests.0 } else { self.rests.1 };
+        let wanted = self.next_bps.filter(|_| now >= rests).map(|bps| UP_ROOM * bps);
         let same = match (wanted, self.demand.next_step_bps) {
             (Some(new), Some(old)) => (new - old as f64).abs() < DEMAND_STEP * new && old as f64 > new / UP_ROOM,
             (new, old) => new.is_none() && old.is_none(),
