@@ -5,7 +5,7 @@ mod stage;
 mod viewer;
 
 use mediaserver_netem::Schedule;
-use publisher::{CAMERA, SCREEN};
+use publisher::{CAMERA, SCREEN, Shape};
 use stage::{Stage, line};
 
 const TOP: u8 = 2;
@@ -80,4 +80,17 @@ fn a_peer_that_never_reports_is_served_without_an_estimate() {
     stage.view_silently(line(Schedule::constant(5e6)), &[(0, 100)]);
     stage.run(10_000);
     assert_eq!(stage.viewers[0].pictures[0].layer_at(10_000), Some(TOP), "{}", stage.story(0));
+}
+
+#[test]
+fn the_only_picture_of_a_call_goes_on_at_five_percent_loss_and_after_a_change_of_route() {
+    let mut stage = Stage::new(&[&[Shape { rid: "", height: 480, bps: 220_000 }]]);
+    let mut line = line(Schedule::constant(20e6));
+    line.loss = mediaserver_netem::Loss::Random(0.05);
+    stage.view(line, &[(0, 100)]);
+    stage.run(4_000);
+    stage.reroute(0, std::time::Duration::from_millis(40));
+    stage.run(20_000);
+    let rate = stage.viewers[0].pictures[0].frames_per_s(1_000, 20_000);
+    assert!(rate > 27.0, "{rate} {}", stage.story(0));
 }

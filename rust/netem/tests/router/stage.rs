@@ -161,6 +161,11 @@ impl Stage {
         self.viewers.push(viewer);
     }
 
+    /// From now on what a viewer is sent takes longer by so much.
+    pub(crate) fn reroute(&mut self, viewer: usize, detour: Duration) {
+        self.viewers[viewer].detour = detour;
+    }
+
     /// Lets time pass until `end_ms`, millisecond by millisecond.
     pub(crate) fn run(&mut self, end_ms: u64) {
         while self.now.as_millis() < end_ms {
@@ -172,6 +177,22 @@ impl Stage {
             }
             self.timers();
             self.carry();
+            if std::env::var("TRACE").is_ok() && ms % 100 == 0 {
+                for v in &self.viewers {
+                    eprintln!(
+                        "{ms} {:?} {:?}",
+                        self.router.stats(v.transport).unwrap().bandwidth.map(|b| (
+                            b.estimate_bps / 1000,
+                            b.acked_bps / 1000,
+                            b.queue.as_millis(),
+                            b.lost_per_mille,
+                            b.probes,
+                            b.waiting_bytes
+                        )),
+                        v.pictures.iter().map(|p| p.layer_at(ms)).collect::<Vec<_>>()
+                    );
+                }
+            }
             self.now = self.now + Duration::from_millis(1);
         }
     }
@@ -209,7 +230,7 @@ impl Stage {
     fn carry(&mut self) {
         for (to, bytes) in std::mem::take(&mut self.wire.media) {
             let viewer = self.viewers.iter_mut().find(|viewer| viewer.transport == to).expect("a viewer");
-            viewer.line.send(0, bytes.len() + 16 + BELOW, Duration::ZERO, bytes, self.now);
+            viewer.line.send(0, bytes.len() + 16 + BELOW, viewer.detour, bytes, self.now);
         }
         for viewer in &mut self.viewers {
             while let Some(delivery) = viewer.line.poll(self.now) {

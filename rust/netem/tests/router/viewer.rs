@@ -1,6 +1,7 @@
 //! A viewer behind a line: what arrives, which frames of it can be shown, and the feedback that a browser gives.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mediaserver_netem::{Delivery, Link};
 use mediaserver_proto::bwe::FeedbackGenerator;
@@ -146,6 +147,7 @@ pub(crate) struct Viewer {
     pub(crate) transport: TransportId,
     pub(crate) line: Link<Vec<u8>>,
     pub(crate) pictures: Vec<Picture>,
+    pub(crate) detour: Duration,
     pub(crate) queued_ms: Vec<(u64, u64)>,
     feedback: FeedbackGenerator,
     gives_feedback: bool,
@@ -157,6 +159,7 @@ impl Viewer {
             transport: TransportId(u64::from(number)),
             line,
             pictures: Vec::new(),
+            detour: Duration::ZERO,
             queued_ms: Vec::new(),
             feedback: FeedbackGenerator::default(),
             gives_feedback,

@@ -34,7 +34,7 @@ const DOWN_AFTER: Duration = Duration::from_millis(1_000);
 const KEYFRAME: Duration = Duration::from_millis(1_500);
 const KEYFRAME_FALL: f64 = 0.5;
 /// The lowest rung of a picture stays for longer, because below it is only a picture that stands still; that of the
-/// picture that comes first goes only beyond the first of these.
+/// picture that comes first goes only after that time, and only beyond the first of these.
 const PAUSE_AT_ONCE: f64 = 0.5;
 const PAUSE_AFTER: Duration = Duration::from_millis(3_000);
 /// Sound may cost this many times the estimate before one is given up; it cannot be had for less.
@@ -226,7 +226,7 @@ impl Allocator {
             let limits = Limits {
                 sound_bps: SOUND_ROOM * estimate_bps,
                 lowest_bps,
-                last_picture_bps: estimate_bps / PAUSE_AT_ONCE,
+                last_picture_bps: if low_for >= PAUSE_AFTER { estimate_bps / PAUSE_AT_ONCE } else { f64::INFINITY },
                 keep_bps: estimate_bps,
                 first_bps: 0.0,
                 up_bps: 0.0,

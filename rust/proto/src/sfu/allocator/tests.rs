@@ -172,7 +172,7 @@ fn sound_goes_on_when_no_picture_does_and_the_first_one_always() {
     let sound = |id, priority| TrackNeed::sound(DownTrackId(id), priority, 40_000);
     let mut bench = Bench::new(&[picture(1, 255, &CAMERA), sound(2, 0), sound(3, 10), sound(4, 20)]);
     bench.run(40_000, 1_000);
-    bench.run(3_000, 120);
+    bench.run(5_000, 120);
     assert_eq!(bench.layers(), [None, Some(u8::MAX), Some(u8::MAX), Some(u8::MAX)]);
     bench.run(3_000, 70);
     assert_eq!(bench.layers(), [None, None, Some(u8::MAX), Some(u8::MAX)]);
