@@ -241,6 +241,18 @@ class Picture(_Message):
     max_bps: int | None = None
 
 
+class Quality(_Message):
+    """The line of this page is doing better or worse than before."""
+
+    type: Literal["quality"] = "quality"
+    level: Literal["good", "fair", "poor", "bad"]
+    mos: float | None = None
+    """Score of the sound by the E-model (ITU-T G.107), the lower one of both directions."""
+    round_trip_ms: int | None = None
+    freezes: int = 0
+    """Of pictures, in the interval that was looked at."""
+
+
 class Incoming(_Message):
     """An agent is asked to take a call."""
 
@@ -285,7 +297,7 @@ class Pong(_Message):
 
 
 ServerMessage = Annotated[
-    Welcome | Answer | Offer | State | Picture | Incoming | Withdrawn | Ended | Error | Pong,
+    Welcome | Answer | Offer | State | Picture | Quality | Incoming | Withdrawn | Ended | Error | Pong,
     Field(discriminator="type"),
 ]
 """Every message that the server may send."""

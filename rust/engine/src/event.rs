@@ -64,6 +64,8 @@ pub struct UpTrackStats {
     pub layers: Vec<Layer>,
     pub nacked: u64,
     pub recovered: u64,
+    pub freezes: u32,
+    pub frozen_ms: f64,
 }
 
 /// Counters of a down track.
@@ -81,6 +83,8 @@ pub struct DownTrackStats {
     pub layer_switches: u64,
     pub nacked: u64,
     pub retransmitted: u64,
+    pub freezes: u32,
+    pub frozen_ms: f64,
 }
 
 /// Counters of a transport.
@@ -128,6 +132,8 @@ impl From<&router::UpTrackStats> for UpTrackStats {
             layers: track.layers.iter().map(Layer::from).collect(),
             nacked: track.nacked,
             recovered: track.recovered,
+            freezes: track.freezes.0,
+            frozen_ms: milliseconds(track.freezes.1),
         }
     }
 }
@@ -147,6 +153,8 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             layer_switches: track.layer_switches,
             nacked: track.nacked,
             retransmitted: track.retransmitted,
+            freezes: track.freezes.0,
+            frozen_ms: milliseconds(track.freezes.1),
         }
     }
 }
