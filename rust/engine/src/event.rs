@@ -102,7 +102,8 @@ pub struct TransportStats {
 }
 
 impl TransportStats {
-    /// As the endpoint counted. The round trip is that of our own STUN checks, else that of the peer's reports.
+    /// As the endpoint counted. The round trip is that of the peer's reports, which come all the time, else that of our
+    /// own STUN checks.
     pub fn new(id: u64, statistics: &Statistics) -> TransportStats {
         let Statistics { transport, tracks } = statistics;
         TransportStats {
@@ -111,7 +112,7 @@ impl TransportStats {
             bytes_received: transport.bytes_received,
             packets_sent: transport.packets_sent,
             bytes_sent: transport.bytes_sent,
-            round_trip_ms: transport.round_trip.or(tracks.round_trip).map(milliseconds),
+            round_trip_ms: tracks.round_trip.or(transport.round_trip).map(milliseconds),
             up: tracks.up.iter().map(UpTrackStats::from).collect(),
             down: tracks.down.iter().map(DownTrackStats::from).collect(),
         }
