@@ -240,6 +240,10 @@ pub enum Event {
     KeyframeNeeded {
         id: u64,
     },
+    SpeechChanged {
+        id: u64,
+        loudness: u8,
+    },
     DtmfReceived {
         id: u64,
         digit: String,
