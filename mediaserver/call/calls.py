@@ -18,10 +18,13 @@ from mediaserver.call.events import EndCause, LegEvent, Ringing
 from mediaserver.call.events import Party as Role
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.quality import LegQuality
+from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.ringing import Attempt, ring_all
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg, SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
+from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
@@ -67,7 +70,10 @@ class Calls:
         addresses: MediaAddresses,
         trunk_passwords: dict[str, str],
         admission: Admission,
+        quality: QualityWatch | None = None,
     ) -> None:
+        """Without `quality` nobody looks at how legs are doing."""
+        self._quality = quality
         self._config = config
         self._engine = engine
         self._user_agent = user_agent
@@ -111,12 +117,16 @@ class Calls:
             callee=callee,
             longest_s=self._config.limits.call_duration,
             on_ended=self._over(on_ended),
+            on_withheld=self._withheld(request),
+            on_quality=_noted_quality(request),
         )
         self._calls[call.id] = call
         try:
             await call.join()
             callee.settle_with(request.caller)
             request.caller.settle_with(callee)
+            if self._quality is not None:
+                self._quality.watch(request.caller, callee)
         except NegotiationError:
             self._calls.pop(call.id, None)
             callee.listen(None)
@@ -287,12 +297,33 @@ class Calls:
     def _trunk_freed(self, name: str) -> None:
         self._trunk_calls[name] = self._trunk_calls.get(name, 1) - 1
 
+    def _withheld(self, request: CallRequest) -> Callable[[Leg, str], None]:
+        def withheld(leg: Leg, reason: str) -> None:
+            leg.log.info("picture_withheld" if reason else "picture_shown", reason=reason)
+            if reason:
+                self._admission.picture_withheld(reason)
+            if request.note is not None:
+                request.note("picture_withheld" if reason else "picture_shown", f"{leg.name} {reason}".rstrip())
+
+        return withheld
+
     def _over(self, on_ended: Callable[[Call, EndCause], None]) -> Callable[[Call, EndCause], None]:
         def ended(call: Call, cause: EndCause) -> None:
             self._calls.pop(call.id, None)
             on_ended(call, cause)
 
         return ended
+
+
+def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | None:
+    note = request.note
+    if note is None:
+        return None
+
+    def noted(leg: Leg, quality: LegQuality) -> None:
+        note("quality", f"{leg.name} {quality.level}")
+
+    return noted
 
 
 def _party(policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None) -> Party:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import structlog
 
 from mediaserver.call.booking import Booking
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
+from mediaserver.call.quality import LegQuality
+from mediaserver.call.quality_meter import QualityMeter
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
@@ -22,6 +25,7 @@ from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
 from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Codec
+from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 
 Codecs = Mapping[Kind, tuple[Codec, ...]]
 """Codecs by kind, in order of preference; a kind without codecs is absent."""
@@ -65,6 +69,10 @@ class Leg(ABC):
         """Called once, when the leg is over; for whoever counts it against a limit."""
         self.booking: Booking | None = None
         """The leg's account with admission control, where one was opened."""
+        self.meter = QualityMeter()
+        """How the leg is doing, as far as somebody looks at it."""
+        self.picture_withheld = ""
+        """Why the peer got no picture at some time although there was one: `too_large`."""
         self._other: Leg | None = None
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
@@ -125,6 +133,23 @@ class Leg(ABC):
         """Bits per second that the peer takes at most, by its own word; kinds of which it says nothing are absent."""
         return {}
 
+    @property
+    def picture_bounds(self) -> PictureBounds:
+        """The most that a picture for the peer may be, by its own word and by what its lines have room for."""
+        return UNBOUNDED
+
+    def limit_picture(self, bounds: PictureBounds) -> None:
+        """Asks the peer to send no larger picture than this. A peer that cannot be asked sends what it sends."""
+        self.log.debug("picture_not_limited", bounds=bounds)
+
+    async def show_withheld(self, reason: str) -> None:
+        """Shows the peer that the other side gets no picture of it, or that it does again."""
+        self.log.debug("withheld_not_shown", reason=reason)
+
+    async def show_quality(self, quality: LegQuality) -> None:
+        """Shows the peer how its line is doing."""
+        self.log.debug("quality_not_shown", level=quality.level)
+
     def cap(self, kind: MediaKind) -> int | None:
         """Most bits per second, headers included, that may flow to or from the peer; None is no bound, 0 is nothing."""
         bookings = [leg.booking for leg in (self, self._other) if leg is not None and leg.booking is not None]
@@ -174,6 +199,7 @@ class Leg(ABC):
             self.log.warning("leg_stats_missing", error=str(error))
             living = []
         self.last_stats = list({**self._counted, **{stats.id: stats for stats in living}}.values())
+        self.meter.look(self.last_stats, self.track_kinds, time.monotonic())
         try:
             await self._release(cause)
         finally:

@@ -105,6 +105,17 @@ class KeyframeNeeded(Event, frozen=True, kw_only=True, tag="keyframe_needed"):
     id: int
 
 
+class SpeechChanged(Event, frozen=True, kw_only=True, tag="speech_changed"):
+    """Somebody speaks louder or quieter on an up track that is watched (`WatchSpeech`); at most about five times a second.
+
+    Told by the level extension (RFC 6464), above that sender's own background; a sender that tells no levels counts 1
+    while it sends."""
+
+    id: int
+    loudness: int
+    """0 for silence up to 5 for a loud voice; a shout is no louder than that."""
+
+
 class DtmfReceived(Event, frozen=True, kw_only=True, tag="dtmf_received"):
     """A telephone event ended on an up track; sent once per event."""
 
@@ -164,7 +175,7 @@ class DownTrackLayerChanged(Event, frozen=True, kw_only=True, tag="down_track_la
 
     id: int
     state: Literal["forwarding", "paused", "too_large", "silent"]
-    """`too_large`: a strict target that no layer fits; `silent`: the source has no live layer."""
+    """`too_large`: a strict target, and every live layer is larger; `silent`: the source has no live layer."""
     layer: Layer | None = None
     """What is forwarded from now on; None unless `state` is `forwarding`."""
     temporal: int | None = None
@@ -189,6 +200,10 @@ class UpTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Lost packets that the peer was asked to send again; each counts once."""
     recovered: int = 0
     """Lost packets that came by retransmission."""
+    freezes: int = 0
+    """How often the picture froze as it came (W3C webrtc-stats, `freezeCount`, by the first packet of each frame); of
+    simulcast that of the smoothest layer. A gap of 5 s or more is a pause and no freeze."""
+    frozen_ms: float = 0.0
 
 
 class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +224,9 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Packets that the peer asked for again, repetitions included."""
     retransmitted: int = 0
     """Packets sent again."""
+    freezes: int = 0
+    """As for up tracks, of the picture as it left; pauses that were asked for do not count."""
+    frozen_ms: float = 0.0
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +297,7 @@ AnyEvent = (
     | UpTrackLayersWanted
     | DownTrackLayerChanged
     | KeyframeNeeded
+    | SpeechChanged
     | DtmfReceived
     | PlayFinished
     | Stats

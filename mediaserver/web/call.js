@@ -48,9 +48,11 @@ export class Call extends Talk {
   /** The server's word for it, once it said one. */
   state = "";
   detail = "";
-  /** Why there is no picture, where it is nobody's wish: "bandwidth". */
+  /** Why there is no picture, where it is nobody's wish: "bandwidth" or "size". */
   videoReason = "";
   problem = "";
+  /** How the line is doing: good, fair, poor, bad. */
+  quality = "good";
   peerName = "";
   maySendVideo = false;
   consented = false;
@@ -75,7 +77,7 @@ export class Call extends Talk {
     if (this.active) return;
     Object.assign(this, {
       phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, trouble: false, muted: false,
-      maySendVideo: false, consented: false, cameraOn: false,
+      maySendVideo: false, consented: false, cameraOn: false, quality: "good",
     });
     this._changed();
     const { server, entry, attributes, page, video } = this.options;
@@ -157,6 +159,10 @@ export class Call extends Talk {
         return this._peer?.takeAnswer(message);
       case "offer":
         return this._peer?.takeOffer(message);
+      case "picture":
+        return this._peer?.limitPicture(message);
+      case "quality":
+        return this._set({ quality: message.level });
       case "state":
         return this.#takeState(message);
       case "ended": {
