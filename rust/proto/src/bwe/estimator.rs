@@ -360,6 +360,12 @@ impl Estimator {
         if lowered && !input.competing {
             self.competition.decreased(before_bps, input.queue_ms, input.round_trip, now);
         }
+        let rates_bps = (before_bps, self.rate.bps());
+        if let Some(bps) = self.competition.pressed(rates_bps, input.queue_ms, input.round_trip, now)
+            && bps > self.rate.bps()
+        {
+            self.rate.set(bps, now);
+        }
         let draining = acked_bps.is_some_and(|acked| acked > DRAINING * self.sent_bps(now).min(before_bps));
         if let Some(bps) = self.competition.look_back(input.queue_ms, draining, now)
             && bps > self.rate.bps()

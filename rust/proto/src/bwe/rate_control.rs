@@ -29,7 +29,7 @@ const ACKED_ROOM_BPS: f64 = 10_000.0;
 const ADDITIVE_BPS: f64 = 64_000.0;
 const ADDITIVE_SHARE: f64 = 0.15;
 /// The same beside a flow that fills the queue, where a decrease comes seldom.
-const COMPETING_BPS: f64 = 50_000.0;
+const COMPETING_BPS: f64 = 65_000.0;
 const COMPETING_SHARE: f64 = 0.05;
 const COMPETING_DECREASE: f64 = 0.88;
 /// The response time is the round trip and this much for over-use to be seen.

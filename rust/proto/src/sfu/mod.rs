@@ -6,6 +6,7 @@ pub mod drops;
 pub mod dtmf_receiver;
 pub mod dtmf_sender;
 pub mod egress;
+pub mod freeze;
 pub mod gates;
 pub mod ids;
 pub mod keyframe;
