@@ -1,6 +1,7 @@
 //! One layer of an up track: its SSRC, its generation, its size, its rate and who asks it for keyframes.
 
 use super::drops::MediaDrop;
+use super::freeze::FreezeMeter;
 use super::keyframe::{KeyframeRequests, Want};
 use super::layers::Layer;
 use super::receive_stream::Place;
@@ -37,6 +38,8 @@ pub struct UpLayer {
     alive: bool,
     octets: [u32; RATE_TICKS],
     ticks: usize,
+    /// How smoothly its frames come.
+    pub freezes: FreezeMeter,
     /// Who asks for keyframes and when the source is told.
     pub keyframes: KeyframeRequests,
 }

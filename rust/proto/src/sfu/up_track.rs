@@ -269,6 +269,9 @@ impl UpTrack {
                 news.started = Some((codec, packet.ssrc));
             }
         }
+        if codec.is_video() && !packet.payload.is_empty() {
+            layer.freezes.packet(packet.timestamp, now);
+        }
         let keyframe_start = codec.starts_keyframe(packet.payload);
         if keyframe_start {
             self.stats.keyframes += u64::from(layer.keyframe_began(packet.timestamp, packet.payload.len()));
