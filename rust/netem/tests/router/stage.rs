@@ -177,22 +177,6 @@ impl Stage {
             }
             self.timers();
             self.carry();
-            if std::env::var("TRACE").is_ok() && ms % 100 == 0 {
-                for v in &self.viewers {
-                    eprintln!(
-                        "{ms} {:?} {:?}",
-                        self.router.stats(v.transport).unwrap().bandwidth.map(|b| (
-                            b.estimate_bps / 1000,
-                            b.acked_bps / 1000,
-                            b.queue.as_millis(),
-                            b.lost_per_mille,
-                            b.probes,
-                            b.waiting_bytes
-                        )),
-                        v.pictures.iter().map(|p| p.layer_at(ms)).collect::<Vec<_>>()
-                    );
-                }
-            }
             self.now = self.now + Duration::from_millis(1);
         }
     }
