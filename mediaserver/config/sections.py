@@ -247,7 +247,7 @@ class Media(Section):
     """Caps that hold for all sites and trunks, headers of RTP, UDP and IP included."""
 
     dscp: Dscp = Dscp()
-    """Marks of outgoing packets (RFC 2474); checked here, set by no socket yet."""
+    """Marks of outgoing packets (RFC 2474); CS0 is no mark. Networks honour them, or do not."""
 
     gso: bool = True
     """Send runs of equal packets with UDP segmentation offload; the engine switches it off where the kernel cannot."""
@@ -259,6 +259,19 @@ class Media(Section):
     def accepted_video(self, wanted: Sequence[VideoCodec]) -> tuple[VideoCodec, ...]:
         """Those of `wanted` that the daemon accepts at all, in the order of `wanted`."""
         return tuple(codec for codec in wanted if codec in self.video_codecs)
+
+
+class RoomDefaults(Section):
+    """Rooms, where a token says nothing else."""
+
+    audio_slots: Annotated[int, Field(ge=1, le=16)] = 4
+    """Voices that a participant hears at a time; who speaks last is heard, however many are in the room."""
+
+    video_slots: Annotated[int, Field(ge=0, le=64)] = 9
+    """Cameras and screens that a participant sees at a time."""
+
+    publish: tuple[Literal["audio", "video", "screen", "data"], ...] = ("audio", "video", "screen", "data")
+    """What may be published with a token that allows publishing and names nothing: sound, camera, screen, messages."""
 
 
 class Secrets(Section):

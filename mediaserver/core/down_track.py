@@ -90,6 +90,7 @@ class DownTrack:
         max_bitrate_bps: int | None = None,
         strict: bool = False,
         priority: int = 100,
+        is_screen: bool = False,
         paused: bool = False,
     ) -> None:
         """The most that the receiver shall get, and who goes first when bandwidth is short: `SetDownTrackTarget`.
@@ -105,6 +106,7 @@ class DownTrack:
             max_bitrate_bps=max_bitrate_bps,
             strict=strict,
             priority=priority,
+            is_screen=is_screen,
             paused=paused,
         )
         if target == self.target:

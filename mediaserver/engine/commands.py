@@ -34,6 +34,15 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of all loaded clips together."""
 
 
+class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks of outgoing packets by what they carry (RFC 2474 §3), from 0 to 63."""
+
+    audio: int = 0
+    video: int = 0
+    """Cameras, and what is not media: STUN, DTLS, RTCP, data channels."""
+    screen: int = 0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the engine must know before its threads start."""
 
@@ -62,6 +71,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Send runs of equal datagrams as one message (UDP_SEGMENT)."""
     receive_buffer_bytes: int = 8 * 1024 * 1024
     """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
+    dscp: DscpMarks = DscpMarks()
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +211,7 @@ class AddUpTrack(Command, frozen=True, kw_only=True, tag="add_up_track"):
     A packet finds its layer by the extensions `rid` and `repaired-rid` (`SetExtensions`), until a receiver report
     lets the browser leave them out; their order says nothing, layers are ranked by size and bitrate as measured."""
     closed_gates: tuple[str, ...] = ()
-    """Gates that start closed: `consent`, `mute`, `queued`."""
+    """Gates that start closed: `consent`, `mute`, `queued`, `permission`."""
 
 
 class UpdateUpTrack(Command, frozen=True, kw_only=True, tag="update_up_track"):
@@ -217,8 +227,14 @@ class UpdateUpTrack(Command, frozen=True, kw_only=True, tag="update_up_track"):
 class SetGate(Command, frozen=True, kw_only=True, tag="set_gate"):
     """Open or close a gate of an up track; a packet passes only when all are open."""
 
-    gate: Literal["consent", "mute", "queued"]
+    gate: Literal["consent", "mute", "queued", "permission"]
     open: bool
+
+
+class WatchSpeech(Command, frozen=True, kw_only=True, tag="watch_speech"):
+    """Whether `SpeechChanged` is wanted of an up track of sound; by default it is not."""
+
+    on: bool
 
 
 class RequestKeyframe(Command, frozen=True, kw_only=True, tag="request_keyframe"):
@@ -274,6 +290,8 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     as rank and bitrate always are: where no layer meets the wishes, the smallest one is forwarded."""
     priority: int = 100
     """Who gets bandwidth first among the tracks of one receiver, 0 to 255; 0 is the last."""
+    is_screen: bool = False
+    """The source is a shared screen: the packets carry the mark of one."""
     paused: bool = False
     """Forward nothing, without a gap in sequence numbers; the picture comes back with a keyframe."""
 
@@ -411,6 +429,7 @@ AnyCommand = (
     | AddUpTrack
     | UpdateUpTrack
     | SetGate
+    | WatchSpeech
     | RequestKeyframe
     | RemoveUpTrack
     | AddDownTrack

@@ -56,6 +56,18 @@ fn default_ports() -> (u16, u16) {
     (20_000, 29_999)
 }
 
+/// Marks by what packets carry (RFC 2474 §3), from 0 to 63; other traffic has that of video.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dscp {
+    /// Sound.
+    pub audio: u8,
+    /// Cameras, and all that is not media.
+    pub video: u8,
+    /// Shared screens.
+    pub screen: u8,
+}
+
 /// Everything that the engine must know before its threads start.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EngineConfig {
@@ -97,6 +109,9 @@ pub struct EngineConfig {
     /// SO_RCVBUF asked for on the shared port.
     #[serde(default = "default_receive_buffer")]
     pub receive_buffer_bytes: usize,
+    /// Marks of outgoing packets.
+    #[serde(default)]
+    pub dscp: Dscp,
 }
 
 /// One payload type of a media section.
@@ -210,6 +225,8 @@ pub struct Target {
     pub strict: bool,
     pub priority: u8,
     pub paused: bool,
+    #[serde(default)]
+    pub is_screen: bool,
 }
 
 /// `ip`, port.
@@ -271,6 +288,9 @@ pub enum Action {
     SetGate {
         gate: String,
         open: bool,
+    },
+    WatchSpeech {
+        on: bool,
     },
     RequestKeyframe,
     RemoveUpTrack,
@@ -369,6 +389,7 @@ impl Action {
             Action::AddUpTrack { .. } => "add_up_track",
             Action::UpdateUpTrack { .. } => "update_up_track",
             Action::SetGate { .. } => "set_gate",
+            Action::WatchSpeech { .. } => "watch_speech",
             Action::RequestKeyframe => "request_keyframe",
             Action::RemoveUpTrack => "remove_up_track",
             Action::AddDownTrack { .. } => "add_down_track",

@@ -74,6 +74,7 @@ impl ShardControl {
                 endpoint.update_up_track(id, update, now)?;
             }
             Action::SetGate { gate, open } => endpoint.set_gate(id, read_gate(&gate)?, open, now)?,
+            Action::WatchSpeech { on } => endpoint.watch_speech(id, on)?,
             Action::RequestKeyframe => endpoint.request_keyframe(id, now)?,
             Action::RemoveUpTrack => endpoint.remove_up_track(id)?,
             Action::AddDownTrack { transport, kind, mid, ssrc, rtx_ssrc, cname, payloads } => {
@@ -188,6 +189,7 @@ fn read_target(target: &command::Target) -> Target {
         strict: target.strict,
         priority: target.priority,
         paused: target.paused,
+        is_screen: target.is_screen,
     }
 }
 

@@ -40,6 +40,8 @@ counted! {
     GateMute => "gate_mute",
     /// The `queued` gate is closed.
     GateQueued => "gate_queued",
+    /// The `permission` gate is closed.
+    GatePermission => "gate_permission",
     /// Padding without payload; the receiver's sequence is closed up.
     PaddingOnly => "padding_only",
     /// A telephone event with more than an event, or cut short.

@@ -17,6 +17,7 @@ pub mod reports;
 pub mod retransmitter;
 pub mod rewriter;
 pub mod router;
+pub mod speech;
 pub mod target;
 pub mod temporal;
 pub mod up_layer;

@@ -21,6 +21,8 @@ pub struct Target {
     pub priority: u8,
     /// Nothing at all for now.
     pub paused: bool,
+    /// The source is a shared screen.
+    pub is_screen: bool,
 }
 
 impl Default for Target {
@@ -35,6 +37,7 @@ impl Default for Target {
             strict: false,
             priority: 100,
             paused: false,
+            is_screen: false,
         }
     }
 }
