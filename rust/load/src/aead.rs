@@ -24,8 +24,8 @@ const ROLLOVER: [u8; 4] = [0; 4];
 pub enum Key {
     /// RFC 7714.
     Gcm(LessSafeKey),
-    /// RFC 3711: AES in counter mode and HMAC-SHA1 of 80 bits.
-    Cm(EncryptingKey, hmac::Key),
+    /// RFC 3711: AES in counter mode and HMAC-SHA1 of 80 bits. Boxed as the engine's: it is large.
+    Cm(Box<(EncryptingKey, hmac::Key)>),
 }
 
 /// Makes a key; never null. Suites are 0 for AES-128-GCM, 1 for AES-256-GCM, 2 for AES-CM with HMAC-SHA1-80.
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn engine_aead_new(suite: i32, key: *const u8) -> *mut Key
         _ => {
             let cipher = UnboundCipherKey::new(&AES_128, &bytes[..CM_KEY]).and_then(EncryptingKey::ctr);
             let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes[CM_KEY..CM_KEY + AUTH_KEY]);
-            Key::Cm(cipher.expect("the key has the right length"), auth)
+            Key::Cm(Box::new((cipher.expect("the key has the right length"), auth)))
         }
     };
     Box::into_raw(Box::new(key))
@@ -91,7 +91,8 @@ pub unsafe extern "C" fn engine_aead_seal(
             sealed.copy_from_slice(found.as_ref());
             GCM_TAG
         }
-        Key::Cm(cipher, auth) => {
+        Key::Cm(keys) => {
+            let (cipher, auth) = &**keys;
             apply_counter(cipher, &iv, text);
             sealed[..CM_TAG].copy_from_slice(&authenticate(auth, aad, text));
             CM_TAG
@@ -132,7 +133,8 @@ pub unsafe extern "C" fn engine_aead_open(
             let tag = unsafe { slice::from_raw_parts(tag, GCM_TAG) };
             key.open_separate_gather(Nonce::assume_unique_for_key(iv), Aad::from(aad), text, tag, out).is_ok()
         }
-        Key::Cm(cipher, auth) => {
+        Key::Cm(keys) => {
+            let (cipher, auth) = &**keys;
             // SAFETY: promised by the caller.
             let tag = unsafe { slice::from_raw_parts(tag, CM_TAG) };
             let is_right = constant_time::verify_slices_are_equal(&authenticate(auth, aad, text), tag).is_ok();
