@@ -12,15 +12,18 @@ pub mod layers;
 pub mod nack_generator;
 pub mod packet;
 pub mod packet_ring;
+pub mod rate_meter;
 pub mod receive_stream;
 pub mod reports;
 pub mod retransmitter;
 pub mod rewriter;
 pub mod router;
+pub mod spatial_layers;
 pub mod target;
 pub mod temporal;
 pub mod up_layer;
 pub mod up_track;
+pub mod vp9_filter;
 
 pub use allocator::{Allocator, AllocatorStats, Grant, Rung, TrackNeed};
 pub use down_track::{DownStats, DownTrack, DownTrackConfig};
