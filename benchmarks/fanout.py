@@ -23,8 +23,9 @@ import msgspec
 
 from benchmarks.figures import Figure, Report, median
 from benchmarks.native import Programs
+from benchmarks.peer_media import PAYLOAD_TYPE, TWCC_ID
 from benchmarks.processes import cores_awake, cpu_ns, memory_bytes, thread_cpu_ns
-from benchmarks.webrtc_client import PAYLOAD_TYPE, TWCC_ID, ConnectError, Identity, Peer
+from benchmarks.webrtc_client import ConnectError, Identity, Peer
 from tests.peers.daemon import Daemon, daemon
 
 ROOM = "fanout"
@@ -191,7 +192,7 @@ async def load_program(
     plan = {
         "publisher": {
             "peer": publisher.plan_entry(),
-            "ssrc": publisher.ssrc,
+            "ssrc": publisher.media.sources[0].ssrc,
             "payload_type": PAYLOAD_TYPE,
             "twcc_id": TWCC_ID,
         },

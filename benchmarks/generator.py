@@ -9,14 +9,15 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.peer_media import RIDS
 from benchmarks.processes import cpu_ns
-from benchmarks.webrtc_client import AUDIO_PAYLOAD_TYPE, PAYLOAD_TYPE, TWCC_ID, Peer
+from benchmarks.webrtc_client import Peer
 
 LONGEST_REPLY = 1 << 22
 
@@ -38,6 +39,8 @@ class Figures(msgspec.Struct, array_like=True, frozen=True):
     checks: int = 0
     first_ms: float = -1.0
     """Negative: no media yet."""
+    repaired: int = 0
+    resent: int = 0
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -52,6 +55,9 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     latency_count: int
     busy: float
     """Share of the time that its thread had something to do."""
+    echo_ms: tuple[float, float, float, float]
+    """The same of the probed echo."""
+    echo_count: int
 
 
 class GeneratorError(Exception):
@@ -66,28 +72,38 @@ class Stream:
     frames_per_s: float = 25.0
     burst: int = 4
     packet_bytes: int = 1200
+    rid: str = ""
+    """Its simulcast layer."""
+    width: int = 640
 
     @property
     def packets_per_s(self) -> float:
         return self.frames_per_s * self.burst
 
-    def plan(self, ssrc: int) -> dict[str, Any]:
+    def plan(self, peer: Peer) -> dict[str, Any]:
         """As the load program reads it."""
         video = self.kind == "video"
         return {
-            "ssrc": ssrc,
-            "payload_type": PAYLOAD_TYPE if video else AUDIO_PAYLOAD_TYPE,
+            **peer.media.source(self.kind, self.rid),
             "clock_rate": 90_000 if video else 48_000,
-            "twcc_id": TWCC_ID,
             "packet_size": self.packet_bytes,
             "burst": self.burst,
             "frames_per_s": float(self.frames_per_s),
             "vp8": video,
+            "width": self.width if video else 0,
         }
 
 
 AUDIO = Stream("audio", frames_per_s=50.0, burst=1, packet_bytes=172)
 VIDEO = Stream()
+
+
+def layers(top: Stream) -> list[Stream]:
+    """Three simulcast layers, the largest of them ``top``: a quarter and a half of its width, fewer packets each."""
+    return [
+        replace(top, rid=rid, burst=max(1, round(top.burst * share)), width=max(16, int(top.width * size)))
+        for rid, share, size in zip(RIDS, (0.12, 0.4, 1.0), (0.25, 0.5, 1.0), strict=True)
+    ]
 
 
 class Worker:
@@ -150,6 +166,9 @@ class Reading:
     latency_p99_ms: float
     latency_p999_ms: float
     latency_count: int
+    echo_ms: tuple[float, float, float]
+    """Median, 99th and 99.9th percentile of the echo probed by the first worker."""
+    echo_count: int
     busy: float
     """Of the busiest worker."""
     cores: float
@@ -165,17 +184,18 @@ class Generator:
         self._cpu = self._cpu_ns()
         self._read_at = time.monotonic()
 
-    async def add(self, peer: Peer, streams: Sequence[Stream] = (), *, feedback: bool = True) -> Handle:
-        """Hand a connected peer over; it is closed here. Streams go with the peer's SSRC of the same kind."""
+    async def add(self, peer: Peer, streams: Sequence[Stream] = ()) -> Handle:
+        """Hand a connected peer over; it is closed here. Streams go with the peer's source of the same kind and layer."""
         self._next += 1
         worker = min(self._workers, key=lambda one: one.members)
         handle = Handle(worker, self._next)
         worker.members += 1
         plan = {
             "peer": peer.plan_entry(),
-            "tracks": [stream.plan(peer.ssrcs[stream.kind]) for stream in streams],
-            "twcc_id": TWCC_ID,
-            "feedback": feedback,
+            "tracks": [stream.plan(peer) for stream in streams],
+            "twcc_id": peer.media.extensions.get("twcc", 0),
+            "rtx_payload_type": peer.media.rtx_payload_type,
+            "feedback": peer.media.feedback,
         }
         try:
             await worker.ask({"op": "add", "id": handle.id, "plan": plan}, peer.socket.fileno())
@@ -196,6 +216,17 @@ class Generator:
         """All streams of a peer go at another rate from now on."""
         await handle.worker.ask({"op": "pace", "id": handle.id, "frames_per_s": frames_per_s})
 
+    async def set_timing(self, on: bool) -> None:
+        """Let the kernel say when packets arrived, instead of when a worker looked; costs something on every packet."""
+        for worker in self._workers:
+            await worker.ask({"op": "timing", "on": on})
+
+    async def probe_echo(self, remote: tuple[str, int], local_ip: str) -> None:
+        """Ask a UDP echo at a steady rate from now on, beside everything else."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((local_ip, 0))
+            await self._workers[0].ask({"op": "echo", "remote": f"{remote[0]}:{remote[1]}"}, probe.fileno())
+
     async def read(self) -> Reading:
         """All peers' figures."""
         replies = await asyncio.gather(*(worker.ask({"op": "figures"}) for worker in self._workers))
@@ -211,6 +242,8 @@ class Generator:
             latency_p99_ms=slowest.latency_ms[1],
             latency_p999_ms=slowest.latency_ms[2],
             latency_count=sum(reply.latency_count for reply in replies),
+            echo_ms=replies[0].echo_ms[:3],
+            echo_count=replies[0].echo_count,
             busy=max(reply.busy for reply in replies),
             cores=cores,
         )

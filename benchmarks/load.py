@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=4, help="participants of one meeting (default %(default)s)")
     add("--video-fps", type=float, default=25.0, help="frames per second of what is sent (default %(default)s)")
     add("--video-burst", type=int, default=4, help="packets of 1200 bytes per frame (default %(default)s)")
+    add("--simulcast", action="store_true", help="publishers of rooms send three layers, the largest as said above")
     add("--no-feedback", action="store_true", help="no transport-wide feedback, NACKs and keyframe requests")
     add("--suite", choices=tuple(PROFILES), default=SUITE, help="SRTP suite offered (default %(default)s)")
     add("--transport", choices=("udp", "tcp", "tls"), default="udp", help="of SIP calls (default %(default)s)")
@@ -83,12 +84,17 @@ async def drive(options: argparse.Namespace, show: Callable[[Second], None]) -> 
         entry=options.entry,
         size=options.size,
         video=Stream(frames_per_s=options.video_fps, burst=options.video_burst),
-        feedback=not options.no_feedback,
+        simulcast=options.simulcast,
     )
     program = await asyncio.to_thread(native.build_load)
     async with (
         load_target(
-            options.target, token=options.token, admin_url=options.admin_url, ca=options.ca, suite=options.suite
+            options.target,
+            token=options.token,
+            admin_url=options.admin_url,
+            ca=options.ca,
+            suite=options.suite,
+            feedback=not options.no_feedback,
         ) as target,
         generator(program, workers=options.workers) as peers,
     ):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from benchmarks.generator import AUDIO, Generator, Handle, Reading, Stream
+from benchmarks.generator import AUDIO, Generator, Handle, Reading, Stream, layers
 from benchmarks.load_result import Result
 from benchmarks.load_target import JoinError, LoadTarget, Session
 from benchmarks.webrtc_client import Peer
@@ -30,7 +30,12 @@ class Shape:
     size: int = 4
     """Participants of one meeting."""
     video: Stream = field(default_factory=Stream)
-    feedback: bool = True
+    simulcast: bool = False
+    """Whether the picture is sent in three layers, the largest of them ``video``; calls send one."""
+
+    def streams(self) -> list[Stream]:
+        """What a publisher sends."""
+        return [AUDIO, *(layers(self.video) if self.simulcast else [self.video])]
 
 
 class Scenario(Protocol):
@@ -58,8 +63,8 @@ class Media:
         self._gone_wrong = 0
         self.bytes = 0
 
-    async def add(self, peer: Peer, streams: list[Stream], *, feedback: bool) -> Handle:
-        return await self._generator.add(peer, streams, feedback=feedback)
+    async def add(self, peer: Peer, streams: list[Stream]) -> Handle:
+        return await self._generator.add(peer, streams)
 
     async def first_packet(self, handle: Handle) -> None:
         """Wait for the first media. Raises JoinError."""
@@ -110,10 +115,11 @@ class Rooms:
 
     async def open(self, room: str, kind: str) -> _Leg:
         """Publish or view; a viewer's first packet has come."""
-        peer, session = await self._target.join_room(room, kind, ("audio", "video"))
-        streams = [AUDIO, self._shape.video] if kind == "whip" else []
+        simulcast = self._shape.simulcast
+        peer, session = await self._target.join_room(room, kind, ("audio", "video"), simulcast=simulcast)
+        streams = self._shape.streams() if kind == "whip" else []
         try:
-            handle = await self._media.add(peer, streams, feedback=self._shape.feedback)
+            handle = await self._media.add(peer, streams)
         except BaseException:
             await self._target.leave_room(session)
             raise
@@ -227,7 +233,7 @@ class Calls:
             await socket.send_json({"type": "offer", "id": 0, "sdp": peer.offer()})
             answer = await _expect(socket, "answer")
             await self._target.connect(peer, answer["sdp"])
-            handle = await self._media.add(peer, [AUDIO, self._shape.video], feedback=self._shape.feedback)
+            handle = await self._media.add(peer, [AUDIO, self._shape.video])
             stack.push_async_callback(self._media.remove, handle)
             following = asyncio.create_task(_follow(socket, peer), name="call")
             stack.push_async_callback(_stop, following)

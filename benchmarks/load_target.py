@@ -40,20 +40,37 @@ class LoadTarget:
     """One daemon."""
 
     def __init__(
-        self, url: str, http: aiohttp.ClientSession, *, token: str, admin_url: str | None, identity: Identity
+        self,
+        url: str,
+        http: aiohttp.ClientSession,
+        *,
+        token: str,
+        admin_url: str | None,
+        identity: Identity,
+        feedback: bool,
     ) -> None:
         self._url = url.rstrip("/") + "/"
         self._http = http
         self._token = token
         self._admin_url = admin_url
         self._identity = identity
+        self._feedback = feedback
         self._tokens: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(CONNECTING, thread_name_prefix="connect")
         self._local_ip = _local_ip(url)
 
-    def peer(self, kinds: Sequence[str], *, sends: bool, receives: bool | None = None) -> Peer:
+    def peer(self, kinds: Sequence[str], *, sends: bool, receives: bool | None = None, simulcast: bool = False) -> Peer:
         """A peer that is not connected yet; the caller closes it or hands it on."""
-        return Peer(self._identity, sends=sends, receives=receives, kinds=kinds, local_ip=self._local_ip)
+        return Peer(
+            self._identity,
+            sends=sends,
+            receives=receives,
+            kinds=kinds,
+            simulcast=simulcast,
+            feedback=self._feedback,
+            repair=True,
+            local_ip=self._local_ip,
+        )
 
     async def token(self, room: str) -> str:
         """The token given, or with the administration at hand one made for this room."""
@@ -72,10 +89,12 @@ class LoadTarget:
         """Take this token for a room from now on."""
         self._tokens[room] = token
 
-    async def join_room(self, room: str, kind: str, kinds: Sequence[str]) -> tuple[Peer, Session]:
+    async def join_room(
+        self, room: str, kind: str, kinds: Sequence[str], *, simulcast: bool = False
+    ) -> tuple[Peer, Session]:
         """Publish (``whip``) or view (``whep``): a connected peer and its resource. Raises JoinError."""
         token = await self.token(room)
-        peer = self.peer(kinds, sends=kind == "whip")
+        peer = self.peer(kinds, sends=kind == "whip", simulcast=simulcast)
         url = urljoin(self._url, f"v1/rooms/{room}/{kind}")
         headers = {"Content-Type": "application/sdp", **_bearer(token)}
         try:
@@ -124,13 +143,13 @@ class LoadTarget:
 
 @contextlib.asynccontextmanager
 async def load_target(
-    url: str, *, token: str, admin_url: str | None = None, ca: str | None = None, suite: str
+    url: str, *, token: str, admin_url: str | None = None, ca: str | None = None, suite: str, feedback: bool = True
 ) -> AsyncIterator[LoadTarget]:
-    """Connections to one daemon; ``ca`` is a file with its certificate's authority."""
+    """Connections to one daemon; ``ca`` is a file with its certificate's authority, ``feedback`` what peers offer."""
     context: Any = ssl.create_default_context(cafile=ca) if ca else True
     connector = aiohttp.TCPConnector(limit=0, ssl=context)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=15)) as http:
-        target = LoadTarget(url, http, token=token, admin_url=admin_url, identity=Identity(suite))
+        target = LoadTarget(url, http, token=token, admin_url=admin_url, identity=Identity(suite), feedback=feedback)
         try:
             yield target
         finally:

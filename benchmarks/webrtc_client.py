@@ -23,10 +23,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-TWCC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-TWCC_ID = 3
-PAYLOAD_TYPE = 96
-AUDIO_PAYLOAD_TYPE = 111
+from benchmarks.peer_media import PeerMedia
+
 SUITE = "AEAD_AES_128_GCM"
 DEADLINE_S = 10.0
 
@@ -109,9 +107,6 @@ def read_answer(sdp: str) -> Answer:
     )
 
 
-_MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
-
-
 class Peer:
     """One connection on its way: ``offer`` or ``answer``, then ``connect``, then ``plan_entry``."""
 
@@ -122,17 +117,17 @@ class Peer:
         sends: bool,
         receives: bool | None = None,
         kinds: Sequence[str] = ("video",),
+        simulcast: bool = False,
+        feedback: bool = True,
+        repair: bool = False,
         local_ip: str = "127.0.0.1",
     ) -> None:
-        """``kinds``: what its offer has, of ``audio`` and ``video``; it receives what it does not send, or as stated."""
+        """It receives what it does not send, or as stated; the rest is said of :class:`PeerMedia`."""
         self.identity = identity
-        self.sends = sends
-        self.receives = not sends if receives is None else receives
-        self.kinds = tuple(kinds)
+        receives = not sends if receives is None else receives
+        self.media = PeerMedia(kinds, sends, receives, simulcast and sends, feedback, repair and feedback)
         self.ufrag = secrets.token_hex(4)
         self.password = secrets.token_hex(16)
-        self.ssrcs = {kind: secrets.randbelow(0x7FFFFFFF) + 1 for kind in self.kinds}
-        self.ssrc = self.ssrcs[self.kinds[-1]]
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((local_ip, 0))
         self.socket.settimeout(0.05)
@@ -144,42 +139,13 @@ class Peer:
         self.socket.close()
 
     def offer(self) -> str:
-        """A description with an Opus and a VP8 section, as far as its kinds go, and transport-wide numbers."""
-        direction = {(True, True): "sendrecv", (True, False): "sendonly"}.get((self.sends, self.receives), "recvonly")
-        lines = self._head(str(index) for index in range(len(self.kinds)))
-        for index, kind in enumerate(self.kinds):
-            payload_type = AUDIO_PAYLOAD_TYPE if kind == "audio" else PAYLOAD_TYPE
-            feedback = ["transport-cc"] if kind == "audio" else ["transport-cc", "ccm fir", "nack", "nack pli"]
-            ssrc = self.ssrcs[kind]
-            lines += [
-                f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
-                *self._transport(str(index)),
-                f"a={direction}",
-                f"a=extmap:{TWCC_ID} {TWCC_URI}",
-                f"a=rtpmap:{payload_type} {'opus/48000/2' if kind == 'audio' else 'VP8/90000'}",
-                *(f"a=rtcp-fb:{payload_type} {name}" for name in feedback),
-                *([f"a=msid:load load{ssrc}", f"a=ssrc:{ssrc} cname:load"] if self.sends else []),
-            ]
+        """A description with an Opus and a VP8 section, as far as its kinds go."""
+        lines = [*self._head(str(index) for index in range(len(self.media.kinds))), *self.media.offer(self._transport)]
         return "\r\n".join(lines) + "\r\n"
 
     def answer(self, offer: str) -> str:
         """Takes every section of an offer with everything in it, and sends where it was asked and may."""
-        head, *sections = re.split(r"^(?=m=)", offer.replace("\r\n", "\n"), flags=re.MULTILINE)
-        mids = [found[1] for section in sections if (found := re.search(r"^a=mid:(\S+)$", section, re.MULTILINE))]
-        lines = self._head(mids)
-        shared = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", head, re.MULTILINE)
-        for section, mid in zip(sections, mids, strict=True):
-            kept = re.findall(
-                r"^(a=(?:rtpmap|fmtp|rtcp-fb|extmap|sctp-port|max-message-size):.*)$", section, re.MULTILINE
-            )
-            asked = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", section, re.MULTILINE) or shared
-            kind = section[2:].split()[0]
-            mirrored = _MIRRORED[asked[1] if asked else "sendrecv"]
-            if not self.sends or kind not in self.ssrcs:
-                mirrored = {"sendrecv": "recvonly", "sendonly": "inactive"}.get(mirrored, mirrored)
-            lines += [section.split("\n")[0], *self._transport(mid), f"a={mirrored}", *kept]
-            if mirrored.startswith("send"):
-                lines += [f"a=msid:load load{self.ssrcs[kind]}", f"a=ssrc:{self.ssrcs[kind]} cname:load"]
+        lines = [*self._head(self.media.mids(offer)), *self.media.answer(offer, self._transport)]
         return "\r\n".join(lines) + "\r\n"
 
     def _head(self, mids: Iterable[str]) -> list[str]:
@@ -209,6 +175,7 @@ class Peer:
     def connect(self, answer_sdp: str) -> None:
         """Checks, handshake, keys. Blocking; raises ConnectError."""
         self._answer = answer = read_answer(answer_sdp)
+        self.media.learn(answer_sdp)
         deadline = time.monotonic() + DEADLINE_S
         dtls = SSL.Connection(self.identity.context, None)
         dtls.set_connect_state()

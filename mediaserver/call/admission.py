@@ -48,6 +48,9 @@ class Admission:
         self._rerouted = metrics.counter(
             "admission_rerouted_total", "Calls that took another route because lines were full"
         )
+        self._withheld = metrics.counter(
+            "pictures_withheld_total", "Legs that got no picture because none fitted their decoder", ("reason",)
+        )
         metrics.add_source(self._collect)
 
     # -- what the call layer asks --------------------------------------------------------------------------------
@@ -78,6 +81,10 @@ class Admission:
     def rerouted(self) -> None:
         """Counts a call that goes another way because the first had no room."""
         self._rerouted.inc()
+
+    def picture_withheld(self, reason: str) -> None:
+        """Counts a leg that goes on as sound because no picture fits it."""
+        self._withheld.labels(reason).inc()
 
     def reload(self, config: Config) -> None:
         """Takes the budgets, caps and sites of `config`; legs that live keep their way and their floors."""

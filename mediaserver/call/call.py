@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from mediaserver.call.events import Dtmf, EndCause, LegEnded, LegEvent, MediaChanged
+from mediaserver.call.events import Dtmf, EndCause, LegEnded, LegEvent, MediaChanged, PictureWithheld, RateChanged
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
@@ -22,7 +22,8 @@ class Call:
     """`caller` and `callee` are legs that both exist; `join` lets them meet.
 
     The call subscribes each leg's down tracks to the other's up tracks and keeps doing so whenever a leg's media
-    change; no transport moves. `on_ended` is called once, after both legs are over.
+    change; no transport moves. `on_ended` is called once, after both legs are over; `on_withheld(leg, reason)` when the
+    peer of a leg gets no picture of the other one, and with an empty reason when it does again.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Call:
         callee: Leg,
         longest_s: float,
         on_ended: Callable[[Call, EndCause], None],
+        on_withheld: Callable[[Leg, str], None] | None = None,
     ) -> None:
         self.id = call_id
         self.caller = caller
         self.callee = callee
         self._longest_s = longest_s
         self._on_ended = on_ended
+        self._on_withheld = on_withheld
         self._topics: Topics | None = None
         self._cause: EndCause | None = None
         self._tasks = TaskGroupOwner(f"call-{call_id}")
@@ -73,6 +76,12 @@ class Call:
         match event:
             case MediaChanged():
                 self._connect()
+            case RateChanged():
+                self._bound_pictures()
+            case PictureWithheld(reason=reason):
+                if self._on_withheld is not None:
+                    self._on_withheld(leg, reason)
+                self._tasks.spawn(self._other(leg).show_withheld(reason), name="picture")
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 self._pass_digit(leg, digit, duration_ms)
             case LegEnded(cause=cause):
@@ -103,7 +112,14 @@ class Call:
             one, two = self.caller.media.get(kind), self.callee.media.get(kind)
             _link(one.down if one else None, two.up if two else None)
             _link(two.down if two else None, one.up if one else None)
+        self._bound_pictures()
         self._connect_data()
+
+    def _bound_pictures(self) -> None:
+        """Each side is asked for no more than the other one can show."""
+        for leg in (self.caller, self.callee):
+            if "video" in leg.media:
+                leg.limit_picture(self._other(leg).picture_bounds)
 
     def _connect_data(self) -> None:
         """Channels of the same label are one channel from page to page; a phone has none."""

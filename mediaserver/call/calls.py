@@ -20,8 +20,9 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.ringing import Attempt, ring_all
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg, SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
+from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
@@ -112,6 +113,7 @@ class Calls:
             callee=callee,
             longest_s=self._config.limits.call_duration,
             on_ended=self._over(on_ended),
+            on_withheld=self._withheld(request),
         )
         self._calls[call.id] = call
         try:
@@ -288,6 +290,16 @@ class Calls:
 
     def _trunk_freed(self, name: str) -> None:
         self._trunk_calls[name] = self._trunk_calls.get(name, 1) - 1
+
+    def _withheld(self, request: CallRequest) -> Callable[[Leg, str], None]:
+        def withheld(leg: Leg, reason: str) -> None:
+            leg.log.info("picture_withheld" if reason else "picture_shown", reason=reason)
+            if reason:
+                self._admission.picture_withheld(reason)
+            if request.note is not None:
+                request.note("picture_withheld" if reason else "picture_shown", f"{leg.name} {reason}".rstrip())
+
+        return withheld
 
     def _over(self, on_ended: Callable[[Call, EndCause], None]) -> Callable[[Call, EndCause], None]:
         def ended(call: Call, cause: EndCause) -> None:

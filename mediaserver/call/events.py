@@ -52,6 +52,13 @@ class RateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureWithheld:
+    """The peer gets no picture, because none that is there fits its decoder; an empty reason: it gets one again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dtmf:
     """One key was pressed."""
 
@@ -66,4 +73,4 @@ class LegEnded:
     cause: EndCause
 
 
-LegEvent = Ringing | Answered | Connected | MediaChanged | RateChanged | Dtmf | LegEnded
+LegEvent = Ringing | Answered | Connected | MediaChanged | RateChanged | PictureWithheld | Dtmf | LegEnded

@@ -22,6 +22,7 @@ from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
 from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Codec
+from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 
 Codecs = Mapping[Kind, tuple[Codec, ...]]
 """Codecs by kind, in order of preference; a kind without codecs is absent."""
@@ -65,6 +66,8 @@ class Leg(ABC):
         """Called once, when the leg is over; for whoever counts it against a limit."""
         self.booking: Booking | None = None
         """The leg's account with admission control, where one was opened."""
+        self.picture_withheld = ""
+        """Why the peer got no picture at some time although there was one: `too_large`."""
         self._other: Leg | None = None
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
@@ -124,6 +127,19 @@ class Leg(ABC):
     def peer_limits(self) -> Mapping[MediaKind, int]:
         """Bits per second that the peer takes at most, by its own word; kinds of which it says nothing are absent."""
         return {}
+
+    @property
+    def picture_bounds(self) -> PictureBounds:
+        """The most that a picture for the peer may be, by its own word and by what its lines have room for."""
+        return UNBOUNDED
+
+    def limit_picture(self, bounds: PictureBounds) -> None:
+        """Asks the peer to send no larger picture than this. A peer that cannot be asked sends what it sends."""
+        self.log.debug("picture_not_limited", bounds=bounds)
+
+    async def show_withheld(self, reason: str) -> None:
+        """Shows the peer that the other side gets no picture of it, or that it does again."""
+        self.log.debug("withheld_not_shown", reason=reason)
 
     def cap(self, kind: MediaKind) -> int | None:
         """Most bits per second, headers included, that may flow to or from the peer; None is no bound, 0 is nothing."""

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, Ringing
-from mediaserver.call.leg import KINDS, Codecs, Leg
+from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, PictureWithheld, RateChanged, Ringing
+from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
+from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
+from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, within
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines
-from mediaserver.sdp.codecs import KNOWN, matches, ordered
-from mediaserver.sdp.description import Bandwidth, Codec, SessionDescription
+from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines, to_tias
+from mediaserver.sdp.description import Bandwidth, SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
+from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
 from mediaserver.sip.session import InviteSession
 
-SrtpPolicy = Literal["require", "prefer", "never"]
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
 
@@ -37,11 +37,6 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
-_EVERYTHING: Final[Codecs] = {
-    "audio": tuple(KNOWN[name] for name in ("opus", "G722", "PCMU", "PCMA")),
-    "video": tuple(KNOWN[name] for name in ("H264", "H264/0", "VP8")),
-}
-"""What an INVITE without an offer may be answered with."""
 
 
 class DialFailed(MediaServerError):
@@ -60,21 +55,6 @@ class DialFailed(MediaServerError):
     def lacks_bandwidth(self) -> bool:
         """Whether a line was full, ours or one behind a call manager that says so (RFC 3261 §20.43, code 370)."""
         return self.code == 488 and (self.warning_code == 370 or (self.warning or "").startswith("370 "))
-
-
-@dataclass(frozen=True, slots=True)
-class SipPolicy:
-    """What a SIP leg may use. Codec names in order of preference."""
-
-    audio_codecs: tuple[str, ...]
-    video_codecs: tuple[str, ...]
-    srtp: SrtpPolicy
-
-    def limited(self, codecs: Codecs) -> Codecs:
-        """`codecs` as far as the policy allows them, in the policy's order."""
-        names = {"audio": self.audio_codecs, "video": self.video_codecs}
-        limited = {kind: ordered(codecs.get(kind, ()), names[kind]) for kind in KINDS}
-        return {kind: allowed for kind, allowed in limited.items() if allowed}
 
 
 class SipLeg(Leg):
@@ -98,6 +78,7 @@ class SipLeg(Leg):
         self._policy = policy
         self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
         self._sip_media.bandwidth = self._bandwidth_lines
+        self._picture_fit = PictureFit(self._on_picture)
         self._admitted: Codecs | None = None
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
@@ -119,7 +100,7 @@ class SipLeg(Leg):
     @property
     def _offered(self) -> Codecs:
         if self._offer is None:
-            return self._policy.limited(_EVERYTHING) if self._late_offer else {}
+            return self._policy.limited(EVERYTHING) if self._late_offer else {}
         indices = {kind: first_of_kind(self._offer, kind) for kind in KINDS}
         offered = {kind: self._offer.media[index].codecs for kind, index in indices.items() if index is not None}
         return self._policy.limited(offered)
@@ -141,6 +122,26 @@ class SipLeg(Leg):
         if not self._sip_media.agreed and self._offer is not None:
             return peer_limits(self._offer, packets)
         return self._sip_media.peer_limits(packets)
+
+    @property
+    def picture_bounds(self) -> PictureBounds:
+        """By the phone's decoder, and by the rate that the lines of both legs have for a picture."""
+        cap = self.cap("video")
+        packets = self.booking.packets if self.booking is not None else PLAIN
+        rate = None if cap is None else to_tias("video", cap, packets)
+        return self._sip_media.picture_bounds.within(PictureBounds(max_bps=rate))
+
+    def settle_with(self, other: Leg) -> None:
+        """See `Leg`; also bounds the picture towards the phone."""
+        super().settle_with(other)
+        self._sip_media.aim(self.picture_bounds)
+
+    def set_media(self, media: dict[Kind, LegMedia]) -> None:
+        """See `Leg`; also bounds the picture towards the phone."""
+        if self.booking is not None:
+            self.booking.on_change = self._on_rate
+        self._sip_media.aim(self.picture_bounds)
+        super().set_media(media)
 
     def admit(self) -> None:
         """Reserves what the phone offers, as far as the policy allows it. Raises InsufficientBandwidth."""
@@ -211,7 +212,7 @@ class SipLeg(Leg):
             return
         wanted = self._policy.limited(other.codecs)
         if self._admitted is not None:
-            wanted = _within(wanted, self._admitted)
+            wanted = within(wanted, self._admitted)
             self.settle_with(other)  # so that our answer names the rate that the other side takes
         if self._offer is None:
             body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
@@ -243,6 +244,7 @@ class SipLeg(Leg):
         if self._session is not None:
             self._session.hangup(_NORMAL_CLEARING if self._answered else None)
         self._sip_media.close()
+        self._picture_fit.close()
         if self._outcome is not None and not self._outcome.done():
             self._outcome.cancel()
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -312,6 +314,15 @@ class SipLeg(Leg):
         """What was agreed has changed, and so may its need."""
         self.settle({kind: media.send for kind, media in self._sip_media.agreed.items()})
 
+    def _on_rate(self, kind: MediaKind, bps: int) -> None:
+        """A line has more or less room than before; whoever sends the picture hears of it through the call."""
+        self._sip_media.aim(self.picture_bounds)
+        self.emit(RateChanged(kind, bps))
+
+    def _on_picture(self, reason: str) -> None:
+        self.picture_withheld = self.picture_withheld or reason
+        self.emit(PictureWithheld(reason))
+
     def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
         # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
         try:
@@ -355,6 +366,8 @@ class SipLeg(Leg):
             case engine_events.KeyframeNeeded():
                 if self._session is not None and self._answered and not self.ended:
                     self._session.send_info(_MEDIA_CONTROL, _PICTURE_FAST_UPDATE)
+            case engine_events.DownTrackLayerChanged():
+                self._picture_fit.on_layer(event)
             case engine_events.MediaTimeout(silent_ms=silent_ms):
                 self._on_silence(kind, silent_ms)
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
@@ -368,27 +381,6 @@ class SipLeg(Leg):
         if kind == "audio" and agreed is not None and agreed.direction.receives and not self.ended:
             self.log.info("media_timeout", silent_ms=silent_ms)
             self._tasks.spawn(self.end(EndCause("system", "media_timeout")), name="media-timeout")
-
-
-def _within(wanted: Codecs, admitted: Codecs) -> Codecs:
-    """What of `wanted` was admitted, with the rate that Opus was given."""
-    kept: dict[Kind, tuple[Codec, ...]] = {}
-    for kind, codecs in wanted.items():
-        pairs = [(c, next((each for each in admitted.get(kind, ()) if matches(c, each)), None)) for c in codecs]
-        found = tuple(_with_rate(codec, limit) for codec, limit in pairs if limit is not None)
-        if found:
-            kept[kind] = found
-    return kept
-
-
-def _with_rate(codec: Codec, limit: Codec) -> Codec:
-    rate = limit.fmtp.get("maxaveragebitrate")
-    return codec if rate is None else replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": rate})
-
-
-def srtp_towards(policy: SrtpPolicy, transport: str) -> bool:
-    """Whether our offer is encrypted: SDES keys belong into signalling that is itself encrypted (RFC 4568 §7)."""
-    return policy == "require" or (policy == "prefer" and transport == "tls")
 
 
 def warning_value(code: int, agent: str, text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.down_track import DownTrack
@@ -15,8 +16,8 @@ from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
 from mediaserver.engine.engine import Engine, LocalRtp
 from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.bandwidth import Packets, audio_need, peer_limit
-from mediaserver.sdp.codecs import PayloadTypes, is_media, offerable, own_events
+from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
+from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
 from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import (
     LocalMedia,
@@ -28,6 +29,7 @@ from mediaserver.sdp.offer_answer import (
     negotiate,
 )
 from mediaserver.sdp.parser import parse
+from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
 
 _VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
@@ -99,8 +101,38 @@ class SipMedia:
         return {line.kind: line.agreed for line in self._lines.values() if line.agreed}
 
     def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
-        """What the phone takes at most, by the `b=` lines of its last description."""
-        return {} if self._remote is None else peer_limits(self._remote, packets)
+        """What the phone takes at most, by the `b=` lines of its last description and by its decoder's level."""
+        if self._remote is None:
+            return {}
+        limits = peer_limits(self._remote, packets)
+        decoder = self.picture_bounds.max_bps
+        # The rate of a higher level is more than any picture here has; it would only make descriptions longer.
+        if decoder is not None and decoder < USUAL_PICTURE_BPS:
+            limit = from_tias("video", decoder, packets)
+            limits["video"] = min(limit, limits.get("video", limit))
+        return limits
+
+    @property
+    def picture_bounds(self) -> PictureBounds:
+        """The most that the phone's decoder takes, by its last description."""
+        line = next((line for line in self._lines.values() if line.kind == "video" and line.agreed), None)
+        if line is None or line.agreed is None or self._remote is None:
+            return UNBOUNDED
+        theirs = line.agreed.send[0]
+        ours = next((codec for codec in line.agreed.receive if matches(codec, theirs)), None)
+        return picture_bounds(self._remote.media[line.index], theirs, ours)
+
+    def aim(self, bounds: PictureBounds) -> None:
+        """Tells the engine what the phone may be given. Its size is a limit, its rate a wish."""
+        line = next((line for line in self._lines.values() if line.kind == "video"), None)
+        if line is not None and line.tracks.down is not None:
+            line.tracks.down.set_target(
+                max_width=bounds.max_width,
+                max_height=bounds.max_height,
+                max_macroblocks=bounds.max_macroblocks,
+                max_bitrate_bps=bounds.max_bps,
+                strict=True,
+            )
 
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
         """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
@@ -258,6 +290,7 @@ class SipMedia:
                 cname=self._cname,
                 codecs=send,
             )
+            self._watch(line.tracks.down.id, line.kind)
         line.tracks.down.update(send, active=media.direction.sends)
 
     def _silence(self, line: _Line) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import ClassVar, Final, Literal
 
 from mediaserver.call.browser_bandwidth import admitted_policy, rate_lines
@@ -21,6 +21,7 @@ from mediaserver.errors import InsufficientBandwidth, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.codecs import bridgeable, is_media, matches
 from mediaserver.sdp.description import Codec, Fingerprint
+from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 from mediaserver.webrtc import messages
 from mediaserver.webrtc.section import GlareError, MediaPolicy
 
@@ -70,6 +71,7 @@ class WebRtcLeg(Leg):
         self._next_offer = 1
         self._awaited_answer: int | None = None
         self._rate_changed = False
+        self._picture_bounds = UNBOUNDED
         self._answered = asyncio.Event()
 
     # -- what the page says --------------------------------------------------------------------------------------
@@ -158,13 +160,24 @@ class WebRtcLeg(Leg):
         """Shows the page whom it talks to, and whether a camera would be seen."""
         may_send = self._may_send_video and "video" in other.media
         lacking = not may_send and (self.lacks_bandwidth("video") or other.lacks_bandwidth("video"))
-        await self._signaling.send(
-            messages.State(
-                state="connected",
-                peer=messages.Peer(name=other.name),
-                video=messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else ""),
-            )
+        await self._show_connected(
+            other.name, messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else "")
         )
+
+    def limit_picture(self, bounds: PictureBounds) -> None:
+        """Tells the page by a message; it scales its picture down."""
+        if bounds != self._picture_bounds and self._may_send_video and not self.ended:
+            self._picture_bounds = bounds
+            self._tasks.spawn(self._signaling.send(messages.Picture(**asdict(bounds))), name="picture")
+
+    async def show_withheld(self, reason: str) -> None:
+        """See `Leg`."""
+        if not self.ended and self._other is not None:
+            video = messages.VideoPermission(may_send=not reason, reason="size" if reason else "")
+            await self._show_connected(self._other.name, video)
+
+    async def _show_connected(self, name: str, video: messages.VideoPermission) -> None:
+        await self._signaling.send(messages.State(state="connected", peer=messages.Peer(name=name), video=video))
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Ends the leg; the page shows the reason."""

@@ -103,13 +103,13 @@ DscpValue = Annotated[
 
 
 class Dscp(Section):
-    """Marks of outgoing packets (RFC 2474); CS0 is no mark. They are checked here; no socket sets them yet."""
+    """Marks of outgoing packets (RFC 2474); CS0 is no mark. Networks honour them, or do not."""
 
     audio: DscpValue = 46
     """Sound (RFC 4594 §4.1)."""
 
     video: DscpValue = 34
-    """Cameras (RFC 4594 §4.3)."""
+    """Cameras (RFC 4594 §4.3), and what goes beside media on the same ports (RFC 8837 §5)."""
 
     screen: DscpValue = 26
     """Shared screens."""

@@ -247,7 +247,7 @@ class Media(Section):
     """Caps that hold for all sites and trunks, headers of RTP, UDP and IP included."""
 
     dscp: Dscp = Dscp()
-    """Marks of outgoing packets (RFC 2474); checked here, set by no socket yet."""
+    """Marks of outgoing packets (RFC 2474); CS0 is no mark. Networks honour them, or do not."""
 
     gso: bool = True
     """Send runs of equal packets with UDP segmentation offload; the engine switches it off where the kernel cannot."""

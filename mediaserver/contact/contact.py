@@ -106,6 +106,7 @@ def _leg_record(leg: Leg, transports: Sequence[TransportStats], kinds: Mapping[i
         ended_at=leg.ended_at,
         end_reason=leg.end_cause.reason if leg.end_cause else "",
         round_trip_ms=max(round_trips, default=None),
+        picture_withheld=leg.picture_withheld,
         streams=tuple(streams.values()),
     )
 

@@ -84,11 +84,13 @@ class DownTrack:
         *,
         max_width: int | None = None,
         max_height: int | None = None,
+        max_macroblocks: int | None = None,
         max_spatial: int | None = None,
         max_temporal: int | None = None,
         max_bitrate_bps: int | None = None,
         strict: bool = False,
         priority: int = 100,
+        is_screen: bool = False,
         paused: bool = False,
     ) -> None:
         """The most that the receiver shall get, and who goes first when bandwidth is short: `SetDownTrackTarget`.
@@ -98,11 +100,13 @@ class DownTrack:
             id=self.id,
             max_width=max_width,
             max_height=max_height,
+            max_macroblocks=max_macroblocks,
             max_spatial=max_spatial,
             max_temporal=max_temporal,
             max_bitrate_bps=max_bitrate_bps,
             strict=strict,
             priority=priority,
+            is_screen=is_screen,
             paused=paused,
         )
         if target == self.target:

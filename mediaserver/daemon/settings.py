@@ -13,7 +13,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.engine.certificate import DtlsCertificate
-from mediaserver.engine.commands import EngineConfig, EngineLimits
+from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
 from mediaserver.sip.config import Bind, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.flow import Transport
 
@@ -55,6 +55,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             unknown_ssrcs=limits.unknown_ssrcs,
         ),
         gso=media.gso,
+        dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 
 
@@ -86,4 +87,5 @@ def sip_config(config: Config) -> SipConfig:
             message=MessageLimits(message_bytes=limits.sip_message),
         ),
         retry_after_s=int(config.drain.retry_after),
+        dscp=config.media.dscp.signaling,
     )

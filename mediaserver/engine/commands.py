@@ -34,6 +34,15 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of all loaded clips together."""
 
 
+class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks of outgoing packets by what they carry (RFC 2474 §3), from 0 to 63."""
+
+    audio: int = 0
+    video: int = 0
+    """Cameras, and what is not media: STUN, DTLS, RTCP, data channels."""
+    screen: int = 0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the engine must know before its threads start."""
 
@@ -62,6 +71,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Send runs of equal datagrams as one message (UDP_SEGMENT)."""
     receive_buffer_bytes: int = 8 * 1024 * 1024
     """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
+    dscp: DscpMarks = DscpMarks()
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +271,8 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     max_width: int | None = None
     max_height: int | None = None
     """Size of the picture in pixels, compared as the publisher sends it, unrotated."""
+    max_macroblocks: int | None = None
+    """Area of the picture in macroblocks of 16 x 16 pixels, begun ones counted whole."""
     max_spatial: int | None = None
     """Index of the layer, counted from 0 for the smallest that the publisher is known to send."""
     max_temporal: int | None = None
@@ -268,9 +280,12 @@ class SetDownTrackTarget(Command, frozen=True, kw_only=True, tag="set_down_track
     max_bitrate_bps: int | None = None
     """Measured bitrate of the layer with all its temporal layers."""
     strict: bool = False
-    """When no layer fits: nothing is forwarded (a decoder's limit), instead of the smallest layer (a wish)."""
+    """The size is a decoder's limit: nothing is forwarded rather than a larger picture. Without it the size is a wish,
+    as rank and bitrate always are: where no layer meets the wishes, the smallest one is forwarded."""
     priority: int = 100
     """Who gets bandwidth first among the tracks of one receiver, 0 to 255; 0 is the last."""
+    is_screen: bool = False
+    """The source is a shared screen: the packets carry the mark of one."""
     paused: bool = False
     """Forward nothing, without a gap in sequence numbers; the picture comes back with a keyframe."""
 

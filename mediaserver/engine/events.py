@@ -164,7 +164,7 @@ class DownTrackLayerChanged(Event, frozen=True, kw_only=True, tag="down_track_la
 
     id: int
     state: Literal["forwarding", "paused", "too_large", "silent"]
-    """`too_large`: a strict target that no layer fits; `silent`: the source has no live layer."""
+    """`too_large`: a strict target, and every live layer is larger; `silent`: the source has no live layer."""
     layer: Layer | None = None
     """What is forwarded from now on; None unless `state` is `forwarding`."""
     temporal: int | None = None

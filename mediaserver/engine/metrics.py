@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 _PREFIX: Final = "mediaserver_engine_"
@@ -35,7 +35,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
     "transports": ("transports", "Transports that are open", 1),
 }
-_QUANTILES: Final = {"p50": "0.5", "p99": "0.99", "p999": "0.999", "max": "1"}
+_LATENCY: Final = "forward_latency_us."
 
 
 def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) -> Iterator[Metric]:
@@ -49,30 +49,37 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
-    latency = GaugeMetricFamily(
-        f"{_PREFIX}forward_latency_seconds",
-        "Time from a packet's arrival to its departure",
-        labels=["shard", "quantile"],
-    )
     for name, shards in by_name.items():
         if name.startswith("drop."):
             for shard, value in shards.items():
                 drops.add_metric([shard, name.removeprefix("drop.")], value)
-        elif name.startswith("forward_latency_us.") and (quantile := _QUANTILES.get(name.rpartition(".")[2])):
-            for shard, value in shards.items():
-                latency.add_metric([shard, quantile], value * _MICROSECOND)
         elif name in _COUNTERS:
             yield _filled(CounterMetricFamily(*_named(_COUNTERS[name]), labels=["shard"]), shards, _COUNTERS[name][2])
         elif name in _GAUGES:
             yield _filled(GaugeMetricFamily(*_named(_GAUGES[name]), labels=["shard"]), shards, _GAUGES[name][2])
     yield drops
-    yield latency
+    yield _latency(by_name)
     profiles = CounterMetricFamily(
         f"{_PREFIX}transports_connected", "Transports over which media could flow", labels=["srtp_profile"]
     )
     for profile, value in connected.items():
         profiles.add_metric([profile], value)
     yield profiles
+
+
+def _latency(by_name: Mapping[str, Mapping[str, int]]) -> HistogramMetricFamily:
+    """Of datagrams that others have caused: from the arrival of the batch of those to the call that sent them."""
+    family = HistogramMetricFamily(
+        f"{_PREFIX}forward_latency_seconds",
+        "Time from a packet's arrival to its departure, whichever shards it passed",
+        labels=["shard"],
+    )
+    bounds = sorted(int(name.rpartition(".")[2]) for name in by_name if name.startswith(f"{_LATENCY}le."))
+    for shard, count in by_name.get(f"{_LATENCY}count", {}).items():
+        buckets = [(repr(us / 1_000_000), float(by_name[f"{_LATENCY}le.{us}"].get(shard, 0))) for us in bounds]
+        total = by_name.get(f"{_LATENCY}sum", {}).get(shard, 0)
+        family.add_metric([shard], [*buckets, ("+Inf", float(count))], total * _MICROSECOND)
+    return family
 
 
 def _named(entry: tuple[str, str, float]) -> tuple[str, str]:

@@ -129,5 +129,7 @@ class SipConfig:
     """User-Agents that begin so give up at a challenge they do not know, instead of taking the next: MD5 alone."""
     retry_after_s: int = 30
     """Retry-After of a 503 while draining or overloaded."""
+    dscp: int = 0
+    """Mark of what is sent (RFC 2474), 0 to 63."""
     udp_max_bytes: int = 1_300
     """Larger requests go over TCP first (RFC 3261 §18.1.1)."""

@@ -55,6 +55,8 @@ class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     end_reason: str = ""
     round_trip_ms: float | None = None
+    picture_withheld: str = ""
+    """Why the party got no picture at some time although there was one: `too_large` for its decoder."""
     streams: tuple[StreamRecord, ...] = ()
 
 

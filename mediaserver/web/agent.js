@@ -5,6 +5,7 @@ import { AUDIO, VIDEO, capture, deviceProblem } from "./peer.js";
 import { Talk, iceServersOf, release } from "./talk.js";
 
 const RECONNECT_MS = 3000;
+const NOT_SHOWN = "The other side's phone cannot show your camera's picture.";
 const MAX_SHOWN_DIGITS = 32;
 
 export class Agent extends Talk {
@@ -135,6 +136,8 @@ export class Agent extends Talk {
           this._set({ phase: "ready", incoming: null, notice: "The caller hung up or was answered elsewhere." });
         }
         return;
+      case "picture":
+        return this._peer?.limitPicture(message);
       case "state":
         return this.#takeState(message);
       case "answer":
@@ -154,11 +157,12 @@ export class Agent extends Talk {
     }
   }
 
-  #takeState({ state, peer }) {
+  #takeState({ state, peer, video }) {
     if (state === "ended") return this.#endCall("The call has ended.");
     if (!this.active) return;
     const phase = state === "connected" || state === "held" ? state : "calling";
-    this._set({ phase, peerName: peer?.name || this.peerName });
+    const notice = video?.reason === "size" ? NOT_SHOWN : this.notice === NOT_SHOWN ? "" : this.notice;
+    this._set({ phase, notice, peerName: peer?.name || this.peerName });
   }
 
   _sessionOver(reason) {

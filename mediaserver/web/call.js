@@ -48,7 +48,7 @@ export class Call extends Talk {
   /** The server's word for it, once it said one. */
   state = "";
   detail = "";
-  /** Why there is no picture, where it is nobody's wish: "bandwidth". */
+  /** Why there is no picture, where it is nobody's wish: "bandwidth" or "size". */
   videoReason = "";
   problem = "";
   peerName = "";
@@ -157,6 +157,8 @@ export class Call extends Talk {
         return this._peer?.takeAnswer(message);
       case "offer":
         return this._peer?.takeOffer(message);
+      case "picture":
+        return this._peer?.limitPicture(message);
       case "state":
         return this.#takeState(message);
       case "ended": {

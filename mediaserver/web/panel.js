@@ -12,6 +12,11 @@ const STATUS = {
   held: "You are on hold. Please stay on the line.",
 };
 
+const NO_PICTURE = {
+  bandwidth: " There is not enough bandwidth for a picture.",
+  size: " Their phone cannot show your camera's picture.",
+};
+
 export class CallPanel {
   #call;
   #onClose;
@@ -124,7 +129,7 @@ export class CallPanel {
         return call.detail;
       case "connected":
         return (call.peerName ? `You are talking to ${call.peerName}.` : "You are connected.") +
-          (call.videoReason === "bandwidth" ? " There is not enough bandwidth for a picture." : "");
+          (NO_PICTURE[call.videoReason] ?? "");
       default:
         return STATUS[call.state] ?? STATUS[call.phase] ?? STATUS.announcement;
     }

@@ -9,6 +9,9 @@ const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 export const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
 
+// Steps by which browsers' own encoders scale down, too; every side of a usual camera stays even with them.
+const SCALES = [1, 4 / 3, 2, 8 / 3, 4, 16 / 3, 8, 16];
+
 // Counts over all connections of the page, so that an answer to a former call's offer fits none of this one's.
 let offersMade = 0;
 
@@ -17,6 +20,7 @@ export class Peer extends EventTarget {
   #pc;
   #audio;
   #video = null;
+  #bounds = null;
   #pendingId = null;
   /** We want something that no answer has confirmed yet. */
   #unsettled = false;
@@ -68,10 +72,17 @@ export class Peer extends EventTarget {
   async sendVideo(track) {
     if (!this.#video || this.#closed) return;
     await this.#video.sender.replaceTrack(track);
+    await this.#fitPicture();
     if (track && this.#video.direction !== "sendrecv") {
       this.#unsettled = true;
       this.#video.direction = "sendrecv";
     }
+  }
+
+  /** The most that the other side can show (a `picture` message); what is sent is scaled down to it. */
+  async limitPicture(bounds) {
+    this.#bounds = bounds;
+    await this.#fitPicture();
   }
 
   /** An offer of the server; ours, if one is under way, is taken back (glare) and made again afterwards. */
@@ -112,6 +123,21 @@ export class Peer extends EventTarget {
     this.#pc.onnegotiationneeded = this.#pc.ontrack = this.#pc.onicecandidate = null;
     this.#pc.onconnectionstatechange = null;
     this.#pc.close();
+  }
+
+  async #fitPicture() {
+    const sender = this.#video?.sender;
+    const track = sender?.track;
+    if (!track || !this.#bounds || this.#closed) return;
+    const parameters = sender.getParameters();
+    // With several encodings the server chooses among them.
+    if (parameters.encodings?.length !== 1) return;
+    Object.assign(parameters.encodings[0], fittingEncoding(this.#bounds, track.getSettings()));
+    try {
+      await sender.setParameters(parameters);
+    } catch (error) {
+      console.warn("the picture cannot be made smaller", error);
+    }
   }
 
   async #offer() {
@@ -155,6 +181,21 @@ export class Peer extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** What a camera of `settings` (width, height, frameRate) must be sent with to stay within `bounds`. */
+export function fittingEncoding(bounds, { width = 1280, height = 720, frameRate = 30 }) {
+  const area = (scale) => Math.ceil(width / scale / 16) * Math.ceil(height / scale / 16);
+  const fits = (scale) =>
+    width / scale <= (bounds.max_width ?? Infinity) &&
+    height / scale <= (bounds.max_height ?? Infinity) &&
+    area(scale) <= (bounds.max_macroblocks ?? Infinity);
+  const scale = SCALES.find(fits) ?? SCALES.at(-1);
+  const frames = Math.min(bounds.max_frames_per_s ?? Infinity, (bounds.max_macroblocks_per_s ?? Infinity) / area(scale));
+  const encoding = { scaleResolutionDownBy: scale };
+  if (frames < frameRate) encoding.maxFramerate = Math.max(1, Math.floor(frames));
+  if (bounds.max_bps) encoding.maxBitrate = bounds.max_bps;
+  return encoding;
 }
 
 /** A sentence for a person about why a microphone or camera cannot be had. */

@@ -81,8 +81,9 @@ class VideoPermission(_Message):
     """Whether the picture of this page's camera would be passed on now."""
 
     may_send: bool
-    reason: Literal["", "bandwidth"] = ""
-    """Why not, where it is nobody's wish: `bandwidth` is a line without room for a picture."""
+    reason: Literal["", "bandwidth", "size"] = ""
+    """Why not, where it is nobody's wish: `bandwidth` is a line without room for a picture, `size` a phone whose
+    decoder takes none as large as the page's."""
 
 
 class CallerInfo(_Message):
@@ -227,6 +228,19 @@ class State(_Message):
     video: VideoPermission | None = None
 
 
+class Picture(_Message):
+    """The most of a picture that the other side can show: the page sends no more. `null` is no bound."""
+
+    type: Literal["picture"] = "picture"
+    max_width: int | None = None
+    max_height: int | None = None
+    max_macroblocks: int | None = None
+    """Of 16 x 16 pixels, begun ones counted whole."""
+    max_macroblocks_per_s: int | None = None
+    max_frames_per_s: float | None = None
+    max_bps: int | None = None
+
+
 class Incoming(_Message):
     """An agent is asked to take a call."""
 
@@ -271,7 +285,7 @@ class Pong(_Message):
 
 
 ServerMessage = Annotated[
-    Welcome | Answer | Offer | State | Incoming | Withdrawn | Ended | Error | Pong,
+    Welcome | Answer | Offer | State | Picture | Incoming | Withdrawn | Ended | Error | Pong,
     Field(discriminator="type"),
 ]
 """Every message that the server may send."""

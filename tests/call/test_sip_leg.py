@@ -9,7 +9,8 @@ import pytest
 
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.leg import Leg
-from mediaserver.call.sip_leg import DialFailed, SipLeg, SipPolicy, srtp_towards, warning_value
+from mediaserver.call.sip_leg import DialFailed, SipLeg, warning_value
+from mediaserver.call.sip_policy import SipPolicy, srtp_towards
 from mediaserver.engine.events import KeyframeNeeded, MediaTimeout
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Direction

@@ -28,7 +28,9 @@ def dtls_certificate() -> DtlsCertificate:
 
 
 @asynccontextmanager
-async def running(dtls: DtlsCertificate, *, shards: int) -> AsyncIterator[Engine]:
+async def running(
+    dtls: DtlsCertificate, *, shards: int, dscp: commands.DscpMarks | None = None
+) -> AsyncIterator[Engine]:
     engine = Engine(
         commands.EngineConfig(
             shards=shards,
@@ -38,6 +40,7 @@ async def running(dtls: DtlsCertificate, *, shards: int) -> AsyncIterator[Engine
             certificate_der=dtls.certificate_der,
             private_key_der=dtls.private_key_der,
             ufrag_key=os.urandom(32),
+            dscp=dscp or commands.DscpMarks(),
         )
     )
     await engine.start()

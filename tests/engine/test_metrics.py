@@ -28,10 +28,19 @@ def test_drops_are_named_by_reason() -> None:
     assert found == {("mediaserver_engine_drops_total", "0", "gate_consent"): 7}
 
 
-def test_latency_is_in_seconds_by_quantile() -> None:
-    found = samples({"shard0.forward_latency_us.p99": 188, "shard0.forward_latency_us.max": 599})
-    assert found[("mediaserver_engine_forward_latency_seconds", "0", "0.99")] == pytest.approx(188e-6)
-    assert found[("mediaserver_engine_forward_latency_seconds", "0", "1")] == pytest.approx(599e-6)
+def test_latency_is_a_histogram_in_seconds() -> None:
+    name = "shard0.forward_latency_us"
+    found = samples(
+        {f"{name}.count": 9, f"{name}.sum": 900, f"{name}.le.64": 5, f"{name}.le.1024": 8, f"{name}.p99": 3}
+    )
+    family = "mediaserver_engine_forward_latency_seconds"
+    assert found == {
+        (f"{family}_bucket", "0", "6.4e-05"): 5,
+        (f"{family}_bucket", "0", "0.001024"): 8,
+        (f"{family}_bucket", "0", "+Inf"): 9,
+        (f"{family}_count", "0"): 9,
+        (f"{family}_sum", "0"): pytest.approx(900e-6),
+    }
 
 
 def test_connected_transports_are_counted_by_their_srtp_profile() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generator import VIDEO, layers
 from benchmarks.load_result import Levels, Result, Second
 from benchmarks.load_scenarios import Pace
+from benchmarks.peer_media import IDS, RIDS, PeerMedia
 from benchmarks.sfu_livekit import field, fields
 from benchmarks.webrtc_client import Identity, Peer
 
@@ -81,3 +83,42 @@ def test_an_answer_mirrors_what_was_offered() -> None:
     finally:
         offering.close()
         answering.close()
+
+
+def _no_transport(mid: str) -> list[str]:
+    return [f"a=mid:{mid}"]
+
+
+def test_a_simulcast_publisher_names_layers_and_no_ssrc() -> None:
+    media = PeerMedia(("audio", "video"), sends=True, receives=False, simulcast=True, repair=True)
+    offer = "\r\n".join(media.offer(_no_transport)) + "\r\n"
+    audio, video = offer.split("m=video")
+    assert "a=simulcast:send q;h;f" in video
+    assert "a=ssrc:" not in video
+    assert "a=ssrc:" in audio
+    media.learn(offer)
+    tracks = [media.source("video", rid) for rid in RIDS]
+    assert {track["mid"] for track in tracks} == {"1"}
+    assert tracks[0]["extensions"] == IDS
+    numbers = {track[name] for track in tracks for name in ("ssrc", "rtx_ssrc")}
+    assert len(numbers) == 6
+
+
+def test_a_peer_without_feedback_offers_none_and_takes_none() -> None:
+    media = PeerMedia(("video",), sends=True, receives=False, feedback=False)
+    offer = "\n".join(media.offer(_no_transport)) + "\n"
+    assert "a=rtcp-fb" not in offer
+    assert "transport-wide" not in offer
+    talkative = PeerMedia(("video",), sends=True, receives=False, repair=True)
+    answer = "\n".join(media.answer("\n".join(talkative.offer(_no_transport)) + "\n", _no_transport))
+    assert "a=rtcp-fb" not in answer
+    assert "transport-wide" not in answer
+    media.learn("\n".join(talkative.offer(_no_transport)) + "\n")
+    assert media.source("video")["extensions"]["twcc"] == 0
+
+
+def test_layers_end_with_the_stream_that_was_asked_for() -> None:
+    small, middle, large = layers(VIDEO)
+    assert (large.burst, large.width, large.rid) == (VIDEO.burst, VIDEO.width, "f")
+    assert small.packets_per_s < middle.packets_per_s < large.packets_per_s
+    assert (small.width, middle.width) == (160, 320)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from dataclasses import replace
 
@@ -152,3 +153,16 @@ async def test_lost_connection_fails_the_unanswered_request_at_once(make_endpoin
     assert await Reader(session).rest() == [Rejected(503, "Service Unavailable")]
     server.close()
     await server.wait_closed()
+
+
+async def test_answers_carry_the_mark_of_signalling(make_endpoint: MakeEndpoint) -> None:
+    endpoint = await make_endpoint(dscp=24)
+    target = endpoint.target("udp")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        peer.settimeout(5)
+        peer.connect((target.host, target.port))
+        peer.send(OPTIONS.replace(b"/TCP ", b"/UDP "))
+        answer, control, _, _ = await asyncio.to_thread(peer.recvmsg, 4096, 64)
+    assert answer.startswith(b"SIP/2.0 200 OK")
+    assert control[0][2][0] >> 2 == 24

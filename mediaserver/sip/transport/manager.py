@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from mediaserver.errors import LocalProtocolError
+from mediaserver.runtime.dscp import mark
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.core import Announced
 from mediaserver.sip.errors import SipParseError
@@ -86,7 +87,7 @@ class Transports:
 
     async def _open_udp(self, ip: str, port: int) -> None:
         loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_datagram_endpoint(
+        transport, protocol = await loop.create_datagram_endpoint(
             lambda: UdpSocket(
                 limits=self._config.limits.message,
                 counters=self._counters,
@@ -95,12 +96,14 @@ class Transports:
             ),
             local_addr=(ip, port),
         )
+        mark(transport.get_extra_info("socket"), self._config.dscp)
         self._udp[(protocol.ip, protocol.port)] = protocol
 
     async def _open_stream(self, transport: Transport, ip: str, port: int) -> tuple[str, int]:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: self._new(transport, None), ip, port, backlog=256)
         self._servers.append(server)
+        mark(server.sockets[0], self._config.dscp)
         name = server.sockets[0].getsockname()
         return str(name[0]), int(name[1])
 
@@ -256,12 +259,13 @@ class Transports:
                 return None
             context, server_name = self._tls_client, target.server_name or target.host
         try:
-            _, connection = await loop.create_connection(
+            transport, connection = await loop.create_connection(
                 lambda: self._new(target.transport, target), ip, target.port, ssl=context, server_hostname=server_name
             )
         except (OSError, ssl.SSLError):
             self._counters.inc("sip.connects", result="failed")
             return None
+        mark(transport.get_extra_info("socket"), self._config.dscp)
         self._counters.inc("sip.connects", result="ok")
         return connection
 

@@ -56,6 +56,18 @@ fn default_ports() -> (u16, u16) {
     (20_000, 29_999)
 }
 
+/// Marks by what packets carry (RFC 2474 §3), from 0 to 63; other traffic has that of video.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dscp {
+    /// Sound.
+    pub audio: u8,
+    /// Cameras, and all that is not media.
+    pub video: u8,
+    /// Shared screens.
+    pub screen: u8,
+}
+
 /// Everything that the engine must know before its threads start.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EngineConfig {
@@ -97,6 +109,9 @@ pub struct EngineConfig {
     /// SO_RCVBUF asked for on the shared port.
     #[serde(default = "default_receive_buffer")]
     pub receive_buffer_bytes: usize,
+    /// Marks of outgoing packets.
+    #[serde(default)]
+    pub dscp: Dscp,
 }
 
 /// One payload type of a media section.
@@ -203,12 +218,15 @@ pub struct ClipTrack {
 pub struct Target {
     pub max_width: Option<u16>,
     pub max_height: Option<u16>,
+    pub max_macroblocks: Option<u32>,
     pub max_spatial: Option<u8>,
     pub max_temporal: Option<u8>,
     pub max_bitrate_bps: Option<u32>,
     pub strict: bool,
     pub priority: u8,
     pub paused: bool,
+    #[serde(default)]
+    pub is_screen: bool,
 }
 
 /// `ip`, port.

@@ -15,14 +15,14 @@ use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::command::{Action, Command, EngineConfig, read_batch, shard_of};
+use crate::command::{Action, Command, Dscp, EngineConfig, read_batch, shard_of};
 use crate::event::{Event, write_batch};
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
 use crate::shard::{Announced, Inbox, ShardControl};
-use crate::socket::UdpSocket;
+use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
 use crate::worker::{Links, Worker};
 
@@ -107,6 +107,10 @@ impl Engine {
             u16::try_from(config.core_id).map_err(|_| EngineError::Config("core_id must be below 65536".to_owned()))?;
         let key =
             u8::try_from(config.key_id).map_err(|_| EngineError::Config("key_id must be below 256".to_owned()))?;
+        let Dscp { audio, video, screen } = config.dscp;
+        if [audio, video, screen].iter().any(|&mark| mark > 63) {
+            return Err(EngineError::Config("dscp must be below 64".to_owned()));
+        }
         let epoch = Instant::now();
         // Only to refuse a bad certificate now; each shard makes its own.
         identity(&config, epoch)?;
@@ -153,13 +157,14 @@ impl Engine {
             };
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
-            let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count);
+            let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
             let (announced, sockets) = (announced.clone(), Sockets::new(sockets));
-            let (pin, gso, epoch) = (self.config.pin, self.config.gso, self.epoch);
+            let (pin, epoch) = (self.config.pin, self.epoch);
+            let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
                 let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced);
-                Worker::new(shard, pin, gso, epoch, poller, control, links).run();
+                Worker::new(shard, pin, sender, epoch, poller, control, links).run();
             };
             workers.push((run, producer, published));
         }
@@ -332,6 +337,9 @@ impl Engine {
             for shard in &mut shards {
                 let socket = UdpSocket::bind(id, address, true, self.config.receive_buffer_bytes)
                     .map_err(io_error(format!("cannot bind {address}")))?;
+                if self.config.dscp.video != 0 {
+                    socket.mark(self.config.dscp.video);
+                }
                 // With port 0 the kernel chose one for the first shard, and the others take the same.
                 address = socket.local();
                 self.receive_buffer = socket.receive_buffer_bytes() as u64;
@@ -389,7 +397,7 @@ fn read_ip(text: &str) -> Result<IpAddr, EngineError> {
 }
 
 fn is_quantile(name: &str) -> bool {
-    name.starts_with("forward_latency_us.") && !name.ends_with(".count")
+    name.starts_with("forward_latency_us.p") || name == "forward_latency_us.max"
 }
 
 type RingEnds = (Vec<Option<Consumer<ShardMessage>>>, Vec<Option<Producer<ShardMessage>>>);

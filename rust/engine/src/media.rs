@@ -181,12 +181,14 @@ fn read_target(target: &command::Target) -> Target {
     Target {
         max_width: target.max_width.unwrap_or(u16::MAX),
         max_height: target.max_height.unwrap_or(u16::MAX),
+        max_macroblocks: target.max_macroblocks.unwrap_or(u32::MAX),
         max_spatial: target.max_spatial.unwrap_or(u8::MAX),
         max_temporal: target.max_temporal.unwrap_or(u8::MAX),
         max_bitrate_bps: target.max_bitrate_bps.unwrap_or(u32::MAX),
         strict: target.strict,
         priority: target.priority,
         paused: target.paused,
+        is_screen: target.is_screen,
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use crate::latency::Latency;
 use crate::socket::{ReceiveCount, SendCount};
 
 /// How often a busy shard publishes.
@@ -15,7 +14,7 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 pub type Counters = BTreeMap<String, u64>;
 
 /// What a shard counts about its own loop and sockets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ShardMetrics {
     /// Rounds of the loop.
     pub rounds: u64,
@@ -41,30 +40,8 @@ pub struct ShardMetrics {
     pub events_lost: u64,
     /// Messages to other shards for which their ring had no room.
     pub handover_full: u64,
-    /// Microseconds from the arrival of a batch to the moment its datagrams were given to the kernel, per datagram.
-    latency_us: Histogram<u64>,
-}
-
-impl Default for ShardMetrics {
-    fn default() -> ShardMetrics {
-        ShardMetrics {
-            rounds: 0,
-            batches: 0,
-            datagrams_received: 0,
-            bytes_received: 0,
-            messages_received: 0,
-            kernel_drops: 0,
-            unusable: 0,
-            receive_errors: 0,
-            sent: SendCount::default(),
-            panics: 0,
-            events_lost: 0,
-            handover_full: 0,
-            // 1 µs to 10 s in two digits: a few thousand buckets, and both bounds are constants that are accepted.
-            latency_us: Histogram::new_with_bounds(1, 10_000_000, 2)
-                .unwrap_or_else(|_| Histogram::new(1).expect("one digit is within the library's range")),
-        }
-    }
+    /// From the arrival of a batch to the moment when the datagrams that it caused were given to the kernel.
+    pub latency: Latency,
 }
 
 impl ShardMetrics {
@@ -74,16 +51,6 @@ impl ShardMetrics {
         self.datagrams_received += count.datagrams as u64;
         self.kernel_drops += u64::from(count.kernel_drops);
         self.unusable += count.unusable as u64;
-    }
-
-    /// Records that `datagrams` left `taken` after the batch that caused them had come.
-    pub fn forwarded(&mut self, datagrams: u64, taken: Duration) {
-        let us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX).max(1);
-        self.latency_us.saturating_record(us);
-        if datagrams > 1 {
-            // Weighted by packet; a value beyond the bounds was saturated above and is not worth an error here.
-            self.latency_us.record_n(us.min(10_000_000), datagrams - 1).ok();
-        }
     }
 
     /// Writes all of it under its names.
@@ -108,15 +75,11 @@ impl ShardMetrics {
             ("panics", self.panics),
             ("events_lost", self.events_lost),
             ("drop.handover_full", self.handover_full),
-            ("forward_latency_us.count", self.latency_us.len()),
-            ("forward_latency_us.p50", self.latency_us.value_at_quantile(0.5)),
-            ("forward_latency_us.p99", self.latency_us.value_at_quantile(0.99)),
-            ("forward_latency_us.p999", self.latency_us.value_at_quantile(0.999)),
-            ("forward_latency_us.max", self.latency_us.max()),
         ];
         for (name, value) in named {
             set(counters, name, value);
         }
+        self.latency.write(counters);
     }
 }
 
@@ -155,18 +118,6 @@ impl Published {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn latency_counts_every_datagram() {
-        let mut metrics = ShardMetrics::default();
-        metrics.forwarded(99, Duration::from_micros(50));
-        metrics.forwarded(1, Duration::from_secs(3600));
-        let mut counters = Counters::new();
-        metrics.write(&mut counters);
-        assert_eq!(counters["forward_latency_us.count"], 100);
-        assert_eq!(counters["forward_latency_us.p50"], 50);
-        assert!(counters["forward_latency_us.max"] >= 9_900_000);
-    }
 
     #[test]
     fn a_reader_keeps_the_shard_from_publishing_but_never_makes_it_wait() {

@@ -47,6 +47,8 @@ struct Pool {
 #[derive(Debug)]
 pub struct PortPools {
     pools: Vec<Pool>,
+    /// Mark of the sockets.
+    dscp: u8,
 }
 
 impl PortPools {
@@ -59,7 +61,12 @@ impl PortPools {
             .filter(|(index, _)| index % shards.max(1) == shard)
             .map(|(_, port)| (Time::ZERO, port))
             .collect();
-        PortPools { pools: ips.iter().map(|&ip| Pool { ip, free: free.clone() }).collect() }
+        PortPools { pools: ips.iter().map(|&ip| Pool { ip, free: free.clone() }).collect(), dscp: 0 }
+    }
+
+    /// The same, with sockets that mark what they send.
+    pub fn marked(self, dscp: u8) -> PortPools {
+        PortPools { dscp, ..self }
     }
 
     /// Binds a pair on `ip`; `ids` name its RTP and RTCP socket.
@@ -77,7 +84,13 @@ impl PortPools {
             }
             pool.free.pop_front();
             match bind_pair(ip, port, ids) {
-                Ok(pair) => return Ok(pair),
+                Ok((rtp, rtcp)) => {
+                    if self.dscp != 0 {
+                        rtp.mark(self.dscp);
+                        rtcp.mark(self.dscp);
+                    }
+                    return Ok((rtp, rtcp));
+                }
                 Err(source) => {
                     pool.free.push_back((now + QUARANTINE, port));
                     if source.kind() != io::ErrorKind::AddrInUse {

@@ -88,7 +88,7 @@ impl Worker {
     pub fn new(
         shard: usize,
         pin: bool,
-        gso: bool,
+        sender: Sender,
         epoch: Instant,
         poller: Poller,
         control: ShardControl,
@@ -104,7 +104,7 @@ impl Worker {
             links,
             poller,
             receiver: Receiver::default(),
-            sender: Sender::new(gso),
+            sender,
             batch: Receiver::new_batch(),
             out: TransmitQueue::default(),
             waiting,
@@ -230,7 +230,7 @@ impl Worker {
         self.send();
         let sent = self.metrics.sent.datagrams - before;
         if sent > 0 {
-            self.metrics.forwarded(sent, self.now().since(arrived));
+            self.metrics.latency.add(sent, self.now().since(arrived));
         }
     }
 
@@ -400,6 +400,7 @@ mod tests {
     use crate::mailbox::event_queue;
     use crate::ports::PortPools;
     use crate::shard::Announced;
+    use crate::socket::Marks;
 
     const CERTIFICATE: &[u8] = include_bytes!("../../proto/tests/data/dtls_certificate.der");
     const KEY: &[u8] = include_bytes!("../../proto/tests/data/dtls_key.der");
@@ -426,7 +427,7 @@ mod tests {
         };
         let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
-        Worker::new(0, false, true, epoch, poller, control, links)
+        Worker::new(0, false, Sender::new(true, Marks::default()), epoch, poller, control, links)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Load for benchmarks: codec-less WebRTC peers, and the engine's AEAD as C functions for `benchmarks/limit`.
 
 pub mod aead;
+pub mod echo;
 pub mod histogram;
 pub mod member;
 pub mod net;

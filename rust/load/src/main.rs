@@ -4,11 +4,14 @@
 //! `warm {json}` (every packet decrypted), `begin`, `end {json}`. Keeps all peers alive in between; ends with its input.
 //!
 //! `mediaserver-load serve FD [CPU]` drives peers that come and go; see `serve`.
+//!
+//! `mediaserver-load echo FD [CPU]` answers every datagram of a socket; see `echo`.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use mediaserver_load::echo;
 use mediaserver_load::net::{Control, pin};
 use mediaserver_load::plan::Plan;
 use mediaserver_load::run::{Pace, Run};
@@ -28,9 +31,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let path = std::env::args_os().nth(1).ok_or("usage: mediaserver-load PLAN | serve FD [CPU]")?;
+    let path = std::env::args_os().nth(1).ok_or("usage: mediaserver-load PLAN | serve FD [CPU] | echo FD [CPU]")?;
     if path == "serve" {
-        return serve();
+        // SAFETY: the parent process opened this descriptor for us; nothing has touched it yet.
+        return Server::new(unsafe { Control::adopt(descriptor()?) })?.run();
+    }
+    if path == "echo" {
+        // SAFETY: as above.
+        return unsafe { echo::serve(descriptor()?) };
     }
     let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.to_string_lossy()))?;
     let plan: Plan = rmp_serde::from_slice(&bytes).map_err(|error| format!("the plan: {error}"))?;
@@ -61,16 +69,13 @@ fn run() -> Result<(), String> {
     }
 }
 
-/// Peers that come and go.
-fn serve() -> Result<(), String> {
-    let numbers: Vec<usize> = std::env::args().skip(2).filter_map(|word| word.parse().ok()).collect();
-    let fd = *numbers.first().ok_or("serve needs the descriptor of its control socket")?;
-    if let Some(&cpu) = numbers.get(1) {
+/// The descriptor that the command line names; stays on the CPU behind it, where there is one.
+fn descriptor() -> Result<i32, String> {
+    let numbers: Vec<i32> = std::env::args().skip(2).filter_map(|word| word.parse().ok()).collect();
+    if let Some(cpu) = numbers.get(1).and_then(|&cpu| usize::try_from(cpu).ok()) {
         pin(cpu);
     }
-    // SAFETY: the parent process opened this descriptor for us; nothing has touched it yet.
-    let control = unsafe { Control::adopt(i32::try_from(fd).map_err(|_| "not a descriptor")?) };
-    Server::new(control)?.run()
+    numbers.first().copied().ok_or_else(|| "it needs a descriptor".into())
 }
 
 /// Runs for a time and says what came in it.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use mediaserver_proto::bwe::FeedbackGenerator;
-use mediaserver_proto::rtcp::report_block::ReportBlock;
-use mediaserver_proto::rtcp::{self, RtcpPacket, nack, pli, receiver_report};
+use mediaserver_proto::rtcp::report_block::MAX_BLOCKS;
+use mediaserver_proto::rtcp::{self, ReportBlock, RtcpPacket, nack, pli, receiver_report};
 use mediaserver_proto::rtp::Ssrc;
 use mediaserver_proto::rtp::extension::elements;
 use mediaserver_proto::rtp::header::FIXED_LEN;
+use mediaserver_proto::sfu::nack_generator::MOST_IN_MESSAGE;
 use mediaserver_proto::srtp::RtpHeader;
 use mediaserver_proto::time::Time;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub tracks: Vec<Track>,
     /// Extension id of the transport-wide sequence number in what it receives; 0: none.
     pub twcc_id: u8,
+    /// Payload type of what is sent again to it; 0: none.
+    pub rtx_payload_type: u8,
     /// Whether it gives transport-wide feedback, NACKs and keyframe requests; reports are always sent.
     pub feedback: bool,
 }
@@ -44,13 +47,13 @@ pub struct Plan {
 /// What it did since it was made.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Figures {
-    /// RTP packets sent.
+    /// RTP packets sent, those sent again not counted.
     pub sent: u64,
-    /// RTP packets received, those that came late included.
+    /// RTP packets received, those that came late or again included.
     pub packets: u64,
     /// Bytes of those.
     pub bytes: u64,
-    /// Of the packets, behind a later one: reordered or sent again.
+    /// Of the packets, behind a later one.
     pub late: u64,
     /// What should have come, by sequence numbers.
     pub expected: u64,
@@ -70,6 +73,10 @@ pub struct Figures {
     pub checks: u64,
     /// From its making to the first media packet, in milliseconds; negative before that.
     pub first_ms: f64,
+    /// Packets received again, under another SSRC.
+    pub repaired: u64,
+    /// Packets sent again.
+    pub resent: u64,
 }
 
 /// A peer at work.
@@ -81,18 +88,19 @@ pub struct Member {
     pub sources: Vec<Source>,
     /// How often its rate was changed.
     pub pace: u32,
-    /// Whether a timer for the feedback runs.
-    pub feedback_armed: bool,
+    /// Until when a timer for the feedback runs.
+    pub feedback_armed: Option<Time>,
     streams: Vec<Stream>,
     generator: FeedbackGenerator,
     twcc_id: u8,
+    rtx_payload_type: u8,
     feedback: bool,
     transport_sequence: u16,
     born: Time,
     last_pli: Time,
     figures: Figures,
     plain: Vec<u8>,
-    missing: Vec<u16>,
+    asked_again: Vec<(usize, u16)>,
 }
 
 impl Member {
@@ -110,17 +118,18 @@ impl Member {
             peer: unsafe { Peer::new(&plan.peer) }?,
             sources,
             pace: 0,
-            feedback_armed: false,
+            feedback_armed: None,
             streams: Vec::new(),
             generator: FeedbackGenerator::default(),
             twcc_id: plan.twcc_id,
+            rtx_payload_type: plan.rtx_payload_type,
             feedback: plan.feedback,
             transport_sequence: 1,
             born: now,
             last_pli: now,
             figures: Figures { first_ms: -1.0, ..Figures::default() },
             plain: Vec::with_capacity(2048),
-            missing: Vec::with_capacity(64),
+            asked_again: Vec::with_capacity(64),
         })
     }
 
@@ -131,8 +140,10 @@ impl Member {
             figures.late += stream.late;
             figures.expected += stream.expected();
             figures.lost += stream.lost();
+            figures.repaired += stream.repaired;
         }
         figures.sent = self.sources.iter().map(|source| source.packets).sum();
+        figures.resent = self.sources.iter().map(|source| source.resent).sum();
         figures.wrong += self.peer.counts.wrong;
         figures.checks = self.peer.counts.checks;
         figures
@@ -158,20 +169,30 @@ impl Member {
         }
     }
 
-    /// One datagram.
-    pub fn handle(&mut self, datagram: &mut [u8], now: Time, latency: &mut Histogram) {
+    /// One datagram, and when the kernel says that it arrived where that is known better than by `now`.
+    ///
+    /// # Errors
+    /// A sentence when what is to be sent again cannot be protected.
+    pub fn handle(
+        &mut self,
+        datagram: &mut [u8],
+        now: Time,
+        arrived: Time,
+        latency: &mut Histogram,
+    ) -> Result<(), String> {
         // RFC 7983: the first byte says what it is; RFC 5761: the second tells RTCP from RTP.
         match (datagram.first(), datagram.get(1)) {
-            (Some(128..=191), Some(192..=223)) => self.handle_rtcp(datagram),
-            (Some(128..=191), Some(_)) => self.handle_rtp(datagram, now, latency),
+            (Some(128..=191), Some(192..=223)) => return self.handle_rtcp(datagram, now),
+            (Some(128..=191), Some(_)) => self.handle_rtp(datagram, now, arrived, latency),
             _ => {
                 let len = datagram.len();
                 self.peer.handle(len, datagram, false);
             }
         }
+        Ok(())
     }
 
-    fn handle_rtp(&mut self, datagram: &mut [u8], now: Time, latency: &mut Histogram) {
+    fn handle_rtp(&mut self, datagram: &mut [u8], now: Time, arrived: Time, latency: &mut Histogram) {
         let Some(header) = RtpHeader::parse(datagram) else {
             self.figures.wrong += 1;
             return;
@@ -188,12 +209,21 @@ impl Member {
             self.generator.set_media(Ssrc(header.ssrc));
             self.generator.arrived(sequence, now);
         }
-        self.note(&header, now);
+        let payload_type = datagram[1] & 0x7f;
+        if self.rtx_payload_type > 0 && payload_type == self.rtx_payload_type {
+            self.handle_rtx(datagram, &header, now);
+            return;
+        }
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == header.ssrc) {
+            stream.note(header.sequence, now);
+        } else if self.streams.len() < MOST_STREAMS {
+            self.streams.push(Stream::new(header.ssrc, header.sequence, now));
+        }
         if self.figures.packets % SAMPLE == 1 {
             match self.peer.open_rtp(datagram, &header) {
                 Some(len) => {
                     if let Some(sent) = stamp::read(&datagram[header.len..len]) {
-                        latency.add(now.since(Time(sent)));
+                        latency.add(arrived.since(Time(sent)));
                     }
                 }
                 None => self.figures.wrong += 1,
@@ -201,82 +231,105 @@ impl Member {
         }
     }
 
-    fn note(&mut self, header: &RtpHeader, now: Time) {
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == header.ssrc) else {
-            if self.streams.len() < MOST_STREAMS {
-                self.streams.push(Stream::new(header.ssrc, header.sequence));
-            }
-            return;
-        };
-        let missing = stream.note(header.sequence);
-        if missing.is_empty() || !self.feedback {
-            return;
-        }
-        self.missing.clear();
-        self.missing.extend(missing.map(|sequence| sequence as u16));
-        self.figures.nacked += self.missing.len() as u64;
-        self.plain.clear();
-        nack::write(&mut self.plain, REPORTER, Ssrc(header.ssrc), &self.missing);
-        if now.since(self.last_pli) >= PLI_GAP {
-            self.last_pli = now;
-            self.figures.plis += 1;
-            pli::write(&mut self.plain, REPORTER, Ssrc(header.ssrc));
-        }
-        self.peer.send_rtcp(&self.plain);
-    }
-
-    fn handle_rtcp(&mut self, datagram: &mut [u8]) {
-        let Some(len) = self.peer.open_rtcp(datagram) else {
+    /// A packet that came again. Whose it is, its SSRC does not tell: of a stream that was asked for that number.
+    fn handle_rtx(&mut self, datagram: &mut [u8], header: &RtpHeader, now: Time) {
+        let Some(len) = self.peer.open_rtp(datagram, header) else {
             self.figures.wrong += 1;
             return;
         };
+        // Without a payload it is padding, sent to find out how much fits.
+        let Some(&[high, low]) = datagram[header.len..len].first_chunk::<2>() else { return };
+        let sequence = u16::from_be_bytes([high, low]);
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.misses(sequence)) {
+            stream.repair(sequence, now);
+        }
+    }
+
+    fn handle_rtcp(&mut self, datagram: &mut [u8], now: Time) -> Result<(), String> {
+        let Some(len) = self.peer.open_rtcp(datagram) else {
+            self.figures.wrong += 1;
+            return Ok(());
+        };
+        self.asked_again.clear();
         for packet in rtcp::packets(&datagram[..len]).flatten() {
-            let asked = match packet {
+            let wants_key = match packet {
                 RtcpPacket::Pli(asked) => Some(asked.media),
                 RtcpPacket::Fir(asked) => asked.entries().next().map(|(media, _)| media),
+                RtcpPacket::Nack(asked) => {
+                    if let Some(at) = self.sources.iter().position(|source| source.is(asked.media.0)) {
+                        self.asked_again.extend(asked.sequences().map(|sequence| (at, sequence)));
+                    }
+                    None
+                }
+                RtcpPacket::SenderReport(report) => {
+                    let info = report.info;
+                    if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == info.ssrc.0) {
+                        stream.heard_report(&info, now);
+                    }
+                    None
+                }
                 _ => None,
             };
-            if let Some(source) = asked.and_then(|media| self.sources.iter_mut().find(|source| source.is(media.0))) {
+            if let Some(source) = wants_key.and_then(|media| self.sources.iter_mut().find(|source| source.is(media.0)))
+            {
                 self.figures.keys_asked += 1;
                 source.want_key();
             }
         }
+        for &(at, sequence) in &self.asked_again {
+            if let Some(source) = self.sources.get_mut(at) {
+                source.resend(sequence, &mut self.peer, &mut self.transport_sequence)?;
+            }
+        }
+        Ok(())
     }
 
     /// A receiver report about every stream; nothing before the first packet.
-    pub fn report(&mut self) {
-        // RFC 3550 §6.4.1: 31 blocks at most.
-        let blocks: Vec<ReportBlock> = self
-            .streams
-            .iter()
-            .take(31)
-            .map(|stream| ReportBlock {
-                ssrc: Ssrc(stream.ssrc),
-                cumulative_lost: stream.lost() as i32,
-                highest_sequence: stream.highest(),
-                ..ReportBlock::default()
-            })
-            .collect();
-        if !blocks.is_empty() {
+    pub fn report(&mut self, now: Time) {
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let count = self.streams.len().min(MAX_BLOCKS);
+        for (block, stream) in blocks.iter_mut().zip(&mut self.streams) {
+            *block = stream.report(now);
+        }
+        if count > 0 {
             self.plain.clear();
-            receiver_report::write(&mut self.plain, REPORTER, &blocks);
+            receiver_report::write(&mut self.plain, REPORTER, &blocks[..count]);
             self.peer.send_rtcp(&self.plain);
         }
     }
 
     /// When [`Member::give_feedback`] has something to send.
     pub fn feedback_timeout(&self) -> Option<Time> {
-        self.generator.poll_timeout()
+        let nacks = self.streams.iter().filter(|_| self.feedback).filter_map(Stream::poll_timeout);
+        nacks.chain(self.generator.poll_timeout()).min()
     }
 
-    /// Sends the transport-wide feedback that is due.
+    /// Sends the transport-wide feedback and asks for the missing packets that are due.
     pub fn give_feedback(&mut self, now: Time) {
         loop {
             self.plain.clear();
             if !self.generator.write(REPORTER, now, &mut self.plain) {
-                return;
+                break;
             }
             self.figures.feedbacks += 1;
+            self.peer.send_rtcp(&self.plain);
+        }
+        if !self.feedback {
+            return;
+        }
+        self.plain.clear();
+        for stream in &mut self.streams {
+            let mut missing = [0; MOST_IN_MESSAGE];
+            let due = stream.ask(now, &mut missing);
+            nack::write(&mut self.plain, REPORTER, Ssrc(stream.ssrc), &missing[..due.count]);
+            self.figures.nacked += due.first as u64;
+            if due.gave_up && now.since(self.last_pli) >= PLI_GAP {
+                self.last_pli = now;
+                self.figures.plis += 1;
+                pli::write(&mut self.plain, REPORTER, Ssrc(stream.ssrc));
+            }
+        }
+        if !self.plain.is_empty() {
             self.peer.send_rtcp(&self.plain);
         }
     }

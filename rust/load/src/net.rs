@@ -14,10 +14,14 @@ pub const KEPT: usize = 2048;
 #[derive(Debug)]
 pub struct Socket(OwnedFd);
 
+/// Room for one control message with a time, aligned as a `cmsghdr` must be.
+const BESIDE: usize = 8;
+
 /// Buffers of one receive call.
 pub struct Inbox {
     bytes: Box<[u8]>,
     vectors: Vec<libc::iovec>,
+    beside: Box<[[u64; BESIDE]]>,
     headers: Vec<libc::mmsghdr>,
 }
 
@@ -34,17 +38,20 @@ impl Default for Inbox {
             .chunks_exact_mut(KEPT)
             .map(|chunk| libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() })
             .collect();
+        let mut beside = vec![[0u64; BESIDE]; BATCH].into_boxed_slice();
         let headers = vectors
             .iter_mut()
-            .map(|vector| {
+            .zip(&mut beside)
+            .map(|(vector, beside)| {
                 // SAFETY: all-zero is a valid mmsghdr.
                 let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
                 header.msg_hdr.msg_iov = vector;
                 header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_control = beside.as_mut_ptr().cast();
                 header
             })
             .collect();
-        Inbox { bytes, vectors, headers }
+        Inbox { bytes, vectors, beside, headers }
     }
 }
 
@@ -59,7 +66,11 @@ impl Inbox {
     /// Takes what is there; returns how many datagrams.
     pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-        // SAFETY: headers point to vectors, vectors into `bytes`; all three live as long as `self` and never move.
+        for header in &mut self.headers {
+            // The kernel wrote how much it used.
+            header.msg_hdr.msg_controllen = size_of_val(&self.beside[0]) as _;
+        }
+        // SAFETY: headers point to vectors and `beside`, vectors into `bytes`; all live as long as `self` and never move.
         let count = unsafe {
             libc::recvmmsg(
                 socket.0.as_raw_fd(),
@@ -76,6 +87,21 @@ impl Inbox {
                 error => Err(error),
             },
         }
+    }
+
+    /// When the kernel took datagram `index` from the line, in nanoseconds since the Unix epoch; `None` unless the
+    /// socket was told to say so.
+    pub fn arrived_ns(&self, index: usize) -> Option<u64> {
+        let header = &self.headers[index].msg_hdr;
+        // SAFETY: the kernel filled the header; the macros stay within its lengths.
+        let time = unsafe {
+            let first = libc::CMSG_FIRSTHDR(header);
+            let is_time = !first.is_null()
+                && (*first).cmsg_level == libc::SOL_SOCKET
+                && (*first).cmsg_type == libc::SCM_TIMESTAMPNS;
+            is_time.then(|| libc::CMSG_DATA(first).cast::<libc::timespec>().read_unaligned())?
+        };
+        Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
     /// True length of datagram `index`, and the bytes kept of it.
@@ -100,6 +126,23 @@ impl Socket {
             return Err(io::Error::last_os_error());
         }
         Ok(socket)
+    }
+
+    /// Whether the kernel says of each datagram when it came; it then looks at its clock for every one on the machine.
+    pub fn tell_arrival(&self, on: bool) -> io::Result<()> {
+        let value = libc::c_int::from(on);
+        let len = size_of_val(&value) as libc::socklen_t;
+        // SAFETY: pointer and length are of one value.
+        let result = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_TIMESTAMPNS,
+                ptr::from_ref(&value).cast(),
+                len,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Sends one datagram; a full buffer is an error like any other.

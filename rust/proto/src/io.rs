@@ -1,5 +1,6 @@
 //! Values that cross the border between protocol code and whoever owns the sockets.
 
+use crate::time::Time;
 use std::net::SocketAddr;
 
 /// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair.
@@ -18,11 +19,27 @@ pub struct Path {
 /// Largest datagram the engine sends or keeps, in bytes (Ethernet MTU less IPv4 and UDP headers).
 pub const MAX_DATAGRAM: usize = 1472;
 
+/// What a datagram carries, as far as networks may treat it differently (RFC 2474).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carries {
+    /// STUN, DTLS, RTCP, data channels.
+    #[default]
+    Control,
+    /// Sound.
+    Audio,
+    /// A camera's picture.
+    Video,
+    /// A shared screen.
+    Screen,
+}
+
 /// Outgoing datagrams, laid side by side in one buffer so that runs of equal size to one path can leave as one GSO message.
 #[derive(Debug, Default)]
 pub struct TransmitQueue {
     bytes: Vec<u8>,
     entries: Vec<Transmit>,
+    /// Of what is appended from now on.
+    pub carries: Carries,
 }
 
 /// One outgoing datagram: a range of the queue's buffer and its path.
@@ -34,6 +51,8 @@ pub struct Transmit {
     pub start: usize,
     /// Length in bytes.
     pub len: usize,
+    /// What is in it.
+    pub carries: Carries,
 }
 
 impl TransmitQueue {
@@ -43,7 +62,7 @@ impl TransmitQueue {
         match write(&mut self.bytes) {
             Ok(()) => {
                 let len = self.bytes.len() - start;
-                self.entries.push(Transmit { path, start, len });
+                self.entries.push(Transmit { path, start, len, carries: self.carries });
                 Ok(())
             }
             Err(error) => {
@@ -57,7 +76,7 @@ impl TransmitQueue {
     pub fn push(&mut self, path: Path, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
-        self.entries.push(Transmit { path, start, len: datagram.len() });
+        self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
     }
 
     /// The queued datagrams, oldest first.
@@ -100,6 +119,8 @@ impl TransmitQueue {
 pub struct ReceiveBatch {
     bytes: Vec<u8>,
     entries: Vec<Received>,
+    /// When they came, where the batch travels before it is handled.
+    pub arrival: Option<Time>,
 }
 
 /// One incoming datagram: a range of the batch's buffer and its path.
@@ -116,7 +137,7 @@ pub struct Received {
 impl ReceiveBatch {
     /// A batch whose buffer has `len` bytes to receive into.
     pub fn with_space(len: usize) -> ReceiveBatch {
-        ReceiveBatch { bytes: vec![0; len], entries: Vec::with_capacity(256) }
+        ReceiveBatch { bytes: vec![0; len], entries: Vec::with_capacity(256), arrival: None }
     }
 
     /// The whole buffer, to receive into.

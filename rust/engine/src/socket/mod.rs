@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
 
 mod receiver;
 mod sender;
@@ -11,7 +12,7 @@ mod tests;
 
 use mediaserver_proto::io::SocketId;
 pub use receiver::{RECEIVE_SLOTS, ReceiveCount, Receiver};
-pub use sender::{SendCount, Sender};
+pub use sender::{Marks, SendCount, Sender};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Bytes of ancillary data per message, with room to spare.
@@ -52,6 +53,13 @@ impl UdpSocket {
         Ok(UdpSocket { socket, id, local, overflow_seen: 0 })
     }
 
+    /// Marks everything that leaves by this socket and is not marked otherwise. Without the permission it stays as it is:
+    /// a mark is a wish anyway.
+    pub fn mark(&self, dscp: u8) {
+        let (level, name) = tos_option(self.local.is_ipv6());
+        set_option(&self.socket, level, name, tos(dscp)).ok();
+    }
+
     /// The address that was bound, with the port that the kernel chose.
     pub fn local(&self) -> SocketAddr {
         self.local
@@ -74,6 +82,16 @@ impl AsRawFd for UdpSocket {
     }
 }
 
+/// Level and name by which the byte that holds the mark is set: on a socket, and for one message.
+fn tos_option(is_ipv6: bool) -> (libc::c_int, libc::c_int) {
+    if is_ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) } else { (libc::IPPROTO_IP, libc::IP_TOS) }
+}
+
+/// The byte with the mark: its upper six bits (RFC 2474 §3); the kernel keeps the lower two to itself (RFC 3168).
+fn tos(dscp: u8) -> libc::c_int {
+    libc::c_int::from(dscp) << 2
+}
+
 fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: passes the address and size of a live c_int.
     let result = unsafe {
@@ -91,6 +109,29 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL_BYTES]);
+
+impl Control {
+    /// Appends a control message to those of `header`, which are in this buffer. What finds no room is left out.
+    fn push(&mut self, header: &mut libc::msghdr, level: libc::c_int, name: libc::c_int, value: &[u8]) {
+        let used: usize = header.msg_controllen as _;
+        // SAFETY: pure arithmetic.
+        let (space, len) = unsafe { (libc::CMSG_SPACE(value.len() as _) as usize, libc::CMSG_LEN(value.len() as _)) };
+        if used + space > CONTROL_BYTES {
+            return;
+        }
+        let message = self.0[used..].as_mut_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: the message with its value lies inside the buffer, as was just checked, and is aligned: so is the
+        // buffer, and CMSG_SPACE keeps what follows so.
+        unsafe {
+            (*message).cmsg_level = level;
+            (*message).cmsg_type = name;
+            (*message).cmsg_len = len as _;
+            ptr::copy_nonoverlapping(value.as_ptr(), libc::CMSG_DATA(message), value.len());
+        }
+        header.msg_control = self.0.as_mut_ptr().cast();
+        header.msg_controllen = (used + space) as _;
+    }
+}
 
 fn empty_header() -> libc::mmsghdr {
     // SAFETY: mmsghdr is plain data; all zero means no name, no buffers, no control data.

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use mediaserver_proto::io::{SocketId, Transmit, TransmitQueue};
+use mediaserver_proto::io::{Carries, SocketId, Transmit, TransmitQueue};
 use socket2::SockAddr;
 
-use super::{CONTROL_BYTES, Control, SOL_UDP, UdpSocket, empty_header};
+use super::{CONTROL_BYTES, Control, SOL_UDP, UdpSocket, empty_header, tos, tos_option};
+use crate::command::Dscp;
 
 /// Messages of one `sendmmsg`.
 pub(super) const SEND_MESSAGES: usize = 256;
@@ -16,6 +17,32 @@ pub(super) const GSO_SEGMENTS: usize = 64;
 /// Bytes of one GSO run: what fits into an IPv6 datagram with its UDP header.
 pub(super) const GSO_BYTES: usize = 65_535 - 40 - 8;
 const UDP_SEGMENT: libc::c_int = 103;
+
+/// Marks of what a socket's own mark, which is that of video, is not right for. Video has no cost by this, and nothing
+/// has where all marks are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    audio: Option<u8>,
+    screen: Option<u8>,
+}
+
+impl Marks {
+    /// Those of messages, on sockets that are marked with `dscp.video`.
+    pub fn new(dscp: &Dscp) -> Marks {
+        Marks {
+            audio: Some(dscp.audio).filter(|&mark| mark != dscp.video),
+            screen: Some(dscp.screen).filter(|&mark| mark != dscp.video),
+        }
+    }
+
+    fn of(self, carries: Carries) -> Option<u8> {
+        match carries {
+            Carries::Audio => self.audio,
+            Carries::Screen => self.screen,
+            Carries::Control | Carries::Video => None,
+        }
+    }
+}
 
 /// What became of a transmit queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +78,7 @@ pub struct Sender {
     controls: Vec<Control>,
     runs: Vec<Run>,
     gso: bool,
+    marks: Marks,
 }
 
 // SAFETY: as for `Receiver`.
@@ -64,7 +92,7 @@ impl std::fmt::Debug for Sender {
 
 impl Sender {
     /// `gso` allows UDP_SEGMENT until the kernel refuses it.
-    pub fn new(gso: bool) -> Sender {
+    pub fn new(gso: bool, marks: Marks) -> Sender {
         Sender {
             headers: vec![empty_header(); SEND_MESSAGES],
             iovecs: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SEND_MESSAGES],
@@ -72,6 +100,7 @@ impl Sender {
             controls: vec![Control([0; CONTROL_BYTES]); SEND_MESSAGES],
             runs: Vec::with_capacity(SEND_MESSAGES),
             gso,
+            marks,
         }
     }
 
@@ -93,7 +122,7 @@ impl Sender {
             let id = entries[next].path.socket;
             self.runs.clear();
             while next < entries.len() && entries[next].path.socket == id && self.runs.len() < SEND_MESSAGES {
-                let length = if self.gso { run_length(&entries[next..]) } else { 1 };
+                let length = if self.gso { run_length(&entries[next..], self.marks) } else { 1 };
                 self.runs.push(Run { first: next, count: length });
                 next += length;
             }
@@ -137,7 +166,7 @@ impl Sender {
                     return;
                 }
                 error if run.count > 1 && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO)) => {
-                    if self.send_singly(socket, queue, run, count) {
+                    if self.send_singly(socket, queue, done, count) {
                         // The same bytes pass one by one, so it is UDP_SEGMENT that does not work here.
                         self.gso = false;
                     }
@@ -148,19 +177,25 @@ impl Sender {
         }
     }
 
-    /// Sends the datagrams of a run that failed as a whole one by one; whether any was taken.
-    fn send_singly(&self, socket: &UdpSocket, queue: &TransmitQueue, run: Run, count: &mut SendCount) -> bool {
+    /// Sends the datagrams of a run that failed as a whole one by one, through its header, which nobody needs any more;
+    /// whether any was taken.
+    fn send_singly(&mut self, socket: &UdpSocket, queue: &TransmitQueue, at: usize, count: &mut SendCount) -> bool {
+        let run = self.runs[at];
         let mut any = false;
-        for entry in &queue.entries()[run.first..run.first + run.count] {
+        for first in run.first..run.first + run.count {
+            let single = Run { first, count: 1 };
+            self.fill_one(at, single, queue);
             count.calls += 1;
-            match socket.socket.send_to(queue.datagram(entry), &SockAddr::from(entry.path.remote)) {
-                Ok(_) => {
-                    any = true;
-                    count.datagrams += 1;
-                    count.bytes += entry.len as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => count.would_block += 1,
-                Err(_) => count.refused += 1,
+            // SAFETY: `fill_one` pointed this header at live memory of the stated sizes.
+            let sent =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), &raw mut self.headers[at], 1, libc::MSG_DONTWAIT as _) };
+            if sent == 1 {
+                any = true;
+                count_run(single, queue, count);
+            } else if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
+                count.would_block += 1;
+            } else {
+                count.refused += 1;
             }
         }
         any
@@ -171,34 +206,33 @@ impl Sender {
         for run in &self.runs {
             self.names.push(SockAddr::from(queue.entries()[run.first].path.remote));
         }
-        for (index, run) in self.runs.iter().enumerate() {
-            let first = &queue.entries()[run.first];
-            let last = &queue.entries()[run.first + run.count - 1];
-            let bytes = &queue.bytes()[first.start..last.start + last.len];
-            self.iovecs[index] = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_name = self.names[index].as_ptr().cast_mut().cast();
-            header.msg_namelen = self.names[index].len();
-            header.msg_iov = &raw mut self.iovecs[index];
-            header.msg_iovlen = 1;
-            header.msg_flags = 0;
-            if run.count > 1 {
-                header.msg_control = self.controls[index].0.as_mut_ptr().cast();
-                // SAFETY: pure arithmetic.
-                header.msg_controllen = unsafe { libc::CMSG_SPACE(2) } as _;
-                // SAFETY: CONTROL_BYTES is more than CMSG_SPACE(2) and the buffer is aligned for a cmsghdr, so the first
-                // header and its two bytes lie inside it.
-                unsafe {
-                    let message = libc::CMSG_FIRSTHDR(header);
-                    (*message).cmsg_level = SOL_UDP;
-                    (*message).cmsg_type = UDP_SEGMENT;
-                    (*message).cmsg_len = libc::CMSG_LEN(2) as _;
-                    libc::CMSG_DATA(message).cast::<u16>().write_unaligned(first.len as u16);
-                }
-            } else {
-                header.msg_control = ptr::null_mut();
-                header.msg_controllen = 0;
-            }
+        for index in 0..self.runs.len() {
+            self.fill_one(index, self.runs[index], queue);
+        }
+    }
+
+    /// Points the header `index` at the datagrams of a run, with the control messages that it needs.
+    fn fill_one(&mut self, index: usize, run: Run, queue: &TransmitQueue) {
+        let first = &queue.entries()[run.first];
+        let last = &queue.entries()[run.first + run.count - 1];
+        let bytes = &queue.bytes()[first.start..last.start + last.len];
+        self.iovecs[index] = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_name = self.names[index].as_ptr().cast_mut().cast();
+        header.msg_namelen = self.names[index].len();
+        header.msg_iov = &raw mut self.iovecs[index];
+        header.msg_iovlen = 1;
+        header.msg_flags = 0;
+        header.msg_control = ptr::null_mut();
+        header.msg_controllen = 0;
+        let control = &mut self.controls[index];
+        if run.count > 1 {
+            // Datagrams are at most 64 KiB long.
+            control.push(header, SOL_UDP, UDP_SEGMENT, &(first.len as u16).to_ne_bytes());
+        }
+        if let Some(mark) = self.marks.of(first.carries) {
+            let (level, name) = tos_option(first.path.remote.is_ipv6());
+            control.push(header, level, name, &tos(mark).to_ne_bytes());
         }
     }
 }
@@ -210,8 +244,8 @@ fn count_run(run: Run, queue: &TransmitQueue, count: &mut SendCount) {
 }
 
 /// How many entries from the first on can leave as one GSO message: one path, side by side, equal sizes, the last
-/// possibly shorter.
-pub(super) fn run_length(entries: &[Transmit]) -> usize {
+/// possibly shorter, and one mark, since a message has only one.
+pub(super) fn run_length(entries: &[Transmit], marks: Marks) -> usize {
     let Some(first) = entries.first() else { return 0 };
     if first.len == 0 {
         return 1;
@@ -222,7 +256,8 @@ pub(super) fn run_length(entries: &[Transmit]) -> usize {
         let previous = &entries[count - 1];
         let fits = count < GSO_SEGMENTS && bytes + entry.len <= GSO_BYTES;
         let beside = entry.start == previous.start + previous.len;
-        if !fits || !beside || entry.path != first.path || entry.len > first.len || entry.len == 0 {
+        let alike = entry.carries == first.carries || marks.of(entry.carries) == marks.of(first.carries);
+        if !fits || !beside || !alike || entry.path != first.path || entry.len > first.len || entry.len == 0 {
             break;
         }
         count += 1;

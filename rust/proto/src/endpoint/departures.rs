@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::slot::Slot;
-use crate::io::TransmitQueue;
+use crate::io::{Carries, TransmitQueue};
 use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
 use crate::time::Time;
 use crate::transport::SendError;
@@ -71,6 +71,7 @@ impl Output for Departures<'_> {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let departure = Departure { now: self.now, transport_sequence: slot.transport_sequence };
         self.scratch.clear();
+        self.out.carries = rewrite.carries;
         let header_len = rewrite.write_header(&departure, self.scratch);
         let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
@@ -80,6 +81,7 @@ impl Output for Departures<'_> {
             let (header, payload) = self.scratch.split_at(header_len);
             slot.transport.protect_rtp(header, payload, self.out)
         };
+        self.out.carries = Carries::Control;
         match result {
             Ok(()) => {
                 // Counted only when it is on the wire: a number that never left would be reported as lost.

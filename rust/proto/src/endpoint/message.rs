@@ -78,6 +78,7 @@ impl ShardMessage {
     pub fn arrival(&self) -> Option<Time> {
         match self {
             ShardMessage::Media(batch) => batch.arrival(),
+            ShardMessage::Datagrams(batch) => batch.arrival,
             _ => None,
         }
     }

@@ -47,7 +47,8 @@ impl Endpoint {
                 // What was handed over to us is never handed on: it would go round for ever.
                 Some(Owner::There(shard)) if via.is_none() => {
                     self.handed_over += 1;
-                    if let Some(full) = self.routes.collect(shard, received.path, batch.datagram(&received)) {
+                    let datagram = batch.datagram(&received);
+                    if let Some(full) = self.routes.collect(shard, received.path, datagram, now) {
                         self.messages.push_back((shard, full));
                     }
                 }

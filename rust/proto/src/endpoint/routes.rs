@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::message::{Shard, ShardMessage};
 use crate::io::{Path, ReceiveBatch, SocketId};
+use crate::time::Time;
 
 /// Tuples of other shards that are remembered.
 const FOREIGN_PATHS: usize = 65_536;
@@ -132,9 +133,10 @@ impl Routes {
     }
 
     /// Copies one datagram into the buffer for `shard`; gives that buffer when it is full.
-    pub(super) fn collect(&mut self, shard: Shard, path: Path, datagram: &[u8]) -> Option<ShardMessage> {
+    pub(super) fn collect(&mut self, shard: Shard, path: Path, datagram: &[u8], now: Time) -> Option<ShardMessage> {
         let place = self.collecting.get_mut(usize::from(shard))?;
         let buffer = place.get_or_insert_with(|| self.pool.pop().unwrap_or_default());
+        buffer.arrival.get_or_insert(now);
         buffer.push(path, datagram);
         if buffer.space().len() < BUFFER_BYTES {
             return None;
@@ -154,6 +156,7 @@ impl Routes {
     pub(super) fn reclaim(&mut self, mut buffer: Box<ReceiveBatch>) {
         if self.pool.len() < POOLED_BUFFERS {
             buffer.clear();
+            buffer.arrival = None;
             self.pool.push(buffer);
         }
     }
@@ -190,21 +193,25 @@ mod tests {
     #[test]
     fn handed_over_buffers_are_used_again() {
         let mut routes = Routes::new(2);
-        assert!(routes.collect(1, path(1), &[1; 10]).is_none());
+        let (early, late) = (Time::from_millis(5), Time::from_millis(9));
+        assert!(routes.collect(1, path(1), &[1; 10], early).is_none());
+        assert!(routes.collect(1, path(1), &[1; 10], late).is_none());
         let messages: Vec<_> = routes.collected().collect();
         let [(1, ShardMessage::Datagrams(_))] = &messages[..] else { panic!("{messages:?}") };
+        assert_eq!(messages[0].1.arrival(), Some(early), "its first datagram's");
         for (_, message) in messages {
             if let ShardMessage::Datagrams(buffer) = message {
                 routes.reclaim(buffer);
             }
         }
-        routes.collect(1, path(2), &[2; 10]);
+        routes.collect(1, path(2), &[2; 10], late);
+        assert_eq!(routes.collecting[1].as_ref().and_then(|buffer| buffer.arrival), Some(late));
         assert_eq!(routes.pool.len(), 0);
         assert_eq!(routes.collecting[1].as_ref().map(|buffer| buffer.len()), Some(1));
     }
 
     #[test]
     fn a_shard_that_does_not_exist_gets_nothing() {
-        assert!(Routes::new(1).collect(9, path(1), &[0]).is_none());
+        assert!(Routes::new(1).collect(9, path(1), &[0], Time::ZERO).is_none());
     }
 }

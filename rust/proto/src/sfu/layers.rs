@@ -43,11 +43,19 @@ impl Layer {
         }
     }
 
-    pub(super) fn fits(&self, target: &Target, rank: usize) -> bool {
+    fn macroblocks(&self) -> u32 {
+        u32::from(self.width).div_ceil(16) * u32::from(self.height).div_ceil(16)
+    }
+
+    /// Whether a receiver that is bound to a size can be given it; a size that is not known fits.
+    pub(super) fn is_within(&self, target: &Target) -> bool {
         self.width <= target.max_width
             && self.height <= target.max_height
-            && self.bitrate_bps <= target.max_bitrate_bps
-            && rank <= usize::from(target.max_spatial)
+            && self.macroblocks() <= target.max_macroblocks
+    }
+
+    pub(super) fn fits(&self, target: &Target, rank: usize) -> bool {
+        self.is_within(target) && self.bitrate_bps <= target.max_bitrate_bps && rank <= usize::from(target.max_spatial)
     }
 }
 
@@ -56,7 +64,7 @@ impl Layer {
 pub enum Choice {
     /// The layer with this index.
     Layer(u8),
-    /// A strict target that no layer fits.
+    /// A strict target, and every live layer has a larger picture.
     TooLarge,
     /// No layer is alive.
     Silent,
@@ -163,19 +171,21 @@ impl LayerTable {
         if target.paused {
             return Choice::Paused;
         }
-        let mut lowest = None;
-        let mut best = None;
+        let (mut lowest, mut best, mut too_large) = (None, None, false);
         for (rank, (index, layer)) in self.ranked().enumerate().filter(|(_, (_, layer))| layer.alive) {
-            lowest = lowest.or(Some((rank, index, layer)));
+            if target.strict && !layer.is_within(target) {
+                too_large = true;
+                continue;
+            }
+            lowest = lowest.or(Some(index));
             if layer.fits(target, rank) && rank <= usize::from(most) {
                 best = Some(index);
             }
         }
-        match (best, lowest) {
-            (Some(index), _) => Choice::Layer(index),
-            (None, Some((rank, _, layer))) if target.strict && !layer.fits(target, rank) => Choice::TooLarge,
-            (None, Some((_, index, _))) => Choice::Layer(index),
-            (None, None) => Choice::Silent,
+        match best.or(lowest) {
+            Some(index) => Choice::Layer(index),
+            None if too_large => Choice::TooLarge,
+            None => Choice::Silent,
         }
     }
 
@@ -186,8 +196,9 @@ impl LayerTable {
         }
         let fitting = self.ranked().enumerate().filter(|(rank, (_, layer))| layer.fits(target, *rank));
         let allowed = fitting.fold(0, |bits, (_, (index, _))| bits | (1 << index));
-        match self.ranked().next() {
-            Some((lowest, _)) if allowed == 0 && !target.strict => 1 << lowest,
+        let lowest = self.ranked().find(|(_, layer)| !target.strict || layer.is_within(target));
+        match lowest {
+            Some((lowest, _)) if allowed == 0 => 1 << lowest,
             _ => allowed,
         }
     }
@@ -249,6 +260,26 @@ mod tests {
         let small = Target { max_height: 100, ..any };
         assert_eq!(all.choose(&small, u8::MAX), Choice::Layer(0), "a wish");
         assert_eq!(all.choose(&Target { strict: true, ..small }, u8::MAX), Choice::TooLarge, "a decoder's limit");
+    }
+
+    #[test]
+    fn a_decoders_limit_counts_whole_macroblocks() {
+        let all = table(&[layer("l", 180, 150, true), layer("m", 270, 300, true), layer("h", 720, 1500, true)]);
+        // H.264 level 1.2: 396 macroblocks; 320 x 180 has 240, 480 x 270 has 510.
+        let level_1_2 = Target { max_macroblocks: 396, strict: true, ..Target::default() };
+        assert_eq!(all.choose(&level_1_2, u8::MAX), Choice::Layer(0));
+        assert_eq!(all.allowed(&level_1_2), 0b001);
+        let high = table(&[layer("h", 720, 1500, true)]);
+        assert_eq!(high.choose(&level_1_2, u8::MAX), Choice::TooLarge);
+        assert_eq!(high.choose(&Target { max_macroblocks: 3600, ..level_1_2 }, u8::MAX), Choice::Layer(0));
+    }
+
+    #[test]
+    fn a_strict_size_leaves_bitrate_a_wish() {
+        let one = table(&[layer("l", 180, 500, true), layer("h", 720, 1500, true)]);
+        let target = Target { max_height: 360, max_bitrate_bps: 400_000, strict: true, ..Target::default() };
+        assert_eq!(one.choose(&target, u8::MAX), Choice::Layer(0));
+        assert_eq!(one.allowed(&target), 0b01);
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl NackGenerator {
         true
     }
 
+    /// Whether this packet is one that is asked for.
+    pub fn misses(&self, sequence: u64) -> bool {
+        self.missing.binary_search_by_key(&sequence, |missing| missing.sequence).is_ok()
+    }
+
     /// A keyframe begins with this packet: nobody needs what came before.
     pub fn keyframe(&mut self, sequence: u64) {
         if !self.missing.is_empty() {
@@ -139,6 +144,7 @@ mod tests {
         }
         assert_eq!(generator.poll_timeout(), Some(at(10)));
         assert_eq!(poll(&mut generator, 10), (vec![0xffff, 0], false));
+        assert!(generator.misses(0x2_0000) && !generator.misses(0x2_0001));
         assert_eq!(generator.poll_timeout(), Some(at(110)));
         generator.received(0x2_0000, at(50));
         assert_eq!(poll(&mut generator, 110), (vec![0xffff], false));

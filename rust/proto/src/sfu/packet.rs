@@ -4,6 +4,7 @@ use super::ids::UpTrackId;
 use super::retransmitter::ORIGINAL_SEQUENCE;
 use super::rewriter::Capture;
 use crate::codec::{Codec, Descriptor, vp8, vp9};
+use crate::io::Carries;
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
 use crate::time::Time;
 
@@ -120,6 +121,8 @@ pub struct Rewrite {
     pub payload_type: u8,
     /// Marker bit.
     pub marker: bool,
+    /// What it carries.
+    pub carries: Carries,
     pub(super) ids: WrittenExtensions,
     pub(super) mid: Option<Token>,
     pub(super) audio_level: Option<AudioLevel>,

@@ -2,7 +2,7 @@
 
 use crate::sfu::down_track::Allocation;
 use crate::sfu::ids::DownTrackId;
-use crate::sfu::layers::LayerTable;
+use crate::sfu::layers::{Layer, LayerTable};
 use crate::sfu::target::Target;
 
 /// Rungs of one track at most; what is beyond is not looked at.
@@ -61,7 +61,9 @@ impl TrackNeed {
             return need;
         }
         let mut lowest = None;
-        for (rank, (_, layer)) in table.ranked().enumerate().filter(|(_, (_, layer))| layer.alive) {
+        let small_enough = |layer: &Layer| !target.strict || layer.is_within(target);
+        let live = table.ranked().enumerate().filter(|(_, (_, layer))| layer.alive && small_enough(layer));
+        for (rank, (_, layer)) in live {
             let rung =
                 Rung { max_spatial: rank as u8, max_temporal: target.max_temporal, bitrate_bps: layer.bitrate_bps };
             lowest = lowest.or(Some(rung));
@@ -69,7 +71,7 @@ impl TrackNeed {
                 need.push(rung);
             }
         }
-        if need.len == 0 && !target.strict {
+        if need.len == 0 {
             // As in `LayerTable::choose`: a wish that no layer meets gets the smallest.
             lowest.into_iter().for_each(|rung| need.push(rung));
         }

@@ -2,6 +2,7 @@
 
 use super::{CLIP_SOURCE, DownTrack, Source};
 use crate::codec::{Codec, Descriptor, MediaKind};
+use crate::io::Carries;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::layers::Choice;
 use crate::sfu::packet::{MAX_PREFIX, PacketMeta, Rewrite, UpPacket};
@@ -192,6 +193,11 @@ impl DownTrack {
             timestamp,
             payload_type,
             marker,
+            carries: match (self.config.kind, self.target.is_screen) {
+                (MediaKind::Audio, _) => Carries::Audio,
+                (MediaKind::Video, false) => Carries::Video,
+                (MediaKind::Video, true) => Carries::Screen,
+            },
             ids: self.ids,
             mid: if self.mid_known || self.ids.mid == 0 { None } else { self.config.mid },
             audio_level: None,

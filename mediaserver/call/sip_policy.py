@@ -1,0 +1,55 @@
+"""What a SIP leg may use: codecs, encryption, and what admission control left of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from mediaserver.call.leg import KINDS, Codecs
+from mediaserver.engine.commands import Kind
+from mediaserver.sdp.codecs import KNOWN, matches, ordered
+from mediaserver.sdp.description import Codec
+
+SrtpPolicy = Literal["require", "prefer", "never"]
+
+EVERYTHING: Final[Codecs] = {
+    "audio": tuple(KNOWN[name] for name in ("opus", "G722", "PCMU", "PCMA")),
+    "video": tuple(KNOWN[name] for name in ("H264", "H264/0", "VP8")),
+}
+"""What an INVITE without an offer may be answered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class SipPolicy:
+    """What a SIP leg may use. Codec names in order of preference."""
+
+    audio_codecs: tuple[str, ...]
+    video_codecs: tuple[str, ...]
+    srtp: SrtpPolicy
+
+    def limited(self, codecs: Codecs) -> Codecs:
+        """`codecs` as far as the policy allows them, in the policy's order."""
+        names = {"audio": self.audio_codecs, "video": self.video_codecs}
+        limited = {kind: ordered(codecs.get(kind, ()), names[kind]) for kind in KINDS}
+        return {kind: allowed for kind, allowed in limited.items() if allowed}
+
+
+def within(wanted: Codecs, admitted: Codecs) -> Codecs:
+    """What of `wanted` was admitted, with the rate that Opus was given."""
+    kept: dict[Kind, tuple[Codec, ...]] = {}
+    for kind, codecs in wanted.items():
+        pairs = [(c, next((each for each in admitted.get(kind, ()) if matches(c, each)), None)) for c in codecs]
+        found = tuple(_with_rate(codec, limit) for codec, limit in pairs if limit is not None)
+        if found:
+            kept[kind] = found
+    return kept
+
+
+def _with_rate(codec: Codec, limit: Codec) -> Codec:
+    rate = limit.fmtp.get("maxaveragebitrate")
+    return codec if rate is None else replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": rate})
+
+
+def srtp_towards(policy: SrtpPolicy, transport: str) -> bool:
+    """Whether our offer is encrypted: SDES keys belong into signalling that is itself encrypted (RFC 4568 §7)."""
+    return policy == "require" or (policy == "prefer" and transport == "tls")
