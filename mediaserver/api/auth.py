@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, OctKey
 from mediaserver.api.problem import Problem
 from mediaserver.call.signaling import AttributesRefused, Identity
 from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.core.permissions import Publishable, publishables
 from mediaserver.errors import MediaServerError
 
 Direction = Literal["publish", "view"]
@@ -187,6 +188,12 @@ class RoomScope:
     directions: frozenset[Direction]
     expires_at: float
     """POSIX seconds."""
+    publish: frozenset[Publishable] | None = None
+    """What may be published where `directions` allow it; None is what the configuration says."""
+    name: str = ""
+    """How others in the room are told about the subject."""
+    moderate: bool = False
+    """Whether it may change what others publish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +219,24 @@ class DaemonTokens:
         self._wall_clock = wall_clock
         self._revoked = _Seen()
 
-    def mint_room(self, *, room: str, directions: Sequence[Direction], subject: str, lifetime_s: float) -> str:
-        """A bearer token for WHIP (`publish`) and WHEP (`view`) in one room."""
-        return self._mint("room", subject, lifetime_s, room=room, dir=sorted(set(directions)))
+    def mint_room(
+        self,
+        *,
+        room: str,
+        directions: Sequence[Direction],
+        subject: str,
+        lifetime_s: float,
+        publish: Iterable[Publishable] | None = None,
+        name: str = "",
+        moderate: bool = False,
+    ) -> str:
+        """A bearer token for WHIP (`publish`), WHEP (`view`) and members in one room: see `RoomScope`."""
+        more: dict[str, object] = {"name": name} if name else {}
+        if publish is not None:
+            more["pub"] = sorted(set(publish))
+        if moderate:
+            more["mod"] = True
+        return self._mint("room", subject, lifetime_s, room=room, dir=sorted(set(directions)), **more)
 
     def verify_room(self, token: str) -> RoomScope:
         """Raises `TokenRefused`."""
@@ -224,6 +246,9 @@ class DaemonTokens:
             room=claims["room"],
             directions=frozenset(claims["dir"]),
             expires_at=float(claims["exp"]),
+            publish=publishables(claims["pub"]) if "pub" in claims else None,
+            name=claims.get("name", ""),
+            moderate=claims.get("mod", False) is True,
         )
 
     def mint_agent(self, user: str, *, lifetime_s: float) -> str:

@@ -74,7 +74,7 @@ class RoomSessionsResource:
         """`origins` of pages that may use the API; the default is anybody, because a bearer token is needed anyway."""
         self._kind = kind
         self._direction: Direction = "publish" if kind == "whip" else "view"
-        self._open_session = rooms.publish if kind == "whip" else rooms.view
+        self._rooms = rooms
         self._tokens = tokens
         self._admission = admission
         self._source_of = source_of
@@ -141,9 +141,7 @@ class RoomSessionsResource:
             self._check_limits(request)
             offer = await read_text(request, content_type=SDP, max_bytes=MAX_SDP_BYTES)
             try:
-                session = await self._open_session(
-                    scope.room, offer, subject=scope.subject, source=self._source_of(request)
-                )
+                session = await self._open_session(scope, offer, self._source_of(request))
             except MediaServerError as error:
                 raise problem_of(error) from error
         except Problem:
@@ -181,6 +179,13 @@ class RoomSessionsResource:
         del self._sessions[held.session.id]
         await held.session.close("the client ended it")
         return web.Response(status=200)
+
+    async def _open_session(self, scope: RoomScope, offer: str, source: str) -> RoomSession:
+        if self._kind == "whep":
+            return await self._rooms.view(scope.room, offer, subject=scope.subject, source=source)
+        return await self._rooms.publish(
+            scope.room, offer, subject=scope.subject, source=source, may_publish=scope.publish
+        )
 
     def _condition(self, request: web.Request, session: RoomSession) -> str | None:
         """The entity tag that the client means; None for any (`*`: an ICE restart)."""

@@ -1,4 +1,4 @@
-"""`/v1/session`: the WebSocket over which a caller's page and an agent's page talk to the daemon."""
+"""`/v1/session`: the WebSocket over which pages of callers, agents and members of rooms talk to the daemon."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mediaserver.api.agents import AgentDirectory
 from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
 from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.limits import Occupancy, RateLimit
+from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
@@ -27,6 +28,7 @@ from mediaserver.api.session_channel import (
     envelope,
     token_digest,
 )
+from mediaserver.api.session_refused import Refused, over
 from mediaserver.api.source import SourceResolver
 from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
@@ -68,20 +70,6 @@ class SessionLimits:
     kept_bytes: int = 2_000_000
 
 
-class _Refused(Exception):
-    """A hello that leads to no session; `reason` is what it is counted as, by default the code."""
-
-    def __init__(self, code: str, message: str, close: int = CLOSE_POLICY, *, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.close = close
-        self.reason = reason or code
-
-
-def _over(error: LimitExceeded) -> _Refused:
-    return _Refused("limit", str(error), CLOSE_TRY_AGAIN, reason=error.limit)
-
-
 class SessionResource:
     """Opens, resumes and ends sessions; what is said in them goes to the contact layer."""
 
@@ -96,13 +84,18 @@ class SessionResource:
         admission: Admission,
         source_of: SourceResolver,
         metrics: ApiMetrics,
+        members: MemberDoor | None = None,
         limits: SessionLimits | None = None,
         agent_origins: Origins | None = None,
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here."""
+        """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here.
+
+        Without `members` there are no members of rooms.
+        """
         self._contacts = contacts
+        self._members = members
         self._entries = entries
         self._site_tokens = site_tokens
         self._daemon_tokens = daemon_tokens
@@ -161,6 +154,9 @@ class SessionResource:
         origin = request.headers.get("Origin")
         if origin is None or self._agent_origins.allow_request(request):
             return
+        # A member's token is all that counts; `hello` decides, which for others looks at the origin once more.
+        if self._members is not None and "room" in request.query:
+            return
         if not any(entry.origins.allow_request(request) for entry in self._entries.values()):
             self._metrics.session_refused("origin")
             raise Problem(
@@ -180,7 +176,7 @@ class SessionResource:
                 channel = await self._resume(socket, hello.resume, ack)
             else:
                 channel = await self._open(socket, request, hello, source)
-        except _Refused as refused:
+        except Refused as refused:
             self._metrics.session_refused(refused.reason)
             await _farewell(socket, refused.code, str(refused), refused.close)
             return socket
@@ -198,25 +194,25 @@ class SessionResource:
             async with asyncio.timeout(self._limits.hello_timeout_s):
                 message = await socket.receive()
         except TimeoutError:
-            raise _Refused("hello_timeout", "The first message, `hello`, did not come in time.") from None
+            raise Refused("hello_timeout", "The first message, `hello`, did not come in time.") from None
         if message.type is not WSMsgType.TEXT:
-            raise _Refused("bad_hello", "The first message must be `hello`, as text.")
+            raise Refused("bad_hello", "The first message must be `hello`, as text.")
         try:
             first = Envelope.parse(message.data)
         except RemoteProtocolError as error:
-            raise _Refused("bad_hello", str(error)) from None
+            raise Refused("bad_hello", str(error)) from None
         if not isinstance(first.message, Hello):
-            raise _Refused("bad_hello", f"The first message must be `hello`, not `{first.message.type}`.")
+            raise Refused("bad_hello", f"The first message must be `hello`, not `{first.message.type}`.")
         return first.message, first.ack
 
     async def _resume(self, socket: web.WebSocketResponse, token: str, ack: int | None) -> SessionChannel | None:
         digest = token_digest(token)
         channel = next((found for found in self._channels if digest in found.tokens and not found.closed), None)
         if channel is None:
-            raise _Refused("resume", "This session is over; it can only be taken up again within a short time.")
+            raise Refused("resume", "This session is over; it can only be taken up again within a short time.")
         welcome = self._channels[channel].model_copy(update={"resume": channel.new_resume_token()})
         if not await channel.attach(socket, welcome, after=ack or 0):
-            raise _Refused("resume", "Messages of this session were lost; please start a new one.")
+            raise Refused("resume", "Messages of this session were lost; please start a new one.")
         self._metrics.sessions_resumed.inc()
         return channel
 
@@ -224,10 +220,10 @@ class SessionResource:
         self, socket: web.WebSocketResponse, request: web.Request, hello: Hello, source: str
     ) -> SessionChannel:
         if self._admission.draining:
-            raise _Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
+            raise Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
         if self._rate.take(source_prefix(source), self._clock()):
             text = "Too many calls were begun from your network; please wait."
-            raise _Refused("limit", text, CLOSE_TRY_AGAIN, reason="session_rate")
+            raise Refused("limit", text, CLOSE_TRY_AGAIN, reason="session_rate")
         channel = SessionChannel(
             role=hello.role,
             source=source,
@@ -239,10 +235,14 @@ class SessionResource:
         try:
             self._occupancy.enter(source)
         except LimitExceeded as error:
-            raise _over(error) from error
+            raise over(error) from error
         try:
             if hello.role == "agent":
                 welcome = await self._start_agent(channel, request, hello)
+            elif hello.role == "member":
+                if self._members is None:
+                    raise Refused("bad_hello", "There are no rooms to be a member of here.")
+                welcome = await self._members.start(channel, hello)
             else:
                 welcome = await self._start_caller(channel, request, hello)
         except BaseException:
@@ -257,13 +257,13 @@ class SessionResource:
         identity = self._identity(hello.token)
         entry = self._entries.get(hello.entry) if hello.entry is not None else None
         if entry is None:
-            raise _Refused("entry", "There is no such entry; `entry` names one of the configuration's `entries`.")
+            raise Refused("entry", "There is no such entry; `entry` names one of the configuration's `entries`.")
         origin = request.headers.get("Origin")
         # Only browsers send an origin, and always do; an app without one has to bring a token of the house.
         if not (entry.origins.allow_request(request) or (origin is None and identity is not None)):
-            raise _Refused("origin", "This page may not use this entry.")
+            raise Refused("origin", "This page may not use this entry.")
         if entry.identity_required and identity is None:
-            raise _Refused("token", "This entry needs a `token` signed by the house's site.")
+            raise Refused("token", "This entry needs a `token` signed by the house's site.")
         try:
             caller = await self._contacts.start_caller(
                 entry=entry.name,
@@ -274,11 +274,11 @@ class SessionResource:
                 identity=identity,
             )
         except UnknownEntry as error:
-            raise _Refused("entry", str(error)) from error
+            raise Refused("entry", str(error)) from error
         except AttributesRefused as error:
-            raise _Refused("bad_hello", f"The page's {error}.") from error
+            raise Refused("bad_hello", f"The page's {error}.") from error
         except LimitExceeded as error:
-            raise _over(error) from error
+            raise over(error) from error
         channel.start(caller)
         return Welcome(
             session=channel.id,
@@ -296,21 +296,21 @@ class SessionResource:
             return self._site_tokens.verify(token)
         except TokenRefused as error:
             # Never silently anonymous: the site believes that its customer is recognised.
-            raise _Refused("token", str(error)) from error
+            raise Refused("token", str(error)) from error
 
     async def _start_agent(self, channel: SessionChannel, request: web.Request, hello: Hello) -> Welcome:
         origin = request.headers.get("Origin")
         if not (origin is None or self._agent_origins.allow_request(request)):
-            raise _Refused("origin", "This page may not sign in agents.")
+            raise Refused("origin", "This page may not sign in agents.")
         if hello.token is None:
-            raise _Refused("token", "An agent needs the `token` that signing in gave.")
+            raise Refused("token", "An agent needs the `token` that signing in gave.")
         try:
             scope = self._daemon_tokens.verify_agent(hello.token)
         except TokenRefused as error:
-            raise _Refused("token", str(error)) from error
+            raise Refused("token", str(error)) from error
         profile = self._agents.profile(scope.user)
         if profile is None:
-            raise _Refused("token", "This user no longer exists; please sign in again.")
+            raise Refused("token", "This user no longer exists; please sign in again.")
         previous = self._agent_channels.get(scope.user)
         if previous is not None:
             await previous.send(Error(code="replaced", message="You signed in somewhere else."))
@@ -318,7 +318,7 @@ class SessionResource:
         try:
             agent = await self._contacts.sign_in_agent(scope.user, channel)
         except LimitExceeded as error:
-            raise _over(error) from error
+            raise over(error) from error
         self._agent_channels[scope.user] = channel
         channel.start(agent)
         return Welcome(

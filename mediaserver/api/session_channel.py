@@ -102,7 +102,7 @@ class SessionChannel:
     def __init__(
         self,
         *,
-        role: Literal["caller", "agent"],
+        role: Literal["caller", "agent", "member"],
         source: str,
         window_s: float,
         max_messages: int,
@@ -140,8 +140,8 @@ class SessionChannel:
             log.warning("session_overflowed", session=self.id, away=self._socket is None)
             self.leave("browser_too_slow")
             return
-        if self.role == "caller" and isinstance(message, Ended):
-            # A caller's session ends with its call; the browser is given time to take these last words.
+        if self.role != "agent" and isinstance(message, Ended):
+            # The session of a caller or member ends with the call; the browser is given time to take these last words.
             self._last_words = True
         self._writable.set()
 

@@ -1,4 +1,4 @@
-"""`POST /v1/tokens` on the administration's listener: bearer tokens for WHIP and WHEP, scoped to room and direction."""
+"""`POST /v1/tokens` on the administration's listener: bearer tokens for rooms, scoped to room, direction and media."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from mediaserver.api.auth import AdminAuth, DaemonTokens
 from mediaserver.api.body import read_json
+from mediaserver.core.permissions import PUBLISHABLE, Publishable
 
 MAX_LIFETIME_S = 86_400
 
@@ -19,6 +20,10 @@ class _Wanted(BaseModel):
     directions: Annotated[list[Literal["publish", "view"]], Field(min_length=1, max_length=2)]
     subject: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     lifetime_s: Annotated[int, Field(ge=1, le=MAX_LIFETIME_S)] | None = None
+    publish: Annotated[list[Publishable], Field(max_length=len(PUBLISHABLE))] | None = None
+    """What may be published; null is `rooms.publish` of the configuration."""
+    name: Annotated[str, StringConstraints(max_length=128)] = ""
+    moderate: bool = False
 
 
 class TokensResource:
@@ -35,7 +40,7 @@ class TokensResource:
         return [web.post("/v1/tokens", self.create)]
 
     async def create(self, request: web.Request) -> web.Response:
-        """201 with `{token, expires_at, room, directions, subject}`."""
+        """201 with `{token, expires_at}` and what the token says: `{room, directions, subject, publish, name, moderate}`."""
         self._admin.require(request)
         wanted = await read_json(request, _Wanted)
         token = self._tokens.mint_room(
@@ -43,6 +48,9 @@ class TokensResource:
             directions=wanted.directions,
             subject=wanted.subject,
             lifetime_s=self._lifetime_s if wanted.lifetime_s is None else wanted.lifetime_s,
+            publish=wanted.publish,
+            name=wanted.name,
+            moderate=wanted.moderate,
         )
         scope = self._tokens.verify_room(token)
         body = {
@@ -51,5 +59,8 @@ class TokensResource:
             "room": scope.room,
             "directions": sorted(scope.directions),
             "subject": scope.subject,
+            "publish": None if scope.publish is None else sorted(scope.publish),
+            "name": scope.name,
+            "moderate": scope.moderate,
         }
         return web.json_response(body, status=201, headers={"Cache-Control": "no-store"})

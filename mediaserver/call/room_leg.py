@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
-from mediaserver.call.admission import Admission
 from mediaserver.call.booking import BROWSER_PACKETS, Booking, Party
-from mediaserver.call.browser_bandwidth import admitted_policy
 from mediaserver.call.events import EndCause
+from mediaserver.call.room_party import KINDS, Parts, RoomParty
 from mediaserver.call.signaling import StaleEtag
-from mediaserver.call.webrtc_peer import WebRtcPeer
-from mediaserver.core.participant import Participant
-from mediaserver.core.rooms import Rooms
-from mediaserver.engine import events as engine_events
-from mediaserver.engine.commands import Kind
-from mediaserver.engine.engine import Engine
+from mediaserver.core.participant import Participant, new_participant_id
+from mediaserver.core.permissions import NOTHING, Permissions, Publishable, publishables
 from mediaserver.runtime.metrics import Metrics
-from mediaserver.sdp.description import Codec, Direction, Fingerprint
+from mediaserver.sdp.description import Direction
 from mediaserver.webrtc.sdpfrag import parse_fragment
 from mediaserver.webrtc.section import MediaPolicy
 
 _log = structlog.get_logger(__name__)
-_KINDS: tuple[Kind, ...] = ("audio", "video")
 
 
 class RoomLeg:
@@ -34,37 +27,33 @@ class RoomLeg:
     def __init__(
         self,
         *,
+        parts: Parts,
         room: str,
         subject: str,
-        rooms: Rooms,
-        engine: Engine,
-        fingerprint: Fingerprint,
         policy: MediaPolicy,
-        views: bool,
-        on_closed: Callable[[RoomLeg, EndCause], None],
+        may_publish: frozenset[Publishable],
+        on_closed: Callable[[RoomLeg], None],
         book: Callable[[str], Booking],
     ) -> None:
         self.id = secrets.token_urlsafe(24)
         self.answer_sdp = ""
         self.etag = _new_etag()
-        self._room = room
-        self._views = views
-        self._rooms = rooms
         self._on_closed = on_closed
-        self.closed = False
-        self._participant = Participant(self.id)
-        self._policy = policy
-        self._booking = book(self.id)
-        self._peer = WebRtcPeer(
-            engine=engine,
-            fingerprint=fingerprint,
-            policy=policy,
-            cname=self.id[:16],
-            closed_gates={},
-            on_event=self._on_engine_event,
-            on_unreachable=lambda: self._end(EndCause("system", "never_connected")),
-        )
         self._log = _log.bind(room=room, room_session=self.id[:8], subject=subject)
+        self._party = RoomParty(
+            parts=parts,
+            room=room,
+            # Others in the room see its name; that of the session's resource is nobody's business.
+            participant=Participant(new_participant_id(), subject, permissions=Permissions(may_publish)),
+            policy=policy,
+            booking=book(self.id),
+            on_closed=self._ended,
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self._party.closed
 
     async def open(self, offer_sdp: str) -> None:
         """Takes the offer; `answer_sdp` is there afterwards.
@@ -72,55 +61,28 @@ class RoomLeg:
         Raises SdpError, NegotiationError, LimitExceeded, InsufficientBandwidth.
         """
         try:
-            self._peer.use(admitted_policy(self._booking, self._policy, offer_sdp))
-            self.answer_sdp = await self._peer.accept_offer(offer_sdp)
+            self.answer_sdp = await self._party.take_offer(offer_sdp)
         except BaseException:
-            self._peer.close()
-            self._booking.release()
+            self._party.abandon()
             raise
-        agreed = {kind: self._peer.section(kind) for kind in _KINDS}
-        self._booking.settle({kind: section.receive for kind, section in agreed.items() if section is not None})
-        for kind, tracks in self._peer.media.items():
-            section = self._peer.section(kind)
-            if section is None:
-                continue
-            if tracks.up is not None and section.direction.receives:
-                self._participant.up[kind] = tracks.up
-            if tracks.down is not None and section.direction.sends:
-                self._participant.down[kind] = tracks.down
-        self._participant.data = self._peer.data
-        # Who may publish may talk to the room; a viewer reads along.
-        self._participant.may_send_data = not self._views
-        self._rooms.join(self._room, self._participant)
-        self._log.info("room_joined", publishes=bool(self._participant.up))
+        self._log.info("room_joined", publishes=bool(self._party.participant.up), refused=self._party.refused)
 
     async def trickle(self, fragment: str, etag: str | None) -> str | None:
         """See `call.signaling.RoomSession`."""
         if etag is not None and etag != self.etag:
             raise StaleEtag("this ICE session was replaced by a restart")
-        restarted = await self._peer.restart_ice(parse_fragment(fragment))
+        restarted = await self._party.peer.restart_ice(parse_fragment(fragment))
         if restarted is not None:
             self.etag = _new_etag()
         return restarted
 
     async def close(self, reason: str) -> None:
         """See `call.signaling.RoomSession`."""
-        self._end(EndCause("caller", reason))
+        self._party.close(EndCause("caller", reason))
 
-    def _end(self, cause: EndCause) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        self._rooms.leave(self._room, self.id)
-        self._peer.close()
-        self._booking.close()
+    def _ended(self, cause: EndCause) -> None:
         self._log.info("room_left", by=cause.by, reason=cause.reason)
-        self._on_closed(self, cause)
-
-    def _on_engine_event(self, kind: Kind | None, event: engine_events.AnyEvent) -> None:
-        if isinstance(event, engine_events.TransportClosed) and event.reason != "commanded":
-            # Not from within the delivery of the event: leaving touches the tables that are being walked.
-            asyncio.get_running_loop().call_soon(self._end, EndCause("system", event.reason))
+        self._on_closed(self)
 
 
 def _new_etag() -> str:
@@ -130,26 +92,10 @@ def _new_etag() -> str:
 class RoomSessions:
     """Implements `call.signaling.Rooms`: publishers and viewers of rooms, made of configuration and engine."""
 
-    def __init__(
-        self,
-        *,
-        rooms: Rooms,
-        engine: Engine,
-        fingerprint: Fingerprint,
-        audio_codecs: tuple[str, ...],
-        video_codecs: tuple[str, ...],
-        data_channels: bool,
-        metrics: Metrics,
-        admission: Admission,
-    ) -> None:
-        self._rooms = rooms
-        self._engine = engine
-        self._fingerprint = fingerprint
-        self._codecs = (audio_codecs, video_codecs)
-        self._data_channels = data_channels
-        self._admission = admission
+    def __init__(self, parts: Parts, *, metrics: Metrics) -> None:
+        self._parts = parts
         self._open: dict[str, RoomLeg] = {}
-        metrics.gauge("rooms_open", "Rooms with somebody in them").set_function(lambda: len(rooms))
+        metrics.gauge("rooms_open", "Rooms with somebody in them").set_function(lambda: len(parts.rooms))
         metrics.gauge("room_sessions_open", "WHIP and WHEP sessions that are open").set_function(
             lambda: len(self._open)
         )
@@ -157,17 +103,24 @@ class RoomSessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomLeg:
+    async def publish(
+        self, room: str, offer_sdp: str, *, subject: str, source: str, may_publish: frozenset[Publishable] | None = None
+    ) -> RoomLeg:
         """See `call.signaling.Rooms`."""
-        self._rooms.check(room, publishes=True)
-        return await self._enter(room, offer_sdp, subject, source, Direction.RECVONLY, {})
+        self._parts.rooms.check(room, "publisher")
+        allowed = publishables(self._parts.defaults.publish) if may_publish is None else may_publish
+        # One picture: what a publisher without a session shows is its camera.
+        policy = self._parts.policy(Direction.RECVONLY, sections={"audio": 1, "video": 1}, data="data" in allowed)
+        return await self._enter(room, offer_sdp, subject, source, policy, allowed)
 
     async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomLeg:
         """See `call.signaling.Rooms`. A viewer may come before the publisher; it then takes every codec allowed."""
-        self._rooms.check(room, publishes=False)
-        present = self._rooms.get(room)
-        only = {kind: present.codecs(kind) for kind in _KINDS if present.codecs(kind)} if present else {}
-        return await self._enter(room, offer_sdp, subject, source, Direction.SENDONLY, only)
+        self._parts.rooms.check(room, "viewer")
+        present = self._parts.rooms.get(room)
+        only = {kind: present.codecs(kind) for kind in KINDS if present.codecs(kind)} if present else {}
+        slots = {"audio": self._parts.defaults.audio_slots, "video": self._parts.defaults.video_slots}
+        policy = self._parts.policy(Direction.SENDONLY, sections=slots, only=only)
+        return await self._enter(room, offer_sdp, subject, source, policy, NOTHING)
 
     async def close_all(self, reason: str) -> None:
         """Ends every session."""
@@ -180,19 +133,10 @@ class RoomSessions:
         offer_sdp: str,
         subject: str,
         source: str,
-        direction: Direction,
-        only: Mapping[Kind, tuple[Codec, ...]],
+        policy: MediaPolicy,
+        may_publish: frozenset[Publishable],
     ) -> RoomLeg:
-        audio, video = self._codecs
-        policy = MediaPolicy(
-            audio=audio,
-            video=video,
-            directions={"audio": direction, "video": direction},
-            telephone_events=False,
-            data=self._data_channels,
-            only={str(kind): codecs for kind, codecs in only.items()},
-        )
-        publishes = direction is Direction.RECVONLY
+        publishes = policy.direction("audio") is Direction.RECVONLY
 
         def book(id: str) -> Booking:
             # A viewer's media count against its site's lines only: what a room may hold is what is sent into it.
@@ -202,16 +146,14 @@ class RoomSessions:
                 room=room if publishes else None,
                 participant=id if publishes else None,
             )
-            return self._admission.book(id, party)
+            return self._parts.admission.book(id, party)
 
         leg = RoomLeg(
+            parts=self._parts,
             room=room,
             subject=subject,
-            rooms=self._rooms,
-            engine=self._engine,
-            fingerprint=self._fingerprint,
             policy=policy,
-            views=direction is Direction.SENDONLY,
+            may_publish=may_publish,
             on_closed=self._closed,
             book=book,
         )
@@ -219,5 +161,5 @@ class RoomSessions:
         self._open[leg.id] = leg
         return leg
 
-    def _closed(self, leg: RoomLeg, cause: EndCause) -> None:
+    def _closed(self, leg: RoomLeg) -> None:
         self._open.pop(leg.id, None)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from mediaserver.errors import LimitExceeded, MediaServerError
 
 if TYPE_CHECKING:
+    from mediaserver.core.permissions import Publishable
     from mediaserver.webrtc.messages import ClientMessage, Page, ServerMessage
+    from mediaserver.webrtc.room_messages import RoomInfo
 
 
 class UnknownEntry(MediaServerError):
@@ -118,6 +120,39 @@ class Contacts(Protocol):
         """
 
 
+class RoomMembers(Protocol):
+    """Where members of rooms come in; `call.room_member.RoomMembers` implements it."""
+
+    async def enter(
+        self,
+        *,
+        room: str,
+        name: str,
+        may_publish: frozenset[Publishable] | None,
+        moderate: bool,
+        signaling: Signaling,
+    ) -> RoomMemberSession:
+        """Bring somebody in, who is there with the first offer.
+
+        `may_publish` None is what rooms allow by configuration. Raises `LimitExceeded`.
+        """
+
+
+class RoomMemberSession(Protocol):
+    """One member of a room: sends and receives over one peer connection."""
+
+    info: RoomInfo
+
+    async def handle(self, message: ClientMessage) -> None:
+        """Take offer, candidate, publish, subscribe, permit or hangup; one at a time, in order.
+
+        Raises `RemoteProtocolError`, `NegotiationError` or `LimitExceeded`: it is answered with `error`.
+        """
+
+    async def gone(self, reason: str) -> None:
+        """The browser will not come back. Called once, unless `ended` was sent to it before."""
+
+
 class RoomSession(Protocol):
     """One WHIP or WHEP session in a room."""
 
@@ -126,8 +161,11 @@ class RoomSession(Protocol):
     answer_sdp: str
     etag: str
     """Opaque tag (without quotes) of the current ICE session; changes with an ICE restart."""
-    closed: bool
-    """True once it has ended, by whomever; its resource is then gone."""
+
+    @property
+    def closed(self) -> bool:
+        """True once it has ended, by whomever; its resource is then gone."""
+        ...
 
     async def trickle(self, fragment: str, etag: str | None) -> str | None:
         """Take an `application/trickle-ice-sdpfrag` body (RFC 8840 §9). `etag` None is the header `If-Match: *`.
@@ -143,8 +181,12 @@ class RoomSession(Protocol):
 class Rooms(Protocol):
     """Rooms as WHIP and WHEP see them; `core.rooms.Rooms` or an adapter of it implements this."""
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> RoomSession:
+    async def publish(
+        self, room: str, offer_sdp: str, *, subject: str, source: str, may_publish: frozenset[Publishable] | None = None
+    ) -> RoomSession:
         """Send media into `room`; `source` is the IP address of whoever asks.
+
+        `may_publish` None is what rooms allow by configuration; nothing is taken of a section with more.
 
         Raises `SdpError`/`RemoteProtocolError` (offer broken), `NegotiationError` (nothing in common), `RoomBusy`,
         `LimitExceeded`.

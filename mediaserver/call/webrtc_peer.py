@@ -30,7 +30,8 @@ _KINDS: Mapping[str, Kind] = {"audio": "audio", "video": "video"}
 class WebRtcPeer:
     """Takes and makes session descriptions and keeps the engine in step with them.
 
-    `closed_gates` are the gates with which an up track of each kind starts. `on_event` gets the engine's events about
+    `closed_gates` are the gates with which an up track of each kind starts. With `as_agreed` a section that the browser
+    does not send on has no up track, else it has one from the beginning. `on_event` gets the engine's events about
     the transport (kind None) and the up tracks; `on_unreachable` is called when the browser never connects.
     """
 
@@ -44,6 +45,7 @@ class WebRtcPeer:
         closed_gates: Mapping[Kind, Sequence[Gate]],
         on_event: Callable[[Kind | None, AnyEvent], None],
         on_unreachable: Callable[[], None],
+        as_agreed: bool = False,
     ) -> None:
         self._engine = engine
         self._fingerprint = fingerprint
@@ -52,6 +54,7 @@ class WebRtcPeer:
         self._closed_gates = closed_gates
         self._on_event = on_event
         self._on_unreachable = on_unreachable
+        self._as_agreed = as_agreed
         self._deadline: asyncio.TimerHandle | None = None
         self._transport: int | None = None
         self._negotiation: Negotiation | None = None
@@ -85,6 +88,11 @@ class WebRtcPeer:
         }
 
     @property
+    def tracks(self) -> Mapping[str, LegMedia]:
+        """Tracks by the mid of their section."""
+        return self._tracks
+
+    @property
     def policy(self) -> MediaPolicy:
         """What may be used."""
         return self._policy
@@ -95,8 +103,10 @@ class WebRtcPeer:
         if self._negotiation is not None:
             self._negotiation.policy = policy
 
-    async def accept_offer(self, sdp: str) -> str:
-        """Takes the browser's offer and returns our answer.
+    async def accept_offer(
+        self, sdp: str, *, directions: Callable[[tuple[Section, ...]], Mapping[str, Direction]] | None = None
+    ) -> str:
+        """Takes the browser's offer and returns our answer; `directions` says what we would like, seen from us, by mid.
 
         Raises SdpError, NegotiationError, GlareError (our own offer is unanswered), LimitExceeded.
         """
@@ -105,7 +115,7 @@ class WebRtcPeer:
         try:
             if changes.ice_restart:
                 negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
-            answer = negotiation.create_answer()
+            answer = negotiation.create_answer(directions=directions(negotiation.sections) if directions else None)
         except MediaServerError:
             negotiation.rollback()
             raise
@@ -234,8 +244,8 @@ class WebRtcPeer:
         kind = _KINDS[section.kind]
         tracks = self._tracks.setdefault(section.mid, LegMedia())
         repairs = {repair: media for media, repair in section.remote_repairs.items()}
-        if section.receive:
-            # The up track exists whatever the direction says, so that media sent against it is dropped by a gate.
+        if section.receive and (not self._as_agreed or section.direction.receives or tracks.up is not None):
+            # In a call it exists whatever the direction says, so that media sent against it is dropped by a gate.
             if tracks.up is None:
                 tracks.up = UpTrack(
                     engine=self._engine,

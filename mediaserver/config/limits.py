@@ -73,6 +73,9 @@ class Limits(Section):
     viewers_per_room: Annotated[int, Field(ge=1)] = 500
     """Viewers of one room."""
 
+    participants_per_room: Annotated[int, Field(ge=1)] = 100
+    """Participants of one room: those who joined by a WebSocket session, to see and to be seen."""
+
     room_sessions_per_source: Rate = 5.0
     """WHIP and WHEP sessions that one address may open; a burst of ten times as many is allowed."""
 

@@ -18,6 +18,7 @@ from mediaserver.config.sections import (
     Name,
     Network,
     Records,
+    RoomDefaults,
     Route,
     Secrets,
     Section,
@@ -66,6 +67,9 @@ class Config(Section):
 
     media: Media = Media()
     """How media is received and sent."""
+
+    rooms: RoomDefaults = RoomDefaults()
+    """Rooms, where a token says nothing else."""
 
     limits: Limits = Limits()
     """Bounds of everything that can grow."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from mediaserver.config.bandwidth import MEDIA_KINDS
 from mediaserver.config.model import Config
 from mediaserver.config.values import parse_port_range
 
@@ -26,6 +27,7 @@ def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     yield from _entries(data, names)
     yield from _listeners(data, names)
     yield from _ports(data)
+    yield from _slots(data)
 
 
 def _names(data: Mapping[str, Any], section: str) -> set[str]:
@@ -129,6 +131,15 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"{port} lies inside media.sip_ports ({ports}): choose a port outside of it"
     if len(set(udp.values())) == 1 and 0 not in udp.values():
         yield ("listeners", "webrtc", "port"), "is the UDP port of SIP already: choose another"
+
+
+def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    rooms, limits, defaults = _map(data.get("rooms")), _map(data.get("limits")), Config()
+    slots = [rooms.get(key, getattr(defaults.rooms, key)) for key in ("audio_slots", "video_slots")]
+    most = limits.get("tracks_per_transport", defaults.limits.tracks_per_transport)
+    if all(isinstance(number, int) for number in (*slots, most)) and sum(slots) + len(MEDIA_KINDS) > most:
+        beside = f"with audio_slots and a participant's own {len(MEDIA_KINDS)} tracks"
+        yield ("rooms", "video_slots"), f"{beside} these are more than limits.tracks_per_transport ({most})"
 
 
 def _target(here: KeyPath, target: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:

@@ -261,6 +261,19 @@ class Media(Section):
         return tuple(codec for codec in wanted if codec in self.video_codecs)
 
 
+class RoomDefaults(Section):
+    """Rooms, where a token says nothing else."""
+
+    audio_slots: Annotated[int, Field(ge=1, le=16)] = 4
+    """Voices that a participant hears at a time; who speaks last is heard, however many are in the room."""
+
+    video_slots: Annotated[int, Field(ge=0, le=64)] = 9
+    """Cameras and screens that a participant sees at a time."""
+
+    publish: tuple[Literal["audio", "video", "screen", "data"], ...] = ("audio", "video", "screen", "data")
+    """What may be published with a token that allows publishing and names nothing: sound, camera, screen, messages."""
+
+
 class Secrets(Section):
     """Keys of the daemon itself and of the house's site."""
 

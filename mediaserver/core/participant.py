@@ -1,22 +1,75 @@
-"""One party of a room: the tracks it publishes and the tracks on which it sees and hears others."""
+"""One party of a room: what it publishes, the slots in which it sees and hears others, and what it may do."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
 from mediaserver.core.data import DataChannels
-from mediaserver.core.down_track import DownTrack
+from mediaserver.core.permissions import Permissions
+from mediaserver.core.slot import Publication, Slot
+from mediaserver.core.subscription import Subscription
 from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import Kind
+
+
+def new_participant_id() -> str:
+    """A name by which others in the room know somebody; it opens nothing."""
+    return secrets.token_hex(6)
+
+
+class Observer(Protocol):
+    """Is told what somebody in the room sees of it. Called on the loop, synchronously: note it, do not act in it."""
+
+    def saw(self, other: Participant) -> None:
+        """Somebody else came, or publishes something else."""
+
+    def missed(self, participant_id: str) -> None:
+        """Somebody else left."""
+
+    def seated(self, slots: Iterable[Slot]) -> None:
+        """These slots of ours show somebody else."""
+
+    def heard(self, active: str | None, speaking: tuple[str, ...]) -> None:
+        """Who speaks; at most a few times a second."""
+
+    def permitted(self, permissions: Permissions) -> None:
+        """What we may do has changed."""
 
 
 @dataclass(slots=True)
 class Participant:
-    """`up` and `down` by kind; a publisher has no `down`, a viewer no `up`."""
+    """`up` by kind and `slots` by mid; a publisher has no slots, a viewer no `up`."""
 
     id: str
-    up: dict[Kind, UpTrack] = field(default_factory=dict)
-    down: dict[Kind, DownTrack] = field(default_factory=dict)
+    name: str = ""
+    up: dict[MediaKind, UpTrack] = field(default_factory=dict)
+    live: set[MediaKind] = field(default_factory=lambda: set(MEDIA_KINDS))
+    """Of what it could publish, what it does publish now."""
+    slots: dict[str, Slot] = field(default_factory=dict)
+    permissions: Permissions = field(default_factory=Permissions)
+    subscription: Subscription = field(default_factory=Subscription)
     data: DataChannels | None = None
-    may_send_data: bool = True
-    """False for one who only listens to the room's topics."""
+    observer: Observer | None = None
+    member: bool = False
+    """Whether it takes part, other than a mere publisher or viewer, of whom there are limits of their own."""
+
+    def published(self, kind: MediaKind) -> Publication | None:
+        """What of a kind others may have of it now."""
+        if kind not in self.live or kind not in self.permissions.publish:
+            return None
+        track = self.up.get(kind)
+        return None if track is None else Publication(self.id, kind, track)
+
+    @property
+    def publishes(self) -> tuple[MediaKind, ...]:
+        """The kinds that others may have of it now."""
+        return tuple(kind for kind in MEDIA_KINDS if self.published(kind) is not None)
+
+    def set_gates(self) -> None:
+        """Lets nothing through, even if it is sent, that is not published or not permitted."""
+        for kind, track in self.up.items():
+            track.set_gate("mute", is_open=kind in self.live)
+            track.set_gate("permission", is_open=kind in self.permissions.publish)

@@ -6,18 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mediaserver.core.payloads import payloads_of
-from mediaserver.engine.commands import AddUpTrack, Kind, RemoveUpTrack, RequestKeyframe, SetGate, UpdateUpTrack
+from mediaserver.engine.commands import (
+    AddUpTrack,
+    Kind,
+    RemoveUpTrack,
+    RequestKeyframe,
+    SetGate,
+    UpdateUpTrack,
+    WatchSpeech,
+)
 from mediaserver.engine.engine import Engine
 from mediaserver.sdp.description import Codec
 
-Gate = Literal["consent", "mute", "queued"]
+Gate = Literal["consent", "mute", "queued", "permission"]
 
 
 class UpTrack:
     """What one m-line receives. `codecs` carry the payload types under which the peer sends, `rids` name its layers.
 
     A closed gate makes the engine drop and count every packet of the track before anybody gets it; the gates are
-    `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet) and `mute`.
+    `consent` (the customer has not shown the camera yet), `queued` (no agent is there yet), `mute`, and `permission`
+    (a room does not let its participant publish this any more).
     """
 
     def __init__(
@@ -39,6 +48,7 @@ class UpTrack:
         self.codecs = tuple(codecs)
         self.closed_gates = frozenset(closed_gates)
         self.rids = tuple(rids)
+        self._watched = False
         self._ssrcs = tuple(ssrcs)
         self._rtx_ssrcs = dict(rtx_ssrcs or {})
         engine.submit(
@@ -85,6 +95,12 @@ class UpTrack:
             return
         self.closed_gates = self.closed_gates - {gate} if is_open else self.closed_gates | {gate}
         self._engine.submit(SetGate(id=self.id, gate=gate, open=is_open))
+
+    def watch_speech(self, *, on: bool) -> None:
+        """Whether `SpeechChanged` is wanted of this track; repeating the present state costs nothing."""
+        if on != self._watched:
+            self._watched = on
+            self._engine.submit(WatchSpeech(id=self.id, on=on))
 
     def request_keyframe(self) -> None:
         """Asks the sender for a keyframe by whatever it negotiated; the engine coalesces and repeats."""

@@ -18,14 +18,22 @@ from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.room_leg import RoomSessions
+from mediaserver.call.room_member import RoomMembers
+from mediaserver.call.room_party import Parts
 from mediaserver.call.routing import Router
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
-from mediaserver.core.rooms import Rooms
 from mediaserver.daemon.live_config import LiveConfig
-from mediaserver.daemon.settings import SERVER_NAME, announced, announcement_files, engine_config, sip_config
+from mediaserver.daemon.settings import (
+    SERVER_NAME,
+    announced,
+    announcement_files,
+    engine_config,
+    rooms_of,
+    sip_config,
+)
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
@@ -67,6 +75,7 @@ class Daemon:
         self._bandwidth: BandwidthAdmission | None = None
         self._live: LiveConfig | None = None
         self._room_sessions: RoomSessions | None = None
+        self._room_members: RoomMembers | None = None
         self._web: WebSide | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -140,26 +149,25 @@ class Daemon:
             admission=bandwidth,
         )
         user_agent.on_invite = self._contacts.on_invite
-        self._room_sessions = RoomSessions(
-            rooms=Rooms(
-                rooms=config.limits.rooms,
-                publishers=config.limits.publishers_per_room,
-                viewers=config.limits.viewers_per_room,
-            ),
+        room_parts = Parts(
+            rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
             engine=engine,
             fingerprint=fingerprint,
+            admission=bandwidth,
+            defaults=config.rooms,
             audio_codecs=config.media.audio_codecs,
             video_codecs=config.media.video_codecs,
             data_channels=config.media.data_channels,
-            metrics=self._metrics,
-            admission=bandwidth,
         )
+        self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
+        self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         self._web = WebSide(
             config=config,
             secrets=self._secrets,
             contacts=self._contacts,
             rooms=self._room_sessions,
+            members=self._room_members,
             records=self._records,
             revocations=revocations,
             tokens=tokens,
@@ -200,6 +208,8 @@ class Daemon:
             await self._contacts.end_all(EndCause("system", "shutdown", 503))
         if self._room_sessions is not None:
             await self._room_sessions.close_all("shutdown")
+        if self._room_members is not None:
+            await self._room_members.close_all("shutdown")
         if self._web is not None:
             await self._web.stop()
         if self._user_agent is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.core.rooms import Rooms
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
 from mediaserver.sip.config import Bind, MessageLimits, SipConfig, SipLimits, TrunkRule
@@ -88,4 +89,16 @@ def sip_config(config: Config) -> SipConfig:
         ),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
+    )
+
+
+def rooms_of(config: Config, *, call_later: Callable[[float, Callable[[], None]], object]) -> Rooms:
+    """The rooms with their bounds; `call_later` is the loop's."""
+    return Rooms(
+        rooms=config.limits.rooms,
+        publishers=config.limits.publishers_per_room,
+        viewers=config.limits.viewers_per_room,
+        members=config.limits.participants_per_room,
+        audio_places=config.rooms.audio_slots,
+        call_later=call_later,
     )

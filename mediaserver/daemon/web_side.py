@@ -13,6 +13,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import Check, HealthResource
+from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
@@ -21,7 +22,7 @@ from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.call.signaling import Contacts, Rooms
+from mediaserver.call.signaling import Contacts, RoomMembers, Rooms
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.sections import Entry
@@ -45,6 +46,7 @@ class WebSide:
         secrets: SecretStore,
         contacts: Contacts,
         rooms: Rooms,
+        members: RoomMembers,
         records: ContactRecords,
         revocations: Revocations,
         tokens: DaemonTokens,
@@ -82,6 +84,7 @@ class WebSide:
             admission=admission,
             source_of=self._source_of,
             metrics=self._metrics,
+            members=MemberDoor(members=members, tokens=tokens),
             limits=_session_limits(config),
         )
         self._checks: dict[str, Check] = {"engine": lambda: None if healthy() else "the packet engine does not run"}

@@ -211,7 +211,7 @@ class AddUpTrack(Command, frozen=True, kw_only=True, tag="add_up_track"):
     A packet finds its layer by the extensions `rid` and `repaired-rid` (`SetExtensions`), until a receiver report
     lets the browser leave them out; their order says nothing, layers are ranked by size and bitrate as measured."""
     closed_gates: tuple[str, ...] = ()
-    """Gates that start closed: `consent`, `mute`, `queued`."""
+    """Gates that start closed: `consent`, `mute`, `queued`, `permission`."""
 
 
 class UpdateUpTrack(Command, frozen=True, kw_only=True, tag="update_up_track"):
@@ -227,8 +227,14 @@ class UpdateUpTrack(Command, frozen=True, kw_only=True, tag="update_up_track"):
 class SetGate(Command, frozen=True, kw_only=True, tag="set_gate"):
     """Open or close a gate of an up track; a packet passes only when all are open."""
 
-    gate: Literal["consent", "mute", "queued"]
+    gate: Literal["consent", "mute", "queued", "permission"]
     open: bool
+
+
+class WatchSpeech(Command, frozen=True, kw_only=True, tag="watch_speech"):
+    """Whether `SpeechChanged` is wanted of an up track of sound; by default it is not."""
+
+    on: bool
 
 
 class RequestKeyframe(Command, frozen=True, kw_only=True, tag="request_keyframe"):
@@ -423,6 +429,7 @@ AnyCommand = (
     | AddUpTrack
     | UpdateUpTrack
     | SetGate
+    | WatchSpeech
     | RequestKeyframe
     | RemoveUpTrack
     | AddDownTrack

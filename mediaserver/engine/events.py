@@ -105,6 +105,17 @@ class KeyframeNeeded(Event, frozen=True, kw_only=True, tag="keyframe_needed"):
     id: int
 
 
+class SpeechChanged(Event, frozen=True, kw_only=True, tag="speech_changed"):
+    """Somebody speaks louder or quieter on an up track that is watched (`WatchSpeech`); at most about five times a second.
+
+    Told by the level extension (RFC 6464), above that sender's own background; a sender that tells no levels counts 1
+    while it sends."""
+
+    id: int
+    loudness: int
+    """0 for silence up to 5 for a loud voice; a shout is no louder than that."""
+
+
 class DtmfReceived(Event, frozen=True, kw_only=True, tag="dtmf_received"):
     """A telephone event ended on an up track; sent once per event."""
 
@@ -279,6 +290,7 @@ AnyEvent = (
     | UpTrackLayersWanted
     | DownTrackLayerChanged
     | KeyframeNeeded
+    | SpeechChanged
     | DtmfReceived
     | PlayFinished
     | Stats

@@ -36,6 +36,8 @@ export class Session extends EventTarget {
     super();
     const url = new URL("/v1/session", server);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    // Members of rooms come from pages anywhere: their token is what counts.
+    if (hello.role === "member") url.search = "?room";
     this.#url = url;
     this.#hello = hello;
   }
@@ -65,7 +67,7 @@ export class Session extends EventTarget {
 
   #connect() {
     const url = new URL(this.#url);
-    if (this.#resume) url.search = "?resume";
+    if (this.#resume) url.searchParams.set("resume", "");
     const socket = new WebSocket(url);
     this.#socket = socket;
     this.#welcomed = false;

@@ -9,10 +9,32 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from mediaserver.config.limits import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES
 from mediaserver.errors import RemoteProtocolError
+from mediaserver.webrtc.message_types import (
+    Attributes,
+    ExchangeId,
+    Identifier,
+    MediaKindName,
+    Message,
+    Mid,
+    Sdp,
+    ShortText,
+    Token,
+)
+from mediaserver.webrtc.room_messages import (
+    Layers,
+    Participants,
+    Permit,
+    Permitted,
+    Publish,
+    RoomInfo,
+    Slots,
+    Speakers,
+    Subscribe,
+    Subscribed,
+)
 
 PROTOCOL_VERSION: Final = 1
 """The only version of the session protocol spoken here."""
@@ -20,43 +42,19 @@ PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_CHARS: Final = 131_072
 """Longest message accepted, in characters: a session description of 64 KiB with its JSON escapes."""
 
-MAX_SDP_CHARS: Final = 65_536
-"""Longest session description inside a message, in characters."""
-
 _SHOWN_PROBLEMS: Final = 5
-
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._~:@+-]+$")]
-"""An id or token part made of URL-safe characters."""
-
-Token = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[A-Za-z0-9._~+/=-]+$")]
-"""A bearer token (RFC 6750 §2.1), a JWT for instance."""
-
-Sdp = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SDP_CHARS)]
-ShortText = Annotated[str, StringConstraints(max_length=256)]
-AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
-AttributeValue = Annotated[str, StringConstraints(max_length=MAX_ATTRIBUTE_BYTES)]
-Attributes = Annotated[dict[AttributeName, AttributeValue], Field(max_length=MAX_ATTRIBUTES)]
-"""What a page says of its caller. These bounds only keep the message small; the contact keeps what `limits` allow."""
-
-ExchangeId = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""Pairs an offer with its answer; each side counts its own offers."""
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
 
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-class Page(_Message):
+class Page(Message):
     """The web page that the visitor looks at; said by the page itself, so never trusted."""
 
     url: Annotated[str, StringConstraints(max_length=2048)]
     title: ShortText = ""
 
 
-class IceServer(_Message):
+class IceServer(Message):
     """One entry of `RTCConfiguration.iceServers`."""
 
     urls: tuple[str, ...]
@@ -64,20 +62,20 @@ class IceServer(_Message):
     credential: str | None = None
 
 
-class MediaKinds(_Message):
+class MediaKinds(Message):
     """Which kinds of media a call may have."""
 
     audio: bool = True
     video: bool = False
 
 
-class Peer(_Message):
+class Peer(Message):
     """Whom one talks to."""
 
     name: str
 
 
-class VideoPermission(_Message):
+class VideoPermission(Message):
     """Whether the picture of this page's camera would be passed on now."""
 
     may_send: bool
@@ -86,7 +84,7 @@ class VideoPermission(_Message):
     decoder takes none as large as the page's."""
 
 
-class CallerInfo(_Message):
+class CallerInfo(Message):
     """What an agent is told about a caller; `attributes` come from a signed token, the others from the page itself."""
 
     name: str
@@ -98,31 +96,33 @@ class CallerInfo(_Message):
 # Client to server ----------------------------------------------------------------------------------------------------
 
 
-class Hello(_Message):
+class Hello(Message):
     """The first message on a socket: starts a session, or takes one up again with `resume`."""
 
     type: Literal["hello"] = "hello"
     version: Literal[1]
-    role: Literal["caller", "agent"]
+    role: Literal["caller", "agent", "member"]
     entry: Identifier | None = None
     """Name of the entry in the configuration that the caller came through."""
     token: Token | None = None
-    """Signed by the house's site (callers) or received at sign-in (agents)."""
+    """Signed by the house's site (callers), received at sign-in (agents), or made for a room (members), which it names."""
     resume: Token | None = None
     """Resume token of a session whose socket was lost."""
     page: Page | None = None
     attributes: Attributes = Field(default_factory=dict)
 
 
-class Offer(_Message):
+class Offer(Message):
     """A session description of the sender, to be answered by `answer` with the same id. Both directions."""
 
     type: Literal["offer"] = "offer"
     id: ExchangeId
     sdp: Sdp
+    kinds: Annotated[dict[Mid, MediaKindName], Field(max_length=8)] = Field(default_factory=dict)
+    """From a member of a room: what a section shows that it sends on; without a word a second picture is a screen."""
 
 
-class Answer(_Message):
+class Answer(Message):
     """Answers the `offer` with this id. Both directions."""
 
     type: Literal["answer"] = "answer"
@@ -130,7 +130,7 @@ class Answer(_Message):
     sdp: Sdp
 
 
-class Candidate(_Message):
+class Candidate(Message):
     """A trickled ICE candidate (RFC 8838); the empty text ends the candidates."""
 
     type: Literal["candidate"] = "candidate"
@@ -138,7 +138,7 @@ class Candidate(_Message):
     mid: Annotated[str, StringConstraints(max_length=32)] | None = None
 
 
-class Consent(_Message):
+class Consent(Message):
     """The visitor pressed *Show my camera*, or took the consent back."""
 
     type: Literal["consent"] = "consent"
@@ -147,7 +147,7 @@ class Consent(_Message):
     """Version of the text that the visitor agreed to, as the page shows it."""
 
 
-class Mute(_Message):
+class Mute(Message):
     """What the user muted now; both values are the whole state."""
 
     type: Literal["mute"] = "mute"
@@ -155,48 +155,62 @@ class Mute(_Message):
     video: bool
 
 
-class Dtmf(_Message):
+class Dtmf(Message):
     """Digits to be sent to the other side."""
 
     type: Literal["dtmf"] = "dtmf"
     digits: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9A-Da-d*#,]+$")]
 
 
-class Accept(_Message):
+class Accept(Message):
     """An agent takes an incoming call."""
 
     type: Literal["accept"] = "accept"
     call_id: Identifier
 
 
-class Decline(_Message):
+class Decline(Message):
     """An agent refuses an incoming call."""
 
     type: Literal["decline"] = "decline"
     call_id: Identifier
 
 
-class Call(_Message):
+class Call(Message):
     """An agent calls a number, a SIP address or another user."""
 
     type: Literal["call"] = "call"
     target: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x20\x7f]+$")]
 
 
-class Hangup(_Message):
+class Hangup(Message):
     """The user ends the call."""
 
     type: Literal["hangup"] = "hangup"
 
 
-class Ping(_Message):
+class Ping(Message):
     """Keeps the socket open; answered by `pong`."""
 
     type: Literal["ping"] = "ping"
 
 
 ClientMessage = Annotated[
-    Hello | Offer | Answer | Candidate | Consent | Mute | Dtmf | Accept | Decline | Call | Hangup | Ping,
+    Hello
+    | Offer
+    | Answer
+    | Candidate
+    | Consent
+    | Mute
+    | Dtmf
+    | Accept
+    | Decline
+    | Call
+    | Hangup
+    | Publish
+    | Subscribe
+    | Permit
+    | Ping,
     Field(discriminator="type"),
 ]
 """Every message that a page may send."""
@@ -204,7 +218,7 @@ ClientMessage = Annotated[
 # Server to client ----------------------------------------------------------------------------------------------------
 
 
-class Welcome(_Message):
+class Welcome(Message):
     """Answers `hello`: the session exists, or goes on."""
 
     type: Literal["welcome"] = "welcome"
@@ -216,9 +230,11 @@ class Welcome(_Message):
     title: str = ""
     """Title of the entry, to be shown as text."""
     media: MediaKinds = MediaKinds()
+    room: RoomInfo | None = None
+    """For a member."""
 
 
-class State(_Message):
+class State(Message):
     """What is happening to the caller's or the agent's call."""
 
     type: Literal["state"] = "state"
@@ -228,7 +244,7 @@ class State(_Message):
     video: VideoPermission | None = None
 
 
-class Picture(_Message):
+class Picture(Message):
     """The most of a picture that the other side can show: the page sends no more. `null` is no bound."""
 
     type: Literal["picture"] = "picture"
@@ -241,7 +257,7 @@ class Picture(_Message):
     max_bps: int | None = None
 
 
-class Incoming(_Message):
+class Incoming(Message):
     """An agent is asked to take a call."""
 
     type: Literal["incoming"] = "incoming"
@@ -251,7 +267,7 @@ class Incoming(_Message):
     media: MediaKinds
 
 
-class Withdrawn(_Message):
+class Withdrawn(Message):
     """An incoming call is no longer there to take."""
 
     type: Literal["withdrawn"] = "withdrawn"
@@ -259,7 +275,7 @@ class Withdrawn(_Message):
     reason: str
 
 
-class Ended(_Message):
+class Ended(Message):
     """The call ended; `by` says who ended it."""
 
     type: Literal["ended"] = "ended"
@@ -269,7 +285,7 @@ class Ended(_Message):
     """SIP status or Q.850 cause, where there was one."""
 
 
-class Error(_Message):
+class Error(Message):
     """A message was refused; `ref` is what it was about (an offer id, a call id), if anything."""
 
     type: Literal["error"] = "error"
@@ -278,14 +294,29 @@ class Error(_Message):
     ref: str | None = None
 
 
-class Pong(_Message):
+class Pong(Message):
     """Answers `ping`."""
 
     type: Literal["pong"] = "pong"
 
 
 ServerMessage = Annotated[
-    Welcome | Answer | Offer | State | Picture | Incoming | Withdrawn | Ended | Error | Pong,
+    Welcome
+    | Answer
+    | Offer
+    | State
+    | Picture
+    | Incoming
+    | Withdrawn
+    | Layers
+    | Participants
+    | Slots
+    | Speakers
+    | Subscribed
+    | Permitted
+    | Ended
+    | Error
+    | Pong,
     Field(discriminator="type"),
 ]
 """Every message that the server may send."""

@@ -17,6 +17,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import HealthResource
+from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
@@ -28,10 +29,12 @@ from mediaserver.api.tokens import TokensResource
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.core.permissions import Publishable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.store.records import ContactRecord, MemoryRecords
 from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
+from mediaserver.webrtc.room_messages import RoomInfo
 
 SITE_SECRET = b"a secret of the house, 32 bytes."
 ADMIN_TOKEN = "admin-token-for-tests"
@@ -132,8 +135,18 @@ class FakeRooms:
 
     sessions: list[FakeRoomSession] = field(default_factory=list)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
+    may_publish: list[frozenset[Publishable] | None] = field(default_factory=list)
 
-    async def publish(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
+    async def publish(
+        self,
+        room: str,
+        offer_sdp: str,
+        *,
+        subject: str,
+        source: str,
+        may_publish: frozenset[Publishable] | None = None,
+    ) -> FakeRoomSession:
+        self.may_publish.append(may_publish)
         return self._open("publish", room, offer_sdp, subject)
 
     async def view(self, room: str, offer_sdp: str, *, subject: str, source: str) -> FakeRoomSession:
@@ -152,6 +165,49 @@ class FakeRooms:
         session = FakeRoomSession(f"session-{len(self.sessions) + 1}")
         self.sessions.append(session)
         return session
+
+
+class FakeMember(FakeParticipant):
+    """A member that only listens."""
+
+    def __init__(self, signaling: Signaling, info: RoomInfo) -> None:
+        super().__init__(signaling)
+        self.info = info
+
+
+@dataclass
+class FakeMembers:
+    """Lets everybody in, unless it is full."""
+
+    members: list[FakeMember] = field(default_factory=list)
+    entered: list[tuple[str, str, frozenset[Publishable] | None, bool]] = field(default_factory=list)
+    full: bool = False
+
+    async def enter(
+        self,
+        *,
+        room: str,
+        name: str,
+        may_publish: frozenset[Publishable] | None,
+        moderate: bool,
+        signaling: Signaling,
+    ) -> FakeMember:
+        if self.full:
+            raise LimitExceeded("the room is full", limit="limits.participants_per_room")
+        self.entered.append((room, name, may_publish, moderate))
+        info = RoomInfo(
+            name=room,
+            participant=f"p{len(self.entered)}",
+            audio_slots=4,
+            video_slots=9,
+            publish=tuple(sorted(may_publish or ())),
+            moderate=moderate,
+            audio_codecs=("opus",),
+            video_codecs=("VP8",),
+        )
+        member = FakeMember(signaling, info)
+        self.members.append(member)
+        return member
 
 
 def three_records() -> list[ContactRecord]:
@@ -202,6 +258,7 @@ class Stack:
     ) -> None:
         self.contacts = FakeContacts()
         self.rooms = FakeRooms()
+        self.members = FakeMembers()
         self.records = MemoryRecords()
         self.clock = Clocks()
         self.revocations = FakeRevocations()
@@ -241,6 +298,7 @@ class Stack:
             admission=self.admission,
             source_of=source_of,
             metrics=api_metrics,
+            members=MemberDoor(members=self.members, tokens=self.tokens),
             limits=session,
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}

@@ -21,10 +21,12 @@ from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.room_leg import RoomSessions
+from mediaserver.call.room_party import Parts
 from mediaserver.call.routing import Question, Router
 from mediaserver.call.sip_leg import DialFailed, SipLeg
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.loader import load_text
+from mediaserver.config.sections import RoomDefaults
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
 from mediaserver.core.rooms import Rooms
@@ -420,16 +422,17 @@ async def test_a_page_hears_by_one_more_offer_that_its_line_has_less_room(monkey
 
 
 def rooms_of(house: House) -> RoomSessions:
-    return RoomSessions(
+    parts = Parts(
         rooms=Rooms(rooms=10, publishers=10, viewers=10),
         engine=house.engine,  # type: ignore[arg-type]
         fingerprint=Fingerprint("sha-256", bytes(32)),
+        admission=house.admission,
+        defaults=RoomDefaults(),
         audio_codecs=("opus",),
         video_codecs=("VP8",),
         data_channels=True,
-        metrics=house.metrics,
-        admission=house.admission,
     )
+    return RoomSessions(parts, metrics=house.metrics)
 
 
 async def test_a_publisher_without_room_is_refused_and_one_that_leaves_makes_room() -> None:

@@ -133,6 +133,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
          "listeners.sip.networks[0]", "did you mean 'inside'?"),
         ("listeners: {sip: {tls: 5060}}\n", "listeners.sip.tls", "a port of its own"),
         ("listeners: {webrtc: {port: 20500}}\n", "listeners.webrtc.port", "inside media.sip_ports"),
+        ("rooms: {video_slots: 26}\n", "rooms.video_slots", "limits.tracks_per_transport (32)"),
         ("listeners: {webrtc: {port: 5060}}\n", "listeners.webrtc.port", "UDP port of SIP"),
         ("listeners: {admin: {bind: ['127.0.0.1:8080']}}\n", "listeners.admin.bind[0]", "taken by listeners.http"),
         ("media: {video_codecs: [VP8]}\nentries: {a: {video_codecs: [H264]}}\n",

@@ -7,6 +7,7 @@ from typing import cast
 
 from mediaserver.core.data import MOST_TOPICS, DataChannels
 from mediaserver.core.participant import Participant
+from mediaserver.core.permissions import NOTHING, Permissions
 from mediaserver.core.room import Room
 from mediaserver.engine.commands import AcceptData, CloseChannel, Command, JoinTopic, LeaveTopic
 from mediaserver.engine.engine import Engine
@@ -90,9 +91,9 @@ def test_a_room_brings_its_participants_together() -> None:
     for participant in (
         Participant("a", data=speaker),
         Participant("b"),
-        Participant("c", data=viewer, may_send_data=False),
+        Participant("c", data=viewer, permissions=Permissions(NOTHING)),
     ):
-        room.join(participant)
+        room.join(participant, 0.0)
     speaker.handle(opened(1, 0, "chat"))
     viewer.handle(opened(2, 0, "chat"))
     assert engine.take() == [

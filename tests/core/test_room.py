@@ -7,6 +7,7 @@ import pytest
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.participant import Participant
 from mediaserver.core.rooms import Rooms
+from mediaserver.core.slot import Slot
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import SetGate, Subscribe, Unsubscribe, UpdateDownTrack
 from mediaserver.errors import LimitExceeded
@@ -30,7 +31,7 @@ def viewer(engine: FakeEngine, name: str) -> Participant:
         cname="c",
         codecs=VP8,
     )
-    return Participant(name, down={"video": down})
+    return Participant(name, slots={"0": Slot("0", down)})
 
 
 def rooms() -> Rooms:
@@ -69,16 +70,16 @@ def test_limits_are_named() -> None:
     engine, house = FakeEngine(), rooms()
     house.join("one", publisher(engine, "p"))
     with pytest.raises(LimitExceeded) as full:
-        house.check("one", publishes=True)
+        house.check("one", "publisher")
     assert full.value.limit == "limits.publishers_per_room"
     for name in ("v1", "v2"):
         house.join("one", viewer(engine, name))
     with pytest.raises(LimitExceeded) as full:
-        house.check("one", publishes=False)
+        house.check("one", "viewer")
     assert full.value.limit == "limits.viewers_per_room"
     house.join("two", viewer(engine, "w"))
     with pytest.raises(LimitExceeded) as full:
-        house.check("three", publishes=True)
+        house.check("three", "publisher")
     assert full.value.limit == "limits.rooms"
 
 
@@ -96,7 +97,7 @@ def test_gates_and_directions_that_do_not_change_cost_nothing() -> None:
     up.set_gate("mute", is_open=False)
     up.set_gate("mute", is_open=False)
     assert [(c.gate, c.open) for c in engine.of(SetGate)] == [("mute", False)]
-    down = viewer(engine, "v").down["video"]
+    down = viewer(engine, "v").slots["0"].down
     down.update(VP8, active=True)
     down.update(VP8, active=False)
     assert [c.active for c in engine.of(UpdateDownTrack)] == [False]

@@ -289,6 +289,9 @@ pub enum Action {
         gate: String,
         open: bool,
     },
+    WatchSpeech {
+        on: bool,
+    },
     RequestKeyframe,
     RemoveUpTrack,
     AddDownTrack {
@@ -386,6 +389,7 @@ impl Action {
             Action::AddUpTrack { .. } => "add_up_track",
             Action::UpdateUpTrack { .. } => "update_up_track",
             Action::SetGate { .. } => "set_gate",
+            Action::WatchSpeech { .. } => "watch_speech",
             Action::RequestKeyframe => "request_keyframe",
             Action::RemoveUpTrack => "remove_up_track",
             Action::AddDownTrack { .. } => "add_down_track",

@@ -231,6 +231,10 @@ pub enum Event {
     KeyframeNeeded {
         id: u64,
     },
+    SpeechChanged {
+        id: u64,
+        loudness: u8,
+    },
     DtmfReceived {
         id: u64,
         digit: String,

@@ -74,6 +74,7 @@ impl ShardControl {
                 endpoint.update_up_track(id, update, now)?;
             }
             Action::SetGate { gate, open } => endpoint.set_gate(id, read_gate(&gate)?, open, now)?,
+            Action::WatchSpeech { on } => endpoint.watch_speech(id, on)?,
             Action::RequestKeyframe => endpoint.request_keyframe(id, now)?,
             Action::RemoveUpTrack => endpoint.remove_up_track(id)?,
             Action::AddDownTrack { transport, kind, mid, ssrc, rtx_ssrc, cname, payloads } => {

@@ -161,6 +161,7 @@ impl ShardControl {
                     Event::DownTrackLayerChanged { id, state, layer, temporal }
                 }
                 EndpointEvent::KeyframeNeeded { id } => Event::KeyframeNeeded { id },
+                EndpointEvent::SpeechChanged { id, loudness } => Event::SpeechChanged { id, loudness },
                 EndpointEvent::DtmfReceived { id, digit, duration_ms } => {
                     Event::DtmfReceived { id, digit: digit.to_string(), duration_ms }
                 }

@@ -59,6 +59,11 @@ pub enum EndpointEvent {
     KeyframeNeeded {
         id: u64,
     },
+    /// Somebody speaks louder or quieter, 0 for silence.
+    SpeechChanged {
+        id: u64,
+        loudness: u8,
+    },
     DtmfReceived {
         id: u64,
         digit: char,

@@ -85,6 +85,11 @@ impl Endpoint {
         Ok(self.media.router.set_gate(UpTrackId(up), gate, open, now)?)
     }
 
+    /// Whether to tell how loudly somebody speaks on an up track of sound.
+    pub fn watch_speech(&mut self, up: u64, on: bool) -> Result<(), CommandError> {
+        Ok(self.media.router.watch_speech(UpTrackId(up), on)?)
+    }
+
     /// Asks the sender of an up track for a keyframe.
     pub fn request_keyframe(&mut self, up: u64, now: Time) -> Result<(), CommandError> {
         Ok(self.media.router.request_keyframe(UpTrackId(up), None, Want::Picture, now)?)
@@ -256,6 +261,7 @@ impl Endpoint {
                 RouterEvent::DownTrackLayerChanged { down, choice, layer, temporal } => {
                     EndpointEvent::DownTrackLayerChanged { id: down.0, state: choice.name(), layer, temporal }
                 }
+                RouterEvent::SpeechChanged { up, loudness } => EndpointEvent::SpeechChanged { id: up.0, loudness },
                 RouterEvent::DtmfReceived { up, digit, duration_ms } => {
                     EndpointEvent::DtmfReceived { id: up.0, digit, duration_ms }
                 }

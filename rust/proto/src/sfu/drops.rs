@@ -40,6 +40,8 @@ counted! {
     GateMute => "gate_mute",
     /// The `queued` gate is closed.
     GateQueued => "gate_queued",
+    /// The `permission` gate is closed.
+    GatePermission => "gate_permission",
     /// Padding without payload; the receiver's sequence is closed up.
     PaddingOnly => "padding_only",
     /// A payload descriptor that is cut short, of a format that cannot be forwarded without.

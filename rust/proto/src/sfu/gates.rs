@@ -11,11 +11,13 @@ pub enum Gate {
     Mute,
     /// Nobody has taken the contact yet.
     Queued,
+    /// The room does not let the person publish this any more.
+    Permission,
 }
 
 impl Gate {
     /// Every gate, in the order in which they are asked.
-    pub const ALL: [Gate; 3] = [Gate::Consent, Gate::Mute, Gate::Queued];
+    pub const ALL: [Gate; 4] = [Gate::Consent, Gate::Mute, Gate::Queued, Gate::Permission];
 
     /// Its name in commands and statistics.
     pub const fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Gate {
             Gate::Consent => "consent",
             Gate::Mute => "mute",
             Gate::Queued => "queued",
+            Gate::Permission => "permission",
         }
     }
 
@@ -36,6 +39,7 @@ impl Gate {
             Gate::Consent => MediaDrop::GateConsent,
             Gate::Mute => MediaDrop::GateMute,
             Gate::Queued => MediaDrop::GateQueued,
+            Gate::Permission => MediaDrop::GatePermission,
         }
     }
 }
@@ -98,7 +102,7 @@ mod tests {
         assert!(gates.set(Gate::Queued, true));
         assert_eq!(gates.pass(), Ok(()));
         let dropped: Vec<_> = gates.dropped().map(|(gate, count)| (gate.name(), count)).collect();
-        assert_eq!(dropped, [("consent", 1), ("mute", 0), ("queued", 1)]);
+        assert_eq!(dropped, [("consent", 1), ("mute", 0), ("queued", 1), ("permission", 0)]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod retransmitter;
 pub mod rewriter;
 pub mod router;
 pub mod spatial_layers;
+pub mod speech;
 pub mod target;
 pub mod temporal;
 pub mod up_layer;

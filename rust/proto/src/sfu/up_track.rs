@@ -11,6 +11,7 @@ use super::layers::{LayerTable, MAX_LAYERS};
 use super::packet::PacketMeta;
 use super::receive_stream::Place;
 use super::rewriter::Capture;
+use super::speech::SpeechMeter;
 use super::up_layer::UpLayer;
 use crate::codec::payload::PayloadEntry;
 use crate::codec::telephone_event::TelephoneEvent;
@@ -86,6 +87,8 @@ pub struct News {
     pub digit: Option<Digit>,
     /// A layer came to life or changed its size.
     pub layers: bool,
+    /// Somebody speaks louder or quieter, where that is wanted to be known.
+    pub loudness: Option<u8>,
 }
 
 /// One packet on its way into a track.
@@ -117,6 +120,7 @@ pub struct UpTrack {
     /// The SSRC heard last, of whichever layer.
     latest: Option<Ssrc>,
     dtmf: DtmfReceiver,
+    speech: Option<SpeechMeter>,
     stats: UpStats,
 }
 
@@ -129,6 +133,7 @@ impl UpTrack {
             layers: layers_of(&config.rids),
             latest: None,
             dtmf: DtmfReceiver::default(),
+            speech: None,
             stats: UpStats::default(),
             config,
         }
@@ -215,6 +220,21 @@ impl UpTrack {
         self.layers.truncate(if rids.is_empty() { 1 } else { MAX_LAYERS });
     }
 
+    /// Whether it is to be found out how loudly somebody speaks; of sound only.
+    pub fn watch_speech(&mut self, on: bool) {
+        self.speech = (on && self.config.kind == MediaKind::Audio).then(SpeechMeter::default);
+    }
+
+    /// How loudly somebody speaks, where that is watched.
+    pub fn speech_mut(&mut self) -> Option<&mut SpeechMeter> {
+        self.speech.as_mut()
+    }
+
+    /// When that is to be looked at although nothing comes.
+    pub fn speech_timeout(&self) -> Option<Time> {
+        self.speech.as_ref()?.poll_timeout()
+    }
+
     /// Opens or closes a gate; true when packets flow again.
     pub fn set_gate(&mut self, gate: Gate, open: bool) -> bool {
         self.gates.set(gate, open)
@@ -273,6 +293,12 @@ impl UpTrack {
             return (Err(reason), news);
         }
         layer.resume();
+        if let Some(speech) = &mut self.speech
+            && codec.is_primary()
+            && !packet.payload.is_empty()
+        {
+            news.loudness = speech.heard(incoming.extensions.audio_level, now);
+        }
         if keyframe_start {
             layer.keyframes.arrived();
         }

@@ -118,6 +118,29 @@ fn the_control_plane_hears_of_layers_switches_and_what_nobody_wants() {
 }
 
 #[test]
+fn a_publisher_whom_nobody_has_ever_looked_at_hears_of_it_after_a_while() {
+    let mut room = room(Format::Vp8);
+    room.router.unsubscribe(DOWN, Time::ZERO).unwrap();
+    // At first the viewer's slot shows somebody else.
+    room.run_timers();
+    room.events.clear();
+    room.run(Fault::None);
+    room.ms += 6_000;
+    room.run_timers();
+    let wanted = |room: &mut room::Room| {
+        let wanted = room.events.drain(..).filter_map(|event| match event {
+            RouterEvent::UpTrackLayersWanted { wanted, .. } => Some(wanted),
+            _ => None,
+        });
+        wanted.collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&mut room), [0]);
+    room.router.subscribe(DOWN, UP, Time::from_millis(room.ms)).unwrap();
+    room.run_timers();
+    assert_eq!(wanted(&mut room), [0b111], "and at once when somebody does");
+}
+
+#[test]
 fn fifty_layers_are_bounded_and_counted() {
     let mut room = room(Format::Vp8);
     for number in 0..50u32 {

@@ -29,6 +29,8 @@ pub(super) struct Remote {
 pub(super) struct Wanted {
     here: u8,
     told: u8,
+    /// Whether anything was told; a publisher whom nobody looks at hears of it, too.
+    known: bool,
     /// When less than what was told began to be wanted.
     less_since: Option<Time>,
 }
@@ -157,6 +159,9 @@ impl Router {
             return;
         }
         let remote = !entry.remote.is_empty();
+        if table.is_layered() {
+            self.tell_wanted(key, now);
+        }
         if differs && table.is_layered() {
             self.emit(RouterEvent::UpTrackLayersChanged { up });
         }
@@ -236,21 +241,22 @@ impl Router {
         let wanted = entry.all_wanted();
         let state = &mut entry.wanted;
         let due = state.poll_timeout().is_some_and(|at| at <= now);
-        let before = state.told;
-        if wanted & !state.told != 0 || (due && wanted != state.told) {
-            (state.told, state.less_since) = (wanted, None);
-        } else if wanted == state.told {
+        let before = (state.told, state.known);
+        if wanted & !state.told != 0 || (due && (wanted != state.told || !state.known)) {
+            (state.told, state.known, state.less_since) = (wanted, true, None);
+        } else if wanted == state.told && state.known {
             state.less_since = None;
         } else {
             state.less_since.get_or_insert(now);
         }
         let (up, told, timeout, transport) =
             (entry.track.config().id, entry.wanted.told, entry.wanted.poll_timeout(), entry.transport);
+        let news = (told, entry.wanted.known) != before;
         let layered = entry.table.is_layered();
         if let Some(at) = timeout {
             self.arm(transport, at);
         }
-        if told != before && layered {
+        if news && layered {
             self.emit(RouterEvent::UpTrackLayersWanted { up, wanted: told });
         }
     }

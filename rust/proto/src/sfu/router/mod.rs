@@ -15,6 +15,8 @@ mod receive;
 #[cfg(test)]
 mod repair_tests;
 mod rtcp_in;
+#[cfg(test)]
+mod slot_tests;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -160,6 +162,13 @@ pub enum RouterEvent {
         /// Why.
         want: Want,
     },
+    /// Somebody speaks louder or quieter on a track for which that is watched.
+    SpeechChanged {
+        /// The track.
+        up: UpTrackId,
+        /// 0 for silence up to [`MOST_LOUDNESS`](crate::sfu::speech::MOST_LOUDNESS).
+        loudness: u8,
+    },
     /// A digit was received.
     DtmfReceived {
         /// The track.
@@ -206,7 +215,7 @@ impl UpEntry {
     fn poll_timeout(&self) -> Option<Time> {
         let tick = Some(self.tick_at).filter(|&at| at != Time::FAR_FUTURE);
         let layers = self.track.layers().iter().filter_map(|layer| layer.keyframes.poll_timeout());
-        layers.chain(tick).chain(self.wanted.poll_timeout()).min()
+        layers.chain(tick).chain(self.wanted.poll_timeout()).chain(self.track.speech_timeout()).min()
     }
 
     /// Bit by layer: what receivers on any shard may be given now.

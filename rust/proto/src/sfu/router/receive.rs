@@ -149,6 +149,13 @@ impl Router {
         if let Some((codec, ssrc)) = news.started {
             self.emit(RouterEvent::UpTrackStarted { up: id, codec, ssrc });
         }
+        if let Some(loudness) = news.loudness {
+            self.emit(RouterEvent::SpeechChanged { up: id, loudness });
+            let (transport, at) = (self.ups[key].transport, self.ups[key].track.speech_timeout());
+            if let Some(at) = at {
+                self.arm(transport, at);
+            }
+        }
         if let Some(digit) = news.digit {
             let (digit, duration_ms) = (digit.digit, digit.duration_ms);
             self.emit(RouterEvent::DtmfReceived { up: id, digit, duration_ms });

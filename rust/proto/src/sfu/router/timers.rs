@@ -41,6 +41,7 @@ impl Router {
             let up = self.transports[key].ups[index];
             self.tick_layers(up, now);
             self.tick_wanted(up, now);
+            self.tick_speech(up, now);
             self.command_keyframes(key, up, now, output);
         }
         self.send_nacks(key, now, output);
@@ -57,6 +58,14 @@ impl Router {
         let own = transport.feedback.poll_timeout().into_iter().chain(transport.reports.poll_timeout());
         if let Some(next) = ups.chain(downs).chain(nacks).chain(own).min() {
             self.arm(key, next);
+        }
+    }
+
+    fn tick_speech(&mut self, up: usize, now: Time) {
+        let track = &mut self.ups[up].track;
+        let id = track.config().id;
+        if let Some(loudness) = track.speech_mut().and_then(|speech| speech.handle_timeout(now)) {
+            self.emit(RouterEvent::SpeechChanged { up: id, loudness });
         }
     }
 

@@ -145,6 +145,13 @@ impl Router {
         Ok(())
     }
 
+    /// Whether [`RouterEvent::SpeechChanged`] is wanted of an up track. Sound only; a picture says nothing.
+    pub fn watch_speech(&mut self, id: UpTrackId, on: bool) -> Result<(), RouterError> {
+        let key = self.up(id)?;
+        self.ups[key].track.watch_speech(on);
+        Ok(())
+    }
+
     /// Somebody, maybe on another shard, wants a keyframe of a layer of an up track, or of all that live.
     pub fn request_keyframe(
         &mut self,

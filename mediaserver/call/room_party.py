@@ -1,0 +1,196 @@
+"""What everybody in a room has, however it came in: a peer connection, an account with admission control, a place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mediaserver.call.admission import Admission
+from mediaserver.call.booking import Booking
+from mediaserver.call.browser_bandwidth import admitted_policy
+from mediaserver.call.events import EndCause
+from mediaserver.call.webrtc_peer import WebRtcPeer
+from mediaserver.config.bandwidth import MediaKind
+from mediaserver.config.sections import RoomDefaults
+from mediaserver.core.participant import Participant
+from mediaserver.core.rooms import Rooms
+from mediaserver.core.slot import Slot
+from mediaserver.engine import events as engine_events
+from mediaserver.engine.commands import Kind
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import RemoteProtocolError
+from mediaserver.sdp.description import Codec, Direction, Fingerprint
+from mediaserver.webrtc.section import MediaPolicy, Section
+
+KINDS: Final[tuple[Kind, ...]] = ("audio", "video")
+
+Reason = Literal["not_permitted", "one_of_a_kind"]
+"""Why nothing is taken of a section on which a browser would send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of the daemon parties are made of; codecs by name, best first."""
+
+    rooms: Rooms
+    engine: Engine
+    fingerprint: Fingerprint
+    admission: Admission
+    defaults: RoomDefaults
+    audio_codecs: tuple[str, ...]
+    video_codecs: tuple[str, ...]
+    data_channels: bool
+
+    def policy(
+        self,
+        direction: Direction,
+        *,
+        sections: Mapping[str, int],
+        data: bool = True,
+        only: Mapping[Kind, tuple[Codec, ...]] | None = None,
+    ) -> MediaPolicy:
+        """What is taken of an offer: `sections` of each kind, in a direction seen from us."""
+        return MediaPolicy(
+            audio=self.audio_codecs,
+            video=self.video_codecs,
+            directions={"audio": direction, "video": direction},
+            sections=sections,
+            telephone_events=False,
+            data=self.data_channels and data,
+            only={str(kind): codecs for kind, codecs in (only or {}).items()},
+        )
+
+
+class RoomParty:
+    """One peer connection in the room `room`, as `participant`.
+
+    `on_closed` is called once, whoever ended it; `on_layers` gets, with the mid, which layers anybody wants.
+    """
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        room: str,
+        participant: Participant,
+        policy: MediaPolicy,
+        booking: Booking,
+        on_closed: Callable[[EndCause], None],
+        on_layers: Callable[[str, engine_events.UpTrackLayersWanted], None] | None = None,
+    ) -> None:
+        self.room = room
+        self.participant = participant
+        self.refused: dict[str, Reason] = {}
+        """By mid, what the last offer would have sent and may not."""
+        self.closed = False
+        self._rooms = parts.rooms
+        self._policy = policy
+        self._booking = booking
+        self._on_closed = on_closed
+        self._on_layers = on_layers
+        self._kinds: dict[str, MediaKind] = {}
+        self.peer = WebRtcPeer(
+            engine=parts.engine,
+            fingerprint=parts.fingerprint,
+            policy=policy,
+            cname=participant.id[:16],
+            closed_gates={},
+            on_event=self._on_engine_event,
+            on_unreachable=lambda: self.close(EndCause("system", "never_connected")),
+            as_agreed=True,
+        )
+
+    async def take_offer(self, sdp: str, kinds: Mapping[str, MediaKind] | None = None) -> str:
+        """Takes an offer and returns the answer; the participant is then in the room with what was agreed.
+
+        `kinds` says by mid what a section shows; without a word the second picture that is sent is a screen.
+        Raises SdpError, NegotiationError, LimitExceeded, InsufficientBandwidth, RemoteProtocolError.
+        """
+        self.peer.use(admitted_policy(self._booking, self._policy, sdp))
+        answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, kinds or {}))
+        agreed = {kind: self.peer.section(kind) for kind in KINDS}
+        self._booking.settle({kind: section.receive for kind, section in agreed.items() if section is not None})
+        self._take_tracks()
+        self._rooms.join(self.room, self.participant)
+        return answer
+
+    def mid_of(self, track: int) -> str | None:
+        """The section of an up track."""
+        return next((mid for mid, tracks in self.peer.tracks.items() if tracks.up and tracks.up.id == track), None)
+
+    def close(self, cause: EndCause) -> None:
+        """Leaves the room and ends the connection. Calling it again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        self._rooms.leave(self.room, self.participant.id)
+        self.peer.close()
+        self._booking.close()
+        self._on_closed(cause)
+
+    def abandon(self) -> None:
+        """Undoes what an offer began that came to nothing; `on_closed` is not called."""
+        self.closed = True
+        self.peer.close()
+        self._booking.release()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _directions(self, sections: tuple[Section, ...], said: Mapping[str, MediaKind]) -> dict[str, Direction]:
+        self.refused, self._kinds = {}, {}
+        wanted: dict[str, Direction] = {}
+        for section in sections:
+            if section.rejected or section.kind not in KINDS:
+                continue
+            takes = False
+            if section.remote_direction.sends and self._policy.direction(section.kind).receives:
+                reason = self._take_kind(section, said)
+                takes = reason is None
+                if reason is not None:
+                    self.refused[section.mid] = reason
+            wanted[section.mid] = Direction.of(sends=True, receives=takes)
+        return wanted
+
+    def _take_kind(self, section: Section, said: Mapping[str, MediaKind]) -> Reason | None:
+        kind = said.get(section.mid)
+        if kind is None:
+            kind = "audio" if section.kind == "audio" else "screen" if "video" in self._kinds.values() else "video"
+        if (kind == "audio") != (section.kind == "audio"):
+            raise RemoteProtocolError(f"section {section.mid} is {section.kind} and cannot be {kind}", status=400)
+        if kind in self._kinds.values():
+            return "one_of_a_kind"
+        if kind not in self.participant.permissions.publish:
+            return "not_permitted"
+        self._kinds[section.mid] = kind
+        return None
+
+    def _take_tracks(self) -> None:
+        participant = self.participant
+        tracks = self.peer.tracks
+        participant.up = {
+            kind: up for mid, kind in self._kinds.items() if mid in tracks and (up := tracks[mid].up) is not None
+        }
+        sending = {section.mid for section in self.peer.sections if not section.rejected and section.direction.sends}
+        slots: dict[str, Slot] = {}
+        for mid, track in tracks.items():
+            if track.down is not None and mid in sending:
+                known = participant.slots.get(mid)
+                slots[mid] = known if known is not None and known.down is track.down else Slot(mid, track.down)
+        participant.slots = slots
+        participant.data = self.peer.data
+
+    def _on_engine_event(self, kind: Kind | None, event: engine_events.AnyEvent) -> None:
+        match event:
+            case engine_events.SpeechChanged(loudness=loudness):
+                self._rooms.hear(self.room, self.participant.id, loudness)
+            case engine_events.UpTrackLayersWanted(id=track) if self._on_layers is not None:
+                mid = self.mid_of(track)
+                if mid is not None:
+                    self._on_layers(mid, event)
+            case engine_events.TransportClosed(reason=reason) if reason != "commanded":
+                # Not from within the delivery of the event: leaving touches the tables that are being walked.
+                asyncio.get_running_loop().call_soon(self.close, EndCause("system", reason))
+            case _:
+                pass

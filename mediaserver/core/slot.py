@@ -1,0 +1,49 @@
+"""A place on which a participant receives: whom it shows changes by subscription, the m-line behind it never does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mediaserver.config.bandwidth import MediaKind
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
+from mediaserver.engine.commands import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What one participant publishes of one kind."""
+
+    participant: str
+    kind: MediaKind
+    track: UpTrack
+
+
+class Slot:
+    """One down track of a participant, named by the `mid` of its m-line."""
+
+    def __init__(self, mid: str, down: DownTrack) -> None:
+        self.mid = mid
+        self._down = down
+        self.shows: Publication | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Sound, or pictures of cameras and screens."""
+        return self._down.kind
+
+    @property
+    def down(self) -> DownTrack:
+        """The track that fills it."""
+        return self._down
+
+    def show(self, publication: Publication | None) -> bool:
+        """Shows a publication in place of the one before, or nothing; True when that is another one."""
+        if publication == self.shows:
+            return False
+        self.shows = publication
+        if publication is None:
+            self._down.unsubscribe()
+        else:
+            self._down.subscribe(publication.track)
+        return True
