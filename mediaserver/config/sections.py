@@ -243,6 +243,10 @@ class Media(Section):
     """How long after an offer or answer the media of a SIP leg may come from another address than its SDP says
     (symmetric RTP); 0s trusts the SDP only."""
 
+    quality_interval: Duration = 10.0
+    """How often the legs of calls are looked at: loss, delay, freezes and the score of their sound, for metrics, records
+    and the pages."""
+
     bandwidth: Bandwidth = Bandwidth()
     """Caps that hold for all sites and trunks, headers of RTP, UDP and IP included."""
 

@@ -12,6 +12,7 @@ mod tests;
 pub use config::{Allocation, DownStats, DownTrackConfig};
 
 use super::dtmf_sender::DtmfSender;
+use super::freeze::FreezeMeter;
 use super::ids::UpTrackId;
 use super::layers::Choice;
 use super::packet::WrittenExtensions;
@@ -71,6 +72,7 @@ pub struct DownTrack {
     vp9: Vp9Map,
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
+    freezes: FreezeMeter,
     stats: DownStats,
     /// Where the receiver negotiated retransmissions.
     retransmitter: Option<Box<Retransmitter>>,
@@ -106,6 +108,7 @@ impl DownTrack {
             vp9: Vp9Map::default(),
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
+            freezes: FreezeMeter::default(),
             stats: DownStats::default(),
             retransmitter: None,
             config,
@@ -130,6 +133,11 @@ impl DownTrack {
         self.stats
     }
 
+    /// How often its picture froze as it left, and for how long.
+    pub fn freezes(&self) -> (u32, Duration) {
+        self.freezes.total()
+    }
+
     /// Takes the extension ids of the transport.
     pub fn set_extensions(&mut self, map: &ExtensionMap) {
         let id = |kind| map.id(kind).unwrap_or(0);
@@ -151,6 +159,7 @@ impl DownTrack {
         if !active || !self.active {
             // What was not sent meanwhile is no loss: go on as after a switch.
             self.source = None;
+            self.freezes.rest();
         }
         self.active = active;
     }
@@ -175,6 +184,7 @@ impl DownTrack {
     /// Forgets the source, so that the next packet that can start does so without a gap.
     pub fn detach(&mut self) {
         self.source = None;
+        self.freezes.rest();
     }
 
     /// Lets only the packets of the play `serial` through, or, with `None`, those of the subscription again.

@@ -5,6 +5,7 @@ pub mod down_track;
 pub mod drops;
 pub mod dtmf_receiver;
 pub mod dtmf_sender;
+pub mod freeze;
 pub mod gates;
 pub mod ids;
 pub mod keyframe;

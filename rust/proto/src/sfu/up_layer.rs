@@ -1,6 +1,7 @@
 //! One layer of an up track: its SSRC, its generation, its size, its rate and who asks it for keyframes.
 
 use super::drops::MediaDrop;
+use super::freeze::FreezeMeter;
 use super::keyframe::{KeyframeRequests, Want};
 use super::layers::{Layer, MAX_LAYERS};
 use super::rate_meter::{RateMeter, TICK};
@@ -39,6 +40,8 @@ pub struct UpLayer {
     spatial: Option<Box<SpatialLayers>>,
     /// How many changes of them were told at once since when.
     spatial_told: (Time, u8),
+    /// How smoothly its frames come.
+    pub freezes: FreezeMeter,
     /// Who asks for keyframes and when the source is told.
     pub keyframes: KeyframeRequests,
 }

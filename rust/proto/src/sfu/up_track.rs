@@ -274,6 +274,9 @@ impl UpTrack {
                 news.started = Some((codec, packet.ssrc));
             }
         }
+        if codec.is_video() && !packet.payload.is_empty() {
+            layer.freezes.packet(packet.timestamp, now);
+        }
         let descriptor = codec.describe(packet.payload);
         if let Descriptor::Vp9(descriptor) = &descriptor
             && self.config.rids.is_empty()

@@ -55,6 +55,7 @@ impl DownTrack {
             // What was silent may go on where it stopped.
             Choice::Silent => false,
             Choice::TooLarge | Choice::Paused => {
+                self.freezes.rest();
                 if self.playing.is_none() {
                     self.source = None;
                 }

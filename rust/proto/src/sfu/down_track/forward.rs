@@ -84,6 +84,9 @@ impl DownTrack {
             retransmitter.remember(&rewrite, meta, octets);
         }
         self.count(octets);
+        if self.config.kind == MediaKind::Video {
+            self.freezes.packet(timestamp, now);
+        }
         Ok(rewrite)
     }
 

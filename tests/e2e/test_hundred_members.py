@@ -1,0 +1,107 @@
+"""A hundred members in one room: all join, everybody hears who speaks and nobody negotiates twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from benchmarks.webrtc_client import Identity
+from tests.e2e.light_members import SUITE, LightMember
+from tests.e2e.members import token_of
+from tests.peers.daemon import Daemon, daemon
+
+MEMBERS = 100
+SLOTS = {"audio_slots": 3, "video_slots": 4}
+CHANGES = {
+    "rooms": SLOTS,
+    "media": {"shards": 2},
+    "limits": {"sessions_per_source": 2 * MEMBERS, "http_requests_per_source": "500/s"},
+}
+
+
+async def come_true(happens: Callable[[], bool], complaint: Callable[[], object], within_s: float) -> None:
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not happens():
+        assert asyncio.get_running_loop().time() < deadline, complaint()
+        await asyncio.sleep(0.05)
+
+
+async def enter(
+    server: Daemon, http: aiohttp.ClientSession, identity: Identity, threads: ThreadPoolExecutor
+) -> LightMember:
+    socket = await http.ws_connect(f"http://127.0.0.1:{server.ports.http}/v1/session?room")
+    member = LightMember(socket, identity)
+    await member.join(await token_of(server, "light"), threads)
+    return member
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_hundred_members_hear_who_speaks_and_negotiate_once(tmp_path: Path) -> None:
+    identity = Identity(SUITE)
+    async with (
+        daemon(tmp_path, changes=CHANGES) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
+        with ThreadPoolExecutor(16) as threads:
+            gate = asyncio.Semaphore(16)
+
+            async def one() -> LightMember:
+                async with gate:
+                    return await enter(server, http, identity, threads)
+
+            began = asyncio.get_running_loop().time()
+            members = list(await asyncio.gather(*(one() for _ in range(MEMBERS))))
+            joined_s = asyncio.get_running_loop().time() - began
+            assert joined_s < 30, joined_s
+            everybody = {member.id for member in members}
+            await come_true(
+                lambda: all(member.people == everybody - {member.id} for member in members),
+                lambda: sorted(len(member.people) for member in members)[:5],
+                10,
+            )
+            assert all(len(member.slots) == sum(SLOTS.values()) for member in members)
+
+            # One speaks: all others are told, and hear it.
+            speaker, others = members[57], members[:57] + members[58:]
+            speaker.talk()
+            await come_true(
+                lambda: all(other.active == speaker.id and other.heard.total() > 10 for other in others),
+                lambda: [(other.active, other.heard) for other in others][:5],
+                10,
+            )
+            assert speaker.heard.total() == 0
+
+            # Ten at once: everybody gets as many voices as there are slots and not one more.
+            crowd = members[20:29]
+            for member in crowd:
+                member.talk()
+            await asyncio.sleep(1.5)
+            listeners = members[60:]
+            before = [member.heard.total() for member in listeners]
+            started = asyncio.get_running_loop().time()
+            await asyncio.sleep(2)
+            passed = asyncio.get_running_loop().time() - started
+            for member, count in zip(listeners, before, strict=True):
+                assert len(member.heard) <= SLOTS["audio_slots"], "the SSRCs of its slots and no others"
+                assert member.heard.total() - count <= SLOTS["audio_slots"] * 50 * passed * 1.2
+            for member in (speaker, *crowd):
+                await member.hush()
+
+            # Somebody goes and somebody comes, and it costs nobody else a description.
+            await members.pop().leave()
+            members.append(await one())
+            everybody = {member.id for member in members}
+            await come_true(
+                lambda: all(member.people == everybody - {member.id} for member in members),
+                lambda: sorted(len(member.people) for member in members)[:5],
+                10,
+            )
+            for member in members:
+                assert (member.said["answer"], member.said["offer"], member.said["error"]) == (1, 0, 0)
+            await asyncio.gather(*(member.leave() for member in members))
