@@ -7,8 +7,18 @@ from collections.abc import Callable
 
 import structlog
 
-from mediaserver.call.events import Dtmf, EndCause, LegEnded, LegEvent, MediaChanged, PictureWithheld, RateChanged
+from mediaserver.call.events import (
+    Dtmf,
+    EndCause,
+    LegEnded,
+    LegEvent,
+    MediaChanged,
+    PictureWithheld,
+    QualityChanged,
+    RateChanged,
+)
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.quality import LegQuality
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -23,7 +33,8 @@ class Call:
 
     The call subscribes each leg's down tracks to the other's up tracks and keeps doing so whenever a leg's media
     change; no transport moves. `on_ended` is called once, after both legs are over; `on_withheld(leg, reason)` when the
-    peer of a leg gets no picture of the other one, and with an empty reason when it does again.
+    peer of a leg gets no picture of the other one, and with an empty reason when it does again;
+    `on_quality(leg, quality)` when a leg is doing better or worse.
     """
 
     def __init__(
@@ -35,6 +46,7 @@ class Call:
         longest_s: float,
         on_ended: Callable[[Call, EndCause], None],
         on_withheld: Callable[[Leg, str], None] | None = None,
+        on_quality: Callable[[Leg, LegQuality], None] | None = None,
     ) -> None:
         self.id = call_id
         self.caller = caller
@@ -42,6 +54,7 @@ class Call:
         self._longest_s = longest_s
         self._on_ended = on_ended
         self._on_withheld = on_withheld
+        self._on_quality = on_quality
         self._topics: Topics | None = None
         self._cause: EndCause | None = None
         self._tasks = TaskGroupOwner(f"call-{call_id}")
@@ -82,6 +95,10 @@ class Call:
                 if self._on_withheld is not None:
                     self._on_withheld(leg, reason)
                 self._tasks.spawn(self._other(leg).show_withheld(reason), name="picture")
+            case QualityChanged(quality=quality):
+                if self._on_quality is not None:
+                    self._on_quality(leg, quality)
+                self._tasks.spawn(leg.show_quality(quality), name="quality")
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 self._pass_digit(leg, digit, duration_ms)
             case LegEnded(cause=cause):

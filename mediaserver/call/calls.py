@@ -18,6 +18,8 @@ from mediaserver.call.events import EndCause, LegEvent, Ringing
 from mediaserver.call.events import Party as Role
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.quality import LegQuality
+from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.ringing import Attempt, ring_all
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
@@ -29,6 +31,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
+from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
 from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
@@ -68,7 +71,10 @@ class Calls:
         addresses: MediaAddresses,
         trunk_passwords: dict[str, str],
         admission: Admission,
+        quality: QualityWatch | None = None,
     ) -> None:
+        """Without `quality` nobody looks at how legs are doing."""
+        self._quality = quality
         self._config = config
         self._engine = engine
         self._user_agent = user_agent
@@ -113,12 +119,15 @@ class Calls:
             longest_s=self._config.limits.call_duration,
             on_ended=self._over(on_ended),
             on_withheld=self._withheld(request),
+            on_quality=_noted_quality(request),
         )
         self._calls[call.id] = call
         try:
             await call.join()
             callee.settle_with(request.caller)
             request.caller.settle_with(callee)
+            if self._quality is not None:
+                self._quality.watch(request.caller, callee)
         except NegotiationError:
             self._calls.pop(call.id, None)
             callee.listen(None)
@@ -272,7 +281,8 @@ class Calls:
 
     def _user_policy(self, srtp: SrtpPolicy) -> SipPolicy:
         media = self._config.media
-        return SipPolicy(media.audio_codecs, media.video_codecs, srtp)
+        picture = tuple(codec for codec in media.video_codecs if codec in PHONE_VIDEO_CODECS)
+        return SipPolicy(media.audio_codecs, picture, srtp)
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         media = self._config.media
@@ -305,6 +315,17 @@ class Calls:
             on_ended(call, cause)
 
         return ended
+
+
+def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | None:
+    note = request.note
+    if note is None:
+        return None
+
+    def noted(leg: Leg, quality: LegQuality) -> None:
+        note("quality", f"{leg.name} {quality.level}")
+
+    return noted
 
 
 def _party(policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None) -> Party:

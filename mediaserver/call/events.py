@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mediaserver.call.quality import LegQuality
 from mediaserver.config.bandwidth import MediaKind
 
 Party = Literal["caller", "agent", "system"]
@@ -59,6 +60,13 @@ class PictureWithheld:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityChanged:
+    """The leg is doing better or worse than before."""
+
+    quality: LegQuality
+
+
+@dataclass(frozen=True, slots=True)
 class Dtmf:
     """One key was pressed."""
 
@@ -73,4 +81,6 @@ class LegEnded:
     cause: EndCause
 
 
-LegEvent = Ringing | Answered | Connected | MediaChanged | RateChanged | PictureWithheld | Dtmf | LegEnded
+LegEvent = (
+    Ringing | Answered | Connected | MediaChanged | RateChanged | PictureWithheld | QualityChanged | Dtmf | LegEnded
+)

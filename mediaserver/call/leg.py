@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import structlog
 
 from mediaserver.call.booking import Booking
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
+from mediaserver.call.quality import LegQuality
+from mediaserver.call.quality_meter import QualityMeter
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
@@ -66,6 +69,8 @@ class Leg(ABC):
         """Called once, when the leg is over; for whoever counts it against a limit."""
         self.booking: Booking | None = None
         """The leg's account with admission control, where one was opened."""
+        self.meter = QualityMeter()
+        """How the leg is doing, as far as somebody looks at it."""
         self.picture_withheld = ""
         """Why the peer got no picture at some time although there was one: `too_large`."""
         self._other: Leg | None = None
@@ -141,6 +146,10 @@ class Leg(ABC):
         """Shows the peer that the other side gets no picture of it, or that it does again."""
         self.log.debug("withheld_not_shown", reason=reason)
 
+    async def show_quality(self, quality: LegQuality) -> None:
+        """Shows the peer how its line is doing."""
+        self.log.debug("quality_not_shown", level=quality.level)
+
     def cap(self, kind: MediaKind) -> int | None:
         """Most bits per second, headers included, that may flow to or from the peer; None is no bound, 0 is nothing."""
         bookings = [leg.booking for leg in (self, self._other) if leg is not None and leg.booking is not None]
@@ -190,6 +199,7 @@ class Leg(ABC):
             self.log.warning("leg_stats_missing", error=str(error))
             living = []
         self.last_stats = list({**self._counted, **{stats.id: stats for stats in living}}.values())
+        self.meter.look(self.last_stats, self.track_kinds, time.monotonic())
         try:
             await self._release(cause)
         finally:

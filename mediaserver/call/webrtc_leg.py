@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 from mediaserver.call.browser_bandwidth import admitted_policy, rate_lines
 from mediaserver.call.events import Connected, Dtmf, EndCause, Party, RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg
+from mediaserver.call.quality import LegQuality
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_peer import WebRtcPeer
 from mediaserver.config.bandwidth import MediaKind
@@ -175,6 +176,19 @@ class WebRtcLeg(Leg):
         if not self.ended and self._other is not None:
             video = messages.VideoPermission(may_send=not reason, reason="size" if reason else "")
             await self._show_connected(self._other.name, video)
+
+    async def show_quality(self, quality: LegQuality) -> None:
+        """See `Leg`."""
+        if self.ended:
+            return
+        await self._signaling.send(
+            messages.Quality(
+                level=quality.level,
+                mos=None if quality.mos is None else round(quality.mos, 2),
+                round_trip_ms=None if quality.round_trip_ms is None else round(quality.round_trip_ms),
+                freezes=sum(picture.freezes for picture in quality.pictures),
+            )
+        )
 
     async def _show_connected(self, name: str, video: messages.VideoPermission) -> None:
         await self._signaling.send(messages.State(state="connected", peer=messages.Peer(name=name), video=video))

@@ -108,6 +108,7 @@ def _leg_record(leg: Leg, transports: Sequence[TransportStats], kinds: Mapping[i
         round_trip_ms=max(round_trips, default=None),
         picture_withheld=leg.picture_withheld,
         streams=tuple(streams.values()),
+        quality=leg.meter.summary.record(),
     )
 
 

@@ -17,6 +17,7 @@ from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
 from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
@@ -121,8 +122,11 @@ class Daemon:
         self._bandwidth = bandwidth = BandwidthAdmission(
             config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later
         )
+        quality = QualityWatch(engine=engine, metrics=self._metrics, interval_s=config.media.quality_interval)
+        self._tasks.spawn(quality.run(), name="quality")
         calls = Calls(
             admission=bandwidth,
+            quality=quality,
             config=config,
             engine=engine,
             user_agent=user_agent,

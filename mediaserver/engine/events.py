@@ -200,6 +200,10 @@ class UpTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Lost packets that the peer was asked to send again; each counts once."""
     recovered: int = 0
     """Lost packets that came by retransmission."""
+    freezes: int = 0
+    """How often the picture froze as it came (W3C webrtc-stats, `freezeCount`, by the first packet of each frame); of
+    simulcast that of the smoothest layer. A gap of 5 s or more is a pause and no freeze."""
+    frozen_ms: float = 0.0
 
 
 class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +224,9 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Packets that the peer asked for again, repetitions included."""
     retransmitted: int = 0
     """Packets sent again."""
+    freezes: int = 0
+    """As for up tracks, of the picture as it left; pauses that were asked for do not count."""
+    frozen_ms: float = 0.0
 
 
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):

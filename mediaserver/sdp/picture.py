@@ -11,6 +11,9 @@ from mediaserver.sdp.description import Codec, MediaDescription
 from mediaserver.sdp.h264_level import decoder_level
 
 _N = TypeVar("_N", int, float)
+_MAX_ATTRIBUTES: Final = 8
+_MAX_CHARS: Final = 512
+"""Of an `imageattr` line, and so many lines: looking for sets takes time by the square of what is looked at."""
 _MAX_SETS: Final = 16
 _SET: Final = re.compile(r"\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]")
 _PARAMETER: Final = re.compile(r"([A-Za-z]+)=(\[[^\]]*\]|[^,\[\]]+)")
@@ -83,7 +86,8 @@ def _by_imageattr(section: MediaDescription, pt: int) -> PictureBounds:
     """
     widths: list[int] = []
     heights: list[int] = []
-    for value in (found.value or "" for found in section.attributes if found.name == "imageattr"):
+    values = [found.value or "" for found in section.attributes if found.name == "imageattr"]
+    for value in (text[:_MAX_CHARS] for text in values[:_MAX_ATTRIBUTES]):
         number, _, rest = value.partition(" ")
         if number not in ("*", str(pt)):
             continue

@@ -45,6 +45,36 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Packets that a closed gate dropped, by gate."""
 
 
+class DirectionQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """One direction of a leg. Means are weighted by time; None was never known. Shares are from 0 to 1."""
+
+    mos: float | None = None
+    """Score of the sound by the E-model (ITU-T G.107), of this leg's line alone."""
+    mos_min: float | None = None
+    """Of the worst interval."""
+    loss: float | None = None
+    loss_max: float | None = None
+    jitter_ms: float | None = None
+    picture_loss: float | None = None
+    freezes: int = 0
+    """By the definition of W3C webrtc-stats, at the server: of what came, or of what left."""
+    frozen_s: float = 0.0
+    layer_switches: int = 0
+
+
+class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a leg did; `received` is from the party, `sent` to it by its own reports."""
+
+    seconds: Mapping[str, float]
+    """How long it was `good`, `fair`, `poor` and `bad`."""
+    round_trip_ms: float | None = None
+    round_trip_max_ms: float | None = None
+    estimate_bps: int | None = None
+    """Mean of what the line to the party carried, where its feedback told."""
+    received: DirectionQuality = DirectionQuality()
+    sent: DirectionQuality = DirectionQuality()
+
+
 class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One leg; `kind` is `browser`, `sip` or `room`, `party` the user, trunk or address at its end."""
 
@@ -58,6 +88,7 @@ class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
     picture_withheld: str = ""
     """Why the party got no picture at some time although there was one: `too_large` for its decoder."""
     streams: tuple[StreamRecord, ...] = ()
+    quality: QualityRecord | None = None
 
 
 class ConsentRecord(msgspec.Struct, frozen=True, kw_only=True):

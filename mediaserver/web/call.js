@@ -51,6 +51,8 @@ export class Call extends Talk {
   /** Why there is no picture, where it is nobody's wish: "bandwidth" or "size". */
   videoReason = "";
   problem = "";
+  /** How the line is doing: good, fair, poor, bad. */
+  quality = "good";
   peerName = "";
   maySendVideo = false;
   consented = false;
@@ -75,7 +77,7 @@ export class Call extends Talk {
     if (this.active) return;
     Object.assign(this, {
       phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, trouble: false, muted: false,
-      maySendVideo: false, consented: false, cameraOn: false,
+      maySendVideo: false, consented: false, cameraOn: false, quality: "good",
     });
     this._changed();
     const { server, entry, attributes, page, video } = this.options;
@@ -159,6 +161,8 @@ export class Call extends Talk {
         return this._peer?.takeOffer(message);
       case "picture":
         return this._peer?.limitPicture(message);
+      case "quality":
+        return this._set({ quality: message.level });
       case "state":
         return this.#takeState(message);
       case "ended": {

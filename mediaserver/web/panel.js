@@ -129,7 +129,8 @@ export class CallPanel {
         return call.detail;
       case "connected":
         return (call.peerName ? `You are talking to ${call.peerName}.` : "You are connected.") +
-          (NO_PICTURE[call.videoReason] ?? "");
+          (NO_PICTURE[call.videoReason] ?? "") +
+          (call.quality === "bad" ? " Your connection is poor at the moment." : "");
       default:
         return STATUS[call.state] ?? STATUS[call.phase] ?? STATUS.announcement;
     }

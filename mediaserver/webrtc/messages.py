@@ -257,6 +257,18 @@ class Picture(Message):
     max_bps: int | None = None
 
 
+class Quality(Message):
+    """The line of this page is doing better or worse than before."""
+
+    type: Literal["quality"] = "quality"
+    level: Literal["good", "fair", "poor", "bad"]
+    mos: float | None = None
+    """Score of the sound by the E-model (ITU-T G.107), the lower one of both directions."""
+    round_trip_ms: int | None = None
+    freezes: int = 0
+    """Of pictures, in the interval that was looked at."""
+
+
 class Incoming(Message):
     """An agent is asked to take a call."""
 
@@ -306,6 +318,7 @@ ServerMessage = Annotated[
     | Offer
     | State
     | Picture
+    | Quality
     | Incoming
     | Withdrawn
     | Layers

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mediaserver.sdp.description import Codec
 from mediaserver.sdp.h264_level import decoder_level
@@ -114,3 +118,16 @@ def test_the_narrowest_of_all_that_is_said_counts() -> None:
 @pytest.mark.parametrize("value", ["", "nan", "-5", "1e99", "fast"])
 def test_a_frame_rate_that_is_none_bounds_nothing(value: str) -> None:
     assert bounds(f"a=framerate:{value}", codec="VP8") == UNBOUNDED
+
+
+@given(st.text(st.sampled_from("[]=,:xyq*- 0123456789recvsend"), max_size=80))
+def test_no_imageattr_breaks_a_description(value: str) -> None:
+    found = bounds(f"a=imageattr:* recv {value}", codec="VP8")
+    assert (found.max_width is None) == (found.max_height is None)
+
+
+@pytest.mark.parametrize("value", ["[" * 2000, "[" + "[]" * 1000, "[x=" + "1," * 1000, "recv " * 400])
+def test_long_nonsense_costs_little(value: str) -> None:
+    begun = time.process_time()
+    assert bounds(*[f"a=imageattr:* recv {value}"] * 20, codec="VP8") == UNBOUNDED
+    assert time.process_time() - begun < 0.5

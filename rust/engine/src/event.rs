@@ -64,6 +64,8 @@ pub struct UpTrackStats {
     pub layers: Vec<Layer>,
     pub nacked: u64,
     pub recovered: u64,
+    pub freezes: u32,
+    pub frozen_ms: f64,
 }
 
 /// Counters of a down track.
@@ -81,6 +83,8 @@ pub struct DownTrackStats {
     pub layer_switches: u64,
     pub nacked: u64,
     pub retransmitted: u64,
+    pub freezes: u32,
+    pub frozen_ms: f64,
 }
 
 /// Counters of a transport.
@@ -98,7 +102,8 @@ pub struct TransportStats {
 }
 
 impl TransportStats {
-    /// As the endpoint counted. The round trip is that of our own STUN checks, else that of the peer's reports.
+    /// As the endpoint counted. The round trip is that of the peer's reports, which come all the time, else that of our
+    /// own STUN checks.
     pub fn new(id: u64, statistics: &Statistics) -> TransportStats {
         let Statistics { transport, tracks } = statistics;
         TransportStats {
@@ -107,7 +112,7 @@ impl TransportStats {
             bytes_received: transport.bytes_received,
             packets_sent: transport.packets_sent,
             bytes_sent: transport.bytes_sent,
-            round_trip_ms: transport.round_trip.or(tracks.round_trip).map(milliseconds),
+            round_trip_ms: tracks.round_trip.or(transport.round_trip).map(milliseconds),
             up: tracks.up.iter().map(UpTrackStats::from).collect(),
             down: tracks.down.iter().map(DownTrackStats::from).collect(),
         }
@@ -128,6 +133,8 @@ impl From<&router::UpTrackStats> for UpTrackStats {
             layers: track.layers.iter().map(Layer::from).collect(),
             nacked: track.nacked,
             recovered: track.recovered,
+            freezes: track.freezes.0,
+            frozen_ms: milliseconds(track.freezes.1),
         }
     }
 }
@@ -147,6 +154,8 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             layer_switches: track.layer_switches,
             nacked: track.nacked,
             retransmitted: track.retransmitted,
+            freezes: track.freezes.0,
+            frozen_ms: milliseconds(track.freezes.1),
         }
     }
 }

@@ -12,13 +12,15 @@ mod tests;
 pub use config::{Allocation, DownStats, DownTrackConfig};
 
 use super::dtmf_sender::DtmfSender;
+use super::freeze::FreezeMeter;
 use super::ids::UpTrackId;
 use super::layers::Choice;
 use super::packet::WrittenExtensions;
 use super::retransmitter::Retransmitter;
-use super::rewriter::{SequenceMap, TimestampMap, Vp8Map};
+use super::rewriter::{SequenceMap, TimestampMap, Vp8Map, Vp9Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
+use super::vp9_filter::Vp9Filter;
 use crate::codec::{Codec, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
@@ -52,7 +54,10 @@ pub struct DownTrack {
     choice: Choice,
     /// Index of the layer that it is to go over to, or to stay with.
     wanted: u8,
+    /// Whether the layers of its source lie inside one stream.
+    one_stream: bool,
     temporal: TemporalFilter,
+    vp9_filter: Vp9Filter,
     /// What was told last: which source, and what of it.
     told: Option<(UpTrackId, Choice)>,
     news: bool,
@@ -64,8 +69,10 @@ pub struct DownTrack {
     sequence: SequenceMap,
     timestamp: TimestampMap,
     vp8: Vp8Map,
+    vp9: Vp9Map,
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
+    freezes: FreezeMeter,
     stats: DownStats,
     /// Where the receiver negotiated retransmissions.
     retransmitter: Option<Box<Retransmitter>>,
@@ -84,7 +91,9 @@ impl DownTrack {
             allocation: Allocation::default(),
             choice: Choice::Layer(0),
             wanted: 0,
+            one_stream: false,
             temporal: TemporalFilter::default(),
+            vp9_filter: Vp9Filter::default(),
             told: None,
             news: false,
             requests: REQUESTS,
@@ -96,8 +105,10 @@ impl DownTrack {
             sequence: SequenceMap::new((ssrc & 0x7fff) as u16),
             timestamp: TimestampMap::new(ssrc.wrapping_mul(0x9e37_79b1)),
             vp8: Vp8Map::default(),
+            vp9: Vp9Map::default(),
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
+            freezes: FreezeMeter::default(),
             stats: DownStats::default(),
             retransmitter: None,
             config,
@@ -122,6 +133,11 @@ impl DownTrack {
         self.stats
     }
 
+    /// How often its picture froze as it left, and for how long.
+    pub fn freezes(&self) -> (u32, Duration) {
+        self.freezes.total()
+    }
+
     /// Takes the extension ids of the transport.
     pub fn set_extensions(&mut self, map: &ExtensionMap) {
         let id = |kind| map.id(kind).unwrap_or(0);
@@ -143,6 +159,7 @@ impl DownTrack {
         if !active || !self.active {
             // What was not sent meanwhile is no loss: go on as after a switch.
             self.source = None;
+            self.freezes.rest();
         }
         self.active = active;
     }
@@ -167,6 +184,7 @@ impl DownTrack {
     /// Forgets the source, so that the next packet that can start does so without a gap.
     pub fn detach(&mut self) {
         self.source = None;
+        self.freezes.rest();
     }
 
     /// Lets only the packets of the play `serial` through, or, with `None`, those of the subscription again.

@@ -34,6 +34,8 @@ pub struct UpTrackStats {
     pub recovered: u64,
     /// Loudness of the last packet that told it, in -dBov.
     pub audio_level: Option<u8>,
+    /// How often the picture froze as it came, and for how long; with simulcast that of its smoothest layer.
+    pub freezes: (u32, Duration),
 }
 
 /// Numbers of one down track.
@@ -61,6 +63,8 @@ pub struct DownTrackStats {
     pub nacked: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// How often the picture froze as it left, and for how long.
+    pub freezes: (u32, Duration),
 }
 
 /// Numbers of one transport.
@@ -110,6 +114,7 @@ impl Router {
                 layer_switches: stats.layer_switches,
                 nacked: stats.nacked,
                 retransmitted: stats.retransmitted,
+                freezes: track.freezes(),
             }
         });
         Ok(TransportStats {
@@ -149,6 +154,13 @@ impl Router {
             nacked: streams.iter().filter(|stream| stream.up == key).map(|stream| stream.nacked).sum(),
             recovered: of_track().map(|stream| stream.stats().recovered).sum(),
             audio_level: stats.audio_level.map(|level| level.level),
+            freezes: track
+                .layers()
+                .iter()
+                .filter(|layer| layer.ssrc().is_some())
+                .map(|layer| layer.freezes.total())
+                .min()
+                .unwrap_or_default(),
         })
     }
 }
