@@ -207,7 +207,7 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
             let fair = rate.at(seconds(at_s)) / (sharing.count() + usize::from(!case.tcp.is_empty())) as f64;
             let fits = LAYERS_BPS.iter().rposition(|&bps| bps as f64 <= fair).unwrap_or(0);
             let steps = flow.layer_steps.iter().rev();
-            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).map_or(None, |(_, layer)| *layer);
+            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).and_then(|(_, layer)| *layer);
             all += 1;
             right += usize::from(layer >= Some(fits));
         }

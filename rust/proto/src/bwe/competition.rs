@@ -248,9 +248,9 @@ mod tests {
     #[test]
     fn a_queue_that_is_as_long_as_ever_after_we_gave_way_is_anothers() {
         assert_eq!(press(false, TRIP, |_| 150.0), Some((3_000, 1e6)));
-        assert_eq!(press(false, TRIP, |ms| if ms % 2_000 < 600 { 10.0 } else { 150.0 }), Some((3_000, 1e6)));
+        assert_eq!(press(false, TRIP, |ms| if ms % 2_000 < 600 { 10.0 } else { 150.0 }), Some((3_600, 9e5)));
         assert_eq!(press(false, TRIP, |_| 80.0), None, "flows like us may do that");
-        assert_eq!(press(true, TRIP, |_| 80.0), Some((3_000, 1e6)));
+        assert_eq!(press(true, TRIP, |_| 80.0), Some((3_500, 9e5)));
     }
 
     #[test]

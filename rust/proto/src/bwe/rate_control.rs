@@ -321,7 +321,7 @@ mod tests {
         let competing = RateInput { competing: true, ..input(Usage::Over, 1_000_000.0) };
         assert!(!control.update(&competing, now));
         assert!(!control.update(&competing, now + Duration::from_millis(100)));
-        assert_eq!(control.bps(), 1_010_000.0);
+        assert_eq!(control.bps(), 1_011_500.0);
         assert!(control.update(&RateInput { lost: true, ..competing }, now + Duration::from_millis(100)));
         assert!(control.bps() < 900_000.0);
     }
