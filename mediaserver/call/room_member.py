@@ -119,6 +119,12 @@ class RoomMember:
     def _publish(self, message: room_messages.Publish) -> None:
         self._count_change()
         live: set[MediaKind] = {kind for kind in MEDIA_KINDS if getattr(message, kind)}
+        if ("screen" in live) != ("screen" in self._participant.live) and not self._party.book_screen(
+            shown="screen" in live
+        ):
+            live.discard("screen")
+            mid = self._party.mid_of_kind("screen")
+            self._news.refused(self._participant.permissions, {mid: "bandwidth"} if mid is not None else {})
         if live != self._participant.live:
             self._participant.live = live
             self._rooms.changed(self.info.name, self._participant)

@@ -20,13 +20,13 @@ from mediaserver.core.slot import Slot
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import RemoteProtocolError
+from mediaserver.errors import InsufficientBandwidth, RemoteProtocolError
 from mediaserver.sdp.description import Codec, Direction, Fingerprint
 from mediaserver.webrtc.section import MediaPolicy, Section
 
 KINDS: Final[tuple[Kind, ...]] = ("audio", "video")
 
-Reason = Literal["not_permitted", "one_of_a_kind"]
+Reason = Literal["not_permitted", "one_of_a_kind", "bandwidth"]
 """Why nothing is taken of a section on which a browser would send."""
 
 
@@ -110,11 +110,32 @@ class RoomParty:
         """
         self.peer.use(admitted_policy(self._booking, self._policy, sdp))
         answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, kinds or {}))
-        agreed = {kind: self.peer.section(kind) for kind in KINDS}
-        self._booking.settle({kind: section.receive for kind, section in agreed.items() if section is not None})
+        self._booking.settle(self._codecs())
+        if "screen" in self.participant.live and not self.book_screen(shown=True):
+            self.participant.live.discard("screen")
         self._take_tracks()
         self._rooms.join(self.room, self.participant)
         return answer
+
+    def book_screen(self, *, shown: bool) -> bool:
+        """Charges the lines on the way for a screen while one is shown; False where they have no room for it."""
+        if not shown or not self._booking.matters:
+            self._booking.settle(self._codecs())
+            return True
+        screen = next(
+            (section.receive for section in self.peer.sections if self._kinds.get(section.mid) == "screen"), ()
+        )
+        if not screen:
+            return True  # there is no section for one yet: it is charged with the offer that brings it
+        try:
+            allowed = self._booking.narrow({**self._codecs(), "screen": screen})
+        except InsufficientBandwidth:
+            return False
+        return "screen" in allowed
+
+    def mid_of_kind(self, kind: MediaKind) -> str | None:
+        """The section on which the browser sends a kind."""
+        return next((mid for mid, is_kind in self._kinds.items() if is_kind == kind), None)
 
     def mid_of(self, track: int) -> str | None:
         """The section of an up track."""
@@ -137,6 +158,11 @@ class RoomParty:
         self._booking.release()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _codecs(self) -> dict[MediaKind, tuple[Codec, ...]]:
+        """What was agreed on for sound and cameras; screens are charged while they are shown."""
+        agreed = {kind: self.peer.section(kind) for kind in KINDS}
+        return {kind: section.receive for kind, section in agreed.items() if section is not None}
 
     def _directions(self, sections: tuple[Section, ...], said: Mapping[str, MediaKind]) -> dict[str, Direction]:
         self.refused, self._kinds = {}, {}

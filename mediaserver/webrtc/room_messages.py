@@ -137,11 +137,13 @@ class Subscribed(Message):
 
 
 class Permitted(Message):
-    """What a member may publish, and what of its last offer was therefore not taken, with the reason by mid."""
+    """What a member may publish, and what of its sections is not taken, with the reason by mid.
+
+    `bandwidth` is a screen for which a line on the way has no room now: the page may try again later."""
 
     type: Literal["permitted"] = "permitted"
     publish: tuple[PublishableName, ...]
-    refused: dict[str, Literal["not_permitted", "one_of_a_kind"]] = Field(default_factory=dict)
+    refused: dict[str, Literal["not_permitted", "one_of_a_kind", "bandwidth"]] = Field(default_factory=dict)
 
 
 class Layers(Message):

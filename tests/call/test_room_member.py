@@ -11,7 +11,7 @@ from mediaserver.call.admission import Admission
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import CHANGES_AT_ONCE, RoomMember, RoomMembers
 from mediaserver.call.room_party import Parts
-from mediaserver.config.model import Config
+from mediaserver.config.loader import load_text
 from mediaserver.config.sections import RoomDefaults
 from mediaserver.core.permissions import Publishable
 from mediaserver.core.rooms import Rooms
@@ -62,7 +62,7 @@ def offer(sections: tuple[tuple[str, str], ...] = SENDING + RECEIVING) -> str:
 class House:
     """Rooms with members and with WHIP and WHEP."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, config: str = "", **limits: int) -> None:
         self.engine = FakeEngine()
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class House:
             rooms=self.rooms,
             engine=self.engine,  # type: ignore[arg-type]
             fingerprint=Fingerprint("sha-256", bytes(32)),
-            admission=Admission(Config(), metrics=self.metrics),
+            admission=Admission(load_text(config).config, metrics=self.metrics),
             defaults=RoomDefaults(audio_slots=2, video_slots=2),
             audio_codecs=("opus",),
             video_codecs=("VP8",),
@@ -233,6 +233,24 @@ async def test_the_last_free_place_is_taken_once() -> None:
     with pytest.raises(LimitExceeded) as refused:
         await house.enter("b")
     assert refused.value.limit == "limits.participants_per_room"
+    await house.members.close_all("test")
+
+
+async def test_a_screen_is_charged_while_it_is_shown_and_told_where_there_is_no_room() -> None:
+    house = House("media: {bandwidth: {room: {screen: 200 kbit/s}}}\n")
+    anna, bert = await house.enter("anna"), await house.enter("bert")
+    shown = room_messages.Publish(audio=True, video=True, screen=True)
+    hidden = room_messages.Publish(audio=True, video=True, screen=False)
+    await anna.handle(shown)
+    await bert.handle(shown)
+    (permitted,) = await house.told(bert, room_messages.Permitted)
+    assert permitted.refused == {"2": "bandwidth"}
+    room = house.rooms.get("stage")
+    assert room is not None
+    assert [one.publishes for one in room] == [("audio", "video", "screen"), ("audio", "video")]
+    await anna.handle(hidden)
+    await bert.handle(shown)
+    assert [one.publishes for one in room] == [("audio", "video"), ("audio", "video", "screen")]
     await house.members.close_all("test")
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.members import Member, enter, until
+from tests.e2e.members import JOIN, LOOK, Member, enter, token_of, until
 from tests.peers.chromium import chromium
 from tests.peers.daemon import daemon
+from tests.peers.firefox import firefox
+from tests.peers.namespace import namespace
 
 ONE_SLOT = {"media": {"shards": 2}, "rooms": {"audio_slots": 1, "video_slots": 1}}
 
@@ -116,3 +118,37 @@ async def test_a_member_chooses_whom_to_see_how_large_and_a_moderator_what_is_pu
         await until(refused, bert.look, 5)
         for member in (anna, bert, cleo):
             assert (await member.look())["descriptions"] == 2
+
+
+SECOND = """async (token) => {
+    const {Room} = await import("/web/room.js");
+    globalThis.second = new Room(location.origin, token).open();
+}"""
+SECOND_RECEIVES = """async () => [...((await second.stats())?.values() ?? [])]
+    .filter((item) => item.type === "inbound-rtp" && (item.framesDecoded ?? item.packetsReceived) > 10)
+    .map((item) => item.kind).sort()"""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_firefox_is_a_member_and_sees_and_hears_one(tmp_path: Path) -> None:
+    async with (
+        namespace() as inside,
+        daemon(tmp_path, network=inside) as server,
+        firefox(tmp_path, inside) as browser,
+    ):
+        await browser.goto(f"{server.http_url}/agent")
+        given = {"token": await token_of(server, "fox"), "kinds": ["audio", "video"], "width": 640, "height": 360}
+        await browser.evaluate(JOIN, given)
+        await browser.evaluate(SECOND, await token_of(server, "owl"))
+
+        async def received() -> bool:
+            return await browser.evaluate(SECOND_RECEIVES) == ["audio", "video"]
+
+        async def complaint() -> object:
+            return await browser.evaluate(LOOK), browser.errors
+
+        await until(received, complaint, 20)
+        seen = await browser.evaluate(LOOK)
+        # Two connections of one page, an offer and an answer each.
+        assert (seen["descriptions"], seen["over"], browser.errors) == (4, None, [])
