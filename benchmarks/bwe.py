@@ -26,7 +26,9 @@ def measure(report: Report, seeds: int = SEEDS) -> None:
         _, name, unit, aim, *samples = line.split()
         values = [float(sample) for sample in samples]
         if aim.startswith(">>"):
-            report.add(Figure(name, min(values), unit.replace("_", " "), tuple(values), least=float(aim[2:]), note="worst"))
+            report.add(
+                Figure(name, min(values), unit.replace("_", " "), tuple(values), least=float(aim[2:]), note="worst")
+            )
             continue
         bound = float(aim[2:]) if aim.startswith("<=") else None
         least = float(aim[2:]) if aim.startswith(">=") else None

@@ -31,6 +31,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
+from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
 from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
@@ -280,7 +281,8 @@ class Calls:
 
     def _user_policy(self, srtp: SrtpPolicy) -> SipPolicy:
         media = self._config.media
-        return SipPolicy(media.audio_codecs, media.video_codecs, srtp)
+        picture = tuple(codec for codec in media.video_codecs if codec in PHONE_VIDEO_CODECS)
+        return SipPolicy(media.audio_codecs, picture, srtp)
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         media = self._config.media

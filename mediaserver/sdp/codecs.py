@@ -50,6 +50,9 @@ AUDIO_CODECS: Final = ("opus", "G722", "PCMU", "PCMA")
 VIDEO_CODECS: Final = ("H264", "VP8", "VP9", "AV1")
 """Names of the video codecs that the engine forwards."""
 
+PHONE_VIDEO_CODECS: Final = ("H264", "VP8")
+"""Those that phones have; more in an offer only makes it longer than a datagram."""
+
 VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc")
 
 _FIRST_DYNAMIC_PT: Final = 96

@@ -109,8 +109,8 @@ def usable_codecs(offered: MediaDescription, policy: MediaPolicy) -> tuple[Codec
     if offered.kind in policy.only:
         usable = intersect(usable, policy.only[offered.kind])
     else:
-        # What most phones speak goes first among the many H264 entries of a browser.
-        usable = sorted(usable, key=lambda codec: codec.key == "h264" and not _common_h264(codec))
+        # What most phones speak goes first among the many H264 entries of a browser, and eight bits among those of VP9.
+        usable = sorted(usable, key=lambda codec: not _is_common(codec))
         usable = ordered(usable, policy.codecs(offered.kind))
     events = events_for(usable, offered.codecs) if policy.telephone_events else ()
     repairs = repairs_for(usable, offered.codecs) if policy.repair else ()
@@ -197,8 +197,10 @@ def _feedback(codec: Codec, kind: str) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _common_h264(codec: Codec) -> bool:
-    return (
-        codec.fmtp.get("profile-level-id", "").lower().startswith("42e0")
-        and codec.fmtp.get("packetization-mode") == "1"
-    )
+def _is_common(codec: Codec) -> bool:
+    if codec.key == "vp9":
+        return codec.fmtp.get("profile-id", "0") == "0"
+    if codec.key != "h264":
+        return True
+    level_id = codec.fmtp.get("profile-level-id", "").lower()
+    return level_id.startswith("42e0") and codec.fmtp.get("packetization-mode") == "1"

@@ -577,3 +577,28 @@ def test_ssrcs_never_repeat_even_if_the_source_of_numbers_does() -> None:
     assert len(set(own)) == len(own)
     assert 0 not in own
     assert not {ssrc for section in negotiation.sections for ssrc in section.remote_ssrcs} & set(own)
+
+
+@pytest.mark.parametrize("name", ["chromium_sendrecv", "firefox_sendrecv", "safari_sendrecv"])
+def test_vp9_is_taken_behind_what_stands_before_it_and_with_eight_bits_first(name: str) -> None:
+    negotiation = agreed(name, MediaPolicy(video=("VP8", "H264", "VP9")))
+    video = next(section for section in negotiation.sections if section.kind == "video")
+    media = [codec for codec in video.send if is_media(codec)]
+    assert media[0].name == "VP8"
+    profiles = [codec.fmtp.get("profile-id", "0") for codec in media if codec.name == "VP9"]
+    assert profiles[0] == "0"
+    assert len(set(profiles)) == len(profiles)
+
+
+def test_vp9_comes_first_where_it_is_configured_so() -> None:
+    negotiation = agreed("chromium_sendrecv", MediaPolicy(video=("VP9", "VP8")))
+    video = next(section for section in negotiation.sections if section.kind == "video")
+    first = next(codec for codec in video.send if is_media(codec))
+    assert (first.name, first.fmtp["profile-id"]) == ("VP9", "0")
+
+
+def test_a_viewer_takes_only_the_profile_that_is_published() -> None:
+    published = replace(KNOWN["VP9"], fmtp={"profile-id": "2"})
+    negotiation = agreed("chromium_recvonly", replace(WHEP, video=("VP8", "VP9"), only={"video": (published,)}))
+    video = next(section for section in negotiation.sections if section.kind == "video")
+    assert [codec.fmtp["profile-id"] for codec in video.send if is_media(codec)] == ["2"]

@@ -2,10 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mediaserver_proto::codec::vp8::{Descriptor, MAX_DESCRIPTOR, starts_keyframe};
+use mediaserver_proto::codec::vp8::{Descriptor, MAX_DESCRIPTOR};
 
 fuzz_target!(|payload: &[u8]| {
-    let _ = starts_keyframe(payload);
     let Some(descriptor) = Descriptor::parse(payload) else { return };
     assert!(usize::from(descriptor.len) <= payload.len().min(MAX_DESCRIPTOR));
     let mut out = [0; MAX_DESCRIPTOR];

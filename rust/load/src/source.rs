@@ -289,7 +289,7 @@ fn head(descriptor: &Descriptor, key: bool, width: u16) -> [u8; HEAD] {
 
 #[cfg(test)]
 mod tests {
-    use mediaserver_proto::codec::vp8::{frame_size, starts_keyframe};
+    use mediaserver_proto::codec::vp8::frame_size;
 
     use super::*;
 
@@ -324,12 +324,13 @@ mod tests {
     fn frames_say_what_a_forwarder_looks_for() {
         let mut source = Source::new(track()).unwrap();
         let key = head(&source.descriptor(true), true, 640);
-        assert!(starts_keyframe(&key));
+        assert!(Descriptor::parse(&key).unwrap().starts_keyframe(&key));
         assert_eq!(frame_size(&key, &Descriptor::parse(&key).unwrap()), Some((640, 640)));
         source.frames = 1;
         let delta = source.descriptor(false);
         let parsed = Descriptor::parse(&head(&delta, false, 640)).unwrap();
         assert_eq!((parsed.picture_id, parsed.temporal, parsed.tl0_picture_index), (Some(1), Some((2, true)), Some(1)));
-        assert!(!starts_keyframe(&head(&delta, false, 640)));
+        let delta = head(&delta, false, 640);
+        assert!(!Descriptor::parse(&delta).unwrap().starts_keyframe(&delta));
     }
 }

@@ -1,6 +1,6 @@
 //! Plays clips, packetised beforehand, onto down tracks in time with the media clock.
 
-use crate::codec::{Codec, vp8};
+use crate::codec::Codec;
 use crate::sfu::down_track::CLIP_SOURCE;
 use crate::sfu::packet::PacketMeta;
 use crate::sfu::rewriter::Capture;
@@ -151,6 +151,7 @@ impl Play {
         let packet = &track.packets[lane.next];
         let round_units = (self.clip.duration.as_nanos() * u128::from(track.codec.clock_rate()) / 1_000_000_000) as u32;
         let codec = track.codec;
+        let descriptor = codec.describe(&packet.payload);
         let meta = PacketMeta {
             up: CLIP_SOURCE,
             layer: 0,
@@ -159,11 +160,11 @@ impl Play {
             timestamp: packet.timestamp.wrapping_add(round_units.wrapping_mul(lane.round)),
             marker: packet.marker,
             codec,
-            keyframe_start: codec.starts_keyframe(&packet.payload),
+            keyframe_start: codec.starts_keyframe(&packet.payload, &descriptor),
             audio_level: None,
             video_orientation: None,
             playout_delay: None,
-            vp8: if codec == Codec::Vp8 { vp8::Descriptor::parse(&packet.payload) } else { None },
+            descriptor,
             arrival: now,
             capture: Capture::exact(at),
             payload_start: 0,

@@ -1,13 +1,16 @@
 //! Codecs: identity and matching here; what the forwarder must read of each payload format beside it.
 
 pub mod av1;
+pub mod descriptor;
 pub mod h264;
 pub mod h264_sps;
 pub mod payload;
 pub mod telephone_event;
 pub mod vp8;
 pub mod vp9;
+pub mod vp9_structure;
 
+pub use descriptor::Descriptor;
 pub use h264::ProfileFamily;
 pub use payload::{Feedback, Payload, PayloadTable};
 
@@ -152,22 +155,27 @@ impl Codec {
     }
 
     /// Width and height of the picture, where this payload tells them: at the start of a keyframe, mostly.
-    pub fn frame_size(self, payload: &[u8]) -> Option<(u16, u16)> {
-        match self {
-            Codec::Vp8 => vp8::frame_size(payload, &vp8::Descriptor::parse(payload)?),
-            Codec::H264 { .. } => h264_sps::frame_size(h264::sequence_parameters(payload)?),
-            _ => None,
+    pub fn frame_size(self, payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)> {
+        match descriptor {
+            Descriptor::Vp8(descriptor) => vp8::frame_size(payload, descriptor),
+            Descriptor::Vp9(descriptor) => {
+                vp9_structure::Structure::parse(payload, descriptor).map(|structure| structure.size())
+            }
+            Descriptor::None if matches!(self, Codec::H264 { .. }) => {
+                h264_sps::frame_size(h264::sequence_parameters(payload)?)
+            }
+            Descriptor::None => None,
         }
     }
 
     /// Whether decoding can start at this payload: the first packet of a keyframe. False for sound.
-    pub fn starts_keyframe(self, payload: &[u8]) -> bool {
-        match self {
-            Codec::Vp8 => vp8::starts_keyframe(payload),
-            Codec::H264 { .. } => h264::starts_keyframe(payload),
-            Codec::Vp9 { .. } => vp9::starts_keyframe(payload),
-            Codec::Av1 { .. } => av1::starts_keyframe(payload),
-            _ => false,
+    pub fn starts_keyframe(self, payload: &[u8], descriptor: &Descriptor) -> bool {
+        match (descriptor, self) {
+            (Descriptor::Vp8(descriptor), _) => descriptor.starts_keyframe(payload),
+            (Descriptor::Vp9(descriptor), _) => descriptor.starts_keyframe(),
+            (Descriptor::None, Codec::H264 { .. }) => h264::starts_keyframe(payload),
+            (Descriptor::None, Codec::Av1 { .. }) => av1::starts_keyframe(payload),
+            (Descriptor::None, _) => false,
         }
     }
 }

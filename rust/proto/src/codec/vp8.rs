@@ -100,14 +100,12 @@ impl Descriptor {
         out[1] = flags;
         at as u8 + 1
     }
-}
 
-/// Whether this is the first packet of a keyframe: start of partition 0 and P=0 in the frame tag (RFC 7741 §4.3).
-pub fn starts_keyframe(payload: &[u8]) -> bool {
-    Descriptor::parse(payload).is_some_and(|descriptor| {
-        let tag = payload.get(usize::from(descriptor.len));
-        descriptor.partition_start && descriptor.partition == 0 && tag.is_some_and(|tag| tag & 1 == 0)
-    })
+    /// Whether this is the first packet of a keyframe: start of partition 0 and P=0 in the frame tag (RFC 7741 §4.3).
+    pub fn starts_keyframe(&self, payload: &[u8]) -> bool {
+        let tag = payload.get(usize::from(self.len));
+        self.partition_start && self.partition == 0 && tag.is_some_and(|tag| tag & 1 == 0)
+    }
 }
 
 /// Width and height in pixels, at the first packet of a keyframe (RFC 6386 §9.1); the scaling bits are left out.
@@ -125,6 +123,10 @@ pub fn frame_size(payload: &[u8], descriptor: &Descriptor) -> Option<(u16, u16)>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn starts_keyframe(payload: &[u8]) -> bool {
+        Descriptor::parse(payload).unwrap().starts_keyframe(payload)
+    }
 
     #[test]
     fn a_descriptor_of_chromium_is_parsed() {
@@ -169,7 +171,10 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..10)) {
-            let _ = starts_keyframe(&bytes);
+            if let Some(descriptor) = Descriptor::parse(&bytes) {
+                let _ = descriptor.starts_keyframe(&bytes);
+                let _ = frame_size(&bytes, &descriptor);
+            }
         }
 
         #[test]

@@ -17,9 +17,10 @@ use super::ids::UpTrackId;
 use super::layers::Choice;
 use super::packet::WrittenExtensions;
 use super::retransmitter::Retransmitter;
-use super::rewriter::{SequenceMap, TimestampMap, Vp8Map};
+use super::rewriter::{SequenceMap, TimestampMap, Vp8Map, Vp9Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
+use super::vp9_filter::Vp9Filter;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
@@ -53,7 +54,10 @@ pub struct DownTrack {
     choice: Choice,
     /// Index of the layer that it is to go over to, or to stay with.
     wanted: u8,
+    /// Whether the layers of its source lie inside one stream.
+    one_stream: bool,
     temporal: TemporalFilter,
+    vp9_filter: Vp9Filter,
     /// What was told last: which source, and what of it.
     told: Option<(UpTrackId, Choice)>,
     news: bool,
@@ -65,6 +69,7 @@ pub struct DownTrack {
     sequence: SequenceMap,
     timestamp: TimestampMap,
     vp8: Vp8Map,
+    vp9: Vp9Map,
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     freezes: FreezeMeter,
@@ -88,7 +93,9 @@ impl DownTrack {
             allocation: Allocation::default(),
             choice: Choice::Layer(0),
             wanted: 0,
+            one_stream: false,
             temporal: TemporalFilter::default(),
+            vp9_filter: Vp9Filter::default(),
             told: None,
             news: false,
             requests: REQUESTS,
@@ -100,6 +107,7 @@ impl DownTrack {
             sequence: SequenceMap::new((ssrc & 0x7fff) as u16),
             timestamp: TimestampMap::new(ssrc.wrapping_mul(0x9e37_79b1)),
             vp8: Vp8Map::default(),
+            vp9: Vp9Map::default(),
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             freezes: FreezeMeter::default(),

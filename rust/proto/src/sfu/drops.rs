@@ -44,6 +44,8 @@ counted! {
     GatePermission => "gate_permission",
     /// Padding without payload; the receiver's sequence is closed up.
     PaddingOnly => "padding_only",
+    /// A payload descriptor that is cut short, of a format that cannot be forwarded without.
+    MalformedDescriptor => "malformed_descriptor",
     /// A telephone event with more than an event, or cut short.
     MalformedEvent => "malformed_event",
     /// The receiver's track is not active.

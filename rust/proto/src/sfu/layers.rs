@@ -102,8 +102,12 @@ impl LayerTable {
             self.layers[index] = layer;
             self.len += 1;
         }
-        if before != self.len {
+        if before != self.len || self.is_one_stream() {
             self.order = std::array::from_fn(|index| index as u8);
+        }
+        if self.is_one_stream() {
+            // What needs the other one is above it.
+            return;
         }
         let order = &mut self.order[..usize::from(self.len)];
         for end in 1..order.len() {
@@ -128,6 +132,30 @@ impl LayerTable {
     /// Whether there is anything to choose.
     pub fn is_layered(&self) -> bool {
         self.len > 1 || self.layers[0].rid.is_some()
+    }
+
+    /// Whether its layers lie inside one stream, each sent with those below it; their index is the spatial layer.
+    pub fn is_one_stream(&self) -> bool {
+        self.len > 1 && self.layers[0].rid.is_none()
+    }
+
+    /// Index of the stream that carries a layer.
+    pub fn stream_of(&self, index: u8) -> u8 {
+        if self.is_one_stream() { 0 } else { index }
+    }
+
+    /// The highest spatial layer that a receiver who is given layer `index` may be sent as soon as it comes: a layer
+    /// above that is silent at the moment, and would fit.
+    pub fn spatial_limit(&self, index: u8, target: &Target, most: u8) -> u8 {
+        if !self.is_one_stream() {
+            return u8::MAX;
+        }
+        let fits = |limit: &u8| {
+            self.ranked().enumerate().any(|(rank, (at, layer))| {
+                at == *limit && !layer.alive && layer.fits(target, rank) && rank <= usize::from(most)
+            })
+        };
+        index + (index + 1..self.len).take_while(fits).count() as u8
     }
 
     /// Whether something differs that a receiver's choice depends on: not bitrates alone.
@@ -268,6 +296,25 @@ mod tests {
         assert_eq!(firefox.choose(&small, 0), Choice::Layer(1));
         let none = table(&[layer("l", 180, 150, false)]);
         assert_eq!(none.choose(&Target::default(), u8::MAX), Choice::Silent);
+    }
+
+    #[test]
+    fn a_spatial_layer_that_is_silent_and_would_fit_may_come_back_by_itself() {
+        let spatial = |height, alive| Layer { rid: None, ..layer("x", height, 100 * u32::from(height), alive) };
+        let all = |alive: [bool; 3]| table(&[spatial(180, alive[0]), spatial(360, alive[1]), spatial(720, alive[2])]);
+        let any = Target::default();
+        let limit = |alive, target, most| {
+            let Choice::Layer(index) = all(alive).choose(&target, most) else { panic!("nothing lives") };
+            all(alive).spatial_limit(index, &target, most)
+        };
+        assert_eq!(limit([true, true, true], any, u8::MAX), 2);
+        assert_eq!(limit([true, false, false], any, u8::MAX), 2);
+        assert_eq!(limit([true, false, false], any, 1), 1, "by allocation");
+        assert_eq!(limit([true, false, true], Target { max_height: 400, ..any }, u8::MAX), 1);
+        assert_eq!(limit([true, true, true], any, 0), 0, "what lives is left out on purpose");
+        let simulcast = table(&[layer("l", 180, 100, true), layer("h", 720, 900, true)]);
+        assert_eq!(simulcast.spatial_limit(0, &any, u8::MAX), u8::MAX, "has no layers inside");
+        assert_eq!((simulcast.stream_of(1), all([true; 3]).stream_of(2)), (1, 0));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::ids::UpTrackId;
 use super::retransmitter::ORIGINAL_SEQUENCE;
 use super::rewriter::Capture;
-use crate::codec::{Codec, vp8};
+use crate::codec::{Codec, Descriptor, vp8, vp9};
 use crate::io::Carries;
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
 use crate::time::Time;
@@ -34,8 +34,8 @@ pub struct PacketMeta {
     pub video_orientation: Option<u8>,
     /// Playout delay limits, as on the wire.
     pub playout_delay: Option<u32>,
-    /// Descriptor of a VP8 payload.
-    pub vp8: Option<vp8::Descriptor>,
+    /// Descriptor of the payload.
+    pub descriptor: Descriptor,
     /// When it arrived.
     pub arrival: Time,
     /// When its first sample was taken.
@@ -47,6 +47,14 @@ pub struct PacketMeta {
 }
 
 impl PacketMeta {
+    /// Whether somebody who has what comes before it in its picture can go over to its layer here.
+    pub fn opens_layer(&self) -> bool {
+        match &self.descriptor {
+            Descriptor::Vp9(descriptor) => descriptor.starts_frame() && !descriptor.is_inter_picture(),
+            _ => self.keyframe_start,
+        }
+    }
+
     /// The packet's payload in its plaintext datagram; empty when the datagram is not the one that was parsed.
     pub fn payload<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.payload_start);
@@ -74,8 +82,11 @@ pub(super) struct WrittenExtensions {
     pub(super) playout_delay: u8,
 }
 
-/// Longest [`Rewrite::prefix`]: a VP8 descriptor behind the original sequence number of a retransmission.
-pub(super) const MAX_PREFIX: usize = vp8::MAX_DESCRIPTOR + ORIGINAL_SEQUENCE;
+/// Longest part of a descriptor that is rewritten.
+pub(super) const MAX_DESCRIPTOR: usize = vp8::MAX_DESCRIPTOR;
+const _: () = assert!(vp9::MAX_REWRITTEN <= MAX_DESCRIPTOR);
+/// Longest [`Rewrite::prefix`]: a descriptor behind the original sequence number of a retransmission.
+pub(super) const MAX_PREFIX: usize = MAX_DESCRIPTOR + ORIGINAL_SEQUENCE;
 
 /// What is known only when a packet leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +141,7 @@ impl Rewrite {
         self.ids.transport_sequence != 0
     }
 
-    /// Bytes that replace the first [`Rewrite::skip`] bytes of the payload (a rewritten VP8 descriptor, a DTMF event).
+    /// Bytes that replace the first [`Rewrite::skip`] bytes of the payload (a rewritten descriptor, a DTMF event).
     pub fn prefix(&self) -> &[u8] {
         &self.prefix[..usize::from(self.prefix_len)]
     }

@@ -195,7 +195,7 @@ impl PacketRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Codec;
+    use crate::codec::{Codec, Descriptor};
     use crate::sfu::UpTrackId;
     use crate::sfu::rewriter::Capture;
 
@@ -212,7 +212,7 @@ mod tests {
             audio_level: None,
             video_orientation: None,
             playout_delay: None,
-            vp8: None,
+            descriptor: Descriptor::None,
             arrival: Time::from_millis(ms),
             capture: Capture::estimated(Time::from_millis(ms)),
             payload_start: 0,

@@ -4,8 +4,7 @@
 //! payload stays in the ring of its source layer.
 
 use super::drops::MediaDrop;
-use super::packet::{PacketMeta, Rewrite, UpPacket};
-use crate::codec::vp8;
+use super::packet::{MAX_DESCRIPTOR, PacketMeta, Rewrite, UpPacket};
 use crate::rtp::Ssrc;
 use crate::time::Time;
 use std::time::Duration;
@@ -38,7 +37,7 @@ struct Sent {
     marker: bool,
     payload_type: u8,
     timestamp: u32,
-    prefix: [u8; vp8::MAX_DESCRIPTOR],
+    prefix: [u8; MAX_DESCRIPTOR],
     prefix_len: u8,
     skip: u8,
     answers: u8,
@@ -98,7 +97,7 @@ impl Retransmitter {
     /// Remembers a packet that leaves.
     pub fn remember(&mut self, rewrite: &Rewrite, meta: &PacketMeta, octets: usize) {
         self.budget = (self.budget + (octets as u32 >> SHARE_SHIFT)).min(BURST_OCTETS);
-        let mut prefix = [0; vp8::MAX_DESCRIPTOR];
+        let mut prefix = [0; MAX_DESCRIPTOR];
         let len = rewrite.prefix().len().min(prefix.len());
         prefix[..len].copy_from_slice(&rewrite.prefix()[..len]);
         self.newest = rewrite.sequence;

@@ -3,27 +3,24 @@
 use super::drops::MediaDrop;
 use super::freeze::FreezeMeter;
 use super::keyframe::{KeyframeRequests, Want};
-use super::layers::Layer;
+use super::layers::{Layer, MAX_LAYERS};
+use super::rate_meter::{RateMeter, TICK};
 use super::receive_stream::Place;
+use super::spatial_layers::{ALIVE, SpatialLayers};
+use crate::codec::vp9_structure::Structure;
 use crate::rtp::{Ssrc, Token};
 use crate::time::Time;
 use std::time::Duration;
 
 /// A layer stays with its SSRC until that is silent for so long, unless a new SSRC begins.
 const SSRC_SILENCE: Duration = Duration::from_millis(500);
-/// A layer is alive while packets came within this time.
-const ALIVE: Duration = Duration::from_millis(500);
-/// How often [`UpLayer::tick`] is called while something lives.
-pub const TICK: Duration = Duration::from_millis(200);
+/// In so long at most one change for each spatial layer is told at once.
+const TELL_EVERY: Duration = TICK;
 /// Keyframes asked for cost at most a third of the bitrate, or a sixth when they stand for lost packets.
 const KEYFRAME_SHARE: u64 = 3;
 const KEYFRAME_SHARE_LOSS: u64 = 6;
 /// However dear a keyframe is, it may be asked for again after so long.
 const MAX_KEYFRAME_INTERVAL: Duration = Duration::from_secs(3);
-/// What a receiver's packet has beside its payload: header, extensions, SRTP tag; about.
-const OVERHEAD: u32 = 44;
-/// Ticks over which the rate is measured.
-const RATE_TICKS: usize = 5;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,8 +35,11 @@ pub struct UpLayer {
     keyframe_octets: u32,
     size: (u16, u16),
     alive: bool,
-    octets: [u32; RATE_TICKS],
-    ticks: usize,
+    meter: RateMeter,
+    /// Of a stream that has any inside.
+    spatial: Option<Box<SpatialLayers>>,
+    /// How many changes of them were told at once since when.
+    spatial_told: (Time, u8),
     /// How smoothly its frames come.
     pub freezes: FreezeMeter,
     /// Who asks for keyframes and when the source is told.
@@ -101,7 +101,7 @@ impl UpLayer {
 
     /// Counts a packet's bytes; true when the layer was not alive before.
     pub fn count(&mut self, timestamp: u32, octets: usize) -> bool {
-        self.octets[self.ticks % RATE_TICKS] += octets as u32 + OVERHEAD;
+        self.meter.count(octets);
         if self.keyframe_timestamp == Some(timestamp) {
             self.keyframe_octets = self.keyframe_octets.saturating_add(octets as u32);
         }
@@ -111,6 +111,34 @@ impl UpLayer {
     /// Takes the size that a keyframe tells; true when it is another one.
     pub fn resize(&mut self, size: (u16, u16)) -> bool {
         std::mem::replace(&mut self.size, size) != size
+    }
+
+    /// Counts a packet of a spatial layer (0 to 7) inside the stream, with the structure that it announces; true when
+    /// receivers have to choose anew at once.
+    pub fn count_spatial(&mut self, spatial: u8, octets: usize, structure: Option<&Structure>, now: Time) -> bool {
+        let layers = self.spatial.get_or_insert_default();
+        let announced = structure.is_some_and(|structure| layers.announce(structure));
+        let differs = layers.count(spatial, octets, now) || announced;
+        let (since, told) = &mut self.spatial_told;
+        if now.since(*since) >= TELL_EVERY {
+            (*since, *told) = (now, 0);
+        }
+        // A publisher that changes its mind with every packet: the next tick tells what came of it.
+        if !differs || usize::from(*told) >= MAX_LAYERS {
+            return false;
+        }
+        *told += 1;
+        true
+    }
+
+    /// Another codec comes, which may have none.
+    pub fn forget_spatial(&mut self) {
+        self.spatial = None;
+    }
+
+    /// The spatial layers inside the stream; `None` while it has but one.
+    pub fn spatial(&self) -> Option<&SpatialLayers> {
+        self.spatial.as_deref().filter(|spatial| spatial.is_layered())
     }
 
     /// The first packet of a keyframe; true when it is not one that was seen before.
@@ -147,8 +175,10 @@ impl UpLayer {
 
     /// Ends an interval of the measurement, and the life of a layer that is silent.
     pub fn tick(&mut self, now: Time) {
-        self.ticks = self.ticks.wrapping_add(1);
-        self.octets[self.ticks % RATE_TICKS] = 0;
+        self.meter.tick();
+        if let Some(spatial) = &mut self.spatial {
+            spatial.tick(now);
+        }
         if self.active.is_none_or(|(_, last)| now.since(last) > ALIVE) {
             self.alive = false;
         }
@@ -156,10 +186,7 @@ impl UpLayer {
 
     /// Bits per second that it takes of a receiver's line, over the last second; less is known in the first one.
     pub fn bitrate_bps(&self) -> u32 {
-        let current = self.ticks % RATE_TICKS;
-        let octets: u32 = (0..RATE_TICKS).filter(|&tick| tick != current).map(|tick| self.octets[tick]).sum();
-        let span = TICK * self.ticks.clamp(1, RATE_TICKS - 1) as u32;
-        (u64::from(octets) * 8 * 1000 / span.as_millis() as u64) as u32
+        self.meter.bps()
     }
 
     /// What receivers are told of it.
@@ -179,6 +206,7 @@ impl UpLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sfu::rate_meter::OVERHEAD;
 
     #[test]
     fn the_rate_is_that_of_the_last_second() {

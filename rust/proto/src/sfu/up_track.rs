@@ -15,7 +15,8 @@ use super::speech::SpeechMeter;
 use super::up_layer::UpLayer;
 use crate::codec::payload::PayloadEntry;
 use crate::codec::telephone_event::TelephoneEvent;
-use crate::codec::{Codec, MediaKind, Payload, PayloadTable, vp8};
+use crate::codec::vp9_structure::Structure;
+use crate::codec::{Codec, Descriptor, MediaKind, Payload, PayloadTable};
 use crate::rtp::{AudioLevel, Extensions, RtpPacket, Ssrc, Token};
 use crate::time::Time;
 
@@ -183,9 +184,12 @@ impl UpTrack {
         self.layers.iter().position(|layer| layer.rid().is_some_and(|known| known.as_bytes() == rid)).map(|at| at as u8)
     }
 
-    /// Ranks the layers by what is known of them now.
+    /// Ranks the layers, or the spatial layers of the only one, by what is known of them now.
     pub fn describe(&self, table: &mut LayerTable) {
-        table.update(self.layers.iter().map(UpLayer::describe));
+        match self.layers.first().and_then(UpLayer::spatial).filter(|_| self.config.rids.is_empty()) {
+            Some(spatial) => table.update(spatial.describe()),
+            None => table.update(self.layers.iter().map(UpLayer::describe)),
+        }
     }
 
     /// Takes new payload types, SSRCs and layers.
@@ -266,16 +270,24 @@ impl UpTrack {
             news.digit = self.dtmf.handle_sound(now);
             if self.stats.codec != Some(codec) {
                 self.stats.codec = Some(codec);
+                layer.forget_spatial();
                 news.started = Some((codec, packet.ssrc));
             }
         }
         if codec.is_video() && !packet.payload.is_empty() {
             layer.freezes.packet(packet.timestamp, now);
         }
-        let keyframe_start = codec.starts_keyframe(packet.payload);
+        let descriptor = codec.describe(packet.payload);
+        if let Descriptor::Vp9(descriptor) = &descriptor
+            && self.config.rids.is_empty()
+        {
+            let structure = Structure::parse(packet.payload, descriptor);
+            news.layers |= layer.count_spatial(descriptor.spatial(), packet.payload.len(), structure.as_ref(), now);
+        }
+        let keyframe_start = codec.starts_keyframe(packet.payload, &descriptor);
         if keyframe_start {
             self.stats.keyframes += u64::from(layer.keyframe_began(packet.timestamp, packet.payload.len()));
-            if let Some(size) = codec.frame_size(packet.payload) {
+            if let Some(size) = codec.frame_size(packet.payload, &descriptor) {
                 news.layers |= layer.resize(size);
             }
         }
@@ -293,12 +305,11 @@ impl UpTrack {
         if keyframe_start {
             layer.keyframes.arrived();
         }
-        (Ok(self.record(incoming, keyframe_start, now)), news)
+        (Ok(self.record(incoming, descriptor, keyframe_start, now)), news)
     }
 
-    fn record(&self, incoming: &Incoming<'_>, keyframe_start: bool, now: Time) -> PacketMeta {
+    fn record(&self, incoming: &Incoming<'_>, descriptor: Descriptor, keyframe_start: bool, now: Time) -> PacketMeta {
         let packet = incoming.packet;
-        let codec = incoming.entry.codec;
         PacketMeta {
             up: self.config.id,
             layer: incoming.layer,
@@ -306,12 +317,12 @@ impl UpTrack {
             sequence: incoming.place.sequence,
             timestamp: packet.timestamp,
             marker: packet.marker,
-            codec,
+            codec: incoming.entry.codec,
             keyframe_start,
             audio_level: incoming.extensions.audio_level,
             video_orientation: incoming.extensions.video_orientation,
             playout_delay: incoming.extensions.playout_delay,
-            vp8: if codec == Codec::Vp8 { vp8::Descriptor::parse(packet.payload) } else { None },
+            descriptor,
             arrival: now,
             capture: incoming.capture,
             payload_start: u16::try_from(packet.payload_offset).unwrap_or(u16::MAX),

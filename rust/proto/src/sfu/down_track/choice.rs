@@ -1,7 +1,7 @@
 //! Which layer of its source a down track is given, and what is worth telling of it.
 
-use super::{Allocation, CLIP_SOURCE, DownTrack};
-use crate::codec::MediaKind;
+use super::{Allocation, CLIP_SOURCE, DownTrack, Source};
+use crate::codec::{Codec, MediaKind};
 use crate::sfu::layers::{Choice, LayerTable};
 use crate::sfu::target::Target;
 use crate::time::Time;
@@ -24,7 +24,9 @@ impl DownTrack {
             self.source = None;
             self.news = true;
         }
-        self.temporal.set_target(self.target.max_temporal.min(self.allocation.max_temporal));
+        let max_temporal = self.target.max_temporal.min(self.allocation.max_temporal);
+        self.temporal.set_target(max_temporal);
+        self.vp9_filter.set_temporal(max_temporal);
     }
 
     fn is_paused(&self) -> bool {
@@ -45,7 +47,9 @@ impl DownTrack {
             Choice::Layer(layer) => {
                 // Also after a pause or a decoder's limit, which took the source away.
                 let changes = self.wanted != layer || !matches!(before, Choice::Layer(_));
-                self.wanted = layer;
+                (self.wanted, self.one_stream) = (layer, table.is_one_stream());
+                let limit = table.spatial_limit(layer, &target, self.allocation.max_spatial);
+                self.vp9_filter.set_spatial(if self.one_stream { layer } else { 0 }, limit);
                 changes
             }
             // What was silent may go on where it stopped.
@@ -65,19 +69,33 @@ impl DownTrack {
         self.choice
     }
 
-    /// Index of the layer that it is given, or waits for; `None` when it is given nothing.
-    pub fn wanted_layer(&self) -> Option<u8> {
-        matches!(self.choice, Choice::Layer(_) | Choice::Silent).then_some(self.wanted)
+    /// Index of the stream that it is given, or waits for: that of the layer, or 0 where all layers lie inside one
+    /// stream. `None` when it is given nothing.
+    pub fn wanted_stream(&self) -> Option<u8> {
+        let stream = if self.one_stream { 0 } else { self.wanted };
+        matches!(self.choice, Choice::Layer(_) | Choice::Silent).then_some(stream)
     }
 
-    /// Index of the layer that flows.
+    /// Index of the layer that flows; inside one stream it is known when its first picture is over.
     pub fn layer(&self) -> Option<u8> {
-        self.source.filter(|source| source.up != CLIP_SOURCE).map(|source| source.layer)
+        let source = self.source.filter(|source| source.up != CLIP_SOURCE)?;
+        if self.one_stream {
+            return self.vp9_filter.spatial().map(|spatial| spatial.min(self.wanted));
+        }
+        Some(source.layer)
+    }
+
+    /// Whether something flows.
+    pub fn has_source(&self) -> bool {
+        self.source.is_some()
     }
 
     /// Highest temporal layer that flows; `None` where the stream has none.
     pub fn temporal(&self) -> Option<u8> {
-        self.temporal.highest()
+        match self.stats.codec {
+            Some(Codec::Vp9 { .. }) => self.vp9_filter.temporal(),
+            _ => self.temporal.highest(),
+        }
     }
 
     /// Whether [`DownTrack::take_news`] may have something to tell.
@@ -92,7 +110,7 @@ impl DownTrack {
             return None;
         }
         let (up, choice) = match (self.choice, self.source) {
-            (Choice::Layer(_), Some(source)) if source.up != CLIP_SOURCE => (source.up, Choice::Layer(source.layer)),
+            (Choice::Layer(_), Some(source)) if source.up != CLIP_SOURCE => (source.up, Choice::Layer(self.layer()?)),
             (Choice::Layer(_), _) => return None,
             (choice, _) => (self.told.map_or(CLIP_SOURCE, |(up, _)| up), choice),
         };
@@ -107,16 +125,17 @@ impl DownTrack {
         self.target
     }
 
-    /// Index of the layer of its subscribed source whose keyframe it waits for.
-    pub fn awaited_layer(&self) -> Option<u8> {
+    /// Index of the stream of its subscribed source whose keyframe it waits for.
+    pub fn awaited_stream(&self) -> Option<u8> {
         if self.config.kind != MediaKind::Video || !self.active || self.playing.is_some() {
             return None;
         }
-        self.wanted_layer().filter(|&layer| self.source.is_none_or(|source| source.layer != layer))
+        let waits = |source: Source, stream: u8| source.layer != stream || self.vp9_filter.awaits_keyframe();
+        self.wanted_stream().filter(|&stream| self.source.is_none_or(|source| waits(source, stream)))
     }
 
-    /// Index of the layer whose last group of pictures, begun at `capture`, it could start with.
-    pub fn may_start_at(&self, layer: u8, capture: Time) -> bool {
-        self.source.is_none() && self.awaited_layer() == Some(layer) && self.timestamp.precedes(capture)
+    /// Whether it could start with the last group of pictures of a stream (by its index), begun at `capture`.
+    pub fn may_start_at(&self, stream: u8, capture: Time) -> bool {
+        self.source.is_none() && self.awaited_stream() == Some(stream) && self.timestamp.precedes(capture)
     }
 }

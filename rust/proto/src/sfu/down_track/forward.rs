@@ -1,12 +1,13 @@
 //! One packet on its way to the receiver: left out, or rewritten.
 
 use super::{CLIP_SOURCE, DownTrack, Source};
-use crate::codec::{Codec, MediaKind};
+use crate::codec::{Codec, Descriptor, MediaKind};
 use crate::io::Carries;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::layers::Choice;
 use crate::sfu::packet::{MAX_PREFIX, PacketMeta, Rewrite, UpPacket};
 use crate::sfu::rewriter::{Capture, Refused};
+use crate::sfu::vp9_filter::Verdict;
 use crate::time::Time;
 
 impl DownTrack {
@@ -34,34 +35,24 @@ impl DownTrack {
                 return Err(reason);
             }
         };
-        if let Some(descriptor) = &meta.vp8
-            && let Some((layer, sync)) = descriptor.temporal
-            && continues
-            && !self.temporal.keep(meta.timestamp, layer, sync)
-        {
-            self.skip(meta);
-            self.vp8.skip(descriptor);
-            return Err(MediaDrop::DownTemporal);
-        }
-        let mut marker = meta.marker;
         let clock_rate = meta.codec.clock_rate();
         if !continues {
             if self.config.kind == MediaKind::Video && !meta.keyframe_start {
                 return Err(MediaDrop::DownAwaitsKeyframe);
             }
-            let before = self.source.replace(source);
-            let switches = before.is_some_and(|before| before.up == source.up && before.layer != source.layer);
-            self.stats.layer_switches += u64::from(switches);
-            self.news = true;
-            self.temporal.start();
-            self.sequence.start(meta.sequence);
-            self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
-            self.vp8.start();
-            // RFC 3551 §4.1: in sound the marker says that a talkspurt begins; in pictures it ends a frame.
-            marker |= self.config.kind == MediaKind::Audio;
+            self.begin(source, meta);
         } else if meta.codec.is_primary() && self.timestamp.clock_rate() != clock_rate {
             self.timestamp.start(meta.timestamp, meta.capture, clock_rate);
         }
+        let mut marker = match self.filter(meta) {
+            Ok(marker) => marker,
+            Err(reason) => {
+                self.skip(meta);
+                return Err(reason);
+            }
+        };
+        // RFC 3551 §4.1: in sound the marker says that a talkspurt begins; in pictures it ends a frame.
+        marker |= !continues && self.config.kind == MediaKind::Audio;
         let sequence = self.sequence.map(meta.sequence).map_err(|refused| match refused {
             Refused::TooLate => MediaDrop::DownTooLate,
             Refused::Duplicate => MediaDrop::DownDuplicate,
@@ -72,9 +63,16 @@ impl DownTrack {
         rewrite.audio_level = meta.audio_level.filter(|_| self.ids.audio_level != 0);
         rewrite.video_orientation = meta.video_orientation.filter(|_| self.ids.video_orientation != 0);
         rewrite.playout_delay = meta.playout_delay.filter(|_| self.ids.playout_delay != 0);
-        if let Some(descriptor) = &meta.vp8 {
-            rewrite.prefix_len = self.vp8.map(descriptor).write(&mut rewrite.prefix);
-            rewrite.skip = descriptor.len;
+        match &meta.descriptor {
+            Descriptor::Vp8(descriptor) => {
+                rewrite.prefix_len = self.vp8.map(descriptor).write(&mut rewrite.prefix);
+                rewrite.skip = descriptor.len;
+            }
+            Descriptor::Vp9(descriptor) => {
+                rewrite.prefix_len = self.vp9.map(descriptor).write(&mut rewrite.prefix);
+                rewrite.skip = descriptor.rewritten_len;
+            }
+            Descriptor::None => {}
         }
         if meta.codec.is_primary() {
             self.stats.codec = Some(meta.codec);
@@ -90,6 +88,57 @@ impl DownTrack {
             self.freezes.packet(timestamp, now);
         }
         Ok(rewrite)
+    }
+
+    /// Goes over to a source whose first packet this is.
+    fn begin(&mut self, source: Source, meta: &PacketMeta) {
+        let before = self.source.replace(source);
+        let switches = before.is_some_and(|before| before.up == source.up && before.layer != source.layer);
+        self.stats.layer_switches += u64::from(switches);
+        self.news = true;
+        self.sequence.start(meta.sequence);
+        self.timestamp.start(meta.timestamp, meta.capture, meta.codec.clock_rate());
+        match &meta.descriptor {
+            Descriptor::Vp8(_) => {
+                self.temporal.start();
+                self.vp8.start();
+            }
+            Descriptor::Vp9(descriptor) => {
+                self.vp9_filter.start(descriptor);
+                self.vp9.start();
+            }
+            Descriptor::None => {}
+        }
+    }
+
+    /// Whether the receiver's layers are without this packet of its source; else its marker bit.
+    fn filter(&mut self, meta: &PacketMeta) -> Result<bool, MediaDrop> {
+        match &meta.descriptor {
+            Descriptor::Vp8(descriptor) => {
+                if let Some((layer, sync)) = descriptor.temporal
+                    && !self.temporal.keep(meta.timestamp, layer, sync)
+                {
+                    self.vp8.skip(descriptor);
+                    return Err(MediaDrop::DownTemporal);
+                }
+            }
+            Descriptor::Vp9(descriptor) => {
+                let before = self.vp9_filter.spatial();
+                let verdict = self.vp9_filter.decide(meta.timestamp, meta.marker, descriptor);
+                if self.vp9_filter.spatial() != before {
+                    self.stats.layer_switches += u64::from(before.is_some());
+                    self.news = true;
+                }
+                return match verdict {
+                    Verdict::Forward { ends_picture } => Ok(ends_picture),
+                    Verdict::Temporal => Err(MediaDrop::DownTemporal),
+                    Verdict::Spatial => Err(MediaDrop::DownOtherLayer),
+                    Verdict::AwaitsKeyframe => Err(MediaDrop::DownAwaitsKeyframe),
+                };
+            }
+            Descriptor::None => {}
+        }
+        Ok(meta.marker)
     }
 
     /// Closes the sequence over a packet that is left out on purpose.
@@ -110,7 +159,7 @@ impl DownTrack {
             Some(current) if current.up == source.up && current.layer == source.layer => {
                 if current.stream > source.stream { Err(MediaDrop::DownOldStream) } else { Ok(()) }
             }
-            _ if source.layer == self.wanted => Ok(()),
+            _ if self.wanted_stream() == Some(source.layer) => Ok(()),
             _ => Err(MediaDrop::DownOtherLayer),
         }
     }
@@ -122,6 +171,9 @@ impl DownTrack {
         }
         if self.dtmf.in_event() && self.config.kind == MediaKind::Audio {
             return Err(MediaDrop::DownSendingDtmf);
+        }
+        if matches!((packet.meta.codec, &packet.meta.descriptor), (Codec::Vp9 { .. }, Descriptor::None)) {
+            return Err(MediaDrop::MalformedDescriptor);
         }
         self.payload_type(packet.meta.codec)
     }

@@ -64,6 +64,7 @@ const DELTA: &[u8] = &[0x90, 0x80, 0x85, 0x12, 0x11, 0x00];
 
 fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPacket<'_> {
     let clock_rate = u64::from(codec.clock_rate());
+    let descriptor = codec.describe(payload);
     let meta = PacketMeta {
         up: UpTrackId(up),
         layer: 0,
@@ -72,11 +73,11 @@ fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPa
         timestamp: (up * 1_000_000 + ms * clock_rate / 1000) as u32,
         marker: false,
         codec,
-        keyframe_start: codec.starts_keyframe(payload),
+        keyframe_start: codec.starts_keyframe(payload, &descriptor),
         audio_level: None,
         video_orientation: None,
         playout_delay: None,
-        vp8: (codec == Codec::Vp8).then(|| vp8::Descriptor::parse(payload)).flatten(),
+        descriptor,
         arrival: Time::from_millis(ms),
         capture: Capture::estimated(Time::from_millis(ms)),
         payload_start: 12,
@@ -124,11 +125,11 @@ fn padding_and_formats_without_payload_type_are_closed_over() {
 #[test]
 fn a_picture_starts_and_switches_only_with_a_keyframe() {
     let mut track = video();
-    assert_eq!(track.awaited_layer(), Some(0));
+    assert_eq!(track.awaited_stream(), Some(0));
     let waits = Err(MediaDrop::DownAwaitsKeyframe);
     assert_eq!(forward(&mut track, &packet(1, 100, 0, Codec::Vp8, DELTA)), waits);
     let first = forward(&mut track, &packet(1, 101, 30, Codec::Vp8, KEYFRAME)).unwrap();
-    assert_eq!(track.awaited_layer(), None);
+    assert_eq!(track.awaited_stream(), None);
     assert_eq!(forward(&mut track, &packet(2, 900, 60, Codec::Vp8, DELTA)), waits);
     let second = forward(&mut track, &packet(2, 901, 90, Codec::Vp8, KEYFRAME)).unwrap();
     assert_eq!(second.sequence, first.sequence + 1);

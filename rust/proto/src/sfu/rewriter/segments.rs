@@ -13,8 +13,8 @@ impl Segment {
     }
 }
 
-/// Most changes of the shift that are remembered.
-const SEGMENTS: usize = 16;
+/// Most changes of the shift that are remembered: a second of pictures with upper layers left out of each.
+const SEGMENTS: usize = 32;
 
 /// Where a number goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,17 @@ impl Segments {
         match known.get(index + 1) {
             Some(next) if out >= next.map(next.start) => Mapped::Skipped,
             _ => Mapped::To(out),
+        }
+    }
+
+    /// Closes over `number`, the latest one: what follows takes its place. Numbers left out one after the other are one
+    /// change.
+    pub(super) fn close(&mut self, number: u64) {
+        match self.segments[..self.len].split_last_mut() {
+            Some((last, before)) if last.start == number && !before.is_empty() => {
+                *last = Segment { start: number + 1, shift: last.shift - 1 };
+            }
+            _ => self.shift_from(number + 1, -1),
         }
     }
 

@@ -76,7 +76,7 @@ impl SequenceMap {
         if let Mapped::To(next) = self.segments.map(sequence) {
             self.next_out = next;
         }
-        self.segments.shift_from(sequence + 1, -1);
+        self.segments.close(sequence);
         None
     }
 
@@ -209,6 +209,25 @@ mod tests {
                     map.skip(sequence);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_late_packet_finds_its_place_behind_many_that_were_left_out() {
+        let mut map = SequenceMap::new(0);
+        map.start(1_000);
+        let mut expected = Vec::new();
+        for picture in 0..30 {
+            // Two packets of each picture are sent, ten are left out; one of the first two is late.
+            let first = 1_000 + 12 * picture;
+            let out = map.map(first).unwrap();
+            for left_out in 2..12 {
+                map.skip(first + left_out);
+            }
+            expected.push((first + 1, out + 1));
+        }
+        for (late, out) in expected {
+            assert_eq!(map.map(late), Ok(out));
         }
     }
 

@@ -1,22 +1,19 @@
 //! VP8 picture ids and TL0PICIDX of one receiver (RFC 7741 §4.2), over changing sources and frames left out.
 
+use super::index_shift::IndexShift;
+use super::picture_ids::PictureIds;
 use super::segments::{Mapped, Segments};
 use crate::codec::vp8;
-
-/// Picture ids count from here, so that those before the first have a place.
-const FIRST_CYCLE: u64 = 1 << 20;
 
 /// Keeps the ids continuous; KEYIDX is shifted likewise.
 #[derive(Clone, Debug, Default)]
 pub struct Vp8Map {
     segments: Segments,
-    newest_in: u64,
+    ids: PictureIds,
     newest_out: Option<u64>,
     fresh: bool,
-    tl0_shift: u8,
-    newest_tl0: Option<u8>,
-    key_shift: u8,
-    newest_key: Option<u8>,
+    tl0: IndexShift<8>,
+    key: IndexShift<5>,
 }
 
 impl Vp8Map {
@@ -31,39 +28,23 @@ impl Vp8Map {
         let fresh = std::mem::take(&mut self.fresh);
         if let Some(id) = descriptor.picture_id {
             if fresh || self.newest_out.is_none() {
-                self.begin(id);
+                let first = self.ids.begin(id);
+                let out = self.newest_out.map_or(first, |newest| newest + 1);
+                self.segments.begin(first, (out as i64).wrapping_sub(first as i64));
             }
-            let id = self.unwrap(id, descriptor.long_picture_id);
+            let id = self.ids.unwrap(id, descriptor.long_picture_id);
             let out = match self.segments.map(id) {
                 Mapped::To(out) => out,
                 // From before the switch, or a frame that was left out: it is not decoded either way.
                 Mapped::Before | Mapped::Skipped => self.newest_out.unwrap_or(id),
             };
-            self.newest_in = self.newest_in.max(id);
+            self.ids.saw(id);
             self.newest_out = self.newest_out.max(Some(out));
             mapped.picture_id = Some((out & 0x7fff) as u16);
             mapped.long_picture_id = true;
         }
-        if let Some(index) = descriptor.tl0_picture_index {
-            if fresh {
-                self.tl0_shift = self.newest_tl0.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(index));
-            }
-            let out = index.wrapping_add(self.tl0_shift);
-            if self.newest_tl0.is_none_or(|newest| out.wrapping_sub(newest) < 0x80) {
-                self.newest_tl0 = Some(out);
-            }
-            mapped.tl0_picture_index = Some(out);
-        }
-        if let Some(index) = descriptor.key_index {
-            if fresh {
-                self.key_shift = self.newest_key.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(index));
-            }
-            let out = index.wrapping_add(self.key_shift) & 0x1f;
-            if self.newest_key.is_none_or(|newest| out.wrapping_sub(newest) & 0x1f < 0x10) {
-                self.newest_key = Some(out);
-            }
-            mapped.key_index = Some(out);
-        }
+        mapped.tl0_picture_index = descriptor.tl0_picture_index.map(|index| self.tl0.map(index, fresh));
+        mapped.key_index = descriptor.key_index.map(|index| self.key.map(index, fresh));
         mapped
     }
 
@@ -73,24 +54,11 @@ impl Vp8Map {
         if self.fresh || self.newest_out.is_none() {
             return;
         }
-        let id = self.unwrap(id, descriptor.long_picture_id);
-        if id > self.newest_in {
-            self.newest_in = id;
-            self.segments.shift_from(id + 1, -1);
+        let id = self.ids.unwrap(id, descriptor.long_picture_id);
+        if id > self.ids.newest() {
+            self.ids.saw(id);
+            self.segments.close(id);
         }
-    }
-
-    fn begin(&mut self, id: u16) {
-        let first = FIRST_CYCLE + u64::from(id);
-        let out = self.newest_out.map_or(first, |newest| newest + 1);
-        self.newest_in = first;
-        self.segments.begin(first, (out as i64).wrapping_sub(first as i64));
-    }
-
-    fn unwrap(&self, id: u16, long: bool) -> u64 {
-        let mask = if long { 0x7fff } else { 0x7f };
-        let forward = u64::from(id).wrapping_sub(self.newest_in) & mask;
-        if forward <= mask / 2 { self.newest_in + forward } else { self.newest_in - (mask + 1 - forward) }
     }
 }
 

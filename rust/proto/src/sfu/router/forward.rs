@@ -62,10 +62,10 @@ pub(super) fn group_to_start_with<'a>(
     track: &DownTrack,
     now: Time,
 ) -> Option<impl Iterator<Item = UpPacket<'a>> + Clone + use<'a>> {
-    if track.layer().is_some() {
+    if track.has_source() {
         return None;
     }
-    let layer = track.awaited_layer()?;
+    let layer = track.awaited_stream()?;
     let (capture, group) = source.ring(layer)?.group(now)?;
     track.may_start_at(layer, capture).then_some(group)
 }

@@ -7,7 +7,8 @@ use crate::sfu::ids::UpTrackId;
 use crate::sfu::keyframe::Want;
 use crate::sfu::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
 use crate::sfu::packet_ring::PacketRing;
-use crate::sfu::up_layer::{TICK, UpLayer};
+use crate::sfu::rate_meter::TICK;
+use crate::sfu::up_layer::UpLayer;
 use crate::time::Time;
 use std::time::Duration;
 

@@ -237,8 +237,10 @@ impl UpEntry {
     }
 
     fn address_remotes(&mut self) {
+        // Layers inside one stream come together.
+        let bits = |layer: usize| if self.track.is_simulcast() { 1 << layer } else { u8::MAX };
         self.remote_layers = std::array::from_fn(|layer| {
-            let wanting = self.remote.iter().filter(|remote| remote.wanted & (1 << layer) != 0);
+            let wanting = self.remote.iter().filter(|remote| remote.wanted & bits(layer) != 0);
             wanting.fold(0, |bits, remote| bits | (1 << (remote.shard & 63)))
         });
     }

@@ -139,8 +139,8 @@ impl Router {
         let (id, remote_shards) = (up.track.config().id, up.remote_layers[usize::from(incoming.layer) % MAX_LAYERS]);
         if news.layers {
             self.layers_changed(key, now);
-            if let (Ok(PacketMeta { keyframe_start: true, .. }), Some(layer)) =
-                (&meta, self.ups[key].track.layers_mut().get_mut(usize::from(incoming.layer)))
+            if meta.as_ref().is_ok_and(PacketMeta::opens_layer)
+                && let Some(layer) = self.ups[key].track.layers_mut().get_mut(usize::from(incoming.layer))
             {
                 // Whoever goes over to the layer that begins here has its keyframe.
                 layer.keyframes.arrived();

@@ -127,7 +127,7 @@ impl Router {
         };
         let entry = &mut self.downs[down];
         let is_live_picture = entry.track.config().kind == MediaKind::Video && entry.track.playing().is_none();
-        let (Some(up), Some(layer)) = (entry.subscription, entry.track.wanted_layer()) else { return };
+        let (Some(up), Some(layer)) = (entry.subscription, entry.track.wanted_stream()) else { return };
         if !is_live_picture || !entry.track.is_active() {
             return;
         }

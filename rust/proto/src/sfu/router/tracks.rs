@@ -357,7 +357,7 @@ impl Router {
     /// Asks the source of a down track for a keyframe when the track cannot go on without one.
     pub(super) fn start_picture(&mut self, down: usize, now: Time) {
         let entry = &self.downs[down];
-        if let (Some(up), Some(layer)) = (entry.subscription, entry.track.awaited_layer()) {
+        if let (Some(up), Some(layer)) = (entry.subscription, entry.track.awaited_stream()) {
             let source = self.sources.get(&up);
             if source.is_some_and(|source| group_to_start_with(source, &entry.track, now).is_some()) {
                 // It starts with the next packet.

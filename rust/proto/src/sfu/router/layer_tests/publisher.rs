@@ -1,4 +1,4 @@
-//! A publisher that sends simulcast: what each of its layers puts on the wire.
+//! A publisher that sends simulcast, or spatial layers inside one stream: what it puts on the wire.
 
 use crate::rtp::{HeaderWriter, Ssrc};
 
@@ -14,6 +14,36 @@ pub(super) const LAYERS: [(&str, u16, usize, u64); 3] =
 pub(super) enum Format {
     Vp8,
     H264,
+    Vp9,
+    /// Three spatial layers in one stream, predicted from each other in every picture (L3T3).
+    Vp9Svc,
+    /// The same, predicted from each other in keyframes only (L3T3_KEY).
+    Vp9KeySvc,
+}
+
+impl Format {
+    pub(super) const ALL: [Format; 5] = [Format::Vp8, Format::H264, Format::Vp9, Format::Vp9Svc, Format::Vp9KeySvc];
+
+    pub(super) fn is_one_stream(self) -> bool {
+        matches!(self, Format::Vp9Svc | Format::Vp9KeySvc)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Format::Vp8 => "VP8",
+            Format::H264 => "H264",
+            Format::Vp9 | Format::Vp9Svc | Format::Vp9KeySvc => "VP9",
+        }
+    }
+}
+
+/// One packet of a picture.
+pub(super) struct Part {
+    pub(super) payload: Vec<u8>,
+    /// Index in [`LAYERS`].
+    pub(super) layer: usize,
+    pub(super) key: bool,
+    pub(super) marker: bool,
 }
 
 /// An H.264 parameter set of the baseline profile for a picture of 16:9.
@@ -45,13 +75,40 @@ pub(super) fn parameter_set(height: u16) -> Vec<u8> {
     unit
 }
 
-/// One layer of the publisher: a frame is one packet.
+/// A VP9 scalability structure with sizes.
+fn structure(heights: &[u16]) -> Vec<u8> {
+    let mut bytes = vec![((heights.len() as u8 - 1) << 5) | 0x10];
+    for height in heights {
+        bytes.extend_from_slice(&(height / 9 * 16).to_be_bytes());
+        bytes.extend_from_slice(&height.to_be_bytes());
+    }
+    bytes
+}
+
+/// What a keyframe begins with, behind the descriptor.
+fn size_of_keyframe(format: Format, height: u16) -> Vec<u8> {
+    let [width, lines] = [(height / 9 * 16).to_le_bytes(), height.to_le_bytes()];
+    match format {
+        Format::Vp8 => vec![0x9d, 0x01, 0x2a, width[0], width[1], lines[0], lines[1]],
+        _ => {
+            let unit = parameter_set(height);
+            [&[0, unit.len() as u8][..], &unit, &[0, 2, 0x65, 0x88]].concat()
+        }
+    }
+}
+
+/// One stream of the publisher: a frame is one packet.
 pub(super) struct Source {
     pub(super) index: usize,
     pub(super) ssrc: u32,
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
     pub(super) picture: u16,
+    /// Pictures since the last keyframe, and the index of the last picture of temporal layer 0.
+    pub(super) since_key: u32,
+    pub(super) tl0: u8,
+    /// Spatial layers of the last picture, bit by layer.
+    pub(super) sent: u8,
     pub(super) announced: bool,
     pub(super) wants_key: bool,
 }
@@ -65,43 +122,83 @@ impl Source {
             sequence: 1_000 + 20_000 * index as u16,
             timestamp: 0x4000_0000u32.wrapping_mul(index32).wrapping_sub(5_000),
             picture: 0x7ff0 + index as u16 * 3,
+            since_key: 0,
+            tl0: 250,
+            sent: 0,
             announced: false,
             wants_key: true,
         }
     }
 
-    pub(super) fn payload(&mut self, format: Format, key: bool) -> Vec<u8> {
+    /// The next picture, of spatial layers `spatial` (bit by layer) where they lie inside the stream.
+    pub(super) fn picture(&mut self, format: Format, key: bool, spatial: u8) -> Vec<Part> {
+        if format.is_one_stream() {
+            return self.spatial_picture(format, key, spatial);
+        }
         let (_, height, len, _) = LAYERS[self.index];
-        let width = height / 9 * 16;
-        let mut payload = match format {
-            Format::Vp8 => {
-                let picture = (self.picture & 0x7fff).to_be_bytes();
-                self.picture = self.picture.wrapping_add(1) & 0x7fff;
-                let mut payload = vec![0x90, 0x80, 0x80 | picture[0], picture[1], u8::from(!key), 0, 0];
-                if key {
-                    let [width, height] = [width.to_le_bytes(), height.to_le_bytes()];
-                    payload.extend_from_slice(&[0x9d, 0x01, 0x2a, width[0], width[1], height[0], height[1]]);
-                }
-                payload
-            }
-            Format::H264 if key => {
-                let unit = parameter_set(height);
-                let mut payload = vec![0x78, 0, unit.len() as u8];
-                payload.extend_from_slice(&unit);
-                payload.extend_from_slice(&[0, 2, 0x65, 0x88]);
-                payload
-            }
-            Format::H264 => vec![0x61, 0x88],
-        };
-        payload.resize(payload.len() + len, 0xee);
-        // The viewer looks here: which layer, and whether its frame is a keyframe.
-        payload.extend_from_slice(&[self.index as u8, u8::from(key)]);
-        payload
+        let mut payload = self.payload(format, key);
+        if key && format != Format::Vp9 {
+            payload.extend_from_slice(&size_of_keyframe(format, height));
+        }
+        vec![self.part(payload, len, self.index, key, true)]
     }
 
-    pub(super) fn packet(&mut self, payload: &[u8], rid_id: u8, names: bool) -> Vec<u8> {
+    fn part(&self, mut payload: Vec<u8>, len: usize, layer: usize, key: bool, marker: bool) -> Part {
+        payload.resize(payload.len() + len, 0xee);
+        // The viewer looks here: which layer, and whether its frame is a keyframe.
+        payload.extend_from_slice(&[layer as u8, u8::from(key)]);
+        Part { payload, layer, key, marker }
+    }
+
+    fn next_picture(&mut self) -> [u8; 2] {
+        let picture = self.picture & 0x7fff;
+        self.picture = picture.wrapping_add(1) & 0x7fff;
+        (picture | 0x8000).to_be_bytes()
+    }
+
+    fn payload(&mut self, format: Format, key: bool) -> Vec<u8> {
+        let [high, low] = self.next_picture();
+        match format {
+            Format::Vp8 => vec![0x90, 0x80, high, low, u8::from(!key), 0, 0],
+            Format::H264 if key => vec![0x78],
+            Format::H264 => vec![0x61, 0x88],
+            _ if key => [&[0x8e, high, low][..], &structure(&[LAYERS[self.index].1])].concat(),
+            _ => vec![0xcc, high, low],
+        }
+    }
+
+    /// Temporal layers 0 2 1 2; the picture group is not told, as it is not looked at.
+    fn spatial_picture(&mut self, format: Format, key: bool, spatial: u8) -> Vec<Part> {
+        let begins = spatial & !self.sent;
+        // The encoder needs a keyframe for a new layer where layers are not predicted from each other.
+        let key = key || self.sent == 0 || (begins != 0 && format == Format::Vp9KeySvc);
+        self.since_key = if key { 0 } else { self.since_key + 1 };
+        let temporal = [0u8, 2, 1, 2][self.since_key as usize % 4];
+        self.tl0 = self.tl0.wrapping_add(u8::from(temporal == 0));
+        self.sent = spatial;
+        let [high, low] = self.next_picture();
+        let (first, last) = (spatial.trailing_zeros() as u8, 7 - spatial.leading_zeros() as u8);
+        let mut parts = Vec::new();
+        for layer in (0..3).filter(|layer| spatial & (1 << layer) != 0) {
+            let inter = !key && begins & (1 << layer) == 0;
+            let inter_layer = layer != first && (!inter || format == Format::Vp9Svc);
+            let has_structure = key && layer == first;
+            let flags = 0xac | (u8::from(inter) << 6) | (u8::from(has_structure) << 1);
+            let layers = (temporal << 5) | 0x10 | (layer << 1) | u8::from(inter_layer);
+            let mut payload = vec![flags, high, low, layers, self.tl0];
+            if has_structure {
+                let sizes: Vec<u16> = LAYERS[2 - usize::from(last)..].iter().rev().map(|row| row.1).collect();
+                payload.extend_from_slice(&structure(&sizes));
+            }
+            let index = 2 - usize::from(layer);
+            parts.push(self.part(payload, LAYERS[index].2, index, key, layer == last));
+        }
+        parts
+    }
+
+    pub(super) fn packet(&mut self, payload: &[u8], marker: bool, rid_id: u8, names: bool) -> Vec<u8> {
         let header = HeaderWriter {
-            marker: true,
+            marker,
             payload_type: PAYLOAD_TYPE,
             sequence: self.sequence,
             timestamp: self.timestamp,

@@ -1,9 +1,9 @@
 //! A publisher with simulcast layers and a viewer, on virtual time, and the faults that befall them.
 
 use super::super::tests::{WALL, add_transport, payload};
-use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, RID, Source};
+use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, Part, RID, Source};
 use super::*;
-use crate::codec::MediaKind;
+use crate::codec::{Descriptor, MediaKind};
 use crate::rtcp::{self, NtpTime, RtcpPacket, SenderInfo};
 use crate::rtp::{ExtensionKind, ExtensionMap, RtpPacket};
 use crate::sfu::packet::{Departure, UpPacket};
@@ -81,7 +81,11 @@ pub(super) struct Seen {
     pub(super) ms: u64,
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
+    pub(super) marker: bool,
     pub(super) picture: Option<u16>,
+    /// Needs another picture; needs the layer below.
+    pub(super) inter: (bool, bool),
+    /// Index in [`LAYERS`].
     pub(super) layer: u8,
     pub(super) key: bool,
 }
@@ -113,10 +117,9 @@ pub(super) fn room(format: Format) -> Room {
     router.set_extensions(PUBLISHER, extensions(RID)).unwrap();
     // Without feedback, so that only the target decides.
     router.set_extensions(VIEWER, extensions(RID)).unwrap();
-    let codec = match format {
-        Format::Vp8 => payload(PAYLOAD_TYPE, "VP8", 90_000, &["nack pli"]),
-        Format::H264 => payload(PAYLOAD_TYPE, "H264", 90_000, &["nack pli"]),
-    };
+    let codec = payload(PAYLOAD_TYPE, format.name(), 90_000, &["nack pli"]);
+    let streams = if format.is_one_stream() { 1 } else { LAYERS.len() };
+    let rids = LAYERS.iter().filter(|_| streams > 1).map(|layer| Token::new(layer.0.as_bytes()).unwrap());
     let up = UpTrackConfig {
         id: UP,
         transport: PUBLISHER,
@@ -125,7 +128,7 @@ pub(super) fn room(format: Format) -> Room {
         payloads: vec![codec.clone()],
         ssrcs: vec![],
         rtx_ssrcs: vec![],
-        rids: LAYERS.iter().map(|layer| Token::new(layer.0.as_bytes()).unwrap()).collect(),
+        rids: rids.collect(),
         closed_gates: vec![],
     };
     router.add_up_track(up).unwrap();
@@ -141,7 +144,7 @@ pub(super) fn room(format: Format) -> Room {
     };
     router.add_down_track(down).unwrap();
     router.subscribe(DOWN, UP, Time::ZERO).unwrap();
-    let sources = (0..LAYERS.len()).map(Source::new).collect();
+    let sources = (0..streams).map(Source::new).collect();
     Room {
         router,
         format,
@@ -166,10 +169,16 @@ impl Room {
         for bytes in std::mem::take(&mut self.wire.to_viewer) {
             let packet = RtpPacket::parse(&bytes).unwrap();
             let [.., layer, key] = *packet.payload else { panic!("an empty packet was forwarded") };
-            let picture = (self.format == Format::Vp8)
-                .then(|| crate::codec::vp8::Descriptor::parse(packet.payload).unwrap().picture_id.unwrap());
-            let (sequence, timestamp) = (packet.sequence, packet.timestamp);
-            self.seen.push(Seen { ms: self.ms, sequence, timestamp, picture, layer, key: key == 1 });
+            let codec = Codec::from_payload(&payload(PAYLOAD_TYPE, self.format.name(), 90_000, &[])).unwrap();
+            let (picture, inter) = match codec.describe(packet.payload) {
+                Descriptor::Vp8(descriptor) => (descriptor.picture_id, (key == 0, false)),
+                Descriptor::Vp9(descriptor) => {
+                    (descriptor.picture_id, (descriptor.is_inter_picture(), descriptor.is_inter_layer()))
+                }
+                Descriptor::None => (None, (key == 0, false)),
+            };
+            let RtpPacket { sequence, timestamp, marker, .. } = packet;
+            self.seen.push(Seen { ms: self.ms, sequence, timestamp, marker, picture, inter, layer, key: key == 1 });
         }
     }
 
@@ -217,30 +226,41 @@ impl Room {
         self.router.handle_rtcp(PUBLISHER, &datagram, &WALL, Time::from_millis(self.ms), &mut self.wire);
     }
 
+    /// Spatial layers that the encoder sends, bit by layer: the small ones first, as those of simulcast.
+    fn spatial(&self, fault: Fault) -> u8 {
+        let silent = u8::from(fault == Fault::LowestSilent);
+        let begun = LAYERS.iter().rev().enumerate().filter(|(_, row)| self.ms >= row.3);
+        begun.fold(0, |bits, (spatial, _)| bits | (1 << spatial)) & !silent
+    }
+
     pub(super) fn frame(&mut self, index: usize, frame: u64, fault: Fault) {
-        let rid_id = self.rid_id;
-        let format = self.format;
+        let (rid_id, format, spatial) = (self.rid_id, self.format, self.spatial(fault));
         let source = &mut self.sources[index];
         source.timestamp = source.timestamp.wrapping_add(FRAME_MS as u32 * 90);
         let key = std::mem::take(&mut source.wants_key);
-        let payload = source.payload(format, key);
         let names = !source.announced;
         if fault == Fault::Padding && frame.is_multiple_of(5) {
-            let mut padding = source.packet(&[], rid_id, names);
+            let mut padding = source.packet(&[], true, rid_id, names);
             padding[0] |= 0x20;
             padding.extend_from_slice(&[0, 0, 0, 4]);
             self.receive(&padding);
         }
-        let source = &mut self.sources[index];
-        let packet = source.packet(&payload, rid_id, names);
+        for part in self.sources[index].picture(format, key, spatial) {
+            let packet = self.sources[index].packet(&part.payload, part.marker, rid_id, names);
+            self.part(&part, packet, frame, fault);
+        }
+    }
+
+    fn part(&mut self, part: &Part, packet: Vec<u8>, frame: u64, fault: Fault) {
         let around_switch = (2_000..2_300).contains(&self.ms) || (4_000..4_300).contains(&self.ms);
+        let key_lost = part.key && around_switch && !(2_200..4_000).contains(&self.ms) && self.ms < 4_150;
         match fault {
-            Fault::KeyframeLost if key && around_switch && !(2_200..4_000).contains(&self.ms) && self.ms < 4_150 => {}
-            Fault::LossAtSwitch if around_switch && !key && frame.is_multiple_of(3) => {}
-            Fault::Reordered if around_switch && index == 1 && self.held.is_none() => self.held = Some(packet),
+            Fault::KeyframeLost if key_lost => {}
+            Fault::LossAtSwitch if around_switch && !part.key && frame.is_multiple_of(3) && part.layer < 2 => {}
+            Fault::Reordered if around_switch && part.layer == 1 && self.held.is_none() => self.held = Some(packet),
             _ => {
                 self.receive(&packet);
-                if index == 1
+                if (part.layer == 1 || self.format.is_one_stream())
                     && let Some(held) = self.held.take()
                 {
                     self.receive(&held);
@@ -251,7 +271,8 @@ impl Room {
 
     /// Six seconds: everything, then at most 360 lines, then everything again.
     pub(super) fn run(&mut self, fault: Fault) {
-        let mut twin = Source { ssrc: 0xbad, sequence: 7, ..Source::new(1) };
+        let index = usize::from(!self.format.is_one_stream());
+        let mut twin = Source { ssrc: 0xbad, sequence: 7, ..Source::new(index) };
         for frame in 0..(6_000 / FRAME_MS) {
             self.ms = frame * FRAME_MS;
             match self.ms / FRAME_MS {
@@ -273,9 +294,11 @@ impl Room {
                 }
                 _ => {}
             }
-            for (index, (_, _, _, start)) in LAYERS.into_iter().enumerate() {
+            for (index, row) in LAYERS.iter().enumerate().take(self.sources.len()) {
                 let silent = fault == Fault::LowestSilent && index == 2;
-                if self.ms >= start && !silent {
+                let one_stream = self.format.is_one_stream();
+                let begun = if one_stream { self.spatial(fault) != 0 } else { self.ms >= row.3 };
+                if begun && !silent {
                     self.frame(index, frame, fault);
                     let from = if fault == Fault::LateReports { 2_600 } else { 0 };
                     if fault != Fault::NoReports && self.ms >= from && frame.is_multiple_of(30) {
@@ -286,9 +309,10 @@ impl Room {
             if fault == Fault::DuplicateRid && (800..3_000).contains(&self.ms) {
                 twin.timestamp = twin.timestamp.wrapping_add(FRAME_MS as u32 * 90);
                 let key = frame.is_multiple_of(10);
-                let payload = twin.payload(self.format, key);
-                let packet = twin.packet(&payload, self.rid_id, true);
-                self.receive(&packet);
+                for part in twin.picture(self.format, key, self.spatial(fault)) {
+                    let packet = twin.packet(&part.payload, part.marker, self.rid_id, true);
+                    self.receive(&packet);
+                }
             }
             self.run_timers();
         }
@@ -299,7 +323,17 @@ impl Room {
         self.router.set_target(DOWN, target, Time::from_millis(self.ms)).unwrap();
     }
 
+    /// What the viewer got, in its order: the packets of each picture.
+    pub(super) fn pictures(&self) -> Vec<Vec<Seen>> {
+        let mut ordered = self.seen.clone();
+        ordered.sort_by_key(|seen| seen.sequence.wrapping_sub(self.seen[0].sequence));
+        ordered.chunk_by(|a, b| a.timestamp == b.timestamp).map(<[Seen]>::to_vec).collect()
+    }
+
+    /// Index in [`LAYERS`] of the largest layer of the last picture.
     pub(super) fn layer_at(&self, ms: u64) -> u8 {
-        self.seen.iter().rev().find(|seen| seen.ms <= ms).unwrap().layer
+        let last = self.seen.iter().rev().find(|seen| seen.ms <= ms).unwrap();
+        let picture = self.seen.iter().filter(|seen| seen.timestamp == last.timestamp && seen.ms <= ms);
+        picture.map(|seen| seen.layer).min().unwrap()
     }
 }
