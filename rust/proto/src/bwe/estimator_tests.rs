@@ -124,6 +124,42 @@ fn the_next_step_of_the_allocator_is_probed_at_its_price() {
     assert!(probe.bytes >= 5_000 && probe.packets >= 5);
 }
 
+#[test]
+fn a_peer_that_was_sent_nothing_for_a_while_is_probed_whatever_the_queue_was() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 400);
+    let train = estimator.poll_probe(ms(5_100)).unwrap();
+    estimator.cancel_probe(train.cluster);
+    // A queue that grows by 10 ms each packet is the last that is heard of.
+    for index in 0..60u64 {
+        estimator.sent(sequence, 1_000, None, ms(5_200 + index * 10));
+        report(&mut estimator, sequence, &[Some(ms(5_230 + index * 20))], ms(5_250 + index * 20));
+        sequence += 1;
+    }
+    estimator.set_demand(Demand { next_step_bps: Some(2_000_000) });
+    assert_eq!(estimator.poll_probe(ms(6_500)), None);
+    assert!(estimator.poll_probe(ms(9_500)).is_some());
+}
+
+#[test]
+fn what_passed_without_a_queue_is_believed_after_a_fall_that_a_large_frame_caused() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 2_000);
+    // A frame of thirty packets at 1.3 Mbit/s, over a line of 600 kbit/s: a queue of 240 ms.
+    let base = sequence;
+    for index in 0..30u64 {
+        estimator.sent(sequence, 1_000, None, ms(21_000 + index * 6));
+        sequence += 1;
+    }
+    for index in 0..30u64 {
+        report(&mut estimator, base + index as u16, &[Some(ms(21_034 + index * 14))], ms(21_060 + index * 14));
+    }
+    let fallen = estimator.estimate_bps(ms(21_400));
+    assert!(fallen < 700_000, "{fallen}");
+    run(&mut estimator, &mut sequence, 21_400, 120);
+    assert!(estimator.estimate_bps(ms(22_700)) >= 660_000, "{:?}", estimator.figures(ms(22_700)));
+}
+
 /// One thing that a peer or we may do.
 #[derive(Clone, Debug)]
 enum Step {
