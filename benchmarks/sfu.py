@@ -185,11 +185,13 @@ def _ratios(report: Report, case: Case, label: str, costs: Mapping[str, float], 
 
 def _latency(report: Report, label: str, found: Sample) -> None:
     note = f"at half load, {found.packets_per_s:.0f} packets/s, beside an echo on the same core"
-    added = [through - echo for through, echo in zip(found.latency_ms, found.echo_ms, strict=True)]
-    for name, value, through, echo in zip(("p50", "p99", "p999"), added, found.latency_ms, found.echo_ms, strict=True):
+    for name, through, echo in zip(("p50", "p99", "p999"), found.latency_ms, found.echo_ms, strict=True):
         bound = ADDED_P99_MS if name == "p99" else None
-        text = f"{note}: {through:.3f} less {echo:.3f}"
-        report.add(Figure(f"sfu_forward_{name}_ms_{label}", value, "ms", bound=bound, note=text))
+        # An echo that was held up itself tells nothing: then nothing is taken off.
+        value, text = (through - echo, f"{through:.3f} less {echo:.3f}")
+        if echo > through:
+            value, text = through, f"{through:.3f}, nothing taken off for an echo of {echo:.3f}"
+        report.add(Figure(f"sfu_forward_{name}_ms_{label}", value, "ms", bound=bound, note=f"{note}: {text}"))
 
 
 async def _receivers(

@@ -35,6 +35,8 @@ const OVERFLOW_QUEUE_MS: f64 = 60.0;
 const FULL_QUEUE_MS: f64 = 30.0;
 /// More than this times what is sent arrives: a queue of ours is being emptied.
 const DRAINING: f64 = 1.08;
+/// Pieces of feedback that are looked at in a second; receivers send about twenty.
+const STORM: f64 = 400.0;
 /// What is known of the queue is old after so long, beside the round trip.
 const INFORMED: Duration = Duration::from_millis(1_000);
 /// Who sends less than this share of the estimate has no more to send.
@@ -98,6 +100,8 @@ pub struct Estimator {
     sent_bps: f64,
     sent_at: Option<Time>,
     heard: Option<Time>,
+    /// Pieces of feedback that are looked at, and as of when.
+    admitted: (f64, Time),
     /// The last feedback with news.
     concluded: Option<Time>,
     demand: Demand,
@@ -142,6 +146,7 @@ impl Estimator {
             sent_bps: 0.0,
             sent_at: None,
             heard: None,
+            admitted: (STORM, Time::ZERO),
             concluded: None,
             demand: Demand::default(),
             probe_counts: (0, 0),
@@ -165,6 +170,10 @@ impl Estimator {
 
     /// Takes transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
     pub fn feedback(&mut self, feedback: &TwccFeedback<'_>, now: Time) {
+        if !self.admits(now) {
+            self.faults.count(Fault::TooOften);
+            return;
+        }
         self.heard = Some(now);
         if usize::from(feedback.count) > CAPACITY {
             self.faults.count(Fault::TooLong);
@@ -294,6 +303,14 @@ impl Estimator {
             loss: self.loss.fraction(),
             probes: self.probe_counts,
         }
+    }
+
+    /// A bucket of [`STORM`] pieces of feedback that is filled again in a second.
+    fn admits(&mut self, now: Time) -> bool {
+        let (left, at) = self.admitted;
+        let left = (left + STORM * now.since(at).as_secs_f64()).min(STORM);
+        self.admitted = ((left - 1.0).max(0.0), now);
+        left >= 1.0
     }
 
     fn received(&mut self, packet: &SentPacket, arrival_us: i64, sum: &mut Sum, now: Time) {

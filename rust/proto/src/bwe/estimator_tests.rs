@@ -87,6 +87,46 @@ fn arrival_times_that_jump_are_counted_and_do_not_move_the_estimate() {
 }
 
 #[test]
+fn feedback_about_more_packets_than_can_be_in_flight_is_cut_and_counted() {
+    let mut estimator = Estimator::new(BOUNDS);
+    estimator.sent(0, 1_000, None, ms(1_000));
+    // 65535 packets from number 0 on, none received: eight runs of 8191 and one of 7.
+    let mut bytes = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+    (0..8).for_each(|_| bytes.extend([0x1f, 0xff]));
+    bytes.extend([0, 7, 0, 0]);
+    for packet in packets(&bytes) {
+        let Ok(RtcpPacket::Twcc(feedback)) = packet else { panic!("not a feedback") };
+        estimator.feedback(&feedback, ms(1_100));
+    }
+    let faults = *estimator.faults_mut();
+    assert_eq!((faults.get(Fault::TooLong), faults.get(Fault::NeverSent)), (1, CAPACITY as u64 - 1));
+}
+
+#[test]
+fn a_storm_of_feedback_is_not_looked_at_and_counted() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 100);
+    let before = estimator.estimate_bps(ms(2_100));
+    (0..10_000).for_each(|_| report(&mut estimator, 5_000, &[Some(ms(2_100)); 20], ms(2_100)));
+    let faults = *estimator.faults_mut();
+    assert_eq!((faults.get(Fault::TooOften), faults.get(Fault::NeverSent)), (9_600, 400 * 20));
+    assert_eq!(estimator.estimate_bps(ms(2_100)), before);
+    // Who has calmed down is heard again.
+    run(&mut estimator, &mut sequence, 3_100, 100);
+    assert_eq!(estimator.faults_mut().get(Fault::TooOften), 9_600);
+}
+
+#[test]
+fn receiver_reports_of_more_loss_than_packets_lower_no_further_than_the_least() {
+    let mut estimator = Estimator::new(BOUNDS);
+    estimator.sent_untracked(1_000, ms(1_000));
+    for step in 0..50 {
+        estimator.receiver_report(u32::MAX, 1 + step, ms(1_000 + 500 * u64::from(step)));
+    }
+    assert_eq!(estimator.estimate_bps(ms(26_000)), BOUNDS.min_bps);
+}
+
+#[test]
 fn an_estimate_of_zero_means_the_smallest_and_is_counted() {
     let mut estimator = Estimator::new(BOUNDS);
     estimator.remb(0, ms(1_000));

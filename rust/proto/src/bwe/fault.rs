@@ -16,6 +16,8 @@ counted! {
     Repeated => "feedback_repeated",
     /// More packets than can be in flight; what is beyond was not looked at.
     TooLong => "feedback_too_long",
+    /// Feedback that comes faster than any receiver has news; it was not looked at.
+    TooOften => "feedback_too_often",
     /// Arrival times that run faster than time does, or backwards; what was known of the delay is thrown away.
     Impossible => "feedback_impossible",
     /// A receiver's estimate of less than the smallest that is of use; the smallest was taken.
