@@ -174,6 +174,14 @@ impl Retransmitter {
         Some(self.again(&sent, payload_type, Some(packet), blank))
     }
 
+    /// A packet of nothing but padding, for when there is nothing to repeat.
+    pub fn padding(&mut self, payload_type: u8, blank: &Rewrite) -> Rewrite {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        let timestamp = self.sent[self.newest as usize % REMEMBERED].timestamp;
+        Rewrite { ssrc: self.ssrc, sequence, timestamp, payload_type, is_repair: true, is_padding: true, ..*blank }
+    }
+
     fn again<'a>(
         &mut self,
         sent: &Sent,
