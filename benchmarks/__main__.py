@@ -9,8 +9,8 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import bwe, fanout, join, native, sfu, sip_calls, startup
-from benchmarks.figures import Report, machine
+from benchmarks import bwe, fanout, join, native, sfu, sfu_plot, sip_calls, startup
+from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
 OTHERS = ("sfu", "bwe")
@@ -53,7 +53,12 @@ def main() -> int:
     print(f"# machine: {machine()}")
     report = asyncio.run(_run(arguments.names or list(PROGRAMS), quick=arguments.quick))
     if not arguments.quick:
-        print(f"# written to {report.write()}")
+        path = report.write()
+        print(f"# written to {path}")
+        if points := report.details.get("sfu_receivers"):
+            title = f"{machine()['cpu']}, commit {commit()}, AEAD_AES_128_GCM, feedback from every receiver"
+            sfu_plot.draw(points, path.with_suffix(".png"), title)
+            print(f"# drawn in {path.with_suffix('.png')}")
     return 0 if arguments.quick or all(figure.passed for figure in report.figures) else 1
 
 

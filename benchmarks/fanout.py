@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.figures import Figure, Report, median
+from benchmarks.limit_program import LimitJob, run_limit
 from benchmarks.native import Programs
 from benchmarks.peer_media import PAYLOAD_TYPE, TWCC_ID
 from benchmarks.processes import cores_awake, cpu_ns, memory_bytes, thread_cpu_ns
@@ -223,19 +223,6 @@ async def load_program(
         await process.wait()
 
 
-def run_limit(program: Path, cipher: str, packets_per_s: int, shape: Shape) -> dict[str, Any] | None:
-    """The limit program's figure for the same job; None when the cipher cannot be used on this machine."""
-    numbers = (shape.subscribers, shape.packet_bytes, packets_per_s, shape.limit_s)
-    command = [str(program), "fanout", cipher, *(str(number) for number in numbers)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    if result.returncode == 3:
-        return None
-    if result.returncode != 0:
-        raise RuntimeError(f"limit fanout {cipher}: {result.stdout}{result.stderr}")
-    figure: dict[str, Any] = json.loads(result.stdout)
-    return figure
-
-
 async def measure(report: Report, programs: Programs, shape: Shape | None = None) -> None:
     """Add the fan-out figures; daemon and limit take turns, so that a noisy minute hits both."""
     shape = shape or Shape()
@@ -253,11 +240,12 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
 
 async def _compare(report: Report, load: Load, limit: Path, shape: Shape, label: str, rate: int) -> None:
     ours: list[Sample] = []
+    job = LimitJob(shape.subscribers, shape.packet_bytes, shape.limit_s)
     limits: dict[str, list[float]] = {"engine": [], "openssl": [], "vaes": [], "vaes256": []}
     for _ in range(shape.rounds):
         ours.append(await load.run(rate, shape))
         for cipher, samples in limits.items():
-            found = await asyncio.to_thread(run_limit, limit, cipher, rate, shape)
+            found = await asyncio.to_thread(run_limit, limit, cipher, rate, job)
             if found is not None:
                 samples.append(found["cpu_us_per_packet"])
     lost = sum(sample.lost for sample in ours)

@@ -27,7 +27,7 @@ from benchmarks.figures import RESULTS
 from benchmarks.generator import GeneratorError, Reading, Stream, generator
 from benchmarks.load_result import Levels, Result, Second
 from benchmarks.load_scenarios import Broadcast, Calls, Crowd, Media, Meetings, Pace, Rooms, Scenario, Shape
-from benchmarks.load_target import JoinError, load_target
+from benchmarks.load_target import JoinError, load_target, local_ip
 from benchmarks.sip_load import LoadResult, place_calls
 from benchmarks.webrtc_client import PROFILES, SUITE
 from mediaserver.sip.uri import parse_sip_uri
@@ -158,8 +158,9 @@ async def _watch(media: Media, crowd: Crowd, result: Result, show: Callable[[Sec
 
 
 async def _drive_sip(options: argparse.Namespace, pace: Pace, result: Result, show: Callable[[Second], None]) -> None:
-    """Calls by the project's own user agent; the rate does not ramp."""
+    """Calls by the project's own user agent."""
     calls = LoadResult()
+    target = parse_sip_uri(options.target)
 
     async def watch(began: float) -> None:
         while True:
@@ -177,12 +178,12 @@ async def _drive_sip(options: argparse.Namespace, pace: Pace, result: Result, sh
 
     async with _watching(watch):
         await place_calls(
-            parse_sip_uri(options.target),
+            target,
             transport=options.transport,
-            calls=max(1, int(pace.rate * pace.duration_s)),
-            rate=pace.rate,
+            arrivals=pace.arrivals(),
             hold_s=pace.hold_s,
             tls=ssl.create_default_context(cafile=options.ca) if options.transport == "tls" else None,
+            local_ip=local_ip(target.host, target.port or 5060),
             result=calls,
         )
     result.join_ms = [seconds * 1000 for seconds in calls.setup_s]

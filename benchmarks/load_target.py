@@ -57,7 +57,8 @@ class LoadTarget:
         self._feedback = feedback
         self._tokens: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(CONNECTING, thread_name_prefix="connect")
-        self._local_ip = _local_ip(url)
+        parts = urlsplit(url)
+        self._local_ip = local_ip(parts.hostname or "localhost", parts.port or 443)
 
     def peer(self, kinds: Sequence[str], *, sends: bool, receives: bool | None = None, simulcast: bool = False) -> Peer:
         """A peer that is not connected yet; the caller closes it or hands it on."""
@@ -160,11 +161,10 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _local_ip(url: str) -> str:
-    """The address from which this machine reaches the daemon: the host candidate of every peer."""
-    parts = urlsplit(url)
-    address = socket.getaddrinfo(parts.hostname, parts.port or 443, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
+def local_ip(host: str, port: int) -> str:
+    """The IPv4 address from which this machine reaches a host."""
+    address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(address)
-        local: str = probe.getsockname()[0]
-        return local
+        found: str = probe.getsockname()[0]
+        return found

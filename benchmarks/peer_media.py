@@ -24,6 +24,7 @@ IDS = {"twcc": TWCC_ID, "mid": 4, "rid": 5, "repaired_rid": 6}
 """Ids of header extensions in our own offers."""
 
 _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+_FEEDBACK = re.compile(r"^a=rtcp-fb:\S+ (?:transport-cc|goog-remb|nack)$")
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)$", re.MULTILINE)
 
 
@@ -50,7 +51,7 @@ class PeerMedia:
     simulcast: bool = False
     """Whether its picture is sent in three layers."""
     feedback: bool = True
-    """Whether transport-wide feedback, NACKs and keyframe requests are offered."""
+    """Whether transport-wide feedback and NACKs are offered; keyframe requests always are."""
     repair: bool = False
     """Whether retransmission is."""
     sources: list[Source] = field(default_factory=list)
@@ -95,7 +96,7 @@ class PeerMedia:
                 r"^(a=(?:rtpmap|fmtp|rtcp-fb|extmap|sctp-port|max-message-size):.*)$", section, re.MULTILINE
             )
             if not self.feedback:
-                kept = [line for line in kept if not line.startswith("a=rtcp-fb") and URIS["twcc"] not in line]
+                kept = [line for line in kept if not _FEEDBACK.search(line) and URIS["twcc"] not in line]
             lines += [section.split("\n")[0], *transport(_mid(section)), f"a={mirrored}", *kept]
             if mirrored.startswith("send"):
                 lines += self._send_lines(kind)
@@ -140,10 +141,11 @@ class PeerMedia:
     def _codecs(self, kind: str) -> list[str]:
         payload_type, name = (AUDIO_PAYLOAD_TYPE, "opus/48000/2") if kind == "audio" else (PAYLOAD_TYPE, "VP8/90000")
         lines = [f"a=rtpmap:{payload_type} {name}"]
+        wanted = ["ccm fir", "nack pli"] if kind == "video" else []
         if self.feedback:
-            wanted = ["transport-cc"] if kind == "audio" else ["transport-cc", "ccm fir", "nack", "nack pli"]
-            lines += [f"a=extmap:{IDS['twcc']} {URIS['twcc']}"]
-            lines += [f"a=rtcp-fb:{payload_type} {one}" for one in wanted]
+            wanted += ["transport-cc", "nack"] if kind == "video" else ["transport-cc"]
+            lines.append(f"a=extmap:{IDS['twcc']} {URIS['twcc']}")
+        lines += [f"a=rtcp-fb:{payload_type} {one}" for one in wanted]
         if kind == "video" and self.repair:
             lines += [f"a=rtpmap:{RTX_PAYLOAD_TYPE} rtx/90000", f"a=fmtp:{RTX_PAYLOAD_TYPE} apt={PAYLOAD_TYPE}"]
         if kind == "video" and self.simulcast:

@@ -1,60 +1,59 @@
 """Forwarding cost beside other servers: the same peers, the same rate, one server after the other, cipher by cipher.
 
-CPU time of the whole server process per forwarded packet at 70 % of what the slowest can do; latency at half of that.
+CPU time of the whole server process per forwarded packet at 70 % of what the slowest can do; latency at half of what
+ours can do; the same without feedback and with two shards; cost against the number of receivers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from benchmarks.fanout import Shape as LimitShape
-from benchmarks.fanout import run_limit
 from benchmarks.figures import Figure, Report, median
-from benchmarks.generator import AUDIO, Generator, Handle, Stream, generator
+from benchmarks.generator import AUDIO, Stream
+from benchmarks.limit_program import LimitJob, run_limit
 from benchmarks.native import Programs
-from benchmarks.processes import cores_awake, cpu_ns
+from benchmarks.processes import cores_awake
+from benchmarks.sfu_face import Wanted, missing
+from benchmarks.sfu_janus import janus_sfu
 from benchmarks.sfu_livekit import livekit_sfu
-from benchmarks.sfu_servers import Sfu, janus_sfu, missing, own_sfu
-from tests.peers.namespace import Namespace, namespace
+from benchmarks.sfu_own import own_sfu, own_sfu_of_two_shards
+from benchmarks.sfu_stage import Case, Sample, Stage, Starter, stage
 
-LOAD_CPU = 1
 SHARE_OF_SLOWEST = 0.7
-MOST_LOSS = 0.002
-"""More than this in a step of the search: the server cannot do it."""
-
+OWN = "mediaserver"
+SERVERS: Mapping[str, Starter] = {OWN: own_sfu, "janus": janus_sfu, "livekit": livekit_sfu}
 VIDEO = Stream(frames_per_s=10.0, burst=8, packet_bytes=1200)
-CIPHERS = {
-    "gcm128": "AEAD_AES_128_GCM",
-    "gcm256": "AEAD_AES_256_GCM",
-    "cm80": "AES_CM_128_HMAC_SHA1_80",
-}
-
-Starter = Callable[[Path, Namespace, str], Any]
-SERVERS: dict[str, Starter] = {"mediaserver": own_sfu, "janus": janus_sfu, "livekit": livekit_sfu}
+CASES = (
+    Case("video_1_to_300", 1, 300, VIDEO),
+    Case("meeting_10_x_10", 10, 9, VIDEO, simulcast=True),
+    Case("audio_10_to_200", 10, 20, AUDIO),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """Who sends what to how many."""
+class Cipher:
+    """A suite as the servers and as the limit program name it, and how much shorter its packets are than GCM's."""
 
-    name: str
-    publishers: int
-    viewers: int
-    """Of each publisher."""
-    stream: Stream
+    suite: str
+    limit: str
+    shorter_by: int = 0
 
 
-CASES = (
-    Case("video_1_to_300", 1, 300, VIDEO),
-    Case("meeting_10_x_10", 10, 9, VIDEO),
-    Case("audio_10_to_200", 10, 20, AUDIO),
-)
+CIPHERS: Mapping[str, Cipher] = {
+    "gcm128": Cipher("AEAD_AES_128_GCM", "engine"),
+    "gcm256": Cipher("AEAD_AES_256_GCM", "engine-gcm256"),
+    "cm80": Cipher("AES_CM_128_HMAC_SHA1_80", "engine-cm80", 6),
+}
+FIRST = "gcm128"
+"""Ours is also measured without feedback, with two shards and against the number of receivers with this one."""
+
+RATIO_TO_LIMIT = 1.5
+RATIO_TO_OTHERS = {"video": 1 / 8, "audio": 1 / 4}
+ADDED_P99_MS = 1.0
+RATIO_OF_SHARDS = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,111 +63,33 @@ class Shape:
     cases: Sequence[Case] = CASES
     ciphers: Sequence[str] = tuple(CIPHERS)
     rounds: int = 3
-    settle_s: float = 1.0
-    measure_s: float = 3.0
-    search_s: float = 1.5
+    settle_s: float = 0.5
+    measure_s: float = 1.5
+    search_s: float = 1.0
     first_fps: float = 5.0
     last_fps: float = 4000.0
+    receivers: Sequence[int] = (1, 3, 10, 30, 100, 300)
+    """Of the last part."""
+    most_fps: float = 250.0
+    """There."""
 
 
 QUICK = Shape(
-    cases=(Case("video_1_to_5", 1, 5, VIDEO), Case("audio_2_to_6", 2, 3, AUDIO)),
-    ciphers=("gcm128",),
+    cases=(
+        Case("video_1_to_5", 1, 5, VIDEO),
+        Case("meeting_2_x_2", 2, 1, VIDEO, simulcast=True),
+        Case("audio_2_to_6", 2, 3, AUDIO),
+    ),
+    ciphers=(FIRST,),
     rounds=1,
     settle_s=0.3,
     measure_s=0.5,
     search_s=0.3,
     first_fps=50.0,
     last_fps=100.0,
+    receivers=(1, 5),
+    most_fps=50.0,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One measurement."""
-
-    cpu_us_per_packet: float
-    packets_per_s: float
-    """Forwarded."""
-    loss: float
-    cores: float
-    """Of the server."""
-    latency_p50_ms: float
-    latency_p99_ms: float
-    latency_p999_ms: float
-    generator_busy: float
-
-
-class Stage:
-    """One server with everybody of a case connected."""
-
-    def __init__(self, sfu: Sfu, peers: Generator, publishers: list[Handle]) -> None:
-        self.sfu = sfu
-        self._peers = peers
-        self._publishers = publishers
-
-    async def run(self, fps: float, settle_s: float, measure_s: float) -> Sample:
-        """Everybody sends ``fps`` frames per second. Raises RuntimeError when what came was not right."""
-        for publisher in self._publishers:
-            await self._peers.pace(publisher, fps)
-        await asyncio.sleep(settle_s)
-        before, spent = await self._peers.read(), cpu_ns(self.sfu.pid)
-        await asyncio.sleep(measure_s)
-        after, spent = await self._peers.read(), cpu_ns(self.sfu.pid) - spent
-
-        def gained(name: str) -> int:
-            return sum(getattr(one, name) - getattr(before.members[id], name) for id, one in after.members.items())
-
-        packets, expected, wrong = gained("packets"), gained("expected"), gained("wrong")
-        if not packets or wrong:
-            raise RuntimeError(f"{self.sfu.name}: {packets} packets came, {wrong} of the sampled ones not right")
-        seconds = after.at_s - before.at_s
-        return Sample(
-            cpu_us_per_packet=spent / packets / 1000,
-            packets_per_s=packets / seconds,
-            loss=max(0.0, gained("lost") / expected) if expected else 1.0,
-            cores=spent / seconds / 1e9,
-            latency_p50_ms=after.latency_p50_ms,
-            latency_p99_ms=after.latency_p99_ms,
-            latency_p999_ms=after.latency_p999_ms,
-            generator_busy=after.busy,
-        )
-
-    async def capacity_fps(self, shape: Shape) -> tuple[float, str]:
-        """The highest rate without loss, to an eighth, and what stopped the search."""
-        good, rate, factor = 0.0, shape.first_fps, 2.0
-        why = "the end of the scale"
-        while rate <= shape.last_fps:
-            sample = await self.run(rate, shape.settle_s, shape.search_s)
-            if sample.loss <= MOST_LOSS and sample.generator_busy < 0.95:
-                good, rate = rate, rate * factor
-                continue
-            why = "loss" if sample.generator_busy < 0.95 else "the generator"
-            if factor < 1.2 or not good:
-                break
-            factor **= 0.5
-            rate = good * factor
-        return good or shape.first_fps, why
-
-
-@asynccontextmanager
-async def stage(
-    start: Starter, directory: Path, program: Path, case: Case, suite: str, *, feedback: bool
-) -> AsyncIterator[Stage]:
-    """Start a server and connect everybody."""
-    async with AsyncExitStack() as stack:
-        network = await stack.enter_async_context(namespace(host_link=True))
-        sfu: Sfu = await stack.enter_async_context(start(directory, network, suite))
-        peers = await stack.enter_async_context(generator(program, cpus=(LOAD_CPU,)))
-        kinds = (case.stream.kind,)
-        publishers = []
-        for index in range(case.publishers):
-            peer = await sfu.publish(f"feed{index}", kinds)
-            publishers.append(await peers.add(peer, [replace(case.stream, frames_per_s=5.0)], feedback=feedback))
-        for index in range(case.publishers):
-            for _ in range(case.viewers):
-                await peers.add(await sfu.view(f"feed{index}", kinds), feedback=feedback)
-        yield Stage(sfu, peers, publishers)
 
 
 async def measure(report: Report, programs: Programs, shape: Shape | None = None) -> None:
@@ -178,64 +99,135 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
     for name, reason in absent.items():
         print(f"# not compared with {name}: {reason}", flush=True)
     starters = {name: start for name, start in SERVERS.items() if name not in absent}
+    rates: dict[str, float] = {}
     with cores_awake():
         for case in shape.cases:
             for cipher in shape.ciphers:
-                await _compare(report, programs, starters, case, cipher, shape)
+                rates[f"{case.name}_{cipher}"] = await _compare(report, programs, starters, case, cipher, shape)
+        first = shape.cases[0]
+        rate = rates[f"{first.name}_{FIRST}"] * first.packets_per_frame
+        await _receivers(report, programs, starters, first, rate, shape)
 
 
 async def _compare(
-    report: Report, programs: Programs, starters: dict[str, Starter], case: Case, cipher: str, shape: Shape
-) -> None:
+    report: Report, programs: Programs, starters: Mapping[str, Starter], case: Case, cipher: str, shape: Shape
+) -> float:
+    """One case with one cipher; the rate at which all were measured, in frames per second."""
     label = f"{case.name}_{cipher}"
+    wanted = Wanted(suite=CIPHERS[cipher].suite)
     async with AsyncExitStack() as stack:
         stages: dict[str, Stage] = {}
         for name, start in starters.items():
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"sfu-{name}-")))
-            stages[name] = await stack.enter_async_context(
-                stage(start, directory, programs.load, case, CIPHERS[cipher], feedback=True)
-            )
-            await stages[name].run(1.0, 0.5, 1.0)
-        capacities = {}
-        for name, one in stages.items():
-            capacities[name], why = await one.capacity_fps(shape)
-            await one.run(1.0, 0.2, 1.0)
-            capacity = capacities[name] * case.stream.burst * case.publishers * case.viewers
-            report.add(Figure(f"sfu_capacity_{label}_{name}", capacity, "packets/s", note=f"stopped by {why}"))
+            stages[name] = await stack.enter_async_context(stage(start, programs.load, case, wanted))
+            await stages[name].fill()
+            await stages[name].rest()
+            if cipher == FIRST:
+                memory = stages[name].memory_per_viewer / 1024
+                report.add(Figure(f"sfu_memory_per_subscriber_{case.name}_{name}", memory, "KiB"))
+        capacities = {name: await _capacity(report, one, label, name, shape) for name, one in stages.items()}
         fps = min(capacities.values()) * SHARE_OF_SLOWEST
+        if cipher == FIRST:
+            variants = {f"{OWN}_no_feedback": (own_sfu, replace(wanted, feedback=False))}
+            variants[f"{OWN}_two_shards"] = (own_sfu_of_two_shards, wanted)
+            for name, (start, its) in variants.items():
+                stages[name] = await stack.enter_async_context(stage(start, programs.load, case, its))
+                await stages[name].fill()
+                await stages[name].rest()
         samples: dict[str, list[Sample]] = {name: [] for name in stages}
         limits: list[float] = []
         for _ in range(shape.rounds):
             for name, one in stages.items():
                 samples[name].append(await one.run(fps, shape.settle_s, shape.measure_s))
-                await one.run(1.0, 0.2, 1.0)  # the others sleep, as far as a call that goes on can
-            limits += await asyncio.to_thread(_limit, programs, case, cipher, fps)
-        costs = {}
-        for name, found in samples.items():
-            note = f"{found[-1].packets_per_s:.0f} packets/s, {max(one.loss for one in found):.4f} lost"
-            if stages[name].sfu.note:
-                note += f"; {stages[name].sfu.note}"
-            figure = median(
-                f"sfu_cpu_us_per_packet_{label}_{name}", [one.cpu_us_per_packet for one in found], "µs", note=note
-            )
-            costs[name] = figure.value
-            report.add(figure)
-        own = costs["mediaserver"]
-        for name in costs.keys() - {"mediaserver"}:
-            report.add(Figure(f"sfu_ratio_to_{name}_{label}", own / costs[name], ""))
-        if limits:
-            limit = median(f"sfu_limit_us_per_packet_{label}", limits, "µs")
-            report.add(limit, Figure(f"sfu_ratio_to_limit_{label}", own / limit.value, ""))
-        half = await stages["mediaserver"].run(capacities["mediaserver"] / 2, shape.settle_s, shape.measure_s)
-        note = f"at half load, p50 {half.latency_p50_ms:.3f}, p99.9 {half.latency_p999_ms:.3f} ms, sockets and wake-ups too"
-        report.add(Figure(f"sfu_forward_p99_ms_{label}", half.latency_p99_ms, "ms", note=note))
-        report.details[f"sfu_{label}"] = {name: [asdict(one) for one in found] for name, found in samples.items()}
+                await one.rest()
+            limits += await asyncio.to_thread(_limit, programs, case, case.viewers, cipher, fps)
+        costs = {name: _cost(report, label, name, found, stages[name]) for name, found in samples.items()}
+        _ratios(report, case, label, costs, limits)
+        half = capacities[OWN] / 2
+        latency = await stages[OWN].latency(programs.load, half, shape.settle_s, 2 * shape.measure_s)
+        _latency(report, label, latency)
+        details = {name: [asdict(one) for one in found] for name, found in samples.items()}
+        report.details[f"sfu_{label}"] = {"fps": fps, "samples": details, "half_load": asdict(latency)}
+    return fps
 
 
-def _limit(programs: Programs, case: Case, cipher: str, fps: float) -> list[float]:
-    """The limit program does bursts of video from one sender with AEAD_AES_128_GCM, and nothing else."""
-    if cipher != "gcm128" or case.stream.kind != "video" or case.publishers != 1:
-        return []
-    shape = LimitShape(subscribers=case.viewers, packet_bytes=case.stream.packet_bytes)
-    found = run_limit(programs.limit, "engine", max(1, int(fps * case.stream.burst)), shape)
+async def _capacity(report: Report, one: Stage, label: str, name: str, shape: Shape) -> float:
+    fps, why = await one.capacity_fps(shape.first_fps, shape.last_fps, shape.settle_s, shape.search_s)
+    await one.rest()
+    value = fps * one.case.packets_per_frame
+    report.add(Figure(f"sfu_packets_per_s_per_core_{label}_{name}", value, "packets/s", note=f"stopped by {why}"))
+    return fps
+
+
+def _cost(report: Report, label: str, name: str, samples: Sequence[Sample], one: Stage) -> float:
+    loss, delivered = max(one.loss for one in samples), min(one.delivered for one in samples)
+    notes = [f"{samples[-1].packets_per_s:.0f} packets/s", f"{loss:.4f} lost"]
+    if not all(one.holds for one in samples):
+        notes.append(f"only {delivered:.2f} of what was sent came")
+    if one.sfu.note:
+        notes.append(one.sfu.note)
+    values = [one.cpu_us_per_packet for one in samples]
+    figure = median(f"sfu_cpu_us_per_packet_{label}_{name}", values, "µs", note="; ".join(notes))
+    report.add(figure)
+    return figure.value
+
+
+def _ratios(report: Report, case: Case, label: str, costs: Mapping[str, float], limits: Sequence[float]) -> None:
+    own = costs[OWN]
+    if limits:
+        limit = median(f"sfu_limit_us_per_packet_{label}", limits, "µs")
+        report.add(limit, Figure(f"sfu_ratio_to_limit_{label}", own / limit.value, "", bound=RATIO_TO_LIMIT))
+    for name in [name for name in SERVERS if name != OWN and name in costs]:
+        bound = RATIO_TO_OTHERS[case.stream.kind]
+        report.add(Figure(f"sfu_ratio_to_{name}_{label}", own / costs[name], "", bound=bound))
+    if (two := costs.get(f"{OWN}_two_shards")) is not None:
+        report.add(Figure(f"sfu_ratio_of_two_shards_{label}", two / own, "", bound=RATIO_OF_SHARDS))
+
+
+def _latency(report: Report, label: str, found: Sample) -> None:
+    note = f"at half load, {found.packets_per_s:.0f} packets/s, beside an echo on the same core"
+    for name, through, echo in zip(("p50", "p99", "p999"), found.latency_ms, found.echo_ms, strict=True):
+        bound = ADDED_P99_MS if name == "p99" else None
+        # An echo that was held up itself tells nothing: then nothing is taken off.
+        value, text = (through - echo, f"{through:.3f} less {echo:.3f}")
+        if echo > through:
+            value, text = through, f"{through:.3f}, nothing taken off for an echo of {echo:.3f}"
+        report.add(Figure(f"sfu_forward_{name}_ms_{label}", value, "ms", bound=bound, note=f"{note}: {text}"))
+
+
+async def _receivers(
+    report: Report,
+    programs: Programs,
+    starters: Mapping[str, Starter],
+    case: Case,
+    packets_per_s: float,
+    shape: Shape,
+) -> None:
+    """Cost per packet against the number of receivers, at the same rate of forwarded packets where that can be."""
+    points: dict[str, list[tuple[int, float]]] = {name: [] for name in (*starters, "limit")}
+    async with AsyncExitStack() as stack:
+        stages = {
+            name: await stack.enter_async_context(stage(start, programs.load, case, Wanted(suite=CIPHERS[FIRST].suite)))
+            for name, start in starters.items()
+        }
+        for count in shape.receivers:
+            fps = min(shape.most_fps, packets_per_s / (case.stream.burst * count))
+            for name, one in stages.items():
+                await one.fill(viewers=count)
+                sample = await one.run(fps, shape.settle_s, shape.measure_s)
+                await one.rest()
+                points[name].append((count, sample.cpu_us_per_packet))
+            found = await asyncio.to_thread(_limit, programs, case, count, FIRST, fps)
+            points["limit"] += [(count, value) for value in found]
+    for name, line in points.items():
+        for count, value in line:
+            report.add(Figure(f"sfu_receivers_{count}_us_per_packet_{name}", value, "µs"))
+    report.details["sfu_receivers"] = points
+
+
+def _limit(programs: Programs, case: Case, receivers: int, cipher: str, fps: float) -> list[float]:
+    """What the limit program needs for the largest layer of everybody, with the engine's own cipher library."""
+    size = case.stream.packet_bytes - CIPHERS[cipher].shorter_by
+    job = LimitJob(receivers, size, 0.6, case.publishers, case.stream.burst)
+    rate = max(1, int(fps * case.stream.burst * case.publishers))
+    found = run_limit(programs.limit, CIPHERS[cipher].limit, rate, job)
     return [] if found is None else [found["cpu_us_per_packet"]]

@@ -1,4 +1,4 @@
-"""livekit-server behind the face of `sfu_servers`, for machines that have one on the PATH.
+"""livekit-server behind the face of `sfu_face`, for machines that have one on the PATH.
 
 It was written after LiveKit's published protocol and has met no server yet: there is none in Debian.
 """
@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import yaml
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from benchmarks.sfu_servers import pin, wait_answering
-from benchmarks.webrtc_client import Identity, Peer
+from benchmarks.sfu_face import ForeignSfu, Wanted, client
+from benchmarks.webrtc_client import Peer
 from tests.peers.namespace import Namespace
 from tests.peers.process import PeerError, PeerProcess
 
@@ -138,18 +138,14 @@ class _Participant:
             await self.send(PING, int(time.time() * 1000))
 
 
-class LiveKitSfu:
+class LiveKitSfu(ForeignSfu):
     """livekit-server: a room for each publisher."""
 
     name = "livekit"
     note = ""
 
-    def __init__(self, pid: int, url: str, http: aiohttp.ClientSession, identity: Identity, local_ip: str) -> None:
-        self.pid = pid
-        self._url = url
-        self._http = http
-        self._identity = identity
-        self._local_ip = local_ip
+    def __init__(self, url: str, http: aiohttp.ClientSession, network: Namespace, wanted: Wanted) -> None:
+        super().__init__(url, http, network, wanted)
         self._secret = secrets.token_hex(24)
         self.staying: set[asyncio.Task[None]] = set()
 
@@ -158,24 +154,35 @@ class LiveKitSfu:
         """For the configuration."""
         return {KEY: self._secret}
 
-    async def publish(self, name: str, kinds: Sequence[str]) -> Peer:
+    async def publish(self, name: str) -> Peer:
         participant = await self._join(name, subscribe=False)
-        peer = Peer(self._identity, sends=True, kinds=kinds, local_ip=self._local_ip)
-        for kind in kinds:
-            track = field(1, f"load{peer.ssrcs[kind]}") + field(2, kind) + field(3, TYPES[kind])
-            track += (field(4, 1280) + field(5, 720) if kind == "video" else b"") + field(8, SOURCES[kind])
-            await participant.send(ADD_TRACK, track)
+        peer = self.peer(sends=True)
+        for kind in self.wanted.kinds:
+            await participant.send(ADD_TRACK, self._track(peer, kind))
             await participant.expect(PUBLISHED)
         await participant.send(OFFER, field(1, "offer") + field(2, peer.offer()))
         answer = _text(await participant.expect(ANSWERED), 2)
         return await self._connect(participant, peer, answer, 0)
 
-    async def view(self, name: str, kinds: Sequence[str]) -> Peer:
+    async def view(self, name: str) -> Peer:
         participant = await self._join(name, subscribe=True)
-        peer = Peer(self._identity, sends=False, kinds=kinds, local_ip=self._local_ip)
+        peer = self.peer(sends=False)
         offer = _text(await participant.expect(OFFERED), 2)
         await participant.send(ANSWER, field(1, "answer") + field(2, peer.answer(offer)))
         return await self._connect(participant, peer, offer, SUBSCRIBER)
+
+    def _track(self, peer: Peer, kind: str) -> bytes:
+        """What is about to be published (AddTrackRequest)."""
+        sources = [source for source in peer.media.sources if source.kind == kind]
+        track = field(1, f"load{sources[0].ssrc}") + field(2, kind) + field(3, TYPES[kind])
+        if kind == "video":
+            track += field(4, 1280) + field(5, 720)
+        track += field(8, SOURCES[kind])
+        if len(sources) > 1:
+            for quality in range(len(sources)):
+                size = field(2, 320 << quality) + field(3, 180 << quality)
+                track += field(9, field(1, quality) + size + field(4, 300_000 << 2 * quality))
+        return track
 
     async def _connect(self, participant: _Participant, peer: Peer, sdp: str, target: int) -> Peer:
         whole = await participant.with_candidate(sdp, target)
@@ -190,21 +197,20 @@ class LiveKitSfu:
         claims["video"] = {"room": room, "roomJoin": True, "canPublish": True, "canSubscribe": True}
         token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(self._secret))
         parameters = {"access_token": token, "protocol": "9", "auto_subscribe": "1" if subscribe else "0"}
-        participant = _Participant(await self._http.ws_connect(f"{self._url}/rtc", params=parameters))
+        participant = _Participant(await self.http.ws_connect(f"{self.url}/rtc", params=parameters))
         await participant.expect(JOINED)
         return participant
 
 
 @contextlib.asynccontextmanager
-async def livekit_sfu(directory: Path, network: Namespace, suite: str) -> AsyncIterator[LiveKitSfu]:
+async def livekit_sfu(directory: Path, network: Namespace, wanted: Wanted) -> AsyncIterator[LiveKitSfu]:
     """livekit-server as an ICE-lite server on one UDP port. Raises PeerError."""
     home = directory / "livekit"
     home.mkdir()
     port = network.free_port(2)
     url = f"http://{network.address}:{port}"
-    timeout = aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as client:
-        sfu = LiveKitSfu(0, url, client, Identity(suite), network.host_address or "127.0.0.1")
+    async with client() as http:
+        sfu = LiveKitSfu(url, http, network, wanted)
         config = {
             "port": port,
             "bind_addresses": [network.address],
@@ -217,9 +223,7 @@ async def livekit_sfu(directory: Path, network: Namespace, suite: str) -> AsyncI
         path.chmod(0o600)
         command = ["livekit-server", "--config", str(path)]
         async with PeerProcess("livekit", command, directory=home, prefix=network.exec_prefix) as process:
-            await wait_answering(client, url, process)
-            pin(process.pid)
-            sfu.pid = process.pid
+            await sfu.take(process, url)
             try:
                 yield sfu
             finally:

@@ -12,6 +12,7 @@ import asyncio
 import ssl
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -63,15 +64,14 @@ async def place_calls(
     target: SipUri,
     *,
     transport: Transport,
-    calls: int,
-    rate: float,
+    arrivals: Sequence[float],
     hold_s: float,
     tls: ssl.SSLContext | None = None,
     local_ip: str = "127.0.0.1",
     progress: bool = False,
     result: LoadResult | None = None,
 ) -> LoadResult:
-    """Places `calls` calls at `rate` per second, each held for `hold_s` seconds, and waits until all are over.
+    """Places a call at each of `arrivals`, in seconds from now; each is held for `hold_s` seconds. Waits until all are over.
 
     `result` is filled while the calls go on, for whoever watches.
     """
@@ -87,13 +87,15 @@ async def place_calls(
     began = loop.time()
     running: set[asyncio.Task[None]] = set()
     try:
-        for number in range(calls):
-            await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
+        for number, at in enumerate(arrivals):
+            await asyncio.sleep(max(0.0, began + at - loop.time()))
             task = asyncio.ensure_future(_call(agent, target, route, hold_s, local_ip, result))
             running.add(task)
             task.add_done_callback(running.discard)
-            if progress and number % max(1, int(rate)) == 0:
-                print(f"\r{number} of {calls} begun, {result.completed} over", end="", file=sys.stderr, flush=True)
+            if progress and number % 10 == 0:
+                print(
+                    f"\r{number} of {len(arrivals)} begun, {result.completed} over", end="", file=sys.stderr, flush=True
+                )
         if running:
             await asyncio.wait(running)
     finally:
@@ -101,6 +103,11 @@ async def place_calls(
             print(file=sys.stderr)
         await agent.stop(2.0)
     return result
+
+
+def steady(calls: int, rate: float) -> list[float]:
+    """Arrivals at a steady rate per second."""
+    return [number / rate for number in range(calls)]
 
 
 async def _call(
@@ -154,8 +161,7 @@ def main() -> int:
         place_calls(
             parse_sip_uri(options.target),
             transport=options.transport,
-            calls=options.calls,
-            rate=options.rate,
+            arrivals=steady(options.calls, options.rate),
             hold_s=options.hold,
             tls=ssl.create_default_context(cafile=options.ca) if options.transport == "tls" else None,
             progress=sys.stderr.isatty(),

@@ -127,18 +127,6 @@ TARGET static inline __attribute__((always_inline)) void vgcm_run(const gcm128 *
     add_product(&sum, lb, h1);
     _mm_storeu_si128((__m128i *)tag, _mm_xor_si128(_mm_shuffle_epi8(gred(sum.lo, sum.mid, sum.hi), BSWAP128()), ek));
 }
-TARGET static void vgcm_seal(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in,
-                             uint8_t *out, int len, uint8_t tag[16]) {
-    vgcm_run(c, iv, aad, aadlen, in, out, len, tag, 1);
-}
-TARGET static int vgcm_open(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in,
-                            uint8_t *out, int len, const uint8_t tag[16]) {
-    uint8_t t[16];
-    vgcm_run(c, iv, aad, aadlen, in, out, len, t, 0);
-    uint8_t d = 0;
-    for (int i = 0; i < 16; i++) d |= t[i] ^ tag[i];
-    return d ? -1 : 0;
-}
 
 static int usable(void) {
     __builtin_cpu_init();
@@ -146,16 +134,7 @@ static int usable(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("vaes") &&
            __builtin_cpu_supports("vpclmulqdq");
 }
-static void *create(const uint8_t key[16]) {
-    gcm128 *c = aligned_alloc(64, sizeof *c);
-    if (!c) die("aligned_alloc");
-    gcm128_init(c, key);
-    return c;
-}
-const struct aead aead_vaes = {"vaes", usable, create, free, vgcm_seal, vgcm_open};
+GCM128_AEAD(aead_vaes, "vaes", TARGET, usable, vgcm_run);
 #else
-static int usable(void) {
-    return 0;
-}
-const struct aead aead_vaes = {"vaes", usable, NULL, NULL, NULL, NULL};
+const struct aead aead_vaes = {.name = "vaes", .tag = 16};
 #endif

@@ -95,32 +95,12 @@ TARGET static inline __attribute__((always_inline)) void run(const gcm128 *c, co
     y = _mm_shuffle_epi8(gred(end.lo, end.mid, end.hi), BSWAP128());
     _mm_storeu_si128((__m128i *)tag, _mm_xor_si128(y, ek));
 }
-TARGET static void seal(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in, uint8_t *out,
-                        int len, uint8_t tag[16]) {
-    run(c, iv, aad, aadlen, in, out, len, tag, 1);
-}
-TARGET static int open_(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in, uint8_t *out,
-                        int len, const uint8_t tag[16]) {
-    uint8_t t[16], d = 0;
-    run(c, iv, aad, aadlen, in, out, len, t, 0);
-    for (int i = 0; i < 16; i++) d |= t[i] ^ tag[i];
-    return d ? -1 : 0;
-}
 
 static int usable(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq");
 }
-static void *create(const uint8_t key[16]) {
-    gcm128 *c = aligned_alloc(64, sizeof *c);
-    if (!c) die("aligned_alloc");
-    gcm128_init(c, key);
-    return c;
-}
-const struct aead aead_vaes256 = {"vaes256", usable, create, free, seal, open_};
+GCM128_AEAD(aead_vaes256, "vaes256", TARGET, usable, run);
 #else
-static int usable(void) {
-    return 0;
-}
-const struct aead aead_vaes256 = {"vaes256", usable, NULL, NULL, NULL, NULL};
+const struct aead aead_vaes256 = {.name = "vaes256", .tag = 16};
 #endif

@@ -159,8 +159,8 @@ int cmd_crypto(void) {
             int nc = n ? NS : 1;
             char name[64];
             for (int a = 0; a < AEADS; a++)
-                if (aeads[a]->usable()) {
-                    snprintf(name, sizeof name, "AES-GCM %s", aeads[a]->name);
+                if (aead_usable(a)) {
+                    snprintf(name, sizeof name, "SRTP %s", aeads[a]->name);
                     crypto_one(name, a, sz[s], nc);
                 }
             crypto_one("AES-CM + HMAC-SHA1-80", C_CM, sz[s], nc);

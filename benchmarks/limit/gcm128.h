@@ -1,7 +1,8 @@
 /* gcm128.h - what the hand-written AES-128-GCM loops share: the key schedule, powers of H, and GHASH of one block, in
- * 128-bit registers. For x86-64 only. */
+ * 128-bit registers, and their entry in the table. For x86-64 only. */
 #ifndef GCM128_H
 #define GCM128_H
+#include "limit.h"
 #include <immintrin.h>
 #define TARGET128 __attribute__((target("aes,pclmul,ssse3,sse4.1")))
 
@@ -94,4 +95,24 @@ TARGET128 static inline products gcm128_aad(const gcm128 *c, const uint8_t *aad,
     }
     return sum;
 }
+static void *gcm128_create(const uint8_t key[KEY]) {
+    gcm128 *c = aligned_alloc(64, sizeof *c);
+    if (!c) die("aligned_alloc");
+    gcm128_init(c, key);
+    return c;
+}
+/* The table entry of a loop: RUN(state, iv, aad, aadlen, in, out, len, tag, enc) for the instructions of TARGET. */
+#define GCM128_AEAD(SYMBOL, NAME, TARGET, USABLE, RUN)                                                                 \
+    TARGET static void gcm128_seal(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in,   \
+                                   uint8_t *out, int len, uint8_t tag[16]) {                                           \
+        RUN(c, iv, aad, aadlen, in, out, len, tag, 1);                                                                 \
+    }                                                                                                                  \
+    TARGET static int gcm128_open(void *c, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in,    \
+                                  uint8_t *out, int len, const uint8_t tag[16]) {                                      \
+        uint8_t t[16], d = 0;                                                                                          \
+        RUN(c, iv, aad, aadlen, in, out, len, t, 0);                                                                   \
+        for (int i = 0; i < 16; i++) d |= t[i] ^ tag[i];                                                               \
+        return d ? -1 : 0;                                                                                             \
+    }                                                                                                                  \
+    const struct aead SYMBOL = {NAME, 16, USABLE, gcm128_create, free, gcm128_seal, gcm128_open}
 #endif

@@ -33,7 +33,8 @@
 #define SO_RCVBUFFORCE 33
 #endif
 
-#define NS 300 /* subscribers / contexts / destinations */
+#define NS 300  /* subscribers / contexts / destinations */
+#define NPUB 10 /* publishers */
 #define BASEPORT 20000
 #define VIDEO 1200
 #define AUDIO 172
@@ -83,11 +84,13 @@ static inline void relax(void) {
 #endif
 }
 
-/* ---- aead.c: AES-128-GCM by whichever library, chosen at run time */
+/* ---- aead.c: the ciphers of SRTP by whichever library, chosen at run time; AES-128-GCM where the name says no other */
+#define KEY 48 /* bytes of every key; what a cipher does not need of them is left */
 struct aead {
     const char *name;
+    int tag;             /* bytes */
     int (*usable)(void); /* on this CPU */
-    void *(*create)(const uint8_t key[16]);
+    void *(*create)(const uint8_t key[KEY]);
     void (*destroy)(void *state);
     /* out of place; aadlen <= 32 */
     void (*seal)(void *state, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in, uint8_t *out,
@@ -95,20 +98,21 @@ struct aead {
     int (*open)(void *state, const uint8_t iv[12], const uint8_t *aad, int aadlen, const uint8_t *in, uint8_t *out,
                 int len, const uint8_t tag[16]);
 };
-enum { AEAD_ENGINE, AEAD_OPENSSL, AEAD_VAES, AEAD_VAES256, AEADS };
+enum { AEAD_ENGINE, AEAD_ENGINE_GCM256, AEAD_ENGINE_CM80, AEAD_OPENSSL, AEAD_VAES, AEAD_VAES256, AEADS };
 extern const struct aead *const aeads[AEADS];
 extern const struct aead aead_vaes;              /* aead_vaes.c */
 extern const struct aead aead_vaes256;           /* aead_vaes256.c */
+int aead_usable(int a);
 const struct aead *aead_named(const char *name); /* NULL: no such, or not on this CPU */
 void aead_selftest(void);
 
 struct stream { /* one SRTP sending context */
     void *state[AEADS];
-    uint8_t key[16], salt[12];
+    uint8_t key[KEY], salt[12];
     uint32_t ssrc;
 };
 extern struct stream G[NS];
-extern struct stream publisher;
+extern struct stream publishers[NPUB];
 void stream_init(struct stream *s);
 void streams_init(void);
 void cm_seal(int c, const uint8_t iv12[12], uint8_t *p, int len);

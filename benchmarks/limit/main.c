@@ -7,8 +7,9 @@
  *   limit uring DSTIP SINK              io_uring send, SEND_ZC
  *   limit recv                          UDP receive cost
  *   limit sfu   DSTIP SINK [brief|gso]  one publisher -> N subscribers
- *   limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS   one such run, beside the engine's
- *   limit ciphers                       AES-GCM implementations usable on this machine: engine openssl vaes vaes256
+ *   limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]   one such run, beside the engine's
+ *   limit ciphers                       ciphers usable on this machine: engine (AES-128-GCM), engine-gcm256,
+ *                                       engine-cm80; AES-128-GCM by openssl, vaes, vaes256
  *   limit turn                          ChannelData relay, both directions
  *   limit sink  IP SECONDS              300 receivers on IP (for veth; run in the other netns)
  *
@@ -30,7 +31,7 @@ static int cmd_check(void) {
 }
 static int cmd_ciphers(void) {
     for (int a = 0; a < AEADS; a++)
-        if (aeads[a]->usable()) printf("%s\n", aeads[a]->name);
+        if (aead_usable(a)) printf("%s\n", aeads[a]->name);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* sfu.c - one publisher, N subscribers: receive a batch, decrypt it once, and per subscriber rewrite the header,
+/* sfu.c - publishers with N subscribers each: receive a batch, decrypt it once, and per subscriber rewrite the header,
  * encrypt from the shared plaintext into the send buffer and send. Nothing else: no signalling, no reports, no metrics.
  */
 #include "limit.h"
@@ -14,7 +14,9 @@ enum { ST_SENDTO, ST_MMSG, ST_GSO, ST_MMSG_GSO, ST_CONN_GSO };
 
 struct run {
     const char *sink;
-    int subscribers, crypt, how, size;
+    int publishers, subscribers; /* of each publisher */
+    int burst;                   /* packets that a publisher sends back to back */
+    int crypt, how, size;
     int header;   /* bytes: 12, or 20 with a header extension for transport-wide sequence numbers */
     int paced_us; /* between two bursts; 0: as fast as they are taken */
     double secs;
@@ -33,6 +35,9 @@ static void put_extension(uint8_t *p, uint16_t number) {
     uint8_t ext[8] = {0xbe, 0xde, 0, 1, 0x31, number >> 8, number & 0xff, 0};
     memcpy(p + 12, ext, 8);
 }
+static int cipher_of(const struct run *r) {
+    return r->crypt >= SC_AEAD0 ? r->crypt - SC_AEAD0 : AEAD_OPENSSL;
+}
 static void generator(void *arg) {
     R = arg;
     int fd = socket(AF_INET, SOCK_DGRAM, 0), sz = 8 << 20, drain = !strcmp(R->sink, "drain"), hl = R->header;
@@ -42,25 +47,25 @@ static void generator(void *arg) {
     static uint8_t pt[BURST][MTU], ct[BURST][MTU];
     static struct mmsghdr m[BURST];
     static struct iovec iv[BURST];
-    uint32_t seq = 0;
-    int plain = R->size - 16;
-    const struct aead *a = aeads[R->crypt >= SC_AEAD0 ? R->crypt - SC_AEAD0 : AEAD_OPENSSL];
-    void *key = publisher.state[R->crypt >= SC_AEAD0 ? R->crypt - SC_AEAD0 : AEAD_OPENSSL];
+    uint32_t sent[NPUB] = {0};
+    int cipher = cipher_of(R), plain = R->size - aeads[cipher]->tag;
     double next = mono();
-    for (int i = 0; i < BURST; i++) {
+    for (int i = 0; i < R->burst; i++) {
         fill(pt[i], plain);
         iv[i].iov_base = ct[i];
         iv[i].iov_len = R->size;
         m[i].msg_hdr.msg_iov = &iv[i];
         m[i].msg_hdr.msg_iovlen = 1;
     }
-    for (;;) {
-        for (int i = 0; i < BURST; i++, seq++) {
+    for (int p = 0;; p = (p + 1) % R->publishers) {
+        for (int i = 0; i < R->burst; i++) {
             uint8_t ivb[12];
-            mkrtp(ct[i], seq, seq / BURST * 3000, PUBLISHER_SSRC);
+            uint32_t seq = sent[p]++;
+            mkrtp(ct[i], seq, seq / R->burst * 3000, PUBLISHER_SSRC + p);
             if (hl > 12) put_extension(ct[i], seq);
-            srtp_iv(ivb, publisher.salt, htonl(PUBLISHER_SSRC), htonl(seq >> 16), htons(seq));
-            a->seal(key, ivb, ct[i], hl, pt[i] + hl, ct[i] + hl, plain - hl, ct[i] + plain);
+            srtp_iv(ivb, publishers[p].salt, htonl(PUBLISHER_SSRC + p), htonl(seq >> 16), htons(seq));
+            aeads[cipher]->seal(publishers[p].state[cipher], ivb, ct[i], hl, pt[i] + hl, ct[i] + hl, plain - hl,
+                                ct[i] + plain);
         }
         if (R->paced_us) {
             next += R->paced_us * 1e3;
@@ -71,7 +76,7 @@ static void generator(void *arg) {
                     usleep(200);
             }
         } else {
-            while (SH->sent - SH->recvd >= BURST) {
+            while (SH->sent - SH->recvd >= (uint64_t)R->burst) {
                 if (drain)
                     sink_drain_once();
                 else
@@ -79,7 +84,7 @@ static void generator(void *arg) {
             }
             next = mono();
         }
-        int r = sendmmsg(fd, m, BURST, 0);
+        int r = sendmmsg(fd, m, R->burst, 0);
         if (r > 0) SH->sent += r;
     }
 }
@@ -90,27 +95,31 @@ static struct iovec riv[INPUTS], oiv[1024];
 static gctl og[1024];
 static uint8_t *ob; /* send buffer of one chunk of subscribers */
 
-static int unprotect(const struct run *r, int n, uint64_t *ext, const struct aead *a, void *key) {
-    int bad = 0, plain = r->size - 16, hl = r->header;
+/* highest: by publisher; from[i] becomes the publisher of packet i */
+static int unprotect(const struct run *r, int n, uint64_t *highest, int *from) {
+    int bad = 0, cipher = cipher_of(r), plain = r->size - aeads[cipher]->tag, hl = r->header;
     for (int i = 0; i < n; i++) {
         uint16_t q;
         uint32_t ss;
         uint8_t ivb[12];
         memcpy(&q, rb[i] + 2, 2);
         memcpy(&ss, rb[i] + 8, 4);
+        int p = from[i] = (ntohl(ss) - PUBLISHER_SSRC) % NPUB;
         uint16_t s16 = ntohs(q);
-        uint32_t roc = (uint32_t)(*ext >> 16);
-        if (s16 < 0x4000 && (*ext & 0xffff) > 0xc000) roc++;
-        *ext = (uint64_t)roc << 16 | s16;
-        srtp_iv(ivb, publisher.salt, ss, htonl(roc), q);
+        uint32_t roc = (uint32_t)(highest[p] >> 16);
+        if (s16 < 0x4000 && (highest[p] & 0xffff) > 0xc000) roc++;
+        highest[p] = (uint64_t)roc << 16 | s16;
+        srtp_iv(ivb, publishers[p].salt, ss, htonl(roc), q);
         memcpy(pt[i], rb[i], hl);
-        if (a->open(key, ivb, rb[i], hl, rb[i] + hl, pt[i] + hl, plain - hl, rb[i] + plain)) bad++;
+        if (aeads[cipher]->open(publishers[p].state[cipher], ivb, rb[i], hl, rb[i] + hl, pt[i] + hl, plain - hl,
+                                rb[i] + plain))
+            bad++;
     }
     return bad;
 }
 /* one packet for one subscriber; returns its length */
 static int protect(const struct run *r, int s, int i, uint16_t seq, uint8_t *o) {
-    int plain = r->size - 16, hl = r->header, aead = r->crypt - SC_AEAD0;
+    int aead = r->crypt - SC_AEAD0, hl = r->header, plain = r->size - aeads[cipher_of(r)]->tag;
     uint16_t q = htons(seq);
     uint8_t ivb[12];
     memcpy(o, pt[i], hl);
@@ -120,7 +129,7 @@ static int protect(const struct run *r, int s, int i, uint16_t seq, uint8_t *o) 
     srtp_iv(ivb, G[s].salt, G[s].ssrc, 0, q);
     if (aead >= 0) {
         aeads[aead]->seal(G[s].state[aead], ivb, o, hl, pt[i] + hl, o + hl, plain - hl, o + plain);
-        return plain + 16;
+        return r->size;
     }
     memcpy(o + hl, pt[i] + hl, plain - hl);
     if (r->crypt == SC_CM) {
@@ -160,15 +169,16 @@ static int transmit(const struct run *r, int fd, int first, int count, int size)
     }
     return failed;
 }
-/* the packets of one batch for one subscriber lie side by side and leave as one GSO message */
-static int forward(const struct run *r, int fd, int n, uint16_t *oseq) {
+/* packets first to last of one publisher: those for one subscriber lie side by side and leave as one GSO message */
+static int forward(const struct run *r, int fd, int p, int first, int last, uint16_t *oseq) {
     int failed = 0, chunk = r->how == ST_MMSG_GSO ? 16 : 4; /* subscribers per sendmmsg */
-    for (int s0 = 0; s0 < r->subscribers; s0 += chunk) {
-        int count = 0, size = r->size, e = s0 + chunk < r->subscribers ? s0 + chunk : r->subscribers;
+    int end = (p + 1) * r->subscribers;
+    for (int s0 = p * r->subscribers; s0 < end; s0 += chunk) {
+        int count = 0, size = r->size, e = s0 + chunk < end ? s0 + chunk : end;
         uint8_t *o = ob;
         for (int s = s0; s < e; s++) {
             uint8_t *start = o;
-            for (int i = 0; i < n; i++, o += size) {
+            for (int i = first; i < last; i++, o += size) {
                 size = protect(r, s, i, oseq[s]++, o);
                 if (r->how < ST_GSO) {
                     oiv[count].iov_base = o;
@@ -181,7 +191,7 @@ static int forward(const struct run *r, int fd, int n, uint16_t *oseq) {
                 oiv[count].iov_base = start;
                 oiv[count].iov_len = o - start;
                 h->msg_name = &dst[s];
-                if (n > 1)
+                if (last - first > 1)
                     gso_ctl(h, &og[count], size);
                 else
                     h->msg_control = NULL, h->msg_controllen = 0;
@@ -197,14 +207,14 @@ static const char *crypt_name(int crypt) {
 }
 static struct result sfu_one(struct run r) {
     if (!ob) ob = xalloc(INPUTS * 32 * 1500);
-    int fd = usock("0.0.0.0", SFU_PORT, 8 << 20, 8 << 20), a = r.crypt >= SC_AEAD0 ? r.crypt - SC_AEAD0 : AEAD_OPENSSL;
+    int fd = usock("0.0.0.0", SFU_PORT, 8 << 20, 8 << 20), from[INPUTS];
     struct timeval tv = {0, 50000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
     SH->sent = SH->recvd = 0;
     SH->paced_us = r.paced_us;
     pid_t peer = spawn_peer(generator, &r, 30 + (int)(r.secs * r.runs));
     uint16_t oseq[NS] = {0};
-    uint64_t ext = 0, batches = 0, inputs = 0;
+    uint64_t highest[NPUB] = {0}, batches = 0, inputs = 0;
     struct result out = {0};
     for (int k = -1; k < r.runs; k++) { /* the first one warms up */
         sample_begin();
@@ -222,8 +232,11 @@ static struct result sfu_one(struct run r) {
             SH->recvd += n;
             batches++;
             inputs += n;
-            out.bad += unprotect(&r, n, &ext, aeads[a], publisher.state[a]);
-            out.send_failures += forward(&r, fd, n, oseq);
+            out.bad += unprotect(&r, n, highest, from);
+            for (int i = 0, last; i < n; i = last) {
+                for (last = i + 1; last < n && from[last] == from[i];) last++;
+                out.send_failures += forward(&r, fd, from[i], i, last, oseq);
+            }
             fw += (uint64_t)n * r.subscribers;
         }
         double c = cpu() - c0, t = mono() - t0;
@@ -243,7 +256,7 @@ static struct result sfu_one(struct run r) {
         }
     }
     out.batch = batches ? (double)inputs / batches : 0;
-    if (batches && inputs < batches * 6 && !check)
+    if (batches && inputs < batches * r.burst * 3 / 4 && !check)
         printf("# sfu: only %.0f packets per batch in some runs (the publisher was held up)\n", out.batch);
     stop_peer(peer);
     close(fd);
@@ -257,9 +270,9 @@ static void sfu_prepare(const char *ip) {
 int cmd_sfu(const char *ip, const char *sink, int level) {
     sfu_prepare(ip);
     sink_open(ip, sink);
-    struct run r = {sink, 300, SC_NONE, ST_MMSG_GSO, VIDEO, 12, 0, 0.05, RUNS};
+    struct run r = {sink, 1, NS, BURST, SC_NONE, ST_MMSG_GSO, VIDEO, 12, 0, 0.05, RUNS};
     for (int a = 0; a < AEADS; a++) {
-        if (!aeads[a]->usable()) continue;
+        if (!aead_usable(a)) continue;
         r.crypt = SC_AEAD0 + a;
         sfu_one(r);
         if (level < 2) continue;
@@ -279,20 +292,23 @@ int cmd_sfu(const char *ip, const char *sink, int level) {
     return 0;
 }
 /* The run that stands beside the engine's: same AEAD library, sizes, header extension, receivers and rate.
- * fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS; 0 packets/s: saturated. One line of JSON. */
+ * fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]; RECEIVERS of each publisher, PACKETS_PER_S of all
+ * publishers together, 0: saturated. One line of JSON. */
 int cmd_fanout(int argc, char **argv) {
     if (argc < 7) {
-        fputs("usage: limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS\n", stderr);
+        fputs("usage: limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]\n", stderr);
         return 2;
     }
     int a = 0, receivers = atoi(argv[3]), size = atoi(argv[4]), rate = atoi(argv[5]);
+    int senders = argc > 8 ? atoi(argv[7]) : 1, burst = argc > 8 ? atoi(argv[8]) : BURST;
     double seconds = atof(argv[6]);
-    while (a < AEADS && (strcmp(aeads[a]->name, argv[2]) || !aeads[a]->usable())) a++;
+    while (a < AEADS && (strcmp(aeads[a]->name, argv[2]) || !aead_usable(a))) a++;
     if (a == AEADS) {
         fprintf(stderr, "cipher %s: not usable here\n", argv[2]);
         return 3;
     }
-    if (receivers < 1 || receivers > NS || size < 64 || size > MTU || rate < 0 || rate > 1000000 || !(seconds > 0)) {
+    if (senders < 1 || senders > NPUB || burst < 1 || burst > BURST || receivers < 1 || receivers > NS / senders ||
+        size < 64 || size > MTU || rate < 0 || rate > 1000000 || !(seconds > 0)) {
         fputs("fanout: a number is out of range\n", stderr);
         return 2;
     }
@@ -300,14 +316,14 @@ int cmd_fanout(int argc, char **argv) {
     alarm((unsigned)seconds + 60);
     sfu_prepare("127.0.0.1");
     sink_open("127.0.0.1", "drain");
-    struct run r = {"drain", receivers, SC_AEAD0 + a, ST_MMSG_GSO, size, 20, rate ? 1000000 * BURST / rate : 0,
-                    seconds, 1};
+    int gap_us = rate ? 1000000 * burst / rate : 0;
+    struct run r = {"drain", senders, receivers, burst, SC_AEAD0 + a, ST_MMSG_GSO, size, 20, gap_us, seconds, 1};
     struct result out = sfu_one(r);
     sink_close();
-    printf("{\"cipher\": \"%s\", \"receivers\": %d, \"size_bytes\": %d, \"cpu_us_per_packet\": %.4f, "
+    printf("{\"cipher\": \"%s\", \"publishers\": %d, \"receivers\": %d, \"size_bytes\": %d, \"cpu_us_per_packet\": %.4f, "
            "\"forwarded\": %llu, \"kpackets_per_s\": %.2f, \"packets_per_batch\": %.2f, \"bad\": %d, "
            "\"send_failures\": %d}\n",
-           argv[2], receivers, size, out.us, (unsigned long long)out.forwarded, out.kpps, out.batch, out.bad,
+           argv[2], senders, receivers, size, out.us, (unsigned long long)out.forwarded, out.kpps, out.batch, out.bad,
            out.send_failures);
     return out.bad || out.send_failures || !out.forwarded;
 }
@@ -319,18 +335,20 @@ int check_sfu(void) {
     for (int t = 0; t < 3 * AEADS; t++) {
         static const int hows[3] = {ST_MMSG_GSO, ST_MMSG, ST_CONN_GSO};
         int a = t % AEADS;
-        if (!aeads[a]->usable()) continue;
-        struct run r = {"queue", NS, SC_AEAD0 + a, hows[t / AEADS], VIDEO, t & 1 ? 20 : 12, 5000, 0.1, 1};
+        if (!aead_usable(a)) continue;
+        int senders = t % 2 ? 3 : 1, tag = aeads[a]->tag;
+        struct run r = {"queue", senders, NS / senders, BURST, SC_AEAD0 + a, hows[t / AEADS], VIDEO, t & 1 ? 20 : 12,
+                        5000,    0.1,     1};
         sink_open("127.0.0.1", "queue");
         sfu_one(r);
         static uint8_t first[64][2048];
-        int nfirst = 0, hl = r.header, body = VIDEO - 16 - hl;
+        int nfirst = 0, hl = r.header, body = VIDEO - tag - hl;
         for (int s = 0; s < NS; s++)
             for (int i = 0;; i++) {
                 uint8_t p[2048], o[2048], iv[12];
                 ssize_t n = recv(sink_fd[s], p, sizeof p, MSG_DONTWAIT);
                 if (n < 0) {
-                    if (s && i != nfirst && i < 64) bad++;
+                    if (s % r.subscribers && i != nfirst && i < 64) bad++;
                     break;
                 }
                 uint32_t ss;
@@ -339,12 +357,12 @@ int check_sfu(void) {
                 memcpy(&q, p + 2, 2);
                 srtp_iv(iv, G[s].salt, ss, 0, q);
                 if (n != VIDEO || ss != G[s].ssrc || ntohs(q) != i ||
-                    aeads[a]->open(G[s].state[a], iv, p, hl, p + hl, o, body, p + VIDEO - 16)) {
+                    aeads[a]->open(G[s].state[a], iv, p, hl, p + hl, o, body, p + VIDEO - tag)) {
                     bad++;
                     continue;
                 }
                 if (i < 64) {
-                    if (s == 0) {
+                    if (s % r.subscribers == 0) {
                         memcpy(first[i], o, body);
                         nfirst = i + 1;
                     } else if (memcmp(first[i], o, body)) {

@@ -105,7 +105,7 @@ def measure(
     return LegQuality(
         seconds=seconds,
         round_trip_ms=round_trip,
-        estimate_bps=None,
+        estimate_bps=next((each.bandwidth.estimate_bps for each in after if each.bandwidth is not None), None),
         sound_from=next((sound for sound in sounds_up if sound), None),
         sound_to=next((sound for sound in sounds_down if sound), None),
         picture_from=next((picture for picture in pictures_up if picture), None),

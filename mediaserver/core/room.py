@@ -216,15 +216,9 @@ class Room:
 
     def _set_targets(self, slots: Iterable[Slot], asked: dict[Publication, Want]) -> None:
         for slot in slots:
-            if slot.shows is None:
-                continue
-            want = asked.get(slot.shows)
-            slot.down.set_target(
-                max_width=want.width if want else None,
-                max_height=want.height if want else None,
-                priority=self._priority(slot.shows, want),
-                paused=want is not None and want.paused,
-            )
+            if slot.shows is not None:
+                want = asked.get(slot.shows) if asked else None
+                slot.aim(want, self._priority(slot.shows, want))
 
     def _priority(self, shown: Publication, want: Want | None) -> int:
         if want is not None and want.priority is not None:

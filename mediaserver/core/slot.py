@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.down_track import DownTrack
+from mediaserver.core.subscription import Want
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
 
@@ -26,6 +27,7 @@ class Slot:
         self.mid = mid
         self._down = down
         self.shows: Publication | None = None
+        self._target: tuple[Want | None, int] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -47,3 +49,15 @@ class Slot:
         else:
             self._down.subscribe(publication.track)
         return True
+
+    def aim(self, want: Want | None, priority: int) -> None:
+        """Bounds what is shown by what was asked for; repeating it costs next to nothing."""
+        if (want, priority) == self._target:
+            return
+        self._target = (want, priority)
+        self._down.set_target(
+            max_width=want.width if want else None,
+            max_height=want.height if want else None,
+            priority=priority,
+            paused=want is not None and want.paused,
+        )

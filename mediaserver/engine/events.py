@@ -229,6 +229,26 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     frozen_ms: float = 0.0
 
 
+class Bandwidth(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the line to a peer, as of its last feedback."""
+
+    estimate_bps: int
+    """What the line carries."""
+    acked_bps: int
+    """What arrives."""
+    queue_ms: float
+    """Delay by queues on the line, above the smallest of the last seconds."""
+    loss: float
+    """Share of packets lost on it, 0 to 1."""
+    probes: int
+    probes_carried: int
+    """Trains of packets sent to try a higher rate, and those that went through."""
+    padding_packets: int
+    """Packets sent again only for these trains."""
+    waiting_bytes: int
+    """What waits for its turn, so that the line is not flooded."""
+
+
 class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of a transport since it was opened."""
 
@@ -238,6 +258,8 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     packets_sent: int
     bytes_sent: int
     round_trip_ms: float | None
+    bandwidth: Bandwidth | None = None
+    """None where the peer gives no feedback about what it receives."""
     up: tuple[UpTrackStats, ...]
     down: tuple[DownTrackStats, ...]
 

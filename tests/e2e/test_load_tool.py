@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import load
+from tests.e2e.test_sip_to_sip import trunk
 from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
+from tests.peers.sipp import callee
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # the first use compiles the load program
 
@@ -56,6 +58,23 @@ async def test_a_broadcast_is_driven_and_its_service_levels_are_judged(tmp_path:
         assert code == 1
 
 
+async def test_a_simulcast_broadcast_is_driven_and_a_tight_level_is_missed_by_name(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with daemon(tmp_path) as server:
+        admin = ("--admin-url", server.admin_url, "--token", ADMIN_TOKEN)
+        arguments = ("--scenario", "broadcast", "--simulcast", "--ramp", "1", *ROOMS, *admin)
+        code = await _load(server, results, *arguments, "--max-join-ms", "0.1", "--max-failed", "0")
+        content = _json(results)
+    assert code == 1, content
+    missed = content["missed"]
+    assert isinstance(missed, list)
+    assert [text.split()[0] for text in missed] == ["join"]
+    # Half as many come while the rate rises. Whoever views gets one layer: the largest has 40 packets a second.
+    assert (content["joined"], content["failed"], content["wrong"]) == (6, 0, 0)
+    assert isinstance(content["packets"], int)
+    assert content["packets"] > 6 * 2 * 60
+
+
 async def test_meetings_are_driven(tmp_path: Path) -> None:
     results = tmp_path / "results"
     async with daemon(tmp_path, changes={"limits": {"contacts_per_source": 100}}) as server:
@@ -76,3 +95,20 @@ async def test_calls_are_driven_and_refusals_are_counted_by_name(tmp_path: Path)
         failures = content["failures"]
         assert isinstance(failures, dict)
         assert all(name.startswith("refused_") for name in failures), failures
+
+
+async def test_sip_calls_are_driven_with_a_ramp(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with (
+        callee(tmp_path, scenario="uas") as service,
+        daemon(tmp_path, changes=trunk(service.port, "udp")) as server,
+    ):
+        target = f"sip:service@{server.sip_server()}"
+        arguments = ["--target", target, "--results", str(results), "--out", "json,csv,png", "--scenario", "sip"]
+        arguments += ["--rate", "10", "--ramp", "1", "--hold", "1", "--duration", "2"]
+        code = await asyncio.to_thread(load.main, [*arguments, "--max-failed", "0", "--max-join-ms", "2000"])
+        content = _json(results)
+    assert code == 0, content
+    assert (content["joined"], content["failed"]) == (15, 0)
+    (png,) = results.glob("*.png")
+    assert png.read_bytes().startswith(b"\x89PNG")

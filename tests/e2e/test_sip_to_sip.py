@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.sip_load import place_calls
+from benchmarks.sip_load import place_calls, steady
 from mediaserver.sip.uri import parse_sip_uri
 from tests.peers.daemon import daemon
 from tests.peers.sipp import callee, caller
@@ -74,8 +74,7 @@ async def test_500_calls_at_50_per_second_over_tls_all_succeed(tmp_path: Path) -
         result = await place_calls(
             parse_sip_uri(server.sip_uri("service", "tls")),
             transport="tls",
-            calls=500,
-            rate=50,
+            arrivals=steady(500, 50),
             hold_s=1.0,
             tls=ssl.create_default_context(cafile=server.certificates.ca),
         )

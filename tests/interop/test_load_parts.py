@@ -11,6 +11,7 @@ from benchmarks.load_result import Levels, Result, Second
 from benchmarks.load_scenarios import Pace
 from benchmarks.peer_media import IDS, RIDS, PeerMedia
 from benchmarks.sfu_livekit import field, fields
+from benchmarks.sfu_plot import draw
 from benchmarks.webrtc_client import Identity, Peer
 
 
@@ -104,16 +105,15 @@ def test_a_simulcast_publisher_names_layers_and_no_ssrc() -> None:
     assert len(numbers) == 6
 
 
-def test_a_peer_without_feedback_offers_none_and_takes_none() -> None:
+def test_a_peer_without_feedback_offers_and_takes_keyframe_requests_alone() -> None:
     media = PeerMedia(("video",), sends=True, receives=False, feedback=False)
-    offer = "\n".join(media.offer(_no_transport)) + "\n"
-    assert "a=rtcp-fb" not in offer
-    assert "transport-wide" not in offer
     talkative = PeerMedia(("video",), sends=True, receives=False, repair=True)
-    answer = "\n".join(media.answer("\n".join(talkative.offer(_no_transport)) + "\n", _no_transport))
-    assert "a=rtcp-fb" not in answer
-    assert "transport-wide" not in answer
-    media.learn("\n".join(talkative.offer(_no_transport)) + "\n")
+    theirs = "\n".join(talkative.offer(_no_transport)) + "\n"
+    for lines in (media.offer(_no_transport), media.answer(theirs, _no_transport)):
+        feedback = sorted(line for line in lines if line.startswith("a=rtcp-fb"))
+        assert feedback == ["a=rtcp-fb:96 ccm fir", "a=rtcp-fb:96 nack pli"]
+        assert not any("transport-wide" in line for line in lines)
+    media.learn(theirs)
     assert media.source("video")["extensions"]["twcc"] == 0
 
 
@@ -122,3 +122,9 @@ def test_layers_end_with_the_stream_that_was_asked_for() -> None:
     assert (large.burst, large.width, large.rid) == (VIDEO.burst, VIDEO.width, "f")
     assert small.packets_per_s < middle.packets_per_s < large.packets_per_s
     assert (small.width, middle.width) == (160, 320)
+
+
+def test_the_cost_of_receivers_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "cost.png"
+    draw({"mediaserver": [(1, 5.0), (300, 1.2)], "janus": [(1, 20.0), (300, 18.0)], "livekit": []}, path, "test")
+    assert path.read_bytes().startswith(b"\x89PNG")

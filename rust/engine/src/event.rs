@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mediaserver_proto::codec::Codec;
 use mediaserver_proto::endpoint::Statistics;
-use mediaserver_proto::sfu::{self, router};
+use mediaserver_proto::sfu::{self, BandwidthStats, router};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
@@ -87,6 +87,35 @@ pub struct DownTrackStats {
     pub frozen_ms: f64,
 }
 
+/// What is known of the line to a peer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct Bandwidth {
+    pub estimate_bps: u64,
+    pub acked_bps: u64,
+    pub queue_ms: f64,
+    pub loss: f64,
+    pub probes: u64,
+    pub probes_carried: u64,
+    pub padding_packets: u64,
+    pub waiting_bytes: u64,
+}
+
+impl From<&BandwidthStats> for Bandwidth {
+    fn from(stats: &BandwidthStats) -> Bandwidth {
+        Bandwidth {
+            estimate_bps: stats.estimate_bps,
+            acked_bps: stats.acked_bps,
+            queue_ms: milliseconds(stats.queue),
+            loss: f64::from(stats.lost_per_mille) / 1e3,
+            probes: stats.probes.0,
+            probes_carried: stats.probes.1,
+            padding_packets: stats.padding_packets,
+            waiting_bytes: stats.waiting_bytes as u64,
+        }
+    }
+}
+
 /// Counters of a transport.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -97,6 +126,7 @@ pub struct TransportStats {
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub round_trip_ms: Option<f64>,
+    pub bandwidth: Option<Bandwidth>,
     pub up: Vec<UpTrackStats>,
     pub down: Vec<DownTrackStats>,
 }
@@ -113,6 +143,7 @@ impl TransportStats {
             packets_sent: transport.packets_sent,
             bytes_sent: transport.bytes_sent,
             round_trip_ms: tracks.round_trip.or(transport.round_trip).map(milliseconds),
+            bandwidth: tracks.bandwidth.as_ref().map(Bandwidth::from),
             up: tracks.up.iter().map(UpTrackStats::from).collect(),
             down: tracks.down.iter().map(DownTrackStats::from).collect(),
         }

@@ -26,10 +26,11 @@ struct Indices {
 }
 
 impl Output for Indices {
-    fn rtp(&mut self, _: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+    fn rtp(&mut self, _: TransportId, rewrite: &Rewrite, departure: &Departure, payload: &[u8]) -> Option<usize> {
         assert!(self.seen.insert((rewrite.ssrc.0, rewrite.sequence)), "an index was given out twice");
         self.bytes.clear();
-        rewrite.write_packet(&Departure { now: Time::ZERO, transport_sequence: 0 }, payload, &mut self.bytes);
+        rewrite.write_packet(departure, payload, &mut self.bytes);
+        Some(self.bytes.len())
     }
 
     fn rtcp(&mut self, _: TransportId, compound: &[u8]) {

@@ -1,12 +1,13 @@
 //! `bwe [--seeds N]`: the test cases of RFC 8867 as a table (lines that begin with `#`) and as figures, one a line:
-//! `figure NAME UNIT AIM SAMPLE...`, where AIM is `-`, `<=X` or `>=X` and the samples are those of the seeds.
+//! `figure NAME UNIT AIM SAMPLE...`, where AIM is `-`, `<=X` or `>=X` for the median, or `>>X` for every sample, and the
+//! samples are those of the seeds.
 
 use std::collections::BTreeMap;
 
-use mediaserver_netem::Loss;
 use mediaserver_netem::eval::case::SourceKind;
 use mediaserver_netem::eval::score::{Score, score};
 use mediaserver_netem::eval::{Case, rfc8867, run};
+use mediaserver_netem::{Loss, QueueLimit};
 
 /// A figure of a case: its name, its unit, its aim, and how it is read.
 type Column = (&'static str, &'static str, fn(&Case) -> String, fn(&Score) -> Option<f64>);
@@ -19,14 +20,15 @@ const ELASTIC: [Column; 8] = [
     ("recovery_up", "s", |case| aim(case, "<=10"), |score| score.up_s),
     ("fairness", "Jain", |case| aim(case, ">=0.9"), |score| score.fairness),
     ("tcp_share", "of_fair", |_| "-".to_owned(), |score| score.tcp_share.map(|(mean, _)| mean)),
-    ("tcp_share_least", "of_fair", |_| ">=0.25".to_owned(), |score| score.tcp_share.map(|(_, least)| least)),
+    ("tcp_share_least", "of_fair", |_| ">>0.25".to_owned(), |score| score.tcp_share.map(|(_, least)| least)),
 ];
 
-const LAYERS: [Column; 6] = [
+const LAYERS: [Column; 7] = [
     ("queue_p95", "ms", |_| "-".to_owned(), |score| Some(score.queue_p95_ms)),
     ("loss", "%", |_| "-".to_owned(), |score| Some(100.0 * score.loss)),
     ("on_highest", "share", |_| "-".to_owned(), |score| score.layers.map(|layers| layers.on_highest)),
     ("switches", "per_min", |_| "-".to_owned(), |score| score.layers.map(|layers| layers.switches_per_minute)),
+    ("up_downs", "in_10_s", |_| "<=1".to_owned(), |score| score.layers.map(|layers| layers.up_downs as f64)),
     ("frozen", "ms", |_| "-".to_owned(), |score| score.layers.map(|layers| layers.frozen_ms.0 as f64)),
     ("frozen_longest", "ms", |_| "-".to_owned(), |score| score.layers.map(|layers| layers.frozen_ms.1 as f64)),
 ];
@@ -47,7 +49,7 @@ fn cases(source: SourceKind) -> Vec<Case> {
 }
 
 fn print(title: &str, prefix: &str, source: SourceKind, columns: &[Column], seeds: u64) {
-    println!("# {title}; median of {seeds} seeds, ! marks a missed aim");
+    println!("# {title}; median of {seeds} seeds, tcp_share_least the worst of them, ! marks a missed aim");
     let head: Vec<_> = columns.iter().map(|(name, unit, ..)| format!("{name} ({unit})")).collect();
     println!("# | case | {} |", head.join(" | "));
     println!("# |---|{}", "---|".repeat(columns.len()));
@@ -62,13 +64,27 @@ fn print(title: &str, prefix: &str, source: SourceKind, columns: &[Column], seed
             let aim = aim(&case);
             let shown: Vec<_> = samples.iter().map(|sample| format!("{sample:.4}")).collect();
             lines.push(format!("figure {prefix}_{}_{name} {unit} {aim} {}", case.name, shown.join(" ")));
-            let middle = median(samples);
+            let worst = samples.iter().copied().fold(f64::INFINITY, f64::min);
+            let middle = if aim.starts_with(">>") { worst } else { median(samples) };
             format!("{middle:.2}{}", if missed(middle, &aim) { " !" } else { "" })
         });
         let cells: Vec<_> = cells.collect();
-        println!("# | {} {} | {} |", case.name, case.title, cells.join(" | "));
+        println!("# | {} {} ({}) | {} |", case.name, case.title, line(&case), cells.join(" | "));
     }
     println!("{}", lines.join("\n"));
+}
+
+/// The queue before the line and the round trips over it, without jitter.
+fn line(case: &Case) -> String {
+    let queue = match case.lines[0].queue {
+        QueueLimit::Time(time) => format!("{} ms", time.as_millis()),
+        QueueLimit::Bytes(bytes) => format!("{bytes} bytes"),
+    };
+    let both = case.lines[0].delay + case.lines[1].delay;
+    let trips = case.media.iter().map(|flow| both.as_millis() as u64 + 2 * flow.extra_ms);
+    let (least, most) = trips.fold((u64::MAX, 0), |(least, most), trip| (least.min(trip), most.max(trip)));
+    let trips = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+    format!("queue {queue}, round trip {trips} ms")
 }
 
 /// Runs a case twice: virtual time and seeds leave no room for chance, so both must be the same.
@@ -87,7 +103,7 @@ fn median(mut samples: Vec<f64>) -> f64 {
 fn missed(value: f64, aim: &str) -> bool {
     let bound = |text: &str| text.parse::<f64>().unwrap_or(f64::NAN);
     match aim.split_at_checked(2) {
-        Some((">=", least)) => value < bound(least),
+        Some((">=" | ">>", least)) => value < bound(least),
         Some(("<=", most)) => value > bound(most),
         _ => false,
     }

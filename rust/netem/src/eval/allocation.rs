@@ -1,63 +1,57 @@
-//! The simplest allocator that can be measured: the highest layer that the estimate pays for, slowly up, quickly down.
+//! The product's allocator with one track of three layers whose rates vary a little.
 
-use std::time::Duration;
-
+use mediaserver_proto::bwe::Demand;
+use mediaserver_proto::sfu::{Allocator, DownTrackId, Rung, TrackNeed};
 use mediaserver_proto::time::Time;
+
+use crate::random::Random;
 
 /// Rates of the three layers in bits per second.
 pub const LAYERS_BPS: [u64; 3] = [150_000, 500_000, 1_500_000];
-/// A step up needs this much more than its rate; retransmissions and large frames must fit too.
-const UP_ROOM: f64 = 1.0;
-/// A step down is taken at once below this share of the rate, and after a while below all of it.
-const DOWN_AT_ONCE: f64 = 0.75;
-const DOWN: f64 = 0.95;
-const DOWN_AFTER: Duration = Duration::from_millis(400);
-/// Between a step down and the next step up, at least.
-const UP_AFTER: Duration = Duration::from_millis(3_000);
+/// A rate as measured lies within this share of what it is.
+const SPREAD: f64 = 0.1;
+const TRACK: DownTrackId = DownTrackId(1);
 
 /// Which layer is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Allocation {
-    layer: usize,
-    low_since: Option<Time>,
-    stepped_down: Option<Time>,
-    /// Steps: when, and to which layer.
-    pub steps: Vec<(Time, usize)>,
+    allocator: Allocator,
+    random: Random,
+    layer: Option<usize>,
+    /// Steps: when, and to which layer; `None` is a pause.
+    pub steps: Vec<(Time, Option<usize>)>,
 }
 
 impl Allocation {
-    /// The layer that is sent.
-    pub fn layer(&self) -> usize {
+    /// Nothing is sent yet.
+    pub fn new(seed: u64) -> Allocation {
+        Allocation { allocator: Allocator::new(), random: Random::new(seed), layer: None, steps: Vec::new() }
+    }
+
+    /// The layer that is sent; `None` while it is paused.
+    pub fn layer(&self) -> Option<usize> {
         self.layer
+    }
+
+    /// What the estimator is told of the next step.
+    pub fn demand(&self) -> Demand {
+        self.allocator.demand()
     }
 
     /// Takes the estimate; true when the layer changes.
     pub fn update(&mut self, estimate_bps: u64, now: Time) -> bool {
-        let estimate = estimate_bps as f64;
-        let fits = LAYERS_BPS.iter().rposition(|&bps| estimate >= UP_ROOM * bps as f64).unwrap_or(0);
-        let cost = LAYERS_BPS[self.layer] as f64;
-        if estimate >= DOWN * cost {
-            self.low_since = None;
+        if !self.allocator.is_due(estimate_bps, now) {
+            return false;
         }
-        let rested = self.stepped_down.is_none_or(|at| now.since(at) >= UP_AFTER);
-        if fits > self.layer && rested {
-            self.step(fits, now);
-            return true;
+        let mut need = TrackNeed::picture(TRACK, 100);
+        for (rank, &bps) in LAYERS_BPS.iter().enumerate() {
+            let measured_bps = bps as f64 * self.random.between(1.0 - SPREAD, 1.0 + SPREAD);
+            need.push(Rung { max_spatial: rank as u8, max_temporal: u8::MAX, bitrate_bps: measured_bps as u32 });
         }
-        if self.layer > 0 && estimate < DOWN * cost {
-            let since = *self.low_since.get_or_insert(now);
-            if estimate < DOWN_AT_ONCE * cost || now.since(since) >= DOWN_AFTER {
-                self.stepped_down = Some(now);
-                self.step(fits.min(self.layer - 1), now);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn step(&mut self, layer: usize, now: Time) {
+        let Some(grant) = self.allocator.allocate(&[need], estimate_bps, now).first() else { return false };
+        let layer = (!grant.allocation.paused).then_some(usize::from(grant.allocation.max_spatial));
         self.layer = layer;
-        self.low_since = None;
         self.steps.push((now, layer));
+        true
     }
 }

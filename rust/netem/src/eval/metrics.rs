@@ -24,8 +24,8 @@ pub struct FlowMetrics {
     pub busy: Vec<bool>,
     /// When frames were shown, in milliseconds.
     pub shown_ms: Vec<u64>,
-    /// Layer steps: milliseconds and layer.
-    pub layer_steps: Vec<(u64, usize)>,
+    /// Layer steps: milliseconds, and the layer unless it was paused.
+    pub layer_steps: Vec<(u64, Option<usize>)>,
 }
 
 impl FlowMetrics {

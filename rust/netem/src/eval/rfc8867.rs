@@ -74,7 +74,7 @@ pub fn round_trip_fairness(source: SourceKind) -> Case {
     let media = own.map(|(delay_ms, from_s)| MediaSpec { extra_ms: delay_ms - 10, ..flow(source, from_s, 300.0) });
     let mut forward = line(&[(0.0, 4.0)], 1);
     forward.delay = Duration::from_millis(10);
-    let title = "five flows, round trips 20 to 300 ms";
+    let title = "five flows, round trips apart";
     let mut case = Case { fair_from_s: 80.0, ..case("5_5", title, 300.0, forward, media.to_vec()) };
     case.lines[1].delay = Duration::from_millis(10);
     case

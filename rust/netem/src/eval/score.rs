@@ -49,6 +49,8 @@ pub struct LayerScore {
     pub on_highest: f64,
     /// Changes of layer per minute.
     pub switches_per_minute: f64,
+    /// Most often that a flow went up and down again in any ten seconds.
+    pub up_downs: usize,
     /// Time without a new frame, in milliseconds: all of it, and the longest.
     pub frozen_ms: (u64, u64),
 }
@@ -205,10 +207,11 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
             let fair = rate.at(seconds(at_s)) / (sharing.count() + usize::from(!case.tcp.is_empty())) as f64;
             let fits = LAYERS_BPS.iter().rposition(|&bps| bps as f64 <= fair).unwrap_or(0);
             let steps = flow.layer_steps.iter().rev();
-            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).map_or(0, |(_, layer)| *layer);
+            let layer = steps.clone().find(|(at_ms, _)| *at_ms <= step * 100).and_then(|(_, layer)| *layer);
             all += 1;
-            right += usize::from(layer >= fits);
+            right += usize::from(layer >= Some(fits));
         }
+        score.up_downs = score.up_downs.max(up_downs(&flow.layer_steps));
         switches += flow.layer_steps.iter().filter(|(at_ms, _)| *at_ms as f64 / 1e3 >= from_s).count() as f64;
         minutes += (to_s - from_s) / 60.0;
         for pair in flow.shown_ms.windows(2) {
@@ -224,6 +227,23 @@ fn layer_score(case: &Case, outcome: &Outcome) -> LayerScore {
     score.on_highest = f64::from(right as u32) / f64::from(all.max(1));
     score.switches_per_minute = switches / f64::max(minutes, 0.01);
     score
+}
+
+/// The most steps up, each with the step down that followed, in one window.
+fn up_downs(steps: &[(u64, Option<usize>)]) -> usize {
+    let mut pairs: Vec<(u64, u64)> = Vec::new();
+    let mut up_ms = None;
+    for pair in steps.windows(2) {
+        let (at_ms, layer) = pair[1];
+        if layer > pair[0].1 {
+            up_ms = up_ms.or(Some(at_ms));
+        } else if let Some(up_ms) = up_ms.take() {
+            pairs.push((up_ms, at_ms));
+        }
+    }
+    let window_ms = (WINDOW_S * 1e3) as u64;
+    let from = |first: usize| pairs[first..].iter().take_while(|pair| pair.1 - pairs[first].0 <= window_ms).count();
+    (0..pairs.len()).map(from).max().unwrap_or(0)
 }
 
 fn within((from_s, to_s): (f64, f64), at_s: f64) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mediaserver_proto::bwe::{Bounds, ClusterId, Demand, Estimator};
+use mediaserver_proto::bwe::{Bounds, ClusterId, Estimator};
 use mediaserver_proto::pacer::{Admission, Class, Pacer, Release};
 use mediaserver_proto::rtcp::{RtcpPacket, packets};
 use mediaserver_proto::time::Time;
@@ -95,7 +95,7 @@ impl Sender {
         self.pacer.set_rate(estimate_bps, now);
         self.pacer.set_spread(self.estimator.wants_spread());
         self.frames(estimate_bps, now, out);
-        self.estimator.set_demand(Demand { next_step_bps: self.source.next_step_bps() });
+        self.estimator.set_demand(self.source.demand());
         if self.is_active(now)
             && let Some(probe) = self.estimator.poll_probe(now)
         {
@@ -143,7 +143,8 @@ impl Sender {
         if std::mem::take(&mut self.paused) {
             self.source.resume(now);
         }
-        while let Some(frame) = self.source.poll(estimate_bps, now) {
+        while self.source.poll_timeout() <= now {
+            let Some(frame) = self.source.poll(estimate_bps, now) else { continue };
             for _ in 0..frame.packets {
                 let part =
                     Part { number: self.number, frame: frame.number, count: frame.packets, size: frame.packet_size };

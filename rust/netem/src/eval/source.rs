@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mediaserver_proto::bwe::Demand;
 use mediaserver_proto::time::Time;
 
 use super::allocation::{Allocation, LAYERS_BPS};
@@ -41,7 +42,7 @@ pub struct Source {
 impl Source {
     /// A source that begins at `start`.
     pub fn new(kind: SourceKind, start: Time, seed: u64) -> Source {
-        let allocation = Allocation::default();
+        let allocation = Allocation::new(seed.wrapping_mul(3));
         Source { kind, next: start, number: 0, random: Random::new(seed), allocation, key_frame: true }
     }
 
@@ -50,7 +51,7 @@ impl Source {
         self.next
     }
 
-    /// The frame that is due.
+    /// The frame that is due; none while the allocation has paused it.
     pub fn poll(&mut self, estimate_bps: u64, now: Time) -> Option<Frame> {
         if now < self.next {
             return None;
@@ -60,7 +61,7 @@ impl Source {
             SourceKind::Elastic => estimate_bps as f64 / 8.0 / FRAME_RATE as f64,
             SourceKind::Layers => {
                 self.key_frame |= self.allocation.update(estimate_bps, now);
-                let mean = LAYERS_BPS[self.allocation.layer()] as f64 / 8.0 / FRAME_RATE as f64;
+                let mean = LAYERS_BPS[self.allocation.layer()?] as f64 / 8.0 / FRAME_RATE as f64;
                 let factor = if self.key_frame { KEY_FRAME } else { self.random.between(0.8, 1.2) };
                 self.key_frame = false;
                 mean * factor
@@ -78,8 +79,11 @@ impl Source {
         self.key_frame = true;
     }
 
-    /// Rate of the next step up; `None` when there is none, or when the source takes whatever there is.
-    pub fn next_step_bps(&self) -> Option<u64> {
-        (self.kind == SourceKind::Layers).then(|| LAYERS_BPS.get(self.allocation.layer() + 1).copied()).flatten()
+    /// What the estimator is told of the next step up; nothing when the source takes whatever there is.
+    pub fn demand(&self) -> Demand {
+        match self.kind {
+            SourceKind::Elastic => Demand::default(),
+            SourceKind::Layers => self.allocation.demand(),
+        }
     }
 }

@@ -5,6 +5,10 @@
 //! the cause, the queue is gone soon after, or more arrives than is sent until it is. When most of it is still there and
 //! no more arrives than is sent, others fill it: the decrease is taken back, and for a while only loss lowers the rate,
 //! as it does for those we compete with. The while ends by itself, and the next decrease finds out again.
+//!
+//! A flow that joins a queue which another keeps full sees few losses, and between two of its decreases the other's
+//! window may fall by itself. So what happened over several decreases is looked at, too: a queue that is as long as ever
+//! after we have given way to it for some seconds is not ours.
 
 use crate::time::Time;
 use std::time::Duration;
@@ -21,11 +25,38 @@ const FUTILE_MAX: u32 = 4;
 /// They must lie this far apart: after a fall of the capacity several flows like us need some seconds to find out.
 const SPREAD: Duration = Duration::from_millis(3_000);
 /// How long that is believed.
-const BELIEF: Duration = Duration::from_millis(20_000);
+const BELIEF: Duration = Duration::from_millis(40_000);
 
 /// And the queue must have overflowed twice in this time, with so much time between: flows like us do not let it.
 const OVERFLOWS_WITHIN: Duration = Duration::from_millis(60_000);
 const OVERFLOWS_APART: Duration = Duration::from_millis(2_000);
+
+/// A queue that stays is longer than this, in milliseconds; beside loss, or on a slow path, than the second. Flows like
+/// us keep a queue of some tens of milliseconds between them.
+const PRESSURE_MS: f64 = 100.0;
+const PRESSURE_LOST_MS: f64 = 60.0;
+/// The loss was no longer ago than this.
+const PRESSURE_LOST: Duration = Duration::from_millis(10_000);
+/// It has lasted for so long, and we send no more than this share of what we sent when it began.
+const PRESSURE_AFTER: Duration = Duration::from_millis(3_000);
+const GAVE_WAY: f64 = 0.6;
+/// A round trip of more than this is a queue that was there before us, more likely than a path: less will do then.
+const SLOW: Duration = Duration::from_millis(700);
+const SLOW_AFTER: Duration = Duration::from_millis(1_000);
+const SLOW_GAVE_WAY: f64 = 0.85;
+/// It is at least this share of the longest meanwhile.
+const STAYS: f64 = 0.8;
+/// A queue that was short for so long is another one.
+const ANOTHER: Duration = Duration::from_millis(3_000);
+
+/// A queue that stays although we give way.
+#[derive(Clone, Copy, Debug)]
+struct Pressure {
+    since: Time,
+    seen: Time,
+    before_bps: f64,
+    most_ms: f64,
+}
 
 /// A decrease that is to be looked back at.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +77,9 @@ pub struct Competition {
     /// The last loss with a queue, and the beginnings of the last two stretches of it.
     overflowed: Option<Time>,
     overflows: [Option<Time>; 2],
+    pressure: Option<Pressure>,
+    /// When one was last found to be another's.
+    pressed: Option<Time>,
 }
 
 impl Competition {
@@ -71,6 +105,41 @@ impl Competition {
         first.queue_ms = first.queue_ms.max(queue_ms);
     }
 
+    /// Looks at a queue that stays: the rate was `before_bps` and is `bps` now. Gives out the rate to go back to when we
+    /// have given way for nothing.
+    pub fn pressed(
+        &mut self,
+        (before_bps, bps): (f64, f64),
+        queue_ms: f64,
+        round_trip: Duration,
+        now: Time,
+    ) -> Option<f64> {
+        if self.is_on(now) {
+            self.pressure = None;
+            return None;
+        }
+        let slow = round_trip > SLOW;
+        let lost = self.overflowed.is_some_and(|at| now.since(at) < PRESSURE_LOST);
+        if queue_ms < if slow || lost { PRESSURE_LOST_MS } else { PRESSURE_MS } {
+            self.pressure = self.pressure.filter(|pressure| now.since(pressure.seen) <= ANOTHER);
+            return None;
+        }
+        let new = Pressure { since: now, seen: now, before_bps, most_ms: queue_ms };
+        let pressure = self.pressure.get_or_insert(new);
+        pressure.seen = now;
+        pressure.most_ms = pressure.most_ms.max(queue_ms);
+        let (after, share) = if slow { (SLOW_AFTER, SLOW_GAVE_WAY) } else { (PRESSURE_AFTER, GAVE_WAY) };
+        let Pressure { since, before_bps, most_ms, .. } = *pressure;
+        if now.since(since) < after || bps > share * before_bps || queue_ms < STAYS * most_ms {
+            return None;
+        }
+        self.pressure = None;
+        self.pressed = Some(now);
+        (self.futile, self.first) = (FUTILE_MAX, Some(now));
+        self.until = Some(now + BELIEF);
+        Some(before_bps)
+    }
+
     /// Looks back when it is time; gives out the rate to go back to when the decrease was futile. `draining` says that
     /// more arrives than is sent.
     pub fn look_back(&mut self, queue_ms: f64, draining: bool, now: Time) -> Option<f64> {
@@ -87,7 +156,8 @@ impl Competition {
             self.first = Some(now);
         }
         self.futile = (self.futile + 1).min(FUTILE_MAX);
-        let overflows = self.overflows[0].is_some_and(|first| now.since(first) < OVERFLOWS_WITHIN);
+        let mut evidence = [self.overflows[0], self.pressed].into_iter().flatten();
+        let overflows = evidence.any(|at| now.since(at) < OVERFLOWS_WITHIN);
         if !overflows || self.futile < FUTILE || self.first.is_some_and(|first| now.since(first) < SPREAD) {
             return None;
         }
@@ -155,6 +225,41 @@ mod tests {
         let (competition, seen) = run(0.8, 2);
         assert_eq!(seen, [None, Some(1e6)]);
         assert!(competition.is_on(Time::from_millis(16_700)));
-        assert!(!competition.is_on(Time::from_millis(29_900)));
+        assert!(!competition.is_on(Time::from_millis(49_900)));
+    }
+
+    /// Feeds a queue every 100 ms while the rate is lowered by a tenth each half second; when it was found to be
+    /// another's, in milliseconds, and the rate to go back to.
+    fn press(lost: bool, trip: Duration, queue_ms: impl Fn(u64) -> f64) -> Option<(u64, f64)> {
+        let (mut competition, mut bps) = (Competition::default(), 1e6);
+        (0..100u64).find_map(|step| {
+            let now = Time::from_millis(step * 100);
+            if lost && step == 5 {
+                competition.lost(queue_ms(step * 100), now);
+            }
+            let before_bps = bps;
+            bps *= if step % 5 == 4 { 0.9 } else { 1.0 };
+            let back = competition.pressed((before_bps, bps), queue_ms(step * 100), trip, now)?;
+            assert!(competition.is_on(now));
+            Some((step * 100, back))
+        })
+    }
+
+    #[test]
+    fn a_queue_that_is_as_long_as_ever_after_we_gave_way_is_anothers() {
+        assert_eq!(press(false, TRIP, |_| 150.0), Some((3_000, 1e6)));
+        assert_eq!(press(false, TRIP, |ms| if ms % 2_000 < 600 { 10.0 } else { 150.0 }), Some((3_600, 9e5)));
+        assert_eq!(press(false, TRIP, |_| 80.0), None, "flows like us may do that");
+        assert_eq!(press(true, TRIP, |_| 80.0), Some((3_500, 9e5)));
+    }
+
+    #[test]
+    fn a_queue_that_gets_shorter_was_ours() {
+        assert_eq!(press(true, TRIP, |ms| 400.0 - ms as f64 / 12.0), None);
+    }
+
+    #[test]
+    fn on_a_path_with_a_round_trip_of_a_second_less_will_do() {
+        assert_eq!(press(false, Duration::from_millis(1_000), |_| 80.0), Some((1_000, 1e6)));
     }
 }

@@ -35,6 +35,15 @@ const OVERFLOW_QUEUE_MS: f64 = 60.0;
 const FULL_QUEUE_MS: f64 = 30.0;
 /// More than this times what is sent arrives: a queue of ours is being emptied.
 const DRAINING: f64 = 1.08;
+/// Pieces of feedback that are looked at in a second; receivers send about twenty.
+const STORM: f64 = 400.0;
+/// What is known of the queue is old after so long, beside the round trip.
+const INFORMED: Duration = Duration::from_millis(1_000);
+/// Who sends less than this share of the estimate has no more to send.
+const STARVED: f64 = 0.9;
+/// What passed for so long with less of a queue than this (milliseconds) is carried by the line.
+const PASSED: Duration = Duration::from_millis(500);
+const PASSED_QUEUE_MS: f64 = 20.0;
 /// Share of packets lost at which frames are spread over time.
 const SPREAD_LOSS: f64 = 0.01;
 
@@ -91,8 +100,16 @@ pub struct Estimator {
     sent_bps: f64,
     sent_at: Option<Time>,
     heard: Option<Time>,
+    /// Pieces of feedback that are looked at, and as of when.
+    admitted: (f64, Time),
+    /// The last feedback with news.
+    concluded: Option<Time>,
     demand: Demand,
     probe_counts: (u64, u64),
+    /// Since when packets have passed without a queue.
+    passing: Option<Time>,
+    /// Whether less was sent than might have been when the rate was last lowered.
+    starved: bool,
 }
 
 /// What one feedback adds up to.
@@ -129,8 +146,12 @@ impl Estimator {
             sent_bps: 0.0,
             sent_at: None,
             heard: None,
+            admitted: (STORM, Time::ZERO),
+            concluded: None,
             demand: Demand::default(),
             probe_counts: (0, 0),
+            passing: None,
+            starved: false,
         }
     }
 
@@ -149,6 +170,10 @@ impl Estimator {
 
     /// Takes transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
     pub fn feedback(&mut self, feedback: &TwccFeedback<'_>, now: Time) {
+        if !self.admits(now) {
+            self.faults.count(Fault::TooOften);
+            return;
+        }
         self.heard = Some(now);
         if usize::from(feedback.count) > CAPACITY {
             self.faults.count(Fault::TooLong);
@@ -222,10 +247,11 @@ impl Estimator {
             max_bps: self.bounds.max_bps as f64,
             round_trip: self.round_trip(),
             idle: self.is_idle(now),
-            busy: self.trendline.usage() != Usage::Normal
-                || self.trendline.queue_ms() > FULL_QUEUE_MS
-                || self.loss.limit_bps().is_finite()
-                || self.competition.is_on(now),
+            busy: self.is_informed(now)
+                && (self.trendline.usage() != Usage::Normal
+                    || self.trendline.queue_ms() > FULL_QUEUE_MS
+                    || self.loss.limit_bps().is_finite()
+                    || self.competition.is_on(now)),
         };
         let probe = self.probes.poll(&input, now);
         self.probe_counts.0 += u64::from(probe.is_some());
@@ -279,6 +305,14 @@ impl Estimator {
         }
     }
 
+    /// A bucket of [`STORM`] pieces of feedback that is filled again in a second.
+    fn admits(&mut self, now: Time) -> bool {
+        let (left, at) = self.admitted;
+        let left = (left + STORM * now.since(at).as_secs_f64()).min(STORM);
+        self.admitted = ((left - 1.0).max(0.0), now);
+        left >= 1.0
+    }
+
     fn received(&mut self, packet: &SentPacket, arrival_us: i64, sum: &mut Sum, now: Time) {
         let arrival_us = match self.clock.read(arrival_us, now) {
             Reading::At(arrival_us) => arrival_us,
@@ -315,6 +349,7 @@ impl Estimator {
 
     /// Moves the rate by what a feedback has told.
     fn conclude(&mut self, sum: &Sum, now: Time) {
+        self.concluded = Some(now);
         let (before_bps, acked_bps) = (self.rate.bps(), self.acked.bps());
         let competing = self.competition.is_on(now);
         let queue_ms = self.trendline.queue_ms();
@@ -333,9 +368,20 @@ impl Estimator {
             competing,
             lost: sum.lost > 0,
         };
+        let last = self.rate.decreased();
         let lowered = self.rate.update(&input, now);
+        // Of several decreases after each other the first knows what there was to send.
+        if lowered && last.is_none_or(|last| now.since(last) > PASSED + self.round_trip()) {
+            self.starved = self.sent_bps(now) < STARVED * before_bps;
+        }
         if lowered && !input.competing {
             self.competition.decreased(before_bps, input.queue_ms, input.round_trip, now);
+        }
+        let rates_bps = (before_bps, self.rate.bps());
+        if let Some(bps) = self.competition.pressed(rates_bps, input.queue_ms, input.round_trip, now)
+            && bps > self.rate.bps()
+        {
+            self.rate.set(bps, now);
         }
         let draining = acked_bps.is_some_and(|acked| acked > DRAINING * self.sent_bps(now).min(before_bps));
         if let Some(bps) = self.competition.look_back(input.queue_ms, draining, now)
@@ -353,6 +399,7 @@ impl Estimator {
             }
             _ => {}
         }
+        self.believe_what_passed(sum, now);
         let estimate_bps = self.estimate(now);
         let input = LossInput { estimate_bps, acked_bps, round_trip: self.round_trip(), overflows };
         self.loss.set_learning_only(competing);
@@ -364,6 +411,20 @@ impl Estimator {
         }
         if self.rate.bps() < before_bps {
             self.probes.fallen(before_bps, self.rate.bps(), now);
+        }
+    }
+
+    /// What has gone through for a while without any queue goes through: an application that sends less than it may
+    /// makes queues by large frames alone, and the rate after a decrease knows nothing of that.
+    fn believe_what_passed(&mut self, sum: &Sum, now: Time) {
+        if !self.starved || sum.usage == Usage::Over || sum.lost > 0 || self.trendline.queue_ms() > PASSED_QUEUE_MS {
+            self.passing = None;
+            return;
+        }
+        let since = *self.passing.get_or_insert(now);
+        let passed_bps = self.acked.bps().unwrap_or_default().min(self.sent_bps(now));
+        if now.since(since) >= PASSED && passed_bps > self.rate.bps() {
+            self.rate.set(passed_bps, now);
         }
     }
 
@@ -382,6 +443,11 @@ impl Estimator {
     fn tcp_friendly_bps(&self) -> f64 {
         let loss = self.loss.inherent().max(self.loss.fraction()).clamp(0.002, 1.0);
         0.5 * 1.22 * 9_600.0 / (self.round_trip().as_secs_f64().max(0.01) * loss.sqrt())
+    }
+
+    /// Whether what is known of the queue is of now: a peer that is sent nothing reports nothing.
+    fn is_informed(&self, now: Time) -> bool {
+        self.concluded.is_some_and(|at| now.since(at) < INFORMED + self.round_trip())
     }
 
     fn is_idle(&self, now: Time) -> bool {

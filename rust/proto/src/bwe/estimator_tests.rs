@@ -87,6 +87,46 @@ fn arrival_times_that_jump_are_counted_and_do_not_move_the_estimate() {
 }
 
 #[test]
+fn feedback_about_more_packets_than_can_be_in_flight_is_cut_and_counted() {
+    let mut estimator = Estimator::new(BOUNDS);
+    estimator.sent(0, 1_000, None, ms(1_000));
+    // 65535 packets from number 0 on, none received: eight runs of 8191 and one of 7.
+    let mut bytes = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+    (0..8).for_each(|_| bytes.extend([0x1f, 0xff]));
+    bytes.extend([0, 7, 0, 0]);
+    for packet in packets(&bytes) {
+        let Ok(RtcpPacket::Twcc(feedback)) = packet else { panic!("not a feedback") };
+        estimator.feedback(&feedback, ms(1_100));
+    }
+    let faults = *estimator.faults_mut();
+    assert_eq!((faults.get(Fault::TooLong), faults.get(Fault::NeverSent)), (1, CAPACITY as u64 - 1));
+}
+
+#[test]
+fn a_storm_of_feedback_is_not_looked_at_and_counted() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 100);
+    let before = estimator.estimate_bps(ms(2_100));
+    (0..10_000).for_each(|_| report(&mut estimator, 5_000, &[Some(ms(2_100)); 20], ms(2_100)));
+    let faults = *estimator.faults_mut();
+    assert_eq!((faults.get(Fault::TooOften), faults.get(Fault::NeverSent)), (9_600, 400 * 20));
+    assert_eq!(estimator.estimate_bps(ms(2_100)), before);
+    // Who has calmed down is heard again.
+    run(&mut estimator, &mut sequence, 3_100, 100);
+    assert_eq!(estimator.faults_mut().get(Fault::TooOften), 9_600);
+}
+
+#[test]
+fn receiver_reports_of_more_loss_than_packets_lower_no_further_than_the_least() {
+    let mut estimator = Estimator::new(BOUNDS);
+    estimator.sent_untracked(1_000, ms(1_000));
+    for step in 0..50 {
+        estimator.receiver_report(u32::MAX, 1 + step, ms(1_000 + 500 * u64::from(step)));
+    }
+    assert_eq!(estimator.estimate_bps(ms(26_000)), BOUNDS.min_bps);
+}
+
+#[test]
 fn an_estimate_of_zero_means_the_smallest_and_is_counted() {
     let mut estimator = Estimator::new(BOUNDS);
     estimator.remb(0, ms(1_000));
@@ -122,6 +162,42 @@ fn the_next_step_of_the_allocator_is_probed_at_its_price() {
     let probe = estimator.poll_probe(ms(4_000)).unwrap();
     assert_eq!(probe.rate_bps, 2_160_000);
     assert!(probe.bytes >= 5_000 && probe.packets >= 5);
+}
+
+#[test]
+fn a_peer_that_was_sent_nothing_for_a_while_is_probed_whatever_the_queue_was() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 400);
+    let train = estimator.poll_probe(ms(5_100)).unwrap();
+    estimator.cancel_probe(train.cluster);
+    // A queue that grows by 10 ms each packet is the last that is heard of.
+    for index in 0..60u64 {
+        estimator.sent(sequence, 1_000, None, ms(5_200 + index * 10));
+        report(&mut estimator, sequence, &[Some(ms(5_230 + index * 20))], ms(5_250 + index * 20));
+        sequence += 1;
+    }
+    estimator.set_demand(Demand { next_step_bps: Some(2_000_000) });
+    assert_eq!(estimator.poll_probe(ms(6_500)), None);
+    assert!(estimator.poll_probe(ms(9_500)).is_some());
+}
+
+#[test]
+fn what_passed_without_a_queue_is_believed_after_a_fall_that_a_large_frame_caused() {
+    let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+    run(&mut estimator, &mut sequence, 1_000, 2_000);
+    // A frame of thirty packets at 1.3 Mbit/s, over a line of 600 kbit/s: a queue of 240 ms.
+    let base = sequence;
+    for index in 0..30u64 {
+        estimator.sent(sequence, 1_000, None, ms(21_000 + index * 6));
+        sequence += 1;
+    }
+    for index in 0..30u64 {
+        report(&mut estimator, base + index as u16, &[Some(ms(21_034 + index * 14))], ms(21_060 + index * 14));
+    }
+    let fallen = estimator.estimate_bps(ms(21_400));
+    assert!(fallen < 700_000, "{fallen}");
+    run(&mut estimator, &mut sequence, 21_400, 120);
+    assert!(estimator.estimate_bps(ms(22_700)) >= 660_000, "{:?}", estimator.figures(ms(22_700)));
 }
 
 /// One thing that a peer or we may do.

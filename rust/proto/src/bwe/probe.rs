@@ -68,7 +68,7 @@ const START_NEXT: f64 = 2.0;
 const DEMAND_EVERY: Duration = Duration::from_millis(1_000);
 const DEMAND_EVERY_MAX: Duration = Duration::from_millis(4_000);
 /// Time between probes while the application sends little.
-const IDLE_EVERY: Duration = Duration::from_millis(10_000);
+const IDLE_EVERY: Duration = Duration::from_millis(5_000);
 /// A fall to less than this share is worth a probe of recovery, this long after it, at this share of what was.
 const FALL: f64 = 0.66;
 const RECOVERY_AFTER: Duration = Duration::from_millis(2_000);
@@ -376,7 +376,7 @@ mod tests {
     fn an_application_that_sends_little_is_probed_for_now_and_then() {
         let mut control = started();
         let idle = ProbeInput { idle: true, ..INPUT };
-        assert!(control.poll(&idle, Time::from_millis(9_900)).is_none());
-        assert_eq!(control.poll(&idle, Time::from_millis(10_000)).unwrap().rate_bps, 600_000);
+        assert!(control.poll(&idle, Time::from_millis(4_900)).is_none());
+        assert_eq!(control.poll(&idle, Time::from_millis(5_000)).unwrap().rate_bps, 600_000);
     }
 }

@@ -29,7 +29,7 @@ const ACKED_ROOM_BPS: f64 = 10_000.0;
 const ADDITIVE_BPS: f64 = 64_000.0;
 const ADDITIVE_SHARE: f64 = 0.15;
 /// The same beside a flow that fills the queue, where a decrease comes seldom.
-const COMPETING_BPS: f64 = 50_000.0;
+const COMPETING_BPS: f64 = 65_000.0;
 const COMPETING_SHARE: f64 = 0.05;
 const COMPETING_DECREASE: f64 = 0.88;
 /// The response time is the round trip and this much for over-use to be seen.
@@ -321,7 +321,7 @@ mod tests {
         let competing = RateInput { competing: true, ..input(Usage::Over, 1_000_000.0) };
         assert!(!control.update(&competing, now));
         assert!(!control.update(&competing, now + Duration::from_millis(100)));
-        assert_eq!(control.bps(), 1_010_000.0);
+        assert_eq!(control.bps(), 1_011_500.0);
         assert!(control.update(&RateInput { lost: true, ..competing }, now + Duration::from_millis(100)));
         assert!(control.bps() < 900_000.0);
     }

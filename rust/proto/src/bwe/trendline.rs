@@ -34,6 +34,12 @@ const STANDING_GROUPS: usize = 5;
 /// Age at which the smallest delay is forgotten, in milliseconds; twice that at most.
 const BASE_AGE_MS: f64 = 10_000.0;
 
+/// A delay that has not moved by more than this for so long is that of the path, which has changed: no queue stands so
+/// still. One that is full to its brim does, so that it counts only up to a bound.
+const PLATEAU_SPREAD_MS: f64 = 4.0;
+const PLATEAU_AGE_MS: f64 = 2_500.0;
+const PLATEAU_MOST_MS: f64 = 100.0;
+
 /// What the delay says about the queue at the bottleneck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Usage {
@@ -68,6 +74,7 @@ pub struct Trendline {
     previous: f64,
     usage: Usage,
     base: Base,
+    plateau: Plateau,
 }
 
 /// The smallest delay of the last [`BASE_AGE_MS`], in two halves of which the older is thrown away.
@@ -76,6 +83,33 @@ struct Base {
     current_ms: f64,
     older_ms: f64,
     since_ms: f64,
+}
+
+impl Base {
+    fn at(delay_ms: f64, since_ms: f64) -> Base {
+        Base { current_ms: delay_ms, older_ms: delay_ms, since_ms }
+    }
+}
+
+/// How long the delay has stayed where it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plateau {
+    least_ms: f64,
+    most_ms: f64,
+    since_ms: f64,
+}
+
+impl Plateau {
+    /// Takes a delay; true when it has not moved for long.
+    fn update(&mut self, delay_ms: f64, arrival_ms: f64) -> bool {
+        let (least_ms, most_ms) = (self.least_ms.min(delay_ms), self.most_ms.max(delay_ms));
+        if most_ms - least_ms > PLATEAU_SPREAD_MS {
+            *self = Plateau { least_ms: delay_ms, most_ms: delay_ms, since_ms: arrival_ms };
+            return false;
+        }
+        (self.least_ms, self.most_ms) = (least_ms, most_ms);
+        arrival_ms - self.since_ms > PLATEAU_AGE_MS
+    }
 }
 
 impl Default for Trendline {
@@ -90,7 +124,8 @@ impl Default for Trendline {
             over_ms: 0.0,
             previous: 0.0,
             usage: Usage::Normal,
-            base: Base { current_ms: 0.0, older_ms: 0.0, since_ms: f64::NEG_INFINITY },
+            base: Base::at(0.0, f64::NEG_INFINITY),
+            plateau: Plateau::default(),
         }
     }
 }
@@ -103,6 +138,10 @@ impl Trendline {
         self.delay_ms += delta.growth_ms().clamp(-1000.0, 1000.0);
         self.smoothed_ms = SMOOTHING * self.smoothed_ms + (1.0 - SMOOTHING) * self.delay_ms;
         self.base.update(self.smoothed_ms, arrival_ms);
+        if self.plateau.update(self.smoothed_ms, arrival_ms) && self.queue_ms() < PLATEAU_MOST_MS {
+            self.base = Base::at(self.smoothed_ms, arrival_ms);
+            self.plateau = Plateau { least_ms: self.smoothed_ms, most_ms: self.smoothed_ms, since_ms: arrival_ms };
+        }
         self.points[self.next] = Point { arrival_ms, delay_ms: self.smoothed_ms, raw_ms: self.delay_ms };
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);

@@ -5,7 +5,6 @@ use slab::Slab;
 use super::slot::Slot;
 use crate::io::{Carries, TransmitQueue};
 use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
-use crate::time::Time;
 use crate::transport::SendError;
 
 /// Packets that did not leave, by reason.
@@ -36,7 +35,6 @@ pub(super) struct Departures<'a> {
     pub(super) out: &'a mut TransmitQueue,
     pub(super) scratch: &'a mut Vec<u8>,
     pub(super) drops: &'a mut SendDrops,
-    pub(super) now: Time,
     /// Packets of one receiver come one after the other.
     pub(super) last: Option<(TransportId, usize)>,
 }
@@ -48,9 +46,8 @@ impl<'a> Departures<'a> {
         out: &'a mut TransmitQueue,
         scratch: &'a mut Vec<u8>,
         drops: &'a mut SendDrops,
-        now: Time,
     ) -> Departures<'a> {
-        Departures { slots, keys, out, scratch, drops, now, last: None }
+        Departures { slots, keys, out, scratch, drops, last: None }
     }
 
     fn slot(&mut self, transport: TransportId) -> Option<usize> {
@@ -66,13 +63,18 @@ impl<'a> Departures<'a> {
 }
 
 impl Output for Departures<'_> {
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
-        let Some(key) = self.slot(transport) else { return };
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        let departure = Departure { now: self.now, transport_sequence: slot.transport_sequence };
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize> {
+        let key = self.slot(transport)?;
+        let slot = self.slots.get_mut(key)?;
         self.scratch.clear();
         self.out.carries = rewrite.carries;
-        let header_len = rewrite.write_header(&departure, self.scratch);
+        let header_len = rewrite.write_header(departure, self.scratch);
         let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
         } else {
@@ -84,13 +86,15 @@ impl Output for Departures<'_> {
         self.out.carries = Carries::Control;
         match result {
             Ok(()) => {
-                // Counted only when it is on the wire: a number that never left would be reported as lost.
-                slot.transport_sequence =
-                    slot.transport_sequence.wrapping_add(u16::from(rewrite.has_transport_sequence()));
+                let size = self.out.entries().last().map_or(0, |entry| entry.len);
                 slot.traffic.packets_sent += 1;
-                slot.traffic.bytes_sent += self.out.entries().last().map_or(0, |entry| entry.len as u64);
+                slot.traffic.bytes_sent += size as u64;
+                Some(size)
             }
-            Err(error) => self.drops.count(error),
+            Err(error) => {
+                self.drops.count(error);
+                None
+            }
         }
     }
 

@@ -73,7 +73,7 @@ impl Media {
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops);
         self.router.handle_rtcp(TransportId(transport), packet, &self.wall, now, &mut departures);
     }
 
@@ -122,13 +122,13 @@ impl Media {
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops);
         self.router.forward_batch(up, packets, now, &mut departures);
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, slots: &mut Slab<Slot>, now: Time, out: &mut TransmitQueue) {
-        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops, now);
+        let mut departures = Departures::new(slots, &self.keys, out, &mut self.scratch, &mut self.drops);
         self.router.handle_timeout(&self.wall, now, &mut departures);
     }
 
@@ -191,6 +191,12 @@ impl Media {
     /// Names and values of everything counted here.
     pub(super) fn counters(&self, each: &mut impl FnMut(&str, u64)) {
         for (name, value) in self.router.drops().iter() {
+            each(name, value);
+        }
+        for (name, value) in self.router.faults().iter() {
+            each(name, value);
+        }
+        for (name, value) in self.router.pacer_drops().iter() {
             each(name, value);
         }
         each("send_not_connected", self.drops.not_connected);

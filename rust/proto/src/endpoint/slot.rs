@@ -136,8 +136,6 @@ pub(super) struct Slot {
     pub(super) last: Option<Box<Statistics>>,
     /// Round trip that the router was told.
     pub(super) told_round_trip: Option<Duration>,
-    /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
-    pub(super) transport_sequence: u16,
     /// Up and down tracks on it.
     pub(super) tracks: usize,
     /// CNAME of what we send on it.

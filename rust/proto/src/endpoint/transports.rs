@@ -279,7 +279,6 @@ impl Endpoint {
             closed: None,
             last: None,
             told_round_trip: None,
-            transport_sequence: 0,
             tracks: 0,
             cname,
             traffic: Traffic::default(),

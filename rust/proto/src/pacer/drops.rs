@@ -9,9 +9,9 @@ counted! {
     PacerDrops;
 
     /// More records wait than may.
-    QueueFull => "queue_full",
+    QueueFull => "pacer_queue_full",
     /// More bytes wait than may.
-    TooManyBytes => "too_many_bytes",
+    TooManyBytes => "pacer_too_many_bytes",
     /// It has waited longer than it is of use.
-    Stale => "stale",
+    Stale => "pacer_stale",
 }

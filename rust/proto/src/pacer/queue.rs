@@ -64,6 +64,8 @@ pub enum Release<R> {
     },
 }
 
+/// Room for retransmissions and video that is made at once; a line that needs more makes more, and keeps it.
+const ROOM: [usize; 2] = [64, 128];
 /// Records that wait in one class, at most.
 const MOST_RECORDS: usize = 2_048;
 /// Bytes that wait, at most.
@@ -112,7 +114,7 @@ impl<R> Pacer<R> {
     /// A pacer at `rate_bps`, the estimate.
     pub fn new(rate_bps: u64) -> Pacer<R> {
         Pacer {
-            queues: [VecDeque::new(), VecDeque::new()],
+            queues: ROOM.map(VecDeque::with_capacity),
             bytes: 0,
             rate_bps: rate_bps.max(1) as f64,
             spread: false,

@@ -21,7 +21,7 @@ use super::rewriter::{SequenceMap, TimestampMap, Vp8Map, Vp9Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
 use super::vp9_filter::Vp9Filter;
-use crate::codec::{Codec, Payload, PayloadTable};
+use crate::codec::{Codec, MediaKind, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub struct DownTrack {
     dtmf_timestamp: u32,
     freezes: FreezeMeter,
     stats: DownStats,
+    /// Highest sequence number that the receiver has reported.
+    reported: Option<u32>,
     /// Where the receiver negotiated retransmissions.
     retransmitter: Option<Box<Retransmitter>>,
 }
@@ -110,6 +112,7 @@ impl DownTrack {
             dtmf_timestamp: 0,
             freezes: FreezeMeter::default(),
             stats: DownStats::default(),
+            reported: None,
             retransmitter: None,
             config,
         };
@@ -174,6 +177,11 @@ impl DownTrack {
         let may = self.requests > 0;
         self.requests = self.requests.saturating_sub(1);
         may
+    }
+
+    /// Whether it is for a picture that may be sent.
+    pub fn takes_picture(&self) -> bool {
+        self.active && self.config.kind == MediaKind::Video
     }
 
     /// Whether it may send.

@@ -78,6 +78,10 @@ counted! {
     KeyframeRequestLimit => "keyframe_request_limit",
     /// A packet of a layer that the receiver is not given.
     DownOtherLayer => "down_other_layer",
+    /// Transport-wide feedback of a peer that was sent nothing it could be about.
+    FeedbackUnexpected => "feedback_unexpected",
+    /// A packet that has waited for its turn until its payload was gone.
+    PacedTooLate => "paced_too_late",
     /// RTCP that does not parse.
     RtcpMalformed => "rtcp_malformed",
     /// Feedback about an SSRC that is not ours.

@@ -166,6 +166,12 @@ impl LayerTable {
             || self.layers.iter().map(shape).ne(other.layers.iter().map(shape))
     }
 
+    /// Whether a rate differs so much that whoever shares out bandwidth must know.
+    pub fn rates_differ(&self, other: &LayerTable) -> bool {
+        let pairs = self.layers.iter().zip(&other.layers);
+        pairs.into_iter().any(|(one, two)| one.bitrate_bps.abs_diff(two.bitrate_bps) > two.bitrate_bps / 8)
+    }
+
     /// The best live layer within a target and below `most` (a rank, by the allocation of bandwidth).
     pub fn choose(&self, target: &Target, most: u8) -> Choice {
         if target.paused {

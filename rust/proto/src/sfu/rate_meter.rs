@@ -1,4 +1,4 @@
-//! A bit rate over the last second, from bytes counted into a handful of slots.
+//! What a stream takes of a receiver's line over the last second, from packets counted into a handful of slots.
 
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const TICK: Duration = Duration::from_millis(200);
 /// Slots of the last second, the one that is being filled among them.
 const SLOTS: usize = 5;
+/// What a packet has beside its payload: header, extensions, SRTP tag; about.
+pub const OVERHEAD: u32 = 44;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,10 +17,10 @@ pub struct RateMeter {
 }
 
 impl RateMeter {
-    /// Counts bytes.
+    /// Counts a packet by its payload.
     pub fn count(&mut self, octets: usize) {
         let slot = &mut self.octets[self.ticks % SLOTS];
-        *slot = slot.saturating_add(octets as u32);
+        *slot = slot.saturating_add(octets as u32 + OVERHEAD);
     }
 
     /// Ends a slot.
@@ -44,7 +46,7 @@ mod tests {
     fn the_rate_is_that_of_the_last_second() {
         let mut meter = RateMeter::default();
         for tick in 0..10 {
-            meter.count(if tick < 5 { 1_000 } else { 25_000 });
+            meter.count(if tick < 5 { 1_000 } else { 25_000 - OVERHEAD as usize });
             meter.tick();
         }
         assert_eq!(meter.bps(), 1_000_000);
@@ -53,7 +55,7 @@ mod tests {
     #[test]
     fn the_first_slots_count_by_themselves() {
         let mut meter = RateMeter::default();
-        meter.count(2_500);
+        meter.count(2_500 - OVERHEAD as usize);
         meter.tick();
         assert_eq!(meter.bps(), 100_000);
     }

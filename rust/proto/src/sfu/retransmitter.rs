@@ -21,6 +21,10 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(15);
 /// Answers about one packet.
 const MOST_ANSWERS: u8 = 6;
 
+/// Probes are filled with the longest of so many of the latest packets, if it is longer than this.
+const PADDED: u64 = 16;
+const WORTH_PADDING: usize = 100;
+
 /// How a packet left.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
@@ -40,6 +44,12 @@ struct Sent {
     answered_ms: u64,
 }
 
+impl Sent {
+    fn original(&self) -> Original {
+        Original { layer: self.layer, stream: self.stream, sequence: self.source_sequence }
+    }
+}
+
 /// Where the payload of a packet to be sent again lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -56,8 +66,8 @@ pub struct Original {
 pub struct Answer<'a> {
     /// How the packet left, with its sequence number in front of the payload.
     pub rewrite: Rewrite,
-    /// Its payload; empty for a number that was left open on purpose.
-    pub payload: &'a [u8],
+    /// What it carries; `None` for a number that was left open on purpose.
+    pub packet: Option<UpPacket<'a>>,
 }
 
 /// See the module.
@@ -67,6 +77,7 @@ pub struct Retransmitter {
     sequence: u64,
     sent: Box<[Sent]>,
     budget: u32,
+    newest: u64,
 }
 
 impl Retransmitter {
@@ -75,7 +86,7 @@ impl Retransmitter {
         // RFC 3711 §3.3.1: below 2^15, as every first sequence number.
         let sequence = u64::from(ssrc.0.wrapping_mul(0x9e37_79b1) >> 17);
         let sent = vec![Sent { sequence: u64::MAX, ..Sent::default() }; REMEMBERED].into_boxed_slice();
-        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2 }
+        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2, newest: 0 }
     }
 
     /// Forgets what was sent: its source is another one now.
@@ -89,6 +100,7 @@ impl Retransmitter {
         let mut prefix = [0; MAX_DESCRIPTOR];
         let len = rewrite.prefix().len().min(prefix.len());
         prefix[..len].copy_from_slice(&rewrite.prefix()[..len]);
+        self.newest = rewrite.sequence;
         self.sent[rewrite.sequence as usize % REMEMBERED] = Sent {
             sequence: rewrite.sequence,
             source_sequence: meta.sequence,
@@ -135,11 +147,40 @@ impl Retransmitter {
             return Err(MediaDrop::NackRepeated);
         }
         let payload_type = payload_type(sent.payload_type).ok_or(MediaDrop::NackUnknown)?;
-        let original = Original { layer: sent.layer, stream: sent.stream, sequence: sent.source_sequence };
-        let packet = if sent.is_hole { None } else { Some(find(&original).ok_or(MediaDrop::NackUnknown)?) };
-        let payload = packet.map_or(&[][..], |packet| packet.payload);
-        self.budget = self.budget.checked_sub(payload.len() as u32).ok_or(MediaDrop::NackLimit)?;
+        let packet = if sent.is_hole { None } else { Some(find(&sent.original()).ok_or(MediaDrop::NackUnknown)?) };
+        let octets = packet.map_or(0, |packet| packet.payload.len() as u32);
+        self.budget = self.budget.checked_sub(octets).ok_or(MediaDrop::NackLimit)?;
         (sent.answers, sent.answered_ms) = (sent.answers + 1, now.as_millis());
+        let sent = *sent;
+        Ok(self.again(&sent, payload_type, packet, blank))
+    }
+
+    /// The longest of the latest packets once more, though nobody has asked for it: what fills a probe. `None` when there is
+    /// nothing to repeat.
+    pub fn pad<'a>(
+        &mut self,
+        payload_type: impl FnOnce(u8) -> Option<u8>,
+        find: impl Fn(&Original) -> Option<UpPacket<'a>>,
+        blank: &Rewrite,
+    ) -> Option<Answer<'a>> {
+        let latest = (0..PADDED).filter_map(|back| {
+            let sequence = self.newest.checked_sub(back)?;
+            let sent = self.sent[sequence as usize % REMEMBERED];
+            let known = sent.sequence == sequence && !sent.is_hole;
+            Some((sent, find(&sent.original()).filter(|packet| known && packet.payload.len() > WORTH_PADDING)?))
+        });
+        let (sent, packet) = latest.max_by_key(|(_, packet)| packet.payload.len())?;
+        let payload_type = payload_type(sent.payload_type)?;
+        Some(self.again(&sent, payload_type, Some(packet), blank))
+    }
+
+    fn again<'a>(
+        &mut self,
+        sent: &Sent,
+        payload_type: u8,
+        packet: Option<UpPacket<'a>>,
+        blank: &Rewrite,
+    ) -> Answer<'a> {
         let mut rewrite = Rewrite {
             ssrc: self.ssrc,
             sequence: self.sequence,
@@ -152,12 +193,12 @@ impl Retransmitter {
             ..*blank
         };
         self.sequence += 1;
-        rewrite.prefix[..ORIGINAL_SEQUENCE].copy_from_slice(&sequence.to_be_bytes());
+        rewrite.prefix[..ORIGINAL_SEQUENCE].copy_from_slice(&(sent.sequence as u16).to_be_bytes());
         let end = ORIGINAL_SEQUENCE + usize::from(sent.prefix_len);
         rewrite.prefix[ORIGINAL_SEQUENCE..end].copy_from_slice(&sent.prefix[..usize::from(sent.prefix_len)]);
         if let Some(packet) = packet {
             rewrite.video_orientation = packet.meta.video_orientation.filter(|_| blank.ids.video_orientation != 0);
         }
-        Ok(Answer { rewrite, payload })
+        Answer { rewrite, packet }
     }
 }

@@ -104,7 +104,7 @@ mod tests {
             layers.tick(now);
         }
         let told: Vec<_> = layers.describe().map(|layer| (layer.spatial, layer.height, layer.bitrate_bps)).collect();
-        assert_eq!(told, [(0, 180, 100_000), (1, 360, 500_000)]);
+        assert_eq!(told, [(0, 180, 101_760), (1, 360, 503_520)]);
     }
 
     #[test]

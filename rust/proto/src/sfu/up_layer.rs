@@ -184,7 +184,7 @@ impl UpLayer {
         }
     }
 
-    /// Bits per second over the last second; less is known in the first one.
+    /// Bits per second that it takes of a receiver's line, over the last second; less is known in the first one.
     pub fn bitrate_bps(&self) -> u32 {
         self.meter.bps()
     }
@@ -206,6 +206,7 @@ impl UpLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sfu::rate_meter::OVERHEAD;
 
     #[test]
     fn the_rate_is_that_of_the_last_second() {
@@ -214,7 +215,7 @@ mod tests {
         for tick in 0..10 {
             let now = Time::from_millis(200 * tick);
             layer.choose_ssrc(Ssrc(1), place, tick == 0, now).unwrap();
-            assert_eq!(layer.count(0, 25_000), tick == 0);
+            assert_eq!(layer.count(0, 25_000 - OVERHEAD as usize), tick == 0);
             layer.tick(now + TICK);
         }
         assert_eq!(layer.bitrate_bps(), 1_000_000);
@@ -224,7 +225,7 @@ mod tests {
     fn dear_keyframes_are_asked_for_less_often() {
         let mut layer = UpLayer::new(None);
         for tick in 0..5 {
-            layer.count(0, 20_000);
+            layer.count(0, 20_000 - OVERHEAD as usize);
             layer.tick(Time::from_millis(200 * tick));
         }
         layer.keyframe_began(9, 40_000);

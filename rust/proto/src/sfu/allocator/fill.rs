@@ -11,21 +11,26 @@ pub(super) struct Limits {
     pub(super) sound_bps: f64,
     /// The lowest rung of a picture that has it, and every other rung that is had.
     pub(super) lowest_bps: f64,
+    /// The same for the picture that comes first: without it there is no picture at all.
+    pub(super) last_picture_bps: f64,
     pub(super) keep_bps: f64,
     /// The lowest rung of what has nothing, and every other rung that is not had.
     pub(super) first_bps: f64,
     pub(super) up_bps: f64,
+    /// What of the latter would be more than one rung at a time.
+    pub(super) ample_bps: f64,
 }
 
 impl Limits {
     /// How far the sum may go with a step of `ladder` to `level`.
-    fn of(&self, ladder: &Ladder, level: usize) -> f64 {
+    fn of(&self, ladder: &Ladder, level: usize, now: Time) -> f64 {
         match (ladder.is_sound, level, level <= ladder.level) {
             (true, _, true) => self.sound_bps,
             (_, 1, true) => self.lowest_bps,
             (_, 1, false) => self.first_bps,
             (_, _, true) => self.keep_bps,
-            (_, _, false) => self.up_bps,
+            (_, _, false) if ladder.is_next(level, now) => self.up_bps,
+            (_, _, false) => self.ample_bps.min(self.up_bps),
         }
     }
 }
@@ -38,10 +43,16 @@ pub(super) fn fill(ladders: &mut [Ladder], order: &[u32], limits: &Limits, firm:
         ladder.plan = if firm { ladder.level } else { 0 };
         sum_bps += ladder.cost_bps(ladder.plan);
     }
+    let mut pictures = 0;
     for (place, &index) in order.iter().enumerate() {
         let ladder = &mut ladders[index as usize];
+        pictures += u32::from(!ladder.is_sound && ladder.top() > 0);
         if ladder.plan > 0 || step(ladder, limits, &mut sum_bps, now) {
             continue;
+        }
+        let after_bps = sum_bps + ladder.cost_bps(1);
+        if !ladder.is_sound && pictures == 1 && ladder.level > 0 && after_bps <= limits.last_picture_bps {
+            (ladder.plan, sum_bps) = (1, after_bps);
         }
         // The first sound is what is left of a call when nothing fits.
         if ladder.is_sound && place == 0 && ladder.top() > 0 {
@@ -80,7 +91,10 @@ fn step(ladder: &mut Ladder, limits: &Limits, sum_bps: &mut f64, now: Time) -> b
         return false;
     }
     let after_bps = *sum_bps + ladder.cost_bps(level) - ladder.cost_bps(level - 1);
-    if after_bps > limits.of(ladder, level) {
+    if after_bps > limits.of(ladder, level, now) {
+        if level > ladder.level.max(1) && after_bps <= limits.up_bps {
+            *sum_bps = after_bps; // It comes soon; who comes later does not get it meanwhile.
+        }
         return false;
     }
     (ladder.plan, *sum_bps) = (level, after_bps);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::STOOD;
 use super::need::{MAX_RUNGS, Rung, TrackNeed};
 use crate::sfu::down_track::Allocation;
 use crate::sfu::ids::DownTrackId;
@@ -34,6 +35,8 @@ pub(super) struct Ladder {
     pub(super) level: usize,
     pub(super) before: usize,
     pub(super) plan: usize,
+    /// When it last went up.
+    pub(super) raised: Option<Time>,
     /// What was granted last.
     pub(super) told: Option<Allocation>,
     /// Whether it is among the tracks of this run.
@@ -51,6 +54,7 @@ impl Ladder {
             level: 0,
             before: 0,
             plan: 0,
+            raised: None,
             told: None,
             present: true,
         }
@@ -94,6 +98,11 @@ impl Ladder {
     /// The highest level.
     pub(super) fn top(&self) -> usize {
         self.len
+    }
+
+    /// Whether it may go to a level above its own without more ado: the next one, some time after the last.
+    pub(super) fn is_next(&self, level: usize, now: Time) -> bool {
+        level == self.level + 1 && self.raised.is_none_or(|raised| now.since(raised) >= STOOD)
     }
 
     /// Whether a level has been measured for long enough to go there; the lowest always has.

@@ -29,10 +29,14 @@ const UP_ROOM: f64 = 1.05;
 const TOLERANCE: f64 = 0.95;
 /// What costs more than the estimate through this goes at once, other things after so long.
 const AT_ONCE: f64 = 0.75;
-const DOWN_AFTER: Duration = Duration::from_millis(400);
-/// The lowest rung of a picture stays for longer, because below it is only a picture that stands still.
+const DOWN_AFTER: Duration = Duration::from_millis(1_000);
+/// A step up begins with a keyframe, which makes a queue of its own; so long only an estimate below this share counts.
+const KEYFRAME: Duration = Duration::from_millis(1_500);
+const KEYFRAME_FALL: f64 = 0.5;
+/// The lowest rung of a picture stays for longer, because below it is only a picture that stands still; that of the
+/// picture that comes first goes only after that time, and only beyond the first of these.
 const PAUSE_AT_ONCE: f64 = 0.5;
-const PAUSE_AFTER: Duration = Duration::from_millis(2_000);
+const PAUSE_AFTER: Duration = Duration::from_millis(3_000);
 /// Sound may cost this many times the estimate before one is given up; it cannot be had for less.
 const SOUND_ROOM: f64 = 1.25;
 /// After a step down nothing goes up for so long.
@@ -41,11 +45,15 @@ const REST: Duration = Duration::from_millis(3_000);
 const FAILED_WITHIN: Duration = Duration::from_millis(10_000);
 const BACK_OFF: Duration = Duration::from_millis(10_000);
 const BACK_OFF_MAX: Duration = Duration::from_millis(60_000);
+/// Up to this share more, so that those who failed beside each other do not fail together again.
+const SCATTER: f64 = 0.3;
 /// A step up that has held for so long ends the doubling.
 const PROVEN: Duration = Duration::from_millis(30_000);
 /// The queue that a failed step has made needs this long to go away; the estimate says little meanwhile.
 const GRACE: Duration = Duration::from_millis(1_000);
-/// What was there for this long before a step up is what comes back when the step does not hold.
+/// What was there for this long before a step up is what comes back when the step does not hold. A track that went up
+/// goes on after so long, too, or at once where this many times the cost is there.
+const AMPLE: f64 = 1.5;
 const STOOD: Duration = Duration::from_millis(1_500);
 /// An estimate so much above what did not hold means another line: then the first back-off will do.
 const ANOTHER_LINE: f64 = 1.5;
@@ -218,9 +226,11 @@ impl Allocator {
             let limits = Limits {
                 sound_bps: SOUND_ROOM * estimate_bps,
                 lowest_bps,
+                last_picture_bps: if low_for >= PAUSE_AFTER { estimate_bps / PAUSE_AT_ONCE } else { f64::INFINITY },
                 keep_bps: estimate_bps,
                 first_bps: 0.0,
                 up_bps: 0.0,
+                ample_bps: 0.0,
             };
             fill(&mut self.ladders, &self.order, &limits, false, now);
         }
@@ -235,6 +245,7 @@ impl Allocator {
             self.stats.failed += 1;
             rest = self.back_off.map_or(BACK_OFF, |last| (2 * last).min(BACK_OFF_MAX));
             self.back_off = Some(rest);
+            rest = rest.mul_f64(1.0 + SCATTER * scatter(now));
             self.failed_bps = used_bps;
         }
         let first = if failed { BACK_OFF } else { REST };
@@ -256,9 +267,19 @@ impl Allocator {
             (false, true) => paid_bps.max(used_bps),
             (true, true) => used_bps,
         };
-        let first_bps = if changed { paid_bps.max(used_bps) } else { up_bps };
+        // A picture that stands still does not wait for as long as one that could be better.
+        let first_bps = match changed {
+            true => paid_bps.max(used_bps),
+            false if now >= self.rests.0 => paid_bps,
+            false => 0.0,
+        };
         let sound_bps = (SOUND_ROOM * estimate_bps).max(used_bps);
-        let limits = Limits { sound_bps, lowest_bps: keep_bps, keep_bps, first_bps, up_bps };
+        // What is in use may be given out anew without a step between; who has failed lately goes step by step.
+        let in_use_bps = if changed { used_bps } else { 0.0 };
+        let ample_bps = if self.back_off.is_none() { in_use_bps.max(estimate_bps / AMPLE) } else { in_use_bps };
+        let last_picture_bps = keep_bps;
+        let limits =
+            Limits { sound_bps, lowest_bps: keep_bps, last_picture_bps, keep_bps, first_bps, up_bps, ample_bps };
         // What went up a moment ago is not taken down for another, unless somebody decided so.
         let firm = !changed && self.raised.is_some_and(|raised| now.since(raised) < FAILED_WITHIN);
         fill(&mut self.ladders, &self.order, &limits, firm, now);
@@ -267,9 +288,12 @@ impl Allocator {
             if self.raised.is_none_or(|raised| now.since(raised) >= STOOD) {
                 self.ladders.iter_mut().for_each(|ladder| ladder.before = ladder.level);
             }
-            if trial_bps.is_some_and(|bps| bps > estimate_bps / UP_ROOM) {
-                self.grace = (now + TRIAL, TRIAL_FALL * estimate_bps);
-            }
+            self.grace = if trial_bps.is_some_and(|bps| bps > estimate_bps / UP_ROOM) {
+                (now + TRIAL, TRIAL_FALL * estimate_bps)
+            } else {
+                (now + KEYFRAME, KEYFRAME_FALL * self.cost_bps(|ladder| ladder.plan))
+            };
+            self.ladders.iter_mut().filter(|ladder| ladder.plan > ladder.level).for_each(|one| one.raised = Some(now));
             self.raised = Some(now);
             self.stats.ups += 1;
         }
@@ -300,7 +324,8 @@ impl Allocator {
             (ladder.level > 0, Reverse(ladder.is_sound), Reverse(ladder.priority), ladder.level, ladder.id)
         });
         self.next_bps = next.map(|next| used_bps + next.cost_bps(next.level + 1) - next.cost_bps(next.level));
-        let wanted = self.next_bps.filter(|_| now >= self.rests.1).map(|bps| UP_ROOM * bps);
+        let rests = if next.is_some_and(|next| next.level == 0) { self.rests.0 } else { self.rests.1 };
+        let wanted = self.next_bps.filter(|_| now >= rests).map(|bps| UP_ROOM * bps);
         let same = match (wanted, self.demand.next_step_bps) {
             (Some(new), Some(old)) => (new - old as f64).abs() < DEMAND_STEP * new && old as f64 > new / UP_ROOM,
             (new, old) => new.is_none() && old.is_none(),
@@ -329,4 +354,9 @@ impl Allocator {
         let index = self.ladders.binary_search_by_key(&id, |ladder| ladder.id).ok()?;
         self.ladders[index].told.map(|allocation| Grant { id, allocation })
     }
+}
+
+/// A number from 0 to 1 that two allocators hardly have in common: the microseconds of the clock, mixed.
+fn scatter(now: Time) -> f64 {
+    f64::from((now.as_micros() as u32).wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1u32 << 24)
 }

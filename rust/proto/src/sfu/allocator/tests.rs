@@ -98,7 +98,7 @@ fn what_is_far_too_much_goes_at_once_and_what_is_a_little_too_much_soon() {
     assert_eq!(bench.run(100, 600).layers(), [Some(1)]);
     let mut bench = Bench::new(&[picture(1, 100, &CAMERA)]);
     bench.run(40_000, 3_000);
-    assert_eq!(bench.run(300, 1_300).layers(), [Some(2)], "it goes up and down a little all the time");
+    assert_eq!(bench.run(900, 1_300).layers(), [Some(2)], "it goes up and down a little all the time");
     assert_eq!(bench.run(300, 1_300).layers(), [Some(1)]);
 }
 
@@ -130,8 +130,10 @@ fn a_step_that_does_not_hold_is_taken_back_and_waits_longer_each_time() {
             bench.run(100, 600);
         }
     }
-    let waits: Vec<_> = ups.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000).collect();
-    assert_eq!(waits[..4], [10, 20, 40, 60]);
+    let waits: Vec<_> = ups.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e3).collect();
+    for (wait_s, least_s) in waits.iter().zip([10.0, 20.0, 40.0, 60.0, 60.0]) {
+        assert!((least_s..least_s * 1.31 + 1.0).contains(wait_s), "{waits:?}");
+    }
     assert!(bench.allocator.stats().failed >= 4);
 }
 
@@ -150,7 +152,7 @@ fn a_line_that_became_much_wider_ends_a_long_rest() {
 #[test]
 fn another_speaker_takes_over_at_once_even_while_steps_rest() {
     let mut bench = Bench::new(&[picture(1, 200, &CAMERA), picture(2, 100, &CAMERA)]);
-    bench.run(40_000, 3_000).run(1_000, 1_700);
+    bench.run(40_000, 3_000).run(1_500, 1_700);
     assert_eq!(bench.layers(), [Some(2), Some(0)]);
     bench.tracks = vec![picture(1, 100, &CAMERA), picture(2, 200, &CAMERA)];
     assert_eq!(bench.run(100, 1_700).layers(), [Some(0), Some(2)]);
@@ -170,7 +172,7 @@ fn sound_goes_on_when_no_picture_does_and_the_first_one_always() {
     let sound = |id, priority| TrackNeed::sound(DownTrackId(id), priority, 40_000);
     let mut bench = Bench::new(&[picture(1, 255, &CAMERA), sound(2, 0), sound(3, 10), sound(4, 20)]);
     bench.run(40_000, 1_000);
-    bench.run(3_000, 120);
+    bench.run(5_000, 120);
     assert_eq!(bench.layers(), [None, Some(u8::MAX), Some(u8::MAX), Some(u8::MAX)]);
     bench.run(3_000, 70);
     assert_eq!(bench.layers(), [None, None, Some(u8::MAX), Some(u8::MAX)]);
@@ -284,6 +286,8 @@ fn oscillations(steps: &[(u64, u64, Option<u8>)], id: u64) -> Vec<(u64, u64)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
     #[test]
     fn on_a_steady_line_nothing_goes_up_and_down_twice_in_ten_seconds(
         line_kbps in 100u64..6_000, noise in proptest::collection::vec(60u64..125, 40..200), count in 1u64..6,

@@ -1,7 +1,7 @@
 //! Packets that the receiver missed.
 
 use super::DownTrack;
-use crate::codec::{Codec, MediaKind};
+use crate::codec::{Codec, MediaKind, PayloadTable};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::packet::UpPacket;
 use crate::sfu::retransmitter::{Answer, Original, Retransmitter};
@@ -36,12 +36,23 @@ impl DownTrack {
         self.stats.nacked += 1;
         let blank = self.blank(0, 0, 0, false);
         let retransmitter = self.retransmitter.as_mut().ok_or(MediaDrop::NackUnknown)?;
-        let entries = self.payloads.entries();
-        let repair_type = |original: u8| {
-            entries.iter().find(|entry| entry.codec == Codec::Rtx { original }).map(|entry| entry.payload_type)
-        };
+        let repair_type = |original| repair_type(&self.payloads, original);
         let answer = retransmitter.answer(sequence, repair_type, find, self.stats.round_trip, &blank, now)?;
         self.stats.retransmitted += 1;
         Ok(answer)
     }
+
+    /// A packet of the past that fills a probe of the line; `None` where the receiver takes no retransmissions, or when
+    /// there is nothing to repeat. `find` gives the payload.
+    pub fn pad<'a>(&mut self, find: impl Fn(&Original) -> Option<UpPacket<'a>>) -> Option<Answer<'a>> {
+        let blank = self.blank(0, 0, 0, false);
+        let retransmitter = self.retransmitter.as_mut().filter(|_| self.active)?;
+        retransmitter.pad(|original| repair_type(&self.payloads, original), find, &blank)
+    }
+}
+
+/// The payload type under which the receiver takes packets of `original` again.
+fn repair_type(payloads: &PayloadTable, original: u8) -> Option<u8> {
+    let mut entries = payloads.entries().iter();
+    entries.find(|entry| entry.codec == Codec::Rtx { original }).map(|entry| entry.payload_type)
 }

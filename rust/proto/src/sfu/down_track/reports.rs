@@ -5,6 +5,9 @@ use crate::rtcp::ntp::from_compact;
 use crate::rtcp::{ReportBlock, SenderInfo, WallClock};
 use crate::time::Time;
 
+/// Packets between two reports that are believed.
+const MOST_REPORTED: u32 = 0x8000;
+
 impl DownTrack {
     /// The sender's part of our next report, in the receiver's timeline;
     /// `None` before the first packet and while it is not active.
@@ -21,9 +24,11 @@ impl DownTrack {
         })
     }
 
-    /// Takes what the receiver reports about this track.
-    pub fn handle_report(&mut self, block: &ReportBlock, now: Time, wall: &WallClock) {
+    /// Takes what the receiver reports about this track; what is new in it.
+    pub fn handle_report(&mut self, block: &ReportBlock, now: Time, wall: &WallClock) -> ReportNews {
         self.mid_known = true;
+        let news = ReportNews::between(self.reported, block, self.stats.remote_lost);
+        self.reported = Some(block.highest_sequence);
         self.stats.remote_lost = block.cumulative_lost;
         self.stats.remote_jitter = block.jitter;
         if block.last_sr != 0 {
@@ -34,5 +39,27 @@ impl DownTrack {
                 self.stats.round_trip = Some(from_compact(round_trip));
             }
         }
+        news
+    }
+}
+
+/// What a report tells beyond the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportNews {
+    /// Packets lost.
+    pub lost: u32,
+    /// Packets that should have come.
+    pub packets: u32,
+}
+
+impl ReportNews {
+    /// RFC 3550 §6.4.1. Nothing for a first report, and for one that goes back or jumps further than packets were sent.
+    fn between(before: Option<u32>, block: &ReportBlock, lost_before: i32) -> ReportNews {
+        let packets = before.map_or(0, |before| block.highest_sequence.wrapping_sub(before));
+        if packets > MOST_REPORTED {
+            return ReportNews::default();
+        }
+        let lost = u32::try_from(i64::from(block.cumulative_lost) - i64::from(lost_before)).unwrap_or(0);
+        ReportNews { lost: lost.min(packets), packets }
     }
 }

@@ -1,6 +1,7 @@
 //! Clips: loading, playing them onto down tracks, and going back to the subscription.
 
 use super::{Output, Router, RouterError, RouterEvent, TimerKey};
+use crate::pacer::Class;
 use crate::player::{Clip, Play};
 use crate::sfu::ids::{ClipId, DownTrackId};
 use crate::sfu::packet::UpPacket;
@@ -86,7 +87,8 @@ impl Router {
             match entry.track.forward(&packet, now) {
                 Ok(rewrite) => {
                     let transport = &mut self.transports[entry.transport];
-                    output.rtp(transport.config.id, &rewrite, packet.payload);
+                    // A clip has no ring that could keep its packets, and little to send.
+                    transport.egress.send(Class::Audio, &rewrite, Some(&packet), now, output);
                     if let Some(at) = transport.start_reports(now) {
                         super::arm_in(&mut self.timers, transport, entry.transport, at);
                     }

@@ -3,6 +3,8 @@
 use super::layers::Source;
 use super::media_transport::MediaTransport;
 use super::{DownEntry, Output, Router, Timers, arm_in};
+use crate::codec::MediaKind;
+use crate::pacer::Class;
 use crate::sfu::down_track::DownTrack;
 use crate::sfu::drops::{MediaDrop, MediaDropCounters};
 use crate::sfu::ids::UpTrackId;
@@ -85,11 +87,15 @@ impl Lane<'_> {
         output: &mut impl Output,
     ) -> u8 {
         let mut awaited = 0;
+        let class = match entry.track.config().kind {
+            MediaKind::Audio => Class::Audio,
+            MediaKind::Video => Class::Video,
+        };
         for packet in packets {
             match entry.track.forward(&packet, self.now) {
                 Ok(rewrite) => {
                     let transport = &mut self.transports[entry.transport];
-                    output.rtp(transport.config.id, &rewrite, packet.payload);
+                    transport.egress.send(class, &rewrite, Some(&packet), self.now, output);
                     if let Some(at) = transport.start_reports(self.now) {
                         arm_in(self.timers, transport, entry.transport, at);
                     }
@@ -102,6 +108,7 @@ impl Lane<'_> {
                 }
             }
         }
+        self.transports[entry.transport].arm_waiting(entry.transport, self.timers, self.now);
         awaited
     }
 }

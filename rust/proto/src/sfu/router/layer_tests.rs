@@ -220,6 +220,6 @@ fn a_spatial_layer_is_left_without_a_keyframe_and_entered_with_one() {
         assert_eq!(told, [(2, 720), (1, 360), (2, 720)], "{format:?}");
         let layers = room.router.layer_states(UP);
         let rates: Vec<_> = layers.iter().map(|(layer, _)| layer.bitrate_bps / 10_000).collect();
-        assert_eq!(rates, [3, 15, 42], "{format:?}: each with those below it");
+        assert_eq!(rates, [4, 18, 45], "{format:?}: each with those below it");
     }
 }

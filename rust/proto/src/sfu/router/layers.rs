@@ -154,21 +154,26 @@ impl Router {
         let mut table = before;
         entry.track.describe(&mut table);
         entry.table = table;
-        let differs = table.differs(&before);
-        if !differs && !table.is_layered() {
-            return;
-        }
-        let remote = !entry.remote.is_empty();
+        let (differs, rates_differ) = (table.differs(&before), table.rates_differ(&entry.told));
         if table.is_layered() {
             self.tell_wanted(key, now);
         }
         if differs && table.is_layered() {
             self.emit(RouterEvent::UpTrackLayersChanged { up });
         }
-        if remote {
-            self.emit(RouterEvent::TellLayers { up });
+        let entry = &mut self.ups[key];
+        if differs || rates_differ {
+            entry.told = table;
+            if !entry.remote.is_empty() {
+                self.emit(RouterEvent::TellLayers { up });
+            }
         }
-        self.take_table(up, table, now);
+        if differs || table.is_layered() {
+            self.take_table(up, table, now);
+        } else if let Some(source) = self.sources.get_mut(&up) {
+            // There is nothing to choose, but its rate counts in what its receivers are given.
+            source.table = table;
+        }
     }
 
     fn take_table(&mut self, up: UpTrackId, table: LayerTable, now: Time) {

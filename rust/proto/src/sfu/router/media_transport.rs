@@ -3,6 +3,8 @@
 use super::TransportConfig;
 use crate::bwe::FeedbackGenerator;
 use crate::rtp::{ExtensionMap, Ssrc};
+use crate::sfu::allocator::Allocator;
+use crate::sfu::egress::Egress;
 use crate::sfu::nack_generator::NackGenerator;
 use crate::sfu::receive_stream::{ReceiveStream, SenderClock};
 use crate::sfu::reports::ReportSchedule;
@@ -55,6 +57,14 @@ pub(super) struct MediaTransport {
     pub(super) clock: SenderClock,
     pub(super) feedback: FeedbackGenerator,
     pub(super) reports: ReportSchedule,
+    /// Everything that is sent passes here.
+    pub(super) egress: Egress,
+    /// Gives the estimate of the line to the down tracks.
+    pub(super) allocator: Allocator,
+    /// Whether it has bounded them.
+    pub(super) allocated: bool,
+    /// Its earliest timer entry that is still meant.
+    pub(super) egress_armed: Time,
     /// The earliest timer entry of this transport that is still meant.
     pub(super) armed: Time,
     pub(super) packets_received: u64,
@@ -67,6 +77,10 @@ impl MediaTransport {
     pub(super) fn new(config: TransportConfig) -> MediaTransport {
         MediaTransport {
             reports: ReportSchedule::new(config.rtcp_ssrc.0),
+            egress: Egress::new(config.id),
+            allocator: Allocator::new(),
+            allocated: false,
+            egress_armed: Time::FAR_FUTURE,
             config,
             extensions: ExtensionMap::default(),
             streams: Vec::new(),

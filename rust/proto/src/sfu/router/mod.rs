@@ -5,7 +5,9 @@
 //! [`Output`] at once. Subscriptions are commands ([`tracks`]); other shards are reached by whoever owns the rings:
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
+mod allocation;
 mod clips;
+mod egress;
 mod forward;
 #[cfg(test)]
 mod layer_tests;
@@ -31,12 +33,14 @@ use super::dtmf_sender::DtmfError;
 use super::ids::{ClipId, DownTrackId, IdMap, TransportId, UpTrackId};
 use super::keyframe::Want;
 use super::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
-use super::packet::{PacketMeta, Rewrite};
+use super::packet::{Departure, PacketMeta, Rewrite};
 use super::up_track::UpTrack;
 use crate::codec::Codec;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
+use allocation::AllocationScratch;
+use egress::EgressCounts;
 use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
 use slab::Slab;
@@ -51,8 +55,15 @@ const REMOTE_KEYFRAME_INTERVAL_MS: u64 = 200;
 
 /// Takes what leaves, in order. Implementations copy or refer; they do not block.
 pub trait Output {
-    /// One RTP packet: see [`Rewrite`] for how record and payload become bytes.
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]);
+    /// One RTP packet: see [`Rewrite`] for how record and payload become bytes. Returns the length of its datagram, or
+    /// `None` when it could not leave.
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize>;
     /// One plaintext RTCP compound.
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]);
 }
@@ -206,6 +217,8 @@ struct UpEntry {
     /// By layer: bit `n` is set when shard `n` has a receiver that may be given it.
     remote_layers: [u64; MAX_LAYERS],
     table: LayerTable,
+    /// As other shards were told of it.
+    told: LayerTable,
     wanted: Wanted,
     /// When the layers are measured next.
     tick_at: Time,
@@ -244,6 +257,7 @@ struct DownEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum TimerKey {
     Transport(usize),
+    Egress(usize),
     Play(u32),
 }
 
@@ -273,6 +287,8 @@ pub struct Router {
     timers: Timers,
     events: VecDeque<RouterEvent>,
     drops: MediaDropCounters,
+    egress_counts: EgressCounts,
+    allocation: AllocationScratch,
     scratch: Vec<u8>,
 }
 

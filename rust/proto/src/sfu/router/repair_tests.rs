@@ -23,12 +23,20 @@ struct Wire {
 }
 
 impl Output for Wire {
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize> {
         assert_eq!(transport, VIEWER);
         assert_eq!(rewrite.is_repair, rewrite.ssrc == Ssrc(VIEWER_REPAIR));
         let mut out = Vec::new();
-        rewrite.write_packet(&Departure { now: Time::ZERO, transport_sequence: 0 }, payload, &mut out);
+        rewrite.write_packet(departure, payload, &mut out);
+        let len = out.len();
         self.rtp.push(out);
+        Some(len)
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {

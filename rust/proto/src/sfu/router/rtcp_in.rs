@@ -2,20 +2,20 @@
 
 use super::{Output, Router};
 use crate::codec::MediaKind;
+use crate::pacer::Class;
 use crate::rtcp::{self, Nack, ReportBlock, RtcpPacket, SenderInfo, WallClock};
 use crate::rtp::Ssrc;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::ids::TransportId;
 use crate::sfu::keyframe::Want;
-use crate::sfu::retransmitter::Original;
+use crate::sfu::retransmitter::{Answer, Original};
 use crate::time::Time;
 
 /// Sequence numbers of one NACK that are answered.
 const MOST_ANSWERS: usize = 128;
 
 impl Router {
-    /// Takes a decrypted RTCP datagram of a transport, compound or reduced-size. Transport-wide feedback about what
-    /// we sent is left to the bandwidth estimation, which parses the same datagram.
+    /// Takes a decrypted RTCP datagram of a transport, compound or reduced-size.
     pub fn handle_rtcp(
         &mut self,
         transport: TransportId,
@@ -41,14 +41,18 @@ impl Router {
                         self.picture_wanted(key, media, Want::Picture, now);
                     }
                 }
+                Ok(RtcpPacket::Twcc(feedback)) => {
+                    if let Err(reason) = self.transports[key].egress.feedback(&feedback, now) {
+                        self.drops.count(reason);
+                    }
+                    self.wake_egress(key, now);
+                }
+                Ok(RtcpPacket::Remb(remb)) => {
+                    self.transports[key].egress.remb(remb.bitrate_bps, now);
+                    self.wake_egress(key, now);
+                }
                 Ok(RtcpPacket::Nack(nack)) => self.answer_nack(key, &nack, now, output),
-                Ok(
-                    RtcpPacket::Sdes(_)
-                    | RtcpPacket::Bye(_)
-                    | RtcpPacket::Remb(_)
-                    | RtcpPacket::Twcc(_)
-                    | RtcpPacket::Other { .. },
-                ) => {}
+                Ok(RtcpPacket::Sdes(_) | RtcpPacket::Bye(_) | RtcpPacket::Other { .. }) => {}
                 Err(_) => self.drops.count(MediaDrop::RtcpMalformed),
             }
         }
@@ -68,7 +72,10 @@ impl Router {
     fn handle_blocks(&mut self, key: usize, blocks: impl Iterator<Item = ReportBlock>, wall: &WallClock, now: Time) {
         for block in blocks {
             match self.down_of_ssrc(key, block.ssrc) {
-                Some(down) => self.downs[down].track.handle_report(&block, now, wall),
+                Some(down) => {
+                    let news = self.downs[down].track.handle_report(&block, now, wall);
+                    self.transports[key].egress.receiver_report(news.lost, news.packets, now);
+                }
                 // What is sent again has no statistics of its own.
                 None if self.is_repair_ssrc(key, block.ssrc) => {}
                 None => self.drops.count(MediaDrop::RtcpUnknownSsrc),
@@ -86,25 +93,28 @@ impl Router {
             self.drops.count(MediaDrop::RtcpUnknownSsrc);
             return;
         };
-        let transport = self.transports[key].config.id;
-        let entry = &mut self.downs[down];
-        let source = entry.subscription.and_then(|up| self.sources.get(&up));
+        let Router { transports, downs, sources, timers, drops, .. } = self;
+        let (transport, entry) = (&mut transports[key], &mut downs[down]);
+        let source = entry.subscription.and_then(|up| sources.get(&up));
         let (mut answered, mut helpless) = (0, false);
         for sequence in nack.sequences() {
             if answered == MOST_ANSWERS {
-                self.drops.count(MediaDrop::NackLimit);
+                drops.count(MediaDrop::NackLimit);
                 break;
             }
             answered += 1;
             let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
             match entry.track.answer_nack(sequence, find, now) {
-                Ok(answer) => output.rtp(transport, &answer.rewrite, answer.payload),
+                Ok(Answer { rewrite, packet }) => {
+                    transport.egress.send(Class::Retransmission, &rewrite, packet.as_ref(), now, output);
+                }
                 Err(reason) => {
                     helpless |= reason == MediaDrop::NackUnknown;
-                    self.drops.count(reason);
+                    drops.count(reason);
                 }
             }
         }
+        transport.arm_waiting(key, timers, now);
         if helpless {
             self.picture_wanted(key, nack.media, Want::Loss, now);
         }

@@ -2,6 +2,7 @@
 
 use super::{Router, RouterError};
 use crate::codec::{Codec, MediaKind};
+use crate::sfu::egress::BandwidthStats;
 use crate::sfu::gates::Gate;
 use crate::sfu::ids::{DownTrackId, TransportId, UpTrackId};
 use crate::sfu::layers::Layer;
@@ -78,6 +79,8 @@ pub struct TransportStats {
     pub octets_received: u64,
     /// The shortest round trip that a receiver report of the peer tells of.
     pub round_trip: Option<Duration>,
+    /// What is known of the line to its peer; `None` where that gives no feedback.
+    pub bandwidth: Option<BandwidthStats>,
     /// Its up tracks.
     pub up: Vec<UpTrackStats>,
     /// Its down tracks.
@@ -121,6 +124,7 @@ impl Router {
             id,
             packets_received: transport.packets_received,
             octets_received: transport.octets_received,
+            bandwidth: transport.egress.stats(),
             round_trip: tracks().filter_map(|track| track.stats().round_trip).min(),
             up,
             down: down.collect(),

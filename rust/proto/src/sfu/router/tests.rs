@@ -32,10 +32,18 @@ struct Sent {
 }
 
 impl Output for Sent {
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize> {
         let mut out = Vec::new();
-        rewrite.write_packet(&Departure { now: Time::ZERO, transport_sequence: 0 }, payload, &mut out);
+        rewrite.write_packet(departure, payload, &mut out);
+        let len = out.len();
         self.rtp.push((transport, out));
+        Some(len)
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {

@@ -2,6 +2,7 @@
 
 use super::{Output, Router, RouterEvent, TimerKey};
 use crate::codec::MediaKind;
+use crate::pacer::Class;
 use crate::rtcp::report_block::MAX_BLOCKS;
 use crate::rtcp::{ReportBlock, WallClock, fir, nack, pli, receiver_report, sdes, sender_report};
 use crate::rtp::Ssrc;
@@ -24,6 +25,11 @@ impl Router {
             self.timers.pop();
             match key {
                 TimerKey::Play(serial) => self.run_play(serial, now, output),
+                TimerKey::Egress(key) => {
+                    if self.transports.get(key).is_some_and(|transport| transport.egress_armed == at) {
+                        self.run_egress(key, now, output);
+                    }
+                }
                 TimerKey::Transport(key) => {
                     // An entry that was overtaken by an earlier one, or whose transport is gone, is not meant.
                     if self.transports.get(key).is_some_and(|transport| transport.armed == at) {
@@ -75,7 +81,7 @@ impl Router {
             let track = &mut self.downs[down].track;
             while track.poll_timeout().is_some_and(|at| at <= now) {
                 if let Some(rewrite) = track.poll_dtmf(now) {
-                    output.rtp(transport.config.id, &rewrite, &[]);
+                    transport.egress.send(Class::Audio, &rewrite, None, now, output);
                 }
             }
         }

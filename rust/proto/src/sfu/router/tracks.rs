@@ -40,6 +40,7 @@ impl Router {
         for down in downs {
             self.remove_down_track(down, now)?;
         }
+        self.gather(key);
         self.transports.remove(key);
         self.transport_keys.remove(&id);
         Ok(ups)
@@ -91,6 +92,7 @@ impl Router {
             remote: Vec::new(),
             remote_layers: [0; MAX_LAYERS],
             table,
+            told: table,
             wanted: Wanted::default(),
             tick_at: Time::FAR_FUTURE,
         });
@@ -242,6 +244,7 @@ impl Router {
     ) -> Result<(), RouterError> {
         let key = self.down(id)?;
         self.downs[key].track.update(payloads, active);
+        self.tracks_changed(self.downs[key].transport, now);
         self.start_picture(key, now);
         if let Some(up) = self.downs[key].subscription {
             self.sum_wanted(up, now);
@@ -253,6 +256,7 @@ impl Router {
     pub fn set_target(&mut self, id: DownTrackId, target: Target, now: Time) -> Result<(), RouterError> {
         let key = self.down(id)?;
         self.downs[key].track.set_target(target);
+        self.tracks_changed(self.downs[key].transport, now);
         self.choose_layer(key, now);
         if let Some(up) = self.downs[key].subscription {
             self.sum_wanted(up, now);
@@ -280,6 +284,7 @@ impl Router {
         self.downs[key].subscription = Some(up);
         let table = self.layers(up).copied().unwrap_or_default();
         self.sources.entry(up).or_insert_with(|| Source::new(table)).downs.push(key);
+        self.tracks_changed(self.downs[key].transport, now);
         self.choose_layer(key, now);
         self.start_picture(key, now);
         self.sum_wanted(up, now);
@@ -339,6 +344,7 @@ impl Router {
     /// The down tracks of a transport begin anew, because what they were given before could not be sent.
     pub fn restart_down_tracks(&mut self, id: TransportId, now: Time) {
         let Ok(key) = self.transport(id) else { return };
+        self.tracks_changed(key, now);
         for index in 0..self.transports[key].downs.len() {
             let down = self.transports[key].downs[index];
             if self.downs[down].track.playing().is_none() {

@@ -53,11 +53,19 @@ pub(super) struct Wire {
 }
 
 impl Output for Wire {
-    fn rtp(&mut self, transport: TransportId, rewrite: &Rewrite, payload: &[u8]) {
+    fn rtp(
+        &mut self,
+        transport: TransportId,
+        rewrite: &Rewrite,
+        departure: &Departure,
+        payload: &[u8],
+    ) -> Option<usize> {
         assert_eq!(transport, VIEWER);
         let mut out = Vec::new();
-        rewrite.write_packet(&Departure { now: Time::ZERO, transport_sequence: 0 }, payload, &mut out);
+        rewrite.write_packet(departure, payload, &mut out);
+        let len = out.len();
         self.to_viewer.push(out);
+        Some(len)
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {
@@ -107,6 +115,8 @@ pub(super) fn room(format: Format) -> Room {
     add_transport(&mut router, PUBLISHER, true);
     add_transport(&mut router, VIEWER, true);
     router.set_extensions(PUBLISHER, extensions(RID)).unwrap();
+    // Without feedback, so that only the target decides.
+    router.set_extensions(VIEWER, extensions(RID)).unwrap();
     let codec = payload(PAYLOAD_TYPE, format.name(), 90_000, &["nack pli"]);
     let streams = if format.is_one_stream() { 1 } else { LAYERS.len() };
     let rids = LAYERS.iter().filter(|_| streams > 1).map(|layer| Token::new(layer.0.as_bytes()).unwrap());

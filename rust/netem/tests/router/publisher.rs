@@ -1,0 +1,122 @@
+//! A publisher of VP8: each frame of each layer in packets, keyframes when asked.
+
+use mediaserver_proto::rtp::{HeaderWriter, Ssrc};
+use mediaserver_proto::sfu::{TransportId, UpTrackId};
+
+pub(crate) const PAYLOAD_TYPE: u8 = 96;
+pub(crate) const MID: u8 = 1;
+pub(crate) const RID: u8 = 3;
+pub(crate) const FRAME_MS: u64 = 33;
+const PACKET: usize = 1_050;
+/// A keyframe is so many times as large as other frames.
+const KEYFRAME: usize = 4;
+
+/// What the viewer finds at the end of each payload.
+pub(crate) const TRAILER: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) rid: &'static str,
+    pub(crate) height: u16,
+    pub(crate) bps: usize,
+}
+
+/// What a browser sends of a camera of 720 lines.
+pub(crate) const CAMERA: [Shape; 3] = [
+    Shape { rid: "l", height: 180, bps: 150_000 },
+    Shape { rid: "m", height: 360, bps: 500_000 },
+    Shape { rid: "h", height: 720, bps: 1_500_000 },
+];
+
+/// A screen: one layer that is worth more than every camera.
+pub(crate) const SCREEN: [Shape; 1] = [Shape { rid: "", height: 1_080, bps: 1_000_000 }];
+
+struct Layer {
+    shape: Shape,
+    ssrc: u32,
+    sequence: u16,
+    picture: u16,
+    frame: u32,
+    wants_key: bool,
+}
+
+pub(crate) struct Publisher {
+    pub(crate) transport: TransportId,
+    pub(crate) up: UpTrackId,
+    pub(crate) mid: [u8; 1],
+    layers: Vec<Layer>,
+}
+
+impl Publisher {
+    pub(crate) fn new(number: u8, shapes: &[Shape]) -> Publisher {
+        let layer = |(index, shape): (usize, &Shape)| Layer {
+            shape: *shape,
+            ssrc: 1_000 * u32::from(number) + index as u32,
+            sequence: 500,
+            picture: 9,
+            frame: 0,
+            wants_key: true,
+        };
+        Publisher {
+            transport: TransportId(u64::from(number)),
+            up: UpTrackId(u64::from(number)),
+            mid: [b'0' + number],
+            layers: shapes.iter().enumerate().map(layer).collect(),
+        }
+    }
+
+    pub(crate) fn asked(&mut self, ssrc: Ssrc) {
+        self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc.0).for_each(|layer| layer.wants_key = true);
+    }
+
+    /// The packets of all layers for one moment.
+    pub(crate) fn frames(&mut self, ms: u64) -> Vec<Vec<u8>> {
+        let mid = self.mid;
+        self.layers.iter_mut().enumerate().flat_map(|(index, layer)| layer.frame(index as u8, mid, ms)).collect()
+    }
+}
+
+impl Layer {
+    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64) -> Vec<Vec<u8>> {
+        let key = std::mem::take(&mut self.wants_key);
+        let bytes = self.shape.bps * FRAME_MS as usize / 8_000 * if key { KEYFRAME } else { 1 };
+        let count = bytes.div_ceil(PACKET);
+        self.picture = self.picture.wrapping_add(1) & 0x7fff;
+        self.frame += 1;
+        (0..count).map(|part| self.packet(index, mid, ms, key, bytes / count, (part, count))).collect()
+    }
+
+    fn packet(&mut self, index: u8, mid: [u8; 1], ms: u64, key: bool, bytes: usize, part: (usize, usize)) -> Vec<u8> {
+        let header = HeaderWriter {
+            marker: part.0 + 1 == part.1,
+            payload_type: PAYLOAD_TYPE,
+            sequence: self.sequence,
+            timestamp: (ms * 90) as u32,
+            ssrc: Ssrc(self.ssrc),
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut out = Vec::new();
+        header.write(&mut out, |extensions| {
+            extensions.push(MID, &mid);
+            if !self.shape.rid.is_empty() {
+                extensions.push(RID, self.shape.rid.as_bytes());
+            }
+        });
+        let start = out.len();
+        let picture = self.picture.to_be_bytes();
+        let first = if part.0 == 0 { 0x90 } else { 0x80 };
+        out.extend_from_slice(&[first, 0x80, 0x80 | picture[0], picture[1]]);
+        if part.0 == 0 {
+            out.extend_from_slice(&[u8::from(!key), 0, 0]);
+            if key {
+                let (width, height) = ((self.shape.height / 9 * 16).to_le_bytes(), self.shape.height.to_le_bytes());
+                out.extend_from_slice(&[0x9d, 0x01, 0x2a, width[0], width[1], height[0], height[1]]);
+            }
+        }
+        out.resize(start + bytes.max(40) - TRAILER, 0xee);
+        out.extend_from_slice(&[index, u8::from(key)]);
+        out.extend_from_slice(&self.frame.to_be_bytes());
+        out.extend_from_slice(&[part.0 as u8, part.1 as u8]);
+        out
+    }
+}

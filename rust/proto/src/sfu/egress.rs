@@ -1,0 +1,309 @@
+//! What leaves by one transport: numbered for the peer's feedback, paced, and within the estimate of the line.
+
+use super::drops::MediaDrop;
+use super::ids::{TransportId, UpTrackId};
+use super::packet::{Departure, PacketMeta, Rewrite, UpPacket};
+use super::router::Output;
+use crate::bwe::{Bounds, ClusterId, Demand, Estimator, Faults, Figures};
+use crate::pacer::{Admission, Class, Pacer, PacerDrops, Release};
+use crate::rtcp::twcc::TwccFeedback;
+use crate::time::Time;
+use std::time::Duration;
+
+/// Header with extensions and SRTP tag, about; what really left is known afterwards.
+const OVERHEAD: usize = 44;
+/// What is assumed of a line before its peer has reported, and the bounds of every estimate.
+const BOUNDS: Bounds = Bounds { min_bps: 50_000, start_bps: 1_000_000, max_bps: 100_000_000 };
+/// An estimate of so many times what is granted leaves room for keyframes and what is sent again.
+const ROOM: u64 = 2;
+/// And no less than this is probed for, however little is granted: it may be little because little is known.
+const LEAST_GRANTED_BPS: u64 = 300_000;
+/// A peer that negotiated feedback and gives none for so long is served without an estimate.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where the payload of a packet lies: in the ring of its source layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The source.
+    pub up: UpTrackId,
+    /// Index of the layer.
+    pub layer: u8,
+    /// Generation of its stream.
+    pub stream: u32,
+    /// Sequence number in the source.
+    pub sequence: u64,
+}
+
+impl Origin {
+    /// Where the packet of a record lies once its source's ring has it.
+    pub fn of(meta: &PacketMeta) -> Origin {
+        Origin { up: meta.up, layer: meta.layer, stream: meta.stream, sequence: meta.sequence }
+    }
+}
+
+/// A packet that waits for its turn: how it is rewritten, and where its payload lies; without an origin it has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its record.
+    pub rewrite: Rewrite,
+    /// Its payload.
+    pub origin: Option<Origin>,
+}
+
+/// Whether the estimate is known, and may be acted upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// Feedback is expected since then.
+    Awaited(Time),
+    /// It has come.
+    Heard,
+}
+
+/// The part of a transport whose peer gives feedback about what it receives.
+#[derive(Debug)]
+struct Control {
+    estimator: Estimator,
+    pacer: Pacer<Waiting>,
+    peer: Peer,
+    padding_packets: u64,
+    /// What the tracks cost as they are granted, and whether they could use more.
+    granted_bps: u64,
+    demand: bool,
+    /// As of the last look.
+    figures: Figures,
+}
+
+/// Figures of the line to a peer, as of the last feedback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BandwidthStats {
+    /// What the line carries, in bits per second.
+    pub estimate_bps: u64,
+    /// What arrives, in bits per second.
+    pub acked_bps: u64,
+    /// Delay by queues on the line.
+    pub queue: Duration,
+    /// Packets lost on it, of a thousand.
+    pub lost_per_mille: u16,
+    /// Probes sent, and those that the line carried.
+    pub probes: (u64, u64),
+    /// Packets sent again only to find out what the line carries.
+    pub padding_packets: u64,
+    /// Bytes that wait for their turn.
+    pub waiting_bytes: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Egress {
+    transport: TransportId,
+    /// The next transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
+    sequence: u16,
+    /// Whether the peer reports packet by packet.
+    numbered: bool,
+    /// Highest rate that the control plane allows.
+    limit_bps: Option<u64>,
+    control: Option<Box<Control>>,
+}
+
+impl Egress {
+    /// Of a transport whose peer has not reported.
+    pub fn new(transport: TransportId) -> Egress {
+        Egress { transport, sequence: 0, numbered: false, limit_bps: None, control: None }
+    }
+
+    /// Sends a packet now, or keeps it until it is its turn.
+    pub fn send(
+        &mut self,
+        class: Class,
+        rewrite: &Rewrite,
+        packet: Option<&UpPacket<'_>>,
+        now: Time,
+        output: &mut impl Output,
+    ) {
+        let payload = packet.map_or(&[][..], |packet| packet.payload);
+        if let Some(control) = &mut self.control
+            && control.peer == Peer::Heard
+        {
+            let size = rewrite.prefix().len() + payload.len() - rewrite.skip().min(payload.len()) + OVERHEAD;
+            if control.pacer.admit(class, size, now) == Admission::Hold {
+                let origin = packet.map(|packet| Origin::of(&packet.meta));
+                // What there is no room for is counted by the pacer; the receiver asks for it again.
+                control.pacer.hold(class, size, Waiting { rewrite: *rewrite, origin }, now).ok();
+                return;
+            }
+        }
+        self.depart(rewrite, payload, None, now, output);
+    }
+
+    /// The peer takes pictures and says that it reports what arrives: from now on it is waited for.
+    pub fn expect_feedback(&mut self, now: Time) {
+        self.numbered = true;
+        let control = self.control.get_or_insert_with(|| Box::new(Control::new(now)));
+        if control.peer != Peer::Heard {
+            control.peer = Peer::Awaited(now);
+        }
+    }
+
+    /// Whether the peer reports packet by packet.
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
+    /// Hands a packet over to be encrypted; how long it became, if it could leave.
+    pub fn depart(
+        &mut self,
+        rewrite: &Rewrite,
+        payload: &[u8],
+        cluster: Option<ClusterId>,
+        now: Time,
+        output: &mut impl Output,
+    ) -> Option<usize> {
+        let departure = Departure { now, transport_sequence: self.sequence };
+        let size = output.rtp(self.transport, rewrite, &departure, payload)?;
+        // Used up only when it is on the wire: a number that never left would be reported as lost.
+        let numbered = rewrite.has_transport_sequence();
+        self.sequence = self.sequence.wrapping_add(u16::from(numbered));
+        if let Some(control) = &mut self.control {
+            match numbered {
+                true => control.estimator.sent(departure.transport_sequence, size, cluster, now),
+                false => control.estimator.sent_untracked(size, now),
+            }
+        }
+        Some(size)
+    }
+
+    /// Takes the highest rate that the control plane allows; `None` lifts it.
+    pub fn set_limit(&mut self, limit_bps: Option<u64>) {
+        self.limit_bps = limit_bps;
+    }
+
+    /// Takes transport-wide feedback.
+    pub fn feedback(&mut self, feedback: &TwccFeedback<'_>, now: Time) -> Result<(), MediaDrop> {
+        // Nothing numbered has left that an estimate would be made for.
+        let control = self.control.as_mut().ok_or(MediaDrop::FeedbackUnexpected)?;
+        control.peer = Peer::Heard;
+        control.estimator.feedback(feedback, now);
+        Ok(())
+    }
+
+    /// Takes the peer's own estimate, for peers without transport-wide feedback.
+    pub fn remb(&mut self, bps: u64, now: Time) {
+        let control = self.control.get_or_insert_with(|| Box::new(Control::new(now)));
+        control.peer = Peer::Heard;
+        control.estimator.remb(bps, now);
+    }
+
+    /// Takes what receiver reports tell of losses since the ones before.
+    pub fn receiver_report(&mut self, lost: u32, packets: u32, now: Time) {
+        if let Some(control) = &mut self.control {
+            control.estimator.receiver_report(lost, packets, now);
+        }
+    }
+
+    /// Does what is due; what is to leave comes from [`Egress::poll`].
+    pub fn handle_timeout(&mut self, now: Time) {
+        let Some(control) = &mut self.control else { return };
+        control.estimator.handle_timeout(now);
+        let limit_bps = self.limit_bps.unwrap_or(u64::MAX);
+        control.pacer.set_rate(control.estimator.estimate_bps(now).min(limit_bps), now);
+        control.pacer.set_spread(control.estimator.wants_spread());
+        control.figures = control.estimator.figures(now);
+        // A line that carries far more than there is to send needs no more of it known.
+        let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps.max(LEAST_GRANTED_BPS);
+        if control.peer == Peer::Heard
+            && wanted
+            && let Some(probe) = control.estimator.poll_probe(now)
+        {
+            control.pacer.start_probe(probe, now);
+        }
+    }
+
+    /// What is to leave now; call until it is `None`.
+    pub fn poll(&mut self, now: Time) -> Option<Release<Waiting>> {
+        self.control.as_mut()?.pacer.poll(now)
+    }
+
+    /// Tells how many bytes of padding left; 0 when there is nothing to pad with, which ends the probe.
+    pub fn padded(&mut self, bytes: usize, now: Time) {
+        let Some(control) = &mut self.control else { return };
+        control.padding_packets += u64::from(bytes > 0);
+        if let Some(cluster) = control.pacer.padded(bytes, now) {
+            control.estimator.cancel_probe(cluster);
+        }
+    }
+
+    /// Takes what the tracks are granted, and what the next step up would need.
+    pub fn set_demand(&mut self, granted_bps: u64, demand: Demand) {
+        if let Some(control) = &mut self.control {
+            (control.granted_bps, control.demand) = (granted_bps, demand.next_step_bps.is_some());
+            control.estimator.set_demand(demand);
+        }
+    }
+
+    /// When [`Egress::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self, now: Time) -> Option<Time> {
+        let control = self.control.as_ref()?;
+        // What is overdue there waits for feedback, not for the clock.
+        let estimator = control.estimator.poll_timeout().filter(|&at| at > now);
+        let patience = match control.peer {
+            Peer::Awaited(since) => Some(since + PATIENCE).filter(|&at| at > now),
+            Peer::Heard => None,
+        };
+        control.pacer.poll_timeout().into_iter().chain(estimator).chain(patience).min()
+    }
+
+    /// Whether anything waits for its turn.
+    pub fn waits(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| !control.pacer.is_empty())
+    }
+
+    /// What the line carries, in bits per second; `None` where that is not known and not to be found out.
+    pub fn estimate_bps(&self, now: Time) -> Option<u64> {
+        let estimate_bps = self.control.as_ref().and_then(|control| match control.peer {
+            Peer::Heard => Some(control.estimator.estimate_bps(now)),
+            Peer::Awaited(since) if now.since(since) < PATIENCE => Some(BOUNDS.start_bps),
+            Peer::Awaited(_) => None,
+        });
+        self.limit_bps.into_iter().chain(estimate_bps).min()
+    }
+
+    /// Whether the peer has told what arrives.
+    pub fn is_heard(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.peer == Peer::Heard)
+    }
+
+    /// Figures for statistics; `None` while the peer has told nothing.
+    pub fn stats(&self) -> Option<BandwidthStats> {
+        let control = self.control.as_ref().filter(|control| control.peer == Peer::Heard)?;
+        let figures = &control.figures;
+        Some(BandwidthStats {
+            estimate_bps: figures.estimate_bps,
+            acked_bps: figures.acked_bps,
+            queue: Duration::from_secs_f64(figures.queue_ms.clamp(0.0, 60_000.0) / 1e3),
+            lost_per_mille: (figures.loss * 1e3) as u16,
+            probes: figures.probes,
+            padding_packets: control.padding_packets,
+            waiting_bytes: control.pacer.waiting_bytes(),
+        })
+    }
+
+    /// Hands out what was counted since the last call: feedback that was not believed, packets that waited in vain.
+    pub fn take_counts(&mut self) -> (Faults, PacerDrops) {
+        let Some(control) = &mut self.control else { return Default::default() };
+        (control.estimator.faults_mut().take(), control.pacer.drops_mut().take())
+    }
+}
+
+impl Control {
+    fn new(now: Time) -> Control {
+        Control {
+            estimator: Estimator::new(BOUNDS),
+            pacer: Pacer::new(BOUNDS.start_bps),
+            peer: Peer::Awaited(now),
+            padding_packets: 0,
+            granted_bps: 0,
+            demand: false,
+            figures: Figures::default(),
+        }
+    }
+}

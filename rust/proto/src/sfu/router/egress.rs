@@ -1,0 +1,123 @@
+//! Egress by the clock: what has waited leaves, probes are filled, and what was counted is gathered.
+
+use super::layers::Source;
+use super::media_transport::MediaTransport;
+use super::{Output, Router, RouterError, TimerKey, Timers};
+use crate::bwe::{ClusterId, Faults};
+use crate::pacer::{PacerDrops, Release};
+use crate::sfu::drops::MediaDrop;
+use crate::sfu::egress::Waiting;
+use crate::sfu::ids::{IdMap, TransportId, UpTrackId};
+use crate::sfu::retransmitter::Original;
+use crate::time::Time;
+use std::cmp::Reverse;
+
+/// What egresses have counted, of transports that are gone, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EgressCounts {
+    pub(super) faults: Faults,
+    pub(super) pacer: PacerDrops,
+}
+
+impl MediaTransport {
+    /// Makes sure that what waits in the egress is looked after.
+    pub(super) fn arm_waiting(&mut self, key: usize, timers: &mut Timers, now: Time) {
+        if self.egress.waits() {
+            self.arm_egress(key, timers, now);
+        }
+    }
+
+    fn arm_egress(&mut self, key: usize, timers: &mut Timers, now: Time) {
+        if let Some(at) = self.egress.poll_timeout(now)
+            && at < self.egress_armed
+        {
+            self.egress_armed = at;
+            timers.push(Reverse((at, TimerKey::Egress(key))));
+        }
+    }
+}
+
+impl Router {
+    /// Takes the highest rate at which a transport may be sent to; `None` lifts it.
+    pub fn set_send_limit(&mut self, id: TransportId, limit_bps: Option<u64>, now: Time) -> Result<(), RouterError> {
+        let key = self.transport(id)?;
+        self.transports[key].egress.set_limit(limit_bps);
+        self.wake_egress(key, now);
+        Ok(())
+    }
+
+    /// Feedback that was not believed, by reason.
+    pub fn faults(&self) -> &Faults {
+        &self.egress_counts.faults
+    }
+
+    /// Packets that waited in vain, by reason.
+    pub fn pacer_drops(&self) -> &PacerDrops {
+        &self.egress_counts.pacer
+    }
+
+    /// Lets the egress of a transport look at once at what has changed.
+    pub(super) fn wake_egress(&mut self, key: usize, now: Time) {
+        let transport = &mut self.transports[key];
+        if now < transport.egress_armed {
+            transport.egress_armed = now;
+            self.timers.push(Reverse((now, TimerKey::Egress(key))));
+        }
+    }
+
+    /// Does what is due for one transport.
+    pub(super) fn run_egress(&mut self, key: usize, now: Time, output: &mut impl Output) {
+        let transport = &mut self.transports[key];
+        transport.egress_armed = Time::FAR_FUTURE;
+        transport.egress.handle_timeout(now);
+        while let Some(release) = self.transports[key].egress.poll(now) {
+            match release {
+                Release::Packet { held, cluster, .. } => {
+                    let Some(payload) = payload(&self.sources, &held.record) else {
+                        self.drops.count(MediaDrop::PacedTooLate);
+                        continue;
+                    };
+                    self.transports[key].egress.depart(&held.record.rewrite, payload, cluster, now, output);
+                }
+                Release::Padding { cluster, .. } => {
+                    let size = self.pad(key, cluster, now, output);
+                    self.transports[key].egress.padded(size.unwrap_or(0), now);
+                }
+            }
+        }
+        self.gather(key);
+        self.allocate_when_due(key, now);
+        self.transports[key].arm_egress(key, &mut self.timers, now);
+    }
+
+    /// Takes over what an egress has counted.
+    pub(super) fn gather(&mut self, key: usize) {
+        let (faults, pacer) = self.transports[key].egress.take_counts();
+        self.egress_counts.faults.merge(&faults);
+        self.egress_counts.pacer.merge(&pacer);
+    }
+
+    /// Fills a probe with a packet of the past under the SSRC of repairs, which costs the receiver nothing (RFC 4588);
+    /// how long it was.
+    fn pad(&mut self, key: usize, cluster: ClusterId, now: Time, output: &mut impl Output) -> Option<usize> {
+        let Router { transports, downs, sources, .. } = self;
+        let transport = &mut transports[key];
+        for &down in &transport.downs {
+            let entry = &mut downs[down];
+            let source = entry.subscription.and_then(|up| sources.get(&up));
+            let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
+            if let Some(answer) = entry.track.pad(find) {
+                let payload = answer.packet.map_or(&[][..], |packet| packet.payload);
+                return transport.egress.depart(&answer.rewrite, payload, Some(cluster), now, output);
+            }
+        }
+        None
+    }
+}
+
+/// The payload of a record that has waited; `None` when the ring has it no more.
+fn payload<'a>(sources: &'a IdMap<UpTrackId, Source>, waiting: &Waiting) -> Option<&'a [u8]> {
+    let Some(origin) = waiting.origin else { return Some(&[]) };
+    let packet = sources.get(&origin.up)?.ring(origin.layer)?.get(origin.stream, origin.sequence)?;
+    Some(packet.payload)
+}
