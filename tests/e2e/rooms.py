@@ -9,14 +9,15 @@ from playwright.async_api import BrowserContext
 from tests.peers.chromium import Chromium, Tab
 from tests.peers.daemon import Daemon
 
-EXCHANGE = """async ({url, token, publish, gather, layers}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, scalability}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
-        const size = layers.length ? {width: 1280, height: 720} : {width: 640, height: 360};
+        const size = layers.length || scalability ? {width: 1280, height: 720} : {width: 640, height: 360};
         const media = await navigator.mediaDevices.getUserMedia({audio: true, video: size});
         for (const track of media.getTracks()) {
-            const sendEncodings = track.kind === "video"
-                ? layers.map((rid, index) => ({rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index)})) : [];
+            const simulcast = layers.map((rid, index) => ({rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index)}));
+            const one = scalability ? [{scalabilityMode: scalability}] : simulcast;
+            const sendEncodings = track.kind === "video" ? one : [];
             pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
         }
     } else {
@@ -47,12 +48,14 @@ async def join(
     *,
     gather: bool = False,
     layers: Sequence[str] = (),
+    scalability: str | None = None,
     context: BrowserContext | None = None,
 ) -> Tab:
     """A new tab publishes into the room `stage` (`whip`) or views it (`whep`).
 
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
-    rids of simulcast, the smallest picture first; the largest has 1280 × 720.
+    rids of simulcast, the smallest picture first; the largest has 1280 × 720. ``scalability`` asks for layers inside one
+    stream of that size, by a name of W3C webrtc-svc (``L3T3_KEY``).
     """
     tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
     await tab.page.evaluate(
@@ -63,6 +66,7 @@ async def join(
             "publish": kind == "whip",
             "gather": gather,
             "layers": list(layers),
+            "scalability": scalability,
         },
     )
     return tab
