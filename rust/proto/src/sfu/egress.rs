@@ -2,7 +2,8 @@
 
 use super::drops::MediaDrop;
 use super::ids::{TransportId, UpTrackId};
-use super::packet::{Departure, PacketMeta, Rewrite, UpPacket};
+use super::packet::{Departure, Rewrite, UpPacket};
+use super::retransmitter::Original;
 use super::router::Output;
 use crate::bwe::{Bounds, ClusterId, Demand, Estimator, Faults, Figures};
 use crate::pacer::{Admission, Class, Pacer, PacerDrops, Release};
@@ -24,33 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A probe that cannot be sent yet is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Where the payload of a packet lies: in the ring of its source layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The source.
-    pub up: UpTrackId,
-    /// Index of the layer.
-    pub layer: u8,
-    /// Generation of its stream.
-    pub stream: u32,
-    /// Sequence number in the source.
-    pub sequence: u64,
-}
-
-impl Origin {
-    /// Where the packet of a record lies once its source's ring has it.
-    pub fn of(meta: &PacketMeta) -> Origin {
-        Origin { up: meta.up, layer: meta.layer, stream: meta.stream, sequence: meta.sequence }
-    }
-}
-
 /// A packet that waits for its turn: how it is rewritten, and where its payload lies; without an origin it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its record.
     pub rewrite: Rewrite,
-    /// Its payload.
-    pub origin: Option<Origin>,
+    /// The source, and where in its rings the payload lies.
+    pub origin: Option<(UpTrackId, Original)>,
 }
 
 /// Whether the estimate is known, and may be acted upon.
@@ -129,7 +110,7 @@ impl Egress {
         {
             let size = rewrite.prefix().len() + payload.len() - rewrite.skip().min(payload.len()) + OVERHEAD;
             if control.pacer.admit(class, size, now) == Admission::Hold {
-                let origin = packet.map(|packet| Origin::of(&packet.meta));
+                let origin = packet.map(|packet| (packet.meta.up, Original::of(&packet.meta)));
                 // What there is no room for is counted by the pacer; the receiver asks for it again.
                 control.pacer.hold(class, size, Waiting { rewrite: *rewrite, origin }, now).ok();
                 return;

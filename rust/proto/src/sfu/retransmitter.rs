@@ -50,7 +50,7 @@ impl Sent {
     }
 }
 
-/// Where the payload of a packet to be sent again lies.
+/// Where the payload of a packet that is sent later, or again, lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
     /// Index of the layer.
@@ -59,6 +59,13 @@ pub struct Original {
     pub stream: u32,
     /// Sequence number in the source.
     pub sequence: u64,
+}
+
+impl Original {
+    /// Where a packet lies once its layer's ring has it.
+    pub fn of(meta: &PacketMeta) -> Original {
+        Original { layer: meta.layer, stream: meta.stream, sequence: meta.sequence }
+    }
 }
 
 /// What answers one missing number.

@@ -98,7 +98,7 @@ impl Router {
         for &down in &transport.downs {
             let entry = &mut downs[down];
             let source = entry.subscription.and_then(|up| sources.get(&up));
-            let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
+            let find = |original: &Original| source?.packet(original);
             if let Some(answer) = entry.track.pad(find) {
                 let payload = answer.packet.map_or(&PADDING[..], |packet| packet.payload);
                 return transport.egress.depart(&answer.rewrite, payload, Some(cluster), now, output);
@@ -110,7 +110,6 @@ impl Router {
 
 /// The payload of a record that has waited; `None` when the ring has it no more.
 fn payload<'a>(sources: &'a IdMap<UpTrackId, Source>, waiting: &Waiting) -> Option<&'a [u8]> {
-    let Some(origin) = waiting.origin else { return Some(&[]) };
-    let packet = sources.get(&origin.up)?.ring(origin.layer)?.get(origin.stream, origin.sequence)?;
-    Some(packet.payload)
+    let Some((up, original)) = &waiting.origin else { return Some(&[]) };
+    Some(sources.get(up)?.packet(original)?.payload)
 }
