@@ -15,15 +15,17 @@ from mediaserver.api.context import Admission
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
+from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
-from mediaserver.call.routing import Router
 from mediaserver.call.trunks import Trunks
+from mediaserver.call.webhook import Webhooks
 from mediaserver.config.model import Config
+from mediaserver.config.routes import Webhook
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
@@ -76,6 +78,8 @@ class Daemon:
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
         self._trunks: Trunks | None = None
+        self._webhooks: Webhooks | None = None
+        self._dial_plan: DialPlan | None = None
         self._contacts: Contacts | None = None
         self._bandwidth: BandwidthAdmission | None = None
         self._live: LiveConfig | None = None
@@ -144,7 +148,10 @@ class Daemon:
         )
         quality = QualityWatch(engine=engine, metrics=self._metrics, interval_s=config.media.quality_interval)
         self._tasks.spawn(quality.run(), name="quality")
+        self._webhooks = Webhooks(config, secret_of=self._webhook_secret, metrics=self._metrics)
+        self._dial_plan = dial_plan = DialPlan(config, webhooks=self._webhooks)
         calls = Calls(
+            announcements=self._announcements,
             admission=bandwidth,
             quality=quality,
             config=config,
@@ -160,7 +167,7 @@ class Daemon:
             fingerprint=fingerprint,
             calls=calls,
             agents=agents,
-            router=Router(config),
+            dial_plan=dial_plan,
             announcements=self._announcements,
             records=self._writer,
             metrics=self._metrics,
@@ -237,6 +244,8 @@ class Daemon:
             await self._web.stop()
         if self._trunks is not None:
             await self._trunks.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -251,6 +260,9 @@ class Daemon:
 
     def _trunk_password(self, name: str, trunk: Trunk) -> str | None:
         return self._secrets.text(trunk.credentials.secret) if trunk.credentials is not None else None
+
+    def _webhook_secret(self, name: str, webhook: Webhook) -> str | None:
+        return self._secrets.text(webhook.secret) if webhook.secret is not None else None
 
     def healthy(self) -> bool:
         """Whether every shard has answered lately; that this runs at all says the same of the event loop."""
