@@ -30,7 +30,9 @@ impl Router {
             match key {
                 TimerKey::Play(serial) => self.run_play(serial, now, output),
                 TimerKey::Egress(key) => {
-                    if let Some(transport) = self.transports.get_mut(key).filter(|transport| transport.egress_armed == at) {
+                    if let Some(transport) =
+                        self.transports.get_mut(key).filter(|transport| transport.egress_armed == at)
+                    {
                         transport.egress_armed = Time::FAR_FUTURE;
                         self.run_egress(key, now, output);
                     }
@@ -49,7 +51,8 @@ impl Router {
     /// random one anyway (RFC 3550 §6.3.1).
     fn is_nearly_due(&self, key: TimerKey, at: Time, now: Time) -> bool {
         let TimerKey::Transport(key) = key else { return false };
-        let reports = |transport: &MediaTransport| transport.armed == at && transport.reports.poll_timeout() == Some(at);
+        let reports =
+            |transport: &MediaTransport| transport.armed == at && transport.reports.poll_timeout() == Some(at);
         at <= now + REPORTS_EARLY && self.transports.get(key).is_some_and(reports)
     }
 
