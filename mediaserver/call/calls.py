@@ -99,6 +99,10 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def adopt(self, config: Config) -> None:
+        """Make calls by this configuration from now on; those that are up go on."""
+        self._config = config
+
     def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
         """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
         self._check_room()
@@ -190,7 +194,9 @@ class Calls:
         longest_s, name = self._config.limits.ring_duration, request.destination.target.group
         if name is None:
             return await ring_all(self._attempts(request), timeout_s=longest_s)
-        group = self._config.groups[name]
+        group = self._config.groups.get(name)
+        if group is None:
+            raise DialFailed(480, f"group {name} is gone")
         try:
             return await ring_group(group, partial(self._user_attempts, request=request), timeout_s=longest_s)
         except DialFailed as failure:
@@ -218,6 +224,8 @@ class Calls:
         raise DialFailed(501, "This destination takes no calls")
 
     def _user_attempts(self, user: str, request: CallRequest) -> list[Attempt]:
+        if user not in self._config.users:
+            return []  # gone since the call was routed
         aor = f"{user}@{self._config.domain_of(user)}"
         attempts = [
             Attempt(f"phone {binding.contact}", partial(self._ring_phone, user, binding, request))
@@ -271,7 +279,9 @@ class Calls:
         return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
-        line = self.trunks[name]
+        line = self.trunks.get(name)
+        if line is None:
+            raise DialFailed(503, f"trunk {name} is gone", elsewhere=True)
         await self.trunks.locate(line)
         number = request.destination.number
         denied = line.numbers.denied(number) if number else None

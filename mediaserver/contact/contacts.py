@@ -104,6 +104,10 @@ class Contacts:
     def __len__(self) -> int:
         return len(self._open)
 
+    def adopt(self, config: Config) -> None:
+        """Take contacts by this configuration from now on."""
+        self._config = config
+
     # -- browsers ------------------------------------------------------------------------------------------------
 
     async def start_caller(

@@ -73,7 +73,7 @@ def sip_config(config: Config) -> SipConfig:
             for transport, port in ports.items()
             if port is not None
         ),
-        domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
+        domains=sip_domains(config),
         realm=sip.realm,
         server_name=SERVER_NAME,
         trunks=trunk_rules(config),
@@ -92,6 +92,11 @@ def sip_config(config: Config) -> SipConfig:
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )
+
+
+def sip_domains(config: Config) -> frozenset[str]:
+    """Domains whose users are ours, lower case."""
+    return frozenset({config.listeners.sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)})
 
 
 def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -252,9 +252,10 @@ class UserAgent:
         """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
         return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
 
-    def set_trunks(self, rules: Iterable[TrunkRule]) -> None:
-        """Know trunks by these rules from now on."""
-        self._core.trunks.replace(rules)
+    def adopt(self, *, trunks: Iterable[TrunkRule], domains: frozenset[str]) -> None:
+        """Know trunks by these rules, and these domains as ours, from now on."""
+        self._core.trunks.replace(trunks)
+        self._core.config = replace(self._core.config, domains=domains)
 
     def learn_trunk(self, name: str, addresses: Iterable[str]) -> None:
         """Requests from these addresses are of trunk `name`, too; replaces what was learnt of it before."""
