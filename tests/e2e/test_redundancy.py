@@ -11,10 +11,10 @@ from tests.peers.aiortc_peer import whep_viewer
 from tests.peers.chromium import chromium, describe, streams
 from tests.peers.daemon import daemon
 
-SENT_AS = """async () => {
-    const all = await pc.getStats();
-    const sound = [...all.values()].find((item) => item.type === "outbound-rtp" && item.kind === "audio");
-    return all.get(sound.codecId)?.mimeType;
+BYTES_PER_PACKET = """async () => {
+    const all = [...(await pc.getStats()).values()];
+    const sound = all.find((item) => item.type === "outbound-rtp" && item.kind === "audio");
+    return sound.bytesSent / sound.packetsSent;
 }"""
 FORMATS = """() => pc.remoteDescription.sdp.split("\\r\\n").filter((line) => line.startsWith("a=rtpmap:"))"""
 
@@ -32,7 +32,8 @@ async def test_redundant_sound_is_heard_by_who_takes_it_and_by_who_does_not(tmp_
             assert plain.received["audio"].level > 0.001
         (audio,) = streams(media, "inbound", "audio")
         assert audio.loudness > 0.01, describe(viewer)
-        assert await publisher.page.evaluate(SENT_AS) == "audio/red"
+        # Chromium names the codec inside in its statistics; each packet of some 48 bytes holds the one before it, too.
+        assert await publisher.page.evaluate(BYTES_PER_PACKET) > 70
         assert any("red/48000/2" in line for line in await viewer.page.evaluate(FORMATS))
         drops = {name: value for name, value in (await server.metrics()).items() if "malformed_descriptor" in name}
         assert not any(drops.values()), drops
