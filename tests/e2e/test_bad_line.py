@@ -49,3 +49,21 @@ async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(t
         assert all(up.lost and down.lost for up, down in lost), lost
         assert video.frames_per_s >= PICTURES_PER_S, (describe(viewer), video)
         assert audio.packets > 250, (describe(viewer), audio)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
+        line = await relay.line((server.host, server.ports.media))
+        await join(server, browser, "whip", await server.room_token("stage", "publish"))
+        viewer = await join(
+            server, browser, "whep", await server.room_token("stage", "view"), context=await _context(browser, line)
+        )
+        await viewer.media_over(3)
+        (before,) = streams(await viewer.media_over(4), "inbound", "video")
+        await line.set(down=Impairment(delay_ms=20, loss=0.1), up=Impairment(delay_ms=20, loss=0.1))
+        (after,) = streams(await viewer.media_over(10), "inbound", "video")
+        _, down = await line.counts()
+        assert down.lost > 10
+        assert after.frames_per_s >= 0.8 * before.frames_per_s, (before, after, describe(viewer))

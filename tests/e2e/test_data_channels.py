@@ -61,6 +61,18 @@ async def heard(tab: Tab, wanted: list[list[Any]], within_s: float = 10.0) -> No
     await tab.page.evaluate("heard.length = 0")
 
 
+async def meet(sender: Tab, listener: Tab, name: str, within_s: float = 10.0) -> None:
+    """Until the listener is in the topic: a browser says `open` before the server has heard of the channel."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    greeting: list[Any] = []
+    while greeting not in await listener.page.evaluate("heard"):
+        assert asyncio.get_running_loop().time() < deadline, name
+        greeting = [name, f"hello {deadline - asyncio.get_running_loop().time()}"]
+        await sender.page.evaluate("([name, text]) => channels[name].send(text)", greeting)
+        await asyncio.sleep(0.1)
+    await listener.page.evaluate("heard.length = 0")
+
+
 class AiortcTalker:
     """aiortc, whose SCTP is its own, with one channel."""
 
@@ -111,6 +123,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         for name, option in options.items():
             for tab in (one, two):
                 await tab.page.evaluate("([name, option]) => open(name, option)", [name, option])
+            await meet(one, two, name)
         await one.page.evaluate("channels.file.send(new ArrayBuffer(65536)), channels.file.send('')")
         await heard(two, [["file", 65536], ["file", ""]])
         await one.page.evaluate("channels.pointer.send('10,20')")
@@ -132,6 +145,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         await one.page.evaluate("channels.chat.send('not for two')")
         await third.hears(["not for two"])
         await two.page.evaluate("open('chat')")
+        await meet(one, two, "chat")
         await one.page.evaluate("for (let n = 0; n < 30; n++) channels.chat.send('' + n)")
         await heard(two, [["chat", str(n)] for n in range(30)])
         await third.connection.close()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import load
+from tests.e2e.house import ENTRY, phone
 from tests.e2e.test_sip_to_sip import trunk
+from tests.peers.baresip import OPUS, baresip
 from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
 from tests.peers.sipp import callee
 
@@ -95,6 +97,22 @@ async def test_calls_are_driven_and_refusals_are_counted_by_name(tmp_path: Path)
         failures = content["failures"]
         assert isinstance(failures, dict)
         assert all(name.startswith("refused_") for name in failures), failures
+
+
+async def test_a_call_hears_the_announcement_and_then_the_phone(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    async with (
+        daemon(tmp_path, changes=ENTRY) as server,
+        baresip(phone(server, "udp", "", audio=(OPUS,), video=("VP8",), answer_after_s=1), tmp_path),
+    ):
+        await server.process.wait_for_log("announcement_loaded", 30)
+        arguments = ("--scenario", "call", "--rate", "0.5", "--hold", "4", "--duration", "1")
+        code = await _load(server, results, *arguments, "--max-failed", "0", "--max-loss", "0.01")
+        content = _json(results)
+    assert code == 0, content
+    assert (content["joined"], content["failed"], content["wrong"]) == (1, 0, 0)
+    assert isinstance(content["packets"], int)
+    assert content["packets"] > 100
 
 
 async def test_sip_calls_are_driven_with_a_ramp(tmp_path: Path) -> None:

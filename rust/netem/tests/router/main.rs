@@ -94,3 +94,13 @@ fn the_only_picture_of_a_call_goes_on_at_five_percent_loss_and_after_a_change_of
     let rate = stage.viewers[0].pictures[0].frames_per_s(1_000, 20_000);
     assert!(rate > 27.0, "{rate} {}", stage.story(0));
 }
+
+#[test]
+fn a_picture_that_was_paused_comes_back_when_the_line_does() {
+    let mut stage = Stage::new(&[&[Shape { rid: "", height: 480, bps: 400_000 }]]);
+    stage.view(line(Schedule::steps(&[(0.0, 4e6), (10.0, 8e4), (40.0, 4e6)])), &[(0, 100)]);
+    stage.run(60_000);
+    let picture = &stage.viewers[0].pictures[0];
+    assert!(picture.frames_per_s(25_000, 40_000) < 10.0, "it does not fit: {}", stage.story(0));
+    assert!(picture.frames_per_s(50_000, 60_000) > 28.0, "{}", stage.story(0));
+}

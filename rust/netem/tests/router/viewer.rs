@@ -181,6 +181,9 @@ impl Viewer {
             .iter_mut()
             .find(|picture| packet.ssrc == if repairs { picture.repair() } else { picture.ssrc });
         let picture = found.expect("an SSRC that was told");
+        if packet.payload.is_empty() {
+            return; // Padding.
+        }
         let (sequence, payload) = match repairs {
             true => (u16::from_be_bytes([packet.payload[0], packet.payload[1]]), &packet.payload[2..]),
             false => (packet.sequence, packet.payload),

@@ -2,7 +2,8 @@
 
 use super::drops::MediaDrop;
 use super::ids::{TransportId, UpTrackId};
-use super::packet::{Departure, PacketMeta, Rewrite, UpPacket};
+use super::packet::{Departure, Rewrite, UpPacket};
+use super::retransmitter::Original;
 use super::router::Output;
 use crate::bwe::{Bounds, ClusterId, Demand, Estimator, Faults, Figures};
 use crate::pacer::{Admission, Class, Pacer, PacerDrops, Release};
@@ -21,33 +22,16 @@ const LEAST_GRANTED_BPS: u64 = 300_000;
 /// A peer that negotiated feedback and gives none for so long is served without an estimate.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where the payload of a packet lies: in the ring of its source layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The source.
-    pub up: UpTrackId,
-    /// Index of the layer.
-    pub layer: u8,
-    /// Generation of its stream.
-    pub stream: u32,
-    /// Sequence number in the source.
-    pub sequence: u64,
-}
-
-impl Origin {
-    /// Where the packet of a record lies once its source's ring has it.
-    pub fn of(meta: &PacketMeta) -> Origin {
-        Origin { up: meta.up, layer: meta.layer, stream: meta.stream, sequence: meta.sequence }
-    }
-}
+/// A probe that cannot be sent yet is looked at again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A packet that waits for its turn: how it is rewritten, and where its payload lies; without an origin it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Its record.
     pub rewrite: Rewrite,
-    /// Its payload.
-    pub origin: Option<Origin>,
+    /// The source, and where in its rings the payload lies.
+    pub origin: Option<(UpTrackId, Original)>,
 }
 
 /// Whether the estimate is known, and may be acted upon.
@@ -100,15 +84,15 @@ pub struct Egress {
     sequence: u16,
     /// Whether the peer reports packet by packet.
     numbered: bool,
-    /// Highest rate that the control plane allows.
-    limit_bps: Option<u64>,
+    /// Whether a packet with a number has left.
+    begun: bool,
     control: Option<Box<Control>>,
 }
 
 impl Egress {
     /// Of a transport whose peer has not reported.
     pub fn new(transport: TransportId) -> Egress {
-        Egress { transport, sequence: 0, numbered: false, limit_bps: None, control: None }
+        Egress { transport, sequence: 0, numbered: false, begun: false, control: None }
     }
 
     /// Sends a packet now, or keeps it until it is its turn.
@@ -126,7 +110,7 @@ impl Egress {
         {
             let size = rewrite.prefix().len() + payload.len() - rewrite.skip().min(payload.len()) + OVERHEAD;
             if control.pacer.admit(class, size, now) == Admission::Hold {
-                let origin = packet.map(|packet| Origin::of(&packet.meta));
+                let origin = packet.map(|packet| (packet.meta.up, Original::of(&packet.meta)));
                 // What there is no room for is counted by the pacer; the receiver asks for it again.
                 control.pacer.hold(class, size, Waiting { rewrite: *rewrite, origin }, now).ok();
                 return;
@@ -163,6 +147,7 @@ impl Egress {
         // Used up only when it is on the wire: a number that never left would be reported as lost.
         let numbered = rewrite.has_transport_sequence();
         self.sequence = self.sequence.wrapping_add(u16::from(numbered));
+        self.begun |= numbered;
         if let Some(control) = &mut self.control {
             match numbered {
                 true => control.estimator.sent(departure.transport_sequence, size, cluster, now),
@@ -172,18 +157,18 @@ impl Egress {
         Some(size)
     }
 
-    /// Takes the highest rate that the control plane allows; `None` lifts it.
-    pub fn set_limit(&mut self, limit_bps: Option<u64>) {
-        self.limit_bps = limit_bps;
-    }
-
     /// Takes transport-wide feedback.
     pub fn feedback(&mut self, feedback: &TwccFeedback<'_>, now: Time) -> Result<(), MediaDrop> {
-        // Nothing numbered has left that an estimate would be made for.
-        let control = self.control.as_mut().ok_or(MediaDrop::FeedbackUnexpected)?;
-        control.peer = Peer::Heard;
-        control.estimator.feedback(feedback, now);
-        Ok(())
+        match &mut self.control {
+            Some(control) => {
+                control.peer = Peer::Heard;
+                control.estimator.feedback(feedback, now);
+                Ok(())
+            }
+            // Sound alone goes without an estimate.
+            None if self.begun => Ok(()),
+            None => Err(MediaDrop::FeedbackUnexpected),
+        }
     }
 
     /// Takes the peer's own estimate, for peers without transport-wide feedback.
@@ -204,8 +189,7 @@ impl Egress {
     pub fn handle_timeout(&mut self, now: Time) {
         let Some(control) = &mut self.control else { return };
         control.estimator.handle_timeout(now);
-        let limit_bps = self.limit_bps.unwrap_or(u64::MAX);
-        control.pacer.set_rate(control.estimator.estimate_bps(now).min(limit_bps), now);
+        control.pacer.set_rate(control.estimator.estimate_bps(now), now);
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
         // A line that carries far more than there is to send needs no more of it known.
@@ -243,8 +227,8 @@ impl Egress {
     /// When [`Egress::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self, now: Time) -> Option<Time> {
         let control = self.control.as_ref()?;
-        // What is overdue there waits for feedback, not for the clock.
-        let estimator = control.estimator.poll_timeout().filter(|&at| at > now);
+        // What is overdue there waits for feedback, which comes more often than this, or not at all.
+        let estimator = control.estimator.poll_timeout().map(|at| if at > now { at } else { now + LOOK_AGAIN });
         let patience = match control.peer {
             Peer::Awaited(since) => Some(since + PATIENCE).filter(|&at| at > now),
             Peer::Heard => None,
@@ -259,17 +243,12 @@ impl Egress {
 
     /// What the line carries, in bits per second; `None` where that is not known and not to be found out.
     pub fn estimate_bps(&self, now: Time) -> Option<u64> {
-        let estimate_bps = self.control.as_ref().and_then(|control| match control.peer {
+        let control = self.control.as_ref()?;
+        match control.peer {
             Peer::Heard => Some(control.estimator.estimate_bps(now)),
             Peer::Awaited(since) if now.since(since) < PATIENCE => Some(BOUNDS.start_bps),
             Peer::Awaited(_) => None,
-        });
-        self.limit_bps.into_iter().chain(estimate_bps).min()
-    }
-
-    /// Whether the peer has told what arrives.
-    pub fn is_heard(&self) -> bool {
-        self.control.as_ref().is_some_and(|control| control.peer == Peer::Heard)
+        }
     }
 
     /// Figures for statistics; `None` while the peer has told nothing.

@@ -93,6 +93,14 @@ pub(super) struct WrittenExtensions {
 /// Longest part of a descriptor that is rewritten.
 pub(super) const MAX_DESCRIPTOR: usize = vp8::MAX_DESCRIPTOR;
 const _: () = assert!(vp9::MAX_REWRITTEN <= MAX_DESCRIPTOR && red::MAX_REWRITTEN <= MAX_DESCRIPTOR);
+/// The longest padding of one packet; the last byte counts it.
+pub const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
+const PADDING_BIT: u8 = 0x20;
+
 /// Longest [`Rewrite::prefix`]: a descriptor behind the original sequence number of a retransmission.
 pub(super) const MAX_PREFIX: usize = MAX_DESCRIPTOR + ORIGINAL_SEQUENCE;
 
@@ -138,6 +146,8 @@ pub struct Rewrite {
     pub(super) playout_delay: Option<u32>,
     /// Whether it repairs a loss: a retransmission under an SSRC of its own, which is sent before new packets.
     pub is_repair: bool,
+    /// Whether it carries nothing but [`PADDING`] (RFC 3550 §5.1).
+    pub is_padding: bool,
     pub(super) prefix: [u8; MAX_PREFIX],
     pub(super) prefix_len: u8,
     pub(super) skip: u16,
@@ -168,7 +178,8 @@ impl Rewrite {
             timestamp: self.timestamp,
             ssrc: self.ssrc,
         };
-        header.write(out, |extensions| {
+        let start = out.len();
+        let len = header.write(out, |extensions| {
             if let Some(mid) = &self.mid {
                 extensions.push(self.ids.mid, mid.as_bytes());
             }
@@ -183,7 +194,11 @@ impl Rewrite {
             }
             extensions.push(self.ids.abs_send_time, &departure.abs_send_time().to_be_bytes()[1..]);
             extensions.push(self.ids.transport_sequence, &departure.transport_sequence.to_be_bytes());
-        })
+        });
+        if self.is_padding {
+            out[start] |= PADDING_BIT;
+        }
+        len
     }
 
     /// Appends the whole plaintext packet; returns the length of its header, where encryption starts.

@@ -50,7 +50,7 @@ impl Sent {
     }
 }
 
-/// Where the payload of a packet to be sent again lies.
+/// Where the payload of a packet that is sent later, or again, lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
     /// Index of the layer.
@@ -59,6 +59,13 @@ pub struct Original {
     pub stream: u32,
     /// Sequence number in the source.
     pub sequence: u64,
+}
+
+impl Original {
+    /// Where a packet lies once its layer's ring has it.
+    pub fn of(meta: &PacketMeta) -> Original {
+        Original { layer: meta.layer, stream: meta.stream, sequence: meta.sequence }
+    }
 }
 
 /// What answers one missing number.
@@ -172,6 +179,14 @@ impl Retransmitter {
         let (sent, packet) = latest.max_by_key(|(_, packet)| packet.payload.len())?;
         let payload_type = payload_type(sent.payload_type)?;
         Some(self.again(&sent, payload_type, Some(packet), blank))
+    }
+
+    /// A packet of nothing but padding, for when there is nothing to repeat.
+    pub fn padding(&mut self, payload_type: u8, blank: &Rewrite) -> Rewrite {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        let timestamp = self.sent[self.newest as usize % REMEMBERED].timestamp;
+        Rewrite { ssrc: self.ssrc, sequence, timestamp, payload_type, is_repair: true, is_padding: true, ..*blank }
     }
 
     fn again<'a>(

@@ -214,6 +214,7 @@ impl DownTrack {
             video_orientation: None,
             playout_delay: None,
             is_repair: false,
+            is_padding: false,
             prefix: [0; MAX_PREFIX],
             prefix_len: 0,
             skip: 0,

@@ -1,6 +1,7 @@
 //! Packets that the receiver missed.
 
 use super::DownTrack;
+use crate::codec::payload::PayloadEntry;
 use crate::codec::{Codec, MediaKind, PayloadTable};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::packet::UpPacket;
@@ -42,12 +43,17 @@ impl DownTrack {
         Ok(answer)
     }
 
-    /// A packet of the past that fills a probe of the line; `None` where the receiver takes no retransmissions, or when
-    /// there is nothing to repeat. `find` gives the payload.
+    /// A packet of the past that fills a probe of the line, or, when there is none, one of padding; `None` where the
+    /// receiver takes no retransmissions. `find` gives the payload.
     pub fn pad<'a>(&mut self, find: impl Fn(&Original) -> Option<UpPacket<'a>>) -> Option<Answer<'a>> {
         let blank = self.blank(0, 0, 0, false);
         let retransmitter = self.retransmitter.as_mut().filter(|_| self.active)?;
-        retransmitter.pad(|original| repair_type(&self.payloads, original), find, &blank)
+        let repeated = retransmitter.pad(|original| repair_type(&self.payloads, original), find, &blank);
+        repeated.or_else(|| {
+            let is_repair = |entry: &&PayloadEntry| matches!(entry.codec, Codec::Rtx { .. });
+            let payload_type = self.payloads.entries().iter().find(is_repair)?.payload_type;
+            Some(Answer { rewrite: retransmitter.padding(payload_type, &blank), packet: None })
+        })
     }
 }
 

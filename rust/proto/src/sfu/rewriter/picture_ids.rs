@@ -10,10 +10,12 @@ pub(super) struct PictureIds {
 }
 
 impl PictureIds {
-    /// Begins with the first id of a source; returns it without wraps.
-    pub(super) fn begin(&mut self, id: u16) -> u64 {
+    /// Begins with the first id of a source; returns it without wraps, and by how much it is shifted to follow
+    /// `newest_out`, the last one that went out.
+    pub(super) fn begin_behind(&mut self, id: u16, newest_out: Option<u64>) -> (u64, i64) {
         self.newest = FIRST_CYCLE + u64::from(id);
-        self.newest
+        let out = newest_out.map_or(self.newest, |newest| newest + 1);
+        (self.newest, (out as i64).wrapping_sub(self.newest as i64))
     }
 
     /// The newest id without wraps.

@@ -28,9 +28,8 @@ impl Vp8Map {
         let fresh = std::mem::take(&mut self.fresh);
         if let Some(id) = descriptor.picture_id {
             if fresh || self.newest_out.is_none() {
-                let first = self.ids.begin(id);
-                let out = self.newest_out.map_or(first, |newest| newest + 1);
-                self.segments.begin(first, (out as i64).wrapping_sub(first as i64));
+                let (first, shift) = self.ids.begin_behind(id, self.newest_out);
+                self.segments.begin(first, shift);
             }
             let id = self.ids.unwrap(id, descriptor.long_picture_id);
             let out = match self.segments.map(id) {

@@ -30,9 +30,7 @@ impl Vp9Map {
         let fresh = std::mem::take(&mut self.fresh);
         if let Some(id) = descriptor.picture_id {
             if fresh || self.newest_out.is_none() {
-                let first = self.ids.begin(id);
-                let out = self.newest_out.map_or(first, |newest| newest + 1);
-                self.shift = (out as i64).wrapping_sub(first as i64);
+                self.shift = self.ids.begin_behind(id, self.newest_out).1;
             }
             let id = self.ids.unwrap(id, descriptor.long_picture_id);
             self.ids.saw(id);

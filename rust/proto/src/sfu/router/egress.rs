@@ -2,12 +2,13 @@
 
 use super::layers::Source;
 use super::media_transport::MediaTransport;
-use super::{Output, Router, RouterError, TimerKey, Timers};
+use super::{Output, Router, TimerKey, Timers};
 use crate::bwe::{ClusterId, Faults};
 use crate::pacer::{PacerDrops, Release};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::egress::Waiting;
-use crate::sfu::ids::{IdMap, TransportId, UpTrackId};
+use crate::sfu::ids::{IdMap, UpTrackId};
+use crate::sfu::packet::PADDING;
 use crate::sfu::retransmitter::Original;
 use crate::time::Time;
 use std::cmp::Reverse;
@@ -38,14 +39,6 @@ impl MediaTransport {
 }
 
 impl Router {
-    /// Takes the highest rate at which a transport may be sent to; `None` lifts it.
-    pub fn set_send_limit(&mut self, id: TransportId, limit_bps: Option<u64>, now: Time) -> Result<(), RouterError> {
-        let key = self.transport(id)?;
-        self.transports[key].egress.set_limit(limit_bps);
-        self.wake_egress(key, now);
-        Ok(())
-    }
-
     /// Feedback that was not believed, by reason.
     pub fn faults(&self) -> &Faults {
         &self.egress_counts.faults
@@ -97,17 +90,17 @@ impl Router {
         self.egress_counts.pacer.merge(&pacer);
     }
 
-    /// Fills a probe with a packet of the past under the SSRC of repairs, which costs the receiver nothing (RFC 4588);
-    /// how long it was.
+    /// Fills a probe with a packet of the past, or with padding, under the SSRC of repairs, which costs the receiver
+    /// nothing (RFC 4588); how long it was.
     fn pad(&mut self, key: usize, cluster: ClusterId, now: Time, output: &mut impl Output) -> Option<usize> {
         let Router { transports, downs, sources, .. } = self;
         let transport = &mut transports[key];
         for &down in &transport.downs {
             let entry = &mut downs[down];
             let source = entry.subscription.and_then(|up| sources.get(&up));
-            let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
+            let find = |original: &Original| source?.packet(original);
             if let Some(answer) = entry.track.pad(find) {
-                let payload = answer.packet.map_or(&[][..], |packet| packet.payload);
+                let payload = answer.packet.map_or(&PADDING[..], |packet| packet.payload);
                 return transport.egress.depart(&answer.rewrite, payload, Some(cluster), now, output);
             }
         }
@@ -117,7 +110,6 @@ impl Router {
 
 /// The payload of a record that has waited; `None` when the ring has it no more.
 fn payload<'a>(sources: &'a IdMap<UpTrackId, Source>, waiting: &Waiting) -> Option<&'a [u8]> {
-    let Some(origin) = waiting.origin else { return Some(&[]) };
-    let packet = sources.get(&origin.up)?.ring(origin.layer)?.get(origin.stream, origin.sequence)?;
-    Some(packet.payload)
+    let Some((up, original)) = &waiting.origin else { return Some(&[]) };
+    Some(sources.get(up)?.packet(original)?.payload)
 }

@@ -6,8 +6,10 @@ use crate::rtp::Token;
 use crate::sfu::ids::UpTrackId;
 use crate::sfu::keyframe::Want;
 use crate::sfu::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
+use crate::sfu::packet::UpPacket;
 use crate::sfu::packet_ring::PacketRing;
 use crate::sfu::rate_meter::TICK;
+use crate::sfu::retransmitter::Original;
 use crate::sfu::up_layer::UpLayer;
 use crate::time::Time;
 use std::time::Duration;
@@ -62,6 +64,11 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(table: LayerTable) -> Source {
         Source { downs: Vec::new(), table, asked: [None; MAX_LAYERS], rings: Default::default(), wanted: 0 }
+    }
+
+    /// A packet of the past, if its ring still has it.
+    pub(super) fn packet(&self, original: &Original) -> Option<UpPacket<'_>> {
+        self.ring(original.layer)?.get(original.stream, original.sequence)
     }
 
     pub(super) fn ring(&self, layer: u8) -> Option<&PacketRing> {

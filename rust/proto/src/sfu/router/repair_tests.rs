@@ -1,6 +1,6 @@
 //! Lost packets: asked for from the publisher, sent again to receivers, and a picture for those who come late.
 
-use super::tests::{WALL, add_transport, payload};
+use super::tests::{WALL, add_transport, bytes_of, payload};
 use super::*;
 use crate::codec::{MediaKind, Payload};
 use crate::rtcp::{self, RtcpPacket};
@@ -32,10 +32,9 @@ impl Output for Wire {
     ) -> Option<usize> {
         assert_eq!(transport, VIEWER);
         assert_eq!(rewrite.is_repair, rewrite.ssrc == Ssrc(VIEWER_REPAIR));
-        let mut out = Vec::new();
-        rewrite.write_packet(departure, payload, &mut out);
-        let len = out.len();
-        self.rtp.push(out);
+        let packet = bytes_of(rewrite, departure, payload);
+        let len = packet.len();
+        self.rtp.push(packet);
         Some(len)
     }
 

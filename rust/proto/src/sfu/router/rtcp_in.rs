@@ -103,7 +103,7 @@ impl Router {
                 break;
             }
             answered += 1;
-            let find = |original: &Original| source?.ring(original.layer)?.get(original.stream, original.sequence);
+            let find = |original: &Original| source?.packet(original);
             match entry.track.answer_nack(sequence, find, now) {
                 Ok(Answer { rewrite, packet }) => {
                     transport.egress.send(Class::Retransmission, &rewrite, packet.as_ref(), now, output);

@@ -1,6 +1,6 @@
 //! Rooms: who speaks is told, and a slot that shows one publisher after the other stays one clean stream.
 
-use super::tests::{WALL, add_transport, payload};
+use super::tests::{WALL, add_transport, bytes_of, payload};
 use super::*;
 use crate::codec::MediaKind;
 use crate::rtcp::{self, RtcpPacket};
@@ -30,10 +30,9 @@ impl Output for Wire {
         payload: &[u8],
     ) -> Option<usize> {
         assert_eq!(transport, VIEWER);
-        let mut out = Vec::new();
-        rewrite.write_packet(departure, payload, &mut out);
-        let len = out.len();
-        self.rtp.push(out);
+        let packet = bytes_of(rewrite, departure, payload);
+        let len = packet.len();
+        self.rtp.push(packet);
         Some(len)
     }
 

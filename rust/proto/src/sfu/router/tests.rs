@@ -39,16 +39,22 @@ impl Output for Sent {
         departure: &Departure,
         payload: &[u8],
     ) -> Option<usize> {
-        let mut out = Vec::new();
-        rewrite.write_packet(departure, payload, &mut out);
-        let len = out.len();
-        self.rtp.push((transport, out));
+        let packet = bytes_of(rewrite, departure, payload);
+        let len = packet.len();
+        self.rtp.push((transport, packet));
         Some(len)
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {
         self.rtcp.push((transport, compound.to_vec()));
     }
+}
+
+/// The plaintext packet of a record.
+pub(super) fn bytes_of(rewrite: &Rewrite, departure: &Departure, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    rewrite.write_packet(departure, payload, &mut out);
+    out
 }
 
 impl Sent {

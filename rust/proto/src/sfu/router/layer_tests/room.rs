@@ -1,6 +1,6 @@
 //! A publisher with simulcast layers and a viewer, on virtual time, and the faults that befall them.
 
-use super::super::tests::{WALL, add_transport, payload};
+use super::super::tests::{WALL, add_transport, bytes_of, payload};
 use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, Part, RID, Source};
 use super::*;
 use crate::codec::{Descriptor, MediaKind, PayloadTable};
@@ -61,10 +61,9 @@ impl Output for Wire {
         payload: &[u8],
     ) -> Option<usize> {
         assert_eq!(transport, VIEWER);
-        let mut out = Vec::new();
-        rewrite.write_packet(departure, payload, &mut out);
-        let len = out.len();
-        self.to_viewer.push(out);
+        let packet = bytes_of(rewrite, departure, payload);
+        let len = packet.len();
+        self.to_viewer.push(packet);
         Some(len)
     }
 
