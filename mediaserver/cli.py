@@ -212,6 +212,19 @@ def status(
         show(found, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
 
 
+@app.command("hash-password")
+def hash_password(
+    user: Annotated[str, typer.Argument(help="User name; the digests are good for no other.")],
+    config: ConfigOption = _DEFAULT,
+) -> None:
+    """Print the digests of a password that a user's secret file may hold in its place. The password is asked for."""
+    from mediaserver.sip.passwords import hashed  # the other commands start faster
+
+    realm = _load(config, None).config.listeners.sip.realm
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=sys.stdin.isatty(), err=True)
+    typer.echo(hashed(user, realm, password))
+
+
 @app.command()
 def version() -> None:
     """Print the versions of the daemon and what it runs on."""

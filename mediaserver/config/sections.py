@@ -59,7 +59,8 @@ class User(Section):
     """Name shown to the other side; null shows the user name."""
 
     secret: SecretRef
-    """Password for SIP digest and for the agent page."""
+    """Password for SIP digest and for the agent page, or its digests as `mediaserver hash-password` prints them. A phone
+    whose TLS certificate names sip:USER@DOMAIN needs none (`listeners.sip.client_ca_file`)."""
 
     roles: tuple[Literal["agent"], ...] = ("agent",)
     """What the user may do: `agent` takes and makes calls."""

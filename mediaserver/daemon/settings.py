@@ -89,6 +89,10 @@ def sip_config(config: Config) -> SipConfig:
             auth_failure_window_s=SIGN_IN_FAILURES_AT_ONCE / limits.sign_in_failures_per_source,
             message=MessageLimits(message_bytes=limits.sip_message),
         ),
+        nat_keep_alive_s=sip.nat_keep_alive,
+        min_expires_s=round(sip.registration_min),
+        max_expires_s=round(sip.registration_max),
+        default_expires_s=min(3_600, round(sip.registration_max)),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )

@@ -180,7 +180,7 @@ class UserAgent:
         """
         destinations: list[Destination]
         if via_flow is not None:
-            destinations = [via_flow]
+            destinations, headers, uris = self._core.way_to(target, via_flow, headers, self._now())
         elif isinstance(route_to, Target):
             destinations = [route_to]
         elif route_to is not None:
@@ -264,7 +264,7 @@ class UserAgent:
     def bindings(self, aor: SipUri | str) -> list[Binding]:
         """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
 
-        Every domain and address of ours names the same users.
+        Every domain and address of ours names the same users. A device with several flows is there once.
         """
         return self._core.bindings(aor, self._now())
 
