@@ -69,11 +69,12 @@ class House:
         self.rooms = Rooms(
             rooms=5, publishers=5, viewers=5, **{"members": 5, **limits}, audio_places=2, call_later=loop.call_later
         )
+        self.admission = Admission(load_text(config).config, metrics=self.metrics)
         parts = Parts(
             rooms=self.rooms,
             engine=self.engine,  # type: ignore[arg-type]
             fingerprint=Fingerprint("sha-256", bytes(32)),
-            admission=Admission(load_text(config).config, metrics=self.metrics),
+            admission=self.admission,
             defaults=RoomDefaults(audio_slots=2, video_slots=2),
             audio_codecs=("opus",),
             video_codecs=("VP8",),
@@ -91,8 +92,10 @@ class House:
         kinds: Mapping[str, str] = KINDS,
         may_publish: frozenset[Publishable] | None = None,
         moderate: bool = False,
+        source: str = FakeSignaling.source,
     ) -> RoomMember:
         signaling = FakeSignaling()
+        signaling.source = source
         member = await self.members.enter(
             room="stage", name=name, may_publish=may_publish, moderate=moderate, signaling=signaling
         )
