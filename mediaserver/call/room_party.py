@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -10,8 +11,10 @@ from typing import Final, Literal
 from mediaserver.call.admission import Admission
 from mediaserver.call.booking import Booking, Party
 from mediaserver.call.browser_bandwidth import admitted_policy
-from mediaserver.call.events import EndCause
+from mediaserver.call.events import EndCause, QualityChanged
+from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.reception import Reception
+from mediaserver.call.room_stay import KeepRecord, RoomStay
 from mediaserver.call.webrtc_peer import WebRtcPeer
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.config.sections import RoomDefaults
@@ -44,6 +47,10 @@ class Parts:
     audio_codecs: tuple[str, ...]
     video_codecs: tuple[str, ...]
     data_channels: bool
+    quality: QualityWatch | None = None
+    """Looks at everybody, where quality is measured."""
+    keep_record: KeepRecord | None = None
+    """Takes the record of everybody who has left."""
 
     def policy(
         self,
@@ -68,7 +75,8 @@ class Parts:
 class RoomParty:
     """One peer connection in the room `room`, as `participant`.
 
-    `on_closed` is called once, whoever ended it; `on_layers` gets, with the mid, which layers anybody wants.
+    `on_closed` is called once, whoever ended it; `on_layers` gets, with the mid, which layers anybody wants;
+    `on_quality` is told when the line does better or worse.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class RoomParty:
         booking: Booking,
         on_closed: Callable[[EndCause], None],
         on_layers: Callable[[str, engine_events.UpTrackLayersWanted], None] | None = None,
+        on_quality: Callable[[QualityChanged], None] | None = None,
     ) -> None:
         self.room = room
         self.participant = participant
@@ -107,6 +116,17 @@ class RoomParty:
             on_unreachable=lambda: self.close(EndCause("system", "never_connected")),
             as_agreed=True,
         )
+        self._quality = parts.quality
+        self._stay = RoomStay(
+            engine=parts.engine,
+            room=room,
+            party=participant.id,
+            name=participant.name,
+            peer=self.peer,
+            on_change=on_quality,
+            keep=parts.keep_record,
+            clock=time.monotonic,
+        )
 
     async def take_offer(self, sdp: str, kinds: Mapping[str, MediaKind] | None = None) -> str:
         """Takes an offer and returns the answer; the participant is then in the room with what was agreed.
@@ -123,6 +143,9 @@ class RoomParty:
             self.participant.live.discard("screen")
             self.refused.update({mid: "bandwidth" for mid, kind in self._kinds.items() if kind == "screen"})
         self._take_tracks()
+        self._stay.answered()
+        if self._quality is not None:
+            self._quality.watch(self._stay)
         self._rooms.join(self.room, self.participant)
         return answer
 
@@ -157,6 +180,7 @@ class RoomParty:
         self.closed = True
         self._rooms.leave(self.room, self.participant.id)
         self.participant.afford = None
+        self._stay.end(cause)
         self.peer.close()
         self._booking.close()
         self._reception.close()
