@@ -292,6 +292,10 @@ class Calls:
         hops = line.hops()
         if not hops:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
+        srtp = srtp_towards(line.settings.srtp, hops[0][1].transport)
+        if srtp and line.settings.srtp != "require":
+            # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
+            hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
         self._admit(line, "outgoing")
         try:
             policy, address = self._trunk_policy(line.settings), hops[0][1].host
@@ -317,7 +321,7 @@ class Calls:
             )
 
         try:
-            return await self._dial(leg, invite, request, srtp=srtp_towards(line.settings.srtp, hops[0][1].transport))
+            return await self._dial(leg, invite, request, srtp=srtp)
         except DialFailed as failure:
             failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
             raise
