@@ -229,13 +229,24 @@ export class RoomView {
   #tellPermissions() {
     const { info, allowed } = this.#room;
     if (!info) return;
-    const before = this.#allowed ?? allowed;
+    const before = this.#allowed;
     this.#allowed = [...allowed];
-    const text = permittedText(before, allowed);
+    if (before === null) this.#tellForbidden(allowed);
+    const text = permittedText(before ?? allowed, allowed);
     if (!text) return;
     this.#tell(text);
     if (!allowed.includes("video")) this.#devices.close("camera");
     if (!allowed.includes("screen")) this.#devices.close("screen");
+  }
+
+  // What was made ready in front of the door and may not be shown behind it.
+  #tellForbidden(allowed) {
+    const { microphone, camera } = this.#devices;
+    const ready = [["audio", microphone], ["video", camera]].filter(([, track]) => track).map(([kind]) => kind);
+    const forbidden = ready.filter((kind) => !allowed.includes(kind));
+    if (!forbidden.length) return;
+    this.#notice = forbidden.map((kind) => refusedText(kind, "not_permitted")).join(" ");
+    if (forbidden.includes("video")) this.#devices.close("camera");
   }
 
   #tell(text) {

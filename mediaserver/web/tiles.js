@@ -55,10 +55,11 @@ class Tile {
 
   /** Somebody else's frames follow on the same track: the last one before is not shown under the new name. */
   #appear() {
-    show(this.#video, false);
+    show(this.#video, Boolean(this.#track));
+    this.#video.classList.add("waiting");
     if (!this.#track) return;
     const wanted = this.#track;
-    const arrived = () => show(this.#video, this.#track === wanted);
+    const arrived = () => this.#video.classList.toggle("waiting", this.#track !== wanted);
     if ("requestVideoFrameCallback" in this.#video) this.#video.requestVideoFrameCallback(arrived);
     else this.#video.addEventListener("loadeddata", arrived, { once: true });
   }
