@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from tests.e2e.rooms import join
 from tests.peers.chromium import Chromium, chromium, describe, streams
 from tests.peers.daemon import daemon
 from tests.peers.impaired_line import ImpairedLine, Impairment, impaired_lines
+
+FIGURES = logging.getLogger(__name__)
 
 PICTURES_PER_S = 18
 """Of 30 that the publisher sends; keyframes alone gave 11, with packets sent again 25 were measured."""
@@ -58,9 +60,7 @@ async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(t
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("make", MAKES)
-async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(
-    tmp_path: Path, make: Make, record_property: Callable[[str, object], None]
-) -> None:
+async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(tmp_path: Path, make: Make) -> None:
     async with stage(make, tmp_path) as house:
         line = await house.line()
         await house.publish()
@@ -72,5 +72,5 @@ async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(
         after = await frames_per_s(viewer, seconds=10)
         _, down = await line.counts()
         assert down.lost > 10
-        record_property("frames_per_s", (before, after))
+        FIGURES.info("%.1f pictures a second before, %.1f with losses", before, after)
         assert after >= 0.8 * before, (before, after)

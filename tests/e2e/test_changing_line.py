@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,9 @@ import pytest
 from tests.e2e.browsers import LAYERS, MAKES, Make, stage
 from tests.e2e.pictures import hold_heights, seen_height, stood_still_ms, until_height, until_sent, watch
 from tests.peers.impaired_line import Impairment
+
+FIGURES = logging.getLogger(__name__)
+"""What was measured; pytest shows it with `--log-cli-level=INFO`."""
 
 SLOW = Impairment(rate_bps=600_000, delay_ms=20)
 """A mobile line: less than the top layer needs, and enough for the middle one."""
@@ -29,9 +32,7 @@ LINES: dict[Make, tuple[Impairment, Impairment]] = {
 @pytest.mark.e2e
 @pytest.mark.timeout(150)  # the first use compiles the relay
 @pytest.mark.parametrize("make", MAKES)
-async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(
-    tmp_path: Path, make: Make, record_property: Callable[[str, object], None]
-) -> None:
+async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(tmp_path: Path, make: Make) -> None:
     async with stage(make, tmp_path) as house:
         line = await house.line()
         publisher = await house.publish(**LAYERS[make])
@@ -48,7 +49,7 @@ async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(
         await line.set(down=Impairment())
         back = await until_height(lambda height: height == top, bound, 25)
         story = f"fell after {fell:.1f} s to {low} lines, stood still {stood:.0f} ms at most, back after {back:.1f} s"
-        record_property("story", story)
+        FIGURES.info(story)
         assert (fell <= FALL_S, stood <= FREEZE_MS, back <= BACK_S) == (True, True, True), story
 
 
