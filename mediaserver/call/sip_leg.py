@@ -304,6 +304,8 @@ class SipLeg(Leg):
                 await self._negotiation.on_reoffer_answered(session, body)
             case sip_events.ReofferRejected(code=code):
                 await self._negotiation.on_reoffer_rejected(session, code)
+            case sip_events.RefreshDue():
+                await self._negotiation.refresh(session)
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():

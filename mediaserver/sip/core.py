@@ -169,10 +169,14 @@ class Core(Sender):
         table.add("CSeq", "1 INVITE")
         for name, value in headers:
             table.add(name, value)
+        # Without an offer of ours the peer's would have to be answered in the PRACK.
+        table.add("Supported", "timer" if body is None else "100rel, timer")
         if body is not None:
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
+        for name, value in machine.timer_headers:
+            table.add(name, value)
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
         self.add_machine(machine)
         try:

@@ -46,7 +46,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Reoffered:
-    """The peer sent a re-INVITE; answer with `answer_reoffer` or `reject_reoffer`. None: it wants an offer from us."""
+    """The peer sent a re-INVITE, or an UPDATE with an offer: call `answer_reoffer` or `reject_reoffer`.
+
+    None: it wants an offer from us.
+    """
 
     body: bytes | None
 
@@ -63,6 +66,11 @@ class ReofferRejected:
     """Our re-INVITE failed with `code`; the session goes on as before (RFC 3261 §14.1). 491 is retried inside first."""
 
     code: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """Half of the session timer's interval is over and the peer knows no UPDATE: send a re-INVITE that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ SessionEvent = (
     | Reoffered
     | ReofferAnswered
     | ReofferRejected
+    | RefreshDue
     | Info
     | Cancelled
     | Ended
