@@ -17,7 +17,7 @@ from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.headers import Headers, NameAddr
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
     Request,
@@ -25,6 +25,7 @@ from mediaserver.sip.message import (
     new_call_id,
     new_tag,
 )
+from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.request_handler import NewInvite, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import Standalone
@@ -249,6 +250,14 @@ class Core(Sender):
         """The session whose dialog this request names; None where there is none."""
         machine = self._machines.get((request.call_id, request.to.tag or ""))
         return machine if machine is not None and machine.owns(request) else None
+
+    def find_replaced(self, replaces: Replaces) -> InviteMachine | None:
+        """The session whose dialog a Replaces names (RFC 3891 §3); None where there is none that may be replaced."""
+        machine = self._machines.get((replaces.call_id, replaces.to_tag))
+        dialog = machine.dialog if machine is not None else None
+        if machine is None or dialog is None or dialog.remote_tag != replaces.from_tag:
+            return None
+        return None if replaces.early_only and machine.state is SessionState.CONFIRMED else machine
 
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.replaces import Replaces
+from mediaserver.sip.uri import SipUri
+
 EndedBy = Literal["local", "remote", "timeout", "error"]
 
 
@@ -74,6 +78,17 @@ class RefreshDue:
 
 
 @dataclass(frozen=True, slots=True)
+class Referred:
+    """The peer asks to be replaced (REFER): call `accept_referral` or `reject_referral`."""
+
+    target: SipUri
+    """Whom to call, without header fields."""
+    replaces: Replaces | None
+    """The dialog of the peer's other call, where it is an attended transfer."""
+    referred_by: NameAddr | None
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """An INFO in the dialog, already answered 200 (RFC 6086 legacy use: picture_fast_update, dtmf-relay)."""
 
@@ -108,6 +123,7 @@ SessionEvent = (
     | ReofferAnswered
     | ReofferRejected
     | RefreshDue
+    | Referred
     | Info
     | Cancelled
     | Ended

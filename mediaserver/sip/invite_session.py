@@ -19,7 +19,7 @@ from mediaserver.sip.events import (
 )
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response, reason_of
-from mediaserver.sip.provisionals import Provisionals
+from mediaserver.sip.referrals import Referrals
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_base import SDP, Extra, Port
 from mediaserver.sip.session_states import (
@@ -34,7 +34,7 @@ __all__ = ["SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
 
-class InviteMachine(Provisionals):
+class InviteMachine(Referrals):
     """One call. `handle_*`, `poll_event` and `poll_timeout` are for the core, the other methods for the owner."""
 
     def start(self, attempt: Attempt, body: bytes | None, now: float) -> None:
@@ -248,6 +248,8 @@ class InviteMachine(Provisionals):
             self._handle_reinvite(transaction, dialog, flow, body, now)
         elif request.method == "UPDATE":
             self._handle_update(transaction, dialog, flow, body, now)
+        elif request.method == "REFER":
+            self._handle_refer(transaction, now)
         elif request.method == "PRACK":
             self._handle_prack(transaction, body, now)
         elif request.method == "INFO":

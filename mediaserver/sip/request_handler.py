@@ -27,9 +27,9 @@ from mediaserver.sip.uri import SipUri
 if TYPE_CHECKING:
     from mediaserver.sip.core import Core
 
-METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER", "PRACK", "UPDATE")
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER", "PRACK", "UPDATE", "REFER")
 ALLOW: Final = ", ".join(METHODS)
-SUPPORTED: Final = frozenset(("100rel", "timer"))
+SUPPORTED: Final = frozenset(("100rel", "norefersub", "replaces", "timer"))
 """Extensions that a peer may require."""
 _ACCEPT: Extra = (("Accept", "application/sdp"),)
 

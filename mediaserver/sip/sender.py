@@ -232,10 +232,11 @@ class Sender:
 
     def _lengthen(self, attempt: Attempt, response: Response, now: float) -> bool:
         """Repeat the first INVITE with a longer session interval (RFC 4028 §7.4); False when that is not what it takes."""
-        if attempt.method != "INVITE" or attempt.cseq is not None or attempt.machine.gave_up(attempt):
+        machine = attempt.machine
+        if not isinstance(machine, InviteMachine) or attempt.cseq is not None or machine.gave_up(attempt):
             return False
         attempt.challenges += 1
-        headers = attempt.machine.longer_interval(response) if attempt.challenges <= _MAX_CHALLENGES else None
+        headers = machine.longer_interval(response) if attempt.challenges <= _MAX_CHALLENGES else None
         return headers is not None and self._again(attempt, headers, now)
 
     def _again(self, attempt: Attempt, headers: Extra, now: float) -> bool:
