@@ -78,7 +78,6 @@ class Contacts:
         self._calls = calls
         self._agents = agents
         self._router = router
-        calls.transfers.router = router
         self._announcements = announcements
         self._records = records
         self._server_name = server_name

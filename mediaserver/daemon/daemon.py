@@ -154,13 +154,14 @@ class Daemon:
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
         )
+        calls.transfers.router = router = Router(config)
         self._contacts = Contacts(
             config=config,
             engine=engine,
             fingerprint=fingerprint,
             calls=calls,
             agents=agents,
-            router=Router(config),
+            router=router,
             announcements=self._announcements,
             records=self._writer,
             metrics=self._metrics,
