@@ -17,7 +17,7 @@ from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
 from mediaserver.call.leg import Leg
-from mediaserver.call.routing import Question, Router
+from mediaserver.call.routing import Destination, Question
 from mediaserver.call.sip_leg import DialFailed, SipLeg
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.sip.replaces import Replaces
@@ -42,8 +42,8 @@ class Transfers:
         calls: Callable[[], Iterable[Call]],
         find: Callable[[Replaces], InviteSession | None],
     ) -> None:
-        self.router: Router | None = None
-        """Who decides where a transfer leads; without one they are refused."""
+        self.decide: Callable[[Question], Awaitable[Destination | None]] | None = None
+        """The dial plan, which says where a transfer leads; without one they are refused."""
         self._ring = ring
         self._calls = calls
         self._find = find
@@ -72,7 +72,7 @@ class Transfers:
         party = leg.booking.party if leg.booking is not None else None
         user, trunk = (party.user, party.trunk) if party is not None else (None, None)
         question = Question(called=event.target.user_text, caller=user, trunk=trunk)
-        destination = self.router.route(question) if self.router is not None else None
+        destination = await self.decide(question) if self.decide is not None else None
         if destination is None:
             raise DialFailed(404, "the routing table knows no such destination")
         if destination.target.refuse is not None:

@@ -35,7 +35,7 @@ class Routes:
     def __init__(self) -> None:
         self.questions: list[Question] = []
 
-    def route(self, question: Question) -> Destination | None:
+    async def decide(self, question: Question) -> Destination | None:
         self.questions.append(question)
         if question.called == "0900":
             return Destination(Target(refuse=403), None, "route 1")
@@ -58,7 +58,7 @@ class House:
         self.gate.set()
         self.transfers = Transfers(ring=self._ring, calls=lambda: self.calls, find=self.sessions.get)  # type: ignore[arg-type]
         self.routes = Routes()
-        self.transfers.router = self.routes  # type: ignore[assignment]
+        self.transfers.decide = self.routes.decide
 
     async def _ring(self, request: CallRequest) -> Leg:
         self.rung.append(request)

@@ -22,8 +22,8 @@ def trunks(first: int, second: int) -> dict[str, Any]:
             "experts": common | {"target": f"sip:127.0.0.1:{second}", "numbers": {"region": "DE"}},
         },
         "routes": [
-            {"match": {"called": "7*"}, "to": {"trunk": "experts"}},
-            {"match": {"called": "+49900*"}, "to": {"trunk": "experts"}},
+            {"match": {"called": "7*", "trunk": "agents"}, "to": {"trunk": "experts"}},
+            {"match": {"called": "+49900*", "trunk": "agents"}, "to": {"trunk": "experts"}},
             {"match": {"trunk": "agents"}, "to": {"trunk": "agents"}},
         ],
     }
