@@ -27,6 +27,7 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
@@ -64,6 +65,8 @@ class CallRequest:
     presentation: Presentation
     headers: Sequence[tuple[str, str]] = ()
     """Header fields of the INVITE that is continued, for trunks that want some of them copied."""
+    on_leg: Callable[[Leg], None] | None = None
+    """Gets every leg that comes into the call later, by a transfer."""
     note: Note | None = None
     """Gets what admission control decides, for the contact's timeline."""
 
@@ -95,6 +98,7 @@ class Calls:
         self.trunks = trunks
         self._admission = admission
         self._calls: dict[str, Call] = {}
+        self.transfers = Transfers(ring=self._ring, calls=self._calls.values, find=user_agent.find_replaced)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -156,6 +160,8 @@ class Calls:
             on_ended=self._over(on_ended),
             on_withheld=self._withheld(request),
             on_quality=_noted_quality(request),
+            on_transfer=partial(self.transfers.asked, request),
+            on_replaced=request.on_leg,
         )
         self._calls[call.id] = call
         try:

@@ -156,6 +156,7 @@ class Daemon:
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
         )
+        calls.transfers.decide = dial_plan.decide
         self._contacts = Contacts(
             config=config,
             engine=engine,
