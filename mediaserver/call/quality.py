@@ -47,6 +47,8 @@ class PictureQuality:
     """Of the layer that flows, in pixels."""
     switches: int
     """How often another layer began to flow; 0 for what the peer sends."""
+    repaired: int = 0
+    """Packets that were lost and sent again; they do not count in `loss`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ def _picture_from(before: UpTrackStats | None, now: UpTrackStats, seconds: float
         frozen=_frozen(now.frozen_ms - (before.frozen_ms if before else 0.0), seconds),
         height=max(alive, default=None),
         switches=0,
+        repaired=now.recovered - (before.recovered if before else 0),
     )
 
 
@@ -161,17 +164,23 @@ def _picture_to(before: DownTrackStats | None, now: DownTrackStats, seconds: flo
     if packets <= 0:
         return None
     return PictureQuality(
-        loss=_share(now.remote_lost - (before.remote_lost if before else 0), packets),
+        loss=_share(_lost_there(now) - (_lost_there(before) if before else 0), packets),
         jitter_ms=now.remote_jitter_ms,
         freezes=now.freezes - (before.freezes if before else 0),
         frozen=_frozen(now.frozen_ms - (before.frozen_ms if before else 0.0), seconds),
         height=now.layer.height if now.layer is not None else None,
         switches=now.layer_switches - (before.layer_switches if before else 0),
+        repaired=now.recovered - (before.recovered if before else 0),
     )
 
 
 def _lost(track: UpTrackStats) -> int:
     return max(0, track.lost - track.recovered)
+
+
+def _lost_there(track: DownTrackStats) -> int:
+    # RFC 4588 §8.1: what is sent again has statistics of its own, so the peer's reports count it as lost.
+    return max(0, track.remote_lost - track.recovered)
 
 
 def _share(lost: int, expected: int) -> float:

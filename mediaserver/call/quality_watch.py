@@ -64,6 +64,9 @@ class QualityWatch:
         self._freezes = metrics.counter("leg_freezes_total", "Freezes of pictures (W3C webrtc-stats)", labels)
         self._frozen = metrics.counter("leg_frozen_seconds_total", "Time in which pictures stood still", labels)
         self._switches = metrics.counter("leg_layer_switches_total", "Changes of the layer that flows", ("leg",))
+        self._repaired = metrics.counter(
+            "leg_repaired_packets_total", "Packets of pictures that were lost and sent again", labels
+        )
         self._levels = metrics.gauge("legs_by_quality", "Legs of calls by how they are doing", ("leg", "level"))
 
     def watch(self, *legs: Leg) -> None:
@@ -131,3 +134,4 @@ class QualityWatch:
             self._freezes.labels(kind, direction).inc(max(0, picture.freezes))
             self._frozen.labels(kind, direction).inc(picture.frozen * seconds)
             self._switches.labels(kind).inc(max(0, picture.switches))
+            self._repaired.labels(kind, direction).inc(max(0, picture.repaired))

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mediaserver_proto::sfu::router::Paced;
+
 use crate::latency::Latency;
 use crate::socket::{ReceiveCount, SendCount};
 
@@ -14,7 +16,7 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 pub type Counters = BTreeMap<String, u64>;
 
 /// What a shard counts about its own loop and sockets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShardMetrics {
     /// Rounds of the loop.
     pub rounds: u64,
@@ -40,11 +42,46 @@ pub struct ShardMetrics {
     pub events_lost: u64,
     /// Messages to other shards for which their ring had no room.
     pub handover_full: u64,
-    /// From the arrival of a batch to the moment when the datagrams that it caused were given to the kernel.
+    /// From the arrival of a packet to the moment when the datagrams that it caused were given to the kernel, with what
+    /// those have waited for their turn.
     pub latency: Latency,
+    /// What packets have waited for their turn, where they had to.
+    pub pacing: Latency,
+}
+
+impl Default for ShardMetrics {
+    fn default() -> ShardMetrics {
+        ShardMetrics {
+            rounds: 0,
+            batches: 0,
+            datagrams_received: 0,
+            bytes_received: 0,
+            messages_received: 0,
+            kernel_drops: 0,
+            unusable: 0,
+            receive_errors: 0,
+            sent: SendCount::default(),
+            panics: 0,
+            events_lost: 0,
+            handover_full: 0,
+            latency: Latency::new("forward_latency_us"),
+            pacing: Latency::new("pacing_delay_us"),
+        }
+    }
 }
 
 impl ShardMetrics {
+    /// Counts packets that have waited and then took `sending` to leave. One that was sent again is not late by what it
+    /// had waited for its receiver's request.
+    pub fn paced(&mut self, paced: &[Paced], sending: Duration) {
+        for packet in paced {
+            self.pacing.add(1, packet.waited);
+            if !packet.is_repair {
+                self.latency.add(1, packet.waited + sending);
+            }
+        }
+    }
+
     /// Counts what one receive call brought.
     pub fn received(&mut self, count: &ReceiveCount) {
         self.messages_received += count.messages as u64;
@@ -80,6 +117,7 @@ impl ShardMetrics {
             set(counters, name, value);
         }
         self.latency.write(counters);
+        self.pacing.write(counters);
     }
 }
 
@@ -127,5 +165,17 @@ mod tests {
         drop(reading);
         assert!(published.publish(|counters| set(counters, "a", 2)));
         assert_eq!(published.read()["a"], 2);
+    }
+
+    #[test]
+    fn what_has_waited_counts_in_both_histograms_and_what_was_sent_again_in_one() {
+        let mut metrics = ShardMetrics::default();
+        let waited = Duration::from_micros(8_000);
+        let paced = [Paced { waited, is_repair: false }, Paced { waited, is_repair: true }];
+        metrics.paced(&paced, Duration::from_micros(100));
+        let mut counters = Counters::new();
+        metrics.write(&mut counters);
+        assert_eq!((counters["pacing_delay_us.count"], counters["pacing_delay_us.sum"]), (2, 16_000));
+        assert_eq!((counters["forward_latency_us.count"], counters["forward_latency_us.sum"]), (1, 8_100));
     }
 }

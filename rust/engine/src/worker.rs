@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::sfu::router::Paced;
 use mediaserver_proto::time::Time;
 use rtrb::{Consumer, Producer};
 
@@ -78,6 +79,7 @@ pub struct Worker {
     /// Which shards were given something in this round.
     passed: Vec<bool>,
     unsent_events: VecDeque<Event>,
+    paced: Vec<Paced>,
     metrics: ShardMetrics,
     published_at: Time,
     changed: bool,
@@ -110,6 +112,7 @@ impl Worker {
             waiting,
             passed,
             unsent_events: VecDeque::new(),
+            paced: Vec::new(),
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
             changed: true,
@@ -162,6 +165,7 @@ impl Worker {
         self.take_messages(now);
         if self.control.endpoint.poll_timeout().is_some_and(|due| due <= now) {
             self.guard(now, |control, now, out, _| control.endpoint.handle_timeout(now, out));
+            self.send_paced(now);
         }
         self.finish_round(now);
         if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
@@ -231,6 +235,15 @@ impl Worker {
         let sent = self.metrics.sent.datagrams - before;
         if sent > 0 {
             self.metrics.latency.add(sent, self.now().since(arrived));
+        }
+    }
+
+    /// Sends what was due at `now`; of that, measures what had waited for its turn.
+    fn send_paced(&mut self, now: Time) {
+        self.control.endpoint.take_paced(&mut self.paced);
+        if !self.paced.is_empty() {
+            self.send();
+            self.metrics.paced(&self.paced, self.now().since(now));
         }
     }
 

@@ -4,7 +4,7 @@ use super::layers::Source;
 use super::media_transport::MediaTransport;
 use super::{Output, Router, TimerKey, Timers};
 use crate::bwe::{ClusterId, Faults};
-use crate::pacer::{PacerDrops, Release};
+use crate::pacer::{Class, PacerDrops, Release};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::egress::Waiting;
 use crate::sfu::ids::{IdMap, UpTrackId};
@@ -12,6 +12,19 @@ use crate::sfu::packet::PADDING;
 use crate::sfu::retransmitter::Original;
 use crate::time::Time;
 use std::cmp::Reverse;
+use std::time::Duration;
+
+/// Packets that have waited and are remembered until [`Router::take_paced`]; of more nothing is measured.
+pub(super) const MOST_PACED: usize = 1024;
+
+/// A packet that has left after it had waited for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paced {
+    /// How long it has waited.
+    pub waited: Duration,
+    /// Whether it was sent again because its receiver had asked for it.
+    pub is_repair: bool,
+}
 
 /// What egresses have counted, of transports that are gone, too.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +62,12 @@ impl Router {
         &self.egress_counts.pacer
     }
 
+    /// Takes out what has left after waiting since the last call; `paced` is emptied first.
+    pub fn take_paced(&mut self, paced: &mut Vec<Paced>) {
+        paced.clear();
+        paced.append(&mut self.paced);
+    }
+
     /// Lets the egress of a transport look at once at what has changed.
     pub(super) fn wake_egress(&mut self, key: usize, now: Time) {
         let transport = &mut self.transports[key];
@@ -65,12 +84,16 @@ impl Router {
         transport.egress.handle_timeout(now);
         while let Some(release) = self.transports[key].egress.poll(now) {
             match release {
-                Release::Packet { held, cluster, .. } => {
+                Release::Packet { held, class, cluster } => {
                     let Some(payload) = payload(&self.sources, &held.record) else {
                         self.drops.count(MediaDrop::PacedTooLate);
                         continue;
                     };
                     self.transports[key].egress.depart(&held.record.rewrite, payload, cluster, now, output);
+                    if self.paced.len() < MOST_PACED {
+                        let is_repair = class == Class::Retransmission;
+                        self.paced.push(Paced { waited: now.since(held.since), is_repair });
+                    }
                 }
                 Release::Padding { cluster, .. } => {
                     let size = self.pad(key, cluster, now, output);
