@@ -111,14 +111,22 @@ class RoomParty:
         self.peer.use(admitted_policy(self._booking, self._policy, sdp))
         answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, kinds or {}))
         self._booking.settle(self._codecs())
+        self._booking.on_change = lambda kind, bps: self._limit()
         if "screen" in self.participant.live and not self.book_screen(shown=True):
             self.participant.live.discard("screen")
         self._take_tracks()
+        self._limit()
         self._rooms.join(self.room, self.participant)
         return answer
 
     def book_screen(self, *, shown: bool) -> bool:
         """Charges the lines on the way for a screen while one is shown; False where they have no room for it."""
+        try:
+            return self._book_screen(shown=shown)
+        finally:
+            self._limit()
+
+    def _book_screen(self, *, shown: bool) -> bool:
         if not shown or not self._booking.matters:
             self._booking.settle(self._codecs())
             return True
@@ -132,6 +140,14 @@ class RoomParty:
         except InsufficientBandwidth:
             return False
         return "screen" in allowed
+
+    def _limit(self) -> None:
+        """The engine keeps to what the lines have room for: of all slots together, and of all that is published."""
+        media = {kind: tuple(track.codecs) for kind, track in self.participant.up.items()}
+        if "screen" not in self._booking.decision.verdicts:
+            media.pop("screen", None)  # charged, and bounded, while it is shown
+        sends = self._booking.total(self._codecs()) if self._booking.shares_line("video") else None
+        self.peer.limit(send_bps=sends, receive_bps=self._booking.total(media))
 
     def mid_of_kind(self, kind: MediaKind) -> str | None:
         """The section on which the browser sends a kind."""

@@ -11,6 +11,7 @@ from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.down_track import DownTrack
+from mediaserver.core.transport_limits import TransportLimits
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
 from mediaserver.engine.engine import Engine, LocalRtp
@@ -20,6 +21,7 @@ from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
 from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
 from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import (
+    FEEDBACK,
     LocalMedia,
     NegotiatedMedia,
     first_of_kind,
@@ -32,7 +34,6 @@ from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
 
-_VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
 _SUITES: Final[Mapping[str, SrtpSuite]] = {
     "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
@@ -77,6 +78,7 @@ class SipMedia:
         self._cname = cname
         self._on_event = on_event
         self._lines: dict[int, _Line] = {}
+        self._limits = TransportLimits(engine)
         self._unsubscribe: list[Callable[[], None]] = []
         self._local: SessionDescription | None = None
         self._remote: SessionDescription | None = None
@@ -134,12 +136,18 @@ class SipMedia:
                 strict=True,
             )
 
+    def limit_picture(self, *, send_bps: int | None, receive_bps: int | None) -> None:
+        """Bounds the picture both ways, in bits per second above UDP; None is no bound."""
+        line = next((line for line in self._lines.values() if line.kind == "video"), None)
+        if line is not None and line.agreed is not None:
+            self._limits.set(line.rtp.id, send_bps=send_bps, receive_bps=receive_bps)
+
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
         """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
         media: list[LocalMedia] = []
         payload_types = PayloadTypes()
         for kind in KINDS:
-            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=_VIDEO_FEEDBACK if kind == "video" else ())
+            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=FEEDBACK if kind == "video" else ())
             if not codecs:
                 continue
             line = await self._open(kind, len(media), srtp=srtp)

@@ -7,6 +7,7 @@ use mediaserver_netem::{Link, LinkConfig, Loss, QueueLimit, Schedule};
 use mediaserver_proto::codec::{Feedback, MediaKind, Payload};
 use mediaserver_proto::rtcp::{self, NtpTime, RtcpPacket, WallClock};
 use mediaserver_proto::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
+use mediaserver_proto::sfu::router::Paced;
 use mediaserver_proto::sfu::{
     Departure, DownTrackConfig, DownTrackId, Output, Rewrite, Router, Target, TransportConfig, TransportId, UpPacket,
     UpTrackConfig,
@@ -59,7 +60,7 @@ impl Output for Wire {
 /// See the module.
 pub(crate) struct Stage {
     router: Router,
-    publishers: Vec<Publisher>,
+    pub(crate) publishers: Vec<Publisher>,
     pub(crate) viewers: Vec<Viewer>,
     wire: Wire,
     /// RTCP on its way back: when it comes, and from whom.
@@ -74,7 +75,7 @@ fn payload(payload_type: u8, name: &str, parameters: &[(&str, &str)]) -> Payload
         clock_rate: 90_000,
         channels: 1,
         parameters: parameters.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        feedback: Feedback::from_values(["nack", "nack pli"]),
+        feedback: Feedback::from_values(["nack", "nack pli", "goog-remb"]),
     }
 }
 
@@ -161,6 +162,28 @@ impl Stage {
         self.viewers.push(viewer);
     }
 
+    /// From now on a publisher keeps to what it is asked for.
+    pub(crate) fn obey(&mut self, publisher: usize) {
+        self.publishers[publisher].obeys = true;
+    }
+
+    /// What has left after waiting for its turn, since the last call.
+    pub(crate) fn take_paced(&mut self) -> Vec<Paced> {
+        let mut paced = Vec::new();
+        self.router.take_paced(&mut paced);
+        paced
+    }
+
+    /// Bounds what leaves to a viewer, in bits per second.
+    pub(crate) fn limit_viewer(&mut self, viewer: usize, bps: Option<u64>) {
+        self.router.set_limits(self.viewers[viewer].transport, bps, None, self.now).unwrap();
+    }
+
+    /// Bounds what a publisher may send, in bits per second.
+    pub(crate) fn limit_publisher(&mut self, publisher: usize, bps: Option<u64>) {
+        self.router.set_limits(self.publishers[publisher].transport, None, bps, self.now).unwrap();
+    }
+
     /// From now on what a viewer is sent takes longer by so much.
     pub(crate) fn reroute(&mut self, viewer: usize, detour: Duration) {
         self.viewers[viewer].detour = detour;
@@ -203,8 +226,10 @@ impl Stage {
                 continue;
             };
             for packet in rtcp::packets(&compound) {
-                if let Ok(RtcpPacket::Pli(pli)) = packet {
-                    publisher.asked(pli.media);
+                match packet {
+                    Ok(RtcpPacket::Pli(pli)) => publisher.asked(pli.media),
+                    Ok(RtcpPacket::Remb(remb)) => publisher.asked_rate(self.now.as_millis(), remb.bitrate_bps),
+                    _ => {}
                 }
             }
         }

@@ -33,6 +33,7 @@ use crate::io::TransmitQueue;
 use crate::rtcp::WallClock;
 use crate::rtcp::ntp::NtpTime;
 use crate::rtp::Ssrc;
+use crate::sfu::router::Paced;
 use crate::sfu::{LayerTable, UpTrackId};
 use crate::time::Time;
 
@@ -192,6 +193,11 @@ impl Endpoint {
         self.messages.pop_front()
     }
 
+    /// Packets that have left after waiting for their turn since the last call; `paced` is emptied and filled.
+    pub fn take_paced(&mut self, paced: &mut Vec<Paced>) {
+        self.media.router.take_paced(paced);
+    }
+
     /// Takes a message of another shard.
     pub fn handle_message(&mut self, from: Shard, message: ShardMessage, now: Time, out: &mut TransmitQueue) {
         match message {
@@ -218,6 +224,9 @@ impl Endpoint {
             ShardMessage::Layers { up, table } => self.media.router.set_layers(UpTrackId(up), &table, now),
             ShardMessage::LayersWanted { up, wanted } => {
                 self.media.router.set_remote_wanted(UpTrackId(up), from as u8, wanted, now);
+            }
+            ShardMessage::Affordable { up, bps } => {
+                self.media.router.set_remote_affordable(UpTrackId(up), from as u8, bps);
             }
             ShardMessage::KeyframeWanted { up, layer, want } => {
                 // The track may have gone while the message was under way.

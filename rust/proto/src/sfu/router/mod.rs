@@ -6,6 +6,7 @@
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
 mod allocation;
+mod asking;
 mod clips;
 mod egress;
 mod forward;
@@ -25,6 +26,7 @@ mod tests;
 mod timers;
 mod tracks;
 
+pub use egress::Paced;
 pub use stats::{DownTrackStats, TransportStats, UpTrackStats};
 
 use super::down_track::DownTrack;
@@ -40,6 +42,7 @@ use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
 use allocation::AllocationScratch;
+use asking::Affordable;
 use egress::EgressCounts;
 use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
@@ -148,6 +151,13 @@ pub enum RouterEvent {
         /// Bit by layer.
         wanted: u8,
     },
+    /// The shard of a track is to hear what our best receiver can be given: [`Router::set_remote_affordable`] there.
+    TellAffordable {
+        /// The track.
+        up: UpTrackId,
+        /// Bits per second.
+        bps: u32,
+    },
     /// Another layer flows to a receiver, or none.
     DownTrackLayerChanged {
         /// The track.
@@ -220,6 +230,8 @@ struct UpEntry {
     /// As other shards were told of it.
     told: LayerTable,
     wanted: Wanted,
+    /// What the best receiver on this shard can be given of it, in bits per second.
+    affordable: u32,
     /// When the layers are measured next.
     tick_at: Time,
 }
@@ -251,6 +263,7 @@ struct DownEntry {
     track: DownTrack,
     transport: usize,
     subscription: Option<UpTrackId>,
+    affordable: Affordable,
 }
 
 /// Who a timer belongs to. Entries that are no longer meant are recognised when they come up.
@@ -289,13 +302,14 @@ pub struct Router {
     drops: MediaDropCounters,
     egress_counts: EgressCounts,
     allocation: AllocationScratch,
+    paced: Vec<Paced>,
     scratch: Vec<u8>,
 }
 
 impl Router {
     /// A router without tracks.
     pub fn new() -> Router {
-        Router::default()
+        Router { paced: Vec::with_capacity(egress::MOST_PACED), ..Router::default() }
     }
 
     /// What was dropped on this shard, by reason.
