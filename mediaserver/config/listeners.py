@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mediaserver.config.base import FilePath, Name, Section
-from mediaserver.config.values import Address, Bind, Cidr, Port, SocketAddress, parse_address
+from mediaserver.config.values import Address, Bind, Cidr, Duration, Port, SocketAddress, parse_address
 
 
 def _bind(value: object) -> IPv4Address | IPv6Address | None:
@@ -153,3 +153,13 @@ class Listeners(Section):
 
     webrtc: WebRtcListener = WebRtcListener()
     """WebRTC media."""
+
+
+class Dns(Section):
+    """How names of trunks and phones are looked up (RFC 3263)."""
+
+    servers: tuple[Bind, ...] = ()
+    """Name servers to ask, like 192.0.2.53:53; an empty list asks those of this machine's own configuration."""
+
+    timeout: Duration = 3.0
+    """How long an answer is waited for; what was known before is used on when none comes."""

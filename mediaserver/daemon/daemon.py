@@ -32,6 +32,7 @@ from mediaserver.daemon.settings import (
     announced,
     announcement_files,
     engine_config,
+    resolver,
     rooms_of,
     sip_config,
 )
@@ -107,13 +108,15 @@ class Daemon:
             metrics=self._metrics,
         )
         self._announcements.start()
+        counters = PrometheusCounters(self._metrics)
         self._user_agent = user_agent = UserAgent(
             config=sip_config(config),
             users=PasswordDirectory(
                 {name: self._secrets.text(user.secret) for name, user in config.users.items()},
                 realm=config.listeners.sip.realm,
             ),
-            counters=PrometheusCounters(self._metrics),
+            counters=counters,
+            resolver=resolver(config, counters=counters),
             tls_server=server_tls(config, config.listeners.sip.certificate),
             tls_client=client_tls(),
         )

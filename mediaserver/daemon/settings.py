@@ -15,8 +15,10 @@ from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
-from mediaserver.sip.config import Bind, MessageLimits, SipConfig, SipLimits, TrunkRule
+from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
+from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.flow import Transport
+from mediaserver.sip.resolver import Resolver
 
 SERVER_NAME: Final = "mediaserver"
 _GREETING: Final = Path(__file__).parents[1] / "media" / "greeting.webm"
@@ -89,6 +91,16 @@ def sip_config(config: Config) -> SipConfig:
         ),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
+    )
+
+
+def resolver(config: Config, *, counters: Counters) -> Resolver:
+    """What finds the servers of a domain."""
+    sip = config.listeners.sip
+    ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
+    return Resolver(
+        dns=DnsClient(servers=config.dns.servers, timeout_s=config.dns.timeout, counters=counters),
+        transports=frozenset(transport for transport, port in ports.items() if port is not None),
     )
 
 

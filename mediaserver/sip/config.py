@@ -90,6 +90,8 @@ class SipLimits:
     send_buffer_bytes: int = 1_048_576
     bindings_per_aor: int = 10
     aors: int = 10_000
+    failover_s: float = 4.0
+    """A next hop that says nothing for so long gives way to the next one, where there is one (RFC 3263 §4.3)."""
     ringing_s: float = 300.0
     """A call that is not answered by then is cancelled or refused, whichever way it goes."""
     early_dialogs: int = 16

@@ -9,6 +9,7 @@ from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
+from mediaserver.sip.dead_targets import DeadTargets
 from mediaserver.sip.digest import answer_challenge, choose_challenge
 from mediaserver.sip.flow import Destination, Target, Transport, bracketed
 from mediaserver.sip.headers import NameAddr, Via
@@ -58,6 +59,8 @@ class Sender:
         self.counters = counters
         self.routes = routes
         self.layer = TransactionLayer(timers=config.timers, limit=config.limits.transactions, counters=counters)
+        self.dead = DeadTargets()
+        """Next hops that did not answer lately."""
         self._touched: set[InviteMachine] = set()
 
     def send(self, attempt: Attempt, now: float) -> None:
@@ -128,6 +131,7 @@ class Sender:
             return
         response, machine = event.response, attempt.machine
         self.touch(machine)
+        self._heard(event.transaction.destination, response, now)
         if response.code in (401, 407) and self._authenticate(attempt, response, now):
             return
         if response.code == 503 and attempt.remaining and not attempt.provisional and self._next_hop(attempt, now):
@@ -143,9 +147,26 @@ class Sender:
             return
         machine = attempt.machine
         self.touch(machine)
+        destination = event.transaction.destination
+        if isinstance(destination, Target) and not attempt.provisional:
+            self._died(destination, event.reason, now)
         if not attempt.provisional and not machine.gave_up(attempt) and self._next_hop(attempt, now):
             return
         machine.handle_failure(attempt, event.reason, now)
+
+    def _heard(self, destination: Destination, response: Response, now: float) -> None:
+        """A next hop that answers lives; with 503 and Retry-After it asks to be left alone (RFC 3261 §21.5.4)."""
+        if not isinstance(destination, Target):
+            return
+        rest_s = retry_after(response) if response.code == 503 else None
+        if rest_s is not None:
+            self._died(destination, "503", now, retry_after_s=rest_s)
+        else:
+            self.dead.answered(destination)
+
+    def _died(self, target: Target, reason: str, now: float, *, retry_after_s: float | None = None) -> None:
+        if self.dead.failed(target, reason, now, retry_after_s=retry_after_s):
+            self.counters.inc("sip.targets_died", reason=reason)
 
     def _transmit(self, attempt: Attempt, destination: Destination, now: float) -> None:
         request = attempt.request
@@ -163,7 +184,9 @@ class Sender:
             self._stamp(request, destination)
         attempt.destination = destination
         attempt.provisional = False
-        attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now)
+        elsewhere = bool(attempt.remaining or attempt.udp_fallback)
+        patience_s = self.config.limits.failover_s if elsewhere else None
+        attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now, patience_s=patience_s)
 
     def _stamp(self, request: Request, destination: Destination) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
@@ -224,9 +247,17 @@ class Sender:
                 attempt.destination = fallback
                 attempt.transaction = self.layer.request(attempt.request, fallback, owner=attempt, now=now)
             elif attempt.remaining:
+                self.counters.inc("sip.failovers")
                 self._transmit(attempt, attempt.remaining.pop(0), now)
             else:
                 return False
         except LimitExceeded:
             return False
         return True
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds of a Retry-After header (RFC 3261 §20.33); None without one, or with one that is broken."""
+    text = (response.headers.get("Retry-After") or "").strip()
+    digits = text.partition("(")[0].partition(";")[0].strip()
+    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None

@@ -17,6 +17,7 @@ from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.config import Counters, NullCounters, SipConfig
 from mediaserver.sip.core import Core, NewInvite, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
+from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.events import FINAL_EVENTS
 from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
@@ -80,7 +81,9 @@ class UserAgent:
         self.on_bindings_changed: OnBindings | None = None
         """Called with the AOR (`user@domain`) whose bindings changed."""
         self._counters: Counters = counters or NullCounters()
-        self._resolver = resolver or Resolver()
+        self._resolver = resolver or Resolver(
+            dns=DnsClient(counters=self._counters), transports=frozenset(bind.transport for bind in config.binds)
+        )
         self._transports = Transports(
             config=config,
             counters=self._counters,
@@ -177,7 +180,7 @@ class UserAgent:
         elif route_to is not None:
             destinations = [route_to]
         else:
-            destinations = list(await self._resolver.resolve(target))
+            destinations = list(await self.locate(target))
         if not destinations:
             raise LocalProtocolError(f"no address found for {target.host}")
         machine = self._core.invite(
@@ -194,6 +197,10 @@ class UserAgent:
         session = self._wrap(machine)
         self._drive()
         return session
+
+    async def locate(self, uri: SipUri) -> list[Target]:
+        """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
+        return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
 
     def bindings(self, aor: SipUri | str) -> list[Binding]:
         """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.

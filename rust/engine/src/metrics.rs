@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mediaserver_proto::sfu::router::Paced;
+use mediaserver_proto::io::Paced;
+use mediaserver_proto::time::Time;
 
 use crate::latency::Latency;
 use crate::socket::{ReceiveCount, SendCount};
@@ -71,13 +72,13 @@ impl Default for ShardMetrics {
 }
 
 impl ShardMetrics {
-    /// Counts packets that have waited and then took `sending` to leave. One that was sent again is not late by what it
-    /// had waited for its receiver's request.
-    pub fn paced(&mut self, paced: &[Paced], sending: Duration) {
+    /// Counts packets that have waited for their turn and were given to the kernel at `now`. What was sent again was
+    /// late before; that is no matter of ours.
+    pub fn paced(&mut self, paced: &[Paced], now: Time) {
         for packet in paced {
-            self.pacing.add(1, packet.waited);
+            self.pacing.add(1, packet.until.since(packet.since));
             if !packet.is_repair {
-                self.latency.add(1, packet.waited + sending);
+                self.latency.add(1, now.since(packet.since));
             }
         }
     }
@@ -170,9 +171,9 @@ mod tests {
     #[test]
     fn what_has_waited_counts_in_both_histograms_and_what_was_sent_again_in_one() {
         let mut metrics = ShardMetrics::default();
-        let waited = Duration::from_micros(8_000);
-        let paced = [Paced { waited, is_repair: false }, Paced { waited, is_repair: true }];
-        metrics.paced(&paced, Duration::from_micros(100));
+        let (since, until) = (Time::from_millis(1), Time::from_millis(9));
+        let paced = [false, true].map(|is_repair| Paced { since, until, is_repair });
+        metrics.paced(&paced, until + Duration::from_micros(100));
         let mut counters = Counters::new();
         metrics.write(&mut counters);
         assert_eq!((counters["pacing_delay_us.count"], counters["pacing_delay_us.sum"]), (2, 16_000));

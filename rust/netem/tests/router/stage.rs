@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mediaserver_netem::{Link, LinkConfig, Loss, QueueLimit, Schedule};
 use mediaserver_proto::codec::{Feedback, MediaKind, Payload};
+use mediaserver_proto::io::Paced;
 use mediaserver_proto::rtcp::{self, NtpTime, RtcpPacket, WallClock};
 use mediaserver_proto::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
-use mediaserver_proto::sfu::router::Paced;
 use mediaserver_proto::sfu::{
     Departure, DownTrackConfig, DownTrackId, Output, Rewrite, Router, Target, TransportConfig, TransportId, UpPacket,
     UpTrackConfig,
@@ -41,6 +41,7 @@ pub(crate) fn line(rate: Schedule) -> LinkConfig {
 struct Wire {
     media: Vec<(TransportId, Vec<u8>)>,
     control: Vec<(TransportId, Vec<u8>)>,
+    paced: Vec<Paced>,
 }
 
 impl Output for Wire {
@@ -50,6 +51,10 @@ impl Output for Wire {
         let len = out.len() + 16;
         self.media.push((to, out));
         Some(len)
+    }
+
+    fn paced(&mut self, paced: Paced) {
+        self.paced.push(paced);
     }
 
     fn rtcp(&mut self, to: TransportId, compound: &[u8]) {
@@ -169,9 +174,7 @@ impl Stage {
 
     /// What has left after waiting for its turn, since the last call.
     pub(crate) fn take_paced(&mut self) -> Vec<Paced> {
-        let mut paced = Vec::new();
-        self.router.take_paced(&mut paced);
-        paced
+        std::mem::take(&mut self.wire.paced)
     }
 
     /// Bounds what leaves to a viewer, in bits per second.

@@ -33,7 +33,6 @@ use crate::io::TransmitQueue;
 use crate::rtcp::WallClock;
 use crate::rtcp::ntp::NtpTime;
 use crate::rtp::Ssrc;
-use crate::sfu::router::Paced;
 use crate::sfu::{LayerTable, UpTrackId};
 use crate::time::Time;
 
@@ -191,11 +190,6 @@ impl Endpoint {
     /// The oldest message to another shard not yet taken.
     pub fn poll_message(&mut self) -> Option<(Shard, ShardMessage)> {
         self.messages.pop_front()
-    }
-
-    /// Packets that have left after waiting for their turn since the last call; `paced` is emptied and filled.
-    pub fn take_paced(&mut self, paced: &mut Vec<Paced>) {
-        self.media.router.take_paced(paced);
     }
 
     /// Takes a message of another shard.

@@ -4,6 +4,7 @@ use super::layers::Source;
 use super::media_transport::MediaTransport;
 use super::{Output, Router, TimerKey, Timers};
 use crate::bwe::{ClusterId, Faults};
+use crate::io::Paced;
 use crate::pacer::{Class, PacerDrops, Release};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::egress::Waiting;
@@ -12,19 +13,6 @@ use crate::sfu::packet::PADDING;
 use crate::sfu::retransmitter::Original;
 use crate::time::Time;
 use std::cmp::Reverse;
-use std::time::Duration;
-
-/// Packets that have waited and are remembered until [`Router::take_paced`]; of more nothing is measured.
-pub(super) const MOST_PACED: usize = 1024;
-
-/// A packet that has left after it had waited for its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Paced {
-    /// How long it has waited.
-    pub waited: Duration,
-    /// Whether it was sent again because its receiver had asked for it.
-    pub is_repair: bool,
-}
 
 /// What egresses have counted, of transports that are gone, too.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +30,7 @@ impl MediaTransport {
     }
 
     fn arm_egress(&mut self, key: usize, timers: &mut Timers, now: Time) {
+        // A later time than the one that is there is found out when that comes: no entry for every packet.
         if let Some(at) = self.egress.poll_timeout(now)
             && at < self.egress_armed
         {
@@ -62,12 +51,6 @@ impl Router {
         &self.egress_counts.pacer
     }
 
-    /// Takes out what has left after waiting since the last call; `paced` is emptied first.
-    pub fn take_paced(&mut self, paced: &mut Vec<Paced>) {
-        paced.clear();
-        paced.append(&mut self.paced);
-    }
-
     /// Lets the egress of a transport look at once at what has changed.
     pub(super) fn wake_egress(&mut self, key: usize, now: Time) {
         let transport = &mut self.transports[key];
@@ -79,9 +62,7 @@ impl Router {
 
     /// Does what is due for one transport.
     pub(super) fn run_egress(&mut self, key: usize, now: Time, output: &mut impl Output) {
-        let transport = &mut self.transports[key];
-        transport.egress_armed = Time::FAR_FUTURE;
-        transport.egress.handle_timeout(now);
+        self.transports[key].egress.handle_timeout(now);
         while let Some(release) = self.transports[key].egress.poll(now) {
             match release {
                 Release::Packet { held, class, cluster } => {
@@ -89,10 +70,10 @@ impl Router {
                         self.drops.count(MediaDrop::PacedTooLate);
                         continue;
                     };
-                    self.transports[key].egress.depart(&held.record.rewrite, payload, cluster, now, output);
-                    if self.paced.len() < MOST_PACED {
+                    let egress = &mut self.transports[key].egress;
+                    if egress.depart(&held.record.rewrite, payload, cluster, now, output).is_some() {
                         let is_repair = class == Class::Retransmission;
-                        self.paced.push(Paced { waited: now.since(held.since), is_repair });
+                        output.paced(Paced { since: held.since, until: now, is_repair });
                     }
                 }
                 Release::Padding { cluster, .. } => {

@@ -26,7 +26,6 @@ mod tests;
 mod timers;
 mod tracks;
 
-pub use egress::Paced;
 pub use stats::{DownTrackStats, TransportStats, UpTrackStats};
 
 use super::down_track::DownTrack;
@@ -38,6 +37,7 @@ use super::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
 use super::packet::{Departure, PacketMeta, Rewrite};
 use super::up_track::UpTrack;
 use crate::codec::Codec;
+use crate::io::Paced;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
@@ -67,6 +67,8 @@ pub trait Output {
         departure: &Departure,
         payload: &[u8],
     ) -> Option<usize>;
+    /// The packet that left last had waited for its turn.
+    fn paced(&mut self, _paced: Paced) {}
     /// One plaintext RTCP compound.
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]);
 }
@@ -302,14 +304,13 @@ pub struct Router {
     drops: MediaDropCounters,
     egress_counts: EgressCounts,
     allocation: AllocationScratch,
-    paced: Vec<Paced>,
     scratch: Vec<u8>,
 }
 
 impl Router {
     /// A router without tracks.
     pub fn new() -> Router {
-        Router { paced: Vec::with_capacity(egress::MOST_PACED), ..Router::default() }
+        Router::default()
     }
 
     /// What was dropped on this shard, by reason.
