@@ -21,8 +21,9 @@ OUTGOING = """async () => {
 }"""
 """Bits per second of the picture over three seconds."""
 
-SLOW = Impairment(rate_bps=400_000, delay_ms=20)
-"""A quarter of what a camera of 640 × 480 takes."""
+SLOW = Impairment(rate_bps=260_000, delay_ms=20)
+FREE_BPS = 500_000
+"""What a camera of 1280 × 720 takes at least, also on a busy machine."""
 
 
 async def _outgoing(publisher: Tab) -> float:
@@ -34,7 +35,7 @@ async def _outgoing(publisher: Tab) -> float:
 async def test_a_publisher_sends_what_its_only_viewers_line_carries_and_more_when_that_recovers(tmp_path: Path) -> None:
     async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
         line = await relay.line((server.host, server.ports.media))
-        publisher = await join(server, browser, "whip", await server.room_token("stage", "publish"))
+        publisher = await join(server, browser, "whip", await server.room_token("stage", "publish"), scalability="L1T1")
         answer = await publisher.page.evaluate("pc.remoteDescription.sdp")
         assert "goog-remb" in answer
         assert "transport-cc" in answer
@@ -42,7 +43,7 @@ async def test_a_publisher_sends_what_its_only_viewers_line_carries_and_more_whe
         await context.add_init_script(line.redirect())
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"), context=context)
         deadline = asyncio.get_running_loop().time() + 30
-        while (free := await _outgoing(publisher)) < 800_000:
+        while (free := await _outgoing(publisher)) < FREE_BPS:
             assert asyncio.get_running_loop().time() < deadline, (free, describe(publisher))
         await line.set(down=SLOW)
         await asyncio.sleep(6)
@@ -53,7 +54,7 @@ async def test_a_publisher_sends_what_its_only_viewers_line_carries_and_more_whe
         deadline = asyncio.get_running_loop().time() + 40
         while (back := await _outgoing(publisher)) < 0.8 * free:
             assert asyncio.get_running_loop().time() < deadline, (free, slow, back)
-        assert slow < 400_000, (free, slow, back)
+        assert slow < 260_000, (free, slow, back)
         assert frames[0] > 10, (frames, describe(viewer))
 
 
