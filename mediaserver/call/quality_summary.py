@@ -75,6 +75,7 @@ class _Direction:
             self._mos.add(sound.mos, seconds)
             self._loss.add(sound.loss, seconds)
             self._jitter.add(sound.jitter_ms, seconds)
+            self._repaired += sound.repaired
         if picture is not None:
             self._picture_loss.add(picture.loss, seconds)
             self._freezes += picture.freezes

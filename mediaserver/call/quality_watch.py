@@ -7,14 +7,15 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 import structlog
 
 from mediaserver.call.events import QualityChanged
-from mediaserver.call.leg import Leg
 from mediaserver.call.quality import LEVELS, LegQuality, PictureQuality, SoundQuality
+from mediaserver.call.quality_meter import QualityMeter
+from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import TransportStats
 from mediaserver.errors import MediaServerError
@@ -26,6 +27,29 @@ _DIRECTIONS: Final = ("received", "sent")
 _log = structlog.get_logger(__name__)
 
 
+class Watched(Protocol):
+    """A leg of a call, or somebody in a room."""
+
+    meter: QualityMeter
+    track_kinds: dict[int, Kind]
+    log: structlog.stdlib.BoundLogger
+
+    @property
+    def kind(self) -> str:
+        """`browser`, `sip` or `room`: a label of the metrics."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """Engine transports."""
+
+    def emit(self, event: QualityChanged, /) -> None:
+        """It is doing better or worse than before."""
+
+
 class QualityWatch:
     """`run` is the task that looks every `interval_s`. Legs are held weakly: one that is over is forgotten by itself."""
 
@@ -35,7 +59,7 @@ class QualityWatch:
         self._engine = engine
         self._interval_s = interval_s
         self._clock = clock
-        self._legs: WeakSet[Leg] = WeakSet()
+        self._legs: WeakSet[Watched] = WeakSet()
         labels = ("leg", "direction")
         self._mos = metrics.histogram(
             "leg_mos",
@@ -65,11 +89,15 @@ class QualityWatch:
         self._frozen = metrics.counter("leg_frozen_seconds_total", "Time in which pictures stood still", labels)
         self._switches = metrics.counter("leg_layer_switches_total", "Changes of the layer that flows", ("leg",))
         self._repaired = metrics.counter(
-            "leg_repaired_packets_total", "Packets of pictures that were lost and sent again", labels
+            "leg_repaired_packets_total",
+            "Packets that were lost and had after all: sent again, or from the redundancy of later ones",
+            (*labels, "kind"),
         )
-        self._levels = metrics.gauge("legs_by_quality", "Legs of calls by how they are doing", ("leg", "level"))
+        self._levels = metrics.gauge(
+            "legs_by_quality", "Legs of calls, and parties of rooms, by how they are doing", ("leg", "level")
+        )
 
-    def watch(self, *legs: Leg) -> None:
+    def watch(self, *legs: Watched) -> None:
         """Looks at these legs from now on."""
         for leg in legs:
             leg.meter.begin(self._clock())
@@ -99,7 +127,7 @@ class QualityWatch:
         for kind, level in itertools.product(_KINDS, LEVELS):
             self._levels.labels(kind, level).set(levels[(kind, level)])
 
-    def _look_at(self, leg: Leg, stats: list[TransportStats]) -> None:
+    def _look_at(self, leg: Watched, stats: list[TransportStats]) -> None:
         quality = leg.meter.look(stats, leg.track_kinds, self._clock()) if stats and not leg.ended else None
         if quality is None:
             return
@@ -122,6 +150,7 @@ class QualityWatch:
                 continue
             self._loss.labels(kind, direction, "audio").observe(sound.loss)
             self._jitter.labels(kind, direction, "audio").observe(sound.jitter_ms / 1000)
+            self._repaired.labels(kind, direction, "audio").inc(max(0, sound.repaired))
             if sound.mos is not None:
                 self._mos.labels(kind, direction).observe(sound.mos)
 
@@ -134,4 +163,4 @@ class QualityWatch:
             self._freezes.labels(kind, direction).inc(max(0, picture.freezes))
             self._frozen.labels(kind, direction).inc(picture.frozen * seconds)
             self._switches.labels(kind).inc(max(0, picture.switches))
-            self._repaired.labels(kind, direction).inc(max(0, picture.repaired))
+            self._repaired.labels(kind, direction, "video").inc(max(0, picture.repaired))

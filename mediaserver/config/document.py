@@ -49,19 +49,45 @@ _EXAMPLES = {
   # pbx:
   #   peers: [10.0.0.10, 10.0.1.0/28]
   #   target: sip:10.0.0.10:5060
-  #   transport: udp
   #   srtp: prefer
   #   audio_codecs: [G722, PCMA]
   #   video_codecs: [H264]
-  #   credentials: {user: gateway, secret: {file: /etc/mediaserver/pbx.secret}}
   #   max_calls: 100
+  # carrier:
+  #   target: sip:carrier.example
+  #   transport: tls
+  #   credentials: {user: "4930123", secret: {file: /etc/mediaserver/carrier.secret}}
+  #   registration: {expires: 10min}
+  #   keep_alive: {interval: 30s, failures: 2}
+  #   calls_per_second: 10/s
+  #   numbers: {region: DE, incoming: e164, called: e164, caller: e164, own: "+4930123", countries: [DE, AT, CH]}
+  #   headers: {fixed: {X-Customer: "4711"}, copied: [X-Ticket]}
 """,
     "routes": """\
-  # - match: {trunk: pbx, called: "49*"}
+  # - match: {trunk: pbx, called: "49*", time: {days: [mon, tue, wed, thu, fri], start: 08:00, end: 18:00,
+  #     timezone: Europe/Berlin}}
+  #   to: {group: sales}
+  # - match: {trunk: pbx, headers: {X-Priority: high}}
   #   to: {user: agent}
+  # - match: {trunk: pbx}
+  #   to: {announcement: greeting}
   # - match: {called: "0*"}
   #   to: {trunk: pbx}
   # - to: {refuse: 404}
+""",
+    "groups": """\
+  # sales:
+  #   members: [agent]
+  #   ring: serial
+  #   each: 15s
+  #   otherwise: {announcement: greeting}
+""",
+    "webhooks": """\
+  # crm:
+  #   url: https://crm.example.org/route
+  #   secret: {file: /etc/mediaserver/crm.key}
+  #   timeout: 1500ms
+  #   fallback: {group: sales}
 """,
     "sites": """\
   # centre:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -13,9 +13,11 @@ from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.calls import Calls
+from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
-from mediaserver.call.routing import Destination, Question, Router
+from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
 from mediaserver.call.sip_leg import warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
@@ -35,7 +37,7 @@ from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.sources import source_prefix
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
@@ -62,7 +64,7 @@ class Contacts:
         fingerprint: Fingerprint,
         calls: Calls,
         agents: Agents,
-        router: Router,
+        dial_plan: DialPlan,
         announcements: Announcements,
         records: RecordWriter,
         metrics: Metrics,
@@ -75,7 +77,7 @@ class Contacts:
         self._fingerprint = fingerprint
         self._calls = calls
         self._agents = agents
-        self._router = router
+        self._dial_plan = dial_plan
         self._announcements = announcements
         self._records = records
         self._server_name = server_name
@@ -102,6 +104,10 @@ class Contacts:
     def __len__(self) -> int:
         return len(self._open)
 
+    def adopt(self, config: Config) -> None:
+        """Take contacts by this configuration from now on."""
+        self._config = config
+
     # -- browsers ------------------------------------------------------------------------------------------------
 
     async def start_caller(
@@ -116,10 +122,15 @@ class Contacts:
     ) -> CallerSession:
         """See `call.signaling.Contacts`. Raises UnknownEntry, AttributesRefused, LimitExceeded."""
         settings = self._config.entries.get(entry)
-        destination = self._router.route_entry(entry) if settings is not None else None
-        if settings is None or destination is None:
-            raise UnknownEntry(f"there is no entry {entry!r} that leads anywhere")
+        if settings is None:
+            raise UnknownEntry(f"there is no entry {entry!r}")
         self._check_room(source, entry, settings)
+        trusted = dict(identity.attributes) if identity is not None else {}
+        name = (identity.name or identity.reference) if identity is not None else None
+        destination = await self._dial_plan.decide_entry(entry, Question(name=name, attributes=trusted))
+        if destination is None:
+            raise UnknownEntry(f"the entry {entry!r} leads nowhere now")
+        self._check_room(source, entry, settings)  # a webhook may have taken its time
         try:
             said = self._attribute_limits.bounded(attributes)
         except AttributesRefused as error:
@@ -197,14 +208,8 @@ class Contacts:
 
     async def on_invite(self, incoming: IncomingInvite) -> None:
         """Takes a call that came in over SIP: routes it, or says why not."""
-        called = incoming.request.uri
-        caller = incoming.session.remote_party.uri
-        question = Question(
-            called=called.user_text if isinstance(called, SipUri) else None,
-            caller=incoming.authenticated_user or (caller.user_text if isinstance(caller, SipUri) else None),
-            trunk=incoming.trunk,
-        )
-        destination = self._router.route(question)
+        question = question_of(incoming, self._calls.trunks)
+        destination = await self._dial_plan.decide(question)
         if destination is None:
             incoming.session.reject(404)
             return
@@ -223,17 +228,27 @@ class Contacts:
             incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
             return
         contact.caller = leg.name
-        self._run_connected(contact, leg, destination, Presentation(name=leg.name, verified=True), "sip")
+        presentation = Presentation(name=leg.name, verified=True, number=question.caller)
+        self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
-        destination = self._router.route(Question(called=_called(target), caller=user))
+        destination = await self._dial_plan.decide(Question(called=_called(target), caller=user))
         if destination is None:
             await leg.end(EndCause("system", "unknown_destination", 404))
             return
-        self._run_connected(contact, leg, destination, Presentation(name=contact.caller, verified=True), "agent")
+        self._run_connected(
+            contact, leg, destination, Presentation(name=contact.caller, verified=True, number=user), "agent"
+        )
 
     def _run_connected(
-        self, contact: Contact, leg: Leg, destination: Destination, presentation: Presentation, origin: str
+        self,
+        contact: Contact,
+        leg: Leg,
+        destination: Destination,
+        presentation: Presentation,
+        origin: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         if leg not in contact.legs:
             contact.add_leg(leg)
@@ -246,6 +261,7 @@ class Contacts:
             calls=self._calls,
             server_name=self._server_name,
             on_over=self._over,
+            headers=headers,
         )
         self._begin(contact, call, origin)
         call.begin()

@@ -225,7 +225,7 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     retransmitted: int = 0
     """Packets sent again."""
     recovered: int = 0
-    """Packets that the peer missed and was sent again; each counts once."""
+    """Packets that the peer had after all, each once: sent again, or from the redundancy of later ones."""
     freezes: int = 0
     """As for up tracks, of the picture as it left; pauses that were asked for do not count."""
     frozen_ms: float = 0.0

@@ -5,8 +5,11 @@ Verbs: `handle_*`, `handle_timeout`, `poll_transmit`, `poll_event`, `poll_timeou
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
@@ -24,8 +27,10 @@ from mediaserver.sip.message import (
     new_call_id,
     new_tag,
 )
+from mediaserver.sip.parser import PING
 from mediaserver.sip.request_handler import NewInvite, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
+from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.timers import TimerHeap
 from mediaserver.sip.transaction_layer import (
     AckReceived,
@@ -34,9 +39,12 @@ from mediaserver.sip.transaction_layer import (
     ResponseReceived,
     Transmit,
 )
+from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
 
-__all__ = ["Announced", "Core", "NewInvite", "Routes", "SessionHappened"]
+LOCATION_CHECK_S: Final = 5.0
+
+__all__ = ["Announced", "Core", "NewInvite", "RequestDone", "Routes", "SessionHappened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,14 @@ class SessionHappened:
     event: SessionEvent
 
 
-CoreEvent = SessionHappened | NewInvite | str
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """A request outside dialogs has its outcome."""
+
+    request: Standalone
+
+
+CoreEvent = SessionHappened | NewInvite | RequestDone | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -57,6 +72,7 @@ class Core(Sender):
     def __init__(self, *, config: SipConfig, users: UserDirectory, counters: Counters, routes: Routes) -> None:
         super().__init__(config=config, counters=counters, routes=routes)
         self.draining = False
+        self.trunks = TrunkRules(config.trunks)
         self.location = Location(bindings_per_aor=config.limits.bindings_per_aor, aors=config.limits.aors)
         self._machines: dict[tuple[str, str], InviteMachine] = {}
         self._heap: TimerHeap[InviteMachine] = TimerHeap()
@@ -116,7 +132,8 @@ class Core(Sender):
             self._touched.add(machine)
         if self._location_check_at is not None and now >= self._location_check_at:
             self._events.extend(self.location.expire(now))
-            self._location_check_at = now + 5.0 if len(self.location) else None
+            self._keep_nats_open(now)
+            self._location_check_at = now + LOCATION_CHECK_S if len(self.location) else None
         self._run(now)
 
     def poll_transmit(self) -> Transmit | None:
@@ -141,8 +158,23 @@ class Core(Sender):
         return self.location.uses(flow) or any(machine.flow == flow for machine in self._machines.values())
 
     def bindings(self, aor: SipUri | str, now: float) -> list[Binding]:
-        """Live bindings of an address of record, best first."""
-        return self.location.lookup(self.aor(aor), now)
+        """Live bindings of an address of record, best first, one for each device."""
+        return self.location.devices(self.aor(aor), now)
+
+    def way_to(
+        self, contact: SipUri, flow: Flow, headers: Sequence[tuple[str, str]], now: float
+    ) -> tuple[list[Destination], Sequence[tuple[str, str]], dict[Destination, SipUri]]:
+        """Next hops, header fields and Request-URIs of a call to a registered contact.
+
+        The flow it registered on comes first, then the device's other flows (RFC 5626 §5.3); Path becomes the route.
+        """
+        binding = self.location.over(contact, flow)
+        if binding is None:
+            return [flow], headers, {}
+        if binding.path:
+            return [flow], [*(("Route", str(route)) for route in binding.path), *headers], {}
+        others = [other for other in self.location.other_flows(binding, now) if not other.path]
+        return [flow, *(each.flow for each in others)], headers, {each.flow: each.contact for each in others}
 
     def invite(
         self,
@@ -155,6 +187,7 @@ class Core(Sender):
         headers: Extra,
         credentials: Credentials | None,
         max_forwards: int,
+        uris: Mapping[Destination, str] | None = None,
         now: float,
     ) -> InviteMachine:
         """Begin an outgoing session. Raises LimitExceeded and LocalProtocolError."""
@@ -174,6 +207,7 @@ class Core(Sender):
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
+        attempt.uris = uris or {}
         self.add_machine(machine)
         try:
             machine.start(attempt, body, now)
@@ -182,6 +216,39 @@ class Core(Sender):
             raise
         self.touch(machine)
         return machine
+
+    def request(
+        self,
+        method: str,
+        uri: SipUri,
+        *,
+        destinations: list[Destination],
+        from_: NameAddr,
+        to: NameAddr,
+        headers: Extra = (),
+        credentials: Credentials | None = None,
+        call_id: str | None = None,
+        cseq: int = 1,
+        patience_s: float | None = None,
+        now: float,
+    ) -> Standalone:
+        """Send a request outside every dialog; `RequestDone` tells of its outcome. Raises LimitExceeded, LocalProtocolError.
+
+        A challenge takes one more CSeq number: leave room for it between requests of one Call-ID.
+        """
+        table = Headers()
+        table.add("Max-Forwards", "70")
+        table.add("From", str(from_.with_tag(new_tag())))
+        table.add("To", str(to))
+        standalone = Standalone(call_id or new_call_id())
+        table.add("Call-ID", standalone.call_id)
+        table.add("CSeq", f"{cseq} {method}")
+        for name, value in headers:
+            table.add(name, value)
+        request = Request(method, uri.without_headers(), table)
+        attempt = Attempt(standalone, request, destinations, credentials=credentials, cseq=None, patience_s=patience_s)
+        self.send(attempt, now)
+        return standalone
 
     def aor(self, uri: SipUri | str) -> str:
         """Table key of an address of record: every domain and address of ours means the same users (`user@realm`)."""
@@ -207,7 +274,21 @@ class Core(Sender):
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
         if self._location_check_at is None:
-            self._location_check_at = now + 5.0
+            self._location_check_at = now + LOCATION_CHECK_S
+
+    def _keep_nats_open(self, now: float) -> None:
+        """Send what keeps the way through a NAT to its phone open; each flow's turn comes once in the interval.
+
+        RFC 5626 §4.4.1's double CRLF says nothing and asks for nothing: a NAT takes it as traffic from inside's peer.
+        """
+        interval_s = self.config.nat_keep_alive_s
+        if interval_s <= 0:
+            return
+        turns = max(1, round(interval_s / LOCATION_CHECK_S))
+        turn = int(now / LOCATION_CHECK_S) % turns
+        for flow in self.location.behind_nat():
+            if zlib.crc32(f"{flow.remote_ip}:{flow.remote_port}".encode()) % turns == turn:
+                self.layer.send_raw(PING, flow)
 
     def _run(self, now: float) -> None:
         """Give every event of the transaction layer to whom it belongs."""
@@ -230,6 +311,10 @@ class Core(Sender):
     def _settle(self) -> None:
         touched, self._touched = self._touched, set()
         for machine in touched:
+            if isinstance(machine, Standalone):
+                if machine.take_outcome():
+                    self._events.append(RequestDone(machine))
+                continue
             while (event := machine.poll_event()) is not None:
                 self._events.append(SessionHappened(machine, event))
             if machine.over:

@@ -15,7 +15,7 @@ from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.guard import SourceGuard, address_of, prefix_of
+from mediaserver.sip.guard import SourceGuard, prefix_of
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.registrar import Registrar
@@ -30,6 +30,8 @@ METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER
 ALLOW: Final = ", ".join(METHODS)
 SUPPORTED: Final[frozenset[str]] = frozenset()
 """Extensions that a peer may require; 100rel, timer and replaces are not here yet."""
+_REGISTERING: Final = frozenset({"path", "outbound"})
+"""What a REGISTER may require besides (RFC 3327, RFC 5626)."""
 _ACCEPT: Extra = (("Accept", "application/sdp"),)
 
 
@@ -137,7 +139,8 @@ class RequestHandler:
     def _basic_refusal(self, request: Request) -> tuple[int, Extra] | None:
         if request.method not in METHODS:
             return 405, (("Allow", ALLOW),)
-        unsupported = [name for name in request.tokens("Require") if name.lower() not in SUPPORTED]
+        known = SUPPORTED | _REGISTERING if request.method == "REGISTER" else SUPPORTED
+        unsupported = [name for name in request.tokens("Require") if name.lower() not in known]
         if unsupported and request.method != "CANCEL":
             return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
         return None
@@ -203,22 +206,17 @@ class RequestHandler:
     # -- who is it ---------------------------------------------------------------------------------------------------
 
     def _trunk(self, flow: Flow) -> TrunkRule | None:
-        rules = self._core.config.trunks
-        if not rules:
-            return None
-        address = address_of(flow.remote_ip)
-        for rule in rules:
-            if flow.transport in rule.transports and any(
-                address.version == network.version and address in network for network in rule.networks
-            ):
-                return rule
-        return None
+        names = self._core.routes.certificate_names(flow) if flow.transport == "tls" else ()
+        return self._core.trunks.of(flow, names)
 
     def _is_ours(self, host: str, port: int | None) -> bool:
         return host.lower() in self._core.config.domains or self._core.routes.is_local(host, port)
 
     def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
         """Whose request it is; None when it was challenged."""
+        proven = self._by_certificate(flow)
+        if proven is not None:
+            return proven
         values = request.headers.all("Authorization") + request.headers.all("Proxy-Authorization")
         source = prefix_of(flow.remote_ip)
         checked = self._digest.check(
@@ -242,8 +240,19 @@ class RequestHandler:
         self._refuse(request, flow, 401, headers=challenges)
         return None
 
+    def _by_certificate(self, flow: Flow) -> Checked | None:
+        """The user whose SIP URI stands in the verified certificate of the connection (RFC 5922 §7.1, as for users)."""
+        if flow.transport != "tls":
+            return None
+        for name in self._core.routes.certificate_names(flow):
+            user, at, host = name.rpartition("@")
+            credential = self._users.lookup(user, self._core.config.realm) if at and self._is_ours(host, None) else None
+            if credential is not None and credential.trunk is None:
+                return Checked(Verdict.OK, user, credential)
+        return None
+
     def _may_be(self, checked: Checked, user: str | None) -> bool:
-        if checked.credential is None or user is None:
+        if checked.credential is None or user is None or checked.credential.trunk is not None:
             return False
         return user == checked.username or user in checked.credential.identities
 
@@ -297,6 +306,9 @@ class RequestHandler:
             checked = self._authenticate(request, flow, now)
             if checked is None:
                 return
+            proven = checked.credential.trunk if checked.credential is not None else None
+            trunk = core.trunks.named(proven) if proven is not None else None
+        if trunk is None and checked is not None:
             caller = request.from_.uri
             if not isinstance(caller, SipUri) or not self._may_be(checked, caller.user_text):
                 self._refuse(request, flow, 403)
@@ -337,7 +349,7 @@ class RequestHandler:
         core.respond(transaction, 100, now=now)
         core.add_machine(machine)
         core.touch(machine)
-        username = checked.username if checked is not None else None
+        username = checked.username if checked is not None and trunk is None else None
         core.tell(NewInvite(machine, request, flow, username, trunk.name if trunk is not None else None))
 
 

@@ -43,7 +43,7 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: int = 0
     remote_lost: int = 0
     recovered_sent: int = 0
-    """Packets that the party missed and was sent again."""
+    """Packets that the party had after all: sent again, or from the redundancy of later ones."""
     remote_jitter_ms: float = 0.0
     gated: Mapping[str, int] = {}
     """Packets that a closed gate dropped, by gate."""
@@ -65,7 +65,7 @@ class DirectionQuality(msgspec.Struct, frozen=True, kw_only=True):
     frozen_s: float = 0.0
     layer_switches: int = 0
     repaired: int = 0
-    """Packets of the picture that were lost and sent again; they do not count in `picture_loss`."""
+    """Packets that were lost and had after all: sent again, or from the redundancy of later ones."""
 
 
 class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg; `kind` is `browser`, `sip` or `room`, `party` the user, trunk or address at its end."""
+    """One leg; `kind` is `browser`, `sip`, `room` or `announcement`, `party` the user, trunk or address at its end."""
 
     kind: str
     party: str

@@ -120,6 +120,9 @@ def test_what_a_viewer_was_sent_again_is_not_lost_and_is_told_and_kept() -> None
     assert found.picture_from is not None
     assert (found.picture_to.repaired, found.picture_from.repaired) == (40, 8)
     assert found.picture_to.loss == pytest.approx(10 / 1000)
+    sound = of(transport(changed(DOWN, packets=500, recovered=7))).sound_to
+    assert sound is not None
+    assert sound.repaired == 7
     meter = QualityMeter()
     meter.begin(0.0)
     meter.look([before], KINDS, 10.0)

@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext
 from tests.peers.chromium import Chromium, Tab
 from tests.peers.daemon import Daemon
 
-EXCHANGE = """async ({url, token, publish, gather, layers, scalability}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, scalability, redundancy}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
         const size = layers.length || scalability ? {width: 1280, height: 720} : {width: 640, height: 360};
@@ -18,7 +18,12 @@ EXCHANGE = """async ({url, token, publish, gather, layers, scalability}) => {
             const simulcast = layers.map((rid, index) => ({rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index)}));
             const one = scalability ? [{scalabilityMode: scalability}] : simulcast;
             const sendEncodings = track.kind === "video" ? one : [];
-            pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
+            const transceiver = pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
+            if (redundancy && track.kind === "audio") {
+                const {codecs} = RTCRtpSender.getCapabilities("audio");
+                const isRed = (codec) => codec.mimeType === "audio/red";
+                transceiver.setCodecPreferences([...codecs.filter(isRed), ...codecs.filter((codec) => !isRed(codec))]);
+            }
         }
     } else {
         for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
@@ -49,13 +54,15 @@ async def join(
     gather: bool = False,
     layers: Sequence[str] = (),
     scalability: str | None = None,
+    redundancy: bool = False,
     context: BrowserContext | None = None,
 ) -> Tab:
     """A new tab publishes into the room `stage` (`whip`) or views it (`whep`).
 
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
     rids of simulcast, the smallest picture first; the largest has 1280 × 720. ``scalability`` asks for layers inside one
-    stream of that size, by a name of W3C webrtc-svc (``L3T3_KEY``).
+    stream of that size, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of the other
+    codecs of the sound.
     """
     tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
     await tab.page.evaluate(
@@ -67,6 +74,7 @@ async def join(
             "gather": gather,
             "layers": list(layers),
             "scalability": scalability,
+            "redundancy": redundancy,
         },
     )
     return tab

@@ -64,7 +64,7 @@ pub struct DownTrackStats {
     pub nacked: u64,
     /// Packets sent again.
     pub retransmitted: u64,
-    /// Packets that the receiver missed and was sent again; each counts once.
+    /// Packets that the receiver missed and had after all: see [`crate::sfu::DownStats`].
     pub recovered: u64,
     /// How often the picture froze as it left, and for how long.
     pub freezes: (u32, Duration),
