@@ -141,6 +141,7 @@ class Booking:
         self.decision = Decision({})
         """The last one."""
         self._limits: Mapping[MediaKind, int] = {}
+        self._carries: dict[MediaKind, tuple[int, Sequence[Codec]]] = {}
         self._beside: weakref.ref[Booking] | None = None
         self.on_change: Callable[[MediaKind, int | None], None] | None = None
         """Told the new rate of a kind when it changes without the leg asking; None is no bound any more."""
@@ -220,6 +221,7 @@ class Booking:
 
         Sound is reserved firmly, as the first of `codecs` takes it; of pictures the floor is, and the rest is lent.
         """
+        self._carries[kind] = (tracks, codecs)
         if not tracks:
             self._lines.release(self, kind)
             return 0
@@ -266,6 +268,11 @@ class Booking:
             total += above_udp(kind, cap, self.packets)
         return total if pictures else None
 
+    def carried_bps(self) -> int:
+        """Bits per second above UDP of everything that `carry` has reserved."""
+        granted = {kind: self._lines.granted(self, kind) for kind in self._carries}
+        return sum(above_udp(kind, bps, self.packets) for kind, bps in granted.items() if bps)
+
     def shares_line(self, kind: MediaKind) -> bool:
         """Whether a line or a trunk on the way bounds the leg, other than what holds for every single track."""
         way = [hop for hop in self.way if hop.sort not in ("room", "participant")]
@@ -289,7 +296,11 @@ class Booking:
         other = self._beside() if self._beside is not None else None
         limits = _least(self._limits, other.wishes() if other is not None else {})
         for kind, verdict in list(self.decision.verdicts.items()):
-            if kind != "audio" and verdict.outcome != "refused":
+            if kind == "audio" or verdict.outcome == "refused":
+                continue
+            if kind in self._carries:
+                self.carry(kind, *self._carries[kind])
+            else:
                 self._settle_picture(kind, verdict, limits.get(kind))
         for kind, was in before.items():
             now = self.cap(kind)

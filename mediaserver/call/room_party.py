@@ -106,6 +106,7 @@ class RoomParty:
         self._reception = Reception(parts.admission.book(f"{booking.leg_id}-received", account), booking)
         if self._reception.matters:
             participant.afford = self._afford
+            self._reception.listen(self._limit)
         self.peer = WebRtcPeer(
             engine=parts.engine,
             fingerprint=parts.fingerprint,
@@ -178,8 +179,10 @@ class RoomParty:
         media = {kind: tuple(track.codecs) for kind, track in self.participant.up.items()}
         if "screen" not in self._booking.decision.verdicts:
             media.pop("screen", None)  # charged, and bounded, while it is shown
-        sends = self._booking.total(self._codecs()) if self._booking.shares_line("video") else None
-        self.peer.limit(send_bps=sends, receive_bps=self._booking.total(media))
+        own = self._booking.total(self._codecs()) if self._booking.shares_line("video") else None
+        self.peer.limit(
+            send_bps=None if own is None else own + self._reception.bps, receive_bps=self._booking.total(media)
+        )
 
     def mid_of_kind(self, kind: MediaKind) -> str | None:
         """The section on which the browser sends a kind."""
@@ -221,7 +224,9 @@ class RoomParty:
         return found
 
     def _afford(self, kind: MediaKind, tracks: int) -> int:
-        return self._reception.afford(kind, tracks, self._codecs().get(kind, ()))
+        room = self._reception.afford(kind, tracks, self._codecs().get(kind, ()))
+        self._limit()
+        return room
 
     def _directions(self, sections: tuple[Section, ...], said: Mapping[str, MediaKind]) -> dict[str, Direction]:
         self.refused, self._kinds = {}, {}

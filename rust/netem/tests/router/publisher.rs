@@ -46,6 +46,8 @@ pub(crate) struct Publisher {
     pub(crate) mid: [u8; 1],
     /// Whether it keeps to what it is asked for.
     pub(crate) obeys: bool,
+    /// Keyframes that it was asked for.
+    pub(crate) plis: u32,
     /// What it was asked to send at most, and when, in bits per second.
     pub(crate) asked_for: Vec<(u64, u64)>,
     layers: Vec<Layer>,
@@ -66,12 +68,14 @@ impl Publisher {
             up: UpTrackId(u64::from(number)),
             mid: [b'0' + number],
             obeys: false,
+            plis: 0,
             asked_for: Vec::new(),
             layers: shapes.iter().enumerate().map(layer).collect(),
         }
     }
 
     pub(crate) fn asked(&mut self, ssrc: Ssrc) {
+        self.plis += 1;
         self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc.0).for_each(|layer| layer.wants_key = true);
     }
 

@@ -8,6 +8,7 @@ use mediaserver_proto::codec::{Feedback, MediaKind, Payload};
 use mediaserver_proto::io::Paced;
 use mediaserver_proto::rtcp::{self, NtpTime, RtcpPacket, WallClock};
 use mediaserver_proto::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
+use mediaserver_proto::sfu::router::TransportStats;
 use mediaserver_proto::sfu::{
     Departure, DownTrackConfig, DownTrackId, Output, Rewrite, Router, Target, TransportConfig, TransportId, UpPacket,
     UpTrackConfig,
@@ -170,6 +171,31 @@ impl Stage {
     /// From now on a publisher keeps to what it is asked for.
     pub(crate) fn obey(&mut self, publisher: usize) {
         self.publishers[publisher].obeys = true;
+    }
+
+    /// Somebody says something that nobody has asked for.
+    pub(crate) fn say(&mut self, from: TransportId, compound: &[u8]) {
+        self.router.handle_rtcp(from, compound, &WALL, self.now, &mut self.wire);
+    }
+
+    /// A publisher sends a packet beside its own.
+    pub(crate) fn slip_in(&mut self, publisher: usize, datagram: &[u8]) {
+        let Publisher { transport, .. } = self.publishers[publisher];
+        if let Ok(received) = self.router.handle_rtp(transport, datagram, self.now) {
+            let packet = UpPacket { meta: received.meta, payload: received.meta.payload(datagram) };
+            self.router.forward(&packet, self.now, &mut self.wire);
+        }
+    }
+
+    /// How often something was dropped, not believed, or not let out of the pacer, by its name.
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        let (router, of_name) = (&self.router, |(found, _): &(&str, u64)| *found == name);
+        router.drops().iter().chain(router.faults().iter()).find(of_name).map_or(0, |(_, count)| count)
+    }
+
+    /// The statistics of somebody.
+    pub(crate) fn stats(&self, of: TransportId) -> TransportStats {
+        self.router.stats(of).unwrap()
     }
 
     /// What has left after waiting for its turn, since the last call.
