@@ -51,7 +51,7 @@ class RateChanged:
     """A line on the way of the media has more or less room for the leg than before; `bps` counts headers."""
 
     kind: MediaKind
-    bps: int
+    bps: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines, to_tias
+from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
 from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
@@ -168,14 +168,25 @@ class SipLeg(Leg):
     def settle_with(self, other: Leg) -> None:
         """See `Leg`; also bounds the picture towards the phone."""
         super().settle_with(other)
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
 
     def set_media(self, media: dict[Kind, LegMedia]) -> None:
         """See `Leg`; also bounds the picture towards the phone."""
         if self.booking is not None:
             self.booking.on_change = self._on_rate
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
         super().set_media(media)
+
+    def _bound_picture(self) -> None:
+        self._sip_media.aim(self.picture_bounds)
+        if self.booking is not None:
+            caps = self.booking.cap("video"), self.peer_limits.get("video")
+            send = min((cap for cap in caps if cap is not None), default=None)
+            packets = self.booking.packets
+            send_bps, receive_bps = (
+                None if cap is None else above_udp("video", cap, packets) for cap in (send, caps[0])
+            )
+            self._sip_media.limit_picture(send_bps=send_bps, receive_bps=receive_bps)
 
     def admit(self) -> None:
         """Reserves what the phone offers, as far as the policy allows it. Raises InsufficientBandwidth."""
@@ -388,9 +399,9 @@ class SipLeg(Leg):
         """What was agreed has changed, and so may its need."""
         self.settle({kind: media.send for kind, media in self._sip_media.agreed.items()})
 
-    def _on_rate(self, kind: MediaKind, bps: int) -> None:
+    def _on_rate(self, kind: MediaKind, bps: int | None) -> None:
         """A line has more or less room than before; whoever sends the picture hears of it through the call."""
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
         self.emit(RateChanged(kind, bps))
 
     def _on_picture(self, reason: str) -> None:

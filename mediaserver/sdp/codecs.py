@@ -53,7 +53,7 @@ VIDEO_CODECS: Final = ("H264", "VP8", "VP9", "AV1")
 PHONE_VIDEO_CODECS: Final = ("H264", "VP8")
 """Those that phones have; more in an offer only makes it longer than a datagram."""
 
-VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc")
+VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc", "goog-remb")
 
 _FIRST_DYNAMIC_PT: Final = 96
 _H264_CONSTRAINED = {"packetization-mode": "1", "profile-level-id": "42e01f", "level-asymmetry-allowed": "1"}

@@ -191,10 +191,7 @@ def _feedback(codec: Codec, kind: str) -> tuple[str, ...]:
     if not is_media(codec):
         return ()
     known = VIDEO_FEEDBACK if kind == "video" else _AUDIO_FEEDBACK
-    taken = [entry for entry in codec.feedback if entry in known]
-    if "goog-remb" in codec.feedback and "transport-cc" not in taken:
-        taken.append("goog-remb")
-    return tuple(taken)
+    return tuple(entry for entry in codec.feedback if entry in known)
 
 
 def _is_common(codec: Codec) -> bool:

@@ -209,10 +209,10 @@ def test_safaris_payload_types_are_echoed() -> None:
     ]
 
 
-def test_feedback_is_what_both_know_and_never_remb_beside_transport_cc() -> None:
+def test_feedback_is_what_both_know_and_remb_beside_transport_cc_so_that_publishers_can_be_bounded() -> None:
     video = agreed(policy=EVERYTHING).sections[1]
     assert {frozenset(codec.feedback) for codec in video.receive if is_media(codec)} == {
-        frozenset({"transport-cc", "ccm fir", "nack", "nack pli"})
+        frozenset({"transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"})
     }
     assert agreed("aiortc_sendrecv").sections[1].receive[0].feedback == ("nack", "nack pli", "goog-remb")
 

@@ -1,5 +1,7 @@
 //! The router as a whole on lines that change: simulcast cameras and a screen in, viewers behind slow lines out.
 
+mod liars;
+mod limits;
 mod publisher;
 mod stage;
 mod viewer;

@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::slot::Slot;
-use crate::io::{Carries, TransmitQueue};
+use crate::io::{Carries, Paced, TransmitQueue};
 use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
 use crate::transport::SendError;
 
@@ -97,6 +97,10 @@ impl Output for Departures<'_, '_> {
                 None
             }
         }
+    }
+
+    fn paced(&mut self, paced: Paced) {
+        self.out.note_paced(paced);
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {

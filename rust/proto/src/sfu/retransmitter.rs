@@ -75,6 +75,8 @@ pub struct Answer<'a> {
     pub rewrite: Rewrite,
     /// What it carries; `None` for a number that was left open on purpose.
     pub packet: Option<UpPacket<'a>>,
+    /// Whether it is the first answer about this packet.
+    pub is_first: bool,
 }
 
 /// See the module.
@@ -159,7 +161,7 @@ impl Retransmitter {
         self.budget = self.budget.checked_sub(octets).ok_or(MediaDrop::NackLimit)?;
         (sent.answers, sent.answered_ms) = (sent.answers + 1, now.as_millis());
         let sent = *sent;
-        Ok(self.again(&sent, payload_type, packet, blank))
+        Ok(Answer { is_first: sent.answers == 1, ..self.again(&sent, payload_type, packet, blank) })
     }
 
     /// The longest of the latest packets once more, though nobody has asked for it: what fills a probe. `None` when there is
@@ -214,6 +216,6 @@ impl Retransmitter {
         if let Some(packet) = packet {
             rewrite.video_orientation = packet.meta.video_orientation.filter(|_| blank.ids.video_orientation != 0);
         }
-        Answer { rewrite, packet }
+        Answer { rewrite, packet, is_first: false }
     }
 }
