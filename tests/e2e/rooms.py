@@ -9,10 +9,10 @@ from playwright.async_api import BrowserContext
 from tests.peers.chromium import Chromium, Tab
 from tests.peers.daemon import Daemon
 
-EXCHANGE = """async ({url, token, publish, gather, layers, scalability, redundancy}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, scalability, redundancy, size, descriptors}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
-        const size = layers.length || scalability ? {width: 1280, height: 720} : {width: 640, height: 360};
+        size ??= layers.length || scalability ? {width: 1280, height: 720} : {width: 640, height: 360};
         const media = await navigator.mediaDevices.getUserMedia({audio: true, video: size});
         for (const track of media.getTracks()) {
             const simulcast = layers.map((rid, index) => ({rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index)}));
@@ -26,7 +26,14 @@ EXCHANGE = """async ({url, token, publish, gather, layers, scalability, redundan
             }
         }
     } else {
-        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
+        for (const kind of ["audio", "video"]) {
+            const transceiver = pc.addTransceiver(kind, {direction: "recvonly"});
+            if (!descriptors || kind === "audio") continue;
+            const extensions = transceiver.getHeaderExtensionsToNegotiate();
+            const wanted = extensions.find((extension) => extension.uri.includes("dependency-descriptor"));
+            wanted.direction = "recvonly";
+            transceiver.setHeaderExtensionsToNegotiate(extensions);
+        }
         const show = document.createElement("video");
         show.autoplay = true;
         show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
@@ -55,6 +62,8 @@ async def join(
     layers: Sequence[str] = (),
     scalability: str | None = None,
     redundancy: bool = False,
+    size: tuple[int, int] | None = None,
+    descriptors: bool = False,
     context: BrowserContext | None = None,
 ) -> Tab:
     """A new tab publishes into the room `stage` (`whip`) or views it (`whep`).
@@ -62,7 +71,8 @@ async def join(
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
     rids of simulcast, the smallest picture first; the largest has 1280 × 720. ``scalability`` asks for layers inside one
     stream of that size, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of the other
-    codecs of the sound.
+    codecs of the sound. ``size`` is that of the camera where it is to be another one; ``descriptors`` makes a viewer
+    take dependency descriptors, which Chromium does not offer by itself.
     """
     tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
     await tab.page.evaluate(
@@ -75,6 +85,8 @@ async def join(
             "layers": list(layers),
             "scalability": scalability,
             "redundancy": redundancy,
+            "size": {"width": size[0], "height": size[1]} if size else None,
+            "descriptors": descriptors,
         },
     )
     return tab

@@ -74,7 +74,7 @@ impl Output for Departures<'_> {
         let slot = self.slots.get_mut(key)?;
         self.scratch.clear();
         self.out.carries = rewrite.carries;
-        let header_len = rewrite.write_header(departure, self.scratch);
+        let header_len = rewrite.write_header(departure, payload, self.scratch);
         let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
         } else {
