@@ -139,7 +139,7 @@ async def _compare(
             for name, one in stages.items():
                 samples[name].append(await one.run(fps, shape.settle_s, shape.measure_s))
                 await one.rest()
-            limits += await asyncio.to_thread(_limit, programs, case, case.viewers, cipher, fps)
+            limits += await asyncio.to_thread(_limit, programs, stages[OWN], case.viewers, cipher, fps)
         costs = {name: _cost(report, label, name, found, stages[name]) for name, found in samples.items()}
         _ratios(report, case, label, costs, limits)
         half = capacities[OWN] / 2
@@ -216,7 +216,7 @@ async def _receivers(
                 sample = await one.run(fps, shape.settle_s, shape.measure_s)
                 await one.rest()
                 points[name].append((count, sample.cpu_us_per_packet))
-            found = await asyncio.to_thread(_limit, programs, case, count, FIRST, fps)
+            found = await asyncio.to_thread(_limit, programs, stages[OWN], count, FIRST, fps)
             points["limit"] += [(count, value) for value in found]
     for name, line in points.items():
         for count, value in line:
@@ -224,10 +224,12 @@ async def _receivers(
     report.details["sfu_receivers"] = points
 
 
-def _limit(programs: Programs, case: Case, receivers: int, cipher: str, fps: float) -> list[float]:
-    """What the limit program needs for the largest layer of everybody, with the engine's own cipher library."""
+def _limit(programs: Programs, beside: Stage, receivers: int, cipher: str, fps: float) -> list[float]:
+    """What the limit program needs for the largest layer of everybody, with the engine's own cipher library, over the
+    same wire: what a packet costs on its way to a receiver's socket is charged to who sends it."""
+    case = beside.case
     size = case.stream.packet_bytes - CIPHERS[cipher].shorter_by
-    job = LimitJob(receivers, size, 0.6, case.publishers, case.stream.burst)
+    job = LimitJob(receivers, size, 0.6, case.publishers, case.stream.burst, beside.network)
     rate = max(1, int(fps * case.stream.burst * case.publishers))
     found = run_limit(programs.limit, CIPHERS[cipher].limit, rate, job)
     return [] if found is None else [found["cpu_us_per_packet"]]

@@ -73,6 +73,7 @@ typedef struct {
 } shm_t;
 extern shm_t *SH; /* between the generator process and the measured one */
 void shared_open(void);
+void enter_network(const char *path); /* a namespace; what is opened from now on is there */
 extern struct sockaddr_in dst[NS];
 extern int conn_fd[NS];
 void destinations_open(const char *ip);

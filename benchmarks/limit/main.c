@@ -7,7 +7,8 @@
  *   limit uring DSTIP SINK              io_uring send, SEND_ZC
  *   limit recv                          UDP receive cost
  *   limit sfu   DSTIP SINK [brief|gso]  one publisher -> N subscribers
- *   limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]   one such run, beside the engine's
+ *   limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST [SERVER PEERS NAMESPACE]]
+ *                                       one such run, beside the engine's
  *   limit ciphers                       ciphers usable on this machine: engine (AES-128-GCM), engine-gcm256,
  *                                       engine-cm80; AES-128-GCM by openssl, vaes, vaes256
  *   limit turn                          ChannelData relay, both directions

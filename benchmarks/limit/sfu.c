@@ -12,7 +12,13 @@
 enum { SC_NONE, SC_CM, SC_AEAD0 }; /* SC_AEAD0 + i: aeads[i] */
 enum { ST_SENDTO, ST_MMSG, ST_GSO, ST_MMSG_GSO, ST_CONN_GSO };
 
+/* Where the server is, and everybody else: the same place, or a namespace at the other end of a veth pair. */
+struct network {
+    const char *server, *peers; /* addresses */
+    const char *home, *away;    /* namespaces of both; NULL: the same */
+};
 struct run {
+    struct network net;
     const char *sink;
     int publishers, subscribers; /* of each publisher */
     int burst;                   /* packets that a publisher sends back to back */
@@ -40,9 +46,10 @@ static int cipher_of(const struct run *r) {
 }
 static void generator(void *arg) {
     R = arg;
+    if (R->net.away) enter_network(R->net.away);
     int fd = socket(AF_INET, SOCK_DGRAM, 0), sz = 8 << 20, drain = !strcmp(R->sink, "drain"), hl = R->header;
     setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &sz, sizeof sz);
-    struct sockaddr_in to = addr("127.0.0.1", SFU_PORT);
+    struct sockaddr_in to = addr(R->net.server, SFU_PORT);
     if (connect(fd, (void *)&to, sizeof to)) _exit(1);
     static uint8_t pt[BURST][MTU], ct[BURST][MTU];
     static struct mmsghdr m[BURST];
@@ -270,7 +277,7 @@ static void sfu_prepare(const char *ip) {
 int cmd_sfu(const char *ip, const char *sink, int level) {
     sfu_prepare(ip);
     sink_open(ip, sink);
-    struct run r = {sink, 1, NS, BURST, SC_NONE, ST_MMSG_GSO, VIDEO, 12, 0, 0.05, RUNS};
+    struct run r = {{"127.0.0.1", ip, NULL, NULL}, sink, 1, NS, BURST, SC_NONE, ST_MMSG_GSO, VIDEO, 12, 0, 0.05, RUNS};
     for (int a = 0; a < AEADS; a++) {
         if (!aead_usable(a)) continue;
         r.crypt = SC_AEAD0 + a;
@@ -291,9 +298,22 @@ int cmd_sfu(const char *ip, const char *sink, int level) {
     sink_close();
     return 0;
 }
+/* drained receivers, on the other side where there is one */
+static void sinks_of(const struct network *net) {
+    char here[64];
+    snprintf(here, sizeof here, "/proc/self/fd/%d", net->home ? open(net->home, O_RDONLY | O_CLOEXEC) : -1);
+    if (net->away) enter_network(net->away);
+    sink_open(net->peers, "drain");
+    for (int i = 0; i < sink_n; i++) { /* connected, as peers of a server are */
+        struct sockaddr_in to = addr(net->server, SFU_PORT);
+        if (connect(sink_fd[i], (void *)&to, sizeof to)) die("connect");
+    }
+    if (net->home) enter_network(here);
+}
 /* The run that stands beside the engine's: same AEAD library, sizes, header extension, receivers and rate.
- * fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]; RECEIVERS of each publisher, PACKETS_PER_S of all
- * publishers together, 0: saturated. One line of JSON. */
+ * fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST [SERVER PEERS NAMESPACE]]; RECEIVERS of each
+ * publisher, PACKETS_PER_S of all publishers together, 0: saturated; addresses of the server and of everybody else, who
+ * live in NAMESPACE (a path). One line of JSON. */
 int cmd_fanout(int argc, char **argv) {
     if (argc < 7) {
         fputs("usage: limit fanout CIPHER RECEIVERS SIZE PACKETS_PER_S SECONDS [PUBLISHERS BURST]\n", stderr);
@@ -314,10 +334,12 @@ int cmd_fanout(int argc, char **argv) {
     }
     check = 1; /* no raw samples */
     alarm((unsigned)seconds + 60);
-    sfu_prepare("127.0.0.1");
-    sink_open("127.0.0.1", "drain");
+    struct network net = {"127.0.0.1", "127.0.0.1", NULL, NULL};
+    if (argc > 11) net = (struct network){argv[9], argv[10], "/proc/self/ns/net", argv[11]};
+    sfu_prepare(net.peers);
+    sinks_of(&net);
     int gap_us = rate ? 1000000 * burst / rate : 0;
-    struct run r = {"drain", senders, receivers, burst, SC_AEAD0 + a, ST_MMSG_GSO, size, 20, gap_us, seconds, 1};
+    struct run r = {net, "drain", senders, receivers, burst, SC_AEAD0 + a, ST_MMSG_GSO, size, 20, gap_us, seconds, 1};
     struct result out = sfu_one(r);
     sink_close();
     printf("{\"cipher\": \"%s\", \"publishers\": %d, \"receivers\": %d, \"size_bytes\": %d, \"cpu_us_per_packet\": %.4f, "
@@ -337,8 +359,8 @@ int check_sfu(void) {
         int a = t % AEADS;
         if (!aead_usable(a)) continue;
         int senders = t % 2 ? 3 : 1, tag = aeads[a]->tag;
-        struct run r = {"queue", senders, NS / senders, BURST, SC_AEAD0 + a, hows[t / AEADS], VIDEO, t & 1 ? 20 : 12,
-                        5000,    0.1,     1};
+        struct run r = {{"127.0.0.1", "127.0.0.1", NULL, NULL}, "queue", senders, NS / senders, BURST, SC_AEAD0 + a,
+                        hows[t / AEADS], VIDEO, t & 1 ? 20 : 12, 5000, 0.1, 1};
         sink_open("127.0.0.1", "queue");
         sfu_one(r);
         static uint8_t first[64][2048];

@@ -134,12 +134,21 @@ void stop_peer(pid_t p) { /* let it die on either CPU: a busy loop of another se
  * drain: big buffers; another process on CPU 1 empties them all the time.
  * none : no receiver here (another netns, or an ifb device that frees). */
 int sink_fd[NS], sink_n;
+static int sink_poll = -1; /* of the drained ones: whoever receives waits, and waking it is a cost of every packet */
+static void sink_watch(void) {
+    if ((sink_poll = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
+    for (int i = 0; i < sink_n; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = sink_fd[i]};
+        if (epoll_ctl(sink_poll, EPOLL_CTL_ADD, sink_fd[i], &event)) die("epoll_ctl");
+    }
+}
 void sink_open(const char *ip, const char *mode) {
     sink_n = 0;
     if (!strcmp(mode, "none")) return;
     int buf = !strcmp(mode, "drop") ? 1 : 200 << 10;
     for (int i = 0; i < NS; i++) sink_fd[i] = usock(ip, BASEPORT + i, buf, 0);
     sink_n = NS;
+    if (!strcmp(mode, "drain")) sink_watch();
     if (buf == 1) { /* fill them */
         int s = socket(AF_INET, SOCK_DGRAM, 0);
         char b[1400] = {0};
@@ -166,9 +175,12 @@ uint64_t sink_drain_once(void) {
         init = 1;
     }
     uint64_t tot = 0;
-    for (int i = 0; i < sink_n; i++)
+    static struct epoll_event ready[NS];
+    int count = sink_poll < 0 ? sink_n : epoll_wait(sink_poll, ready, NS, 0);
+    for (int i = 0; i < count; i++)
         for (;;) {
-            int n = recvmmsg(sink_fd[i], m, 64, MSG_DONTWAIT | MSG_TRUNC, NULL);
+            int fd = sink_poll < 0 ? sink_fd[i] : ready[i].data.fd;
+            int n = recvmmsg(fd, m, 64, MSG_DONTWAIT | MSG_TRUNC, NULL);
             if (n <= 0) break;
             tot += n;
             if (n < 64) break;
@@ -177,7 +189,8 @@ uint64_t sink_drain_once(void) {
 }
 void sink_close(void) {
     for (int i = 0; i < sink_n; i++) close(sink_fd[i]);
-    sink_n = 0;
+    if (sink_poll >= 0) close(sink_poll);
+    sink_n = 0, sink_poll = -1;
 }
 void drain_peer(void *arg) {
     (void)arg;
@@ -193,6 +206,11 @@ void gso_ctl(struct msghdr *h, gctl *c, uint16_t seg) {
     m->cmsg_type = UDP_SEGMENT;
     m->cmsg_len = CMSG_LEN(2);
     memcpy(CMSG_DATA(m), &seg, 2);
+}
+void enter_network(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWNET)) die(path);
+    close(fd);
 }
 void shared_open(void) {
     SH = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -22,6 +22,7 @@ from mediaserver.call.quality import LegQuality
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
+from mediaserver.errors import NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _STOP_DEADLINE_S = 2.0
@@ -57,6 +58,9 @@ class Call:
         self._on_quality = on_quality
         self._topics: Topics | None = None
         self._cause: EndCause | None = None
+        self._met: dict[str, tuple[str, ...]] = {}
+        """What each leg spoke when the other one last came to terms with it, by leg."""
+        self._joined = False
         self._tasks = TaskGroupOwner(f"call-{call_id}")
 
     async def join(self) -> None:
@@ -68,6 +72,8 @@ class Call:
         self.callee.listen(self._on_leg_event)
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
+        self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
+        self._joined = True
         self._connect()
         self._tasks.spawn(self._bound_length(), name="length")
         await self.caller.joined(self.callee)
@@ -89,6 +95,7 @@ class Call:
         match event:
             case MediaChanged():
                 self._connect()
+                self._meet_again(leg)
             case RateChanged():
                 self._bound_pictures()
             case PictureWithheld(reason=reason):
@@ -107,6 +114,25 @@ class Call:
                     self._tasks.spawn(self._finish(leg, cause), name="finish")
             case _:
                 pass
+
+    def _meet_again(self, leg: Leg) -> None:
+        """A leg that speaks something else than before, or more: the other one comes to terms with it.
+
+        A hold changes neither, and so the other side hears nothing of it.
+        """
+        if self._joined and self._met.get(leg.id) != _spoken(leg):
+            self._met[leg.id] = _spoken(leg)
+            self._tasks.spawn(self._meet(self._other(leg), leg), name="meet")
+
+    async def _meet(self, one: Leg, other: Leg) -> None:
+        try:
+            await one.meet(other)
+        except NegotiationError as error:
+            one.log.info("legs_apart", reason=str(error))
+            return
+        for leg, peer in ((one, other), (other, one)):
+            leg.settle_with(peer)
+        await one.joined(other)
 
     def _pass_digit(self, leg: Leg, digit: str, duration_ms: int) -> None:
         """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
@@ -146,6 +172,11 @@ class Call:
         self._topics = one.new_topics()
         one.use(self._topics)
         two.use(self._topics)
+
+
+def _spoken(leg: Leg) -> tuple[str, ...]:
+    """Kinds and codecs of a leg, without payload types and directions."""
+    return tuple(f"{kind} {codec}" for kind in KINDS for codec in leg.codecs.get(kind, ()))
 
 
 def _link(down: DownTrack | None, up: UpTrack | None) -> None:

@@ -106,6 +106,11 @@ class Leg(ABC):
         """What the peer can both send and receive, best first, under the peer's payload types."""
 
     @property
+    def capable(self) -> Codecs:
+        """What the peer could be asked for, more than `codecs` where a negotiation left something out."""
+        return self.codecs
+
+    @property
     @abstractmethod
     def transports(self) -> tuple[int, ...]:
         """Engine transports, for statistics."""

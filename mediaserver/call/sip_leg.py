@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final, Literal
 from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, PictureWithheld, RateChanged, Ringing
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
-from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, within
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
+from mediaserver.call.sip_negotiation import SipNegotiation
+from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
@@ -19,7 +20,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines, to_tias
-from mediaserver.sdp.description import Bandwidth, SessionDescription
+from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
@@ -42,7 +43,15 @@ _STOP_DEADLINE_S: Final = 1.0
 class DialFailed(MediaServerError):
     """The phone did not take the call; `code` is its SIP status."""
 
-    def __init__(self, code: int, reason: str, *, warning: str | None = None, warning_code: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        *,
+        warning: str | None = None,
+        warning_code: int | None = None,
+        elsewhere: bool = False,
+    ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
@@ -50,6 +59,8 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+        self.elsewhere = elsewhere
+        """Nobody there was asked: the next route that matches may be."""
 
     @property
     def lacks_bandwidth(self) -> bool:
@@ -80,6 +91,14 @@ class SipLeg(Leg):
         self._sip_media.bandwidth = self._bandwidth_lines
         self._picture_fit = PictureFit(self._on_picture)
         self._admitted: Codecs | None = None
+        self._negotiation = SipNegotiation(
+            media=self._sip_media,
+            policy=policy,
+            wanted=lambda: self._other.capable if self._other is not None else EVERYTHING,
+            admit=self._admit_again,
+            changed=self._on_agreed,
+            log=self.log,
+        )
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
         self._answered = False
@@ -101,9 +120,13 @@ class SipLeg(Leg):
     def _offered(self) -> Codecs:
         if self._offer is None:
             return self._policy.limited(EVERYTHING) if self._late_offer else {}
-        indices = {kind: first_of_kind(self._offer, kind) for kind in KINDS}
-        offered = {kind: self._offer.media[index].codecs for kind, index in indices.items() if index is not None}
-        return self._policy.limited(offered)
+        return self._policy.limited(codecs_of(self._offer))
+
+    @property
+    def capable(self) -> Codecs:
+        """What the phone's last description has, as far as the policy allows it."""
+        remote = self._sip_media.remote
+        return self.codecs if remote is None else self._policy.limited(codecs_of(remote))
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -206,9 +229,18 @@ class SipLeg(Leg):
             self._session.ring(180 if code == 183 else code)
 
     async def meet(self, other: Leg) -> None:
-        """Answers an incoming INVITE with what `other` speaks; an answered leg has nothing to change."""
+        """Answers an incoming INVITE with what `other` speaks.
+
+        A phone that was answered is asked by a re-INVITE for what it left out and `other` has by now, and where it
+        sends what `other` does not take.
+        """
         session = self._session
-        if session is None or session.direction == "outgoing" or self._answered:
+        if session is None:
+            return
+        if session.direction == "outgoing" or self._answered:
+            spoken = {kind: media.send for kind, media in self._sip_media.agreed.items()}
+            if wanted := lacking(spoken, self.capable, other.codecs):
+                await self._negotiation.reoffer(session, wanted)
             return
         wanted = self._policy.limited(other.codecs)
         if self._admitted is not None:
@@ -227,6 +259,8 @@ class SipLeg(Leg):
             return
         session.answer(body)
         self._mark_answered()
+        if self._offer is not None:
+            self._sip_media.commit()
         self.set_media(self._sip_media.media)
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
@@ -244,6 +278,7 @@ class SipLeg(Leg):
         if self._session is not None:
             self._session.hangup(_NORMAL_CLEARING if self._answered else None)
         self._sip_media.close()
+        self._negotiation.close()
         self._picture_fit.close()
         if self._outcome is not None and not self._outcome.done():
             self._outcome.cancel()
@@ -269,11 +304,16 @@ class SipLeg(Leg):
                 self._on_answered(body)
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
+                await self._negotiation.on_confirmed(session, body)
             case sip_events.Rejected(code=code, reason=reason, warning=warning):
                 self._fail(DialFailed(code, reason, warning=warning))
                 await self.end(EndCause(self.party, "rejected", code, reason))
             case sip_events.Reoffered(body=body):
-                self._on_reoffered(session, body)
+                await self._negotiation.on_reoffered(session, body)
+            case sip_events.ReofferAnswered(body=body):
+                await self._negotiation.on_reoffer_answered(session, body)
+            case sip_events.ReofferRejected(code=code):
+                await self._negotiation.on_reoffer_rejected(session, code)
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():
@@ -281,8 +321,6 @@ class SipLeg(Leg):
             case sip_events.Ended(by=by, code=code, reason=reason):
                 ended_by: Party = self.party if by in ("remote", "local") else "system"
                 await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
-            case _:
-                self.log.debug("sip_event_ignored", what=type(event).__name__)
 
     def _on_answered(self, body: bytes | None) -> None:
         outcome = self._outcome
@@ -323,22 +361,22 @@ class SipLeg(Leg):
         self.picture_withheld = self.picture_withheld or reason
         self.emit(PictureWithheld(reason))
 
-    def _on_reoffered(self, session: InviteSession, body: bytes | None) -> None:
-        # RFC 3264 §8.4: hold, resume and new addresses are settled here and never reach the other leg.
-        try:
-            answer = (
-                self._sip_media.repeat_offer()
-                if body is None
-                else self._sip_media.answer_reoffer(parse(body.decode("utf-8", "replace")))
-            )
-        except MediaServerError as error:
-            self.log.info("reoffer_refused", error=str(error))
-            session.reject_reoffer(488)
-            return
-        self._late_offer = body is None
-        session.answer_reoffer(answer)
-        self._charge()
-        self.set_media(self._sip_media.media)
+    def _on_agreed(self) -> None:
+        """An offer and its answer later in the call are in force."""
+        if not self.ended:
+            self._charge()
+            self.set_media(self._sip_media.media)
+
+    def _admit_again(self, codecs: Codecs, offer: SessionDescription | None) -> Codecs:
+        """What of later `codecs` has room; nothing is asked of admission control while no kind is new."""
+        booking = self.booking
+        if booking is None:
+            return codecs
+        offered = {kind for kind in codecs if offer is None or first_of_kind(offer, kind) is not None}
+        if not offered - booking.decision.verdicts.keys() and not offered & booking.decision.denied.keys():
+            return codecs
+        limits = peer_limits(offer, booking.packets) if offer is not None else self.peer_limits
+        return self._narrowed({kind: codecs[kind] for kind in codecs if kind in offered}, limits)
 
     def _on_info(self, content_type: str, body: bytes) -> None:
         if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
@@ -377,8 +415,8 @@ class SipLeg(Leg):
 
     def _on_silence(self, kind: Kind, silent_ms: int) -> None:
         agreed = self._sip_media.agreed.get(kind)
-        # A phone on hold, or a camera that is off, is silent by right; a voice that stops is a lost phone.
-        if kind == "audio" and agreed is not None and agreed.direction.receives and not self.ended:
+        # A phone that holds us need not play music, a camera may be off; a voice that stops is a lost phone.
+        if kind == "audio" and agreed is not None and agreed.direction is Direction.SENDRECV and not self.ended:
             self.log.info("media_timeout", silent_ms=silent_ms)
             self._tasks.spawn(self.end(EndCause("system", "media_timeout")), name="media-timeout")
 

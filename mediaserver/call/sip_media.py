@@ -1,44 +1,39 @@
-"""The media of one SIP leg: its RTP ports, its side of offer and answer, and the tracks that come of them."""
+"""The media of one SIP leg: its m-lines, and its side of every offer and answer in the dialog (RFC 3264, RFC 6337)."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
+from mediaserver.call.sip_line import SipLine
 from mediaserver.config.bandwidth import MediaKind
-from mediaserver.core.down_track import DownTrack
-from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
-from mediaserver.engine.engine import Engine, LocalRtp
+from mediaserver.engine.commands import Kind
+from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
 from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
-from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, SessionDescription
+from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, MediaDescription, SessionDescription
 from mediaserver.sdp.offer_answer import (
     LocalMedia,
     NegotiatedMedia,
     first_of_kind,
+    keep_payload_types,
     make_answer,
     make_cryptos,
     make_offer,
     negotiate,
+    refusal,
 )
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
 
 _VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
-_SUITES: Final[Mapping[str, SrtpSuite]] = {
-    "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
-    "AES_CM_128_HMAC_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
-    "AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
-    "AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +47,24 @@ class SipMediaSettings:
 
 
 @dataclass(slots=True)
-class _Line:
-    """One m-line that carries media: its port pair for the life of the leg, its keys and its tracks."""
+class _Proposal:
+    """A description of ours that is not in force yet. Until it is, everything stays as it was (RFC 6141 §3)."""
 
-    kind: Kind
-    index: int
-    rtp: LocalRtp
-    crypto: tuple[Crypto, ...]
-    agreed: NegotiatedMedia | None = None
-    tracks: LegMedia = field(default_factory=LegMedia)
+    lines: dict[int, SipLine]
+    """By their place in the description."""
+    keys: dict[int, tuple[Crypto, ...]] = field(default_factory=dict)
+    opened: list[SipLine] = field(default_factory=list)
+    local: SessionDescription | None = None
+    agreed: tuple[NegotiatedMedia, ...] | None = None
+    """None for an offer: its answer brings it."""
+    remote: SessionDescription | None = None
 
 
 class SipMedia:
     """Opens, negotiates and closes. `on_event` gets the engine's events about the leg's transports and up tracks.
 
-    A re-INVITE of the phone is answered here alone: direction, address and keys change, ports and tracks stay.
+    `offer` and `answer` only propose, for the first time as for every later one: an offer is in force with
+    `accept_answer`, an answer with `commit`, and `drop` forgets either and leaves the session as it was.
     """
 
     def __init__(
@@ -76,7 +74,8 @@ class SipMedia:
         self._settings = settings
         self._cname = cname
         self._on_event = on_event
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, SipLine] = {}
+        self._proposal: _Proposal | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._local: SessionDescription | None = None
         self._remote: SessionDescription | None = None
@@ -84,6 +83,9 @@ class SipMedia:
         """Gives the `b=` lines of what we write."""
         self._session_id = secrets.randbits(62)
         self._version = 0
+        self._closed = False
+
+    # -- what holds ------------------------------------------------------------------------------------------------
 
     @property
     def media(self) -> dict[Kind, LegMedia]:
@@ -93,12 +95,24 @@ class SipMedia:
     @property
     def transports(self) -> tuple[int, ...]:
         """Engine transports of all m-lines."""
-        return tuple(line.rtp.id for line in self._lines.values())
+        lines = [*self._lines.values(), *(self._proposal.opened if self._proposal else ())]
+        return tuple(line.rtp.id for line in lines)
 
     @property
     def agreed(self) -> dict[Kind, NegotiatedMedia]:
         """What the last offer and answer agreed on, by kind."""
         return {line.kind: line.agreed for line in self._lines.values() if line.agreed}
+
+    @property
+    def remote(self) -> SessionDescription | None:
+        """The phone's description that is in force."""
+        return self._remote
+
+    @property
+    def secure(self) -> bool:
+        """Whether what was agreed is encrypted, all of it."""
+        agreed = self.agreed.values()
+        return bool(agreed) and all(media.local_crypto is not None for media in agreed)
 
     def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
         """What the phone takes at most, by the `b=` lines of its last description and by its decoder's level."""
@@ -115,16 +129,16 @@ class SipMedia:
     @property
     def picture_bounds(self) -> PictureBounds:
         """The most that the phone's decoder takes, by its last description."""
-        line = next((line for line in self._lines.values() if line.kind == "video" and line.agreed), None)
-        if line is None or line.agreed is None or self._remote is None:
+        found = self._line_of("video")
+        if found is None or found.agreed is None or self._remote is None:
             return UNBOUNDED
-        theirs = line.agreed.send[0]
-        ours = next((codec for codec in line.agreed.receive if matches(codec, theirs)), None)
-        return picture_bounds(self._remote.media[line.index], theirs, ours)
+        theirs = found.agreed.send[0]
+        ours = next((codec for codec in found.agreed.receive if matches(codec, theirs)), None)
+        return picture_bounds(self._remote.media[found.agreed.index], theirs, ours)
 
     def aim(self, bounds: PictureBounds) -> None:
         """Tells the engine what the phone may be given. Its size is a limit, its rate a wish."""
-        line = next((line for line in self._lines.values() if line.kind == "video"), None)
+        line = self._line_of("video")
         if line is not None and line.tracks.down is not None:
             line.tracks.down.set_target(
                 max_width=bounds.max_width,
@@ -134,169 +148,227 @@ class SipMedia:
                 strict=True,
             )
 
+    # -- offers ----------------------------------------------------------------------------------------------------
+
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
-        """Our first offer: one m-line for each kind in `wanted`, encrypted where `srtp`. Raises LimitExceeded."""
-        media: list[LocalMedia] = []
+        """Our offer, the first or a later one: a line for each kind in `wanted`, encrypted where `srtp`.
+
+        Lines of earlier descriptions keep their places and payload types; those that are not wanted any more, or never
+        were ours to take, have port 0 (RFC 3264 §8.2). Whoever is behind a later offer may be somebody else
+        (RFC 3725): it wants everything both ways, under new keys. Raises LimitExceeded.
+        """
+        proposal = self._propose()
+        before = self._local.media if self._local is not None else ()
         payload_types = PayloadTypes()
+        sections: list[LocalMedia | MediaDescription] = list(before)
         for kind in KINDS:
             codecs = offerable(wanted.get(kind, ()), payload_types, feedback=_VIDEO_FEEDBACK if kind == "video" else ())
+            index = next((index for index, line in proposal.lines.items() if line.kind == kind), None)
             if not codecs:
                 continue
-            line = await self._open(kind, len(media), srtp=srtp)
-            media.append(self._local_media(line, codecs, Direction.SENDRECV))
-        self._version += 1
-        self._local = make_offer(
-            media, session_id=self._session_id, version=self._version, address=self._settings.announced_ip
-        )
-        return serialize(self._local).encode()
+            line = proposal.lines[index] if index is not None else await self._open(proposal, kind)
+            if index is None:
+                # RFC 3264 §8.1: a place that was declined may be used again.
+                free = (i for i, each in enumerate(before) if each.kind == kind and i not in proposal.lines)
+                index = next(free, len(sections))
+                proposal.lines[index] = line
+            # Whoever takes a later offer may not read what was sent before.
+            proposal.keys[index] = _new_keys() if srtp else ()
+            codecs = keep_payload_types(codecs, line.known) if line.known else codecs
+            sections[index : index + 1] = [self._local_media(proposal, index, codecs)]
+        proposal.local = self._described(sections)
+        return serialize(proposal.local).encode()
 
-    def accept_answer(self, body: bytes) -> None:
-        """Takes the answer to our offer. Raises SdpError and NegotiationError."""
-        if self._local is None:
+    def accept_answer(self, body: bytes, *, final: bool = True) -> None:
+        """Takes the answer to our offer. Raises SdpError and NegotiationError.
+
+        With `final` False it is one of an early dialog, and the next takes its place.
+        """
+        proposal = self._proposal
+        if proposal is None or proposal.local is None or proposal.agreed is not None:
             raise NegotiationError("an answer came before any offer")
         remote = parse(body.decode("utf-8", "replace"))
-        agreed = negotiate(self._local, remote, we_offered=True)
-        self._remote = remote
-        self._apply(agreed)
+        agreed = negotiate(proposal.local, remote, we_offered=True)
+        if final:
+            self._proposal = None
+        self._put_into_force(proposal, agreed, remote)
+
+    def _described(self, sections: list[LocalMedia | MediaDescription]) -> SessionDescription:
+        ours = [section for section in sections if isinstance(section, LocalMedia)]
+        self._version += 1
+        offer = make_offer(
+            ours, session_id=self._session_id, version=self._version, address=self._settings.announced_ip
+        )
+        made = iter(offer.media)
+        media = tuple(next(made) if isinstance(each, LocalMedia) else refusal(each) for each in sections)
+        return replace(offer, media=media)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
 
     async def answer(
         self, offer: SessionDescription, wanted: Codecs, *, srtp_required: bool, srtp_allowed: bool
     ) -> bytes:
-        """Our answer to the first offer, with the codecs of `wanted` that it holds, in the order of `wanted`.
+        """Our answer to an offer, the first or a later one, with the codecs of `wanted` that it holds.
 
-        Raises NegotiationError when nothing can be taken.
+        They stand in the order of `wanted`, those in use first. Raises NegotiationError when nothing can be taken;
+        nothing has changed then.
         """
+        proposal = self._propose()
+        stranger = self._remote is not None and offer.origin.session_id != self._remote.origin.session_id
         media: dict[int, LocalMedia] = {}
+        taken: dict[int, SipLine] = {}
         for kind in KINDS:
-            index = first_of_kind(offer, kind)
+            # Some phones offer the same sound twice, encrypted and plain.
+            secure = True if srtp_required else None if srtp_allowed else False
+            index, line = self._place(offer, kind, secure=secure)
             if index is None or not wanted.get(kind):
                 continue
             section = offer.media[index]
             srtp = srtp_allowed and (srtp_required or bool(section.cryptos))
-            line = await self._open(kind, index, srtp=srtp)
-            local = self._local_media(line, (*wanted[kind], *own_events(wanted[kind])), Direction.SENDRECV)
-            media[index] = replace(local, crypto_required=srtp_required, rtcp_mux=section.rtcp_mux)
-        return self._answer(offer, media)
-
-    def answer_reoffer(self, offer: SessionDescription) -> bytes:
-        """Our answer to a later offer of the phone: what was agreed before, as far as the phone still wants it."""
-        media: dict[int, LocalMedia] = {}
-        for index, section in enumerate(offer.media):
-            line = self._lines.get(index)
-            if line is None or line.kind != section.kind or line.agreed is None:
-                continue
-            codecs = (*line.agreed.send, *own_events(line.agreed.send))
+            if line is None:
+                line = await self._open(proposal, kind)
+            taken[index] = proposal.lines[index] = line
+            proposal.keys[index] = () if not srtp else _new_keys() if stranger or not line.crypto else line.crypto
+            codecs = _in_use_first(wanted[kind], line.agreed)
             media[index] = replace(
-                self._local_media(line, codecs, Direction.SENDRECV),
-                crypto_required=line.agreed.local_crypto is not None,
+                self._local_media(proposal, index, (*codecs, *own_events(codecs))),
+                crypto_required=srtp_required,
                 rtcp_mux=section.rtcp_mux,
             )
-        return self._answer(offer, media)
+        # A line that moved to another place leaves its old one.
+        proposal.lines = {i: line for i, line in proposal.lines.items() if line not in taken.values()} | taken
+        try:
+            local = make_answer(
+                offer,
+                media,
+                session_id=self._session_id,
+                version=self._version + 1,
+                address=self._settings.announced_ip,
+            )
+            proposal.agreed = negotiate(local, offer, we_offered=False)
+        except NegotiationError:
+            self.drop()
+            raise
+        self._version += 1
+        proposal.local, proposal.remote = local, offer
+        return serialize(local).encode()
 
-    def repeat_offer(self) -> bytes:
-        """The description that we last sent, for a re-INVITE that wants our offer (RFC 3264 §8: nothing changed)."""
-        if self._local is None:
-            raise NegotiationError("there is no session to offer again")
-        return serialize(self._local).encode()
+    def commit(self) -> None:
+        """The answer that was proposed last is on its way: it is in force."""
+        proposal = self._proposal
+        if proposal is None or proposal.agreed is None or proposal.remote is None:
+            raise NegotiationError("there is no answer to put into force")
+        self._proposal = None
+        self._put_into_force(proposal, proposal.agreed, proposal.remote)
+
+    def _place(
+        self, offer: SessionDescription, kind: Kind, *, secure: bool | None
+    ) -> tuple[int | None, SipLine | None]:
+        """Where an offer has the line of a kind: in its old place, else the first that is live and fits."""
+        for index, line in self._lines.items():
+            if line.kind == kind and index < len(offer.media):
+                section = offer.media[index]
+                if section.kind == kind and not section.rejected:
+                    return index, line
+        first = first_of_kind(offer, kind, secure=secure)
+        return first_of_kind(offer, kind) if first is None else first, self._line_of(kind)
+
+    # -- proposals -------------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Forgets what was proposed and gives back the ports that were opened for it."""
+        proposal, self._proposal = self._proposal, None
+        if proposal is not None:
+            self._close(proposal.opened)
 
     def close(self) -> None:
         """Closes every port and forgets the listener. Calling it again does nothing."""
+        self._closed = True
+        self.drop()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe.clear()
-        for line in self._lines.values():
-            self._engine.close_transport(line.rtp.id)
+        self._close(list(self._lines.values()))
         self._lines.clear()
         self.bandwidth = _no_lines
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
-    def _answer(self, offer: SessionDescription, media: Mapping[int, LocalMedia]) -> bytes:
-        self._version += 1
-        local = make_answer(
-            offer,
-            media,
-            session_id=self._session_id,
-            version=self._version,
-            address=self._settings.announced_ip,
-        )
-        agreed = negotiate(local, offer, we_offered=False)
-        self._local, self._remote = local, offer
-        self._apply(agreed)
-        return serialize(local).encode()
+    def _propose(self) -> _Proposal:
+        self.drop()
+        self._proposal = _Proposal(dict(self._lines))
+        return self._proposal
 
-    async def _open(self, kind: Kind, index: int, *, srtp: bool) -> _Line:
+    def _put_into_force(
+        self, proposal: _Proposal, agreed: tuple[NegotiatedMedia, ...], remote: SessionDescription
+    ) -> None:
+        kept = set(map(id, proposal.lines.values()))
+        self._close([line for line in self._lines.values() if id(line) not in kept])
+        self._local, self._remote, self._lines = proposal.local, remote, dict(proposal.lines)
+        proposal.opened.clear()
+        by_index = {media.index: media for media in agreed}
+        for index, line in self._lines.items():
+            line.crypto = proposal.keys.get(index, line.crypto)
+            if self._local is not None:
+                line.remember(self._local.media[index].codecs if index < len(self._local.media) else ())
+            media = by_index.get(index)
+            if media is None:
+                line.silence()
+            else:
+                line.apply(media, engine=self._engine, cname=self._cname, watch=self._watch)
+
+    async def _open(self, proposal: _Proposal, kind: Kind) -> SipLine:
         rtp = await self._engine.open_rtp_transport(
             self._settings.bind_ip,
             latching_ms=self._settings.latching_ms,
             timeout_ms=self._settings.timeout_ms,
         )
-        crypto = make_cryptos(secrets.token_bytes) if srtp else ()
-        line = _Line(kind, index, rtp, crypto)
-        self._lines[index] = line
+        if self._closed or self._proposal is not proposal:
+            self._engine.close_transport(rtp.id)
+            raise NegotiationError("the call was over before its ports were open")
+        line = SipLine(kind, rtp)
+        proposal.opened.append(line)
         self._watch(rtp.id, kind)
         return line
+
+    def _close(self, lines: list[SipLine]) -> None:
+        for line in lines:
+            self._engine.close_transport(line.rtp.id)
 
     def _watch(self, object_id: int, kind: Kind) -> None:
         self._unsubscribe.append(self._engine.subscribe_events(object_id, lambda event: self._on_event(kind, event)))
 
-    def _local_media(self, line: _Line, codecs: Sequence[Codec], direction: Direction) -> LocalMedia:
+    def _local_media(self, proposal: _Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
+        line = proposal.lines[index]
         return LocalMedia(
             kind=line.kind,
             address=self._settings.announced_ip,
             port=line.rtp.rtp_port,
             rtcp_port=line.rtp.rtcp_port,
-            codecs=tuple(codecs),
-            direction=direction,
-            crypto=line.crypto,
+            codecs=codecs,
+            direction=Direction.SENDRECV,
+            crypto=proposal.keys.get(index, line.crypto),
             bandwidth=self.bandwidth(line.kind),
         )
 
-    def _apply(self, agreed: Sequence[NegotiatedMedia]) -> None:
-        by_index = {media.index: media for media in agreed}
-        for index, line in self._lines.items():
-            media = by_index.get(index)
-            if media is None:
-                self._silence(line)
-                continue
-            line.agreed = media
-            self._engine.submit(
-                SetRtpRemote(
-                    id=line.rtp.id,
-                    rtp=media.remote_rtp,
-                    rtcp=media.remote_rtcp,
-                    rtcp_mux=media.rtcp_mux,
-                    srtp=_srtp_keys(media),
-                )
-            )
-            self._set_tracks(line, media)
+    def _line_of(self, kind: Kind) -> SipLine | None:
+        return next((line for line in self._lines.values() if line.kind == kind), None)
 
-    def _set_tracks(self, line: _Line, media: NegotiatedMedia) -> None:
-        receive = (*media.receive, *media.dtmf_receive)
-        send = (*media.send, *((media.dtmf_send,) if media.dtmf_send else ()))
-        if line.tracks.up is None:
-            line.tracks.up = UpTrack(
-                engine=self._engine, transport=line.rtp.id, kind=line.kind, mid=None, codecs=receive
-            )
-            self._watch(line.tracks.up.id, line.kind)
-        else:
-            line.tracks.up.update(receive, ())
-        if line.tracks.down is None:
-            line.tracks.down = DownTrack(
-                engine=self._engine,
-                transport=line.rtp.id,
-                kind=line.kind,
-                mid=None,
-                ssrc=secrets.randbelow(0xFFFFFFFE) + 1,
-                cname=self._cname,
-                codecs=send,
-            )
-            self._watch(line.tracks.down.id, line.kind)
-        line.tracks.down.update(send, active=media.direction.sends)
 
-    def _silence(self, line: _Line) -> None:
-        if line.tracks.down is not None:
-            line.tracks.down.update(line.tracks.down.codecs, active=False)
-        line.agreed = None
+def _new_keys() -> tuple[Crypto, ...]:
+    return make_cryptos(secrets.token_bytes)
+
+
+def _in_use_first(wanted: Sequence[Codec], agreed: NegotiatedMedia | None) -> tuple[Codec, ...]:
+    """`wanted`, with what is spoken now before the rest and as we last described it."""
+    spoken = agreed.receive if agreed is not None else ()
+    kept = [codec for codec in spoken if any(matches(codec, each) for each in wanted)]
+    return (*kept, *(codec for codec in wanted if not any(matches(codec, each) for each in kept)))
+
+
+def codecs_of(description: SessionDescription) -> Codecs:
+    """The codecs of the sections that a call would use."""
+    indices = {kind: first_of_kind(description, kind) for kind in KINDS}
+    return {kind: description.media[index].codecs for kind, index in indices.items() if index is not None}
 
 
 def peer_limits(description: SessionDescription, packets: Packets) -> dict[MediaKind, int]:
@@ -323,14 +395,3 @@ def _no_lines(kind: Kind) -> tuple[Bandwidth, ...]:
 
 def _nobody(kind: Kind, event: AnyEvent) -> None:
     """Hears what comes after `close`."""
-
-
-def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:
-    if media.local_crypto is None or media.remote_crypto is None:
-        return None
-    return SrtpKeys(
-        local_suite=_SUITES[media.local_crypto.suite],
-        local_key=media.local_crypto.key,
-        remote_suite=_SUITES[media.remote_crypto.suite],
-        remote_key=media.remote_crypto.key,
-    )

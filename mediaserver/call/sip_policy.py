@@ -45,6 +45,22 @@ def within(wanted: Codecs, admitted: Codecs) -> Codecs:
     return kept
 
 
+def lacking(spoken: Codecs, capable: Codecs, theirs: Codecs) -> Codecs:
+    """What to offer a phone that speaks `spoken` and could speak `capable`, so that it meets `theirs`.
+
+    Empty where it does already, or never will.
+    """
+    wanted: dict[Kind, tuple[Codec, ...]] = {}
+    lacks = False
+    for kind in KINDS:
+        own, others = spoken.get(kind, ()), theirs.get(kind, ())
+        both = tuple(codec for codec in capable.get(kind, ()) if any(matches(codec, other) for other in others))
+        if both or own:
+            wanted[kind] = both or own
+        lacks = lacks or (bool(both) and not (own and any(matches(own[0], other) for other in others)))
+    return wanted if lacks else {}
+
+
 def _with_rate(codec: Codec, limit: Codec) -> Codec:
     rate = limit.fmtp.get("maxaveragebitrate")
     return codec if rate is None else replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": rate})

@@ -20,7 +20,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import InsufficientBandwidth, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.codecs import bridgeable, is_media, matches
+from mediaserver.sdp.codecs import Bridge, bridgeable, is_media, matches
 from mediaserver.sdp.description import Codec, Fingerprint
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 from mediaserver.webrtc import messages
@@ -147,15 +147,10 @@ class WebRtcLeg(Leg):
     async def meet(self, other: Leg) -> None:
         """Puts the other leg's codecs first, by one offer to the browser where its present choice does not fit."""
         bridge = bridgeable(_by_name(self.codecs), _by_name(other.codecs))
-        prefer = {
-            kind: tuple(pair.browser for pair in pairs)
-            for kind, pairs in bridge.codecs.items()
-            if not self._sends_one_of(kind, [pair.phone for pair in pairs])
-        }
         for kind, reason in bridge.refused.items():
             self.log.info("kind_not_bridged", media=kind, reason=reason)
-        if self._takes_less(other) or prefer:
-            self._tasks.spawn(self._reoffer(prefer), name="narrow")
+        if self._takes_less(other) or self._unfit(bridge):
+            self._tasks.spawn(self._narrow(bridge), name="narrow")
 
     async def joined(self, other: Leg) -> None:
         """Shows the page whom it talks to, and whether a camera would be seen."""
@@ -225,6 +220,19 @@ class WebRtcLeg(Leg):
             and "video" in other.codecs
             and ("video" not in told or now["video"][0].value < told["video"][0].value)
         )
+
+    def _unfit(self, bridge: Bridge) -> dict[str, tuple[Codec, ...]]:
+        """The codecs to put first, for kinds of which the browser sends what the other leg does not take."""
+        return {
+            kind: tuple(pair.browser for pair in pairs)
+            for kind, pairs in bridge.codecs.items()
+            if not self._sends_one_of(kind, [pair.phone for pair in pairs])
+        }
+
+    async def _narrow(self, bridge: Bridge) -> None:
+        while self._awaited_answer is not None:  # an offer that is under way is waited for
+            await self._answered.wait()
+        await self._reoffer(self._unfit(bridge))
 
     def _sends_one_of(self, kind: str, wanted: Sequence[Codec]) -> bool:
         """Whether what the browser sends by our present description is something the other leg takes."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mediaserver.config.base import FilePath, Name, Section
-from mediaserver.config.values import Address, Bind, Cidr, Port, SocketAddress, parse_address
+from mediaserver.config.values import Address, Bind, Cidr, Duration, Port, SocketAddress, parse_address
 
 
 def _bind(value: object) -> IPv4Address | IPv6Address | None:
@@ -122,6 +122,9 @@ class SipListener(Section):
     certificate: Certificate = Certificate()
     """Certificate shown to phones and trunks."""
 
+    client_ca_file: FilePath | None = None
+    """Authorities (PEM) that sign the certificates of trunks and phones that prove themselves by one; null asks for none."""
+
     realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,128}$')] = "mediaserver"
     """Realm of digest authentication, and the domain of users that name none. Changing it changes every digest."""
 
@@ -153,3 +156,13 @@ class Listeners(Section):
 
     webrtc: WebRtcListener = WebRtcListener()
     """WebRTC media."""
+
+
+class Dns(Section):
+    """How names of trunks and phones are looked up (RFC 3263)."""
+
+    servers: tuple[Bind, ...] = ()
+    """Name servers to ask, like 192.0.2.53:53; an empty list asks those of this machine's own configuration."""
+
+    timeout: Duration = 3.0
+    """How long an answer is waited for; what was known before is used on when none comes."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mediaserver.config.sections import (
     Announcement,
+    Dns,
     Drain,
     Entry,
     FilePath,
@@ -45,6 +46,9 @@ class Config(Section):
 
     listeners: Listeners = Listeners()
     """Where the daemon listens."""
+
+    dns: Dns = Dns()
+    """How names of trunks and phones are looked up."""
 
     users: Mapping[Name, User] = {}
     """People with a phone or the agent page, by user name."""

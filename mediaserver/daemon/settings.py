@@ -15,8 +15,10 @@ from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
-from mediaserver.sip.config import Bind, MessageLimits, SipConfig, SipLimits, TrunkRule
+from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
+from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.flow import Transport
+from mediaserver.sip.resolver import Resolver
 
 SERVER_NAME: Final = "mediaserver"
 _GREETING: Final = Path(__file__).parents[1] / "media" / "greeting.webm"
@@ -74,7 +76,7 @@ def sip_config(config: Config) -> SipConfig:
         domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
         realm=sip.realm,
         server_name=SERVER_NAME,
-        trunks=tuple(TrunkRule(name, tuple(trunk.peers)) for name, trunk in config.trunks.items()),
+        trunks=trunk_rules(config),
         limits=SipLimits(
             transactions=limits.sip_transactions,
             sessions=2 * limits.calls,
@@ -89,6 +91,26 @@ def sip_config(config: Config) -> SipConfig:
         ),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
+    )
+
+
+def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:
+    """How requests of trunks are known."""
+    return tuple(
+        TrunkRule(
+            name, tuple(trunk.peers), certificate_names=frozenset(each.lower() for each in trunk.certificate_names)
+        )
+        for name, trunk in config.trunks.items()
+    )
+
+
+def resolver(config: Config, *, counters: Counters) -> Resolver:
+    """What finds the servers of a domain."""
+    sip = config.listeners.sip
+    ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
+    return Resolver(
+        dns=DnsClient(servers=config.dns.servers, timeout_s=config.dns.timeout, counters=counters),
+        transports=frozenset(transport for transport, port in ports.items() if port is not None),
     )
 
 

@@ -163,13 +163,13 @@ def make_answer(
     for index, offered in enumerate(offer.media):
         local = media.get(index)
         if local is None or local.port == 0 or offered.rejected:
-            sections.append(_refusal(offered))
+            sections.append(refusal(offered))
             continue
         try:
             sections.append(_answer_section(offered, local))
         except NegotiationError as error:
             problems.append(error)
-            sections.append(_refusal(offered))
+            sections.append(refusal(offered))
     wanted = any(not offered.rejected for offered in offer.media)
     if wanted and all(section.rejected for section in sections):
         kinds = ", ".join(dict.fromkeys(offered.kind for offered in offer.media))
@@ -215,7 +215,7 @@ def _offer_section(local: LocalMedia) -> MediaDescription:
     secure = bool(local.crypto) and local.crypto_required
     codecs = tuple(_with_feedback(codec, codec.feedback) for codec in local.codecs)
     section = _local_section(local, "RTP/SAVP" if secure else "RTP/AVP", codecs, local.direction)
-    return replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux) if local.port else _refusal(section)
+    return replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux) if local.port else refusal(section)
 
 
 def _answer_section(offered: MediaDescription, local: LocalMedia) -> MediaDescription:
@@ -256,7 +256,8 @@ def _local_section(
     )
 
 
-def _refusal(offered: MediaDescription) -> MediaDescription:
+def refusal(offered: MediaDescription) -> MediaDescription:
+    """The place of a section without media: its kind, its transport, and port 0."""
     # RFC 3264 §6: at least one format, which nobody reads.
     return MediaDescription(
         offered.kind, 0, offered.protocol, offered.formats or ("0",), direction=Direction.INACTIVE, mid=offered.mid

@@ -85,7 +85,14 @@ class ClientTransaction(Transaction[ClientState, ClientInput]):
     __slots__ = ("_data", "_events", "ack", "branch", "destination", "owner")
 
     def __init__(
-        self, request: Request, *, destination: Destination, timers: Timers, owner: object, now: float
+        self,
+        request: Request,
+        *,
+        destination: Destination,
+        timers: Timers,
+        owner: object,
+        now: float,
+        patience_s: float | None = None,
     ) -> None:
         invite = request.method == "INVITE"
         super().__init__(
@@ -103,7 +110,8 @@ class ClientTransaction(Transaction[ClientState, ClientInput]):
         self._out.append(self._data)
         self._events: deque[Response | FailureReason] = deque()
         self._retransmit_at = None if destination.reliable else now + timers.t1
-        self._expire_at = now + timers.t64  # timer B or F
+        # Timer B or F; sooner where there is another next hop to try (RFC 3263 §4.3 leaves the time to us).
+        self._expire_at = now + (timers.t64 if patience_s is None else min(patience_s, timers.t64))
 
     @property
     def key(self) -> tuple[str, str]:

@@ -44,6 +44,8 @@ class TrunkRule:
     name: str
     networks: tuple[IpNetwork, ...]
     transports: frozenset[Transport] = frozenset({"udp", "tcp", "tls"})
+    certificate_names: frozenset[str] = frozenset()
+    """Names in a verified client certificate that prove the trunk from any address; lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class SipLimits:
     send_buffer_bytes: int = 1_048_576
     bindings_per_aor: int = 10
     aors: int = 10_000
+    failover_s: float = 4.0
+    """A next hop that says nothing for so long gives way to the next one, where there is one (RFC 3263 §4.3)."""
     ringing_s: float = 300.0
     """A call that is not answered by then is cancelled or refused, whichever way it goes."""
     early_dialogs: int = 16

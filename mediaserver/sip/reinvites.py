@@ -33,6 +33,11 @@ _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 class Reinvites(SessionBase):
     """The part of a session that begins when the call stands."""
 
+    @property
+    def may_reoffer(self) -> bool:
+        """The call stands and no re-INVITE is under way."""
+        return self.state is _S.CONFIRMED and self.offer_state is _O.IDLE
+
     def reoffer(self, body: bytes | None, *, now: float) -> None:
         """Send a re-INVITE."""
         if self.state is not _S.CONFIRMED:

@@ -1,48 +1,63 @@
-"""Finds next hops (RFC 3263): address literals at once, names by SRV, A and AAAA through dnspython."""
+"""Locates SIP servers (RFC 3263): from a URI to next hops, by NAPTR, SRV, A and AAAA, or at once for an address."""
 
 from __future__ import annotations
 
 import random
-
-import dns.asyncresolver
-import dns.exception
-import dns.resolver
+from typing import Final
 
 from mediaserver.sip.dialog import target_of
+from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.flow import Target, Transport, is_ip_literal
+from mediaserver.sip.service_records import SRV_PREFIXES, Chance, Srv, chosen_services, ordered_srv
 from mediaserver.sip.uri import SipUri
 
-_SERVICES: dict[Transport, str] = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
-
-
-_RANDOM = random.SystemRandom()
+MAX_TARGETS: Final = 16
+"""Next hops of one URI; what DNS has beyond that is not tried."""
+_MAX_NAMES: Final = 8
+_SUPPORTED: Final[frozenset[Transport]] = frozenset({"udp", "tcp", "tls"})
 
 
 class Resolver:
-    """Names to targets. `hosts` overrides DNS for some names (tests, closed networks); no answer is an empty list."""
+    """Names to targets. `hosts` overrides DNS for some names (tests, closed networks); no answer is an empty list.
+
+    `transports` are those we can call by; `use_srv` False asks for addresses alone.
+    """
 
     def __init__(
-        self, *, hosts: dict[str, list[str]] | None = None, use_srv: bool = True, timeout_s: float = 3.0
+        self,
+        *,
+        hosts: dict[str, list[str]] | None = None,
+        use_srv: bool = True,
+        dns: DnsClient | None = None,
+        transports: frozenset[Transport] = _SUPPORTED,
+        chance: Chance | None = None,
     ) -> None:
         self._hosts = {name.lower(): list(addresses) for name, addresses in (hosts or {}).items()}
         self._use_srv = use_srv
-        self._timeout_s = timeout_s
-        self._dns: dns.asyncresolver.Resolver | None = None
+        self._dns = dns or DnsClient()
+        self._transports = transports
+        self._chance: Chance = chance or random.SystemRandom()
 
     async def resolve(self, uri: SipUri) -> list[Target]:
-        """Next hops of a SIP URI, best first; every `host` is an address. Empty when there is none."""
+        """Next hops of a SIP URI, best first; every `host` is an address. Empty when there is none.
+
+        A TLS certificate must carry the name that the URI has (RFC 5922 §4), not the one that an SRV record leads to.
+        """
         base = target_of(uri)
         if is_ip_literal(base.host):
             return [base]
-        names: list[Target] = []
-        # RFC 3263 §4.2: SRV only where the URI gives no port.
+        found: list[tuple[Transport, Srv]] = []
+        # RFC 3263 §4.2: neither NAPTR nor SRV where the URI gives a port.
         if uri.port is None and self._use_srv and base.host.lower() not in self._hosts:
-            names = await self._srv(base)
+            found = await self._services(uri, base)
+        names = found[:_MAX_NAMES] or [(base.transport, Srv(0, 0, base.port, base.host))]
         out: list[Target] = []
-        for name in names or [base]:
-            addresses = await self.addresses(name.host)
-            out += [Target(name.transport, ip, name.port, name.server_name or base.host) for ip in addresses]
-        return out[:16]
+        for transport, record in names:
+            for ip in await self.addresses(record.host):
+                target = Target(transport, ip, record.port, base.host)
+                if target not in out:
+                    out.append(target)
+        return out[:MAX_TARGETS]
 
     async def addresses(self, host: str) -> list[str]:
         """Addresses of a name, IPv4 first; the literal itself for an address. Empty when there are none."""
@@ -53,24 +68,30 @@ class Resolver:
             return fixed
         if host.lower() == "localhost":
             return ["127.0.0.1"]
-        out: list[str] = []
-        for kind in ("A", "AAAA"):
-            out += [record.address for record in await self._query(host, kind)]
+        return (await self._dns.addresses(host))[:MAX_TARGETS]
+
+    async def _services(self, uri: SipUri, base: Target) -> list[tuple[Transport, Srv]]:
+        """What SRV records say, for the transport that the URI or NAPTR chooses (RFC 3263 §4.1, §4.2)."""
+        secure = uri.scheme == "sips"
+        if uri.transport is not None or secure:
+            # The transport is settled; with SIPS only TLS is left for us, and NAPTR could but rename the SRV.
+            chosen = [(base.transport, SRV_PREFIXES[base.transport] + base.host)]
+            if secure:
+                records = await self._dns.naptr(base.host)
+                chosen = chosen_services(records, secure=True, supported=self._transports) or chosen
+            return await self._srv(chosen)
+        records = await self._dns.naptr(base.host)
+        chosen = chosen_services(records, secure=False, supported=self._transports)
+        if chosen:
+            return await self._srv(chosen)
+        # No NAPTR: SRV of every transport that we have, the first that exists decides (§4.1).
+        for transport, prefix in SRV_PREFIXES.items():
+            if transport in self._transports and (found := await self._srv([(transport, prefix + base.host)])):
+                return found
+        return []
+
+    async def _srv(self, chosen: list[tuple[Transport, str]]) -> list[tuple[Transport, Srv]]:
+        out: list[tuple[Transport, Srv]] = []
+        for transport, name in chosen[:_MAX_NAMES]:
+            out += [(transport, record) for record in ordered_srv(await self._dns.srv(name), self._chance)]
         return out
-
-    async def _srv(self, base: Target) -> list[Target]:
-        records = await self._query(_SERVICES[base.transport] + base.host, "SRV")
-        # RFC 2782: by priority, then at random with the weights.
-        ordered = sorted(records, key=lambda r: (r.priority, -(_RANDOM.random() ** (1.0 / max(r.weight, 1)))))
-        return [
-            Target(base.transport, record.target.to_text(omit_final_dot=True), record.port, base.host)
-            for record in ordered[:8]
-        ]
-
-    async def _query(self, name: str, kind: str) -> list:  # type: ignore[type-arg]
-        try:
-            if self._dns is None:
-                self._dns = dns.asyncresolver.Resolver()
-            return list(await self._dns.resolve(name, kind, lifetime=self._timeout_s))
-        except (dns.exception.DNSException, OSError):
-            return []

@@ -9,8 +9,9 @@ from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
+from mediaserver.sip.dead_targets import DeadTargets
 from mediaserver.sip.digest import answer_challenge, choose_challenge
-from mediaserver.sip.flow import Destination, Target, Transport, bracketed
+from mediaserver.sip.flow import Destination, Flow, Target, Transport, bracketed
 from mediaserver.sip.headers import NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.message import (
@@ -21,6 +22,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.request_handler import ALLOW
 from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.transaction_layer import (
     ResponseReceived,
     TransactionFailed,
@@ -49,6 +51,10 @@ class Routes(Protocol):
     def is_local(self, host: str, port: int | None) -> bool:
         """True when the address is one of ours."""
 
+    def certificate_names(self, flow: Flow) -> tuple[str, ...]:
+        """Names in the verified certificate of whoever is at the other end of a TLS connection; empty without one."""
+        ...
+
 
 class Sender:
     """The `Port` of sessions, over the transaction layer."""
@@ -58,7 +64,9 @@ class Sender:
         self.counters = counters
         self.routes = routes
         self.layer = TransactionLayer(timers=config.timers, limit=config.limits.transactions, counters=counters)
-        self._touched: set[InviteMachine] = set()
+        self.dead = DeadTargets()
+        """Next hops that did not answer lately."""
+        self._touched: set[InviteMachine | Standalone] = set()
 
     def send(self, attempt: Attempt, now: float) -> None:
         """Send a request of a session by the next of its hops. Raises LimitExceeded."""
@@ -117,7 +125,7 @@ class Sender:
         if not transaction.terminated:
             self.layer.respond(transaction, response, now)
 
-    def touch(self, machine: InviteMachine) -> None:
+    def touch(self, machine: InviteMachine | Standalone) -> None:
         """Something was done to this session: its events and timers are looked at before the next output."""
         self._touched.add(machine)
 
@@ -128,6 +136,7 @@ class Sender:
             return
         response, machine = event.response, attempt.machine
         self.touch(machine)
+        self._heard(event.transaction.destination, response, now)
         if response.code in (401, 407) and self._authenticate(attempt, response, now):
             return
         if response.code == 503 and attempt.remaining and not attempt.provisional and self._next_hop(attempt, now):
@@ -143,12 +152,32 @@ class Sender:
             return
         machine = attempt.machine
         self.touch(machine)
+        destination = event.transaction.destination
+        if isinstance(destination, Target) and not attempt.provisional:
+            self._died(destination, event.reason, now)
         if not attempt.provisional and not machine.gave_up(attempt) and self._next_hop(attempt, now):
             return
         machine.handle_failure(attempt, event.reason, now)
 
+    def _heard(self, destination: Destination, response: Response, now: float) -> None:
+        """A next hop that answers lives; with 503 and Retry-After it asks to be left alone (RFC 3261 §21.5.4)."""
+        if not isinstance(destination, Target):
+            return
+        rest_s = retry_after(response) if response.code == 503 else None
+        if rest_s is not None:
+            self._died(destination, "503", now, retry_after_s=rest_s)
+        else:
+            self.dead.answered(destination)
+
+    def _died(self, target: Target, reason: str, now: float, *, retry_after_s: float | None = None) -> None:
+        if self.dead.failed(target, reason, now, retry_after_s=retry_after_s):
+            self.counters.inc("sip.targets_died", reason=reason)
+
     def _transmit(self, attempt: Attempt, destination: Destination, now: float) -> None:
         request = attempt.request
+        uri = attempt.uris.get(destination)
+        if uri is not None and uri != request.uri_text:
+            request = attempt.request = Request(request.method, uri, request.headers, request.body)
         self._stamp(request, destination)
         attempt.udp_fallback = None
         # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
@@ -163,15 +192,18 @@ class Sender:
             self._stamp(request, destination)
         attempt.destination = destination
         attempt.provisional = False
-        attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now)
+        elsewhere = bool(attempt.remaining or attempt.udp_fallback)
+        patience_s = self.config.limits.failover_s if elsewhere else attempt.patience_s
+        attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now, patience_s=patience_s)
 
     def _stamp(self, request: Request, destination: Destination) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
         params = (("branch", new_branch()), ("rport", None))
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
-        if request.method == "INVITE":
-            request.headers.replace("Contact", self._contact(announced, request.from_))
+        if request.method in ("INVITE", "REGISTER"):
+            party = request.from_ if request.method == "INVITE" else request.to
+            request.headers.replace("Contact", self._contact(announced, party))
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
             request.headers.replace("User-Agent", self.config.server_name)
@@ -224,9 +256,17 @@ class Sender:
                 attempt.destination = fallback
                 attempt.transaction = self.layer.request(attempt.request, fallback, owner=attempt, now=now)
             elif attempt.remaining:
+                self.counters.inc("sip.failovers")
                 self._transmit(attempt, attempt.remaining.pop(0), now)
             else:
                 return False
         except LimitExceeded:
             return False
         return True
+
+
+def retry_after(response: Response) -> float | None:
+    """Seconds of a Retry-After header (RFC 3261 §20.33); None without one, or with one that is broken."""
+    text = (response.headers.get("Retry-After") or "").strip()
+    digits = text.partition("(")[0].partition(";")[0].strip()
+    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None

@@ -71,6 +71,11 @@ class InviteSession:
         return self._machine.flow
 
     @property
+    def may_reoffer(self) -> bool:
+        """Whether `reoffer` is possible now: the call stands and no offer is under way in either direction."""
+        return self._machine.may_reoffer
+
+    @property
     def first_offer(self) -> bytes | None:
         """The body of their INVITE (incoming sessions); None for a late offer."""
         return self._machine.first_offer

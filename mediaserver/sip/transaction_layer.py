@@ -203,11 +203,24 @@ class TransactionLayer:
         self._counters.inc("sip.responses_sent", code_class=f"{response.code // 100}xx")
         self._out.append(Transmit(response.encode(), destination))
 
-    def request(self, request: Request, destination: Destination, *, owner: object, now: float) -> ClientTransaction:
-        """Begin a client transaction; the request carries its Via already. Raises LimitExceeded."""
+    def request(
+        self,
+        request: Request,
+        destination: Destination,
+        *,
+        owner: object,
+        now: float,
+        patience_s: float | None = None,
+    ) -> ClientTransaction:
+        """Begin a client transaction; the request carries its Via already. Raises LimitExceeded.
+
+        `patience_s` ends the wait for a first response sooner than timer B or F.
+        """
         if len(self) >= self._limit:
             raise LimitExceeded("too many pending SIP transactions", limit="transactions")
-        transaction = ClientTransaction(request, destination=destination, timers=self._timers, owner=owner, now=now)
+        transaction = ClientTransaction(
+            request, destination=destination, timers=self._timers, owner=owner, now=now, patience_s=patience_s
+        )
         self._clients[transaction.key] = transaction
         self._counters.inc("sip.requests_sent", method=request.method)
         self._settle_client(transaction, None)

@@ -11,7 +11,9 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.engine import commands, events
 from mediaserver.engine.engine import LocalIce, LocalRtp
 from mediaserver.engine.ids import make_id, shard_of
+from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.events import FINAL_EVENTS, Ended, SessionEvent
+from mediaserver.sip.session_states import SessionState
 from mediaserver.webrtc.messages import ServerMessage
 
 
@@ -71,7 +73,11 @@ class FakeSession:
 
     def __init__(self, direction: str = "outgoing") -> None:
         self.id = "session"
+        self.state = SessionState.CONFIRMED
         self.direction = direction
+        self.may_reoffer = True
+        self.withdrawn = False
+        """The phone took its re-INVITE back."""
         self.log: list[tuple[Any, ...]] = []
         self._queue: asyncio.Queue[SessionEvent] = asyncio.Queue()
 
@@ -96,7 +102,12 @@ class FakeSession:
         self.log.append(("reject", code, dict(headers)))  # type: ignore[call-overload]
 
     def answer_reoffer(self, body: bytes | None) -> None:
+        if self.withdrawn:
+            raise LocalProtocolError("ACCEPT is not possible in offer state IDLE")
         self.log.append(("answer_reoffer", body))
+
+    def reoffer(self, body: bytes | None) -> None:
+        self.log.append(("reoffer", body))
 
     def reject_reoffer(self, code: int, headers: object = ()) -> None:
         self.log.append(("reject_reoffer", code))

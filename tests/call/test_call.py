@@ -77,6 +77,21 @@ async def test_tracks_that_come_later_are_joined_and_unchanged_ones_left_alone()
     assert len(engine.of(Unsubscribe)) == 1
 
 
+async def test_a_leg_that_speaks_something_else_is_met_again_and_a_hold_is_not() -> None:
+    caller, callee = FakeLeg("a"), FakeLeg("b", codecs={"audio": (KNOWN["PCMU"],)})
+    call, _ = call_of(caller, callee)
+    await call.join()
+    callee.emit(MediaChanged())
+    await asyncio.sleep(0)
+    assert caller.met == ["b"]
+    callee._codecs = {"audio": (KNOWN["PCMU"],), "video": (KNOWN["H264"],)}
+    callee.emit(MediaChanged())
+    callee.emit(MediaChanged())
+    await asyncio.sleep(0.01)
+    assert caller.met == ["b", "b"]
+    assert callee.met == ["a"]
+
+
 @pytest.mark.parametrize("first", ["a", "b"])
 async def test_when_one_leg_ends_the_other_ends_for_the_same_cause(first: str) -> None:
     caller, callee = FakeLeg("a"), FakeLeg("b")

@@ -13,7 +13,7 @@ from mediaserver.call.sip_leg import DialFailed, SipLeg, warning_value
 from mediaserver.call.sip_policy import SipPolicy, srtp_towards
 from mediaserver.engine.events import KeyframeNeeded, MediaTimeout
 from mediaserver.sdp.codecs import KNOWN
-from mediaserver.sdp.description import Direction
+from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
@@ -106,7 +106,7 @@ async def test_hold_and_resume_are_answered_here_and_change_only_our_sending() -
     leg, session = await dialled(FakeEngine())
     events: list[LegEvent] = []
     leg.listen(lambda _, event: events.append(event))
-    offer = parse(session_offer(leg).decode())
+    offer = phones_view(leg)
     held = replace(offer, media=tuple(replace(m, direction=Direction.INACTIVE) for m in offer.media))
     session.happen(sip.Reoffered(serialize(held).encode()))
     await settle()
@@ -118,8 +118,11 @@ async def test_hold_and_resume_are_answered_here_and_change_only_our_sending() -
     assert not leg.media["audio"].down.active
 
 
-def session_offer(leg: SipLeg) -> bytes:
-    return leg._sip_media.repeat_offer()
+def phones_view(leg: SipLeg) -> SessionDescription:
+    """The session as the phone would offer it again."""
+    remote = leg._sip_media.remote
+    assert remote is not None
+    return remote
 
 
 async def test_a_reoffer_that_cannot_be_taken_leaves_the_session_alone() -> None:

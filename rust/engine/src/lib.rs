@@ -4,6 +4,7 @@ pub mod command;
 mod data;
 pub mod engine;
 pub mod event;
+pub mod exit;
 pub mod latency;
 pub mod mailbox;
 pub mod media;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mediaserver_proto::endpoint::{Shard, ShardMessage};
-use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::endpoint::{Endpoint, Shard, ShardMessage};
+use mediaserver_proto::io::{Outlet, ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::time::Time;
 use rtrb::{Consumer, Producer};
 
 use crate::event::Event;
+use crate::exit::Exit;
 use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
 use crate::shard::{Inbox, ShardControl};
@@ -31,8 +32,7 @@ const COMMANDS_PER_ROUND: usize = 64;
 const MESSAGES_PER_ROUND: usize = 64;
 /// Messages that wait for room in another shard's ring; only such as must not be lost.
 const MOST_WAITING: usize = 65_536;
-/// Datagrams handled before what they caused is sent: with hundreds of receivers each becomes hundreds, and the transmit
-/// queue should neither grow without bound nor leave the cache.
+/// Datagrams handled before what they caused is sent.
 const DATAGRAMS_PER_PART: usize = 32;
 /// Bytes after which the transmit queue is sent in the middle of a round.
 const SEND_ABOVE_BYTES: usize = 1 << 20;
@@ -73,7 +73,7 @@ pub struct Worker {
     receiver: Receiver,
     sender: Sender,
     batch: ReceiveBatch,
-    out: TransmitQueue,
+    out: TransmitQueue<'static>,
     waiting: Vec<VecDeque<ShardMessage>>,
     /// Which shards were given something in this round.
     passed: Vec<bool>,
@@ -140,7 +140,7 @@ impl Worker {
             }
         }
         let now = self.now();
-        self.guard(now, |control, now, out, _| control.endpoint.close_all(now, out));
+        self.guard(now, |control, now, out| control.endpoint.close_all(now, out));
         self.finish_round(now);
         self.publish(now);
     }
@@ -160,8 +160,9 @@ impl Worker {
         // Commands first: another shard's message may be about an object that a waiting command makes.
         self.take_commands(now);
         self.take_messages(now);
-        if self.control.endpoint.poll_timeout().is_some_and(|due| due <= now) {
-            self.guard(now, |control, now, out, _| control.endpoint.handle_timeout(now, out));
+        if self.control.endpoint.poll_timeout().is_some() {
+            // Not only when something is due: what is nearly due may save us from waking for it.
+            self.drive(now, None, |endpoint, now, out, _| endpoint.handle_timeout(now, out));
         }
         self.finish_round(now);
         if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
@@ -218,20 +219,10 @@ impl Worker {
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
         for start in (0..self.batch.len()).step_by(DATAGRAMS_PER_PART) {
             let part = start..start + DATAGRAMS_PER_PART;
-            self.guard(now, |control, now, out, batch| control.endpoint.handle_batch(batch, part, now, out));
-            self.send_measured(now);
+            self.drive(now, Some(now), |endpoint, now, out, batch| endpoint.handle_batch(batch, part, now, out));
+            self.send(Some(now));
         }
         self.batch.recycle();
-    }
-
-    /// Sends what a batch caused that came at `arrived`.
-    fn send_measured(&mut self, arrived: Time) {
-        let before = self.metrics.sent.datagrams;
-        self.send();
-        let sent = self.metrics.sent.datagrams - before;
-        if sent > 0 {
-            self.metrics.latency.add(sent, self.now().since(arrived));
-        }
     }
 
     fn take_messages(&mut self, now: Time) {
@@ -241,12 +232,12 @@ impl Worker {
                 let from = Shard::try_from(from).unwrap_or(Shard::MAX);
                 let arrived = message.arrival().unwrap_or(now);
                 let mut message = Some(message);
-                self.guard(now, |control, now, out, _| {
+                self.drive(now, Some(arrived), |endpoint, now, out, _| {
                     if let Some(message) = message.take() {
-                        control.endpoint.handle_message(from, message, now, out);
+                        endpoint.handle_message(from, message, now, out);
                     }
                 });
-                self.send_measured(arrived);
+                self.send(Some(arrived));
             }
         }
     }
@@ -255,7 +246,7 @@ impl Worker {
         for _ in 0..COMMANDS_PER_ROUND {
             let Ok(command) = self.links.inbox.pop() else { break };
             let mut command = Some(command);
-            self.guard(now, |control, now, out, _| {
+            self.guard(now, |control, now, out| {
                 if let Some(command) = command.take() {
                     control.handle(command, now, out);
                 }
@@ -270,21 +261,41 @@ impl Worker {
         }
     }
 
-    /// Calls into the endpoint; a panic in there closes the transport that it was about, and nothing else.
-    fn guard(&mut self, now: Time, call: impl FnOnce(&mut ShardControl, Time, &mut TransmitQueue, &mut ReceiveBatch)) {
+    /// Calls into the endpoint, which may cause more than should wait until it returns; `arrived` is when came what it
+    /// is called for.
+    fn drive(
+        &mut self,
+        now: Time,
+        arrived: Option<Time>,
+        call: impl FnOnce(&mut Endpoint, Time, &mut TransmitQueue<'_>, &mut ReceiveBatch),
+    ) {
+        let (sender, metrics, epoch) = (&mut self.sender, &mut self.metrics, self.epoch);
+        let (ShardControl { endpoint, sockets, .. }, out, batch) = (&mut self.control, &mut self.out, &mut self.batch);
+        let mut exit = Exit { sender, sockets, metrics, epoch, arrived };
+        let result = catch_unwind(AssertUnwindSafe(|| out.through(&mut exit, |out| call(endpoint, now, out, batch))));
+        self.recover(now, result.is_err());
+    }
+
+    /// Calls into what handles commands.
+    fn guard(&mut self, now: Time, call: impl FnOnce(&mut ShardControl, Time, &mut TransmitQueue<'_>)) {
+        let (control, out) = (&mut self.control, &mut self.out);
+        let result = catch_unwind(AssertUnwindSafe(|| call(control, now, out)));
+        self.recover(now, result.is_err());
+    }
+
+    /// After a call: a panic in it closes the transport that it was about, and nothing else.
+    fn recover(&mut self, now: Time, panicked: bool) {
         self.changed = true;
-        let (control, out, batch) = (&mut self.control, &mut self.out, &mut self.batch);
-        if catch_unwind(AssertUnwindSafe(|| call(control, now, out, batch))).is_err() {
+        if panicked {
             self.metrics.panics += 1;
-            let (control, out) = (&mut self.control, &mut self.out);
-            if catch_unwind(AssertUnwindSafe(|| control.endpoint.recover(now, out))).is_err() {
-                self.metrics.panics += 1;
-            }
+            let (endpoint, out) = (&mut self.control.endpoint, &mut self.out);
+            let result = catch_unwind(AssertUnwindSafe(|| endpoint.recover(now, out)));
+            self.metrics.panics += u64::from(result.is_err());
         }
     }
 
     fn finish_round(&mut self, now: Time) {
-        self.send();
+        self.send(None);
         self.pass_messages();
         self.control.collect_events(now);
         self.pass_events();
@@ -292,14 +303,14 @@ impl Worker {
 
     fn send_when_large(&mut self) {
         if self.out.bytes().len() > SEND_ABOVE_BYTES {
-            self.send();
+            self.send(None);
         }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self, arrived: Option<Time>) {
         if !self.out.is_empty() {
-            let sockets = &self.control.sockets;
-            self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
+            let (sender, sockets, metrics) = (&mut self.sender, &self.control.sockets, &mut self.metrics);
+            Exit { sender, sockets, metrics, epoch: self.epoch, arrived }.send(&self.out);
             self.out.clear();
         }
     }
@@ -433,10 +444,10 @@ mod tests {
     #[test]
     fn a_panic_in_the_endpoint_is_counted_and_the_shard_goes_on() {
         let mut worker = worker();
-        worker.guard(Time::ZERO, |_, _, _, _| panic!("this panic is part of a test"));
+        worker.drive(Time::ZERO, None, |_, _, _, _| panic!("this panic is part of a test"));
         assert_eq!(worker.metrics.panics, 1);
         let entropy = Entropy { password: [1; _], seed: [1; 32], cname: [1; 12], rtcp_ssrc: 1 };
-        worker.guard(Time::ZERO, |control, now, _, _| {
+        worker.guard(Time::ZERO, |control, now, _| {
             control.endpoint.open_ice_transport(1, Duration::ZERO, entropy, now).unwrap();
         });
         assert_eq!((worker.metrics.panics, worker.control.endpoint.transports()), (1, 1));

@@ -2,6 +2,7 @@
 
 use crate::time::Time;
 use std::net::SocketAddr;
+use std::{fmt, mem};
 
 /// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,13 +34,24 @@ pub enum Carries {
     Screen,
 }
 
+/// Who sends datagrams on before the call that causes them has ended.
+pub trait Outlet {
+    /// Sends everything in the queue, which is emptied afterwards.
+    fn send(&mut self, queue: &TransmitQueue<'_>);
+}
+
+/// From so many bytes on a queue with an outlet is emptied where it can be. What one packet becomes for hundreds of
+/// receivers would else leave the cache before it leaves the host, and the first would wait until the last is encrypted.
+const RELIEVE_ABOVE_BYTES: usize = 96 << 10;
+
 /// Outgoing datagrams, laid side by side in one buffer so that runs of equal size to one path can leave as one GSO message.
-#[derive(Debug, Default)]
-pub struct TransmitQueue {
+#[derive(Default)]
+pub struct TransmitQueue<'a> {
     bytes: Vec<u8>,
     entries: Vec<Transmit>,
     /// Of what is appended from now on.
     pub carries: Carries,
+    outlet: Option<&'a mut dyn Outlet>,
 }
 
 /// One outgoing datagram: a range of the queue's buffer and its path.
@@ -55,7 +67,27 @@ pub struct Transmit {
     pub carries: Carries,
 }
 
-impl TransmitQueue {
+impl TransmitQueue<'_> {
+    /// Lets `call` fill this queue while `outlet` sends what becomes too much; the rest stays in the queue.
+    pub fn through<R>(&mut self, outlet: &mut dyn Outlet, call: impl FnOnce(&mut TransmitQueue<'_>) -> R) -> R {
+        let (bytes, entries) = (mem::take(&mut self.bytes), mem::take(&mut self.entries));
+        let mut queue = TransmitQueue { bytes, entries, carries: self.carries, outlet: Some(outlet) };
+        let result = call(&mut queue);
+        (self.bytes, self.entries, self.carries) = (queue.bytes, queue.entries, queue.carries);
+        result
+    }
+
+    /// A place between two runs: gives what is queued to the outlet, if there is one and it is worth it.
+    pub(crate) fn relieve(&mut self) {
+        if self.bytes.len() >= RELIEVE_ABOVE_BYTES
+            && let Some(outlet) = self.outlet.take()
+        {
+            outlet.send(self);
+            self.outlet = Some(outlet);
+            self.clear();
+        }
+    }
+
     /// Lets `write` append one datagram to the end of the buffer; nothing is queued when it returns an error.
     pub fn push_with<E>(&mut self, path: Path, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.bytes.len();
@@ -108,6 +140,12 @@ impl TransmitQueue {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+    }
+}
+
+impl fmt::Debug for TransmitQueue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransmitQueue").field("entries", &self.entries).finish_non_exhaustive()
     }
 }
 

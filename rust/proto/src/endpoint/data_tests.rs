@@ -196,7 +196,7 @@ impl World {
 
 impl Endpoint {
     /// Takes datagrams of one peer and gives what leaves.
-    fn take(&mut self, from: std::net::SocketAddr, datagrams: &TransmitQueue, now: Time) -> TransmitQueue {
+    fn take(&mut self, from: std::net::SocketAddr, datagrams: &TransmitQueue, now: Time) -> TransmitQueue<'static> {
         let (mut batch, mut out) = (ReceiveBatch::default(), TransmitQueue::default());
         for entry in datagrams.entries() {
             batch.push(Path { socket: SocketId(0), remote: from }, datagrams.datagram(entry));

@@ -29,24 +29,24 @@ impl SendDrops {
 }
 
 /// Protects what the router gives out, at once and in one pass.
-pub(super) struct Departures<'a> {
+pub(super) struct Departures<'a, 'o> {
     pub(super) slots: &'a mut Slab<Slot>,
     pub(super) keys: &'a IdMap<TransportId, usize>,
-    pub(super) out: &'a mut TransmitQueue,
+    pub(super) out: &'a mut TransmitQueue<'o>,
     pub(super) scratch: &'a mut Vec<u8>,
     pub(super) drops: &'a mut SendDrops,
     /// Packets of one receiver come one after the other.
     pub(super) last: Option<(TransportId, usize)>,
 }
 
-impl<'a> Departures<'a> {
+impl<'a, 'o> Departures<'a, 'o> {
     pub(super) fn new(
         slots: &'a mut Slab<Slot>,
         keys: &'a IdMap<TransportId, usize>,
-        out: &'a mut TransmitQueue,
+        out: &'a mut TransmitQueue<'o>,
         scratch: &'a mut Vec<u8>,
         drops: &'a mut SendDrops,
-    ) -> Departures<'a> {
+    ) -> Departures<'a, 'o> {
         Departures { slots, keys, out, scratch, drops, last: None }
     }
 
@@ -54,6 +54,7 @@ impl<'a> Departures<'a> {
         match self.last {
             Some((last, key)) if last == transport => Some(key),
             _ => {
+                self.out.relieve();
                 let key = *self.keys.get(&transport)?;
                 self.last = Some((transport, key));
                 Some(key)
@@ -62,7 +63,7 @@ impl<'a> Departures<'a> {
     }
 }
 
-impl Output for Departures<'_> {
+impl Output for Departures<'_, '_> {
     fn rtp(
         &mut self,
         transport: TransportId,

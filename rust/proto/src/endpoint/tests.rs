@@ -93,7 +93,7 @@ fn rtp(sequence: u16, fill: u8) -> Vec<u8> {
 }
 
 /// Sends packets of the leg's phone and gives what leaves.
-fn send(endpoint: &mut Endpoint, leg: &Leg, packets: &[Vec<u8>], now: Time) -> TransmitQueue {
+fn send(endpoint: &mut Endpoint, leg: &Leg, packets: &[Vec<u8>], now: Time) -> TransmitQueue<'static> {
     let (mut batch, mut out) = (ReceiveBatch::default(), TransmitQueue::default());
     for packet in packets {
         batch.push(Path { socket: leg.socket, remote: leg.peer }, packet);
@@ -103,7 +103,7 @@ fn send(endpoint: &mut Endpoint, leg: &Leg, packets: &[Vec<u8>], now: Time) -> T
 }
 
 /// Carries messages between two shards until there are none; gives what the second one sends.
-fn exchange(a: &mut Endpoint, b: &mut Endpoint, now: Time) -> (TransmitQueue, TransmitQueue) {
+fn exchange(a: &mut Endpoint, b: &mut Endpoint, now: Time) -> (TransmitQueue<'static>, TransmitQueue<'static>) {
     let (mut out_a, mut out_b) = (TransmitQueue::default(), TransmitQueue::default());
     loop {
         let mut any = false;

@@ -124,7 +124,7 @@ pub(crate) struct Peer {
     end: End,
     server: SocketAddr,
     /// What it sends; emptied by whoever carries it.
-    pub(crate) out: TransmitQueue,
+    pub(crate) out: TransmitQueue<'static>,
 }
 
 impl Peer {

@@ -34,7 +34,7 @@ pub(crate) struct Wire {
     to_server: VecDeque<(Time, usize, Vec<u8>)>,
     to_peers: VecDeque<(Time, usize, Vec<u8>)>,
     batches: Vec<ReceiveBatch>,
-    outs: Vec<TransmitQueue>,
+    outs: Vec<TransmitQueue<'static>>,
     random: Random,
     identity: Identity,
 }
@@ -188,7 +188,7 @@ impl Wire {
 }
 
 /// A queue that has held what a batch may cause, as the worker's has after its first busy second.
-fn grown_queue() -> TransmitQueue {
+fn grown_queue() -> TransmitQueue<'static> {
     let mut queue = TransmitQueue::default();
     let nobody = Path { socket: SocketId(0), remote: ([192, 0, 2, 9], 9).into() };
     for _ in 0..1_000 {

@@ -29,6 +29,7 @@ impl MediaTransport {
     }
 
     fn arm_egress(&mut self, key: usize, timers: &mut Timers, now: Time) {
+        // A later time than the one that is there is found out when that comes: no entry for every packet.
         if let Some(at) = self.egress.poll_timeout(now)
             && at < self.egress_armed
         {
@@ -60,9 +61,7 @@ impl Router {
 
     /// Does what is due for one transport.
     pub(super) fn run_egress(&mut self, key: usize, now: Time, output: &mut impl Output) {
-        let transport = &mut self.transports[key];
-        transport.egress_armed = Time::FAR_FUTURE;
-        transport.egress.handle_timeout(now);
+        self.transports[key].egress.handle_timeout(now);
         while let Some(release) = self.transports[key].egress.poll(now) {
             match release {
                 Release::Packet { held, cluster, .. } => {

@@ -28,6 +28,7 @@ impl Router {
             self.drops.count(MediaDrop::UnknownTransport);
             return;
         };
+        let mut news = false;
         for packet in rtcp::packets(datagram) {
             match packet {
                 Ok(RtcpPacket::SenderReport(report)) => {
@@ -45,16 +46,19 @@ impl Router {
                     if let Err(reason) = self.transports[key].egress.feedback(&feedback, now) {
                         self.drops.count(reason);
                     }
-                    self.wake_egress(key, now);
+                    news = true;
                 }
                 Ok(RtcpPacket::Remb(remb)) => {
                     self.transports[key].egress.remb(remb.bitrate_bps, now);
-                    self.wake_egress(key, now);
+                    news = true;
                 }
                 Ok(RtcpPacket::Nack(nack)) => self.answer_nack(key, &nack, now, output),
                 Ok(RtcpPacket::Sdes(_) | RtcpPacket::Bye(_) | RtcpPacket::Other { .. }) => {}
                 Err(_) => self.drops.count(MediaDrop::RtcpMalformed),
             }
+        }
+        if news {
+            self.run_egress(key, now, output);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What happens by the clock: reports, feedback, keyframe commands, digits and clips.
 
+use super::media_transport::MediaTransport;
 use super::{Output, Router, RouterEvent, TimerKey};
 use crate::codec::MediaKind;
 use crate::pacer::Class;
@@ -11,22 +12,28 @@ use crate::sfu::nack_generator::MOST_IN_MESSAGE;
 use crate::sfu::up_layer::UpLayer;
 use crate::time::Time;
 use std::cmp::Reverse;
+use std::time::Duration;
 
 /// A compound is handed over when it has grown beyond this, in bytes.
 const COMPOUND_LIMIT: usize = 900;
+/// Reports leave together with those that are due within this time: each would else wake the shard for itself.
+const REPORTS_EARLY: Duration = Duration::from_millis(20);
 
 impl Router {
     /// Does what is due. `wall` is the wall clock, for sender reports.
     pub fn handle_timeout(&mut self, wall: &WallClock, now: Time, output: &mut impl Output) {
         while let Some(&Reverse((at, key))) = self.timers.peek() {
-            if at > now {
+            if at > now && !self.is_nearly_due(key, at, now) {
                 return;
             }
             self.timers.pop();
             match key {
                 TimerKey::Play(serial) => self.run_play(serial, now, output),
                 TimerKey::Egress(key) => {
-                    if self.transports.get(key).is_some_and(|transport| transport.egress_armed == at) {
+                    if let Some(transport) =
+                        self.transports.get_mut(key).filter(|transport| transport.egress_armed == at)
+                    {
+                        transport.egress_armed = Time::FAR_FUTURE;
                         self.run_egress(key, now, output);
                     }
                 }
@@ -38,6 +45,15 @@ impl Router {
                 }
             }
         }
+    }
+
+    /// Whether a transport only waits for its next report, which may as well leave now that we are awake: its time is a
+    /// random one anyway (RFC 3550 §6.3.1).
+    fn is_nearly_due(&self, key: TimerKey, at: Time, now: Time) -> bool {
+        let TimerKey::Transport(key) = key else { return false };
+        let reports =
+            |transport: &MediaTransport| transport.armed == at && transport.reports.poll_timeout() == Some(at);
+        at <= now + REPORTS_EARLY && self.transports.get(key).is_some_and(reports)
     }
 
     fn run_transport(&mut self, key: usize, wall: &WallClock, now: Time, output: &mut impl Output) {
@@ -54,7 +70,7 @@ impl Router {
         self.send_feedback(key, now, output);
         let video = self.transports[key].ups.iter().any(|&up| self.ups[up].track.config().kind == MediaKind::Video)
             || self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().kind == MediaKind::Video);
-        if self.transports[key].reports.poll(now, video) {
+        if self.transports[key].reports.poll(now + REPORTS_EARLY, video) {
             self.send_reports(key, wall, now, output);
         }
         let transport = &self.transports[key];

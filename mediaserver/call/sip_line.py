@@ -1,0 +1,104 @@
+"""One m-line of a SIP leg: its port pair for the life of the leg, its keys, and the tracks that come of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mediaserver.call.leg import LegMedia
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
+from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
+from mediaserver.engine.engine import Engine, LocalRtp
+from mediaserver.sdp.description import Codec, Crypto
+from mediaserver.sdp.offer_answer import NegotiatedMedia
+
+_SUITES: Final[Mapping[str, SrtpSuite]] = {
+    "AES_CM_128_HMAC_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
+    "AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
+}
+
+
+@dataclass(slots=True, eq=False)
+class SipLine:
+    """Carries media of one kind; its place in the description is known to whoever holds it."""
+
+    kind: Kind
+    rtp: LocalRtp
+    crypto: tuple[Crypto, ...] = ()
+    """Our keys; empty is plain RTP."""
+    agreed: NegotiatedMedia | None = None
+    tracks: LegMedia = field(default_factory=LegMedia)
+    known: tuple[Codec, ...] = ()
+    """Every codec that this line ever had, under its payload type: a number never changes its meaning
+    (RFC 3264 §8.3.2)."""
+
+    def apply(self, media: NegotiatedMedia, *, engine: Engine, cname: str, watch: Callable[[int, Kind], None]) -> None:
+        """Puts what was agreed into force; `watch(id, kind)` subscribes to the events of a new track."""
+        before = self.agreed
+        self.agreed = media
+        engine.submit(
+            SetRtpRemote(
+                id=self.rtp.id,
+                rtp=media.remote_rtp,
+                rtcp=media.remote_rtcp,
+                rtcp_mux=media.rtcp_mux,
+                srtp=_srtp_keys(media),
+            )
+        )
+        receive = (*media.receive, *media.dtmf_receive)
+        send = (*media.send, *((media.dtmf_send,) if media.dtmf_send else ()))
+        if self.tracks.up is None:
+            self.tracks.up = UpTrack(engine=engine, transport=self.rtp.id, kind=self.kind, mid=None, codecs=receive)
+            watch(self.tracks.up.id, self.kind)
+        else:
+            self.tracks.up.update(receive, ())
+        if self.tracks.down is None:
+            self.tracks.down = DownTrack(
+                engine=engine,
+                transport=self.rtp.id,
+                kind=self.kind,
+                mid=None,
+                ssrc=secrets.randbelow(0xFFFFFFFE) + 1,
+                cname=cname,
+                codecs=send,
+            )
+            watch(self.tracks.down.id, self.kind)
+        self.tracks.down.update(send, active=media.direction.sends)
+        if self.kind == "video" and before is not None:
+            self._begin_with_keyframes(before, media)
+
+    def silence(self) -> None:
+        """Sends nothing any more; the ports stay, so that the line can come back."""
+        if self.tracks.down is not None:
+            self.tracks.down.update(self.tracks.down.codecs, active=False)
+        self.agreed = None
+
+    def remember(self, codecs: tuple[Codec, ...]) -> None:
+        """These payload types are taken from now on."""
+        numbers = {codec.pt for codec in self.known}
+        self.known += tuple(codec for codec in codecs if codec.pt not in numbers)
+
+    def _begin_with_keyframes(self, before: NegotiatedMedia, now: NegotiatedMedia) -> None:
+        """After a hold, and for a decoder that is new, the picture begins anew in both directions."""
+        moved = before.remote_rtp != now.remote_rtp
+        up, down = self.tracks.up, self.tracks.down
+        if now.direction.sends and (moved or not before.direction.sends) and down is not None and down.source:
+            down.source.request_keyframe()
+        if now.direction.receives and (moved or not before.direction.receives) and up is not None:
+            up.request_keyframe()
+
+
+def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:
+    if media.local_crypto is None or media.remote_crypto is None:
+        return None
+    return SrtpKeys(
+        local_suite=_SUITES[media.local_crypto.suite],
+        local_key=media.local_crypto.key,
+        remote_suite=_SUITES[media.remote_crypto.suite],
+        remote_key=media.remote_crypto.key,
+    )

@@ -1,0 +1,36 @@
+//! The way out of a shard: a transmit queue becomes system calls, and what is measured there is counted.
+
+use std::time::Instant;
+
+use mediaserver_proto::io::{Outlet, TransmitQueue};
+use mediaserver_proto::time::Time;
+
+use crate::metrics::ShardMetrics;
+use crate::socket::Sender;
+use crate::sockets::Sockets;
+
+/// Sends at once, for as long as one call into the endpoint lasts.
+#[derive(Debug)]
+pub struct Exit<'a> {
+    /// The memory for system calls.
+    pub sender: &'a mut Sender,
+    /// Where the datagrams leave.
+    pub sockets: &'a Sockets,
+    /// Counts them.
+    pub metrics: &'a mut ShardMetrics,
+    /// The instant of `Time::ZERO`.
+    pub epoch: Instant,
+    /// When what caused them arrived; without it nothing is said about latency.
+    pub arrived: Option<Time>,
+}
+
+impl Outlet for Exit<'_> {
+    fn send(&mut self, queue: &TransmitQueue<'_>) {
+        let before = self.metrics.sent.datagrams;
+        self.sender.send(queue, |id| self.sockets.get(id), &mut self.metrics.sent);
+        let sent = self.metrics.sent.datagrams - before;
+        if let Some(arrived) = self.arrived.filter(|_| sent > 0) {
+            self.metrics.latency.add(sent, (Time::ZERO + self.epoch.elapsed()).since(arrived));
+        }
+    }
+}
