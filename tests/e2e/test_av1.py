@@ -32,9 +32,7 @@ async def publish(server: Daemon, browser: Chromium, mode: str | None = None, la
 
 
 async def watch(server: Daemon, browser: Chromium, *, descriptors: bool) -> Tab:
-    viewer = await join(
-        server, browser, "whep", await server.room_token("stage", "view"), descriptors=descriptors
-    )
+    viewer = await join(server, browser, "whep", await server.room_token("stage", "view"), descriptors=descriptors)
     assert await viewer.page.evaluate(DESCRIBED) is descriptors
     return viewer
 

@@ -530,7 +530,10 @@ def test_a_section_that_we_add_reuses_the_browsers_numbers() -> None:
     offer = parse(negotiation.create_offer(add=["video"]))
     old, new = offer.media[1], offer.media[3]
     assert (new.mid, new.formats) == ("s0", old.formats)
-    assert {(e.id, e.uri) for e in new.extensions} == {(e.id, e.uri) for e in old.extensions}
+    added = {(e.id, e.uri) for e in new.extensions} - {(e.id, e.uri) for e in old.extensions}
+    # What the browser did not name itself is offered under a number that it has not used.
+    assert {uri for _, uri in added} == {DEPENDENCY_URI}
+    assert {(e.id, e.uri) for e in old.extensions} < {(e.id, e.uri) for e in new.extensions}
     assert offer.bundled == ("0", "1", "s0")
 
 

@@ -2,6 +2,8 @@
 //! a packet of a layer above it.
 #![no_main]
 
+use std::num::NonZeroU8;
+
 use libfuzzer_sys::fuzz_target;
 use mediaserver_proto::codec::av1;
 use mediaserver_proto::codec::dependency::{Dependencies, MANDATORY};
@@ -48,7 +50,7 @@ fuzz_target!(|input: &[u8]| {
             continue;
         }
         let structure = Structure::of(descriptor, &frame.layout);
-        let outgoing = map.map(&frame, structure.as_ref(), filter.expected());
+        let Some(outgoing) = map.map(NonZeroU8::MIN, &frame, structure.as_ref(), filter.expected()) else { continue };
         outgoing.write(descriptor, |written| {
             let read = receiver.read(written, timestamp).expect("what is written can be read");
             assert_eq!(read.number, outgoing.number);

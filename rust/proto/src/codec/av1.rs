@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// A sequence header of one operating point, 640 × 360.
-    const SEQUENCE: [u8; 9] = [0x08, 0x00, 0x00, 0x00, 0x2a, 0x62, 0x7f, 0xd6, 0x70];
+    const SEQUENCE: [u8; 8] = [0x08, 0x00, 0x00, 0x00, 0x2c, 0xc4, 0xff, 0x67];
 
     fn keyframe(head: u8) -> Vec<u8> {
         // Two elements: the first with its length, the second without; a frame that is shown, of type 0.
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_size_is_in_the_sequence_header_whatever_its_form() {
         assert_eq!(frame_size(&keyframe(0x28)), Some((640, 360)));
-        let with_size = [&[0x18, 0x0a, 0x08][..], &SEQUENCE[1..]].concat();
+        let with_size = [&[0x18, 0x0a, 7][..], &SEQUENCE[1..]].concat();
         assert_eq!(frame_size(&with_size), Some((640, 360)));
         let every_length = [&[0x08, SEQUENCE.len() as u8][..], &SEQUENCE, &[2, 0x30, 0x10]].concat();
         assert_eq!(frame_size(&every_length), Some((640, 360)));

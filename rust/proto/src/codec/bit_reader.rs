@@ -104,6 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn reading_is_the_same_bit_by_bit(bytes in proptest::collection::vec(any::<u8>(), 0..12), at in 0usize..40, count in 0u32..=32) {
+            let at = at % (bytes.len() * 8 + 1);
             let mut one_by_one = BitReader::starting_at(&bytes, at);
             let expected = (0..count).try_fold(0u32, |value, _| Some((value << 1) | one_by_one.read(1)?));
             prop_assert_eq!(BitReader::starting_at(&bytes, at).read(count), expected);

@@ -126,7 +126,9 @@ impl Dependencies {
         if back == 0 || (brought.is_some() && !frame.is_superseded) {
             self.active = frame.active;
         }
-        if !frame.is_superseded && let Some(brought) = brought {
+        if !frame.is_superseded
+            && let Some(brought) = brought
+        {
             self.age = back;
             match &mut self.structure {
                 Some(known) => **known = brought,

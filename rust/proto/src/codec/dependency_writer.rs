@@ -1,5 +1,7 @@
 //! How a dependency descriptor leaves: other numbers, and the decode targets that this receiver has.
 
+use std::num::NonZeroU8;
+
 use super::bit_reader::BitReader;
 use super::dependency::{Layout, MANDATORY, STRUCTURE_AT};
 
@@ -12,6 +14,8 @@ const TELLS_ACTIVE: u32 = 0x40;
 /// What a descriptor says to one receiver; everything else stays as in the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
+    /// Id of the header extension.
+    pub id: NonZeroU8,
     /// Frame number.
     pub number: u16,
     /// By how much template ids are shifted, 0 to 63.

@@ -175,7 +175,9 @@ impl Codec {
             Descriptor::None if matches!(self, Codec::H264 { .. }) => {
                 h264_sps::frame_size(h264::sequence_parameters(payload)?)
             }
-            Descriptor::None | Descriptor::Dependency(_) if matches!(self, Codec::Av1 { .. }) => av1::frame_size(payload),
+            Descriptor::None | Descriptor::Dependency(_) if matches!(self, Codec::Av1 { .. }) => {
+                av1::frame_size(payload)
+            }
             Descriptor::None | Descriptor::Red(_) | Descriptor::Dependency(_) => None,
         }
     }

@@ -76,11 +76,12 @@ impl Output for Departures<'_, '_> {
         self.scratch.clear();
         self.out.carries = rewrite.carries;
         let header_len = rewrite.write_header(departure, payload, self.scratch);
-        let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
+        let payload = payload.get(rewrite.skip()..).unwrap_or_default();
+        let result = if rewrite.prefix().is_empty() {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
         } else {
             self.scratch.extend_from_slice(rewrite.prefix());
-            self.scratch.extend_from_slice(payload.get(rewrite.skip()..).unwrap_or_default());
+            self.scratch.extend_from_slice(payload);
             let (header, payload) = self.scratch.split_at(header_len);
             slot.transport.protect_rtp(header, payload, self.out)
         };

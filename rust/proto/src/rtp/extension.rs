@@ -43,7 +43,6 @@ pub struct Placed<'a> {
     pub at: usize,
 }
 
-
 #[derive(Clone, Copy)]
 enum Form {
     OneByte,
@@ -284,7 +283,10 @@ mod tests {
     fn a_dependency_descriptor_is_found_with_its_place() {
         let mut map = ExtensionMap::default();
         map.set(3, ExtensionKind::DependencyDescriptor.uri()).unwrap();
-        for (profile, list) in [(ONE_BYTE_PROFILE, [(1, vec![9]), (3, vec![1, 2, 3])]), (TWO_BYTE_PROFILE, [(1, vec![9]), (3, vec![7; 40])])] {
+        for (profile, list) in [
+            (ONE_BYTE_PROFILE, [(1, vec![9]), (3, vec![1, 2, 3])]),
+            (TWO_BYTE_PROFILE, [(1, vec![9]), (3, vec![7; 40])]),
+        ] {
             let block = write(&list);
             let found = Extensions::read(profile, &block[4..], &map).dependency_descriptor.unwrap();
             assert_eq!(found.value, list[1].1);

@@ -26,6 +26,7 @@ use super::vp9_filter::Vp9Filter;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// Where the packets of a down track come from at the moment.
@@ -74,6 +75,8 @@ pub struct DownTrack {
     vp8: Vp8Map,
     vp9: Vp9Map,
     dependency: DependencyMap,
+    /// Where the receiver takes dependency descriptors.
+    dependency_id: Option<NonZeroU8>,
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     freezes: FreezeMeter,
@@ -114,6 +117,7 @@ impl DownTrack {
             vp8: Vp8Map::default(),
             vp9: Vp9Map::default(),
             dependency: DependencyMap::default(),
+            dependency_id: None,
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             freezes: FreezeMeter::default(),
@@ -157,8 +161,8 @@ impl DownTrack {
             abs_send_time: id(ExtensionKind::AbsSendTime),
             video_orientation: id(ExtensionKind::VideoOrientation),
             playout_delay: id(ExtensionKind::PlayoutDelay),
-            dependency_descriptor: id(ExtensionKind::DependencyDescriptor),
         };
+        self.dependency_id = map.id(ExtensionKind::DependencyDescriptor).and_then(NonZeroU8::new);
     }
 
     /// Takes new payload types, and whether anything may be sent at all.

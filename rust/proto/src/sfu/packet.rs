@@ -91,7 +91,6 @@ pub(super) struct WrittenExtensions {
     pub(super) abs_send_time: u8,
     pub(super) video_orientation: u8,
     pub(super) playout_delay: u8,
-    pub(super) dependency_descriptor: u8,
 }
 
 /// Longest part of a descriptor that is rewritten.
@@ -203,7 +202,7 @@ impl Rewrite {
             if let Some(dependency) = &self.dependency
                 && let Some(original) = payload.get(..usize::from(dependency.layout.len))
             {
-                dependency.write(original, |descriptor| extensions.push(self.ids.dependency_descriptor, descriptor));
+                dependency.write(original, |descriptor| extensions.push(dependency.id.get(), descriptor));
             }
         });
         if self.is_padding {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::codec::dependency_writer::Outgoing;
 use proptest::prelude::*;
+use std::num::NonZeroU8;
 
 /// A row of a table: spatial and temporal layer, references, chains, decode target indications.
 pub(crate) type Row = (u8, u8, Vec<u32>, Vec<u32>, &'static str);
@@ -146,11 +147,15 @@ impl Written {
 
 /// A.10.2.1.
 pub(crate) fn l1t3(id_offset: u8) -> Spec {
-    let row = |temporal, references: &[u32], chain, indications| {
-        (0, temporal, references.to_vec(), vec![chain], indications)
-    };
-    let templates =
-        vec![row(0, &[], 0, "SSS"), row(0, &[4], 4, "SSS"), row(1, &[2], 2, "SD-"), row(2, &[1], 1, "D--"), row(2, &[1], 3, "D--")];
+    let row =
+        |temporal, references: &[u32], chain, indications| (0, temporal, references.to_vec(), vec![chain], indications);
+    let templates = vec![
+        row(0, &[], 0, "SSS"),
+        row(0, &[4], 4, "SSS"),
+        row(1, &[2], 2, "SD-"),
+        row(2, &[1], 1, "D--"),
+        row(2, &[1], 3, "D--"),
+    ];
     Spec { id_offset, templates, protected_by: vec![0; 3], sizes: vec![] }
 }
 
@@ -362,7 +367,7 @@ proptest! {
         for (timestamp, descriptor) in [&first, &second].into_iter().enumerate() {
             let Ok(frame) = dependencies.read(descriptor, timestamp as u32) else { continue };
             prop_assert!(usize::from(frame.layout.tail_at) <= descriptor.len().max(4) * 8);
-            let outgoing = Outgoing { number, template_shift: shift, targets, active, layout: frame.layout };
+            let outgoing = Outgoing { id: NonZeroU8::MIN, number, template_shift: shift, targets, active, layout: frame.layout };
             outgoing.write(descriptor, |written| assert!(written.len() < 256 && written.len() + 4 >= descriptor.len()));
         }
     }

@@ -76,9 +76,11 @@ impl DownTrack {
             Descriptor::Red(red) => self.rewrap(red, meta.codec, &mut rewrite),
             Descriptor::Dependency(frame) => {
                 rewrite.skip = frame.head;
-                let structure = Structure::of(packet.payload, &frame.layout);
-                let outgoing = self.dependency.map(frame, structure.as_ref(), self.dependency_filter.expected());
-                rewrite.dependency = Some(outgoing).filter(|_| self.ids.dependency_descriptor != 0);
+                if let Some(id) = self.dependency_id {
+                    let structure = Structure::of(packet.payload, &frame.layout);
+                    let expected = self.dependency_filter.expected();
+                    rewrite.dependency = self.dependency.map(id, frame, structure.as_ref(), expected);
+                }
             }
             Descriptor::None => {}
         }

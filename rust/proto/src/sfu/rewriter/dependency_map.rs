@@ -6,6 +6,7 @@
 use crate::codec::dependency::Frame;
 use crate::codec::dependency_structure::{Structure, Targets};
 use crate::codec::dependency_writer::Outgoing;
+use std::num::NonZeroU8;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +28,18 @@ impl DependencyMap {
         self.fresh = true;
     }
 
-    /// What becomes of a descriptor, with the structure in it, for a receiver of the layers up to `most` (spatial and
-    /// temporal).
-    pub fn map(&mut self, frame: &Frame, structure: Option<&Structure>, most: (u8, u8)) -> Outgoing {
+    /// What becomes of a descriptor, with the structure in it, under the header extension `id` for a receiver of the layers
+    /// up to `most` (spatial and temporal). `None` while the receiver has no structure.
+    pub fn map(
+        &mut self,
+        id: NonZeroU8,
+        frame: &Frame,
+        structure: Option<&Structure>,
+        most: (u8, u8),
+    ) -> Option<Outgoing> {
+        if self.fresh && structure.is_none() {
+            return None;
+        }
         if std::mem::take(&mut self.fresh) {
             self.shift = self.newest_out.map_or(0, |newest| newest.wrapping_add(1).wrapping_sub(frame.number));
             // A.8.3: the ids of another structure should not be those of the one before.
@@ -50,7 +60,7 @@ impl DependencyMap {
         let active = if within == 0 { frame.active } else { within };
         self.is_limited |= active != self.targets.mask();
         let targets = if self.is_limited || frame.tells_active { self.targets.count() } else { 0 };
-        Outgoing { number, template_shift: self.template_shift, targets, active, layout: frame.layout }
+        Some(Outgoing { id, number, template_shift: self.template_shift, targets, active, layout: frame.layout })
     }
 }
 
@@ -65,7 +75,7 @@ mod tests {
         let bytes = sent.bytes();
         let frame = up.read(&bytes, 0).unwrap();
         let structure = up.structure().filter(|_| frame.layout.has_structure());
-        let outgoing = map.map(&frame, structure, most);
+        let outgoing = map.map(NonZeroU8::MIN, &frame, structure, most).unwrap();
         let mut out = Vec::new();
         outgoing.write(&bytes, |written| out.extend_from_slice(written));
         (outgoing, out)

@@ -201,8 +201,7 @@ impl Source {
         if format == Format::Av1 {
             self.number = self.number.wrapping_add(1);
             let structure = key.then(|| one_layer(height));
-            part.descriptor =
-                Some(Written { structure, ..Written::delta(63, self.number, u8::from(!key)) }.bytes());
+            part.descriptor = Some(Written { structure, ..Written::delta(63, self.number, u8::from(!key)) }.bytes());
         }
         vec![part]
     }
@@ -279,11 +278,12 @@ impl Source {
             let before = if temporal == 2 && self.since_key % 4 == 3 { frames[1] } else { frames[0] };
             let own = inter.then(|| u32::from(self.number.wrapping_sub(before)));
             let below = inter_layer.then_some(1);
-            (temporal..3).for_each(|at| frames[usize::from(at)] = self.number);
+            (if inter { temporal } else { 0 }..3).for_each(|at| frames[usize::from(at)] = self.number);
             let has_structure = key && layer == first;
+            let tells = layer == first && (begins != 0 || key) && (last < 2 || !key);
             let written = Written {
                 structure: has_structure.then(|| l3t3(50)),
-                active: (has_structure && last < 2).then(|| (if last == 1 { 0x1f8 } else { 0x1c0 }, 9)),
+                active: tells.then(|| ([0x1c0, 0x1f8, 0x1ff][usize::from(last)], 9)),
                 references: Some(own.into_iter().chain(below).collect()),
                 ..Written::delta(50, self.number, 5 * layer + if inter { 1 + temporal } else { 0 })
             };
@@ -303,14 +303,7 @@ impl Source {
         self.write(payload, None, marker, rid_id, names)
     }
 
-    fn write(
-        &mut self,
-        payload: &[u8],
-        descriptor: Option<&[u8]>,
-        marker: bool,
-        rid_id: u8,
-        names: bool,
-    ) -> Vec<u8> {
+    fn write(&mut self, payload: &[u8], descriptor: Option<&[u8]>, marker: bool, rid_id: u8, names: bool) -> Vec<u8> {
         let header = HeaderWriter {
             marker,
             payload_type: PAYLOAD_TYPE,

@@ -187,9 +187,8 @@ impl Room {
             let descriptor = extensions.dependency_descriptor;
             assert_eq!(descriptor.is_some(), self.format.is_av1() && self.format != Format::Av1Bare);
             let frame = descriptor.map(|placed| self.viewer.read(placed.value, timestamp).unwrap());
-            let inter = frame.map_or(inter, |frame| {
-                (!frame.is_intra_unit, self.format.is_one_stream() && frame.spatial > 0 && frame.references & 1 != 0)
-            });
+            let goes_on = self.seen.last().is_some_and(|last| last.timestamp == timestamp);
+            let inter = frame.map_or(inter, |frame| (!frame.is_intra_unit, goes_on && frame.references & 1 != 0));
             let key = key == 1;
             self.seen.push(Seen { ms: self.ms, sequence, timestamp, marker, picture, inter, layer, key, frame });
         }
