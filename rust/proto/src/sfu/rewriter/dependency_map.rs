@@ -59,7 +59,9 @@ impl DependencyMap {
         let within = frame.active & self.targets.within(most.0, most.1);
         let active = if within == 0 { frame.active } else { within };
         self.is_limited |= active != self.targets.mask();
-        let targets = if self.is_limited || frame.tells_active { self.targets.count() } else { 0 };
+        // A structure that comes late has decode targets of its own.
+        let tells = (self.is_limited || frame.tells_active) && !frame.is_superseded;
+        let targets = if tells { self.targets.count() } else { 0 };
         Some(Outgoing { id, number, template_shift: self.template_shift, targets, active, layout: frame.layout })
     }
 }

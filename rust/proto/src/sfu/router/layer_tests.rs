@@ -95,6 +95,30 @@ fn a_viewer_of_a_lower_layer_is_told_which_decode_targets_are_left() {
 }
 
 #[test]
+fn every_temporal_layer_less_halves_the_pictures_per_second() {
+    for format in [Format::Av1Svc, Format::Av1KeySvc] {
+        let mut room = room(format);
+        room.run(Fault::None);
+        for (max_temporal, pictures) in [(2, 40), (1, 20), (0, 10), (1, 20), (2, 40)] {
+            let target = Target { max_temporal, ..Target::default() };
+            room.router.set_target(DOWN, target, Time::from_millis(room.ms)).unwrap();
+            room.seen.clear();
+            for frame in 0..40 {
+                room.ms += FRAME_MS;
+                room.frame(0, frame, Fault::None);
+                room.run_timers();
+            }
+            let seen = room.pictures();
+            check_frames(&seen[1..], true, "numbers");
+            assert!(seen.len().abs_diff(pictures) <= 1, "{format:?}, {max_temporal}: {}", seen.len());
+            for pair in seen.windows(2) {
+                check_pair(&pair[0], &pair[1], false, &format!("{format:?}, {max_temporal}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_packet_of_a_structure_that_was_lost_is_counted_and_a_keyframe_asked_for() {
     let mut room = room(Format::Av1Svc);
     room.run(Fault::None);
