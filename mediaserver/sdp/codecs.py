@@ -69,7 +69,7 @@ KNOWN: Final[Mapping[str, Codec]] = {
     "H264/0": Codec(103, "H264", 90000, 1, {**_H264_CONSTRAINED, "packetization-mode": "0"}, VIDEO_FEEDBACK),
     "VP8": Codec(96, "VP8", 90000, 1, {}, VIDEO_FEEDBACK),
     "VP9": Codec(98, "VP9", 90000, 1, {"profile-id": "0"}, VIDEO_FEEDBACK),
-    "AV1": Codec(45, "AV1", 90000, 1, {}, VIDEO_FEEDBACK),
+    "AV1": Codec(45, "AV1", 90000, 1, {"level-idx": "5", "profile": "0", "tier": "0"}, VIDEO_FEEDBACK),
 }
 """What we write when we offer; the payload types are ours, and do not collide."""
 

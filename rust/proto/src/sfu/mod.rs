@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod asked_rate;
+pub mod dependency_filter;
 pub mod down_track;
 pub mod drops;
 pub mod dtmf_receiver;

@@ -5,6 +5,7 @@
 
 use super::drops::MediaDrop;
 use super::packet::{MAX_DESCRIPTOR, PacketMeta, Rewrite, UpPacket};
+use crate::codec::dependency_writer::Outgoing;
 use crate::rtp::Ssrc;
 use crate::time::Time;
 use std::time::Duration;
@@ -40,6 +41,7 @@ struct Sent {
     prefix: [u8; MAX_DESCRIPTOR],
     prefix_len: u8,
     skip: u16,
+    dependency: Option<Outgoing>,
     answers: u8,
     answered_ms: u64,
 }
@@ -122,6 +124,7 @@ impl Retransmitter {
             prefix,
             prefix_len: len as u8,
             skip: rewrite.skip,
+            dependency: rewrite.dependency,
             answers: 0,
             answered_ms: 0,
         };
@@ -214,6 +217,7 @@ impl Retransmitter {
         let end = ORIGINAL_SEQUENCE + usize::from(sent.prefix_len);
         rewrite.prefix[ORIGINAL_SEQUENCE..end].copy_from_slice(&sent.prefix[..usize::from(sent.prefix_len)]);
         if let Some(packet) = packet {
+            rewrite.dependency = sent.dependency;
             rewrite.video_orientation = packet.meta.video_orientation.filter(|_| blank.ids.video_orientation != 0);
         }
         Answer { rewrite, packet, is_first: false }
