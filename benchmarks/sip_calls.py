@@ -38,12 +38,18 @@ async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncI
     """A daemon that passes calls from one trunk to the other."""
     changes = {
         "trunks": {
-            "caller": {"peers": ["127.0.0.1"], "target": "sip:127.0.0.1:9", "srtp": "never"},
+            "caller": {
+                "peers": ["127.0.0.1"],
+                "target": "sip:127.0.0.1:9",
+                "srtp": "never",
+                "keep_alive": {"interval": "0s"},
+            },
             "callee": {
                 "peers": ["127.0.0.2"],
                 "target": f"sip:127.0.0.2:{callee.port}",
                 "transport": transport,
                 "srtp": "never",
+                "keep_alive": {"interval": "0s"},
             },
         },
         "routes": [{"match": {"trunk": "caller"}, "to": {"trunk": "callee"}}],

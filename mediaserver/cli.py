@@ -141,6 +141,28 @@ def check_bandwidth(
 
 
 @app.command()
+def status(
+    config: ConfigOption = _DEFAULT,
+    state_dir: StateOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+) -> None:
+    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are."""
+    from mediaserver.api.status import ask, show  # the other commands start faster
+
+    settings = _load(config, state_dir).config
+    try:
+        found = ask(settings, SecretStore(settings, environment=os.environ))
+    except ConfigError as error:
+        _fail(str(error), code=EX_CONFIG)
+    except MediaServerError as error:
+        _fail(str(error), code=1)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        show(found, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command()
 def version() -> None:
     """Print the versions of the daemon and what it runs on."""
     typer.echo(f"mediaserver {_version()} (Python {platform.python_version()}, {platform.machine()})")

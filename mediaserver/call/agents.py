@@ -19,6 +19,8 @@ class Presentation:
     attributes: Mapping[str, str] = field(default_factory=dict)
     unverified: Mapping[str, str] = field(default_factory=dict)
     page: Page | None = None
+    number: str | None = None
+    """The caller's telephone number or user name, as routes see it; None is anonymous."""
 
 
 class BrowserPhone(Protocol):

@@ -233,4 +233,4 @@ def _at_site(config: Config, name: str) -> Party:
 def _trunk(config: Config, name: str) -> Party:
     trunk = config.trunks[name]
     packets = PLAIN if trunk.srtp == "never" else SRTP_PACKETS
-    return Party(address=str(trunk.peers[0].network_address), trunk=name, packets=packets)
+    return Party(address=str(trunk.peers[0].network_address) if trunk.peers else "", trunk=name, packets=packets)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -25,6 +26,8 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.trunk import Direction, TrunkLine
+from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
@@ -32,15 +35,18 @@ from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
-from mediaserver.sip.flow import DEFAULT_PORTS, Target, Transport
+from mediaserver.sip.flow import Flow, Target
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
-from mediaserver.sip.user_agent import Credentials, IncomingInvite, UserAgent
+from mediaserver.sip.uri import SipUri, escape_user
+from mediaserver.sip.user_agent import IncomingInvite, UserAgent
 
 Note = Callable[[str, str], None]
 """(what happened, detail)."""
+
+_NO_WAY_THERE: Final = frozenset({408, 500, 502, 503, 504})
+"""What a trunk says, or what its silence counts as, when it could not ask anybody."""
 
 _ANONYMOUS: Final = "anonymous"
 _log = structlog.get_logger(__name__)
@@ -54,6 +60,8 @@ class CallRequest:
     caller: Leg
     destination: Destination
     presentation: Presentation
+    headers: Sequence[tuple[str, str]] = ()
+    """Header fields of the INVITE that is continued, for trunks that want some of them copied."""
     note: Note | None = None
     """Gets what admission control decides, for the contact's timeline."""
 
@@ -69,7 +77,7 @@ class Calls:
         user_agent: UserAgent,
         agents: Agents,
         addresses: MediaAddresses,
-        trunk_passwords: dict[str, str],
+        trunks: Trunks,
         admission: Admission,
         quality: QualityWatch | None = None,
     ) -> None:
@@ -80,10 +88,9 @@ class Calls:
         self._user_agent = user_agent
         self._agents = agents
         self._addresses = addresses
-        self._trunk_passwords = trunk_passwords
+        self.trunks = trunks
         self._admission = admission
         self._calls: dict[str, Call] = {}
-        self._trunk_calls: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -91,6 +98,27 @@ class Calls:
     def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
         """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
         self._check_room()
+        line = self.trunks.get(incoming.trunk)
+        if line is not None:
+            self._admit(line, "incoming")
+        try:
+            leg = self._incoming_leg(incoming, contact_id, note)
+        except BaseException:
+            if line is not None:
+                line.release("incoming")
+            raise
+        if line is not None:
+            leg.on_released = partial(line.release, "incoming")
+        return leg
+
+    def _admit(self, line: TrunkLine, direction: Direction) -> None:
+        try:
+            line.admit(direction, asyncio.get_running_loop().time())
+        except LimitExceeded as error:
+            self.trunks.refused(error.limit)
+            raise
+
+    def _incoming_leg(self, incoming: IncomingInvite, contact_id: str, note: Note | None) -> SipLeg:
         user = self._config.users.get(incoming.authenticated_user or "")
         trunk = self._config.trunks.get(incoming.trunk or "")
         remote = incoming.session.remote_party
@@ -146,12 +174,14 @@ class Calls:
                     timeout_s=self._config.limits.ring_duration,
                 )
             except DialFailed as failure:
-                if not failure.lacks_bandwidth or number == len(ways):
+                if not (failure.lacks_bandwidth or failure.elsewhere) or number == len(ways):
                     raise
-            self._admission.rerouted()
-            _log.info("call_rerouted", contact_id=request.contact_id, from_rule=destination.rule)
+                why = "has no bandwidth" if failure.lacks_bandwidth else f"does not take it ({failure.code})"
+                if failure.lacks_bandwidth:
+                    self._admission.rerouted()
+            _log.info("call_rerouted", contact_id=request.contact_id, from_rule=destination.rule, why=why)
             if request.note is not None:
-                request.note("rerouted", f"{destination.rule} has no bandwidth, next is {ways[number].rule}")
+                request.note("rerouted", f"{destination.rule} {why}, next is {ways[number].rule}")
         raise DialFailed(480, "Nobody is signed in there")
 
     # -- devices -------------------------------------------------------------------------------------------------
@@ -208,33 +238,46 @@ class Calls:
         return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
-        trunk = self._config.trunks[name]
-        if self._trunk_calls.get(name, 0) >= trunk.max_calls:
-            raise LimitExceeded(f"trunk {name} has {trunk.max_calls} calls", limit=f"trunks.{name}.max_calls")
-        base = parse_sip_uri(trunk.target)
+        line = self.trunks[name]
+        await self.trunks.locate(line)
         number = request.destination.number
-        target = SipUri(
-            host=base.host, user=escape_user(number) if number else base.user, port=base.port, params=base.params
-        )
-        transport: Transport = trunk.transport
-        leg = self._sip_leg(
-            request.contact_id, number or name, "agent", self._trunk_policy(trunk), _ip_or_loopback(base.host)
-        )
-        self._book(leg, _party(self._trunk_policy(trunk), base.host, trunk=name), request)
+        denied = line.numbers.denied(number) if number else None
+        if denied is not None:
+            self.trunks.refused(f"trunks.{name}.numbers.{denied.reason}")
+            raise DialFailed(403, f"trunk {name} may not call this number: {denied.detail}")
+        called = line.numbers.called(number) if number else None
+        hops = line.hops()
+        if not hops:
+            raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
+        self._admit(line, "outgoing")
+        try:
+            policy, address = self._trunk_policy(line.settings), hops[0][1].host
+            leg = self._sip_leg(request.contact_id, number or name, "agent", policy, _ip_or_loopback(address))
+            self._book(leg, _party(policy, address, trunk=name), request)
+        except BaseException:
+            line.release("outgoing")
+            raise
+        leg.on_released = partial(line.release, "outgoing")
+        uris: dict[Flow | Target, SipUri] = {
+            hop: line.request_uri(place, called, escape_user(called or "")) for place, hop in hops
+        }
 
         async def invite(body: bytes) -> InviteSession:
-            credentials = trunk.credentials
             return await self._user_agent.invite(
-                target,
-                from_=self._from(request.presentation),
+                uris[hops[0][1]],
+                from_=self._from(request.presentation, line.numbers.caller(request.presentation.number)),
                 body=body,
-                route_to=Target(transport, base.host, base.port or DEFAULT_PORTS[transport]),
-                credentials=Credentials(credentials.user, self._trunk_passwords[name]) if credentials else None,
+                route_to=[hop for _, hop in hops],
+                uris=uris,
+                headers=line.headers(request.headers),
+                credentials=line.credentials,
             )
 
-        self._trunk_calls[name] = self._trunk_calls.get(name, 0) + 1
-        leg.on_released = lambda: self._trunk_freed(name)
-        return await self._dial(leg, invite, request, srtp=srtp_towards(trunk.srtp, transport))
+        try:
+            return await self._dial(leg, invite, request, srtp=srtp_towards(line.settings.srtp, hops[0][1].transport))
+        except DialFailed as failure:
+            failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
+            raise
 
     async def _dial(self, leg: SipLeg, invite: SessionMaker, request: CallRequest, *, srtp: bool) -> Leg:
         def on_event(_: Leg, event: LegEvent) -> None:
@@ -288,16 +331,13 @@ class Calls:
         media = self._config.media
         return SipPolicy(media.accepted_audio(trunk.audio_codecs), media.accepted_video(trunk.video_codecs), trunk.srtp)
 
-    def _from(self, presentation: Presentation) -> NameAddr:
+    def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
         domain = self._config.listeners.sip.realm
-        return NameAddr(SipUri(host=domain, user=_ANONYMOUS), display_name=presentation.name)
+        return NameAddr(SipUri(host=domain, user=escape_user(number or _ANONYMOUS)), display_name=presentation.name)
 
     def _check_room(self) -> None:
         if len(self._calls) >= self._config.limits.calls:
             raise LimitExceeded(f"{len(self._calls)} calls are up", limit="limits.calls")
-
-    def _trunk_freed(self, name: str) -> None:
-        self._trunk_calls[name] = self._trunk_calls.get(name, 1) - 1
 
     def _withheld(self, request: CallRequest) -> Callable[[Leg, str], None]:
         def withheld(leg: Leg, reason: str) -> None:

@@ -71,7 +71,7 @@ def _as_failure(error: BaseException) -> DialFailed:
     if isinstance(error, InsufficientBandwidth):
         return DialFailed(488, str(error), warning_code=370)
     if isinstance(error, LimitExceeded):
-        return DialFailed(503, str(error))
+        return DialFailed(503, str(error), elsewhere=True)
     if isinstance(error, MediaServerError):
         return DialFailed(500, str(error))
     raise error

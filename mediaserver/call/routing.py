@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from mediaserver.config.model import Config
@@ -16,8 +17,18 @@ class Question:
 
     called: str | None = None
     caller: str | None = None
+    name: str | None = None
+    """Display name of the caller."""
+    domain: str | None = None
+    """Host of the address that was called, lower case."""
     trunk: str | None = None
     entry: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Header fields of the INVITE."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the contact: trusted attributes only."""
+    at: datetime | None = None
+    """When, with its timezone; None is now."""
 
 
 @dataclass(frozen=True, slots=True)

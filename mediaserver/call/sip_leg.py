@@ -43,7 +43,15 @@ _STOP_DEADLINE_S: Final = 1.0
 class DialFailed(MediaServerError):
     """The phone did not take the call; `code` is its SIP status."""
 
-    def __init__(self, code: int, reason: str, *, warning: str | None = None, warning_code: int | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        *,
+        warning: str | None = None,
+        warning_code: int | None = None,
+        elsewhere: bool = False,
+    ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
         self.reason = reason
@@ -51,6 +59,8 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+        self.elsewhere = elsewhere
+        """Nobody there was asked: the next route that matches may be."""
 
     @property
     def lacks_bandwidth(self) -> bool:

@@ -49,12 +49,19 @@ _EXAMPLES = {
   # pbx:
   #   peers: [10.0.0.10, 10.0.1.0/28]
   #   target: sip:10.0.0.10:5060
-  #   transport: udp
   #   srtp: prefer
   #   audio_codecs: [G722, PCMA]
   #   video_codecs: [H264]
-  #   credentials: {user: gateway, secret: {file: /etc/mediaserver/pbx.secret}}
   #   max_calls: 100
+  # carrier:
+  #   target: sip:carrier.example
+  #   transport: tls
+  #   credentials: {user: "4930123", secret: {file: /etc/mediaserver/carrier.secret}}
+  #   registration: {expires: 10min}
+  #   keep_alive: {interval: 30s, failures: 2}
+  #   calls_per_second: 10/s
+  #   numbers: {region: DE, incoming: e164, called: e164, caller: e164, own: "+4930123", countries: [DE, AT, CH]}
+  #   headers: {fixed: {X-Customer: "4711"}, copied: [X-Ticket]}
 """,
     "routes": """\
   # - match: {trunk: pbx, called: "49*"}

@@ -122,6 +122,9 @@ class SipListener(Section):
     certificate: Certificate = Certificate()
     """Certificate shown to phones and trunks."""
 
+    client_ca_file: FilePath | None = None
+    """Authorities (PEM) that sign the certificates of trunks and phones that prove themselves by one; null asks for none."""
+
     realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,128}$')] = "mediaserver"
     """Realm of digest authentication, and the domain of users that name none. Changing it changes every digest."""
 

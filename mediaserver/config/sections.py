@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from mediaserver.config.bandwidth import Bandwidth, Dscp, Rates
+from mediaserver.config.bandwidth import Bandwidth, Dscp
 from mediaserver.config.base import FilePath as FilePath
 from mediaserver.config.base import Name as Name
 from mediaserver.config.base import SecretRef as SecretRef
@@ -22,12 +22,13 @@ from mediaserver.config.listeners import NetworkAddress as NetworkAddress
 from mediaserver.config.listeners import SipListener as SipListener
 from mediaserver.config.listeners import WebRtcListener as WebRtcListener
 from mediaserver.config.sites import Site as Site
-from mediaserver.config.values import Cidr, Duration, DurationOrNone, Origin, PortRange, Ports
-
-AudioCodec = Literal["opus", "G722", "PCMA", "PCMU"]
-VideoCodec = Literal["VP8", "H264", "VP9"]
-SipTransport = Literal["udp", "tcp", "tls"]
-SrtpPolicy = Literal["require", "prefer", "never"]
+from mediaserver.config.trunks import AudioCodec as AudioCodec
+from mediaserver.config.trunks import SipTransport as SipTransport
+from mediaserver.config.trunks import SrtpPolicy as SrtpPolicy
+from mediaserver.config.trunks import Trunk as Trunk
+from mediaserver.config.trunks import TrunkCredentials as TrunkCredentials
+from mediaserver.config.trunks import VideoCodec as VideoCodec
+from mediaserver.config.values import Duration, DurationOrNone, Origin, PortRange, Ports
 
 
 def _shards(value: object) -> int | None:
@@ -64,50 +65,6 @@ class User(Section):
     srtp: SrtpPolicy = "prefer"
     """SRTP towards the user's phones: `require` refuses calls without it, `prefer` offers it over TLS signalling and
     takes what the phone offers, `never` speaks plain RTP."""
-
-
-class TrunkCredentials(Section):
-    """Answers a trunk's digest challenge."""
-
-    user: str
-    """User name at the trunk."""
-
-    secret: SecretRef
-    """Password at the trunk."""
-
-
-class Trunk(Section):
-    """A call manager, ACD or provider, known by its addresses; the key of the map is the trunk's name."""
-
-    peers: Annotated[tuple[Cidr, ...], Field(min_length=1)]
-    """Addresses that its requests come from; they are not challenged."""
-
-    target: Annotated[str, Field(pattern=r"^sips?:([^@\s]+@)?[^@\s]+$")]
-    """SIP URI that calls to the trunk go to, like sip:192.0.2.10:5060; a called number becomes its user part."""
-
-    transport: SipTransport = "udp"
-    """Transport towards `target`."""
-
-    srtp: SrtpPolicy = "prefer"
-    """SRTP towards the trunk: `require`, `prefer` (offered over TLS signalling) or `never`."""
-
-    audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
-    """Audio codecs allowed, best first, as far as `media` allows them."""
-
-    video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
-    """Video codecs allowed, best first, as far as `media` allows them; an empty list is audio only."""
-
-    credentials: TrunkCredentials | None = None
-    """For trunks that challenge us; null answers no challenge."""
-
-    max_calls: Annotated[int, Field(ge=1)] = 100
-    """Calls at a time over this trunk."""
-
-    bandwidth: Rates = Rates()
-    """Most that all calls over this trunk send together, each way, headers of RTP, UDP and IP included."""
-
-    per_call: Rates = Rates()
-    """Most that one call over this trunk sends, each way."""
 
 
 class Match(Section):

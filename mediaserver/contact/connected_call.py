@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mediaserver.call.agents import Presentation
 from mediaserver.call.calls import CallRequest, Calls
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
@@ -27,6 +29,7 @@ class ConnectedCall:
         calls: Calls,
         server_name: str,
         on_over: OnOver,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._contact = contact
         self._leg = leg
@@ -34,6 +37,7 @@ class ConnectedCall:
         self._presentation = presentation
         self._calls = calls
         self._server_name = server_name
+        self._headers = headers
         self._tasks = TaskGroupOwner(f"call-{contact.id}")
         self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
 
@@ -48,7 +52,12 @@ class ConnectedCall:
 
     async def _connect(self) -> None:
         request = CallRequest(
-            self._contact.id, self._leg, self._destination, self._presentation, note=self._contact.note
+            self._contact.id,
+            self._leg,
+            self._destination,
+            self._presentation,
+            headers=self._headers,
+            note=self._contact.note,
         )
         try:
             call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -14,6 +14,7 @@ from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
+from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question, Router
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
@@ -35,7 +36,7 @@ from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.sources import source_prefix
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
 from mediaserver.webrtc.messages import Page
@@ -197,13 +198,7 @@ class Contacts:
 
     async def on_invite(self, incoming: IncomingInvite) -> None:
         """Takes a call that came in over SIP: routes it, or says why not."""
-        called = incoming.request.uri
-        caller = incoming.session.remote_party.uri
-        question = Question(
-            called=called.user_text if isinstance(called, SipUri) else None,
-            caller=incoming.authenticated_user or (caller.user_text if isinstance(caller, SipUri) else None),
-            trunk=incoming.trunk,
-        )
+        question = question_of(incoming, self._calls.trunks)
         destination = self._router.route(question)
         if destination is None:
             incoming.session.reject(404)
@@ -223,7 +218,8 @@ class Contacts:
             incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
             return
         contact.caller = leg.name
-        self._run_connected(contact, leg, destination, Presentation(name=leg.name, verified=True), "sip")
+        presentation = Presentation(name=leg.name, verified=True, number=question.caller)
+        self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
         destination = self._router.route(Question(called=_called(target), caller=user))
@@ -233,7 +229,14 @@ class Contacts:
         self._run_connected(contact, leg, destination, Presentation(name=contact.caller, verified=True), "agent")
 
     def _run_connected(
-        self, contact: Contact, leg: Leg, destination: Destination, presentation: Presentation, origin: str
+        self,
+        contact: Contact,
+        leg: Leg,
+        destination: Destination,
+        presentation: Presentation,
+        origin: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         if leg not in contact.legs:
             contact.add_leg(leg)
@@ -246,6 +249,7 @@ class Contacts:
             calls=self._calls,
             server_name=self._server_name,
             on_over=self._over,
+            headers=headers,
         )
         self._begin(contact, call, origin)
         call.begin()

@@ -22,8 +22,10 @@ from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
 from mediaserver.call.routing import Router
+from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
+from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
 from mediaserver.daemon.live_config import LiveConfig
@@ -73,6 +75,7 @@ class Daemon:
         self._records: SqliteRecords | None = None
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
+        self._trunks: Trunks | None = None
         self._contacts: Contacts | None = None
         self._bandwidth: BandwidthAdmission | None = None
         self._live: LiveConfig | None = None
@@ -114,11 +117,25 @@ class Daemon:
             users=PasswordDirectory(
                 {name: self._secrets.text(user.secret) for name, user in config.users.items()},
                 realm=config.listeners.sip.realm,
+                trunks={
+                    name: (trunk.authenticate.user, self._secrets.text(trunk.authenticate.secret))
+                    for name, trunk in config.trunks.items()
+                    if trunk.authenticate is not None
+                },
             ),
             counters=counters,
             resolver=resolver(config, counters=counters),
-            tls_server=server_tls(config, config.listeners.sip.certificate),
+            tls_server=server_tls(
+                config, config.listeners.sip.certificate, client_ca=config.listeners.sip.client_ca_file
+            ),
             tls_client=client_tls(),
+        )
+        self._trunks = trunks = Trunks(
+            config.trunks,
+            realm=config.listeners.sip.realm,
+            password_of=self._trunk_password,
+            metrics=self._metrics,
+            now=asyncio.get_running_loop().time,
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         agents = Agents()
@@ -135,11 +152,7 @@ class Daemon:
             user_agent=user_agent,
             agents=agents,
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
-            trunk_passwords={
-                name: self._secrets.text(trunk.credentials.secret)
-                for name, trunk in config.trunks.items()
-                if trunk.credentials is not None
-            },
+            trunks=trunks,
         )
         self._contacts = Contacts(
             config=config,
@@ -169,6 +182,7 @@ class Daemon:
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
+        trunks.start(user_agent)
         self._web = WebSide(
             config=config,
             secrets=self._secrets,
@@ -182,6 +196,8 @@ class Daemon:
             admission=self._admission,
             metrics=self._metrics,
             healthy=self.healthy,
+            trunks=trunks,
+            user_agent=user_agent,
         )
         await self._web.start()
 
@@ -219,6 +235,8 @@ class Daemon:
             await self._room_members.close_all("shutdown")
         if self._web is not None:
             await self._web.stop()
+        if self._trunks is not None:
+            await self._trunks.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -230,6 +248,9 @@ class Daemon:
             await self._writer.stop(_STOP_DEADLINE_S)
         if self._records is not None:
             await self._records.close()
+
+    def _trunk_password(self, name: str, trunk: Trunk) -> str | None:
+        return self._secrets.text(trunk.credentials.secret) if trunk.credentials is not None else None
 
     def healthy(self) -> bool:
         """Whether every shard has answered lately; that this runs at all says the same of the event loop."""

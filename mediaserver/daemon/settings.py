@@ -76,7 +76,7 @@ def sip_config(config: Config) -> SipConfig:
         domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
         realm=sip.realm,
         server_name=SERVER_NAME,
-        trunks=tuple(TrunkRule(name, tuple(trunk.peers)) for name, trunk in config.trunks.items()),
+        trunks=trunk_rules(config),
         limits=SipLimits(
             transactions=limits.sip_transactions,
             sessions=2 * limits.calls,
@@ -91,6 +91,16 @@ def sip_config(config: Config) -> SipConfig:
         ),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
+    )
+
+
+def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:
+    """How requests of trunks are known."""
+    return tuple(
+        TrunkRule(
+            name, tuple(trunk.peers), certificate_names=frozenset(each.lower() for each in trunk.certificate_names)
+        )
+        for name, trunk in config.trunks.items()
     )
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Certificate
 from mediaserver.config.state import tls_files
 
 
-def server_tls(config: Config, certificate: Certificate) -> ssl.SSLContext:
-    """For a listener. Raises OSError and ssl.SSLError for files that are no certificate and key."""
+def server_tls(config: Config, certificate: Certificate, *, client_ca: Path | None = None) -> ssl.SSLContext:
+    """For a listener. Raises OSError and ssl.SSLError for files that are no certificate and key.
+
+    With `client_ca` peers may prove themselves by a certificate; one that is not signed by these ends the handshake.
+    """
     files = tls_files(config, certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(files.chain, files.key)
+    if client_ca is not None:
+        context.load_verify_locations(config.path(client_ca))
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

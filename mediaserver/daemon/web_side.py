@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -18,17 +19,21 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
+from mediaserver.api.registrations import RegistrationsResource
 from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
+from mediaserver.api.trunks import TrunksResource
 from mediaserver.call.signaling import Contacts, RoomMembers, Rooms
+from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.sections import Entry
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.records import ContactRecords
 from mediaserver.store.revocations import Revocations
 
@@ -54,8 +59,12 @@ class WebSide:
         admission: Admission,
         metrics: Metrics,
         healthy: Callable[[], bool],
+        trunks: Trunks,
+        user_agent: UserAgent,
     ) -> None:
         self._config = config
+        self._trunks = trunks
+        self._user_agent = user_agent
         self._secrets = secrets
         self._rooms = rooms
         self._records = records
@@ -159,6 +168,13 @@ class WebSide:
             TokensResource(tokens=self._tokens, admin=admin, lifetime_s=self._config.tokens.room_lifetime),
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
+            TrunksResource(status=self._trunks.status, admin=admin),
+            RegistrationsResource(
+                bindings=self._user_agent.registrations,
+                remove=self._user_agent.unregister,
+                now=asyncio.get_running_loop().time,
+                admin=admin,
+            ),
         ]
 
     def _site_tokens(self, attribute_limits: AttributeLimits) -> SiteTokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mediaserver.sip.credentials import Credentials
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mediaserver.sip.client_transaction import ClientTransaction
     from mediaserver.sip.dialog import Dialog
     from mediaserver.sip.invite_session import InviteMachine
+    from mediaserver.sip.standalone import Standalone
 
 
 class Attempt:
@@ -24,21 +26,24 @@ class Attempt:
         "destination",
         "machine",
         "method",
+        "patience_s",
         "provisional",
         "remaining",
         "request",
         "transaction",
         "udp_fallback",
+        "uris",
     )
 
     def __init__(
         self,
-        machine: InviteMachine,
+        machine: InviteMachine | Standalone,
         request: Request,
         destinations: list[Destination],
         *,
         credentials: Credentials | None,
         cseq: Dialog | None,
+        patience_s: float | None = None,
     ) -> None:
         self.machine = machine
         self.request = request
@@ -53,6 +58,10 @@ class Attempt:
         self.credentials = credentials
         self.cseq = cseq
         """The dialog whose CSeq a repetition with credentials takes; None outside dialogs."""
+        self.patience_s = patience_s
+        """How long one next hop may be silent, where that is less than the timers of a transaction."""
+        self.uris: Mapping[Destination, str] = {}
+        """Request-URIs of next hops that want another than the request has."""
         self.challenges = 0
         self.provisional = False
         """A provisional response came: it may be cancelled, and no other next hop is tried."""

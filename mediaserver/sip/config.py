@@ -44,6 +44,8 @@ class TrunkRule:
     name: str
     networks: tuple[IpNetwork, ...]
     transports: frozenset[Transport] = frozenset({"udp", "tcp", "tls"})
+    certificate_names: frozenset[str] = frozenset()
+    """Names in a verified client certificate that prove the trunk from any address; lower case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Verbs: `handle_*`, `handle_timeout`, `poll_transmit`, `poll_event`, `poll_timeou
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mediaserver.errors import LimitExceeded
@@ -26,6 +27,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.request_handler import NewInvite, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
+from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.timers import TimerHeap
 from mediaserver.sip.transaction_layer import (
     AckReceived,
@@ -34,9 +36,10 @@ from mediaserver.sip.transaction_layer import (
     ResponseReceived,
     Transmit,
 )
+from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
 
-__all__ = ["Announced", "Core", "NewInvite", "Routes", "SessionHappened"]
+__all__ = ["Announced", "Core", "NewInvite", "RequestDone", "Routes", "SessionHappened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,14 @@ class SessionHappened:
     event: SessionEvent
 
 
-CoreEvent = SessionHappened | NewInvite | str
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """A request outside dialogs has its outcome."""
+
+    request: Standalone
+
+
+CoreEvent = SessionHappened | NewInvite | RequestDone | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -57,6 +67,7 @@ class Core(Sender):
     def __init__(self, *, config: SipConfig, users: UserDirectory, counters: Counters, routes: Routes) -> None:
         super().__init__(config=config, counters=counters, routes=routes)
         self.draining = False
+        self.trunks = TrunkRules(config.trunks)
         self.location = Location(bindings_per_aor=config.limits.bindings_per_aor, aors=config.limits.aors)
         self._machines: dict[tuple[str, str], InviteMachine] = {}
         self._heap: TimerHeap[InviteMachine] = TimerHeap()
@@ -155,6 +166,7 @@ class Core(Sender):
         headers: Extra,
         credentials: Credentials | None,
         max_forwards: int,
+        uris: Mapping[Destination, str] | None = None,
         now: float,
     ) -> InviteMachine:
         """Begin an outgoing session. Raises LimitExceeded and LocalProtocolError."""
@@ -174,6 +186,7 @@ class Core(Sender):
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
+        attempt.uris = uris or {}
         self.add_machine(machine)
         try:
             machine.start(attempt, body, now)
@@ -182,6 +195,39 @@ class Core(Sender):
             raise
         self.touch(machine)
         return machine
+
+    def request(
+        self,
+        method: str,
+        uri: SipUri,
+        *,
+        destinations: list[Destination],
+        from_: NameAddr,
+        to: NameAddr,
+        headers: Extra = (),
+        credentials: Credentials | None = None,
+        call_id: str | None = None,
+        cseq: int = 1,
+        patience_s: float | None = None,
+        now: float,
+    ) -> Standalone:
+        """Send a request outside every dialog; `RequestDone` tells of its outcome. Raises LimitExceeded, LocalProtocolError.
+
+        A challenge takes one more CSeq number: leave room for it between requests of one Call-ID.
+        """
+        table = Headers()
+        table.add("Max-Forwards", "70")
+        table.add("From", str(from_.with_tag(new_tag())))
+        table.add("To", str(to))
+        standalone = Standalone(call_id or new_call_id())
+        table.add("Call-ID", standalone.call_id)
+        table.add("CSeq", f"{cseq} {method}")
+        for name, value in headers:
+            table.add(name, value)
+        request = Request(method, uri.without_headers(), table)
+        attempt = Attempt(standalone, request, destinations, credentials=credentials, cseq=None, patience_s=patience_s)
+        self.send(attempt, now)
+        return standalone
 
     def aor(self, uri: SipUri | str) -> str:
         """Table key of an address of record: every domain and address of ours means the same users (`user@realm`)."""
@@ -230,6 +276,10 @@ class Core(Sender):
     def _settle(self) -> None:
         touched, self._touched = self._touched, set()
         for machine in touched:
+            if isinstance(machine, Standalone):
+                if machine.take_outcome():
+                    self._events.append(RequestDone(machine))
+                continue
             while (event := machine.poll_event()) is not None:
                 self._events.append(SessionHappened(machine, event))
             if machine.over:

@@ -17,6 +17,8 @@ class StoredCredential:
     ha1_sha256: str | None
     identities: frozenset[str] = frozenset()
     """User parts that this user may register and call as, besides its own name."""
+    trunk: str | None = None
+    """Name of the trunk that proves itself by this password; it registers nothing and calls as whom it says."""
 
 
 class UserDirectory(Protocol):

@@ -45,6 +45,10 @@ class Location:
         live = [b for b in self._table.get(aor, ()) if b.expires_at > now]
         return sorted(live, key=lambda b: (-b.q, -b.updated_at))
 
+    def everything(self, now: float) -> list[Binding]:
+        """Every live binding, by address of record."""
+        return [binding for aor in sorted(self._table) for binding in self.lookup(aor, now)]
+
     def check_room(self, aor: str, bindings: int) -> None:
         """Raise RemoteProtocolError when `aor` may not have this many bindings."""
         if bindings > self._bindings_per_aor:

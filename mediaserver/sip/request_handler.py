@@ -15,7 +15,7 @@ from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.guard import SourceGuard, address_of, prefix_of
+from mediaserver.sip.guard import SourceGuard, prefix_of
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.registrar import Registrar
@@ -203,16 +203,8 @@ class RequestHandler:
     # -- who is it ---------------------------------------------------------------------------------------------------
 
     def _trunk(self, flow: Flow) -> TrunkRule | None:
-        rules = self._core.config.trunks
-        if not rules:
-            return None
-        address = address_of(flow.remote_ip)
-        for rule in rules:
-            if flow.transport in rule.transports and any(
-                address.version == network.version and address in network for network in rule.networks
-            ):
-                return rule
-        return None
+        names = self._core.routes.certificate_names(flow) if flow.transport == "tls" else ()
+        return self._core.trunks.of(flow, names)
 
     def _is_ours(self, host: str, port: int | None) -> bool:
         return host.lower() in self._core.config.domains or self._core.routes.is_local(host, port)
@@ -243,7 +235,7 @@ class RequestHandler:
         return None
 
     def _may_be(self, checked: Checked, user: str | None) -> bool:
-        if checked.credential is None or user is None:
+        if checked.credential is None or user is None or checked.credential.trunk is not None:
             return False
         return user == checked.username or user in checked.credential.identities
 
@@ -297,6 +289,9 @@ class RequestHandler:
             checked = self._authenticate(request, flow, now)
             if checked is None:
                 return
+            proven = checked.credential.trunk if checked.credential is not None else None
+            trunk = core.trunks.named(proven) if proven is not None else None
+        if trunk is None and checked is not None:
             caller = request.from_.uri
             if not isinstance(caller, SipUri) or not self._may_be(checked, caller.user_text):
                 self._refuse(request, flow, 403)
@@ -337,7 +332,7 @@ class RequestHandler:
         core.respond(transaction, 100, now=now)
         core.add_machine(machine)
         core.touch(machine)
-        username = checked.username if checked is not None else None
+        username = checked.username if checked is not None and trunk is None else None
         core.tell(NewInvite(machine, request, flow, username, trunk.name if trunk is not None else None))
 
 

@@ -11,7 +11,7 @@ from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dead_targets import DeadTargets
 from mediaserver.sip.digest import answer_challenge, choose_challenge
-from mediaserver.sip.flow import Destination, Target, Transport, bracketed
+from mediaserver.sip.flow import Destination, Flow, Target, Transport, bracketed
 from mediaserver.sip.headers import NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.message import (
@@ -22,6 +22,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.request_handler import ALLOW
 from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.transaction_layer import (
     ResponseReceived,
     TransactionFailed,
@@ -50,6 +51,10 @@ class Routes(Protocol):
     def is_local(self, host: str, port: int | None) -> bool:
         """True when the address is one of ours."""
 
+    def certificate_names(self, flow: Flow) -> tuple[str, ...]:
+        """Names in the verified certificate of whoever is at the other end of a TLS connection; empty without one."""
+        ...
+
 
 class Sender:
     """The `Port` of sessions, over the transaction layer."""
@@ -61,7 +66,7 @@ class Sender:
         self.layer = TransactionLayer(timers=config.timers, limit=config.limits.transactions, counters=counters)
         self.dead = DeadTargets()
         """Next hops that did not answer lately."""
-        self._touched: set[InviteMachine] = set()
+        self._touched: set[InviteMachine | Standalone] = set()
 
     def send(self, attempt: Attempt, now: float) -> None:
         """Send a request of a session by the next of its hops. Raises LimitExceeded."""
@@ -120,7 +125,7 @@ class Sender:
         if not transaction.terminated:
             self.layer.respond(transaction, response, now)
 
-    def touch(self, machine: InviteMachine) -> None:
+    def touch(self, machine: InviteMachine | Standalone) -> None:
         """Something was done to this session: its events and timers are looked at before the next output."""
         self._touched.add(machine)
 
@@ -170,6 +175,9 @@ class Sender:
 
     def _transmit(self, attempt: Attempt, destination: Destination, now: float) -> None:
         request = attempt.request
+        uri = attempt.uris.get(destination)
+        if uri is not None and uri != request.uri_text:
+            request = attempt.request = Request(request.method, uri, request.headers, request.body)
         self._stamp(request, destination)
         attempt.udp_fallback = None
         # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
@@ -185,7 +193,7 @@ class Sender:
         attempt.destination = destination
         attempt.provisional = False
         elsewhere = bool(attempt.remaining or attempt.udp_fallback)
-        patience_s = self.config.limits.failover_s if elsewhere else None
+        patience_s = self.config.limits.failover_s if elsewhere else attempt.patience_s
         attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now, patience_s=patience_s)
 
     def _stamp(self, request: Request, destination: Destination) -> None:
@@ -193,8 +201,9 @@ class Sender:
         announced = self.routes.announced(destination)
         params = (("branch", new_branch()), ("rport", None))
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
-        if request.method == "INVITE":
-            request.headers.replace("Contact", self._contact(announced, request.from_))
+        if request.method in ("INVITE", "REGISTER"):
+            party = request.from_ if request.method == "INVITE" else request.to
+            request.headers.replace("Contact", self._contact(announced, party))
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
             request.headers.replace("User-Agent", self.config.server_name)

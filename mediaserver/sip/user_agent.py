@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
-from mediaserver.sip.config import Counters, NullCounters, SipConfig
-from mediaserver.sip.core import Core, NewInvite, SessionHappened
+from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
+from mediaserver.sip.core import Core, NewInvite, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
 from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.errors import SipParseError
@@ -27,6 +27,7 @@ from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
+from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.transport.manager import Transports
 from mediaserver.sip.uri import SipUri
 
@@ -98,6 +99,7 @@ class UserAgent:
         )
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
         self._sessions: dict[str, InviteSession] = {}
+        self._requests: dict[Standalone, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -161,7 +163,8 @@ class UserAgent:
         from_: NameAddr,
         to: NameAddr | None = None,
         body: bytes | None,
-        route_to: Target | None = None,
+        route_to: Target | Sequence[Target] | None = None,
+        uris: Mapping[Destination, SipUri] | None = None,
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
         via_flow: Flow | None = None,
@@ -170,15 +173,18 @@ class UserAgent:
         """Call `target` and return at once; what becomes of it arrives in the session's events.
 
         `from_` without tag (one is made); `to` defaults to the target. `body` None asks the callee for an offer.
-        `via_flow` (from a `Binding`) sends over that flow, `route_to` to that next hop, else the target is resolved
-        (RFC 3263). `credentials` answer a 401 or 407. Raises LimitExceeded with too many sessions and
-        LocalProtocolError when the target cannot be reached by any transport here.
+        `via_flow` (from a `Binding`) sends over that flow, `route_to` to that next hop or the first of several that
+        answers, `uris` being their own Request-URIs; else the target is resolved (RFC 3263). `credentials` answer a
+        401 or 407. Raises LimitExceeded with too many sessions and LocalProtocolError when the target cannot be
+        reached by any transport here.
         """
         destinations: list[Destination]
         if via_flow is not None:
             destinations = [via_flow]
-        elif route_to is not None:
+        elif isinstance(route_to, Target):
             destinations = [route_to]
+        elif route_to is not None:
+            destinations = list(self._core.dead.ordered(route_to, self._now()))
         else:
             destinations = list(await self.locate(target))
         if not destinations:
@@ -192,15 +198,67 @@ class UserAgent:
             headers=tuple(headers),
             credentials=credentials,
             max_forwards=max_forwards,
+            uris={destination: str(uri.without_headers()) for destination, uri in (uris or {}).items()},
             now=self._now(),
         )
         session = self._wrap(machine)
         self._drive()
         return session
 
+    async def request(
+        self,
+        method: str,
+        uri: SipUri,
+        *,
+        from_: NameAddr,
+        to: NameAddr | None = None,
+        targets: Sequence[Target] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+        call_id: str | None = None,
+        cseq: int = 1,
+        patience_s: float | None = None,
+    ) -> Standalone:
+        """Send a request outside every dialog and return with its outcome; `targets` default to where `uri` leads.
+
+        Raises LimitExceeded, and LocalProtocolError when no transport or no address leads there.
+        """
+        destinations = list(targets) or await self.locate(uri)
+        if not destinations:
+            raise LocalProtocolError(f"no address found for {uri.host}")
+        standalone = self._core.request(
+            method,
+            uri,
+            destinations=list(destinations),
+            from_=from_,
+            to=to or NameAddr(uri),
+            headers=tuple(headers),
+            credentials=credentials,
+            call_id=call_id,
+            cseq=cseq,
+            patience_s=patience_s,
+            now=self._now(),
+        )
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._requests[standalone] = done
+        try:
+            self._drive()
+            await done
+        finally:
+            self._requests.pop(standalone, None)
+        return standalone
+
     async def locate(self, uri: SipUri) -> list[Target]:
         """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
         return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
+
+    def set_trunks(self, rules: Iterable[TrunkRule]) -> None:
+        """Know trunks by these rules from now on."""
+        self._core.trunks.replace(rules)
+
+    def learn_trunk(self, name: str, addresses: Iterable[str]) -> None:
+        """Requests from these addresses are of trunk `name`, too; replaces what was learnt of it before."""
+        self._core.trunks.learn(name, addresses)
 
     def bindings(self, aor: SipUri | str) -> list[Binding]:
         """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
@@ -208,6 +266,20 @@ class UserAgent:
         Every domain and address of ours names the same users.
         """
         return self._core.bindings(aor, self._now())
+
+    def registrations(self) -> list[Binding]:
+        """Every live binding, by address of record."""
+        return self._core.location.everything(self._now())
+
+    def unregister(self, aor: str) -> bool:
+        """Forget the bindings of an address of record. False where there are none."""
+        key = self._core.aor(aor)
+        if not self._core.location.lookup(key, self._now()):
+            return False
+        self._core.location.replace(key, [])
+        self._core.tell(key)
+        self._drive()
+        return True
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -271,6 +343,10 @@ class UserAgent:
                     del self._sessions[event.machine.id]
         elif isinstance(event, NewInvite):
             self._new_invite(event)
+        elif isinstance(event, RequestDone):
+            done = self._requests.get(event.request)
+            if done is not None and not done.done():
+                done.set_result(None)
         elif isinstance(event, str) and self.on_bindings_changed is not None:
             self.on_bindings_changed(event)
 

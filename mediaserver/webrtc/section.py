@@ -40,8 +40,8 @@ class MediaPolicy:
     telephone_events: bool = True
     repair: bool = True
     """Whether lost video packets are sent again on a stream of their own (rtx, RFC 4588)."""
-    redundancy: bool = False
-    """Whether sound may carry earlier packets once more (red, RFC 2198); a receiver without red then hears nothing."""
+    redundancy: bool = True
+    """Whether sound may carry earlier packets once more (red, RFC 2198); the engine takes it off for receivers without."""
     simulcast: int = 4
     """Most layers of one picture that are taken (RFC 8853); 0 or 1 takes one stream."""
     only: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_party import Parts
 from mediaserver.call.routing import Question, Router
 from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.trunks import Trunks
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.loader import load_text
 from mediaserver.config.sections import RoomDefaults
@@ -106,7 +107,13 @@ class House:
             user_agent=self.phones,  # type: ignore[arg-type]
             agents=Agents(),
             addresses=MediaAddresses({"127.0.0.1": "127.0.0.1"}),
-            trunk_passwords={},
+            trunks=Trunks(
+                self.config.trunks,
+                realm="example.org",
+                password_of=lambda name, trunk: None,
+                metrics=self.metrics,
+                now=lambda: 0.0,
+            ),
             admission=self.admission,
         )
         self.contact = Contact(id="contact", source="")

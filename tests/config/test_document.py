@@ -52,7 +52,7 @@ def test_the_commented_examples_are_good_too(tmp_path: Path) -> None:
     file = tmp_path / "examples.yaml"
     file.write_text(text)
     config = load(file).config
-    assert [len(config.trunks), len(config.routes), len(config.sites)] == [1, 3, 2]
+    assert [len(config.trunks), len(config.routes), len(config.sites)] == [2, 3, 2]
 
 
 def test_every_key_is_described() -> None:

@@ -24,7 +24,7 @@ PAINTING = """(width, height) => {
 }"""
 """A moving picture that takes every bit an encoder may spend, which a browser's fake camera does not."""
 
-EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability, redundancy}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
         const [width, height] = size ?? (layers.length || scalability ? [1280, 720] : [640, 360]);
@@ -37,7 +37,12 @@ EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted,
             }));
             const one = scalability ? [{scalabilityMode: scalability}] : simulcast;
             const sendEncodings = track.kind === "video" ? one : [];
-            pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
+            const transceiver = pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
+            if (redundancy && track.kind === "audio") {
+                const {codecs} = RTCRtpSender.getCapabilities("audio");
+                const isRed = (codec) => codec.mimeType === "audio/red";
+                transceiver.setCodecPreferences([...codecs.filter(isRed), ...codecs.filter((codec) => !isRed(codec))]);
+            }
         }
     } else {
         for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
@@ -77,13 +82,15 @@ async def exchange(
     size: tuple[int, int] | None = None,
     painted: bool = False,
     scalability: str | None = None,
+    redundancy: bool = False,
 ) -> None:
     """A page of the daemon's publishes into the room `stage` (`whip`) or views it (`whep`).
 
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
     rids of simulcast, the smallest picture first, ``rates`` their most bits per second; the largest has ``size``, by
     itself 1280 × 720. ``painted`` takes a picture that costs as much as it may instead of the camera's. ``scalability``
-    asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``).
+    asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of
+    the other codecs of the sound.
     """
     await page.evaluate(
         EXCHANGE,
@@ -97,6 +104,7 @@ async def exchange(
             "size": size,
             "painted": painted,
             "scalability": scalability,
+            "redundancy": redundancy,
         },
     )
 

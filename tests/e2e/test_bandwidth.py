@@ -22,7 +22,13 @@ NO_PICTURES = {"track": {"video": "100 kbit/s"}, "lowest": {"video": "150 kbit/s
 
 def house(port: int, *, trunk: dict[str, Any] | None = None, bandwidth: dict[str, Any] | None = None) -> dict[str, Any]:
     """A trunk that is SIPp in both roles, a line that sends every number to it, and an entry that does."""
-    pbx = {"peers": ["127.0.0.1/32"], "target": f"sip:127.0.0.1:{port}", "srtp": "never", **(trunk or {})}
+    pbx = {
+        "peers": ["127.0.0.1/32"],
+        "target": f"sip:127.0.0.1:{port}",
+        "srtp": "never",
+        "keep_alive": {"interval": "0s"},
+        **(trunk or {}),
+    }
     return {
         "trunks": {"pbx": pbx},
         "routes": [{"match": {"trunk": "pbx"}, "to": {"trunk": "pbx"}}],

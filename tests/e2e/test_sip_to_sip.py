@@ -23,6 +23,7 @@ def trunk(port: int, transport: str) -> dict[str, Any]:
                 "target": f"sip:127.0.0.1:{port}",
                 "transport": transport,
                 "srtp": "never",
+                "keep_alive": {"interval": "0s"},
                 "max_calls": 1000,
             }
         },

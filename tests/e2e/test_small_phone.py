@@ -29,6 +29,7 @@ def line_to(port: int) -> dict[str, Any]:
         "peers": ["127.0.0.1/32"],
         "target": f"sip:127.0.0.1:{port}",
         "srtp": "never",
+        "keep_alive": {"interval": "0s"},
         "audio_codecs": ["PCMU"],
         "video_codecs": ["H264"],
     }

@@ -174,6 +174,11 @@ class Transports:
                 return True
         return False
 
+    def certificate_names(self, flow: Flow) -> tuple[str, ...]:
+        """Names in the verified certificate of the peer; empty without one."""
+        connection = self._connections.get(flow.id)
+        return connection.certificate_names if connection is not None else ()
+
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, destination: Destination, key: object) -> None:

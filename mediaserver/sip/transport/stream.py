@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from mediaserver.sip.config import SipLimits
 from mediaserver.sip.errors import SipParseError
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._early = bytearray()
+        self._names: tuple[str, ...] | None = None
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -61,6 +63,15 @@ class Connection(asyncio.Protocol):
         """The remote address."""
         return self.flow.remote_ip if self.flow is not None else ""
 
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """Names in the certificate that the peer has proven (RFC 5922 §7.1): of its subjectAltName, else its CN."""
+        if self._names is None:
+            transport = self._transport
+            certificate = transport.get_extra_info("peercert") if transport is not None and self.secured else None
+            self._names = names_in(certificate or {})
+        return self._names
+
     def is_closing(self) -> bool:
         """True when nothing more is read or written."""
         return self._closing
@@ -69,6 +80,7 @@ class Connection(asyncio.Protocol):
         """The TLS handshake of an accepted connection is done; `transport` encrypts."""
         self._transport = transport
         self.secured = True
+        self._names = None
         early = bytes(self._early)
         self._early.clear()
         if early:
@@ -161,3 +173,18 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
+
+
+def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """Identities of a certificate as `ssl` gives it: hosts, and SIP URIs without their scheme; CN where there is none."""
+    alternative = [(str(kind), str(value)) for kind, value in certificate.get("subjectAltName", ())]
+    # RFC 5922 §7.1: SIP URIs first, then DNS names; the CN counts only without either.
+    uris = [
+        value.partition(":")[2] for kind, value in alternative if kind == "URI" and value.lower().startswith("sip:")
+    ]
+    hosts = [value for kind, value in alternative if kind == "DNS"]
+    if uris or hosts:
+        return tuple(name.lower() for name in (*uris, *hosts))[:32]
+    return tuple(
+        str(value).lower() for part in certificate.get("subject", ()) for key, value in part if key == "commonName"
+    )[:32]

@@ -55,8 +55,11 @@ fn router() -> Router {
         router.set_extensions(id, extensions).expect("the transport is there");
     }
     let tracks = [
-        (MediaKind::Audio, vec![payload(0, "PCMU", 8000), payload(101, "telephone-event", 8000)]),
-        (MediaKind::Video, vec![payload(96, "VP8", 90_000)]),
+        (
+            MediaKind::Audio,
+            vec![payload(0, "PCMU", 8000), payload(63, "red", 8000), payload(101, "telephone-event", 8000)],
+        ),
+        (MediaKind::Video, vec![payload(96, "VP8", 90_000), payload(98, "VP9", 90_000)]),
     ];
     for (index, (kind, payloads)) in tracks.into_iter().enumerate() {
         let (id, mid) = (index as u64 + 1, Token::new(&[b'0' + index as u8]));
@@ -75,6 +78,8 @@ fn router() -> Router {
         };
         router.add_up_track(config).expect("the id is free");
         let (transport, ssrc, cname) = (TransportId(2), Ssrc(id as u32), "d".to_owned());
+        // Without redundancy, so that it is taken off.
+        let payloads = payloads.into_iter().filter(|payload| payload.name != "red").collect();
         let config = DownTrackConfig { id: down, transport, kind, mid, ssrc, rtx_ssrc: None, cname, payloads };
         router.add_down_track(config).expect("the id is free");
         router.subscribe(down, up, Time::ZERO).expect("the track is there");

@@ -1,6 +1,6 @@
 //! Plays clips, packetised beforehand, onto down tracks in time with the media clock.
 
-use crate::codec::Codec;
+use crate::codec::{Codec, PayloadTable};
 use crate::sfu::down_track::CLIP_SOURCE;
 use crate::sfu::packet::PacketMeta;
 use crate::sfu::rewriter::Capture;
@@ -151,7 +151,7 @@ impl Play {
         let packet = &track.packets[lane.next];
         let round_units = (self.clip.duration.as_nanos() * u128::from(track.codec.clock_rate()) / 1_000_000_000) as u32;
         let codec = track.codec;
-        let descriptor = codec.describe(&packet.payload);
+        let descriptor = codec.describe(&packet.payload, &PayloadTable::default());
         let meta = PacketMeta {
             up: CLIP_SOURCE,
             layer: 0,

@@ -1,6 +1,6 @@
-//! What stands in front of a picture's payload, in whichever format.
+//! What stands in front of a payload, in whichever format.
 
-use super::{Codec, vp8, vp9};
+use super::{Codec, PayloadTable, red, vp8, vp9};
 
 /// The payload descriptor of one packet, parsed once on the way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,14 +12,20 @@ pub enum Descriptor {
     Vp8(vp8::Descriptor),
     /// Of VP9.
     Vp9(vp9::Descriptor),
+    /// Of redundant audio.
+    Red(red::Descriptor),
 }
 
 impl Codec {
-    /// The descriptor at the start of a payload.
-    pub fn describe(self, payload: &[u8]) -> Descriptor {
+    /// The descriptor at the start of a payload; `table` says what the payload types inside it mean.
+    pub fn describe(self, payload: &[u8], table: &PayloadTable) -> Descriptor {
         match self {
             Codec::Vp8 => vp8::Descriptor::parse(payload).map_or(Descriptor::None, Descriptor::Vp8),
             Codec::Vp9 { .. } => vp9::Descriptor::parse(payload).map_or(Descriptor::None, Descriptor::Vp9),
+            Codec::Red { .. } => {
+                let codec_of = |payload_type| table.by_type(payload_type).map(|entry| entry.codec);
+                red::Descriptor::parse(payload, codec_of).map_or(Descriptor::None, Descriptor::Red)
+            }
             _ => Descriptor::None,
         }
     }

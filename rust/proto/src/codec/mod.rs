@@ -5,6 +5,7 @@ pub mod descriptor;
 pub mod h264;
 pub mod h264_sps;
 pub mod payload;
+pub mod red;
 pub mod telephone_event;
 pub mod vp8;
 pub mod vp9;
@@ -141,6 +142,11 @@ impl Codec {
         !matches!(self, Codec::TelephoneEvent { .. } | Codec::ComfortNoise { .. } | Codec::Rtx { .. })
     }
 
+    /// Whether this is sound by itself, not a wrapping of it.
+    pub fn is_sound(self) -> bool {
+        matches!(self, Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722)
+    }
+
     /// Whether a receiver that negotiated `receiver` can be given packets of this codec unchanged.
     ///
     /// H.264 in packetization mode 0 (single NAL units) is a subset of mode 1 (RFC 6184 §6.2), not the reverse.
@@ -164,7 +170,7 @@ impl Codec {
             Descriptor::None if matches!(self, Codec::H264 { .. }) => {
                 h264_sps::frame_size(h264::sequence_parameters(payload)?)
             }
-            Descriptor::None => None,
+            Descriptor::None | Descriptor::Red(_) => None,
         }
     }
 
@@ -175,7 +181,7 @@ impl Codec {
             (Descriptor::Vp9(descriptor), _) => descriptor.starts_keyframe(),
             (Descriptor::None, Codec::H264 { .. }) => h264::starts_keyframe(payload),
             (Descriptor::None, Codec::Av1 { .. }) => av1::starts_keyframe(payload),
-            (Descriptor::None, _) => false,
+            (Descriptor::None | Descriptor::Red(_), _) => false,
         }
     }
 }

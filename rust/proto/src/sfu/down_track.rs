@@ -4,6 +4,7 @@ mod choice;
 mod config;
 mod dtmf;
 mod forward;
+mod redundancy;
 mod repair;
 mod reports;
 #[cfg(test)]

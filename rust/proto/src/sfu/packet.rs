@@ -3,7 +3,7 @@
 use super::ids::UpTrackId;
 use super::retransmitter::ORIGINAL_SEQUENCE;
 use super::rewriter::Capture;
-use crate::codec::{Codec, Descriptor, vp8, vp9};
+use crate::codec::{Codec, Descriptor, red, vp8, vp9};
 use crate::io::Carries;
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
 use crate::time::Time;
@@ -47,6 +47,14 @@ pub struct PacketMeta {
 }
 
 impl PacketMeta {
+    /// Codec of the medium itself, also inside redundancy.
+    pub fn medium(&self) -> Codec {
+        match &self.descriptor {
+            Descriptor::Red(red) => red.codec,
+            _ => self.codec,
+        }
+    }
+
     /// Whether somebody who has what comes before it in its picture can go over to its layer here.
     pub fn opens_layer(&self) -> bool {
         match &self.descriptor {
@@ -84,7 +92,7 @@ pub(super) struct WrittenExtensions {
 
 /// Longest part of a descriptor that is rewritten.
 pub(super) const MAX_DESCRIPTOR: usize = vp8::MAX_DESCRIPTOR;
-const _: () = assert!(vp9::MAX_REWRITTEN <= MAX_DESCRIPTOR);
+const _: () = assert!(vp9::MAX_REWRITTEN <= MAX_DESCRIPTOR && red::MAX_REWRITTEN <= MAX_DESCRIPTOR);
 /// The longest padding of one packet; the last byte counts it.
 pub const PADDING: [u8; 255] = {
     let mut padding = [0; 255];
@@ -142,7 +150,7 @@ pub struct Rewrite {
     pub is_padding: bool,
     pub(super) prefix: [u8; MAX_PREFIX],
     pub(super) prefix_len: u8,
-    pub(super) skip: u8,
+    pub(super) skip: u16,
 }
 
 impl Rewrite {

@@ -39,7 +39,7 @@ struct Sent {
     timestamp: u32,
     prefix: [u8; MAX_DESCRIPTOR],
     prefix_len: u8,
-    skip: u8,
+    skip: u16,
     answers: u8,
     answered_ms: u64,
 }

@@ -258,6 +258,7 @@ impl UpTrack {
         if incoming.extensions.audio_level.is_some() {
             self.stats.audio_level = incoming.extensions.audio_level;
         }
+        let descriptor = codec.describe(packet.payload, &self.payloads);
         if let Codec::TelephoneEvent { clock_rate } = codec {
             // Digits are meant for us even while nobody may hear the track.
             match TelephoneEvent::parse(packet.payload) {
@@ -268,16 +269,16 @@ impl UpTrack {
             }
         } else if codec.is_primary() && !packet.payload.is_empty() {
             news.digit = self.dtmf.handle_sound(now);
-            if self.stats.codec != Some(codec) {
-                self.stats.codec = Some(codec);
+            let medium = if let Descriptor::Red(red) = &descriptor { red.codec } else { codec };
+            if self.stats.codec != Some(medium) {
+                self.stats.codec = Some(medium);
                 layer.forget_spatial();
-                news.started = Some((codec, packet.ssrc));
+                news.started = Some((medium, packet.ssrc));
             }
         }
         if codec.is_video() && !packet.payload.is_empty() {
             layer.freezes.packet(packet.timestamp, now);
         }
-        let descriptor = codec.describe(packet.payload);
         if let Descriptor::Vp9(descriptor) = &descriptor
             && self.config.rids.is_empty()
         {

@@ -47,6 +47,8 @@ pub struct DownStats {
     pub nacked: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// Packets of sound taken from the redundancy of a later one.
+    pub recovered: u64,
 }
 
 /// What the allocation of bandwidth grants a down track, within its [`Target`].

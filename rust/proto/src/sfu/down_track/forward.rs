@@ -35,7 +35,7 @@ impl DownTrack {
                 return Err(reason);
             }
         };
-        let clock_rate = meta.codec.clock_rate();
+        let clock_rate = meta.medium().clock_rate();
         if !continues {
             if self.config.kind == MediaKind::Video && !meta.keyframe_start {
                 return Err(MediaDrop::DownAwaitsKeyframe);
@@ -66,16 +66,17 @@ impl DownTrack {
         match &meta.descriptor {
             Descriptor::Vp8(descriptor) => {
                 rewrite.prefix_len = self.vp8.map(descriptor).write(&mut rewrite.prefix);
-                rewrite.skip = descriptor.len;
+                rewrite.skip = u16::from(descriptor.len);
             }
             Descriptor::Vp9(descriptor) => {
                 rewrite.prefix_len = self.vp9.map(descriptor).write(&mut rewrite.prefix);
-                rewrite.skip = descriptor.rewritten_len;
+                rewrite.skip = u16::from(descriptor.rewritten_len);
             }
+            Descriptor::Red(red) => self.rewrap(red, meta.codec, &mut rewrite),
             Descriptor::None => {}
         }
         if meta.codec.is_primary() {
-            self.stats.codec = Some(meta.codec);
+            self.stats.codec = Some(meta.medium());
         }
         let octets = packet.payload.len() - rewrite.skip() + rewrite.prefix().len();
         if let Some(retransmitter) = &mut self.retransmitter
@@ -97,7 +98,7 @@ impl DownTrack {
         self.stats.layer_switches += u64::from(switches);
         self.news = true;
         self.sequence.start(meta.sequence);
-        self.timestamp.start(meta.timestamp, meta.capture, meta.codec.clock_rate());
+        self.timestamp.start(meta.timestamp, meta.capture, meta.medium().clock_rate());
         match &meta.descriptor {
             Descriptor::Vp8(_) => {
                 self.temporal.start();
@@ -107,7 +108,7 @@ impl DownTrack {
                 self.vp9_filter.start(descriptor);
                 self.vp9.start();
             }
-            Descriptor::None => {}
+            Descriptor::None | Descriptor::Red(_) => {}
         }
     }
 
@@ -136,7 +137,7 @@ impl DownTrack {
                     Verdict::AwaitsKeyframe => Err(MediaDrop::DownAwaitsKeyframe),
                 };
             }
-            Descriptor::None => {}
+            Descriptor::None | Descriptor::Red(_) => {}
         }
         Ok(meta.marker)
     }
@@ -172,13 +173,19 @@ impl DownTrack {
         if self.dtmf.in_event() && self.config.kind == MediaKind::Audio {
             return Err(MediaDrop::DownSendingDtmf);
         }
-        if matches!((packet.meta.codec, &packet.meta.descriptor), (Codec::Vp9 { .. }, Descriptor::None)) {
-            return Err(MediaDrop::MalformedDescriptor);
+        match (packet.meta.codec, &packet.meta.descriptor) {
+            (Codec::Vp9 { .. } | Codec::Red { .. }, Descriptor::None) => Err(MediaDrop::MalformedDescriptor),
+            (codec, Descriptor::Red(red)) if !self.takes_redundancy(codec, red) => {
+                if usize::from(red.start) == packet.payload.len() {
+                    return Err(MediaDrop::PaddingOnly);
+                }
+                self.payload_type(red.codec)
+            }
+            (codec, _) => self.payload_type(codec),
         }
-        self.payload_type(packet.meta.codec)
     }
 
-    fn payload_type(&mut self, codec: Codec) -> Result<u8, MediaDrop> {
+    pub(super) fn payload_type(&mut self, codec: Codec) -> Result<u8, MediaDrop> {
         if let Some((known, payload_type)) = self.last_type
             && known == codec
         {

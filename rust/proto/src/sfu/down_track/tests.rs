@@ -1,5 +1,7 @@
 //! Behaviour of a down track, on virtual time.
 
+mod redundancy;
+
 use super::*;
 use crate::codec::vp8;
 use crate::codec::{Feedback, MediaKind};
@@ -64,7 +66,7 @@ const DELTA: &[u8] = &[0x90, 0x80, 0x85, 0x12, 0x11, 0x00];
 
 fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPacket<'_> {
     let clock_rate = u64::from(codec.clock_rate());
-    let descriptor = codec.describe(payload);
+    let descriptor = codec.describe(payload, &published());
     let meta = PacketMeta {
         up: UpTrackId(up),
         layer: 0,
@@ -84,6 +86,11 @@ fn packet(up: u64, sequence: u64, ms: u64, codec: Codec, payload: &[u8]) -> UpPa
         payload_len: payload.len() as u16,
     };
     UpPacket { meta, payload }
+}
+
+/// What the payload types inside redundant audio mean to the publisher.
+fn published() -> PayloadTable {
+    PayloadTable::new(&[payload(111, "opus", 48_000)])
 }
 
 fn forward(track: &mut DownTrack, packet: &UpPacket<'_>) -> Result<Rewrite, MediaDrop> {

@@ -110,6 +110,11 @@ impl TimestampMap {
         out
     }
 
+    /// Whether a packet of the current source lies behind all that was mapped.
+    pub fn is_ahead(&self, timestamp: u32) -> bool {
+        is_newer(timestamp.wrapping_add(self.shift), self.newest)
+    }
+
     /// Where a packet of the current source lies, without moving on.
     pub fn peek(&self, timestamp: u32) -> u32 {
         timestamp.wrapping_add(self.shift)

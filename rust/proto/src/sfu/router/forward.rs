@@ -3,7 +3,7 @@
 use super::layers::Source;
 use super::media_transport::MediaTransport;
 use super::{DownEntry, Output, Router, Timers, arm_in};
-use crate::codec::MediaKind;
+use crate::codec::{Descriptor, MediaKind, red};
 use crate::pacer::Class;
 use crate::sfu::down_track::DownTrack;
 use crate::sfu::drops::{MediaDrop, MediaDropCounters};
@@ -92,6 +92,9 @@ impl Lane<'_> {
             MediaKind::Video => Class::Video,
         };
         for packet in packets {
+            if matches!(packet.meta.descriptor, Descriptor::Red(_)) {
+                self.recover(entry, &packet, class, output);
+            }
             match entry.track.forward(&packet, self.now) {
                 Ok(rewrite) => {
                     let transport = &mut self.transports[entry.transport];
@@ -110,5 +113,15 @@ impl Lane<'_> {
         }
         self.transports[entry.transport].arm_waiting(entry.transport, self.timers, self.now);
         awaited
+    }
+
+    /// Gives a receiver without redundancy what it missed and this packet holds.
+    fn recover(&mut self, entry: &mut DownEntry, packet: &UpPacket<'_>, class: Class, output: &mut impl Output) {
+        for back in (1..=red::RECENT).rev() {
+            if let Some((rewrite, payload)) = entry.track.recover(packet, back, self.now) {
+                let recovered = UpPacket { meta: packet.meta, payload };
+                self.transports[entry.transport].egress.send(class, &rewrite, Some(&recovered), self.now, output);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::tests::{WALL, add_transport, bytes_of, payload};
 use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, Part, RID, Source};
 use super::*;
-use crate::codec::{Descriptor, MediaKind};
+use crate::codec::{Descriptor, MediaKind, PayloadTable};
 use crate::rtcp::{self, NtpTime, RtcpPacket, SenderInfo};
 use crate::rtp::{ExtensionKind, ExtensionMap, RtpPacket};
 use crate::sfu::packet::{Departure, UpPacket};
@@ -169,12 +169,12 @@ impl Room {
             let packet = RtpPacket::parse(&bytes).unwrap();
             let [.., layer, key] = *packet.payload else { panic!("an empty packet was forwarded") };
             let codec = Codec::from_payload(&payload(PAYLOAD_TYPE, self.format.name(), 90_000, &[])).unwrap();
-            let (picture, inter) = match codec.describe(packet.payload) {
+            let (picture, inter) = match codec.describe(packet.payload, &PayloadTable::default()) {
                 Descriptor::Vp8(descriptor) => (descriptor.picture_id, (key == 0, false)),
                 Descriptor::Vp9(descriptor) => {
                     (descriptor.picture_id, (descriptor.is_inter_picture(), descriptor.is_inter_layer()))
                 }
-                Descriptor::None => (None, (key == 0, false)),
+                _ => (None, (key == 0, false)),
             };
             let RtpPacket { sequence, timestamp, marker, .. } = packet;
             self.seen.push(Seen { ms: self.ms, sequence, timestamp, marker, picture, inter, layer, key: key == 1 });

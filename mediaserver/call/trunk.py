@@ -1,0 +1,149 @@
+"""One trunk at run time: where calls to it may go, how many it has, and how its numbers and header fields are written."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mediaserver.call.numbers import NumberPlan
+from mediaserver.config.trunks import OWN_HEADERS, Trunk, TrunkTarget
+from mediaserver.errors import LimitExceeded
+from mediaserver.runtime.token_bucket import TokenBucket
+from mediaserver.sip.credentials import Credentials
+from mediaserver.sip.dialog import target_of
+from mediaserver.sip.flow import Target, is_ip_literal
+from mediaserver.sip.service_records import Chance, weighted
+from mediaserver.sip.target_health import TargetHealth
+from mediaserver.sip.upstream import Upstream
+from mediaserver.sip.uri import SipUri, parse_sip_uri
+
+Direction = Literal["incoming", "outgoing"]
+_MAX_COPIED: Final = 16
+_EVERY_HOP: Final = 16
+
+
+@dataclass(slots=True)
+class Place:
+    """One configured target and the next hops that it was last found to have."""
+
+    settings: TrunkTarget
+    uri: SipUri
+    hops: tuple[Target, ...] = ()
+
+
+class TrunkLine:
+    """State of one trunk. Pure: time is an argument, `Trunks` does the asking."""
+
+    def __init__(
+        self, name: str, settings: Trunk, *, password: str | None = None, chance: Chance | None = None
+    ) -> None:
+        self.name = name
+        self.calls: Counter[Direction] = Counter()
+        self.health: dict[Target, TargetHealth] = {}
+        self.upstream: Upstream | None = None
+        self._chance: Chance = chance or random.SystemRandom()
+        self.places: tuple[Place, ...] = ()
+        self.adopt(settings, password=password)
+
+    def adopt(self, settings: Trunk, *, password: str | None) -> None:
+        """Take these settings from now on; calls and what is known of the targets stay."""
+        self.settings = settings
+        self.numbers = NumberPlan(settings.numbers)
+        known = {str(place.uri): place.hops for place in self.places}
+        self.places = tuple(self._place(target, known) for target in settings.all_targets)
+        self.credentials = (
+            Credentials(settings.credentials.user, password)
+            if settings.credentials is not None and password is not None
+            else None
+        )
+        rate = settings.calls_per_second
+        self._rate = TokenBucket(per_second=rate, burst=max(1.0, rate)) if rate is not None else None
+        for health in self.health.values():
+            health.failures, health.successes = settings.keep_alive.failures, settings.keep_alive.successes
+        self._forget_strangers()
+
+    def _place(self, target: TrunkTarget, known: dict[str, tuple[Target, ...]]) -> Place:
+        uri = parse_sip_uri(target.uri)
+        if self.settings.transport is not None and uri.transport is None and uri.scheme == "sip":
+            uri = uri.with_param("transport", self.settings.transport)
+        base = target_of(uri)
+        return Place(target, uri, (base,) if is_ip_literal(base.host) else known.get(str(uri), ()))
+
+    # -- where calls go ------------------------------------------------------------------------------------------
+
+    def found(self, place: Place, hops: Sequence[Target]) -> None:
+        """DNS has said where a target is; nothing said leaves what was known."""
+        if hops:
+            place.hops = tuple(hops[:_EVERY_HOP])
+            self._forget_strangers()
+
+    def _forget_strangers(self) -> None:
+        keep_alive = self.settings.keep_alive
+        hops = [hop for place in self.places for hop in place.hops]
+        self.health = {
+            hop: self.health.get(hop) or TargetHealth(keep_alive.failures, keep_alive.successes) for hop in hops
+        }
+
+    @property
+    def watched(self) -> bool:
+        """Whether OPTIONS decide who lives."""
+        return self.settings.keep_alive.interval > 0
+
+    def hops(self) -> list[tuple[Place, Target]]:
+        """Next hops for one call: by order, within it at random by weight, without those that OPTIONS found dead.
+
+        A trunk that never answered any OPTIONS is called all the same: some peers answer none.
+        """
+        by_order: dict[int, list[Place]] = {}
+        for place in self.places:
+            by_order.setdefault(place.settings.order, []).append(place)
+        out: list[tuple[Place, Target]] = []
+        for order in sorted(by_order):
+            places = by_order[order]
+            for place in weighted(places, [place.settings.weight for place in places], self._chance):
+                out += [(place, hop) for hop in place.hops]
+        mute = all(health.last_answer_at is None for health in self.health.values())
+        return [pair for pair in out if mute or not self._dead(pair[1])][:_EVERY_HOP]
+
+    def _dead(self, hop: Target) -> bool:
+        health = self.health.get(hop)
+        return self.watched and health is not None and health.state == "down"
+
+    def request_uri(self, place: Place, number: str | None, escaped: str | None) -> SipUri:
+        """What a call through `place` asks for: its URI with the called number."""
+        user = escaped if number else place.uri.user
+        return SipUri(
+            host=place.uri.host, user=user, port=place.uri.port, params=place.uri.params, scheme=place.uri.scheme
+        )
+
+    # -- how many ------------------------------------------------------------------------------------------------
+
+    def admit(self, direction: Direction, now: float) -> None:
+        """Count a call that begins. Raises LimitExceeded; `release` is then not to be called."""
+        if self.calls.total() >= self.settings.max_calls:
+            raise LimitExceeded(
+                f"trunk {self.name} has {self.settings.max_calls} calls", limit=f"trunks.{self.name}.max_calls"
+            )
+        if self._rate is not None and not self._rate.take(now):
+            raise LimitExceeded(
+                f"trunk {self.name} begins too many calls", limit=f"trunks.{self.name}.calls_per_second"
+            )
+        self.calls[direction] += 1
+
+    def release(self, direction: Direction) -> None:
+        """A call is over."""
+        self.calls[direction] -= 1
+
+    # -- what calls carry ----------------------------------------------------------------------------------------
+
+    def headers(self, callers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Header fields of a call to the trunk; `callers` are those of the INVITE that it continues."""
+        rules = self.settings.headers
+        fixed = {name.lower() for name in rules.fixed}
+        wanted = {name.lower() for name in rules.copied} - fixed - OWN_HEADERS
+        copied = [(name, value) for name, value in callers if name.lower() in wanted]
+        routes = [("Route", str(route)) for route in self.upstream.service_routes] if self.upstream is not None else []
+        return [*routes, *rules.fixed.items(), *copied[:_MAX_COPIED]]

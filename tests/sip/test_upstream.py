@@ -1,0 +1,121 @@
+"""Our registration at somebody else's registrar: refresh, bounds, refusals and waits, on virtual time."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediaserver.sip.config import MessageLimits
+from mediaserver.sip.message import Response
+from mediaserver.sip.parser import parse_datagram
+from mediaserver.sip.target_health import TargetHealth
+from mediaserver.sip.upstream import BASE_WAIT_S, LONGEST_WAIT_S, Upstream
+
+
+def response(code: int, *lines: str) -> Response:
+    text = "\r\n".join(
+        (
+            f"SIP/2.0 {code} Something",
+            "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx",
+            "From: <sip:us@carrier.test>;tag=1",
+            "To: <sip:us@carrier.test>;tag=2",
+            "Call-ID: c",
+            "CSeq: 1 REGISTER",
+            *lines,
+            "Content-Length: 0",
+            "",
+            "",
+        )
+    )
+    message = parse_datagram(text.encode(), MessageLimits())
+    assert isinstance(message, Response)
+    return message
+
+
+@pytest.fixture
+def ours() -> Upstream:
+    return Upstream(3600, lambda: 1.0)
+
+
+def test_a_success_is_refreshed_at_half_of_what_was_granted(ours: Upstream) -> None:
+    assert ours.begin() == (1, 3600)
+    assert ours.answered(response(200, "Contact: <sip:us@192.0.2.1>;expires=600"), 200, 1000.0)
+    assert (ours.state, ours.registered_until, ours.next_at) == ("registered", 1600.0, 1300.0)
+    assert ours.begin() == (3, 3600)
+    assert not ours.answered(response(200, "Expires: 60", "Contact: <sip:us@192.0.2.1>"), 200, 1300.0)
+    assert ours.registered_until == 1360.0
+
+
+def test_the_shortest_of_several_bindings_counts_and_silence_is_what_we_asked(ours: Upstream) -> None:
+    ours.begin()
+    ours.answered(response(200, "Contact: <sip:a@h>;expires=7200, <sip:us@h>;expires=300"), 200, 0.0)
+    assert ours.registered_until == 300.0
+    ours.begin()
+    ours.answered(response(200), 200, 0.0)
+    assert ours.registered_until == 3600.0
+
+
+def test_too_brief_is_asked_again_at_once_with_what_the_registrar_names(ours: Upstream) -> None:
+    ours.expires_s = 60
+    ours.begin()
+    assert not ours.answered(response(423, "Min-Expires: 1800"), 423, 10.0)
+    assert (ours.next_at, ours.begin()) == (10.0, (3, 1800))
+
+
+@pytest.mark.parametrize("line", ["Min-Expires: 60", "Min-Expires: soon", "Subject: none", "Min-Expires: 99999999999"])
+def test_a_423_that_makes_no_sense_waits_like_any_failure(ours: Upstream, line: str) -> None:
+    ours.begin()
+    ours.answered(response(423, line), 423, 10.0)
+    assert ours.next_at == 10.0 + BASE_WAIT_S
+
+
+def test_waits_double_up_to_a_bound_and_success_ends_them(ours: Upstream) -> None:
+    waits = []
+    for _ in range(9):
+        ours.begin()
+        ours.answered(None, 408, 0.0)
+        waits.append(ours.next_at)
+    assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
+    assert waits[-1] == LONGEST_WAIT_S
+    ours.answered(response(200), 200, 0.0)
+    assert ours.failures == 0
+
+
+def test_retry_after_has_the_last_word(ours: Upstream) -> None:
+    ours.begin()
+    ours.answered(response(503, "Retry-After: 77"), 503, 0.0)
+    assert ours.next_at == 77.0
+
+
+def test_a_failed_refresh_leaves_us_registered_until_the_time_is_over(ours: Upstream) -> None:
+    ours.begin()
+    ours.answered(response(200, "Expires: 120"), 200, 0.0)
+    ours.begin()
+    assert not ours.answered(None, 408, 60.0)
+    assert ours.state == "registered"
+    assert not ours.expired(119.0)
+    assert ours.expired(120.0)
+    assert ours.state == "unregistered"
+
+
+def test_a_wrong_password_is_a_refusal_and_is_not_hammered(ours: Upstream) -> None:
+    ours.begin()
+    assert ours.answered(response(403), 403, 0.0)
+    assert (ours.state, ours.next_at >= BASE_WAIT_S / 2) == ("refused", True)
+
+
+def test_service_routes_are_kept_if_they_are_loose(ours: Upstream) -> None:
+    ours.begin()
+    ours.answered(response(200, "Service-Route: <sip:edge.carrier.test;lr>, <sip:strict.carrier.test>"), 200, 0.0)
+    assert [str(route) for route in ours.service_routes] == ["<sip:edge.carrier.test;lr>"]
+
+
+def test_a_target_dies_after_failures_in_a_row_and_lives_after_successes() -> None:
+    health = TargetHealth(failures=2, successes=2)
+    assert not health.heard(408, 0.0)
+    assert health.state == "unknown"
+    assert health.heard(404, 1.0)
+    assert health.state == "up"
+    verdicts = [health.heard(code, 2.0) for code in (503, 200, 408, 500)]
+    assert (verdicts, health.state, health.since) == ([False, False, False, True], "down", 2.0)
+    assert [health.heard(code, 3.0) for code in (200, 408, 200, 405)] == [False, False, False, True]
+    assert health.state == "up"
