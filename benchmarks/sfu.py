@@ -176,6 +176,8 @@ def _ratios(report: Report, case: Case, label: str, costs: Mapping[str, float], 
     if limits:
         limit = median(f"sfu_limit_us_per_packet_{label}", limits, "µs")
         report.add(limit, Figure(f"sfu_ratio_to_limit_{label}", own / limit.value, "", bound=RATIO_TO_LIMIT))
+        frame_ms = limit.value * case.stream.burst * case.viewers / 1000
+        report.add(Figure(f"sfu_limit_frame_ms_{label}", frame_ms, "ms", note="of the last receiver, at best"))
     for name in [name for name in SERVERS if name != OWN and name in costs]:
         bound = RATIO_TO_OTHERS[case.stream.kind]
         report.add(Figure(f"sfu_ratio_to_{name}_{label}", own / costs[name], "", bound=bound))

@@ -10,7 +10,7 @@ from mediaserver.api.session_refused import Refused, over
 from mediaserver.call.signaling import RoomMembers
 from mediaserver.core.permissions import NOTHING
 from mediaserver.errors import LimitExceeded
-from mediaserver.webrtc.messages import Hello, IceServer, MediaKinds, Welcome
+from mediaserver.webrtc.messages import Hello, IceServer, Welcome
 
 
 class MemberDoor:
@@ -51,11 +51,4 @@ class MemberDoor:
         except LimitExceeded as error:
             raise over(error) from error
         channel.start(member)
-        return Welcome(
-            session=channel.id,
-            resume=channel.new_resume_token(),
-            ice_servers=self._ice_servers(),
-            title=scope.room,
-            media=MediaKinds(audio=True, video=True),
-            room=member.info,
-        )
+        return channel.welcome(scope.room, self._ice_servers(), room=member.info)

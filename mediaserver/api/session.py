@@ -37,7 +37,6 @@ from mediaserver.webrtc.messages import (
     Error,
     Hello,
     IceServer,
-    MediaKinds,
     Ping,
     Pong,
     Welcome,
@@ -280,14 +279,8 @@ class SessionResource:
         except LimitExceeded as error:
             raise over(error) from error
         channel.start(caller)
-        return Welcome(
-            session=channel.id,
-            resume=channel.new_resume_token(),
-            contact_id=caller.contact_id,
-            ice_servers=self._ice_servers(),
-            title=entry.title,
-            media=MediaKinds(audio=True, video=entry.video != "none"),
-        )
+        video = entry.video != "none"
+        return channel.welcome(entry.title, self._ice_servers(), video=video, contact_id=caller.contact_id)
 
     def _identity(self, token: str | None) -> Identity | None:
         if token is None:
@@ -321,13 +314,7 @@ class SessionResource:
             raise over(error) from error
         self._agent_channels[scope.user] = channel
         channel.start(agent)
-        return Welcome(
-            session=channel.id,
-            resume=channel.new_resume_token(),
-            ice_servers=self._ice_servers(),
-            title=profile.name,
-            media=MediaKinds(audio=True, video=True),
-        )
+        return channel.welcome(profile.name, self._ice_servers())
 
     def _closed(self, channel: SessionChannel) -> None:
         if self._channels.pop(channel, None) is None:

@@ -15,7 +15,18 @@ from aiohttp import web
 
 from mediaserver.api.outbox import Inbox, Outbox
 from mediaserver.errors import LimitExceeded, MediaServerError, RemoteProtocolError
-from mediaserver.webrtc.messages import ClientMessage, Ended, Error, ServerMessage, Welcome, dump, parse_client
+from mediaserver.webrtc.messages import (
+    ClientMessage,
+    Ended,
+    Error,
+    IceServer,
+    MediaKinds,
+    ServerMessage,
+    Welcome,
+    dump,
+    parse_client,
+)
+from mediaserver.webrtc.room_messages import RoomInfo
 
 log = structlog.get_logger()
 
@@ -150,6 +161,26 @@ class SessionChannel:
         token = secrets.token_urlsafe(24)
         self.tokens = [*self.tokens[-1:], token_digest(token)]
         return token
+
+    def welcome(
+        self,
+        title: str,
+        ice_servers: tuple[IceServer, ...],
+        *,
+        video: bool = True,
+        contact_id: str | None = None,
+        room: RoomInfo | None = None,
+    ) -> Welcome:
+        """What the page is told when its session begins."""
+        return Welcome(
+            session=self.id,
+            resume=self.new_resume_token(),
+            contact_id=contact_id,
+            ice_servers=ice_servers,
+            title=title,
+            media=MediaKinds(audio=True, video=video),
+            room=room,
+        )
 
     # The participant
 

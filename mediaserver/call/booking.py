@@ -213,6 +213,26 @@ class Booking:
             else:
                 self._settle_picture(kind, verdict, limits.get(kind))
 
+    def carry(self, kind: MediaKind, tracks: int, codecs: Sequence[Codec]) -> int:
+        """Reserves for so many tracks of one kind, in place of what is reserved for it; for how many there is room.
+
+        Sound is reserved firmly, as the first of `codecs` takes it; of pictures the floor is, and the rest is lent.
+        """
+        if not tracks:
+            self._lines.release(self, kind)
+            return 0
+        floor, wanted = self._one_track(kind, codecs)
+        outcome: Grant | Shortage = Grant(0)
+        for count in range(tracks, 0, -1):
+            outcome = self._lines.reserve(self, kind, floor=count * floor, wanted=count * wanted)
+            if isinstance(outcome, Grant):
+                self._carried(kind, Verdict("admitted" if count == tracks else "lower_rate", outcome.bps))
+                return count
+        self._lines.release(self, kind)
+        limit = self._lines.limit_key(outcome.hop, "budget", kind) if isinstance(outcome, Shortage) else ""
+        self._carried(kind, Verdict("refused", 0, limit))
+        return 0
+
     def cap(self, kind: MediaKind) -> int | None:
         """Most that the leg may send, and that we may send to it, in bits per second with headers; None is no bound.
 
@@ -277,6 +297,22 @@ class Booking:
     def need(self, codec: Codec) -> Need:
         """What a sound codec takes on this leg."""
         return audio_need(codec, self.packets)
+
+    def _one_track(self, kind: MediaKind, codecs: Sequence[Codec]) -> tuple[int, int]:
+        if kind == "audio":
+            usual = next((self.need(codec).usual for codec in codecs if is_media(codec)), 0)
+            return usual, usual
+        cap = self._lines.cap(self.way, kind)
+        wanted = USUAL_PICTURE_BPS if cap is None else cap[0]
+        return min(self._lines.lowest(kind), wanted), wanted
+
+    def _carried(self, kind: MediaKind, verdict: Verdict) -> None:
+        before = self.decision.verdicts.get(kind)
+        decision = Decision({**self.decision.verdicts, kind: verdict})
+        if before is None or before.outcome != verdict.outcome:
+            # People come and go all the time: only another outcome is news.
+            self._decide(Decision({kind: verdict}))
+        self.decision = decision
 
     def _sound(self, codecs: tuple[Codec, ...], peer: int | None) -> tuple[Verdict, tuple[Codec, ...]]:
         cap = self._lines.cap(self.way, "audio")

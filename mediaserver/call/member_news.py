@@ -10,7 +10,7 @@ from mediaserver.call.signaling import Signaling
 from mediaserver.core.participant import Participant
 from mediaserver.core.permissions import Permissions
 from mediaserver.core.slot import Slot
-from mediaserver.webrtc.messages import Ended, ServerMessage
+from mediaserver.webrtc.messages import Ended, Quality, ServerMessage
 from mediaserver.webrtc.room_messages import Layers, Participants, Permitted, Person, Slots, SlotState, Speakers
 
 GATHER_S: Final = 0.05
@@ -32,6 +32,7 @@ class MemberNews:
         self._told: Speakers | None = None
         self._permitted: Permitted | None = None
         self._layers: dict[str, tuple[str, ...]] = {}
+        self._quality: Quality | None = None
         self._last: Ended | None = None
 
     # -- core.participant.Observer -----------------------------------------------------------------------------------
@@ -73,6 +74,11 @@ class MemberNews:
         self._layers[mid] = rids
         self._wake.set()
 
+    def quality(self, quality: Quality) -> None:
+        """The member's line does better or worse."""
+        self._quality = quality
+        self._wake.set()
+
     def close(self, last: Ended) -> None:
         """Nothing follows but this."""
         self._last = last
@@ -103,7 +109,9 @@ class MemberNews:
             taken.append(self._speakers)
             self._told = self._speakers
         taken += [Layers(mid=mid, rids=rids) for mid, rids in self._layers.items()]
-        self._permitted = self._speakers = None
+        if self._quality is not None:
+            taken.append(self._quality)
+        self._permitted = self._speakers = self._quality = None
         self._people, self._slots, self._layers = {}, {}, {}
         return taken
 

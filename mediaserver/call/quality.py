@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -51,7 +52,10 @@ class PictureQuality:
 
 @dataclass(frozen=True, slots=True)
 class LegQuality:
-    """A leg over one interval: `from_` the peer, and `to` it by its own reports; a direction without news is None."""
+    """A leg over one interval: `from_` the peer, and `to` it by its own reports; a direction without news is None.
+
+    Where a leg has several tracks of a kind in one direction, in a room, the worst counts.
+    """
 
     seconds: float
     round_trip_ms: float | None
@@ -106,10 +110,31 @@ def measure(
         seconds=seconds,
         round_trip_ms=round_trip,
         estimate_bps=next((each.bandwidth.estimate_bps for each in after if each.bandwidth is not None), None),
-        sound_from=next((sound for sound in sounds_up if sound), None),
-        sound_to=next((sound for sound in sounds_down if sound), None),
-        picture_from=next((picture for picture in pictures_up if picture), None),
-        picture_to=next((picture for picture in pictures_down if picture), None),
+        sound_from=_worst_sound(sounds_up),
+        sound_to=_worst_sound(sounds_down),
+        picture_from=_all_pictures(pictures_up),
+        picture_to=_all_pictures(pictures_down),
+    )
+
+
+def _worst_sound(sounds: Sequence[SoundQuality | None]) -> SoundQuality | None:
+    """Of several voices that share a line, in a room, the one that is heard worst."""
+    present = [sound for sound in sounds if sound is not None]
+    return max(present, key=lambda sound: (-(sound.mos or math.inf), sound.loss), default=None)
+
+
+def _all_pictures(pictures: Sequence[PictureQuality | None]) -> PictureQuality | None:
+    """Of several pictures that share a line: the worst of each figure, the largest height, and all freezes."""
+    present = [picture for picture in pictures if picture is not None]
+    if not present:
+        return None
+    return PictureQuality(
+        loss=max(picture.loss for picture in present),
+        jitter_ms=max(picture.jitter_ms for picture in present),
+        freezes=sum(picture.freezes for picture in present),
+        frozen=max(picture.frozen for picture in present),
+        height=max((picture.height for picture in present if picture.height is not None), default=None),
+        switches=sum(picture.switches for picture in present),
     )
 
 

@@ -7,14 +7,15 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 import structlog
 
 from mediaserver.call.events import QualityChanged
-from mediaserver.call.leg import Leg
 from mediaserver.call.quality import LEVELS, LegQuality, PictureQuality, SoundQuality
+from mediaserver.call.quality_meter import QualityMeter
+from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import TransportStats
 from mediaserver.errors import MediaServerError
@@ -26,6 +27,29 @@ _DIRECTIONS: Final = ("received", "sent")
 _log = structlog.get_logger(__name__)
 
 
+class Watched(Protocol):
+    """A leg of a call, or somebody in a room."""
+
+    meter: QualityMeter
+    track_kinds: dict[int, Kind]
+    log: structlog.stdlib.BoundLogger
+
+    @property
+    def kind(self) -> str:
+        """`browser`, `sip` or `room`: a label of the metrics."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """Engine transports."""
+
+    def emit(self, event: QualityChanged, /) -> None:
+        """It is doing better or worse than before."""
+
+
 class QualityWatch:
     """`run` is the task that looks every `interval_s`. Legs are held weakly: one that is over is forgotten by itself."""
 
@@ -35,7 +59,7 @@ class QualityWatch:
         self._engine = engine
         self._interval_s = interval_s
         self._clock = clock
-        self._legs: WeakSet[Leg] = WeakSet()
+        self._legs: WeakSet[Watched] = WeakSet()
         labels = ("leg", "direction")
         self._mos = metrics.histogram(
             "leg_mos",
@@ -64,9 +88,11 @@ class QualityWatch:
         self._freezes = metrics.counter("leg_freezes_total", "Freezes of pictures (W3C webrtc-stats)", labels)
         self._frozen = metrics.counter("leg_frozen_seconds_total", "Time in which pictures stood still", labels)
         self._switches = metrics.counter("leg_layer_switches_total", "Changes of the layer that flows", ("leg",))
-        self._levels = metrics.gauge("legs_by_quality", "Legs of calls by how they are doing", ("leg", "level"))
+        self._levels = metrics.gauge(
+            "legs_by_quality", "Legs of calls, and parties of rooms, by how they are doing", ("leg", "level")
+        )
 
-    def watch(self, *legs: Leg) -> None:
+    def watch(self, *legs: Watched) -> None:
         """Looks at these legs from now on."""
         for leg in legs:
             leg.meter.begin(self._clock())
@@ -96,7 +122,7 @@ class QualityWatch:
         for kind, level in itertools.product(_KINDS, LEVELS):
             self._levels.labels(kind, level).set(levels[(kind, level)])
 
-    def _look_at(self, leg: Leg, stats: list[TransportStats]) -> None:
+    def _look_at(self, leg: Watched, stats: list[TransportStats]) -> None:
         quality = leg.meter.look(stats, leg.track_kinds, self._clock()) if stats and not leg.ended else None
         if quality is None:
             return

@@ -9,8 +9,9 @@ from typing import Final
 import structlog
 
 from mediaserver.call.booking import BROWSER_PACKETS, Party
-from mediaserver.call.events import EndCause
+from mediaserver.call.events import EndCause, QualityChanged
 from mediaserver.call.member_news import MemberNews
+from mediaserver.call.quality_message import quality_message
 from mediaserver.call.room_party import Parts, RoomParty
 from mediaserver.call.signaling import Signaling
 from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
@@ -92,6 +93,10 @@ class RoomMember:
     def layers_wanted(self, mid: str, event: engine_events.UpTrackLayersWanted) -> None:
         """Tells the page which layers it need not send."""
         self._news.layers(mid, event.rids)
+
+    def quality_changed(self, event: QualityChanged) -> None:
+        """Tells the page how its line is doing."""
+        self._news.quality(quality_message(event.quality))
 
     def end(self, cause: EndCause) -> None:
         """Leaves the room. Calling it again does nothing."""
@@ -224,6 +229,7 @@ class RoomMembers:
             booking=self._parts.admission.book(participant.id, account),
             on_closed=member.closed,
             on_layers=member.layers_wanted,
+            on_quality=member.quality_changed,
         )
 
     def _left(self, member: RoomMember) -> None:

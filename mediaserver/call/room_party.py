@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from mediaserver.call.admission import Admission
-from mediaserver.call.booking import Booking
+from mediaserver.call.booking import Booking, Party
 from mediaserver.call.browser_bandwidth import admitted_policy
-from mediaserver.call.events import EndCause
+from mediaserver.call.events import EndCause, QualityChanged
+from mediaserver.call.quality_watch import QualityWatch
+from mediaserver.call.reception import Reception
+from mediaserver.call.room_stay import KeepRecord, RoomStay
 from mediaserver.call.webrtc_peer import WebRtcPeer
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.config.sections import RoomDefaults
@@ -22,6 +26,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import InsufficientBandwidth, RemoteProtocolError
 from mediaserver.sdp.description import Codec, Direction, Fingerprint
+from mediaserver.sdp.parser import parse
 from mediaserver.webrtc.section import MediaPolicy, Section
 
 KINDS: Final[tuple[Kind, ...]] = ("audio", "video")
@@ -42,6 +47,10 @@ class Parts:
     audio_codecs: tuple[str, ...]
     video_codecs: tuple[str, ...]
     data_channels: bool
+    quality: QualityWatch | None = None
+    """Looks at everybody, where quality is measured."""
+    keep_record: KeepRecord | None = None
+    """Takes the record of everybody who has left."""
 
     def policy(
         self,
@@ -66,7 +75,8 @@ class Parts:
 class RoomParty:
     """One peer connection in the room `room`, as `participant`.
 
-    `on_closed` is called once, whoever ended it; `on_layers` gets, with the mid, which layers anybody wants.
+    `on_closed` is called once, whoever ended it; `on_layers` gets, with the mid, which layers anybody wants;
+    `on_quality` is told when the line does better or worse.
     """
 
     def __init__(
@@ -79,6 +89,7 @@ class RoomParty:
         booking: Booking,
         on_closed: Callable[[EndCause], None],
         on_layers: Callable[[str, engine_events.UpTrackLayersWanted], None] | None = None,
+        on_quality: Callable[[QualityChanged], None] | None = None,
     ) -> None:
         self.room = room
         self.participant = participant
@@ -91,6 +102,10 @@ class RoomParty:
         self._on_closed = on_closed
         self._on_layers = on_layers
         self._kinds: dict[str, MediaKind] = {}
+        account = Party(address=booking.party.address, packets=booking.party.packets)
+        self._reception = Reception(parts.admission.book(f"{booking.leg_id}-received", account), booking)
+        if self._reception.matters:
+            participant.afford = self._afford
         self.peer = WebRtcPeer(
             engine=parts.engine,
             fingerprint=parts.fingerprint,
@@ -101,19 +116,36 @@ class RoomParty:
             on_unreachable=lambda: self.close(EndCause("system", "never_connected")),
             as_agreed=True,
         )
+        self._quality = parts.quality
+        self._stay = RoomStay(
+            engine=parts.engine,
+            room=room,
+            party=participant.id,
+            name=participant.name,
+            peer=self.peer,
+            on_change=on_quality,
+            keep=parts.keep_record,
+            clock=time.monotonic,
+        )
 
     async def take_offer(self, sdp: str, kinds: Mapping[str, MediaKind] | None = None) -> str:
         """Takes an offer and returns the answer; the participant is then in the room with what was agreed.
 
-        `kinds` says by mid what a section shows; without a word the second picture that is sent is a screen.
+        `kinds` says by mid what a section shows; without a word a picture with `a=content:slides` (RFC 4796 §5) is a
+        screen, and the second one that is sent.
         Raises SdpError, NegotiationError, LimitExceeded, InsufficientBandwidth, RemoteProtocolError.
         """
         self.peer.use(admitted_policy(self._booking, self._policy, sdp))
-        answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, kinds or {}))
+        said = {**_slides(sdp), **(kinds or {})}
+        answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, said))
         self._booking.settle(self._codecs())
         if "screen" in self.participant.live and not self.book_screen(shown=True):
             self.participant.live.discard("screen")
+            self.refused.update({mid: "bandwidth" for mid, kind in self._kinds.items() if kind == "screen"})
         self._take_tracks()
+        self._stay.answered()
+        if self._quality is not None:
+            self._quality.watch(self._stay)
         self._rooms.join(self.room, self.participant)
         return answer
 
@@ -147,8 +179,11 @@ class RoomParty:
             return
         self.closed = True
         self._rooms.leave(self.room, self.participant.id)
+        self.participant.afford = None
+        self._stay.end(cause)
         self.peer.close()
         self._booking.close()
+        self._reception.close()
         self._on_closed(cause)
 
     def abandon(self) -> None:
@@ -156,13 +191,21 @@ class RoomParty:
         self.closed = True
         self.peer.close()
         self._booking.release()
+        self._reception.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _codecs(self) -> dict[MediaKind, tuple[Codec, ...]]:
         """What was agreed on for sound and cameras; screens are charged while they are shown."""
-        agreed = {kind: self.peer.section(kind) for kind in KINDS}
-        return {kind: section.receive for kind, section in agreed.items() if section is not None}
+        found: dict[MediaKind, tuple[Codec, ...]] = {}
+        for section in self.peer.sections:
+            for kind in KINDS:
+                if not section.rejected and section.kind == kind == self._kinds.get(section.mid, kind):
+                    found.setdefault(kind, section.receive)
+        return found
+
+    def _afford(self, kind: MediaKind, tracks: int) -> int:
+        return self._reception.afford(kind, tracks, self._codecs().get(kind, ()))
 
     def _directions(self, sections: tuple[Section, ...], said: Mapping[str, MediaKind]) -> dict[str, Direction]:
         self.refused, self._kinds = {}, {}
@@ -220,3 +263,9 @@ class RoomParty:
                 asyncio.get_running_loop().call_soon(self.close, EndCause("system", reason))
             case _:
                 pass
+
+
+def _slides(sdp: str) -> dict[str, MediaKind]:
+    """By mid, the pictures that an offer calls a screen."""
+    sections = (media for media in parse(sdp).media if media.kind == "video" and media.attribute("content") == "slides")
+    return {media.mid: "screen" for media in sections if media.mid is not None}

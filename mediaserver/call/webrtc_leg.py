@@ -11,6 +11,7 @@ from mediaserver.call.browser_bandwidth import admitted_policy, rate_lines
 from mediaserver.call.events import Connected, Dtmf, EndCause, Party, RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.quality_message import quality_message
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_peer import WebRtcPeer
 from mediaserver.config.bandwidth import MediaKind
@@ -176,14 +177,7 @@ class WebRtcLeg(Leg):
         """See `Leg`."""
         if self.ended:
             return
-        await self._signaling.send(
-            messages.Quality(
-                level=quality.level,
-                mos=None if quality.mos is None else round(quality.mos, 2),
-                round_trip_ms=None if quality.round_trip_ms is None else round(quality.round_trip_ms),
-                freezes=sum(picture.freezes for picture in quality.pictures),
-            )
-        )
+        await self._signaling.send(quality_message(quality))
 
     async def _show_connected(self, name: str, video: messages.VideoPermission) -> None:
         await self._signaling.send(messages.State(state="connected", peer=messages.Peer(name=name), video=video))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
+from mediaserver.call.leg_record import leg_record
 from mediaserver.contact.attributes import Attributes
 from mediaserver.contact.consent import CameraConsent
 from mediaserver.contact.timeline import Timeline
-from mediaserver.engine.events import TransportStats
-from mediaserver.store.records import ConsentRecord, ContactRecord, LegRecord, StreamRecord
+from mediaserver.store.records import ConsentRecord, ContactRecord
 from mediaserver.webrtc.messages import Page
 
 
@@ -86,49 +85,10 @@ class Contact:
             entry=self.entry,
             caller=self.reference or self.caller,
             consent=_consent_record(consent) if consent else None,
-            legs=tuple(_leg_record(leg, leg.last_stats, leg.track_kinds) for leg in self.legs),
+            legs=tuple(leg_record(leg) for leg in self.legs),
             attributes=dict(self.attributes.verified),
         )
 
 
 def _consent_record(consent: CameraConsent) -> ConsentRecord:
     return ConsentRecord(camera=consent.given, at=consent.at, text_version=consent.text_version)
-
-
-def _leg_record(leg: Leg, transports: Sequence[TransportStats], kinds: Mapping[int, str]) -> LegRecord:
-    streams = {kind: _stream(kind, transports, kinds) for kind in dict.fromkeys(kinds.values())}
-    round_trips = [item.round_trip_ms for item in transports if item.round_trip_ms is not None]
-    return LegRecord(
-        kind=leg.kind,
-        party=leg.name,
-        started_at=leg.started_at,
-        answered_at=leg.answered_at,
-        ended_at=leg.ended_at,
-        end_reason=leg.end_cause.reason if leg.end_cause else "",
-        round_trip_ms=max(round_trips, default=None),
-        picture_withheld=leg.picture_withheld,
-        streams=tuple(streams.values()),
-        quality=leg.meter.summary.record(),
-    )
-
-
-def _stream(kind: str, transports: Sequence[TransportStats], kinds: Mapping[int, str]) -> StreamRecord:
-    up = [track for stats in transports for track in stats.up if kinds.get(track.id) == kind]
-    down = [track for stats in transports for track in stats.down if kinds.get(track.id) == kind]
-    gated: Counter[str] = Counter()
-    for track in up:
-        gated.update(track.gated)
-    return StreamRecord(
-        kind=kind,
-        codec=next((track.codec for track in up if track.codec), None),
-        packets=sum(track.packets for track in up),
-        bytes=sum(track.bytes for track in up),
-        lost=sum(track.lost for track in up),
-        jitter_ms=max((track.jitter_ms for track in up), default=0.0),
-        codec_sent=next((track.codec for track in down if track.codec), None),
-        packets_sent=sum(track.packets for track in down),
-        bytes_sent=sum(track.bytes for track in down),
-        remote_lost=sum(track.remote_lost for track in down),
-        remote_jitter_ms=max((track.remote_jitter_ms for track in down), default=0.0),
-        gated=gated,
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +54,8 @@ class Participant:
     subscription: Subscription = field(default_factory=Subscription)
     data: DataChannels | None = None
     observer: Observer | None = None
+    afford: Callable[[MediaKind, int], int] | None = None
+    """Charges the lines on the way for so many tracks of a kind that are received, and says for how many there is room."""
     member: bool = False
     """Whether it takes part, other than a mere publisher or viewer, of whom there are limits of their own."""
 
@@ -67,6 +70,30 @@ class Participant:
     def publishes(self) -> tuple[MediaKind, ...]:
         """The kinds that others may have of it now."""
         return tuple(kind for kind in MEDIA_KINDS if self.published(kind) is not None)
+
+    def affordable(
+        self, wanted: Iterable[Publication], *, places: int, kinds: Iterable[MediaKind]
+    ) -> list[Publication]:
+        """As many of `wanted` as there are places, and as the lines on the way have room for: the first of each kind.
+
+        What it had of `kinds` before and has no more is given back.
+        """
+        chosen: dict[Publication, None] = {}
+        for one in wanted:
+            # `wanted` may be everybody in a large room: no further than needed.
+            if len(chosen) == places:
+                break
+            chosen[one] = None
+        if self.afford is None:
+            return list(chosen)
+        counts = Counter(one.kind for one in chosen)
+        room = {kind: self.afford(kind, counts[kind]) for kind in kinds}
+        kept = []
+        for one in chosen:
+            if room[one.kind] > 0:
+                room[one.kind] -= 1
+                kept.append(one)
+        return kept
 
     def set_gates(self) -> None:
         """Lets nothing through, even if it is sent, that is not published or not permitted."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
+from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import Topics
 from mediaserver.core.participant import Participant
 from mediaserver.core.permissions import Permissions
@@ -23,6 +24,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.sdp.description import Codec
 
 _VIDEO_KINDS: Final = ("screen", "video")
+_KINDS: Final[dict[str, tuple[MediaKind, ...]]] = {"audio": ("audio",), "video": _VIDEO_KINDS}
 
 
 class Room:
@@ -204,7 +206,8 @@ class Room:
             asked = {found: want for want in wants if (found := self._wanted(want, participant)) is not None}
             rest = usual if kind == "audio" or participant.subscription.fill else []
             others = (publication for publication in rest if publication.participant != participant.id)
-            places = seat([slot.shows for slot in slots], chain(asked, others))
+            wanted = participant.affordable(chain(asked, others), places=len(slots), kinds=_KINDS[kind])
+            places = seat([slot.shows for slot in slots], wanted)
             moved += [slot for slot, shown in zip(slots, places, strict=True) if slot.show(shown)]
             self._set_targets(slots, asked)
         if moved and participant.observer is not None:

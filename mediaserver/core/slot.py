@@ -27,7 +27,7 @@ class Slot:
         self.mid = mid
         self._down = down
         self.shows: Publication | None = None
-        self._target: tuple[Want | None, int] | None = None
+        self._target: tuple[Want | None, int, bool] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -52,12 +52,14 @@ class Slot:
 
     def aim(self, want: Want | None, priority: int) -> None:
         """Bounds what is shown by what was asked for; repeating it costs next to nothing."""
-        if (want, priority) == self._target:
+        is_screen = self.shows is not None and self.shows.kind == "screen"
+        if (want, priority, is_screen) == self._target:
             return
-        self._target = (want, priority)
+        self._target = (want, priority, is_screen)
         self._down.set_target(
             max_width=want.width if want else None,
             max_height=want.height if want else None,
             priority=priority,
+            is_screen=is_screen,
             paused=want is not None and want.paused,
         )

@@ -178,6 +178,8 @@ class Daemon:
             audio_codecs=config.media.audio_codecs,
             video_codecs=config.media.video_codecs,
             data_channels=config.media.data_channels,
+            quality=quality,
+            keep_record=self._writer.submit,
         )
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)

@@ -386,7 +386,8 @@ class JoinTopic(Command, frozen=True, kw_only=True, tag="join_topic"):
     """Put a data channel of the transport `id` into a topic, in place of the one it was in.
 
     What it sends goes to every other channel of the topic, on whichever shard. What it sent before it was in any
-    topic follows now; 32 messages and 64 KiB are held."""
+    topic follows now, in order. Where nobody else is in the topic yet, the messages of a reliable channel wait for the
+    first who comes. 256 messages and 256 KiB of a channel are held, 512 KiB of a transport, for 20 s."""
 
     stream: int
     topic: int

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from mediaserver.call.admission import Admission
+from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import CHANGES_AT_ONCE, RoomMember, RoomMembers
 from mediaserver.call.room_party import Parts
@@ -21,6 +22,7 @@ from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sdp.parser import parse
+from mediaserver.store.records import ContactRecord
 from mediaserver.webrtc import messages, room_messages
 from tests.call.fakes import FakeEngine, FakeSignaling
 
@@ -69,15 +71,21 @@ class House:
         self.rooms = Rooms(
             rooms=5, publishers=5, viewers=5, **{"members": 5, **limits}, audio_places=2, call_later=loop.call_later
         )
+        self.now = 0.0
+        self.watch = QualityWatch(engine=self.engine, metrics=self.metrics, interval_s=10, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.records: list[ContactRecord] = []
+        self.admission = Admission(load_text(config).config, metrics=self.metrics)
         parts = Parts(
             rooms=self.rooms,
             engine=self.engine,  # type: ignore[arg-type]
             fingerprint=Fingerprint("sha-256", bytes(32)),
-            admission=Admission(load_text(config).config, metrics=self.metrics),
+            admission=self.admission,
             defaults=RoomDefaults(audio_slots=2, video_slots=2),
             audio_codecs=("opus",),
             video_codecs=("VP8",),
             data_channels=True,
+            quality=self.watch,
+            keep_record=self.records.append,
         )
         self.members = RoomMembers(parts, metrics=self.metrics)
         self.sessions = RoomSessions(parts, metrics=self.metrics)
@@ -91,8 +99,10 @@ class House:
         kinds: Mapping[str, str] = KINDS,
         may_publish: frozenset[Publishable] | None = None,
         moderate: bool = False,
+        source: str = FakeSignaling.source,
     ) -> RoomMember:
         signaling = FakeSignaling()
+        signaling.source = source
         member = await self.members.enter(
             room="stage", name=name, may_publish=may_publish, moderate=moderate, signaling=signaling
         )

@@ -28,7 +28,7 @@ CONNECT = """async ({url, token}) => {
         channel.binaryType = "arraybuffer";
         channel.onmessage = ({data}) => heard.push([name, typeof data === "string" ? data : data.byteLength]);
         channel.onclose = () => gone.push(name);
-        channel.onopen = () => resolve(channel.id);
+        channel.onopen = () => { for (const text of globalThis.eager ?? []) channel.send(text); resolve(channel.id); };
         channels[name] = channel;
     });
     const first = open("chat");
@@ -41,11 +41,12 @@ CONNECT = """async ({url, token}) => {
     await first;
     return sdp;
 }"""
-"""A page with the channel `chat` and nothing else; `open` opens more."""
+"""A page with the channel `chat` and nothing else; `open` opens more. What is in `eager` is sent within `onopen`."""
 
 
-async def page(server: Daemon, browser: Chromium, kind: str, token: str) -> Tab:
+async def page(server: Daemon, browser: Chromium, kind: str, token: str, eager: tuple[str, ...] = ()) -> Tab:
     tab = await browser.new_tab(f"{server.http_url}/agent")
+    await tab.page.evaluate("(texts) => { globalThis.eager = texts; }", list(eager))
     answer = await tab.page.evaluate(CONNECT, {"url": f"{server.http_url}/v1/rooms/stage/{kind}", "token": token})
     assert "m=application" in answer
     assert "a=max-message-size:65536" in answer
@@ -149,6 +150,20 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         await one.page.evaluate("for (let n = 0; n < 30; n++) channels.chat.send('' + n)")
         await heard(two, [["chat", str(n)] for n in range(30)])
         await third.connection.close()
+
+
+async def test_what_a_page_says_as_its_channel_opens_is_heard_in_order(tmp_path: Path) -> None:
+    async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
+        token = await server.room_token("stage", "publish", "view")
+        texts = tuple(str(number) for number in range(100))
+        listener = await page(server, browser, "whip", token, eager=("alone",))
+        # The first who comes hears what was said to nobody; what it says itself waits for its own place.
+        eager = await page(server, browser, "whip", token, eager=texts)
+        await heard(listener, [["chat", text] for text in texts])
+        await heard(eager, [["chat", "alone"]])
+        dropped = {name: value for name, value in (await server.metrics()).items() if "data_held" in name}
+        assert len(dropped) == 6, dropped
+        assert not any(dropped.values()), dropped
 
 
 async def test_a_viewer_reads_along_and_a_flood_is_cut(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ impl FeedbackGenerator {
         self.media = Some(media);
     }
 
+    /// Whether there is one.
+    pub fn has_media(&self) -> bool {
+        self.media.is_some()
+    }
+
     /// When [`FeedbackGenerator::write`] has something to write.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.due.filter(|_| self.media.is_some())

@@ -7,7 +7,7 @@ use super::slot::AnyTransport;
 use super::topics::{ChannelId, DataRates, Membership, TopicMessage, Verdict};
 use super::{CommandError, Endpoint, EndpointEvent};
 use crate::io::TransmitQueue;
-use crate::sctp::{Channel, DataConfig, DataEvent, MessageKind, OpenError};
+use crate::sctp::{Channel, DataConfig, DataEvent, MessageKind, OpenError, Reliability};
 use crate::time::Time;
 use crate::transport::IceTransport;
 
@@ -66,7 +66,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Puts a channel into a topic, in place of the one that it was in. What it sent before follows now.
+    /// Puts a channel into a topic, in place of the one that it was in. What it sent before follows now, or as soon as
+    /// somebody else is there.
     pub fn join_topic(
         &mut self,
         channel: ChannelId,
@@ -82,13 +83,8 @@ impl Endpoint {
         if let Some(topic) = left.filter(|left| *left != membership.topic) {
             self.tell_topic(topic, false);
         }
-        for message in self.topics.take_held(channel) {
-            if membership.may_send {
-                self.pass_on(channel, membership, message, now, out);
-            } else {
-                self.topics.drops.not_permitted += 1;
-            }
-        }
+        self.pass_on_held(channel, now, out);
+        self.release_held(membership.topic, now, out);
         self.settle(now, out);
         Ok(())
     }
@@ -141,7 +137,7 @@ impl Endpoint {
             let Some(event) = slot.transport.poll_data_event() else { return };
             match event {
                 DataEvent::Opened { stream, channel } => {
-                    self.topics.add_channel((id, stream));
+                    self.topics.add_channel((id, stream), channel.reliability == Reliability::Reliable);
                     self.events.push_back(EndpointEvent::ChannelOpened { id, stream, channel });
                 }
                 DataEvent::Closed { stream, reason } => {
@@ -165,6 +161,24 @@ impl Endpoint {
     pub(super) fn forget_data(&mut self, id: u64) {
         for topic in self.topics.remove_transport(id) {
             self.tell_topic(topic, false);
+        }
+    }
+
+    /// Somebody came into a topic: who was alone in it is heard now.
+    pub(super) fn release_held(&mut self, topic: u64, now: Time, out: &mut TransmitQueue) {
+        for channel in self.topics.first_members(topic).into_iter().flatten() {
+            self.pass_on_held(channel, now, out);
+        }
+    }
+
+    fn pass_on_held(&mut self, channel: ChannelId, now: Time, out: &mut TransmitQueue) {
+        let Some((membership, messages)) = self.topics.take_held(channel, now) else { return };
+        for message in messages {
+            if membership.may_send {
+                self.pass_on(channel, membership, message, now, out);
+            } else {
+                self.topics.drops.not_permitted += 1;
+            }
         }
     }
 

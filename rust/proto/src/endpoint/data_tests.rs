@@ -226,18 +226,69 @@ fn a_message_reaches_every_other_member_on_every_shard_once() {
     assert_eq!(reported, [&EndpointEvent::ChannelMessage { id: world.browsers[0].id, stream: 0, text: true, payload }]);
 }
 
+/// `one`, `two`, … as they were said.
+fn numbered(range: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    range.map(|number| number.to_string().into_bytes()).collect()
+}
+
 #[test]
-fn what_is_said_before_the_topic_is_known_follows_in_bounds() {
+fn what_is_said_before_the_topic_is_known_follows_in_order_and_in_bounds() {
     let mut world = World::new(&[0, 1]);
     world.join(1, 7, true, true);
-    for number in 0..40u8 {
-        world.say(0, &[b'a' + number % 26]);
-        world.run(Duration::from_millis(20));
+    for text in numbered(0..300) {
+        world.say(0, &text);
+        world.run(Duration::from_millis(10));
     }
     world.join(0, 7, true, true);
+    world.say(0, b"now");
     world.run(Duration::from_secs(1));
-    assert_eq!(world.heard()[1].len(), 32);
-    assert_eq!(world.counter("data_no_topic"), 8);
+    let mut wanted = numbered(0..256);
+    wanted.push(b"now".to_vec());
+    assert_eq!(world.heard()[1], wanted);
+    assert_eq!(world.counter("data_held_full"), 300 - 256);
+}
+
+#[test]
+fn what_is_said_before_anybody_else_is_there_waits_for_the_first_who_comes() {
+    for shards in [[0, 0, 0], [0, 1, 0]] {
+        let mut world = World::new(&shards);
+        world.say(2, b"before");
+        world.join(2, 7, true, true);
+        world.say(2, b"alone");
+        world.run(Duration::from_secs(1));
+        world.join(1, 7, true, true);
+        world.say(2, b"together");
+        world.run(Duration::from_secs(1));
+        let all = [&b"before"[..], b"alone", b"together"].map(<[u8]>::to_vec).to_vec();
+        assert_eq!(world.heard(), [vec![], all, vec![]], "shards {shards:?}");
+        // What it says when everybody has gone is not for those who come later.
+        let gone = (world.browsers[1].id, 0);
+        world.shards[shards[1] as usize].leave_topic(gone).unwrap();
+        world.settle();
+        world.say(2, b"to nobody");
+        world.run(Duration::from_secs(1));
+        world.join(0, 7, true, true);
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.heard()[0], Vec::<Vec<u8>>::new());
+    }
+}
+
+#[test]
+fn what_waits_too_long_or_ends_with_its_channel_is_counted() {
+    let mut world = World::new(&[0, 1]);
+    world.say(0, b"old");
+    world.run(super::held::HELD_FOR + Duration::from_secs(1));
+    world.say(0, b"new");
+    world.join(1, 7, true, true);
+    world.join(0, 7, true, true);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.heard()[1], [b"new".to_vec()]);
+    assert_eq!(world.counter("data_held_too_long"), 1);
+
+    let mut world = World::new(&[0]);
+    world.say(0, b"never heard");
+    world.shards[0].close_transport(world.browsers[0].id, world.now, &mut TransmitQueue::default()).unwrap();
+    assert_eq!(world.counter("data_held_closed"), 1);
 }
 
 #[test]

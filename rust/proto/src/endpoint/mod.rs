@@ -6,6 +6,7 @@ mod data;
 mod data_tests;
 mod departures;
 pub mod event;
+mod held;
 mod media;
 pub mod media_batch;
 pub mod message;
@@ -212,7 +213,11 @@ impl Endpoint {
                 self.take_media_outputs();
             }
             ShardMessage::Topic { topic, message } => self.handle_topic_message(topic, &message, now, out),
-            ShardMessage::TopicMembers { topic, present } => self.topics.set_remote(topic, from, present),
+            ShardMessage::TopicMembers { topic, present } => {
+                self.topics.set_remote(topic, from, present);
+                self.release_held(topic, now, out);
+                self.settle(now, out);
+            }
             ShardMessage::Want { up } => self.handle_want(from, up, now),
             ShardMessage::Unwant { up } => self.handle_unwant(from, up, now),
             ShardMessage::Layers { up, table } => self.media.router.set_layers(UpTrackId(up), &table, now),

@@ -1,14 +1,12 @@
 //! Who is in which topic, on this shard and elsewhere, and what a sender may send.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
+use super::held::Held;
 use super::message::Shard;
 use crate::sctp::{MessageKind, TokenBucket};
 use crate::time::Time;
 
-/// Messages of a channel that has no topic yet, kept until the control plane has decided.
-const MOST_HELD: usize = 32;
-const MOST_HELD_BYTES: usize = 64 * 1024;
 /// Messages a second that a topic may cost this shard: each counts once for every receiver.
 const DELIVERIES_PER_SECOND: u32 = 4000;
 
@@ -61,8 +59,12 @@ macro_rules! drops {
 }
 
 drops! {
-    /// From a channel that nobody has given a topic, beyond what is held.
-    no_topic => "data_no_topic",
+    /// From a channel whose messages nobody hears yet, beyond what is held.
+    held_full => "data_held_full",
+    /// Held, and nobody came in time.
+    held_too_long => "data_held_too_long",
+    /// Held when the channel went.
+    held_closed => "data_held_closed",
     /// From a member that may not send.
     not_permitted => "data_not_permitted",
     /// More messages a second than the sender may.
@@ -74,11 +76,21 @@ drops! {
 }
 
 /// A channel as the topics see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ChannelState {
     membership: Option<Membership>,
-    held: VecDeque<TopicMessage>,
-    held_bytes: usize,
+    /// What is said to nobody waits for somebody; unreliable messages are about the moment and do not.
+    reliable: bool,
+    /// The topic in which it has met somebody: what it says when they are gone is not for those who come later.
+    met: Option<u64>,
+    held: Held,
+}
+
+impl ChannelState {
+    /// Whether what it says now has to wait.
+    fn waits(&self, membership: &Membership) -> bool {
+        self.reliable && !membership.report && self.met != Some(membership.topic)
+    }
 }
 
 /// A transport that has data channels.
@@ -87,6 +99,18 @@ struct Sender {
     messages: TokenBucket,
     bytes: TokenBucket,
     channels: BTreeMap<u16, ChannelState>,
+}
+
+impl Sender {
+    /// Keeps a message, or counts why not.
+    fn hold(&mut self, stream: u16, message: TopicMessage, now: Time, drops: &mut TopicDrops) {
+        drops.held_too_long += self.channels.values_mut().map(|state| state.held.expire(now)).sum::<u64>();
+        let of_all = self.channels.values().map(|state| state.held.bytes()).sum();
+        match self.channels.get_mut(&stream) {
+            Some(state) if state.held.fits(message.payload.len(), of_all) => state.held.push(message, now),
+            _ => drops.held_full += 1,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -143,9 +167,10 @@ impl Topics {
     }
 
     /// A channel is open.
-    pub(super) fn add_channel(&mut self, (transport, stream): ChannelId) {
+    pub(super) fn add_channel(&mut self, (transport, stream): ChannelId, reliable: bool) {
         if let Some(sender) = self.senders.get_mut(&transport) {
-            sender.channels.insert(stream, ChannelState::default());
+            let state = ChannelState { membership: None, reliable, met: None, held: Held::default() };
+            sender.channels.insert(stream, state);
         }
     }
 
@@ -153,7 +178,8 @@ impl Topics {
     pub(super) fn remove_channel(&mut self, channel: ChannelId) -> Option<u64> {
         let left = self.leave(channel);
         let (transport, stream) = channel;
-        self.senders.get_mut(&transport)?.channels.remove(&stream);
+        let state = self.senders.get_mut(&transport)?.channels.remove(&stream)?;
+        self.drops.held_closed += state.held.len() as u64;
         left
     }
 
@@ -164,9 +190,7 @@ impl Topics {
 
     /// Puts a channel into a topic; true when it is the first member here. What it was in before, it has left.
     pub(super) fn join(&mut self, channel: ChannelId, membership: Membership) -> bool {
-        let (transport, stream) = channel;
-        let state = self.senders.get_mut(&transport).and_then(|sender| sender.channels.get_mut(&stream));
-        let Some(state) = state else { return false };
+        let Some(state) = self.state_mut(channel) else { return false };
         state.membership = Some(membership);
         let members = &mut self.topics.entry(membership.topic).or_default().members;
         members.push(channel);
@@ -175,9 +199,7 @@ impl Topics {
 
     /// Takes a channel out of its topic; gives the topic when it was the last member here.
     pub(super) fn leave(&mut self, channel: ChannelId) -> Option<u64> {
-        let (transport, stream) = channel;
-        let state = self.senders.get_mut(&transport)?.channels.get_mut(&stream)?;
-        let topic = state.membership.take()?.topic;
+        let topic = self.state_mut(channel)?.membership.take()?.topic;
         let entry = self.topics.get_mut(&topic)?;
         entry.members.retain(|member| *member != channel);
         let last = entry.members.is_empty();
@@ -185,12 +207,27 @@ impl Topics {
         last.then_some(topic)
     }
 
-    /// What came before the channel had a topic.
-    pub(super) fn take_held(&mut self, (transport, stream): ChannelId) -> VecDeque<TopicMessage> {
-        let state = self.senders.get_mut(&transport).and_then(|sender| sender.channels.get_mut(&stream));
-        let Some(state) = state else { return VecDeque::new() };
-        state.held_bytes = 0;
-        std::mem::take(&mut state.held)
+    /// Channels of a topic here that somebody may hear from now on, after one has joined or another shard has members.
+    /// All but the first two have met somebody before, when they came.
+    pub(super) fn first_members(&self, topic: u64) -> [Option<ChannelId>; 2] {
+        let members = self.topics.get(&topic).map_or(&[][..], |entry| &entry.members);
+        [members.first().copied(), members.get(1).copied()]
+    }
+
+    /// What a channel has said and somebody may hear now: before it had a topic, or while it was alone in it.
+    pub(super) fn take_held(&mut self, channel: ChannelId, now: Time) -> Option<(Membership, Vec<TopicMessage>)> {
+        let membership = self.state_mut(channel)?.membership?;
+        let company = self.has_company(membership.topic);
+        let state = self.state_mut(channel)?;
+        if company {
+            state.met = Some(membership.topic);
+        } else if membership.may_send && state.waits(&membership) {
+            return None;
+        }
+        let expired = state.held.expire(now);
+        let held: Vec<_> = state.held.take().collect();
+        self.drops.held_too_long += expired;
+        Some((membership, held))
     }
 
     /// Another shard has members of a topic, or has none any more.
@@ -221,12 +258,9 @@ impl Topics {
         let Some(state) = sender.channels.get_mut(&stream) else { return Verdict::Kept };
         match state.membership {
             Some(Membership { may_send: false, .. }) => self.drops.not_permitted += 1,
-            Some(membership) => return Verdict::Pass(membership, message),
-            None if state.held.len() < MOST_HELD && state.held_bytes + len <= MOST_HELD_BYTES => {
-                state.held_bytes += len;
-                state.held.push_back(message);
-            }
-            None => self.drops.no_topic += 1,
+            Some(membership) if !state.waits(&membership) => return Verdict::Pass(membership, message),
+            // Alone in its topic, or in none.
+            Some(_) | None => sender.hold(stream, message, now, &mut self.drops),
         }
         Verdict::Kept
     }
@@ -252,6 +286,15 @@ impl Topics {
     /// Other shards with members of a topic.
     pub(super) fn shards(&self, topic: u64) -> &[Shard] {
         self.topics.get(&topic).map_or(&[], |entry| &entry.shards)
+    }
+
+    fn state_mut(&mut self, (transport, stream): ChannelId) -> Option<&mut ChannelState> {
+        self.senders.get_mut(&transport)?.channels.get_mut(&stream)
+    }
+
+    /// Whether a member here has somebody else in its topic.
+    fn has_company(&self, topic: u64) -> bool {
+        self.topics.get(&topic).is_some_and(|entry| entry.members.len() > 1 || !entry.shards.is_empty())
     }
 
     fn tidy(&mut self, topic: u64) {

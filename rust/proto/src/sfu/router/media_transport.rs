@@ -55,7 +55,8 @@ pub(super) struct MediaTransport {
     pub(super) ups: Vec<usize>,
     pub(super) downs: Vec<usize>,
     pub(super) clock: SenderClock,
-    pub(super) feedback: FeedbackGenerator,
+    /// Of a peer that numbers its packets transport-wide; phones do not.
+    pub(super) feedback: Option<Box<FeedbackGenerator>>,
     pub(super) reports: ReportSchedule,
     /// Everything that is sent passes here.
     pub(super) egress: Egress,
@@ -87,7 +88,7 @@ impl MediaTransport {
             ups: Vec::new(),
             downs: Vec::new(),
             clock: SenderClock::default(),
-            feedback: FeedbackGenerator::default(),
+            feedback: None,
             armed: Time::FAR_FUTURE,
             packets_received: 0,
             octets_received: 0,

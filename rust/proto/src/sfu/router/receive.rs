@@ -35,8 +35,9 @@ impl Router {
         transport.octets_received += datagram.len() as u64;
         if let Some(sequence) = extensions.transport_sequence {
             // Every packet on the transport counts, whatever becomes of it.
-            transport.feedback.arrived(sequence, now);
-            if let Some(at) = transport.feedback.poll_timeout() {
+            let feedback = transport.feedback.get_or_insert_default();
+            feedback.arrived(sequence, now);
+            if let Some(at) = feedback.poll_timeout() {
                 self.arm(key, at);
             }
         }
@@ -70,8 +71,8 @@ impl Router {
                 nack_at = nacks.poll_timeout();
             }
         }
-        if first {
-            transport.feedback.set_media(packet.ssrc);
+        if let Some(feedback) = transport.feedback.as_mut().filter(|feedback| first || !feedback.has_media()) {
+            feedback.set_media(packet.ssrc);
         }
         let reports_at = transport.start_reports(now);
         for at in reports_at.into_iter().chain(nack_at) {

@@ -77,7 +77,12 @@ impl Router {
         let ups = transport.ups.iter().filter_map(|&up| self.ups[up].poll_timeout());
         let downs = transport.downs.iter().filter_map(|&down| self.downs[down].track.poll_timeout());
         let nacks = transport.streams.iter().filter_map(|stream| stream.nacks.as_ref()?.poll_timeout());
-        let own = transport.feedback.poll_timeout().into_iter().chain(transport.reports.poll_timeout());
+        let own = transport
+            .feedback
+            .as_ref()
+            .and_then(|feedback| feedback.poll_timeout())
+            .into_iter()
+            .chain(transport.reports.poll_timeout());
         if let Some(next) = ups.chain(downs).chain(nacks).chain(own).min() {
             self.arm(key, next);
         }
@@ -187,7 +192,8 @@ impl Router {
         let sender = self.sender_ssrc(key);
         loop {
             self.scratch.clear();
-            if !self.transports[key].feedback.write(sender, now, &mut self.scratch) {
+            let feedback = self.transports[key].feedback.as_mut();
+            if !feedback.is_some_and(|feedback| feedback.write(sender, now, &mut self.scratch)) {
                 return;
             }
             output.rtcp(self.transports[key].config.id, &self.scratch);
