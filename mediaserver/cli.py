@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -35,6 +36,7 @@ from mediaserver.runtime.sdnotify import Notifier
 
 if TYPE_CHECKING:
     from mediaserver.call.bandwidth_check import Report
+    from mediaserver.call.explanation import Explanation
 
 EX_CONFIG = 78
 """sysexits.h: something was found in an unconfigured or misconfigured state."""
@@ -140,6 +142,54 @@ def check_bandwidth(
     raise typer.Exit({"admitted": 0, "lower_rate": 3, "audio_only": 4, "refused": 5}[report.outcome])
 
 
+@app.command("explain-route")
+def explain_route(
+    number: Annotated[str | None, typer.Argument(help="Called number or user; leave it out with --entry.")] = None,
+    caller: Annotated[str | None, typer.Option("--from", help="Calling number or user.", metavar="CALLER")] = None,
+    trunk: Annotated[str | None, typer.Option(help="Trunk that the call comes in by.")] = None,
+    entry: Annotated[str | None, typer.Option(help="Entry that the browser comes in by.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Domain that is called.")] = None,
+    name: Annotated[str | None, typer.Option(help="Display name of the caller.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="Header field of the INVITE, like X-Ticket=7.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help="Attribute of the contact, like tier=gold.")] = None,
+    at: Annotated[str | None, typer.Option(help="When, like 2026-12-24T08:30+01:00; else now.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    config: ConfigOption = _DEFAULT,
+) -> None:
+    """Say which line of the routing table decides where a call goes, and why, without placing any.
+
+    Exit code 0: it leads somewhere; 4: it is refused or leads nowhere.
+    """
+    # Imported here: the other commands start faster.
+    from mediaserver.call.explanation import explain
+    from mediaserver.call.routing import Question
+
+    settings = _load(config, None).config
+    for option, given, known in (("--trunk", trunk, settings.trunks), ("--entry", entry, settings.entries)):
+        if given is not None and given not in known:
+            raise typer.BadParameter(f"there is no {given!r}; known: {', '.join(known) or 'none'}", param_hint=option)
+    if number is None and entry is None:
+        raise typer.BadParameter("give the number that is called, or --entry", param_hint="NUMBER")
+    question = Question(
+        called=number,
+        caller=caller,
+        name=name,
+        domain=domain.lower() if domain is not None else None,
+        trunk=trunk,
+        entry=entry,
+        headers=tuple(_pairs(header, "--header")),
+        attributes=dict(_pairs(attribute, "--attribute")),
+        at=_moment(at),
+    )
+    found = explain(settings, question)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        _print_route(found)
+    leads = found.goes_to is not None and not found.goes_to.startswith("refuse ") and found.refused is None
+    raise typer.Exit(0 if leads else 4)
+
+
 @app.command()
 def status(
     config: ConfigOption = _DEFAULT,
@@ -160,6 +210,19 @@ def status(
         typer.echo(json.dumps(found, indent=2))
     else:
         show(found, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command("hash-password")
+def hash_password(
+    user: Annotated[str, typer.Argument(help="User name; the digests are good for no other.")],
+    config: ConfigOption = _DEFAULT,
+) -> None:
+    """Print the digests of a password that a user's secret file may hold in its place. The password is asked for."""
+    from mediaserver.sip.passwords import hashed  # the other commands start faster
+
+    realm = _load(config, None).config.listeners.sip.realm
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=sys.stdin.isatty(), err=True)
+    typer.echo(hashed(user, realm, password))
 
 
 @app.command()
@@ -237,6 +300,45 @@ def _print_bandwidth(report: Report, start: str, end: str) -> None:
     console.print(f"\nCalls: {outcomes}", markup=False)
     if report.limits:
         console.print(f"Too narrow: {', '.join(report.limits)}", markup=False)
+
+
+def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in given or []]
+    if any(not equals for _, equals, _ in pairs):
+        raise typer.BadParameter("expected NAME=VALUE", param_hint=option)
+    return [(name, value) for name, _, value in pairs]
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("expected a moment like 2026-12-24T08:30+01:00", param_hint="--at") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _print_route(found: Explanation) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("line", "leads to", "why"):
+        table.add_column(heading, overflow="fold")
+    for step in found.steps:
+        why = "; ".join(step.reasons) or ("decides" if step.decides else "matches too, comes later")
+        table.add_row(step.rule, step.target, why)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(f"called {found.called or '-'}, by {found.caller or 'an anonymous caller'}", markup=False)
+    console.print(table)
+    if found.goes_to is None:
+        console.print("Nothing matches: the call is refused with 404.")
+        return
+    console.print(f"Goes to {found.goes_to}, by {found.rule}.", markup=False)
+    if found.written is not None:
+        console.print(f"The trunk is sent {found.written}.", markup=False)
+    if found.refused is not None:
+        console.print(f"The trunk may not call it: {found.refused}.", markup=False)
+    if found.then:
+        console.print(f"If there is no room: {', '.join(found.then)}.", markup=False)
 
 
 def _load(path: Path, state_dir: Path | None) -> Loaded:

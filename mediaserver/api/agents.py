@@ -23,6 +23,8 @@ from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.source import SourceResolver
 from mediaserver.runtime.sources import source_prefix
+from mediaserver.sip.digest import ha1
+from mediaserver.sip.passwords import digest_of
 from mediaserver.store.records import StoreError
 from mediaserver.store.revocations import Revocations
 
@@ -53,15 +55,29 @@ class AgentDirectory(Protocol):
 class PlainAgentDirectory:
     """Agents out of the configuration, whose passwords come from secret files."""
 
-    def __init__(self, agents: Mapping[str, tuple[str, str]]) -> None:
-        """`agents`: user -> (password, display name)."""
+    def __init__(self, agents: Mapping[str, tuple[str, str]], *, realm: str = "") -> None:
+        """`agents`: user -> (password or its digests for `realm`, display name)."""
         self._salt = secrets.token_bytes(32)
-        self._agents = {user: (self._digest(password), name) for user, (password, name) in agents.items()}
+        self._realm = realm
         self._nobody = secrets.token_bytes(32)
+        self.replace(agents)
+
+    def replace(self, agents: Mapping[str, tuple[str, str]]) -> None:
+        """Know these agents from now on; who is signed in stays so."""
+        self._agents: dict[str, tuple[bytes, str]] = {}
+        self._hashed: dict[str, str] = {}
+        for user, (secret, name) in agents.items():
+            found = digest_of(secret)
+            if found is not None:
+                self._hashed[user] = found[0]
+            self._agents[user] = self._digest(found[1] if found is not None else secret), name
 
     def verify(self, user: str, password: str) -> AgentProfile | None:
         """See `AgentDirectory.verify`."""
         expected, name = self._agents.get(user, (self._nobody, ""))
+        algorithm = self._hashed.get(user)
+        if algorithm is not None:
+            password = ha1(user, self._realm, password, algorithm)
         if not hmac.compare_digest(self._digest(password), expected) or user not in self._agents:
             return None
         return AgentProfile(user, name or user)

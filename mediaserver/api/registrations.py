@@ -65,5 +65,6 @@ def _shown(binding: Binding, now: float) -> dict[str, Any]:
         "expires_in_s": max(0, round(binding.expires_at - now)),
         "q": binding.q,
         "instance": binding.instance,
+        "path": [str(route) for route in binding.path],
         "user_agent": binding.user_agent,
     }

@@ -13,6 +13,7 @@ import structlog
 
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.announcement_leg import AnnouncementLeg
 from mediaserver.call.booking import SRTP_PACKETS, Party
 from mediaserver.call.call import Call
 from mediaserver.call.events import EndCause, LegEvent, Ringing
@@ -21,7 +22,7 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
-from mediaserver.call.ringing import Attempt, ring_all
+from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
@@ -32,6 +33,7 @@ from mediaserver.config.model import Config
 from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
+from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
@@ -79,9 +81,11 @@ class Calls:
         addresses: MediaAddresses,
         trunks: Trunks,
         admission: Admission,
+        announcements: Announcements | None = None,
         quality: QualityWatch | None = None,
     ) -> None:
-        """Without `quality` nobody looks at how legs are doing."""
+        """Without `quality` nobody looks at how legs are doing; without `announcements` none can be called."""
+        self._announcements = announcements
         self._quality = quality
         self._config = config
         self._engine = engine
@@ -94,6 +98,10 @@ class Calls:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def adopt(self, config: Config) -> None:
+        """Make calls by this configuration from now on; those that are up go on."""
+        self._config = config
 
     def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
         """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
@@ -169,10 +177,7 @@ class Calls:
         ways = (request.destination, *request.destination.others)
         for number, destination in enumerate(ways, 1):
             try:
-                return await ring_all(
-                    self._attempts(replace(request, destination=destination)),
-                    timeout_s=self._config.limits.ring_duration,
-                )
+                return await self._ring_one(replace(request, destination=destination))
             except DialFailed as failure:
                 if not (failure.lacks_bandwidth or failure.elsewhere) or number == len(ways):
                     raise
@@ -184,6 +189,24 @@ class Calls:
                 request.note("rerouted", f"{destination.rule} {why}, next is {ways[number].rule}")
         raise DialFailed(480, "Nobody is signed in there")
 
+    async def _ring_one(self, request: CallRequest) -> Leg:
+        """Whoever answers of one destination."""
+        longest_s, name = self._config.limits.ring_duration, request.destination.target.group
+        if name is None:
+            return await ring_all(self._attempts(request), timeout_s=longest_s)
+        group = self._config.groups.get(name)
+        if group is None:
+            raise DialFailed(480, f"group {name} is gone")
+        try:
+            return await ring_group(group, partial(self._user_attempts, request=request), timeout_s=longest_s)
+        except DialFailed as failure:
+            if group.otherwise is None or failure.lacks_bandwidth:
+                raise
+        destination = replace(request.destination, target=group.otherwise)
+        if request.note is not None:
+            request.note("group_over", f"nobody of group {name} took it, next is {group.otherwise.text}")
+        return await ring_all(self._attempts(replace(request, destination=destination)), timeout_s=longest_s)
+
     # -- devices -------------------------------------------------------------------------------------------------
 
     def _attempts(self, request: CallRequest) -> list[Attempt]:
@@ -193,11 +216,16 @@ class Calls:
         if target.trunk is not None:
             trunk_name = target.trunk
             return [Attempt(f"trunk {trunk_name}", lambda: self._ring_trunk(trunk_name, request))]
+        if target.announcement is not None:
+            name = target.announcement
+            return [Attempt(f"announcement {name}", lambda: self._announce(name, request))]
         if target.refuse is not None:
             raise DialFailed(target.refuse, "Refused by the routing table")
         raise DialFailed(501, "This destination takes no calls")
 
     def _user_attempts(self, user: str, request: CallRequest) -> list[Attempt]:
+        if user not in self._config.users:
+            return []  # gone since the call was routed
         aor = f"{user}@{self._config.domain_of(user)}"
         attempts = [
             Attempt(f"phone {binding.contact}", partial(self._ring_phone, user, binding, request))
@@ -207,6 +235,19 @@ class Calls:
         if browser is not None:
             attempts.append(Attempt("browser", lambda: self._ring_browser(user, request)))
         return attempts
+
+    async def _announce(self, name: str, request: CallRequest) -> Leg:
+        clip = self._announcements.clip(name) if self._announcements is not None else None
+        if clip is None or self._announcements is None:
+            raise DialFailed(480, f"announcement {name} is not there (yet)", elsewhere=True)
+        return AnnouncementLeg(
+            leg_id=new_id(),
+            contact_id=request.contact_id,
+            name=name,
+            engine=self._engine,
+            clip=clip,
+            duration_s=self._announcements.duration_s(name),
+        )
 
     async def _ring_browser(self, user: str, request: CallRequest) -> Leg:
         browser = self._agents.browser_of(user)
@@ -238,7 +279,9 @@ class Calls:
         return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
-        line = self.trunks[name]
+        line = self.trunks.get(name)
+        if line is None:
+            raise DialFailed(503, f"trunk {name} is gone", elsewhere=True)
         await self.trunks.locate(line)
         number = request.destination.number
         denied = line.numbers.denied(number) if number else None
@@ -249,6 +292,10 @@ class Calls:
         hops = line.hops()
         if not hops:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
+        srtp = srtp_towards(line.settings.srtp, hops[0][1].transport)
+        if srtp and line.settings.srtp != "require":
+            # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
+            hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
         self._admit(line, "outgoing")
         try:
             policy, address = self._trunk_policy(line.settings), hops[0][1].host
@@ -274,7 +321,7 @@ class Calls:
             )
 
         try:
-            return await self._dial(leg, invite, request, srtp=srtp_towards(line.settings.srtp, hops[0][1].transport))
+            return await self._dial(leg, invite, request, srtp=srtp)
         except DialFailed as failure:
             failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
             raise

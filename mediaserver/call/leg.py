@@ -46,7 +46,7 @@ class LegMedia:
 class Leg(ABC):
     """Base of all legs. A leg owns its transports from its creation to `end`; joining and transfer never move them."""
 
-    kind: ClassVar[Literal["browser", "sip", "room"]]
+    kind: ClassVar[Literal["browser", "sip", "room", "announcement"]]
 
     def __init__(self, *, leg_id: str, contact_id: str, name: str, engine: Engine) -> None:
         self.id = leg_id

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import DialFailed
+from mediaserver.config.routes import Group
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 
 _NO_ANSWER: Final = DialFailed(480, "No answer")
@@ -24,11 +26,11 @@ class Attempt:
     ring: Callable[[], Awaitable[Leg]]
 
 
-async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float) -> Leg:
+async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float, decline_ends: bool = True) -> Leg:
     """The leg of the device that answered first.
 
-    Raises DialFailed with the most telling failure when none did (RFC 3261 §16.7: a 6xx ends the search at once, else
-    the lowest class counts, and within it what says more than 480), and after `timeout_s`.
+    Raises DialFailed with the most telling failure when none did (RFC 3261 §16.7: a 6xx ends the search at once, unless
+    `decline_ends` is False, else the lowest class counts, and within it what says more than 480), and after `timeout_s`.
     """
     if not attempts:
         raise DialFailed(480, "Nobody is signed in there")
@@ -51,7 +53,7 @@ async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float) -> Leg:
                     for late in legs[1:]:
                         await late.end(_ANSWERED_ELSEWHERE)
                     return legs[0]
-                if any(failure.code >= 600 for failure in failures):
+                if decline_ends and any(failure.code >= 600 for failure in failures):
                     break
     except TimeoutError:
         failures.append(_NO_ANSWER)
@@ -60,6 +62,30 @@ async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float) -> Leg:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+    raise _most_telling(failures)
+
+
+async def ring_group(group: Group, devices_of: Callable[[str], Sequence[Attempt]], *, timeout_s: float) -> Leg:
+    """The leg of the member who answered first. Who declines speaks for himself: the others go on ringing.
+
+    Raises DialFailed like `ring_all`; `devices_of` gives a member's devices as they are when his turn comes.
+    """
+    timeout_s = min(group.timeout, timeout_s)
+    if group.ring == "parallel":
+        members = [Attempt(name, partial(ring_all, devices_of(name), timeout_s=timeout_s)) for name in group.members]
+        return await ring_all(members, timeout_s=timeout_s, decline_ends=False)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout_s
+    failures: list[DialFailed] = []
+    for name in group.members:
+        left_s = until - loop.time()
+        if left_s <= 0:
+            failures.append(_NO_ANSWER)
+            break
+        try:
+            return await ring_all(devices_of(name), timeout_s=min(group.each, left_s))
+        except DialFailed as failure:
+            failures.append(failure)
     raise _most_telling(failures)
 
 

@@ -64,11 +64,30 @@ _EXAMPLES = {
   #   headers: {fixed: {X-Customer: "4711"}, copied: [X-Ticket]}
 """,
     "routes": """\
-  # - match: {trunk: pbx, called: "49*"}
+  # - match: {trunk: pbx, called: "49*", time: {days: [mon, tue, wed, thu, fri], start: 08:00, end: 18:00,
+  #     timezone: Europe/Berlin}}
+  #   to: {group: sales}
+  # - match: {trunk: pbx, headers: {X-Priority: high}}
   #   to: {user: agent}
+  # - match: {trunk: pbx}
+  #   to: {announcement: greeting}
   # - match: {called: "0*"}
   #   to: {trunk: pbx}
   # - to: {refuse: 404}
+""",
+    "groups": """\
+  # sales:
+  #   members: [agent]
+  #   ring: serial
+  #   each: 15s
+  #   otherwise: {announcement: greeting}
+""",
+    "webhooks": """\
+  # crm:
+  #   url: https://crm.example.org/route
+  #   secret: {file: /etc/mediaserver/crm.key}
+  #   timeout: 1500ms
+  #   fallback: {group: sales}
 """,
     "sites": """\
   # centre:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mediaserver.config.base import FilePath, Name, Section
-from mediaserver.config.values import Address, Bind, Cidr, Duration, Port, SocketAddress, parse_address
+from mediaserver.config.values import Address, Bind, Cidr, Duration, DurationOrNone, Port, SocketAddress, parse_address
 
 
 def _bind(value: object) -> IPv4Address | IPv6Address | None:
@@ -125,8 +125,24 @@ class SipListener(Section):
     client_ca_file: FilePath | None = None
     """Authorities (PEM) that sign the certificates of trunks and phones that prove themselves by one; null asks for none."""
 
+    nat_keep_alive: DurationOrNone = 25.0
+    """How often phones behind a NAT that registered over UDP are sent an empty packet, so that calls find their way in;
+    0s sends none."""
+
+    registration_min: Annotated[Duration, Field(ge=10, le=86_400)] = 60.0
+    """Shortest life of a registration; who asks for less is told so (423)."""
+
+    registration_max: Annotated[Duration, Field(ge=10, le=604_800)] = 7200.0
+    """Longest life of a registration."""
+
     realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,128}$')] = "mediaserver"
     """Realm of digest authentication, and the domain of users that name none. Changing it changes every digest."""
+
+    @model_validator(mode="after")
+    def _shortest_before_longest(self) -> SipListener:
+        if self.registration_min > self.registration_max:
+            raise ValueError("registration_min is longer than registration_max: give a shorter one")
+        return self
 
 
 class WebRtcListener(Section):

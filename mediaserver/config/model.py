@@ -12,6 +12,7 @@ from mediaserver.config.sections import (
     Drain,
     Entry,
     FilePath,
+    Group,
     Limits,
     Listeners,
     Log,
@@ -28,6 +29,7 @@ from mediaserver.config.sections import (
     Trunk,
     User,
     Web,
+    Webhook,
 )
 
 
@@ -57,8 +59,15 @@ class Config(Section):
     """Call managers, ACDs and providers, by name."""
 
     routes: tuple[Route, ...] = ()
-    """Routing table, first match decides; where its lines have no bandwidth for a call, the next match does. Calls to a
-    registered user's own address need no line; a call that nothing matches is refused with 404."""
+    """Routing table, first match decides; where its lines have no bandwidth for a call or its trunk takes none, the next
+    match does. Calls to a registered user's own address need no line; a call that nothing matches is refused with 404.
+    `mediaserver explain-route NUMBER --from CALLER` says which line decides, and why."""
+
+    groups: Mapping[Name, Group] = {}
+    """Users who are called together, by name."""
+
+    webhooks: Mapping[Name, Webhook] = {}
+    """Services of the house that decide where a call goes, by name."""
 
     sites: Mapping[Name, Site] = {}
     """Places with lines of their own, by name."""

@@ -15,14 +15,22 @@ from mediaserver.config.values import parse_port_range
 
 KeyPath = tuple[str | int, ...]
 
-_TARGETS = {"user": "users", "trunk": "trunks", "entry": "entries"}
+_TARGETS = {
+    "user": "users",
+    "group": "groups",
+    "trunk": "trunks",
+    "entry": "entries",
+    "announcement": "announcements",
+    "webhook": "webhooks",
+}
 
 
 def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yields (key path, what would be right) for everything in `data` that contradicts another section."""
-    sections = ("networks", "users", "trunks", "sites", "entries", "announcements")
+    sections = ("networks", "users", "trunks", "sites", "entries", "announcements", "groups", "webhooks")
     names = {section: _names(data, section) for section in sections}
     yield from _routes(data, names)
+    yield from _groups(data, names)
     yield from _sites(data, names)
     yield from _entries(data, names)
     yield from _listeners(data, names)
@@ -43,6 +51,31 @@ def _routes(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[
         for key in ("trunk", "entry"):
             yield from _named(("routes", index, "match", key), match.get(key), _TARGETS[key], names)
         yield from _target(("routes", index, "to"), _map(_map(route).get("to")), names)
+
+
+def _groups(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
+    for name, group in _map(data.get("groups")).items():
+        for index, member in enumerate(_list(_map(group).get("members"))):
+            yield from _named(("groups", name, "members", index), member, "users", names)
+        target = _map(_map(group).get("otherwise"))
+        yield from _target(("groups", name, "otherwise"), target, names)
+        for key in ("group", "entry", "webhook"):
+            if target.get(key) is not None:
+                yield ("groups", name, "otherwise", key), "a group leads to a user, trunk, announcement or refusal"
+    for name, webhook in _map(data.get("webhooks")).items():
+        target = _map(_map(webhook).get("fallback"))
+        yield from _target(("webhooks", name, "fallback"), target, names)
+        if target.get("webhook") is not None:
+            yield ("webhooks", name, "fallback", "webhook"), "a webhook cannot fall back to a webhook"
+    yield from _trunk_users(data)
+
+
+def _trunk_users(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    taken = {str(name): f"users.{name}" for name in _map(data.get("users"))}
+    for name, trunk in _map(data.get("trunks")).items():
+        user = _map(_map(trunk).get("authenticate")).get("user")
+        if isinstance(user, str) and (first := taken.setdefault(user, f"trunks.{name}")) != f"trunks.{name}":
+            yield ("trunks", name, "authenticate", "user"), f"{user} is the user name of {first} already"
 
 
 def _sites(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:

@@ -8,14 +8,18 @@ from typing import Any
 
 from mediaserver.config.loader import key_text
 from mediaserver.config.model import Config
-from mediaserver.config.references import KeyPath
+from mediaserver.config.references import KeyPath, problems
+from mediaserver.errors import ConfigError
 
 # What a running daemon takes over; everything else was handed out when it started. `*` is any name.
 _LIVE: tuple[KeyPath, ...] = (
+    ("users",),
+    ("trunks",),
+    ("routes",),
+    ("groups",),
+    ("webhooks",),
     ("sites",),
     ("media", "bandwidth"),
-    ("trunks", "*", "bandwidth"),
-    ("trunks", "*", "per_call"),
 )
 
 
@@ -42,17 +46,20 @@ def diff(before: Config, after: Config) -> tuple[Change, ...]:
 
 
 def taken_over(before: Config, after: Config) -> Config:
-    """`before` with everything of `after` that a running daemon takes over."""
-    trunks = {
-        name: trunk.model_copy(
-            update={"bandwidth": after.trunks[name].bandwidth, "per_call": after.trunks[name].per_call}
-        )
-        if name in after.trunks
-        else trunk
-        for name, trunk in before.trunks.items()
-    }
+    """`before` with everything of `after` that a running daemon takes over.
+
+    Raises ConfigError where that contradicts what stays as it was: an entry that leads to a user who is gone, say.
+    """
+    live = {str(path[0]): getattr(after, str(path[0])) for path in _LIVE if len(path) == 1}
     media = before.media.model_copy(update={"bandwidth": after.media.bandwidth})
-    return before.model_copy(update={"sites": after.sites, "trunks": trunks, "media": media})
+    merged = before.model_copy(update={**live, "media": media})
+    found = [
+        f"{key_text(path)}: {message} (it is in force until a restart)"
+        for path, message in problems(merged.model_dump(mode="json"))
+    ]
+    if found:
+        raise ConfigError("\n".join(found))
+    return merged
 
 
 def _begins(path: KeyPath, live: KeyPath) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from mediaserver.config.bandwidth import Bandwidth, Dscp
 from mediaserver.config.base import FilePath as FilePath
@@ -21,6 +21,11 @@ from mediaserver.config.listeners import Network as Network
 from mediaserver.config.listeners import NetworkAddress as NetworkAddress
 from mediaserver.config.listeners import SipListener as SipListener
 from mediaserver.config.listeners import WebRtcListener as WebRtcListener
+from mediaserver.config.routes import Group as Group
+from mediaserver.config.routes import Match as Match
+from mediaserver.config.routes import Route as Route
+from mediaserver.config.routes import Target as Target
+from mediaserver.config.routes import Webhook as Webhook
 from mediaserver.config.sites import Site as Site
 from mediaserver.config.trunks import AudioCodec as AudioCodec
 from mediaserver.config.trunks import SipTransport as SipTransport
@@ -54,7 +59,8 @@ class User(Section):
     """Name shown to the other side; null shows the user name."""
 
     secret: SecretRef
-    """Password for SIP digest and for the agent page."""
+    """Password for SIP digest and for the agent page, or its digests as `mediaserver hash-password` prints them. A phone
+    whose TLS certificate names sip:USER@DOMAIN needs none (`listeners.sip.client_ca_file`)."""
 
     roles: tuple[Literal["agent"], ...] = ("agent",)
     """What the user may do: `agent` takes and makes calls."""
@@ -65,57 +71,6 @@ class User(Section):
     srtp: SrtpPolicy = "prefer"
     """SRTP towards the user's phones: `require` refuses calls without it, `prefer` offers it over TLS signalling and
     takes what the phone offers, `never` speaks plain RTP."""
-
-
-class Match(Section):
-    """What a route looks at; every key given must match. In text keys `*` stands for any run of characters."""
-
-    called: str | None = None
-    """User part of the address that was called."""
-
-    caller: str | None = None
-    """User part of the caller's address."""
-
-    trunk: Name | None = None
-    """Trunk that the call came from."""
-
-    entry: Name | None = None
-    """Entry that the browser came in by."""
-
-
-class Target(Section):
-    """Where a call goes; exactly one key."""
-
-    user: Name | None = None
-    """Phones and agent page of this user."""
-
-    trunk: Name | None = None
-    """This trunk, with the called number."""
-
-    entry: Name | None = None
-    """This entry, as if a browser had come in by it."""
-
-    room: Name | None = None
-    """A room of this name. Rooms take WHIP and WHEP only so far: a call that comes here is refused with 501."""
-
-    refuse: Annotated[int, Field(ge=400, le=699)] | None = None
-    """Nowhere: refused with this SIP status."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Target:
-        if len(self.model_fields_set) != 1 or all(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("give exactly one of user, trunk, entry, room or refuse")
-        return self
-
-
-class Route(Section):
-    """One line of the routing table; the first that matches decides."""
-
-    match: Match = Match()
-    """What the line looks at; empty matches every call."""
-
-    to: Target
-    """Where a matching call goes."""
 
 
 class ConsentText(Section):

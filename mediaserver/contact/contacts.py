@@ -13,10 +13,11 @@ from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.calls import Calls
+from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
-from mediaserver.call.routing import Destination, Question, Router
+from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
 from mediaserver.call.sip_leg import warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
@@ -63,7 +64,7 @@ class Contacts:
         fingerprint: Fingerprint,
         calls: Calls,
         agents: Agents,
-        router: Router,
+        dial_plan: DialPlan,
         announcements: Announcements,
         records: RecordWriter,
         metrics: Metrics,
@@ -76,7 +77,7 @@ class Contacts:
         self._fingerprint = fingerprint
         self._calls = calls
         self._agents = agents
-        self._router = router
+        self._dial_plan = dial_plan
         self._announcements = announcements
         self._records = records
         self._server_name = server_name
@@ -103,6 +104,10 @@ class Contacts:
     def __len__(self) -> int:
         return len(self._open)
 
+    def adopt(self, config: Config) -> None:
+        """Take contacts by this configuration from now on."""
+        self._config = config
+
     # -- browsers ------------------------------------------------------------------------------------------------
 
     async def start_caller(
@@ -117,10 +122,15 @@ class Contacts:
     ) -> CallerSession:
         """See `call.signaling.Contacts`. Raises UnknownEntry, AttributesRefused, LimitExceeded."""
         settings = self._config.entries.get(entry)
-        destination = self._router.route_entry(entry) if settings is not None else None
-        if settings is None or destination is None:
-            raise UnknownEntry(f"there is no entry {entry!r} that leads anywhere")
+        if settings is None:
+            raise UnknownEntry(f"there is no entry {entry!r}")
         self._check_room(source, entry, settings)
+        trusted = dict(identity.attributes) if identity is not None else {}
+        name = (identity.name or identity.reference) if identity is not None else None
+        destination = await self._dial_plan.decide_entry(entry, Question(name=name, attributes=trusted))
+        if destination is None:
+            raise UnknownEntry(f"the entry {entry!r} leads nowhere now")
+        self._check_room(source, entry, settings)  # a webhook may have taken its time
         try:
             said = self._attribute_limits.bounded(attributes)
         except AttributesRefused as error:
@@ -199,7 +209,7 @@ class Contacts:
     async def on_invite(self, incoming: IncomingInvite) -> None:
         """Takes a call that came in over SIP: routes it, or says why not."""
         question = question_of(incoming, self._calls.trunks)
-        destination = self._router.route(question)
+        destination = await self._dial_plan.decide(question)
         if destination is None:
             incoming.session.reject(404)
             return
@@ -222,11 +232,13 @@ class Contacts:
         self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
-        destination = self._router.route(Question(called=_called(target), caller=user))
+        destination = await self._dial_plan.decide(Question(called=_called(target), caller=user))
         if destination is None:
             await leg.end(EndCause("system", "unknown_destination", 404))
             return
-        self._run_connected(contact, leg, destination, Presentation(name=contact.caller, verified=True), "agent")
+        self._run_connected(
+            contact, leg, destination, Presentation(name=contact.caller, verified=True, number=user), "agent"
+        )
 
     def _run_connected(
         self,

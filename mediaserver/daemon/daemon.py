@@ -10,25 +10,29 @@ from typing import Final
 
 import structlog
 
+from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
+from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
-from mediaserver.call.routing import Router
 from mediaserver.call.trunks import Trunks
+from mediaserver.call.webhook import Webhooks
 from mediaserver.config.model import Config
+from mediaserver.config.routes import Webhook
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
 from mediaserver.daemon.live_config import LiveConfig
+from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
 from mediaserver.daemon.settings import (
     SERVER_NAME,
     announced,
@@ -76,9 +80,10 @@ class Daemon:
         self._writer: RecordWriter | None = None
         self._user_agent: UserAgent | None = None
         self._trunks: Trunks | None = None
+        self._webhooks: Webhooks | None = None
+        self._dial_plan: DialPlan | None = None
         self._contacts: Contacts | None = None
-        self._bandwidth: BandwidthAdmission | None = None
-        self._live: LiveConfig | None = None
+        self._live: LiveConfig[Prepared] | None = None
         self._room_sessions: RoomSessions | None = None
         self._room_members: RoomMembers | None = None
         self._web: WebSide | None = None
@@ -112,17 +117,13 @@ class Daemon:
         )
         self._announcements.start()
         counters = PrometheusCounters(self._metrics)
+        realm = config.listeners.sip.realm
+        secrets = {name: self._secrets.text(user.secret) for name, user in config.users.items()}
+        users = PasswordDirectory(secrets, realm=realm, trunks=trunk_secrets(config, self._secrets))
+        page = PlainAgentDirectory(page_agents(config, secrets), realm=realm)
         self._user_agent = user_agent = UserAgent(
             config=sip_config(config),
-            users=PasswordDirectory(
-                {name: self._secrets.text(user.secret) for name, user in config.users.items()},
-                realm=config.listeners.sip.realm,
-                trunks={
-                    name: (trunk.authenticate.user, self._secrets.text(trunk.authenticate.secret))
-                    for name, trunk in config.trunks.items()
-                    if trunk.authenticate is not None
-                },
-            ),
+            users=users,
             counters=counters,
             resolver=resolver(config, counters=counters),
             tls_server=server_tls(
@@ -139,12 +140,13 @@ class Daemon:
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         agents = Agents()
-        self._bandwidth = bandwidth = BandwidthAdmission(
-            config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later
-        )
+        bandwidth = BandwidthAdmission(config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later)
         quality = QualityWatch(engine=engine, metrics=self._metrics, interval_s=config.media.quality_interval)
         self._tasks.spawn(quality.run(), name="quality")
+        self._webhooks = Webhooks(config, secret_of=self._webhook_secret, metrics=self._metrics)
+        self._dial_plan = dial_plan = DialPlan(config, webhooks=self._webhooks)
         calls = Calls(
+            announcements=self._announcements,
             admission=bandwidth,
             quality=quality,
             config=config,
@@ -160,7 +162,7 @@ class Daemon:
             fingerprint=fingerprint,
             calls=calls,
             agents=agents,
-            router=Router(config),
+            dial_plan=dial_plan,
             announcements=self._announcements,
             records=self._writer,
             metrics=self._metrics,
@@ -198,16 +200,28 @@ class Daemon:
             admission=self._admission,
             metrics=self._metrics,
             healthy=self.healthy,
+            agents=page,
             trunks=trunks,
             user_agent=user_agent,
         )
         await self._web.start()
+        parts = RunningParts(
+            users=users,
+            agents=page,
+            user_agent=user_agent,
+            trunks=trunks,
+            dial_plan=dial_plan,
+            calls=calls,
+            contacts=self._contacts,
+            bandwidth=bandwidth,
+            https=self._web.https_tls,
+        )
+        self._live = LiveConfig(
+            config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply
+        )
 
     async def reload(self, read: Callable[[], Config]) -> None:
         """Takes over what of a changed file can change while calls go on; `read` reads it, in a thread."""
-        bandwidth = self._bandwidth
-        if self._live is None and bandwidth is not None:
-            self._live = LiveConfig(self._config, metrics=self._metrics, apply=bandwidth.reload)
         if self._live is not None:
             await self._live.reload(read)
 
@@ -239,6 +253,8 @@ class Daemon:
             await self._web.stop()
         if self._trunks is not None:
             await self._trunks.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -253,6 +269,9 @@ class Daemon:
 
     def _trunk_password(self, name: str, trunk: Trunk) -> str | None:
         return self._secrets.text(trunk.credentials.secret) if trunk.credentials is not None else None
+
+    def _webhook_secret(self, name: str, webhook: Webhook) -> str | None:
+        return self._secrets.text(webhook.secret) if webhook.secret is not None else None
 
     def healthy(self) -> bool:
         """Whether every shard has answered lately; that this runs at all says the same of the event loop."""

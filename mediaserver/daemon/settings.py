@@ -73,7 +73,7 @@ def sip_config(config: Config) -> SipConfig:
             for transport, port in ports.items()
             if port is not None
         ),
-        domains=frozenset({sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)}),
+        domains=sip_domains(config),
         realm=sip.realm,
         server_name=SERVER_NAME,
         trunks=trunk_rules(config),
@@ -89,9 +89,18 @@ def sip_config(config: Config) -> SipConfig:
             auth_failure_window_s=SIGN_IN_FAILURES_AT_ONCE / limits.sign_in_failures_per_source,
             message=MessageLimits(message_bytes=limits.sip_message),
         ),
+        nat_keep_alive_s=sip.nat_keep_alive,
+        min_expires_s=round(sip.registration_min),
+        max_expires_s=round(sip.registration_max),
+        default_expires_s=min(3_600, round(sip.registration_max)),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )
+
+
+def sip_domains(config: Config) -> frozenset[str]:
+    """Domains whose users are ours, lower case."""
+    return frozenset({config.listeners.sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)})
 
 
 def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:

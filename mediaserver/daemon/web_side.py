@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, Literal
 
@@ -59,11 +60,14 @@ class WebSide:
         admission: Admission,
         metrics: Metrics,
         healthy: Callable[[], bool],
+        agents: PlainAgentDirectory,
         trunks: Trunks,
         user_agent: UserAgent,
     ) -> None:
         self._config = config
         self._trunks = trunks
+        self.https_tls: ssl.SSLContext | None = None
+        """What HTTPS shows, once started."""
         self._user_agent = user_agent
         self._secrets = secrets
         self._rooms = rooms
@@ -77,13 +81,7 @@ class WebSide:
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
-        self._agents = PlainAgentDirectory(
-            {
-                name: (secrets.text(user.secret), user.display_name or name)
-                for name, user in config.users.items()
-                if "agent" in user.roles
-            }
-        )
+        self._agents = agents
         self._sessions = SessionResource(
             contacts=contacts,
             entries=self._entries,
@@ -101,7 +99,7 @@ class WebSide:
     async def start(self) -> None:
         """Opens the listeners. Raises OSError for an address that cannot be had."""
         listeners, limits = self._config.listeners, _http_limits(self._config)
-        tls = server_tls(self._config, listeners.https.certificate) if listeners.https.bind else None
+        tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if listeners.https.bind else None
         public = [
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
             *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),

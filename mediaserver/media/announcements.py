@@ -29,6 +29,7 @@ class Announcements:
         self._engine = engine
         self._cache_dir = cache_dir
         self._clips: dict[str, int] = {}
+        self._durations_s: dict[str, float] = {}
         self._tasks = TaskGroupOwner("announcements")
         metrics.gauge("announcements_loaded", "Announcements that can be played").set_function(lambda: len(self._clips))
         self._failed = metrics.counter("announcements_failed_total", "Announcements that could not be encoded")
@@ -44,6 +45,10 @@ class Announcements:
         """The engine's clip, or None while it is being encoded or cannot be."""
         return self._clips.get(name)
 
+    def duration_s(self, name: str) -> float:
+        """How long a loaded announcement is."""
+        return self._durations_s[name]
+
     async def stop(self) -> None:
         """Gives up what is still being loaded."""
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -52,6 +57,7 @@ class Announcements:
         for name, path in self._files.items():
             try:
                 clip = await asyncio.to_thread(load_clip, path, cache_dir=self._cache_dir)
+                self._durations_s[name] = clip.duration_ms / 1000
                 self._clips[name] = await self._engine.load_clip(clip.tracks)
             except ClipError as error:
                 self._failed.inc()

@@ -98,8 +98,11 @@ def encode_clip(path: Path) -> Clip:
     pictures = _decode_video(path)
     if not sound and not pictures:
         raise ClipError(f"announcement {path}: has neither a sound nor a picture track")
-    tracks = [_encode_audio(sound, form) for form in _AUDIO_FORMATS] if sound else []
-    tracks += [_encode_video(pictures, form) for form in _VIDEO_FORMATS] if pictures else []
+    try:
+        tracks = [_encode_audio(sound, form) for form in _AUDIO_FORMATS] if sound else []
+        tracks += [_encode_video(pictures, form) for form in _VIDEO_FORMATS] if pictures else []
+    except av.FFmpegError as error:
+        raise ClipError(f"announcement {path}: FFmpeg cannot convert it: {error}") from error
     return Clip(duration_ms=max(track.duration_ms for track in tracks), tracks=tuple(tracks))
 
 
@@ -120,7 +123,20 @@ def _frames(path: Path, kind: str) -> Iterator[AudioFrame | VideoFrame]:
 
 
 def _decode_audio(path: Path) -> list[AudioFrame]:
-    return [frame for frame in _frames(path, "audio") if isinstance(frame, AudioFrame)]
+    return [_laid_out(frame) for frame in _frames(path, "audio") if isinstance(frame, AudioFrame)]
+
+
+def _laid_out(frame: AudioFrame) -> AudioFrame:
+    """The frame with its channels named: WAV files often do not say which they are, and the resampler must know."""
+    layout = {"1 channels": "mono", "2 channels": "stereo"}.get(frame.layout.name)
+    if layout is None:
+        return frame
+    named = AudioFrame(format=frame.format.name, layout=layout, samples=frame.samples)
+    for old, new in zip(frame.planes, named.planes, strict=True):
+        data = bytes(old)[: new.buffer_size]
+        new.update(data.ljust(new.buffer_size, b"\0"))
+    named.sample_rate, named.pts, named.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return named
 
 
 def _decode_video(path: Path) -> list[VideoFrame]:

@@ -127,9 +127,11 @@ class SipConfig:
     max_expires_s: int = 7_200
     default_expires_s: int = 3_600
     nonce_lifetime_s: float = 300.0
+    nat_keep_alive_s: float = 25.0
+    """How often phones behind a NAT that registered over UDP are sent something; 0 never."""
     digest_algorithms: tuple[str, ...] = ("SHA-256", "MD5")
     """Algorithms of a challenge, best first (RFC 8760 §2.4)."""
-    md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "baresip v2.")
+    md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "baresip v2.", "sipsak 0.")
     """User-Agents that begin so give up at a challenge they do not know, instead of taking the next: MD5 alone."""
     retry_after_s: int = 30
     """Retry-After of a 503 while draining or overloaded."""

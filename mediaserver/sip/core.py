@@ -5,9 +5,11 @@ Verbs: `handle_*`, `handle_timeout`, `poll_transmit`, `poll_event`, `poll_timeou
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
@@ -25,6 +27,7 @@ from mediaserver.sip.message import (
     new_call_id,
     new_tag,
 )
+from mediaserver.sip.parser import PING
 from mediaserver.sip.request_handler import NewInvite, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import Standalone
@@ -38,6 +41,8 @@ from mediaserver.sip.transaction_layer import (
 )
 from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
+
+LOCATION_CHECK_S: Final = 5.0
 
 __all__ = ["Announced", "Core", "NewInvite", "RequestDone", "Routes", "SessionHappened"]
 
@@ -127,7 +132,8 @@ class Core(Sender):
             self._touched.add(machine)
         if self._location_check_at is not None and now >= self._location_check_at:
             self._events.extend(self.location.expire(now))
-            self._location_check_at = now + 5.0 if len(self.location) else None
+            self._keep_nats_open(now)
+            self._location_check_at = now + LOCATION_CHECK_S if len(self.location) else None
         self._run(now)
 
     def poll_transmit(self) -> Transmit | None:
@@ -152,8 +158,23 @@ class Core(Sender):
         return self.location.uses(flow) or any(machine.flow == flow for machine in self._machines.values())
 
     def bindings(self, aor: SipUri | str, now: float) -> list[Binding]:
-        """Live bindings of an address of record, best first."""
-        return self.location.lookup(self.aor(aor), now)
+        """Live bindings of an address of record, best first, one for each device."""
+        return self.location.devices(self.aor(aor), now)
+
+    def way_to(
+        self, contact: SipUri, flow: Flow, headers: Sequence[tuple[str, str]], now: float
+    ) -> tuple[list[Destination], Sequence[tuple[str, str]], dict[Destination, SipUri]]:
+        """Next hops, header fields and Request-URIs of a call to a registered contact.
+
+        The flow it registered on comes first, then the device's other flows (RFC 5626 §5.3); Path becomes the route.
+        """
+        binding = self.location.over(contact, flow)
+        if binding is None:
+            return [flow], headers, {}
+        if binding.path:
+            return [flow], [*(("Route", str(route)) for route in binding.path), *headers], {}
+        others = [other for other in self.location.other_flows(binding, now) if not other.path]
+        return [flow, *(each.flow for each in others)], headers, {each.flow: each.contact for each in others}
 
     def invite(
         self,
@@ -253,7 +274,21 @@ class Core(Sender):
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
         if self._location_check_at is None:
-            self._location_check_at = now + 5.0
+            self._location_check_at = now + LOCATION_CHECK_S
+
+    def _keep_nats_open(self, now: float) -> None:
+        """Send what keeps the way through a NAT to its phone open; each flow's turn comes once in the interval.
+
+        RFC 5626 §4.4.1's double CRLF says nothing and asks for nothing: a NAT takes it as traffic from inside's peer.
+        """
+        interval_s = self.config.nat_keep_alive_s
+        if interval_s <= 0:
+            return
+        turns = max(1, round(interval_s / LOCATION_CHECK_S))
+        turn = int(now / LOCATION_CHECK_S) % turns
+        for flow in self.location.behind_nat():
+            if zlib.crc32(f"{flow.remote_ip}:{flow.remote_port}".encode()) % turns == turn:
+                self.layer.send_raw(PING, flow)
 
     def _run(self, now: float) -> None:
         """Give every event of the transaction layer to whom it belongs."""

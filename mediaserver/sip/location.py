@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.sip.flow import Flow
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.uri import SipUri
 
 
@@ -25,6 +26,10 @@ class Binding:
     user_agent: str = ""
     instance: str | None = None
     """The +sip.instance of the device, if it gave one (RFC 5626 §4.1)."""
+    reg_id: int | None = None
+    """Which of the device's flows this is, where it keeps several (RFC 5626 §4.2)."""
+    path: tuple[NameAddr, ...] = ()
+    """Proxies between the device and us, the nearest to us first: the route of calls to it (RFC 3327)."""
     updated_at: float = 0.0
 
 
@@ -39,6 +44,50 @@ class Location:
 
     def __len__(self) -> int:
         return sum(len(bindings) for bindings in self._table.values())
+
+    def devices(self, aor: str, now: float) -> list[Binding]:
+        """Like `lookup`, but of a device with several flows the one refreshed last (RFC 5626 §7: no forking there)."""
+        seen: set[str] = set()
+        out: list[Binding] = []
+        for binding in sorted(self.lookup(aor, now), key=lambda b: -b.updated_at):
+            if binding.reg_id is None or binding.instance is None:
+                out.append(binding)
+            elif binding.instance not in seen:
+                seen.add(binding.instance)
+                out.append(binding)
+        return sorted(out, key=lambda b: (-b.q, -b.updated_at))
+
+    def over(self, contact: SipUri, flow: Flow) -> Binding | None:
+        """The binding of this contact on this flow."""
+        for aor in self._by_flow.get(flow, ()):
+            for binding in self._table[aor]:
+                if binding.flow == flow and binding.contact == contact:
+                    return binding
+        return None
+
+    def other_flows(self, binding: Binding, now: float) -> list[Binding]:
+        """Further flows of the same device, the one refreshed last first."""
+        if binding.instance is None or binding.reg_id is None:
+            return []
+        found = [
+            other
+            for other in self.lookup(binding.aor, now)
+            if other.instance == binding.instance and other.reg_id is not None and other.flow != binding.flow
+        ]
+        return sorted(found, key=lambda b: -b.updated_at)
+
+    def behind_nat(self) -> list[Flow]:
+        """UDP flows on which a device stands behind a NAT: its Contact names another address than it sends from."""
+        return [
+            flow
+            for flow, aors in self._by_flow.items()
+            if not flow.reliable
+            and any(
+                binding.flow == flow and binding.contact.host != flow.remote_ip
+                for aor in aors
+                for binding in self._table[aor]
+            )
+        ]
 
     def lookup(self, aor: str, now: float) -> list[Binding]:
         """Live bindings, highest q first, then the one refreshed last."""

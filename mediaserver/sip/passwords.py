@@ -26,12 +26,15 @@ class PasswordDirectory:
         self._users: dict[str, StoredCredential] = {}
         self.replace(secrets, trunks=trunks)
 
-    def replace(self, secrets: Mapping[str, str], *, trunks: Mapping[str, tuple[str, str]] | None = None) -> None:
-        """Know these users and trunks from now on."""
+    def replace(
+        self, secrets: Mapping[str, str], *, trunks: Mapping[str, tuple[str, str]] | None = None
+    ) -> tuple[str, ...]:
+        """Know these users and trunks from now on. Returns the user names whose secret is another than before."""
         users = {name: stored(name, self._realm, secret) for name, secret in secrets.items()}
         for trunk, (user, secret) in (trunks or {}).items():
             users[user] = stored(user, self._realm, secret, trunk=trunk)
-        self._users = users
+        before, self._users = self._users, users
+        return tuple(name for name in users if name in before and users[name] != before[name])
 
     def lookup(self, username: str, realm: str) -> StoredCredential | None:
         """The digests of a user in our realm, or None."""
@@ -44,6 +47,14 @@ def hashed(name: str, realm: str, password: str) -> str:
     Whoever reads them can sign in over SIP as this user in this realm, and nowhere else.
     """
     return f"sha256:{ha1(name, realm, password, 'SHA-256')} md5:{ha1(name, realm, password, 'MD5')}"
+
+
+def digest_of(secret: str) -> tuple[str, str] | None:
+    """(algorithm, digest in hex) where a secret holds digests, the better one; None for a password."""
+    found = _HASHED.fullmatch(secret)
+    if found is None:
+        return None
+    return ("SHA-256", found[1]) if found[1] is not None else ("MD5", found[3])
 
 
 def stored(name: str, realm: str, secret: str, *, trunk: str | None = None) -> StoredCredential:

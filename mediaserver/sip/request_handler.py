@@ -30,6 +30,8 @@ METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER
 ALLOW: Final = ", ".join(METHODS)
 SUPPORTED: Final[frozenset[str]] = frozenset()
 """Extensions that a peer may require; 100rel, timer and replaces are not here yet."""
+_REGISTERING: Final = frozenset({"path", "outbound"})
+"""What a REGISTER may require besides (RFC 3327, RFC 5626)."""
 _ACCEPT: Extra = (("Accept", "application/sdp"),)
 
 
@@ -137,7 +139,8 @@ class RequestHandler:
     def _basic_refusal(self, request: Request) -> tuple[int, Extra] | None:
         if request.method not in METHODS:
             return 405, (("Allow", ALLOW),)
-        unsupported = [name for name in request.tokens("Require") if name.lower() not in SUPPORTED]
+        known = SUPPORTED | _REGISTERING if request.method == "REGISTER" else SUPPORTED
+        unsupported = [name for name in request.tokens("Require") if name.lower() not in known]
         if unsupported and request.method != "CANCEL":
             return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
         return None
@@ -211,6 +214,9 @@ class RequestHandler:
 
     def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
         """Whose request it is; None when it was challenged."""
+        proven = self._by_certificate(flow)
+        if proven is not None:
+            return proven
         values = request.headers.all("Authorization") + request.headers.all("Proxy-Authorization")
         source = prefix_of(flow.remote_ip)
         checked = self._digest.check(
@@ -232,6 +238,17 @@ class RequestHandler:
         values = self._digest.challenges(now, source=source, stale=stale, algorithms=algorithms)
         challenges = tuple(("WWW-Authenticate", value) for value in values)
         self._refuse(request, flow, 401, headers=challenges)
+        return None
+
+    def _by_certificate(self, flow: Flow) -> Checked | None:
+        """The user whose SIP URI stands in the verified certificate of the connection (RFC 5922 §7.1, as for users)."""
+        if flow.transport != "tls":
+            return None
+        for name in self._core.routes.certificate_names(flow):
+            user, at, host = name.rpartition("@")
+            credential = self._users.lookup(user, self._core.config.realm) if at and self._is_ours(host, None) else None
+            if credential is not None and credential.trunk is None:
+                return Checked(Verdict.OK, user, credential)
         return None
 
     def _may_be(self, checked: Checked, user: str | None) -> bool:

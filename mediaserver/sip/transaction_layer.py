@@ -230,6 +230,10 @@ class TransactionLayer:
         """Send the ACK to a 2xx, which has no transaction (RFC 3261 §13.2.2.4)."""
         self._out.append(Transmit(request.encode(), destination))
 
+    def send_raw(self, data: bytes, destination: Destination) -> None:
+        """Send what is no message: a keep-alive."""
+        self._out.append(Transmit(data, destination))
+
     # -- output -----------------------------------------------------------------------------------------------------
 
     def poll_transmit(self) -> Transmit | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -180,7 +180,7 @@ class UserAgent:
         """
         destinations: list[Destination]
         if via_flow is not None:
-            destinations = [via_flow]
+            destinations, headers, uris = self._core.way_to(target, via_flow, headers, self._now())
         elif isinstance(route_to, Target):
             destinations = [route_to]
         elif route_to is not None:
@@ -252,9 +252,10 @@ class UserAgent:
         """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
         return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
 
-    def set_trunks(self, rules: Iterable[TrunkRule]) -> None:
-        """Know trunks by these rules from now on."""
-        self._core.trunks.replace(rules)
+    def adopt(self, *, trunks: Iterable[TrunkRule], domains: frozenset[str]) -> None:
+        """Know trunks by these rules, and these domains as ours, from now on."""
+        self._core.trunks.replace(trunks)
+        self._core.config = replace(self._core.config, domains=domains)
 
     def learn_trunk(self, name: str, addresses: Iterable[str]) -> None:
         """Requests from these addresses are of trunk `name`, too; replaces what was learnt of it before."""
@@ -263,7 +264,7 @@ class UserAgent:
     def bindings(self, aor: SipUri | str) -> list[Binding]:
         """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
 
-        Every domain and address of ours names the same users.
+        Every domain and address of ours names the same users. A device with several flows is there once.
         """
         return self._core.bindings(aor, self._now())
 

@@ -76,7 +76,7 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One leg; `kind` is `browser`, `sip` or `room`, `party` the user, trunk or address at its end."""
+    """One leg; `kind` is `browser`, `sip`, `room` or `announcement`, `party` the user, trunk or address at its end."""
 
     kind: str
     party: str

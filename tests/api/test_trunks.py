@@ -95,6 +95,7 @@ async def test_registrations_are_shown_found_and_taken_away(house: House) -> Non
         "expires_in_s": 30,
         "q": 1.0,
         "instance": None,
+        "path": [],
         "user_agent": "phone 1",
     }
     for name in ("bob", "bob@example.org"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
 from mediaserver.call.leg import Leg
-from mediaserver.call.ringing import Attempt, ring_all
+from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.sip_leg import DialFailed
+from mediaserver.config.routes import Group
 from mediaserver.errors import NegotiationError
 from tests.call.fakes import FakeLeg
 
@@ -98,3 +100,54 @@ async def test_cancelling_the_search_cancels_every_device() -> None:
         await search
     assert one.cancelled
     assert two.cancelled
+
+
+class Team:
+    """Members with a device each; `rung` are those whose turn came, in order."""
+
+    def __init__(self, **members: Device) -> None:
+        self.members = members
+        self.rung: list[str] = []
+
+    def devices_of(self, name: str) -> list[Attempt]:
+        async def ring() -> Leg:
+            self.rung.append(name)
+            return await self.members[name].ring()
+
+        return [Attempt(name, ring)]
+
+    async def ring(self, ring: Literal["parallel", "serial"], *, each: float = 0.05, timeout_s: float = 5.0) -> Leg:
+        group = Group(members=tuple(self.members), ring=ring, each=f"{each}s", timeout="10s")  # type: ignore[arg-type]
+        return await ring_group(group, self.devices_of, timeout_s=timeout_s)
+
+
+async def test_a_serial_group_rings_one_member_after_the_other() -> None:
+    team = Team(ann=Device(None), bob=Device(DialFailed(486, "Busy")), eve=Device(FakeLeg("eve")), max=Device(None))
+    assert (await team.ring("serial")).name == "eve"
+    assert team.rung == ["ann", "bob", "eve"]
+    assert team.members["ann"].cancelled
+
+
+async def test_a_parallel_group_rings_everybody_and_one_decline_ends_nothing() -> None:
+    team = Team(ann=Device(DialFailed(603, "Declined")), bob=Device(None), eve=Device(FakeLeg("eve")))
+    assert (await team.ring("parallel")).name == "eve"
+    assert sorted(team.rung) == ["ann", "bob", "eve"]
+    assert team.members["bob"].cancelled
+
+
+@pytest.mark.parametrize("how", ["parallel", "serial"])
+async def test_a_group_of_which_nobody_answers_fails_in_time(how: Literal["parallel", "serial"]) -> None:
+    team = Team(ann=Device(None), bob=Device(None), eve=Device(None))
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(DialFailed) as failure:
+        await team.ring(how, each=10.0, timeout_s=0.1)
+    assert failure.value.code == 480
+    assert asyncio.get_running_loop().time() - started < 1.0
+    assert team.rung == (["ann"] if how == "serial" else ["ann", "bob", "eve"])
+
+
+async def test_a_group_without_devices_is_nobody() -> None:
+    group = Group(members=("ann", "bob"), ring="serial")
+    with pytest.raises(DialFailed) as failure:
+        await ring_group(group, lambda name: [], timeout_s=1.0)
+    assert failure.value.code == 480

@@ -43,7 +43,7 @@ def test_the_shipped_file_shows_every_key(project_root: Path) -> None:
 
 def test_the_commented_examples_are_good_too(tmp_path: Path) -> None:
     text = document.yaml_text()
-    for section in ("trunks: {}", "routes: []", "sites: {}"):
+    for section in ("trunks: {}", "routes: []", "groups: {}", "webhooks: {}", "sites: {}"):
         head, _, rest = text.partition(f"\n{section}\n")
         example = re.match(r"(?:  #.*\n)+", rest)
         assert example is not None
@@ -52,7 +52,8 @@ def test_the_commented_examples_are_good_too(tmp_path: Path) -> None:
     file = tmp_path / "examples.yaml"
     file.write_text(text)
     config = load(file).config
-    assert [len(config.trunks), len(config.routes), len(config.sites)] == [2, 3, 2]
+    assert [len(config.trunks), len(config.routes), len(config.sites)] == [2, 5, 2]
+    assert [len(config.groups), len(config.webhooks)] == [1, 1]
 
 
 def test_every_key_is_described() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents
-from mediaserver.call.routing import Router
+from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.signaling import AttributesRefused
+from mediaserver.call.webhook import Webhooks
 from mediaserver.config.loader import load_text
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contacts import Contacts
@@ -37,7 +38,7 @@ def make_contacts(metrics: Metrics) -> Contacts:
         fingerprint=Fingerprint("sha-256", bytes(32)),
         calls=nothing,
         agents=Agents(),
-        router=Router(config),
+        dial_plan=DialPlan(config, webhooks=Webhooks(config, secret_of=lambda *_: None, metrics=metrics)),
         announcements=nothing,
         records=nothing,
         metrics=metrics,

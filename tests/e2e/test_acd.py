@@ -43,6 +43,7 @@ COUNT_OFFERS = """
 def line_to(port: int) -> dict[str, Any]:
     """An entry whose calls go to the ACD."""
     pbx = {"peers": ["127.0.0.1/32"], "target": f"sip:queue@127.0.0.1:{port}", "srtp": "never"}
+    pbx["keep_alive"] = {"interval": "0s"}
     return {"trunks": {"acd": pbx}, "entries": {"line": {"to": {"trunk": "acd"}}}, "media": {"shards": 2}}
 
 
@@ -97,7 +98,7 @@ async def test_a_page_is_held_three_times_and_handed_to_an_agent_with_a_picture(
 async def test_sipp_holds_a_phone_and_is_offered_a_picture_for_the_agent(tmp_path: Path) -> None:
     """The caller is another SIPp, whose picture the ACD declined."""
     keys = {"video_port": "40002", "video_pt": "97"}
-    pbx = {"peers": ["127.0.0.1/32"], "srtp": "never"}
+    pbx = {"peers": ["127.0.0.1/32"], "srtp": "never", "keep_alive": {"interval": "0s"}}
     async with callee(tmp_path, scenario="uas_late_reoffer", keys=keys, pause_ms=300) as controller:
         changes = {
             "trunks": {"acd": pbx | {"target": f"sip:127.0.0.1:{controller.port}"}},

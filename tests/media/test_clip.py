@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import mediaserver.media
-from mediaserver.media.clip import Clip, ClipError, load_clip
+from mediaserver.media.clip import Clip, ClipError, encode_clip, load_clip
+from tests.peers.tone import write_tone
 
 GREETING = Path(mediaserver.media.__file__).with_name("greeting.webm")
 
@@ -67,3 +68,12 @@ def test_what_ffmpeg_cannot_read_is_named(tmp_path: Path, content: bytes) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="cannot be read"):
         load_clip(tmp_path / "nowhere.mp4")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_file_that_does_not_name_its_channels_is_encoded(tmp_path: Path, channels: int) -> None:
+    clip = encode_clip(write_tone(tmp_path / "tone.wav", rate=8000, channels=channels, hz=440, seconds=1))
+    assert 980 <= clip.duration_ms <= 1000  # the resampler keeps the last fraction of a packet
+    assert {track.codec for track in clip.tracks} == {"opus", "PCMU", "PCMA", "G722"}
+    loud = {track.codec: track.packets[10].payload for track in clip.tracks}
+    assert len(set(loud["PCMU"])) > 10  # a tone, and no silence

@@ -8,10 +8,11 @@ import pytest
 
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.sip.config import MessageLimits
+from mediaserver.sip.flow import Flow
 from mediaserver.sip.location import Location
 from mediaserver.sip.message import Request
 from mediaserver.sip.parser import parse_datagram
-from mediaserver.sip.registrar import Registered, Registrar
+from mediaserver.sip.registrar import FLOW_TIMER_S, MAX_PATH, Registered, Registrar
 from tests.sip.wire import PEER, Wire, request
 
 AOR = "bob@example.org"
@@ -29,7 +30,13 @@ class Desk:
         self.flow = PEER
 
     def register(
-        self, *contacts: str, expires: str | None = None, cseq: int | None = None, call_id: str = "c", aor: str = AOR
+        self,
+        *contacts: str,
+        expires: str | None = None,
+        cseq: int | None = None,
+        call_id: str = "c",
+        aor: str = AOR,
+        extra: str = "",
     ) -> Registered:
         self.cseq += 1
         text = request("REGISTER", cseq=cseq or self.cseq, call_id=call_id, body="")
@@ -37,6 +44,7 @@ class Desk:
         lines[1:1] = [f"Contact: {contact}" for contact in contacts]
         if expires is not None:
             lines.insert(1, f"Expires: {expires}")
+        lines[1:1] = extra.split("\n") if extra else []
         message = parse_datagram("\r\n".join(lines).encode(), MessageLimits())
         assert isinstance(message, Request)
         return self.registrar.register(message, aor, self.flow, self.now)
@@ -142,3 +150,73 @@ def test_bindings_go_with_their_connection(desk: Desk) -> None:
 def test_broken_q_is_refused(desk: Desk, q: str) -> None:
     with pytest.raises(RemoteProtocolError):
         desk.register(f"<sip:a@h>;q={q}")
+
+
+OUTBOUND = "Supported: path, outbound"
+DEVICE = '"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+
+
+def flow_of(number: int) -> Flow:
+    return Flow("tcp", "192.0.2.1", 5060, "192.0.2.9", 40000 + number, number)
+
+
+def test_a_device_keeps_several_flows_apart_by_their_number_and_replaces_each(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.flow = flow_of(number)
+        done = desk.register(f"<sip:a@10.0.0.7>;+sip.instance={DEVICE};reg-id={number}", extra=OUTBOUND)
+    assert ("Require", "outbound") in done.headers
+    assert ("Flow-Timer", str(FLOW_TIMER_S)) in done.headers
+    assert sorted(binding.flow.id for binding in desk.location.lookup(AOR, 0.0)) == [1, 2]
+    desk.flow = flow_of(3)
+    desk.register(f"<sip:a@10.0.0.7>;+sip.instance={DEVICE};reg-id=2", extra=OUTBOUND)
+    assert sorted(binding.flow.id for binding in desk.location.lookup(AOR, 0.0)) == [1, 3]
+
+
+def test_a_device_with_several_flows_rings_once_and_its_other_flow_is_next(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.now, desk.flow = float(number), flow_of(number)
+        desk.register(f"<sip:a@10.0.0.7>;+sip.instance={DEVICE};reg-id={number}", extra=OUTBOUND)
+    desk.flow = flow_of(9)
+    desk.register("<sip:b@10.0.0.8>;q=0.5")
+    devices = desk.location.devices(AOR, desk.now)
+    assert [(device.contact.user, device.flow.id) for device in devices] == [("a", 2), ("b", 9)]
+    assert [other.flow.id for other in desk.location.other_flows(devices[0], desk.now)] == [1]
+    assert desk.location.other_flows(devices[1], desk.now) == []
+    desk.location.drop_flow(flow_of(2))
+    assert [device.flow.id for device in desk.location.devices(AOR, desk.now)] == [1, 9]
+
+
+def test_a_flow_number_without_outbound_or_instance_means_nothing(desk: Desk) -> None:
+    desk.register(f"<sip:a@h>;+sip.instance={DEVICE};reg-id=1")
+    done = desk.register("<sip:b@h>;reg-id=1", extra=OUTBOUND)
+    assert [binding.reg_id for binding in desk.location.lookup(AOR, 0.0)] == [None, None]
+    assert "Require" not in dict(done.headers)
+    with pytest.raises(RemoteProtocolError):
+        desk.register(f"<sip:a@h>;+sip.instance={DEVICE};reg-id=x", extra=OUTBOUND)
+
+
+def test_the_path_is_kept_and_told_to_who_understands_it(desk: Desk) -> None:
+    path = "Path: <sip:edge2.test;lr>, <sip:edge1.test;lr;ob>"
+    done = desk.register("<sip:a@10.0.0.7>", extra=f"{path}\n{OUTBOUND}")
+    assert [value for name, value in done.headers if name == "Path"] == ["<sip:edge2.test;lr>, <sip:edge1.test;lr;ob>"]
+    (binding,) = desk.location.lookup(AOR, 0.0)
+    assert [str(route) for route in binding.path] == ["<sip:edge2.test;lr>", "<sip:edge1.test;lr;ob>"]
+    assert "Path" not in dict(desk.register("<sip:a@10.0.0.7>", extra=path).headers)
+
+
+@pytest.mark.parametrize("path", ["<sip:strict.test>", ", ".join(["<sip:e.test;lr>"] * (MAX_PATH + 1)), "nonsense <"])
+def test_a_path_that_cannot_be_gone_is_refused(desk: Desk, path: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        desk.register("<sip:a@h>", extra=f"Path: {path}")
+    assert desk.contacts() == []
+
+
+def test_phones_behind_a_nat_are_known_by_their_contact(desk: Desk) -> None:
+    desk.register("<sip:a@192.0.2.9>")
+    assert desk.location.behind_nat() == []
+    desk.register("<sip:a@10.0.0.7>")
+    assert desk.location.behind_nat() == [PEER]
+    desk.register("*", expires="0")
+    desk.flow = flow_of(1)
+    desk.register("<sip:a@10.0.0.7>")
+    assert desk.location.behind_nat() == []

@@ -12,7 +12,7 @@ from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.message import Request, Response
-from mediaserver.sip.parser import PartialRequest, parse_datagram
+from mediaserver.sip.parser import PING, PartialRequest, parse_datagram
 from mediaserver.sip.uri import parse_sip_uri
 from tests.sip.conftest import Counts, Users
 
@@ -71,7 +71,8 @@ class Wire:
         self._events()
         out: list[Request | Response] = []
         while (transmit := self.core.poll_transmit()) is not None:
-            out.append(parse_datagram(transmit.data, self.config.limits.message))
+            if transmit.data != PING:
+                out.append(parse_datagram(transmit.data, self.config.limits.message))
         return out
 
     def _events(self) -> None:

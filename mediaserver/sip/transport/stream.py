@@ -182,9 +182,11 @@ def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     uris = [
         value.partition(":")[2] for kind, value in alternative if kind == "URI" and value.lower().startswith("sip:")
     ]
-    hosts = [value for kind, value in alternative if kind == "DNS"]
+    hosts = [value.lower() for kind, value in alternative if kind == "DNS"]
     if uris or hosts:
-        return tuple(name.lower() for name in (*uris, *hosts))[:32]
+        # A host has no case; the user before it has.
+        parts = [uri.rpartition("@") for uri in uris]
+        return (*(f"{user}{at}{host.lower()}" for user, at, host in parts), *hosts)[:32]
     return tuple(
         str(value).lower() for part in certificate.get("subject", ()) for key, value in part if key == "commonName"
     )[:32]

@@ -11,6 +11,7 @@ from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.parser import PartialRequest, parse_datagram
+from mediaserver.sip.stun_keepalive import answer
 
 OnMessage = Callable[[Request | Response, Flow], None]
 OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
@@ -19,7 +20,7 @@ _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
 
 class UdpSocket(asyncio.DatagramProtocol):
-    """One bound socket. Keep-alives (RFC 5626 §4.4.2 is STUN, most phones send CRLF or NUL) are dropped unanswered."""
+    """One bound socket. STUN keep-alives are answered (RFC 5626 §4.4.2); CRLF and NUL, which most phones send, are not."""
 
     def __init__(
         self, *, limits: MessageLimits, counters: Counters, on_message: OnMessage, on_malformed: OnMalformed
@@ -46,6 +47,12 @@ class UdpSocket(asyncio.DatagramProtocol):
         """One datagram."""
         if len(data) < _SHORTEST:
             self._counters.inc("sip.keepalives", transport="udp")
+            return
+        if data[0] < 2:  # RFC 5626 §8: STUN beside SIP, told apart by the first bits
+            self._counters.inc("sip.keepalives", transport="udp")
+            reply = answer(data, addr[0].partition("%")[0], addr[1])
+            if reply is not None:
+                self.send(reply, addr[0], addr[1])
             return
         flow = Flow("udp", self.ip, self.port, addr[0].partition("%")[0], addr[1])
         try:
