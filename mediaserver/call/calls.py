@@ -38,7 +38,6 @@ from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
-from mediaserver.sip.flow import Flow, Target
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
@@ -294,40 +293,32 @@ class Calls:
         if denied is not None:
             self.trunks.refused(f"trunks.{name}.numbers.{denied.reason}")
             raise DialFailed(403, f"trunk {name} may not call this number: {denied.detail}")
-        called = line.numbers.called(number) if number else None
-        hops = line.hops()
-        if not hops:
+        way = line.way(number)
+        if way is None:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
-        srtp = srtp_towards(line.settings.srtp, hops[0][1].transport)
-        if srtp and line.settings.srtp != "require":
-            # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
-            hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
         self._admit(line, "outgoing")
         try:
-            policy, address = self._trunk_policy(line.settings), hops[0][1].host
+            policy, address = self._trunk_policy(line.settings), way.hops[0].host
             leg = self._sip_leg(request.contact_id, number or name, "agent", policy, _ip_or_loopback(address))
             self._book(leg, _party(policy, address, trunk=name), request)
         except BaseException:
             line.release("outgoing")
             raise
         leg.on_released = partial(line.release, "outgoing")
-        uris: dict[Flow | Target, SipUri] = {
-            hop: line.request_uri(place, called, escape_user(called or "")) for place, hop in hops
-        }
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
-                uris[hops[0][1]],
+                way.uris[way.hops[0]],
                 from_=self._from(request.presentation, line.numbers.caller(request.presentation.number)),
                 body=body,
-                route_to=[hop for _, hop in hops],
-                uris=uris,
+                route_to=way.hops,
+                uris=way.uris,
                 headers=line.headers(request.headers),
                 credentials=line.credentials,
             )
 
         try:
-            return await self._dial(leg, invite, request, srtp=srtp)
+            return await self._dial(leg, invite, request, srtp=way.encrypted)
         except DialFailed as failure:
             failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
             raise
