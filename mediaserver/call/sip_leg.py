@@ -7,7 +7,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, PictureWithheld, RateChanged, Ringing
+from mediaserver.call.events import (
+    Answered,
+    Connected,
+    Dtmf,
+    EndCause,
+    Party,
+    PictureWithheld,
+    RateChanged,
+    Ringing,
+    TransferAsked,
+)
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
@@ -25,7 +35,9 @@ from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
+from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
+from mediaserver.sip.uri import SipUri
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
@@ -51,6 +63,7 @@ class DialFailed(MediaServerError):
         warning: str | None = None,
         warning_code: int | None = None,
         elsewhere: bool = False,
+        redirect: tuple[SipUri, ...] = (),
     ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
@@ -59,6 +72,8 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+        self.redirect = redirect
+        """Whom to call in its place, best first (3xx)."""
         self.elsewhere = elsewhere
         """Nobody there was asked: the next route that matches may be."""
 
@@ -102,6 +117,7 @@ class SipLeg(Leg):
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
         self._answered = False
+        self._transferring = False
         self._late_offer = False
         self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
         self._outcome: asyncio.Future[None] | None = None
@@ -219,6 +235,27 @@ class SipLeg(Leg):
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
 
+    def holds(self, session: InviteSession) -> bool:
+        """Whether this is the leg of a session."""
+        return self._session is session
+
+    def answer_transfer(self, code: int) -> None:
+        """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
+        session = self._session
+        if session is None or self.ended:
+            return
+        try:
+            if code == 202:
+                self._transferring = True
+                session.accept_referral()
+            elif self._transferring:
+                self._transferring = code < 200
+                session.notify_referral(code)
+            else:
+                session.reject_referral(code)
+        except LocalProtocolError as error:
+            self.log.debug("transfer_answered_too_late", error=str(error))
+
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the leg."""
         self._tasks.spawn(work, name=name)
@@ -305,8 +342,9 @@ class SipLeg(Leg):
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
-            case sip_events.Rejected(code=code, reason=reason, warning=warning):
-                self._fail(DialFailed(code, reason, warning=warning))
+            case sip_events.Rejected(code=code, reason=reason, headers=headers, warning=warning):
+                redirect = redirect_targets(headers) if 300 <= code < 400 else ()
+                self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
                 await self.end(EndCause(self.party, "rejected", code, reason))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)
@@ -314,6 +352,10 @@ class SipLeg(Leg):
                 await self._negotiation.on_reoffer_answered(session, body)
             case sip_events.ReofferRejected(code=code):
                 await self._negotiation.on_reoffer_rejected(session, code)
+            case sip_events.RefreshDue():
+                await self._negotiation.refresh(session)
+            case sip_events.Referred(target=target, replaces=replaces):
+                self.emit(TransferAsked(target, replaces))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():
