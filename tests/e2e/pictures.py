@@ -12,7 +12,7 @@ SENT = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "outbound-rtp" && item.kind === "video" && item.framesPerSecond > 0)
     .map((item) => item.frameHeight).sort((a, b) => a - b)"""
 SEEN = """async () => [...(await pc.getStats()).values()]
-    .filter((item) => item.type === "inbound-rtp" && item.kind === "video").map((item) => item.frameHeight || 0)[0]"""
+    .filter((item) => item.type === "inbound-rtp" && item.kind === "video").map((item) => item.frameHeight || 0)[0] ?? 0"""
 FRAMES = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "inbound-rtp" && item.kind === "video")
     .map((item) => [item.framesDecoded, item.timestamp])[0]"""

@@ -31,7 +31,7 @@ LINES: dict[Make, tuple[Impairment, Impairment]] = {
 
 @pytest.mark.e2e
 @pytest.mark.timeout(150)  # the first use compiles the relay
-@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("make", ["chromium"])
 async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(tmp_path: Path, make: Make) -> None:
     async with stage(make, tmp_path) as house:
         line = await house.line()
