@@ -353,6 +353,9 @@ class SipMedia:
 
     def _local_media(self, proposal: _Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
         line = proposal.lines[index]
+        # The codecs may be a browser's, with what that takes.
+        pictures = line.kind == "video"
+        codecs = tuple(codec.with_feedback(FEEDBACK if pictures and is_media(codec) else ()) for codec in codecs)
         return LocalMedia(
             kind=line.kind,
             address=self._settings.announced_ip,

@@ -55,7 +55,7 @@ fn media(stage: &Stage) -> Ssrc {
 fn feedback_about_packets_that_were_never_sent() {
     let mut stage = room();
     let mut feedback = FeedbackGenerator::default();
-    let mut number = 40_000u16;
+    let mut number = 20_000u16;
     lie(&mut stage, 50, |stage, said| {
         feedback.set_media(media(stage));
         for _ in 0..30 {
@@ -192,7 +192,9 @@ fn extension_ids_that_change() {
         stage.slip_in(0, &packet(7_000 + u32::from(step % 3), step, if step % 2 == 0 { &swapped } else { &strange }));
     }
     stage.run(14_000);
-    assert!(stage.counted("unknown_ssrc") > 300, "{}", stage.story(LIAR));
+    // Without a name a packet is taken by its payload type, but never two SSRCs of one layer in turn.
+    let counted = ["unknown_ssrc", "superseded_ssrc"].map(|name| stage.counted(name));
+    assert!(counted.iter().sum::<u64>() > 300, "{counted:?} {}", stage.story(LIAR));
     assert_harmless(&stage);
 }
 
