@@ -7,7 +7,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, PictureWithheld, RateChanged, Ringing
+from mediaserver.call.events import (
+    Answered,
+    Connected,
+    Dtmf,
+    EndCause,
+    Party,
+    PictureWithheld,
+    RateChanged,
+    Ringing,
+    TransferAsked,
+)
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
@@ -102,6 +112,7 @@ class SipLeg(Leg):
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
         self._answered = False
+        self._transferring = False
         self._late_offer = False
         self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
         self._outcome: asyncio.Future[None] | None = None
@@ -219,6 +230,27 @@ class SipLeg(Leg):
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
 
+    def holds(self, session: InviteSession) -> bool:
+        """Whether this is the leg of a session."""
+        return self._session is session
+
+    def answer_transfer(self, code: int) -> None:
+        """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
+        session = self._session
+        if session is None or self.ended:
+            return
+        try:
+            if code == 202:
+                self._transferring = True
+                session.accept_referral()
+            elif self._transferring:
+                self._transferring = code < 200
+                session.notify_referral(code)
+            else:
+                session.reject_referral(code)
+        except LocalProtocolError as error:
+            self.log.debug("transfer_answered_too_late", error=str(error))
+
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the leg."""
         self._tasks.spawn(work, name=name)
@@ -314,6 +346,10 @@ class SipLeg(Leg):
                 await self._negotiation.on_reoffer_answered(session, body)
             case sip_events.ReofferRejected(code=code):
                 await self._negotiation.on_reoffer_rejected(session, code)
+            case sip_events.RefreshDue():
+                await self._negotiation.refresh(session)
+            case sip_events.Referred(target=target, replaces=replaces):
+                self.emit(TransferAsked(target, replaces))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():

@@ -179,6 +179,14 @@ class SipMedia:
         proposal.local = self._described(sections)
         return serialize(proposal.local).encode()
 
+    def repeat(self) -> bytes:
+        """What holds, as an offer that changes nothing (RFC 4028 §7.4)."""
+        proposal = self._propose()
+        if self._local is None:
+            raise NegotiationError("there is no session to offer again")
+        proposal.local = self._local
+        return serialize(self._local).encode()
+
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer. Raises SdpError and NegotiationError.
 

@@ -69,6 +69,9 @@ class Phones:
         self.bandwidth: tuple[Bandwidth, ...] = ()
         self.rejection: sip.Rejected | None = None
 
+    def find_replaced(self, replaces: object) -> None:
+        return None
+
     def bindings(self, aor: str) -> list[Any]:
         return self.registered
 

@@ -1,4 +1,7 @@
-"""Members of a room in Chromium: the daemon's own module, a microphone that talks when told to, a camera of colours."""
+"""Members of a room: the daemon's own module in a page of Chromium or Firefox.
+
+They have a microphone that talks when told to, a camera of colours, and a screen at which somebody writes.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +50,32 @@ JOIN = """async ({token, kinds, width, height}) => {
             elements.set(mid, element);
         }
     });
+    // A page of text at which somebody writes: five lines a second change.
+    const writing = (width, height) => {
+        const canvas = Object.assign(document.createElement("canvas"), {width, height});
+        const pen = canvas.getContext("2d");
+        pen.fillStyle = "white";
+        pen.fillRect(0, 0, width, height);
+        pen.font = "16px sans-serif";
+        let line = 0;
+        setInterval(() => {
+            const top = 20 * (line++ % Math.floor(height / 20));
+            pen.fillStyle = "white";
+            pen.fillRect(0, top, width, 20);
+            pen.fillStyle = "black";
+            pen.fillText(`${line} ${Math.random()} ${Math.random()} ${Math.random()}`, 8, top + 16);
+        }, 200);
+        const track = canvas.captureStream(5).getVideoTracks()[0];
+        track.contentHint = "text";
+        return track;
+    };
     const joined = new Promise((resolve) => room.addEventListener("connected", resolve, {once: true}));
     if (kinds.includes("audio")) await room.publish("audio", microphone.stream.getAudioTracks()[0]);
     if (kinds.includes("video")) {
         const camera = await navigator.mediaDevices.getUserMedia({video: {width, height, frameRate: 15}});
         await room.publish("video", camera.getVideoTracks()[0]);
     }
+    if (kinds.includes("screen")) await room.publish("screen", writing(960, 540));
     room.open();
     await joined;
     return room.info.participant;
@@ -129,9 +152,10 @@ async def enter(
 
 async def until(
     happens: Callable[[], Awaitable[bool]], complaint: Callable[[], Awaitable[Any]], within_s: float
-) -> None:
-    """Waits for something that is seen by looking again."""
-    deadline = asyncio.get_running_loop().time() + within_s
+) -> float:
+    """Waits for something that is seen by looking again; the seconds it took."""
+    began = asyncio.get_running_loop().time()
     while not await happens():
-        assert asyncio.get_running_loop().time() < deadline, await complaint()
+        assert asyncio.get_running_loop().time() < began + within_s, await complaint()
         await asyncio.sleep(0.05)
+    return asyncio.get_running_loop().time() - began

@@ -59,7 +59,6 @@ async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_20_s(tmp_path: Pat
         tab = await press_video_call(server, browser)
         await agent.wait_established()
         await show_my_camera(tab)
-        await asyncio.sleep(2)
         await both_see_and_hear(tab, agent, seconds=20)
         if ends == "page":
             await tab.page.get_by_role("button", name="Hang up").click()

@@ -3,84 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext
 
-from tests.e2e.rooms import join
-from tests.peers.chromium import Chromium, Tab, chromium, describe
-from tests.peers.daemon import daemon
-from tests.peers.impaired_line import ImpairedLine, Impairment, impaired_lines
+from tests.e2e.browsers import LAYERS, MAKES, Make, stage
+from tests.e2e.pictures import hold_heights, seen_height, stood_still_ms, until_height, until_sent, watch
+from tests.peers.impaired_line import Impairment
 
-SENT = """async () => [...(await pc.getStats()).values()]
-    .filter((item) => item.type === "outbound-rtp" && item.kind === "video" && item.framesPerSecond > 0)
-    .map((item) => item.frameHeight).sort((a, b) => a - b)"""
-SEEN = """async () => [...(await pc.getStats()).values()]
-    .filter((item) => item.type === "inbound-rtp" && item.kind === "video").map((item) => item.frameHeight || 0)[0]"""
-WATCH = """() => {
-    const video = document.querySelector("video");
-    let last = performance.now();
-    globalThis.longest = 0;
-    const frame = () => {
-        const now = performance.now();
-        globalThis.longest = Math.max(globalThis.longest, now - last);
-        last = now;
-        video.requestVideoFrameCallback(frame);
-    };
-    video.requestVideoFrameCallback(frame);
-}"""
-"""Measures from now on how long a picture stood still at most, in milliseconds."""
+FIGURES = logging.getLogger(__name__)
+"""What was measured; pytest shows it with `--log-cli-level=INFO`."""
 
 SLOW = Impairment(rate_bps=600_000, delay_ms=20)
-"""A mobile line: a third of what the top layer needs."""
+"""A mobile line: less than the top layer needs, and enough for the middle one."""
 FALL_S = 5.0
 FREEZE_MS = 2_500.0
 BACK_S = 10.0
 """The aims are 3 s, 1 s and 10 s; a busy machine adds to the first two (2.5 s, 1.4 s and 2.3 s were measured on one)."""
 
-
-async def _until(condition: Callable[[int], bool], tab: Tab, timeout_s: float) -> float:
-    """Seconds until the picture's height meets the condition."""
-    began = asyncio.get_running_loop().time()
-    while not condition(height := await tab.page.evaluate(SEEN)):
-        took = asyncio.get_running_loop().time() - began
-        assert took < timeout_s, (height, describe(tab))
-        await asyncio.sleep(0.1)
-    return asyncio.get_running_loop().time() - began
-
-
-async def _behind(browser: Chromium, line: ImpairedLine) -> BrowserContext:
-    context = await browser.browser.new_context(ignore_https_errors=True)
-    await context.add_init_script(line.redirect())
-    return context
+LINES: dict[Make, tuple[Impairment, Impairment]] = {
+    "chromium": (Impairment(rate_bps=1_000_000, delay_ms=20), Impairment(rate_bps=350_000, delay_ms=20)),
+    "firefox": (Impairment(rate_bps=600_000, delay_ms=20), Impairment(rate_bps=220_000, delay_ms=20)),
+}
+"""For the middle layer, and for the lowest one."""
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(150)  # the first use compiles the relay
-async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(tmp_path: Path) -> None:
-    async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
-        line = await relay.line((server.host, server.ports.media))
-        bearer = await server.room_token("stage", "publish")
-        publisher = await join(server, browser, "whip", bearer, layers=("l", "m", "h"))
-        view = await server.room_token("stage", "view")
-        free = await join(server, browser, "whep", view)
-        bound = await join(server, browser, "whep", view, context=await _behind(browser, line))
-        deadline = asyncio.get_running_loop().time() + 40
-        while len(sent := await publisher.page.evaluate(SENT)) < 3:
-            assert asyncio.get_running_loop().time() < deadline, (sent, describe(publisher))
-            await asyncio.sleep(0.5)
-        top = sent[-1]
-        await asyncio.gather(*(_until(lambda height: height == top, tab, 15) for tab in (free, bound)))
-        await bound.page.evaluate(WATCH)
+@pytest.mark.parametrize("make", ["chromium"])
+async def test_a_slow_line_gets_a_lower_layer_and_the_top_one_when_it_recovers(tmp_path: Path, make: Make) -> None:
+    async with stage(make, tmp_path) as house:
+        line = await house.line()
+        publisher = await house.publish(**LAYERS[make])
+        free, bound = await house.view(), await house.view(line)
+        top = (await until_sent(publisher, 3))[-1]
+        await asyncio.gather(*(until_height(lambda height: height == top, page, 20) for page in (free, bound)))
+        await watch(bound)
         await line.set(down=SLOW)
-        fell = await _until(lambda height: height < top, bound, 10)
+        fell = await until_height(lambda height: height < top, bound, 10)
         await asyncio.sleep(8)
-        stood = await bound.page.evaluate("longest")
-        low = await bound.page.evaluate(SEEN)
-        assert await free.page.evaluate(SEEN) == top, "the other line is as good as it was"
+        stood = await stood_still_ms(bound)
+        low = await seen_height(bound)
+        assert await seen_height(free) == top, "the other line is as good as it was"
         await line.set(down=Impairment())
-        back = await _until(lambda height: height == top, bound, 25)
+        back = await until_height(lambda height: height == top, bound, 25)
         story = f"fell after {fell:.1f} s to {low} lines, stood still {stood:.0f} ms at most, back after {back:.1f} s"
+        FIGURES.info(story)
         assert (fell <= FALL_S, stood <= FREEZE_MS, back <= BACK_S) == (True, True, True), story
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("make", MAKES)
+async def test_two_viewers_with_two_lines_see_two_layers_at_the_same_time(tmp_path: Path, make: Make) -> None:
+    async with stage(make, tmp_path) as house:
+        lines = [await house.line(), await house.line()]
+        publisher = await house.publish(**LAYERS[make])
+        viewers = [await house.view(line) for line in lines]
+        low, middle, _ = await until_sent(publisher, 3)
+        for line, shape in zip(lines, LINES[make], strict=True):
+            await line.set(down=shape)
+        await hold_heights(viewers, (middle, low), within_s=30)

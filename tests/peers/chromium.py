@@ -64,11 +64,13 @@ class Chromium:
         self._permissions = list(permissions)
         self.tabs: list[Tab] = []
 
+    async def new_context(self) -> BrowserContext:
+        """Cookies and permissions of its own; certificates are not checked."""
+        return await self.browser.new_context(ignore_https_errors=True, permissions=self._permissions, locale="en-US")
+
     async def new_tab(self, url: str | None = None, *, context: BrowserContext | None = None) -> Tab:
-        """Open a page in a fresh context, or in ``context``; certificates are not checked."""
-        context = context or await self.browser.new_context(
-            ignore_https_errors=True, permissions=self._permissions, locale="en-US"
-        )
+        """Open a page in a fresh context, or in ``context``."""
+        context = context or await self.new_context()
         await context.add_init_script(WATCH_CONNECTIONS)
         page = await context.new_page()
         tab = Tab(page)
@@ -78,6 +80,12 @@ class Chromium:
         if url is not None:
             await page.goto(url)
         return tab
+
+    async def close_tabs(self) -> None:
+        """Close every page with its context: what the next test opens knows nothing of them."""
+        for context in self.browser.contexts:
+            await context.close()
+        self.tabs.clear()
 
 
 def _note(tab: Tab, message: ConsoleMessage) -> None:

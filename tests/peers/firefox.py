@@ -1,22 +1,20 @@
-"""Firefox ESR, headless, driven over WebDriver BiDi: JSON on a WebSocket that Firefox itself serves.
+"""Firefox ESR, headless, driven over WebDriver BiDi: no geckodriver and no Marionette client is needed.
 
-No geckodriver and no Marionette client is needed. Preload scripts and console capture come with the protocol.
-Firefox gathers no candidate on loopback only, so run it in a namespace (see namespace.py).
+Preload scripts and console capture come with the protocol. Firefox gathers no candidate on loopback only, so run it in a
+namespace (see namespace.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from tests.peers.bidi import Bidi, bidi
 from tests.peers.namespace import Network
 from tests.peers.process import PeerError, PeerProcess
 from tests.peers.webrtc_stats import COLLECT, WATCH_CONNECTIONS, Media, parse
@@ -53,35 +51,30 @@ class ScriptError(Exception):
 
 @dataclass(slots=True)
 class Firefox:
-    """A running browser with one tab."""
+    """One window of a running browser. Windows are all in sight: none is throttled as a tab in the background is."""
 
     process: PeerProcess
     console: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    _socket: aiohttp.ClientWebSocketResponse | None = None
+    _bidi: Bidi | None = None
     _context: str = ""
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _replies: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
 
     async def command(self, method: str, timeout_s: float = 30.0, **parameters: Any) -> dict[str, Any]:
         """One BiDi command; raises :class:`PeerError` with the browser's own words."""
-        if self._socket is None:
+        if self._bidi is None:
             raise PeerError("firefox is not connected")
-        number = next(self._numbers)
-        reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._replies[number] = reply
-        await self._socket.send_str(json.dumps({"id": number, "method": method, "params": parameters}))
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await reply
-        except TimeoutError:
-            raise PeerError(f"firefox did not answer {method} in {timeout_s} s") from None
-        finally:
-            del self._replies[number]
-        if answer["type"] == "error":
-            raise PeerError(f"{method}: {answer['error']}: {answer['message']}")
-        result: dict[str, Any] = answer["result"]
-        return result
+        return await self._bidi.command(method, timeout_s, **parameters)
+
+    async def new_window(self, url: str | None = None, *, preload: str = "") -> Firefox:
+        """Another window of the same browser; ``preload`` is a script that runs before those of its pages."""
+        opened = await self.command("browsingContext.create", type="window")
+        window = Firefox(self.process)
+        window._attach(self._bidi, opened["context"])
+        if preload:
+            await window._preload(preload)
+        if url is not None:
+            await window.goto(url)
+        return window
 
     async def goto(self, url: str) -> None:
         await self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
@@ -157,34 +150,28 @@ class Firefox:
         await asyncio.sleep(seconds)
         return [item.since(before.get((item.connection, item.id))) for item in await self.media()]
 
-    async def read(self) -> None:
-        """Feed replies and log entries until the connection ends."""
-        if self._socket is None:
-            raise PeerError("firefox is not connected")
-        async for message in self._socket:
-            data = json.loads(message.data)
-            if data["type"] == "event":
-                if data["method"] == "log.entryAdded":
-                    self._note(data["params"])
-            elif (waiting := self._replies.get(data.get("id") or 0)) is not None and not waiting.done():
-                waiting.set_result(data)
-
     def _note(self, entry: dict[str, Any]) -> None:
         line = f"{entry['level']}: {entry['text']}"
         self.console.append(line)
         if entry["level"] == "error":
             self.errors.append(line)
 
-    async def begin(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Open the session; needs :meth:`read` running beside it."""
-        self._socket = socket
+    async def connect(self, connection: Bidi) -> None:
+        """Take over the window that the browser began with."""
+        watch = f"() => {{ {WATCH_CONNECTIONS} }}"
+        await connection.command("script.addPreloadScript", functionDeclaration=watch)
+        tree = await connection.command("browsingContext.getTree")
+        self._attach(connection, tree["contexts"][0]["context"])
 
-    async def prepare(self) -> None:
-        await self.command("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
-        await self.command("session.subscribe", events=["log.entryAdded"])
-        await self.command("script.addPreloadScript", functionDeclaration=f"() => {{ {WATCH_CONNECTIONS} }}")
-        tree = await self.command("browsingContext.getTree")
-        self._context = tree["contexts"][0]["context"]
+    def _attach(self, connection: Bidi | None, context: str) -> None:
+        self._bidi, self._context = connection, context
+        if connection is not None:
+            connection.on_log(context, self._note)
+
+    async def _preload(self, script: str) -> None:
+        await self.command(
+            "script.addPreloadScript", functionDeclaration=f"() => {{ {script} }}", contexts=[self._context]
+        )
 
 
 def _write_profile(home: Path) -> Path:
@@ -212,29 +199,11 @@ async def firefox(directory: Path, network: Network) -> AsyncIterator[Firefox]:
         prefix=network.exec_prefix,
     )
     running = Firefox(process)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(process.stop)
+    try:
         await process.start()
         await process.wait_for_log(r"WebDriver BiDi listening on ws://", 40)
-        connector = aiohttp.TCPConnector(socket_factory=lambda info: _socket(network, info))
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        socket = await stack.enter_async_context(
-            session.ws_connect(f"ws://127.0.0.1:{port}/session", max_msg_size=1 << 26)
-        )
-        await running.begin(socket)
-        reader = asyncio.create_task(running.read(), name="firefox-bidi")
-        stack.push_async_callback(_end, reader)
-        await running.prepare()
-        yield running
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-def _socket(network: Network, info: Any) -> Any:
-    sock = network.open_socket(info[0], info[1])
-    sock.setblocking(False)
-    return sock
+        async with bidi(network, port) as connection:
+            await running.connect(connection)
+            yield running
+    finally:
+        await process.stop()

@@ -9,6 +9,8 @@ from playwright.async_api import expect
 from mediaserver.webrtc.messages import CallerInfo, Ended, Incoming, MediaKinds, Page, State, Withdrawn
 from tests.web.backend import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CALLER = CallerInfo(
     name="Erika <b>Muster</b>",
     verified=False,

@@ -9,6 +9,8 @@ from mediaserver.webrtc.messages import Ended, State
 from tests.peers.chromium import streams
 from tests.web.backend import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 WATCH_CAPTURE = """
   window.captured = [];
   const media = navigator.mediaDevices;

@@ -9,6 +9,8 @@ from mediaserver.api.context import EntryAccess
 from mediaserver.api.origins import Origins
 from tests.web.backend import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PAGE = """<!doctype html><title>Sick pay</title>
 <style>button {{ display: none !important }} * {{ font-size: 3px }}</style>
 <h1>Child sick pay</h1><script>var button = 1</script>

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
 
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Direction, Fingerprint
@@ -14,7 +15,7 @@ from mediaserver.sdp.parser import parse
 from mediaserver.webrtc.negotiation import LocalIceParams, MediaPolicy, Negotiation
 from tests.webrtc.page_script import SCRIPT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -27,16 +28,22 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        page = await browser.new_page()
-        await page.route("http://localhost/**", lambda route: route.fulfill(body="<title>sdp</title>"))
-        await page.goto("http://localhost/")
-        await page.evaluate(SCRIPT)
-        yield page
+        yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    page = await browser.new_page()
+    await page.route("http://localhost/**", lambda route: route.fulfill(body="<title>sdp</title>"))
+    await page.goto("http://localhost/")
+    await page.evaluate(SCRIPT)
+    yield page
+    await page.close()
 
 
 def server(policy: MediaPolicy | None = None) -> Negotiation:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Direction, Fingerprint
@@ -17,15 +17,23 @@ from tests.peers.local_page import local_page
 from tests.peers.namespace import namespace
 from tests.webrtc.page_script import SCRIPT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Firefox]:
-    async with namespace() as inside, local_page(inside) as url, firefox(tmp_path, inside) as browser:
-        await browser.goto(url)
-        await browser.evaluate(f"() => {{ {SCRIPT} }}")
-        yield browser
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Firefox, str]]:
+    directory = tmp_path_factory.mktemp("firefox")
+    async with namespace() as inside, local_page(inside) as url, firefox(directory, inside) as browser:
+        yield browser, url
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(running: tuple[Firefox, str]) -> Firefox:
+    """A page that knows nothing of the ones before."""
+    browser, url = running
+    await browser.goto(url)
+    await browser.evaluate(f"() => {{ {SCRIPT} }}")
+    return browser
 
 
 def server(policy: MediaPolicy | None = None) -> Negotiation:
@@ -90,3 +98,12 @@ async def test_firefox_takes_a_first_offer_of_ours(browser: Firefox) -> None:
     text = await browser.evaluate("(sdp) => answer(sdp)", negotiation.create_offer(add=["audio", "video"]))
     assert negotiation.handle_answer(text).added == ("s0", "s1")
     assert negotiation.sections[1].direction is Direction.SENDONLY
+
+
+async def test_firefox_lacks_what_other_tests_leave_out_for_it(browser: Firefox) -> None:
+    """PEERS.md names these; when one of them fails, there is something more to try with Firefox."""
+    asked = "new RTCPeerConnection().addTransceiver('video', {sendEncodings: [{scalabilityMode: 'L3T3_KEY'}]})"
+    assert await browser.evaluate(f"() => {asked}.sender.getParameters().encodings[0].scalabilityMode") is None
+    sends = await browser.evaluate("() => RTCRtpSender.getCapabilities('video').codecs.map((codec) => codec.mimeType)")
+    assert "video/VP8" in sends
+    assert "video/H264" not in sends

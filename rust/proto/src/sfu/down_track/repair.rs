@@ -4,7 +4,7 @@ use super::DownTrack;
 use crate::codec::payload::PayloadEntry;
 use crate::codec::{Codec, MediaKind, PayloadTable};
 use crate::sfu::drops::MediaDrop;
-use crate::sfu::packet::UpPacket;
+use crate::sfu::packet::{Rewrite, UpPacket};
 use crate::sfu::retransmitter::{Answer, Original, Retransmitter};
 use crate::time::Time;
 
@@ -35,7 +35,7 @@ impl DownTrack {
         now: Time,
     ) -> Result<Answer<'a>, MediaDrop> {
         self.stats.nacked += 1;
-        let blank = self.blank(0, 0, 0, false);
+        let blank = self.repair_blank();
         let retransmitter = self.retransmitter.as_mut().ok_or(MediaDrop::NackUnknown)?;
         let repair_type = |original| repair_type(&self.payloads, original);
         let answer = retransmitter.answer(sequence, repair_type, find, self.stats.round_trip, &blank, now)?;
@@ -46,7 +46,7 @@ impl DownTrack {
     /// A packet of the past that fills a probe of the line, or, when there is none, one of padding; `None` where the
     /// receiver takes no retransmissions. `find` gives the payload.
     pub fn pad<'a>(&mut self, find: impl Fn(&Original) -> Option<UpPacket<'a>>) -> Option<Answer<'a>> {
-        let blank = self.blank(0, 0, 0, false);
+        let blank = self.repair_blank();
         let retransmitter = self.retransmitter.as_mut().filter(|_| self.active)?;
         let repeated = retransmitter.pad(|original| repair_type(&self.payloads, original), find, &blank);
         repeated.or_else(|| {
@@ -54,6 +54,13 @@ impl DownTrack {
             let payload_type = self.payloads.entries().iter().find(is_repair)?.payload_type;
             Some(Answer { rewrite: retransmitter.padding(payload_type, &blank), packet: None })
         })
+    }
+
+    /// What all repairs share. They always name their section: no report ever says that the SSRC of repairs is known
+    /// (RFC 9143 §14), and Firefox takes nothing of a section that has a `mid` but what comes under an SSRC with it.
+    fn repair_blank(&self) -> Rewrite {
+        let mid = self.config.mid.filter(|_| self.ids.mid != 0);
+        Rewrite { mid, ..self.blank(0, 0, 0, false) }
     }
 }
 

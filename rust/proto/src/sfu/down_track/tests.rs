@@ -218,6 +218,19 @@ fn the_mid_is_left_out_once_the_receiver_has_reported() {
 }
 
 #[test]
+fn what_is_sent_again_names_its_section_whatever_the_receiver_has_reported() {
+    let parameters = vec![("apt".to_owned(), "120".to_owned())];
+    let repairs = Payload { parameters, ..payload(121, "rtx", 90_000) };
+    let config = video().config().clone();
+    let config = DownTrackConfig { rtx_ssrc: Some(Ssrc(0x1234_0011)), ..config };
+    let payloads = vec![payload(120, "VP8", 90_000), repairs];
+    let mut track = DownTrack::new(DownTrackConfig { payloads, ..config }, &extensions());
+    track.handle_report(&ReportBlock { ssrc: Ssrc(0x1234_0010), ..ReportBlock::default() }, Time::ZERO, &WALL);
+    let padding = track.pad(|_| None).unwrap().rewrite;
+    assert_eq!((padding.ssrc, padding.mid), (Ssrc(0x1234_0011), Token::new(b"0")));
+}
+
+#[test]
 fn the_sender_report_speaks_the_timeline_of_the_receiver() {
     let mut track = audio();
     assert_eq!(track.sender_info(Time::ZERO, &WALL), None);
