@@ -24,7 +24,8 @@ PAINTING = """(width, height) => {
 }"""
 """A moving picture that takes every bit an encoder may spend, which a browser's fake camera does not."""
 
-EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability, redundancy, descriptors}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability, redundancy,
+                     descriptors}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
         const [width, height] = size ?? (layers.length || scalability ? [1280, 720] : [640, 360]);
@@ -97,8 +98,8 @@ async def exchange(
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
     rids of simulcast, the smallest picture first, ``rates`` their most bits per second; the largest has ``size``, by
     itself 1280 × 720. ``painted`` takes a picture that costs as much as it may instead of the camera's. ``scalability``
-    asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front
-    of the other codecs of the sound. ``descriptors`` makes a viewer take dependency descriptors, which Chromium does not
+    asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of
+    the other codecs of the sound. ``descriptors`` makes a viewer take dependency descriptors, which Chromium does not
     offer by itself.
     """
     await page.evaluate(

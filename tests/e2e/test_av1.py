@@ -38,20 +38,21 @@ async def watch(server: Daemon, browser: Chromium, *, descriptors: bool) -> Tab:
 
 
 async def sees(viewer: Tab, publisher: Tab, fits: Callable[[int], bool]) -> None:
-    """Until the viewer decodes a picture whose height fits, at a good rate."""
+    """Until the viewer decodes pictures whose height fits, one after the other."""
     deadline = asyncio.get_running_loop().time() + 40
     while True:
         (video,) = streams(await viewer.media_over(2), "inbound", "video")
         assert video.codec in ("", "AV1")
-        if fits(video.height) and video.frames_per_s >= 6:
+        if fits(video.height) and video.frames_per_s >= 3:
             return
         sent = await publisher.page.evaluate(SENT)
-        assert asyncio.get_running_loop().time() < deadline, (sent, video, describe(viewer))
+        seen = (video.height, video.frames_per_s, sent)
+        assert asyncio.get_running_loop().time() < deadline, (seen, describe(viewer))
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("mode", ["L1T1", "L2T2_KEY", "L3T3"])
+@pytest.mark.parametrize("mode", ["L1T1", "L2T2_KEY", "L2T3"])
 async def test_viewers_with_and_without_descriptors_see_the_largest_layer(tmp_path: Path, mode: str) -> None:
     async with daemon(tmp_path, changes=CHANGES) as server, chromium(tmp_path) as browser:
         publisher = await publish(server, browser, mode)
@@ -67,7 +68,7 @@ async def test_viewers_with_and_without_descriptors_see_the_largest_layer(tmp_pa
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("mode", ["L3T3_KEY", "L2T2"])
+@pytest.mark.parametrize("mode", ["L2T3_KEY", "L2T2"])
 async def test_who_asks_for_less_sees_a_smaller_picture_and_later_the_large_one(tmp_path: Path, mode: str) -> None:
     async with daemon(tmp_path, changes=CHANGES) as server, chromium(tmp_path) as browser:
         publisher = await publish(server, browser, mode)
