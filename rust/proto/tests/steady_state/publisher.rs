@@ -22,6 +22,8 @@ const WIDTHS: [u16; 3] = [320, 640, 1280];
 const MOST_BYTES: usize = 1_150;
 /// Frames between two key frames that nobody asked for.
 const KEY_EVERY: u32 = 300;
+/// Frames of the busy beginning.
+const BUSY: u32 = 600;
 /// Packets kept for retransmission.
 const KEPT: usize = 256;
 
@@ -137,7 +139,9 @@ impl Publisher {
         stream.next = stream.next + Duration::from_micros(33_333);
         stream.timestamp = stream.timestamp.wrapping_add(3_000);
         let key = std::mem::take(&mut stream.wants_key) || stream.frames.is_multiple_of(KEY_EVERY);
-        let factor = self.random.between(0.5, 1.5) * if key { 4.0 } else { 1.0 };
+        // The beginning is busier than what follows: all that grows with the rate has then seen its largest.
+        let scale = if stream.frames < BUSY { 1.6 } else { 1.0 };
+        let factor = self.random.between(0.5, 1.5) * scale * if key { 4.0 } else { 1.0 };
         let mut left = (FRAME_BYTES[layer] * factor) as usize;
         // Two temporal layers: every other frame may be left out.
         let upper = stream.frames % 2 == 1 && !key;
