@@ -22,6 +22,7 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
+from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
@@ -97,7 +98,7 @@ class Calls:
         self.trunks = trunks
         self._admission = admission
         self._calls: dict[str, Call] = {}
-        self.transfers = Transfers(ring=self._ring, calls=self._calls.values, find=user_agent.find_replaced)
+        self.transfers = Transfers(ring=self._ring_on, calls=self._calls.values, find=user_agent.find_replaced)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -150,7 +151,7 @@ class Calls:
         """
         self._check_room()
         request.caller.admit()
-        callee = await self._ring(request)
+        callee = await self._ring_on(request)
         call = Call(
             call_id=new_id(),
             caller=request.caller,
@@ -176,6 +177,10 @@ class Calls:
             raise
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
+
+    async def _ring_on(self, request: CallRequest) -> Leg:
+        """Whoever answers in the end, after redirections."""
+        return await Redirects(ring=self._ring, decide=self.transfers.decide).ring(request)
 
     async def _ring(self, request: CallRequest) -> Leg:
         """Whoever answers of the first destination that has room on its lines."""

@@ -94,7 +94,7 @@ class RoomParty:
         self.room = room
         self.participant = participant
         self.refused: dict[str, Reason] = {}
-        """By mid, what the last offer would have sent and may not."""
+        """By mid, what of the last offer is not taken: what would be sent and may not, and pictures without bandwidth."""
         self.closed = False
         self._rooms = parts.rooms
         self._policy = policy
@@ -144,6 +144,9 @@ class RoomParty:
         if "screen" in self.participant.live and not self.book_screen(shown=True):
             self.participant.live.discard("screen")
             self.refused.update({mid: "bandwidth" for mid, kind in self._kinds.items() if kind == "screen"})
+        if "video" in self._booking.decision.denied:
+            pictures = (section for section in self.peer.sections if section.kind == "video" and section.rejected)
+            self.refused.update({section.mid: "bandwidth" for section in pictures})
         self._take_tracks()
         self._limit()
         self._stay.answered()

@@ -35,7 +35,9 @@ from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
+from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
+from mediaserver.sip.uri import SipUri
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
@@ -61,6 +63,7 @@ class DialFailed(MediaServerError):
         warning: str | None = None,
         warning_code: int | None = None,
         elsewhere: bool = False,
+        redirect: tuple[SipUri, ...] = (),
     ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
@@ -69,6 +72,8 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+        self.redirect = redirect
+        """Whom to call in its place, best first (3xx)."""
         self.elsewhere = elsewhere
         """Nobody there was asked: the next route that matches may be."""
 
@@ -348,8 +353,9 @@ class SipLeg(Leg):
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
-            case sip_events.Rejected(code=code, reason=reason, warning=warning):
-                self._fail(DialFailed(code, reason, warning=warning))
+            case sip_events.Rejected(code=code, reason=reason, headers=headers, warning=warning):
+                redirect = redirect_targets(headers) if 300 <= code < 400 else ()
+                self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
                 await self.end(EndCause(self.party, "rejected", code, reason))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)

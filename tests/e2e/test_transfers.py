@@ -54,3 +54,16 @@ async def test_a_transfer_to_a_premium_number_is_refused_and_the_call_ends_with_
     for result in (called, asked):
         assert (result.successful, result.failed) == (1, 0), result.errors
     assert answered.created == 0
+
+
+async def test_a_call_is_followed_to_where_a_trunk_says_its_agent_has_moved(tmp_path: Path) -> None:
+    async with (
+        callee(tmp_path, scenario="uas_moved", keys={"refer_to": "7001"}) as agent,
+        callee(tmp_path, scenario="uas") as expert,
+        daemon(tmp_path, changes=trunks(agent.port, expert.port)) as server,
+        caller(tmp_path, (server.host, server.ports.sip), scenario="uac", calls=1, hold_ms=500) as visitor,
+    ):
+        called = await visitor.finish(20)
+        moved, answered = await agent.stop(), await expert.stop()
+    for result in (called, moved, answered):
+        assert (result.successful, result.failed) == (1, 0), result.errors
