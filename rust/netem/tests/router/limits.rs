@@ -101,6 +101,18 @@ fn a_limit_holds_for_a_peer_that_never_reports() {
 }
 
 #[test]
+fn a_limit_is_asked_for_although_the_peer_never_reports() {
+    let mut stage = Stage::new(&[&ONE_LAYER]);
+    stage.obey(0);
+    stage.view_silently(line(Schedule::constant(5e6)), &[(0, 100)]);
+    stage.limit_viewer(0, Some(700_000));
+    stage.run(20_000);
+    let asked = stage.publishers[0].asked_at(20_000);
+    assert!(asked.is_some_and(|bps| (500_000..700_000).contains(&bps)), "{asked:?}");
+    assert!(stage.viewers[0].pictures[0].frames_per_s(6_000, 20_000) > 27.0, "{}", stage.story(0));
+}
+
+#[test]
 fn the_only_picture_keeps_within_a_limit_when_its_publisher_obeys_and_is_cut_off_when_it_does_not() {
     for obeys in [true, false] {
         let mut stage = Stage::new(&[&ONE_LAYER]);

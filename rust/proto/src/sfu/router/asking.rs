@@ -100,8 +100,9 @@ impl Router {
 
     /// Who gets what on a transport was decided: so much of each source can its receiver be given.
     pub(super) fn note_affordable(&mut self, key: usize, needs: &[TrackNeed], estimate_bps: Option<u64>, now: Time) {
-        // As long as the peer has told nothing the estimate is a guess.
-        let known_bps = estimate_bps.filter(|_| self.transports[key].egress.knows_line());
+        // As long as the peer has told nothing the estimate is a guess; a limit is none.
+        let egress = &self.transports[key].egress;
+        let known_bps = if egress.knows_line() { estimate_bps } else { egress.limit_bps() };
         for index in 0..self.transports[key].downs.len() {
             let down = self.transports[key].downs[index];
             let entry = &self.downs[down];
