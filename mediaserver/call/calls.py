@@ -436,8 +436,12 @@ class Calls:
 async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:
     """Passes on that a device rings, or what it sends; who hears somebody already is not told of others that ring."""
     early = request.early
-    if early is not None and event.early and await early.begin(leg):
-        return
+    if early is not None and event.early:
+        before = early.heard
+        if await early.begin(leg):
+            if before is None and request.note is not None:
+                request.note("early_media", leg.name)
+            return
     if early is None or early.heard is None:
         await request.caller.progress(event.code)
 

@@ -110,6 +110,11 @@ class Leg(ABC):
         """From now on we speak to the peer for whoever is at the other end of `other`."""
         self.log.debug("leg_represents", other=other.id, session_uuid=other.session_uuid)
 
+    def move_to(self, contact_id: str) -> None:
+        """The leg goes on in another contact."""
+        self.contact_id = contact_id
+        self.log = self.log.bind(contact_id=contact_id)
+
     @property
     def ended(self) -> bool:
         """Whether the leg is over."""

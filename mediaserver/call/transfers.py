@@ -111,7 +111,8 @@ class Transfers:
         leg.answer_transfer(202)
         with call.letting_go(leg):
             new = await second.surrender(theirs, _TRANSFERRED)
-            joined, new.contact_id = new.contact_id, request.contact_id
+            joined = new.contact_id
+            new.move_to(request.contact_id)
             await call.replace(leg, new)
         if request.note is not None and joined != request.contact_id:
             request.note("contact_joined", joined)

@@ -96,10 +96,20 @@ async def test_a_caller_who_cannot_hear_is_told_that_it_rings() -> None:
 
 async def test_whoever_hears_somebody_is_not_told_of_others_that_ring() -> None:
     caller, one = speaker("caller"), speaker("one")
-    request = CallRequest("c", caller, None, None, early=EarlyMedia(caller))  # type: ignore[arg-type]
+    noted: list[tuple[str, str]] = []
+    request = CallRequest(
+        "c",
+        caller,
+        None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        early=EarlyMedia(caller),
+        note=lambda *what: noted.append(what),
+    )
+    await _alerted(request, one, Ringing(183, early=True))
     await _alerted(request, one, Ringing(183, early=True))
     await _alerted(request, speaker("two"), Ringing(180))
     assert caller.progressed == []
+    assert noted == [("early_media", "one")]
 
 
 # -- a phone that is called ----------------------------------------------------------------------------------------

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.house import phone
-from tests.peers.baresip import baresip
+from tests.peers.baresip import Phone, baresip
 from tests.peers.chromium import chromium, streams
 from tests.peers.daemon import daemon
 from tests.peers.sipp import TONE_HZ, callee, caller
@@ -29,7 +28,7 @@ def house(port: int) -> dict[str, Any]:
                 "keep_alive": {"interval": "0s"},
             }
         },
-        "entries": {"line": {"to": {"trunk": "pbx"}}},
+        "entries": {"line": {"to": {"trunk": "pbx"}, "video": "none"}},
         "routes": [{"match": {"trunk": "pbx"}, "to": {"trunk": "pbx"}}, {"to": {"trunk": "pbx"}}],
         "media": {"shards": 2},
     }
@@ -56,15 +55,15 @@ async def test_a_phone_hears_what_is_sent_before_the_answer(tmp_path: Path) -> N
         callee(tmp_path, scenario="uas_early", pause_ms=RINGS_FOR_MS) as operator,
         daemon(tmp_path, changes=house(operator.port)) as server,
         # The phone is at the trunk's address: it need not register.
-        baresip(phone(server, "udp", "", video=(), register=False), tmp_path) as agent,
+        baresip(Phone(user="desk", domain=server.sip_server("udp")), tmp_path) as desk,
     ):
-        await agent.dial(server.sip_uri("100"))
-        await agent.wait_for_type("CALL_PROGRESS")
-        await agent.wait_established()
-        early = agent.heard()
+        await desk.dial(server.sip_uri("100"))
+        await desk.wait_for_type("CALL_PROGRESS")
+        await desk.wait_established()
+        early = desk.heard()
         assert early.seconds > RINGS_FOR_MS / 1000 / 2
         assert early.share_of_tone(TONE_HZ) > 0.8
-        await agent.hangup()
+        await desk.hangup()
 
 
 @pytest.mark.e2e
