@@ -1,4 +1,4 @@
-"""The pages that ship with the daemon: caller page, agent page, and the modules that `widget.js` loads anywhere."""
+"""The pages that ship with the daemon: of callers, agents and rooms, and the modules that `widget.js` loads anywhere."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class PagesResource:
             web.get("/", self.call),
             web.get("/call/{entry}", self.call),
             web.get("/agent", self.agent),
+            web.get("/room", self.room),
             web.get("/widget.js", self.widget),
             web.get("/web/{name}", self.asset),
         ]
@@ -64,6 +65,10 @@ class PagesResource:
         """The agent page."""
         return self._page(request, self._assets["agent.html"])
 
+    async def room(self, request: web.Request) -> web.StreamResponse:
+        """The page of every room; which one it is, the token says, which the link has behind `#`."""
+        return self._page(request, self._assets["room.html"])
+
     async def widget(self, request: web.Request) -> web.StreamResponse:
         """The script that any page may load by one tag."""
         return self._answer(request, self._assets["widget.js"])
@@ -78,7 +83,9 @@ class PagesResource:
     def _page(self, request: web.Request, page: _Asset) -> web.StreamResponse:
         response = self._answer(request, page)
         response.headers["Content-Security-Policy"] = PAGE_POLICY
-        response.headers["Permissions-Policy"] = "camera=(self), microphone=(self), autoplay=(self), geolocation=()"
+        response.headers["Permissions-Policy"] = (
+            "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), geolocation=()"
+        )
         return response
 
     def _answer(self, request: web.Request, asset: _Asset) -> web.StreamResponse:

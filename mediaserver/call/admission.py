@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
+from weakref import WeakSet
 
 import structlog
 from prometheus_client import Metric
@@ -40,6 +41,7 @@ class Admission:
         self._sites = SiteMap(config.sites)
         self._ledger = Ledger(self.budget)
         self._bookings: dict[str, Booking] = {}
+        self._booked: WeakSet[Booking] = WeakSet()
         self._call_later = call_later
         self._growth_planned = False
         self._decisions = metrics.counter(
@@ -76,7 +78,9 @@ class Admission:
             way.append(Hop("room", party.room))
         if party.participant is not None:
             way.append(Hop("participant", party.participant))
-        return Booking(self, leg_id=leg_id, party=party, site=site, way=tuple(way), contact_id=contact_id, note=note)
+        booking = Booking(self, leg_id=leg_id, party=party, site=site, way=tuple(way), contact_id=contact_id, note=note)
+        self._booked.add(booking)
+        return booking
 
     def rerouted(self) -> None:
         """Counts a call that goes another way because the first had no room."""
@@ -88,9 +92,12 @@ class Admission:
 
     def reload(self, config: Config) -> None:
         """Takes the budgets, caps and sites of `config`; legs that live keep their way and their floors."""
+        before = [(booking, booking.caps()) for booking in self._booked]
         self._config = config
         self._sites = SiteMap(config.sites)
         self._tell(self._ledger.shrink_to_budget())
+        for booking, caps in before:
+            booking.reloaded(caps)
         self._plan_growth()
 
     def budget(self, hop: Hop, kind: MediaKind) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
@@ -13,7 +14,7 @@ from mediaserver.config.values import format_bitrate
 from mediaserver.core.ledger import Change, Grant, Shortage
 from mediaserver.core.sites import Hop
 from mediaserver.errors import InsufficientBandwidth
-from mediaserver.sdp.bandwidth import PLAIN, Need, Packets, audio_need, to_tias
+from mediaserver.sdp.bandwidth import PLAIN, Need, Packets, above_udp, audio_need, to_tias
 from mediaserver.sdp.codecs import is_media
 from mediaserver.sdp.description import Codec
 
@@ -140,8 +141,10 @@ class Booking:
         self.decision = Decision({})
         """The last one."""
         self._limits: Mapping[MediaKind, int] = {}
-        self.on_change: Callable[[MediaKind, int], None] | None = None
-        """Told the new rate of a kind when it changes without the leg asking."""
+        self._carries: dict[MediaKind, tuple[int, Sequence[Codec]]] = {}
+        self._beside: weakref.ref[Booking] | None = None
+        self.on_change: Callable[[MediaKind, int | None], None] | None = None
+        """Told the new rate of a kind when it changes without the leg asking; None is no bound any more."""
 
     @property
     def matters(self) -> bool:
@@ -218,6 +221,7 @@ class Booking:
 
         Sound is reserved firmly, as the first of `codecs` takes it; of pictures the floor is, and the rest is lent.
         """
+        self._carries[kind] = (tracks, codecs)
         if not tracks:
             self._lines.release(self, kind)
             return 0
@@ -244,6 +248,65 @@ class Booking:
             return None if found is None else found[0]
         return 0 if verdict.outcome == "refused" else verdict.bps
 
+    def total(self, media: Mapping[MediaKind, Sequence[Codec]]) -> int | None:
+        """Most bits per second above UDP that all of `media` take together; None where a picture has no bound.
+
+        Sound without a bound counts as what its first codec takes: it is what the bound leaves room for.
+        """
+        total, pictures = 0, 0
+        for kind, codecs in media.items():
+            cap = self.cap(kind)
+            chosen = next((codec for codec in codecs if is_media(codec)), None)
+            if chosen is None:
+                continue
+            if kind == "audio":
+                usual = self.need(chosen).usual
+                cap = usual if cap is None else min(cap, usual)
+            elif cap is None:
+                return None
+            pictures += kind != "audio"
+            total += above_udp(kind, cap, self.packets)
+        return total if pictures else None
+
+    def carried_bps(self) -> int:
+        """Bits per second above UDP of everything that `carry` has reserved."""
+        granted = {kind: self._lines.granted(self, kind) for kind in self._carries}
+        return sum(above_udp(kind, bps, self.packets) for kind, bps in granted.items() if bps)
+
+    def shares_line(self, kind: MediaKind) -> bool:
+        """Whether a line or a trunk on the way bounds the leg, other than what holds for every single track."""
+        way = [hop for hop in self.way if hop.sort not in ("room", "participant")]
+        per_call = self._lines.cap(way, kind)
+        narrow = per_call is not None and per_call != self._lines.cap((), kind)
+        return narrow or any(self._lines.budget(hop, kind) is not None for hop in way)
+
+    def stand_beside(self, other: Booking | None) -> None:
+        """The account of the leg on the other side, whose wishes count when caps change."""
+        self._beside = None if other is None else weakref.ref(other)
+
+    def caps(self) -> dict[MediaKind, int | None]:
+        """`cap` of every kind."""
+        return {kind: self.cap(kind) for kind in MEDIA_KINDS}
+
+    def reloaded(self, before: Mapping[MediaKind, int | None]) -> None:
+        """Budgets and caps may be others than `before`: pictures are reserved within them, and the leg hears of it.
+
+        Sound stays as it was reserved: a codec of constant rate cannot give anything back while people talk.
+        """
+        other = self._beside() if self._beside is not None else None
+        limits = _least(self._limits, other.wishes() if other is not None else {})
+        for kind, verdict in list(self.decision.verdicts.items()):
+            if kind == "audio" or verdict.outcome == "refused":
+                continue
+            if kind in self._carries:
+                self.carry(kind, *self._carries[kind])
+            else:
+                self._settle_picture(kind, verdict, limits.get(kind))
+        for kind, was in before.items():
+            now = self.cap(kind)
+            if kind != "audio" and now != was:
+                self._changed(kind, was, now)
+
     def wishes(self) -> dict[MediaKind, int]:
         """The most that pictures may have by caps and the peer's word, as limits for the leg on the other side.
 
@@ -269,7 +332,7 @@ class Booking:
     def close(self) -> None:
         """Gives everything back and forgets who listened: two that hold each other wait for the collector."""
         self.release()
-        self._note = self.on_change = None
+        self._note = self.on_change = self._beside = None
 
     def changed(self, change: Change) -> None:
         """The ledger has taken a loan back, or given one."""
@@ -280,19 +343,22 @@ class Booking:
         self.decision = Decision(
             {**self.decision.verdicts, change.kind: replace(verdict, bps=change.after, outcome=outcome)}
         )
-        self._tell(f"{change.kind} now {format_bitrate(change.after)}, was {format_bitrate(change.before)}")
+        self._changed(change.kind, change.before, change.after)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _changed(self, kind: MediaKind, before: int | None, after: int | None) -> None:
+        self._tell(f"{kind} now {_rate_text(after)}, was {_rate_text(before)}")
         _log.info(
             "bandwidth_changed",
             contact_id=self.contact_id,
             leg=self.leg_id,
-            kind=change.kind,
-            before_bps=change.before,
-            after_bps=change.after,
+            kind=kind,
+            before_bps=before,
+            after_bps=after,
         )
         if self.on_change is not None:
-            self.on_change(change.kind, change.after)
-
-    # -- inside --------------------------------------------------------------------------------------------------
+            self.on_change(kind, after)
 
     def need(self, codec: Codec) -> Need:
         """What a sound codec takes on this leg."""
@@ -412,6 +478,10 @@ def _least(one: Mapping[MediaKind, int], other: Mapping[MediaKind, int]) -> dict
 def _most_within(needs: Sequence[tuple[Codec, Need]], bps: int) -> int | None:
     """The most that a codec would take of `bps`; None where it is too little for any."""
     return max((min(need.usual, bps) for _, need in needs if need.lowest <= bps), default=None)
+
+
+def _rate_text(bps: int | None) -> str:
+    return "unbounded" if bps is None else format_bitrate(bps)
 
 
 def _verdict_text(verdict: Verdict) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import structlog
 
@@ -16,6 +18,7 @@ from mediaserver.call.events import (
     PictureWithheld,
     QualityChanged,
     RateChanged,
+    TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.quality import LegQuality
@@ -48,7 +51,13 @@ class Call:
         on_ended: Callable[[Call, EndCause], None],
         on_withheld: Callable[[Leg, str], None] | None = None,
         on_quality: Callable[[Leg, LegQuality], None] | None = None,
+        on_transfer: Callable[[Call, Leg, TransferAsked], None] | None = None,
+        on_replaced: Callable[[Leg], None] | None = None,
     ) -> None:
+        """`on_transfer(call, leg, event)`: a leg asks to be replaced; `on_replaced(leg)`: somebody else came in."""
+        self._on_transfer = on_transfer
+        self._on_replaced = on_replaced
+        self._leaving: Leg | None = None
         self.id = call_id
         self.caller = caller
         self.callee = callee
@@ -87,6 +96,60 @@ class Call:
         await self.caller.end(cause)
         await self.callee.end(cause)
 
+    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Runs `work` as a task that ends with the call."""
+        self._tasks.spawn(work, name=name)
+
+    def other(self, leg: Leg) -> Leg:
+        """The leg on the other side of one of the two."""
+        return self.callee if leg is self.caller else self.caller
+
+    @contextmanager
+    def letting_go(self, leg: Leg) -> Iterator[None]:
+        """While somebody else is sought for the place of `leg`, it may hang up without ending the call.
+
+        If nobody was found, a call whose leg has gone is over.
+        """
+        self._leaving = leg
+        try:
+            yield
+        finally:
+            self._leaving = None
+            if leg.end_cause is not None and leg in (self.caller, self.callee):
+                self._on_leg_event(leg, LegEnded(leg.end_cause))
+
+    async def replace(self, old: Leg, new: Leg) -> None:
+        """`new` takes the place of `old`, which goes on by itself and is heard no more. Raises NegotiationError."""
+        other = self.other(old)
+        await new.meet(other)
+        if old is self.caller:
+            self.caller = new
+        else:
+            self.callee = new
+        _part(old)
+        new.listen(self._on_leg_event)
+        await other.meet(new)
+        self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
+        self._connect()
+        for leg, peer in ((other, new), (new, other)):
+            leg.settle_with(peer)
+        if self._on_replaced is not None:
+            self._on_replaced(new)
+        await other.joined(new)
+        await new.joined(other)
+        if new.end_cause is not None:  # hung up meanwhile
+            self._on_leg_event(new, LegEnded(new.end_cause))
+
+    async def surrender(self, leg: Leg, cause: EndCause) -> Leg:
+        """Gives away whom `leg` talks to, and ends; `leg` is hung up."""
+        given = self.other(leg)
+        self._cause = cause
+        _part(given)
+        await leg.end(cause)
+        self._on_ended(self, cause)
+        await self._tasks.stop(_STOP_DEADLINE_S)
+        return given
+
     async def _bound_length(self) -> None:
         await asyncio.sleep(self._longest_s)
         await self.caller.end(EndCause("system", "call_duration"))
@@ -101,14 +164,17 @@ class Call:
             case PictureWithheld(reason=reason):
                 if self._on_withheld is not None:
                     self._on_withheld(leg, reason)
-                self._tasks.spawn(self._other(leg).show_withheld(reason), name="picture")
+                self._tasks.spawn(self.other(leg).show_withheld(reason), name="picture")
             case QualityChanged(quality=quality):
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 self._pass_digit(leg, digit, duration_ms)
-            case LegEnded(cause=cause):
+            case TransferAsked():
+                if self._on_transfer is not None:
+                    self._on_transfer(self, leg, event)
+            case LegEnded(cause=cause) if leg is not self._leaving:
                 if self._cause is None:
                     self._cause = cause
                     self._tasks.spawn(self._finish(leg, cause), name="finish")
@@ -122,7 +188,7 @@ class Call:
         """
         if self._joined and self._met.get(leg.id) != _spoken(leg):
             self._met[leg.id] = _spoken(leg)
-            self._tasks.spawn(self._meet(self._other(leg), leg), name="meet")
+            self._tasks.spawn(self._meet(self.other(leg), leg), name="meet")
 
     async def _meet(self, one: Leg, other: Leg) -> None:
         try:
@@ -138,17 +204,14 @@ class Call:
         """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
         if leg.kind != "browser":
             return
-        media = self._other(leg).media.get("audio")
+        media = self.other(leg).media.get("audio")
         if media is not None and media.down is not None:
             media.down.send_dtmf(digit, duration_ms=duration_ms)
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
-        await self._other(first).end(cause)
+        await self.other(first).end(cause)
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
-
-    def _other(self, leg: Leg) -> Leg:
-        return self.callee if leg is self.caller else self.caller
 
     def _connect(self) -> None:
         for kind in KINDS:
@@ -162,7 +225,7 @@ class Call:
         """Each side is asked for no more than the other one can show."""
         for leg in (self.caller, self.callee):
             if "video" in leg.media:
-                leg.limit_picture(self._other(leg).picture_bounds)
+                leg.limit_picture(self.other(leg).picture_bounds)
 
     def _connect_data(self) -> None:
         """Channels of the same label are one channel from page to page; a phone has none."""
@@ -177,6 +240,13 @@ class Call:
 def _spoken(leg: Leg) -> tuple[str, ...]:
     """Kinds and codecs of a leg, without payload types and directions."""
     return tuple(f"{kind} {codec}" for kind in KINDS for codec in leg.codecs.get(kind, ()))
+
+
+def _part(leg: Leg) -> None:
+    """A leg that leaves its call gets nothing more from it, and its end is nobody's business there."""
+    leg.listen(None)
+    for media in leg.media.values():
+        _link(media.down, None)
 
 
 def _link(down: DownTrack | None, up: UpTrack | None) -> None:

@@ -22,11 +22,13 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
+from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
@@ -37,7 +39,6 @@ from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
-from mediaserver.sip.flow import Flow, Target
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
@@ -64,6 +65,8 @@ class CallRequest:
     presentation: Presentation
     headers: Sequence[tuple[str, str]] = ()
     """Header fields of the INVITE that is continued, for trunks that want some of them copied."""
+    on_leg: Callable[[Leg], None] | None = None
+    """Gets every leg that comes into the call later, by a transfer."""
     note: Note | None = None
     """Gets what admission control decides, for the contact's timeline."""
 
@@ -95,6 +98,7 @@ class Calls:
         self.trunks = trunks
         self._admission = admission
         self._calls: dict[str, Call] = {}
+        self.transfers = Transfers(ring=self._ring_on, calls=self._calls.values, find=user_agent.find_replaced)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -147,7 +151,7 @@ class Calls:
         """
         self._check_room()
         request.caller.admit()
-        callee = await self._ring(request)
+        callee = await self._ring_on(request)
         call = Call(
             call_id=new_id(),
             caller=request.caller,
@@ -156,6 +160,8 @@ class Calls:
             on_ended=self._over(on_ended),
             on_withheld=self._withheld(request),
             on_quality=_noted_quality(request),
+            on_transfer=partial(self.transfers.asked, request),
+            on_replaced=request.on_leg,
         )
         self._calls[call.id] = call
         try:
@@ -171,6 +177,10 @@ class Calls:
             raise
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
+
+    async def _ring_on(self, request: CallRequest) -> Leg:
+        """Whoever answers in the end, after redirections."""
+        return await Redirects(ring=self._ring, decide=self.transfers.decide).ring(request)
 
     async def _ring(self, request: CallRequest) -> Leg:
         """Whoever answers of the first destination that has room on its lines."""
@@ -288,40 +298,32 @@ class Calls:
         if denied is not None:
             self.trunks.refused(f"trunks.{name}.numbers.{denied.reason}")
             raise DialFailed(403, f"trunk {name} may not call this number: {denied.detail}")
-        called = line.numbers.called(number) if number else None
-        hops = line.hops()
-        if not hops:
+        way = line.way(number)
+        if way is None:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
-        srtp = srtp_towards(line.settings.srtp, hops[0][1].transport)
-        if srtp and line.settings.srtp != "require":
-            # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
-            hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
         self._admit(line, "outgoing")
         try:
-            policy, address = self._trunk_policy(line.settings), hops[0][1].host
+            policy, address = self._trunk_policy(line.settings), way.hops[0].host
             leg = self._sip_leg(request.contact_id, number or name, "agent", policy, _ip_or_loopback(address))
             self._book(leg, _party(policy, address, trunk=name), request)
         except BaseException:
             line.release("outgoing")
             raise
         leg.on_released = partial(line.release, "outgoing")
-        uris: dict[Flow | Target, SipUri] = {
-            hop: line.request_uri(place, called, escape_user(called or "")) for place, hop in hops
-        }
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
-                uris[hops[0][1]],
+                way.uris[way.hops[0]],
                 from_=self._from(request.presentation, line.numbers.caller(request.presentation.number)),
                 body=body,
-                route_to=[hop for _, hop in hops],
-                uris=uris,
+                route_to=way.hops,
+                uris=way.uris,
                 headers=line.headers(request.headers),
                 credentials=line.credentials,
             )
 
         try:
-            return await self._dial(leg, invite, request, srtp=srtp)
+            return await self._dial(leg, invite, request, srtp=way.encrypted)
         except DialFailed as failure:
             failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
             raise

@@ -7,6 +7,8 @@ from typing import Literal
 
 from mediaserver.call.quality import LegQuality
 from mediaserver.config.bandwidth import MediaKind
+from mediaserver.sip.replaces import Replaces
+from mediaserver.sip.uri import SipUri
 
 Party = Literal["caller", "agent", "system"]
 """Who did something; `system` is the daemon itself (timeouts, limits, shutdown)."""
@@ -49,7 +51,7 @@ class RateChanged:
     """A line on the way of the media has more or less room for the leg than before; `bps` counts headers."""
 
     kind: MediaKind
-    bps: int
+    bps: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ class Dtmf:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """The peer asks that somebody else takes its place (REFER): `target`, or whom its other call is with."""
+
+    target: SipUri
+    replaces: Replaces | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """The leg is over and its transports are closing."""
 
@@ -82,5 +92,14 @@ class LegEnded:
 
 
 LegEvent = (
-    Ringing | Answered | Connected | MediaChanged | RateChanged | PictureWithheld | QualityChanged | Dtmf | LegEnded
+    Ringing
+    | Answered
+    | Connected
+    | MediaChanged
+    | RateChanged
+    | PictureWithheld
+    | QualityChanged
+    | Dtmf
+    | TransferAsked
+    | LegEnded
 )

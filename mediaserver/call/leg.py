@@ -181,6 +181,7 @@ class Leg(ABC):
         """Charges what is spoken now, first choice first, and gives back the rest."""
         if self.booking is not None:
             other = self._other.booking if self._other is not None else None
+            self.booking.stand_beside(other)
             self.booking.settle(spoken, self.peer_limits, other.wishes() if other is not None else None)
 
     async def joined(self, other: Leg) -> None:

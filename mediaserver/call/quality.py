@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mediaserver.call.e_model import voice_mos
@@ -33,6 +33,8 @@ class SoundQuality:
     """Share of packets lost, 0 to 1; what came by retransmission is not lost."""
     jitter_ms: float
     mos: float | None
+    repaired: int = 0
+    """Packets that were lost and taken from the redundancy of later ones (RFC 2198)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class PictureQuality:
     """Of the layer that flows, in pixels."""
     switches: int
     """How often another layer began to flow; 0 for what the peer sends."""
+    repaired: int = 0
+    """Packets that were lost and sent again; they do not count in `loss`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ def _all_pictures(pictures: Sequence[PictureQuality | None]) -> PictureQuality |
         frozen=max(picture.frozen for picture in present),
         height=max((picture.height for picture in present if picture.height is not None), default=None),
         switches=sum(picture.switches for picture in present),
+        repaired=sum(picture.repaired for picture in present),
     )
 
 
@@ -149,7 +154,8 @@ def _sound_to(before: DownTrackStats | None, now: DownTrackStats, round_trip_ms:
     lost = now.remote_lost - (before.remote_lost if before else 0)
     if not now.remote_jitter_ms and not now.remote_lost:
         return None  # the peer has reported nothing yet
-    return _sound(now.codec, sent, sent, lost, now.remote_jitter_ms, round_trip_ms)
+    found = _sound(now.codec, sent, sent, lost, now.remote_jitter_ms, round_trip_ms)
+    return found and replace(found, repaired=now.recovered - (before.recovered if before else 0))
 
 
 def _sound(
@@ -178,6 +184,7 @@ def _picture_from(before: UpTrackStats | None, now: UpTrackStats, seconds: float
         frozen=_frozen(now.frozen_ms - (before.frozen_ms if before else 0.0), seconds),
         height=max(alive, default=None),
         switches=0,
+        repaired=now.recovered - (before.recovered if before else 0),
     )
 
 
@@ -186,17 +193,23 @@ def _picture_to(before: DownTrackStats | None, now: DownTrackStats, seconds: flo
     if packets <= 0:
         return None
     return PictureQuality(
-        loss=_share(now.remote_lost - (before.remote_lost if before else 0), packets),
+        loss=_share(_lost_there(now) - (_lost_there(before) if before else 0), packets),
         jitter_ms=now.remote_jitter_ms,
         freezes=now.freezes - (before.freezes if before else 0),
         frozen=_frozen(now.frozen_ms - (before.frozen_ms if before else 0.0), seconds),
         height=now.layer.height if now.layer is not None else None,
         switches=now.layer_switches - (before.layer_switches if before else 0),
+        repaired=now.recovered - (before.recovered if before else 0),
     )
 
 
 def _lost(track: UpTrackStats) -> int:
     return max(0, track.lost - track.recovered)
+
+
+def _lost_there(track: DownTrackStats) -> int:
+    # RFC 4588 §8.1: what is sent again has statistics of its own, so the peer's reports count it as lost.
+    return max(0, track.remote_lost - track.recovered)
 
 
 def _share(lost: int, expected: int) -> float:

@@ -67,7 +67,7 @@ class _Range:
 class _Direction:
     def __init__(self) -> None:
         self._mos, self._loss, self._jitter, self._picture_loss = _Range(), _Range(), _Range(), _Range()
-        self._freezes = self._switches = 0
+        self._freezes = self._switches = self._repaired = 0
         self._frozen_s = 0.0
 
     def add(self, sound: SoundQuality | None, picture: PictureQuality | None, seconds: float) -> None:
@@ -75,10 +75,12 @@ class _Direction:
             self._mos.add(sound.mos, seconds)
             self._loss.add(sound.loss, seconds)
             self._jitter.add(sound.jitter_ms, seconds)
+            self._repaired += sound.repaired
         if picture is not None:
             self._picture_loss.add(picture.loss, seconds)
             self._freezes += picture.freezes
             self._switches += picture.switches
+            self._repaired += picture.repaired
             self._frozen_s += picture.frozen * seconds
 
     def record(self) -> DirectionQuality:
@@ -92,6 +94,7 @@ class _Direction:
             freezes=self._freezes,
             frozen_s=round(self._frozen_s, 1),
             layer_switches=self._switches,
+            repaired=self._repaired,
         )
 
 

@@ -88,6 +88,11 @@ class QualityWatch:
         self._freezes = metrics.counter("leg_freezes_total", "Freezes of pictures (W3C webrtc-stats)", labels)
         self._frozen = metrics.counter("leg_frozen_seconds_total", "Time in which pictures stood still", labels)
         self._switches = metrics.counter("leg_layer_switches_total", "Changes of the layer that flows", ("leg",))
+        self._repaired = metrics.counter(
+            "leg_repaired_packets_total",
+            "Packets that were lost and had after all: sent again, or from the redundancy of later ones",
+            (*labels, "kind"),
+        )
         self._levels = metrics.gauge(
             "legs_by_quality", "Legs of calls, and parties of rooms, by how they are doing", ("leg", "level")
         )
@@ -145,6 +150,7 @@ class QualityWatch:
                 continue
             self._loss.labels(kind, direction, "audio").observe(sound.loss)
             self._jitter.labels(kind, direction, "audio").observe(sound.jitter_ms / 1000)
+            self._repaired.labels(kind, direction, "audio").inc(max(0, sound.repaired))
             if sound.mos is not None:
                 self._mos.labels(kind, direction).observe(sound.mos)
 
@@ -157,3 +163,4 @@ class QualityWatch:
             self._freezes.labels(kind, direction).inc(max(0, picture.freezes))
             self._frozen.labels(kind, direction).inc(picture.frozen * seconds)
             self._switches.labels(kind).inc(max(0, picture.switches))
+            self._repaired.labels(kind, direction, "video").inc(max(0, picture.repaired))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mediaserver.call.booking import Booking
 from mediaserver.config.bandwidth import MediaKind
@@ -40,6 +40,15 @@ class Reception:
         else:
             self._whole[kind] = -1  # to be asked again: there may be room by then
         return covered + given
+
+    def listen(self, on_change: Callable[[], None]) -> None:
+        """Sets who hears that lines have more or less room for what is received."""
+        self._booking.on_change = lambda kind, bps: on_change()
+
+    @property
+    def bps(self) -> int:
+        """Bits per second above UDP that are reserved beyond what `own` covers."""
+        return self._booking.carried_bps()
 
     def close(self) -> None:
         """Gives everything back."""

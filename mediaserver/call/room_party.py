@@ -94,7 +94,7 @@ class RoomParty:
         self.room = room
         self.participant = participant
         self.refused: dict[str, Reason] = {}
-        """By mid, what the last offer would have sent and may not."""
+        """By mid, what of the last offer is not taken: what would be sent and may not, and pictures without bandwidth."""
         self.closed = False
         self._rooms = parts.rooms
         self._policy = policy
@@ -106,6 +106,7 @@ class RoomParty:
         self._reception = Reception(parts.admission.book(f"{booking.leg_id}-received", account), booking)
         if self._reception.matters:
             participant.afford = self._afford
+            self._reception.listen(self._limit)
         self.peer = WebRtcPeer(
             engine=parts.engine,
             fingerprint=parts.fingerprint,
@@ -139,10 +140,15 @@ class RoomParty:
         said = {**_slides(sdp), **(kinds or {})}
         answer = await self.peer.accept_offer(sdp, directions=lambda sections: self._directions(sections, said))
         self._booking.settle(self._codecs())
+        self._booking.on_change = lambda kind, bps: self._limit()
         if "screen" in self.participant.live and not self.book_screen(shown=True):
             self.participant.live.discard("screen")
             self.refused.update({mid: "bandwidth" for mid, kind in self._kinds.items() if kind == "screen"})
+        if "video" in self._booking.decision.denied:
+            pictures = (section for section in self.peer.sections if section.kind == "video" and section.rejected)
+            self.refused.update({section.mid: "bandwidth" for section in pictures})
         self._take_tracks()
+        self._limit()
         self._stay.answered()
         if self._quality is not None:
             self._quality.watch(self._stay)
@@ -151,6 +157,12 @@ class RoomParty:
 
     def book_screen(self, *, shown: bool) -> bool:
         """Charges the lines on the way for a screen while one is shown; False where they have no room for it."""
+        try:
+            return self._book_screen(shown=shown)
+        finally:
+            self._limit()
+
+    def _book_screen(self, *, shown: bool) -> bool:
         if not shown or not self._booking.matters:
             self._booking.settle(self._codecs())
             return True
@@ -164,6 +176,16 @@ class RoomParty:
         except InsufficientBandwidth:
             return False
         return "screen" in allowed
+
+    def _limit(self) -> None:
+        """The engine keeps to what the lines have room for: of all slots together, and of all that is published."""
+        media = {kind: tuple(track.codecs) for kind, track in self.participant.up.items()}
+        if "screen" not in self._booking.decision.verdicts:
+            media.pop("screen", None)  # charged, and bounded, while it is shown
+        own = self._booking.total(self._codecs()) if self._booking.shares_line("video") else None
+        self.peer.limit(
+            send_bps=None if own is None else own + self._reception.bps, receive_bps=self._booking.total(media)
+        )
 
     def mid_of_kind(self, kind: MediaKind) -> str | None:
         """The section on which the browser sends a kind."""
@@ -205,7 +227,9 @@ class RoomParty:
         return found
 
     def _afford(self, kind: MediaKind, tracks: int) -> int:
-        return self._reception.afford(kind, tracks, self._codecs().get(kind, ()))
+        room = self._reception.afford(kind, tracks, self._codecs().get(kind, ()))
+        self._limit()
+        return room
 
     def _directions(self, sections: tuple[Section, ...], said: Mapping[str, MediaKind]) -> dict[str, Direction]:
         self.refused, self._kinds = {}, {}

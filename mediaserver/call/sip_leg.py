@@ -7,7 +7,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.events import Answered, Connected, Dtmf, EndCause, Party, PictureWithheld, RateChanged, Ringing
+from mediaserver.call.events import (
+    Answered,
+    Connected,
+    Dtmf,
+    EndCause,
+    Party,
+    PictureWithheld,
+    RateChanged,
+    Ringing,
+    TransferAsked,
+)
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
@@ -19,13 +29,15 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.bandwidth import PLAIN, bandwidth_lines, to_tias
+from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
 from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
+from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
+from mediaserver.sip.uri import SipUri
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
@@ -51,6 +63,7 @@ class DialFailed(MediaServerError):
         warning: str | None = None,
         warning_code: int | None = None,
         elsewhere: bool = False,
+        redirect: tuple[SipUri, ...] = (),
     ) -> None:
         super().__init__(f"{code} {reason}")
         self.code = code
@@ -59,6 +72,8 @@ class DialFailed(MediaServerError):
         """The phone's own Warning header."""
         self.warning_code = warning_code
         """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
+        self.redirect = redirect
+        """Whom to call in its place, best first (3xx)."""
         self.elsewhere = elsewhere
         """Nobody there was asked: the next route that matches may be."""
 
@@ -102,6 +117,7 @@ class SipLeg(Leg):
         self._session: InviteSession | None = None
         self._offer: SessionDescription | None = None
         self._answered = False
+        self._transferring = False
         self._late_offer = False
         self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
         self._outcome: asyncio.Future[None] | None = None
@@ -157,14 +173,25 @@ class SipLeg(Leg):
     def settle_with(self, other: Leg) -> None:
         """See `Leg`; also bounds the picture towards the phone."""
         super().settle_with(other)
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
 
     def set_media(self, media: dict[Kind, LegMedia]) -> None:
         """See `Leg`; also bounds the picture towards the phone."""
         if self.booking is not None:
             self.booking.on_change = self._on_rate
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
         super().set_media(media)
+
+    def _bound_picture(self) -> None:
+        self._sip_media.aim(self.picture_bounds)
+        if self.booking is not None:
+            caps = self.booking.cap("video"), self.peer_limits.get("video")
+            send = min((cap for cap in caps if cap is not None), default=None)
+            packets = self.booking.packets
+            send_bps, receive_bps = (
+                None if cap is None else above_udp("video", cap, packets) for cap in (send, caps[0])
+            )
+            self._sip_media.limit_picture(send_bps=send_bps, receive_bps=receive_bps)
 
     def admit(self) -> None:
         """Reserves what the phone offers, as far as the policy allows it. Raises InsufficientBandwidth."""
@@ -218,6 +245,27 @@ class SipLeg(Leg):
         self._session = session
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
+
+    def holds(self, session: InviteSession) -> bool:
+        """Whether this is the leg of a session."""
+        return self._session is session
+
+    def answer_transfer(self, code: int) -> None:
+        """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
+        session = self._session
+        if session is None or self.ended:
+            return
+        try:
+            if code == 202:
+                self._transferring = True
+                session.accept_referral()
+            elif self._transferring:
+                self._transferring = code < 200
+                session.notify_referral(code)
+            else:
+                session.reject_referral(code)
+        except LocalProtocolError as error:
+            self.log.debug("transfer_answered_too_late", error=str(error))
 
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the leg."""
@@ -305,8 +353,9 @@ class SipLeg(Leg):
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
-            case sip_events.Rejected(code=code, reason=reason, warning=warning):
-                self._fail(DialFailed(code, reason, warning=warning))
+            case sip_events.Rejected(code=code, reason=reason, headers=headers, warning=warning):
+                redirect = redirect_targets(headers) if 300 <= code < 400 else ()
+                self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
                 await self.end(EndCause(self.party, "rejected", code, reason))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)
@@ -314,6 +363,10 @@ class SipLeg(Leg):
                 await self._negotiation.on_reoffer_answered(session, body)
             case sip_events.ReofferRejected(code=code):
                 await self._negotiation.on_reoffer_rejected(session, code)
+            case sip_events.RefreshDue():
+                await self._negotiation.refresh(session)
+            case sip_events.Referred(target=target, replaces=replaces):
+                self.emit(TransferAsked(target, replaces))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():
@@ -352,9 +405,9 @@ class SipLeg(Leg):
         """What was agreed has changed, and so may its need."""
         self.settle({kind: media.send for kind, media in self._sip_media.agreed.items()})
 
-    def _on_rate(self, kind: MediaKind, bps: int) -> None:
+    def _on_rate(self, kind: MediaKind, bps: int | None) -> None:
         """A line has more or less room than before; whoever sends the picture hears of it through the call."""
-        self._sip_media.aim(self.picture_bounds)
+        self._bound_picture()
         self.emit(RateChanged(kind, bps))
 
     def _on_picture(self, reason: str) -> None:

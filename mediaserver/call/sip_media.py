@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
 from mediaserver.call.sip_line import SipLine
 from mediaserver.config.bandwidth import MediaKind
+from mediaserver.core.transport_limits import TransportLimits
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent
@@ -19,6 +19,7 @@ from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
 from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
 from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, MediaDescription, SessionDescription
 from mediaserver.sdp.offer_answer import (
+    FEEDBACK,
     LocalMedia,
     NegotiatedMedia,
     first_of_kind,
@@ -32,8 +33,6 @@ from mediaserver.sdp.offer_answer import (
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
-
-_VIDEO_FEEDBACK: Final = ("nack pli", "ccm fir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class SipMedia:
         self._cname = cname
         self._on_event = on_event
         self._lines: dict[int, SipLine] = {}
+        self._limits = TransportLimits(engine)
         self._proposal: _Proposal | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._local: SessionDescription | None = None
@@ -148,6 +148,12 @@ class SipMedia:
                 strict=True,
             )
 
+    def limit_picture(self, *, send_bps: int | None, receive_bps: int | None) -> None:
+        """Bounds the picture both ways, in bits per second above UDP; None is no bound."""
+        line = next((line for line in self._lines.values() if line.kind == "video"), None)
+        if line is not None and line.agreed is not None:
+            self._limits.set(line.rtp.id, send_bps=send_bps, receive_bps=receive_bps)
+
     # -- offers ----------------------------------------------------------------------------------------------------
 
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
@@ -162,7 +168,7 @@ class SipMedia:
         payload_types = PayloadTypes()
         sections: list[LocalMedia | MediaDescription] = list(before)
         for kind in KINDS:
-            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=_VIDEO_FEEDBACK if kind == "video" else ())
+            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=FEEDBACK if kind == "video" else ())
             index = next((index for index, line in proposal.lines.items() if line.kind == kind), None)
             if not codecs:
                 continue
@@ -178,6 +184,14 @@ class SipMedia:
             sections[index : index + 1] = [self._local_media(proposal, index, codecs)]
         proposal.local = self._described(sections)
         return serialize(proposal.local).encode()
+
+    def repeat(self) -> bytes:
+        """What holds, as an offer that changes nothing (RFC 4028 §7.4)."""
+        proposal = self._propose()
+        if self._local is None:
+            raise NegotiationError("there is no session to offer again")
+        proposal.local = self._local
+        return serialize(self._local).encode()
 
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer. Raises SdpError and NegotiationError.
@@ -339,6 +353,9 @@ class SipMedia:
 
     def _local_media(self, proposal: _Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
         line = proposal.lines[index]
+        # The codecs may be a browser's, with what that takes.
+        pictures = line.kind == "video"
+        codecs = tuple(codec.with_feedback(FEEDBACK if pictures and is_media(codec) else ()) for codec in codecs)
         return LocalMedia(
             kind=line.kind,
             address=self._settings.announced_ip,

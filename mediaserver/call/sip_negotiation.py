@@ -145,6 +145,19 @@ class SipNegotiation:
             self._wish = wanted
             await self._send_wish(session)
 
+    async def refresh(self, session: InviteSession) -> None:
+        """Sends what holds by a re-INVITE, so that the phone sees us alive; anything else under way does that too."""
+        async with self._lock:
+            if self._owed is not _Owed.NOTHING or not session.may_reoffer:
+                return
+            try:
+                session.reoffer(self._media.repeat())
+            except MediaServerError as error:
+                self._media.drop()
+                self._log.info("refresh_not_sent", error=str(error))
+                return
+            self._offered, self._owed = {}, _Owed.ANSWER
+
     async def on_reoffer_answered(self, session: InviteSession, body: bytes | None) -> None:
         """The phone took our re-INVITE."""
         async with self._lock:
@@ -160,9 +173,9 @@ class SipNegotiation:
             if self._owed is _Owed.ANSWER:
                 self._owed = _Owed.NOTHING
                 self._media.drop()
-                if code == _GLARE:
+                if self._offered and code == _GLARE:
                     self._wish = self._wish or self._offered
-                else:
+                elif self._offered:
                     self._refused = self._offered
             await self._send_wish(session)
 

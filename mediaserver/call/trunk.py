@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from mediaserver.call.numbers import NumberPlan
+from mediaserver.call.sip_policy import srtp_towards
 from mediaserver.config.trunks import OWN_HEADERS, Trunk, TrunkTarget
 from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.token_bucket import TokenBucket
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.dialog import target_of
-from mediaserver.sip.flow import Target, is_ip_literal
+from mediaserver.sip.flow import Flow, Target, is_ip_literal
 from mediaserver.sip.service_records import Chance, weighted
 from mediaserver.sip.target_health import TargetHealth
 from mediaserver.sip.upstream import Upstream
-from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 
 Direction = Literal["incoming", "outgoing"]
 _MAX_COPIED: Final = 16
@@ -32,6 +33,21 @@ class Place:
     settings: TrunkTarget
     uri: SipUri
     hops: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one call over a trunk goes."""
+
+    uris: Mapping[Flow | Target, SipUri]
+    """Request-URI at each next hop, the first to be tried first."""
+    encrypted: bool
+    """Whether SRTP keys are offered."""
+
+    @property
+    def hops(self) -> list[Target]:
+        """Next hops, the first to be tried first."""
+        return [hop for hop in self.uris if isinstance(hop, Target)]
 
 
 class TrunkLine:
@@ -112,12 +128,17 @@ class TrunkLine:
         health = self.health.get(hop)
         return self.watched and health is not None and health.state == "down"
 
-    def request_uri(self, place: Place, number: str | None, escaped: str | None) -> SipUri:
-        """What a call through `place` asks for: its URI with the called number."""
-        user = escaped if number else place.uri.user
-        return SipUri(
-            host=place.uri.host, user=user, port=place.uri.port, params=place.uri.params, scheme=place.uri.scheme
-        )
+    def way(self, number: str | None) -> Way | None:
+        """How a call to `number` goes, or to the targets' own users without one; None where no target lives."""
+        called = self.numbers.called(number) if number else None
+        hops = self.hops()
+        if not hops:
+            return None
+        encrypted = srtp_towards(self.settings.srtp, hops[0][1].transport)
+        if encrypted and self.settings.srtp != "require":
+            # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
+            hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
+        return Way({hop: _request_uri(place, called) for place, hop in hops}, encrypted)
 
     # -- how many ------------------------------------------------------------------------------------------------
 
@@ -147,3 +168,10 @@ class TrunkLine:
         copied = [(name, value) for name, value in callers if name.lower() in wanted]
         routes = [("Route", str(route)) for route in self.upstream.service_routes] if self.upstream is not None else []
         return [*routes, *rules.fixed.items(), *copied[:_MAX_COPIED]]
+
+
+def _request_uri(place: Place, called: str | None) -> SipUri:
+    """What a call through `place` asks for: its URI, with the called number where there is one."""
+    uri = place.uri
+    user = escape_user(called) if called else uri.user
+    return SipUri(host=uri.host, user=user, port=uri.port, params=uri.params, scheme=uri.scheme)

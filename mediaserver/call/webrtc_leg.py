@@ -105,6 +105,7 @@ class WebRtcLeg(Leg):
             except InsufficientBandwidth as error:
                 await self.end(EndCause("system", "insufficient_bandwidth", 488, str(error)))
                 return
+        if self.booking is not None:
             self.booking.on_change = self._on_rate
         answer = await self._peer.accept_offer(sdp)
         await self._signaling.send(messages.Answer(id=number, sdp=answer))
@@ -122,7 +123,14 @@ class WebRtcLeg(Leg):
 
     def _take_media(self) -> None:
         self.data = self._peer.data
+        self._limit()
         self.set_media(self._peer.media)
+
+    def _limit(self) -> None:
+        """The engine keeps to what the lines have room for, and asks the browser to."""
+        if self.booking is not None:
+            most = self.booking.total(dict(self.codecs.items()))
+            self._peer.limit(send_bps=most, receive_bps=most)
 
     # -- what the call asks --------------------------------------------------------------------------------------
 
@@ -207,6 +215,7 @@ class WebRtcLeg(Leg):
             return False
         told = self._peer.policy.bandwidth
         self.settle_with(other)
+        self._limit()
         now = rate_lines(self.booking)
         self._peer.use(replace(self._peer.policy, bandwidth=now))
         return (
@@ -234,8 +243,9 @@ class WebRtcLeg(Leg):
         first = next((codec for codec in section.receive if is_media(codec)), None) if section else None
         return first is not None and any(matches(first, codec) for codec in wanted)
 
-    def _on_rate(self, kind: MediaKind, bps: int) -> None:
+    def _on_rate(self, kind: MediaKind, bps: int | None) -> None:
         """A line has more or less room than before: the browser is told by the `b=` lines of one more offer."""
+        self._limit()
         self.emit(RateChanged(kind, bps))
         if not self._rate_changed:
             self._rate_changed = True

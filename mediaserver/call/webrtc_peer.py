@@ -9,6 +9,7 @@ from typing import Final
 from mediaserver.call.leg import LegMedia
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
+from mediaserver.core.transport_limits import TransportLimits
 from mediaserver.core.up_track import Gate, UpTrack
 from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
 from mediaserver.engine.engine import Engine, LocalIce
@@ -63,6 +64,7 @@ class WebRtcPeer:
         """The data channels, once a description has agreed on them."""
         self._unsubscribe: list[Callable[[], None]] = []
         self._closed = False
+        self._limits = TransportLimits(engine)
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -96,6 +98,11 @@ class WebRtcPeer:
     def policy(self) -> MediaPolicy:
         """What may be used."""
         return self._policy
+
+    def limit(self, *, send_bps: int | None, receive_bps: int | None) -> None:
+        """Bounds all media of the connection together, in bits per second above UDP; None is no bound."""
+        if self._transport is not None and not self._closed:
+            self._limits.set(self._transport, send_bps=send_bps, receive_bps=receive_bps)
 
     def use(self, policy: MediaPolicy) -> None:
         """What may be used from the next description on."""

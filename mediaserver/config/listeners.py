@@ -120,7 +120,7 @@ class SipListener(Section):
     """TLS port; null switches TLS off."""
 
     certificate: Certificate = Certificate()
-    """Certificate shown to phones and trunks."""
+    """Certificate shown to phones and trunks, also to those that ask for one when we call them."""
 
     client_ca_file: FilePath | None = None
     """Authorities (PEM) that sign the certificates of trunks and phones that prove themselves by one; null asks for none."""

@@ -97,7 +97,7 @@ class Entry(Section):
     audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs offered to callers, best first, as far as `media` allows them."""
 
-    video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264", "VP9")
+    video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264", "VP9", "AV1")
     """Video codecs offered to callers, best first, as far as `media` allows them."""
 
     video: Literal["two-way", "agent-only", "none"] = "two-way"
@@ -143,8 +143,9 @@ class Media(Section):
     audio_codecs: Annotated[tuple[AudioCodec, ...], Field(min_length=1)] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs the daemon accepts at all, best first."""
 
-    video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264", "VP9")
-    """Video codecs the daemon accepts at all, best first. Phones are offered VP9 by trunks that name it, only."""
+    video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264", "VP9", "AV1")
+    """Video codecs the daemon accepts at all, best first. Phones are offered VP9 and AV1 by trunks that name
+    them, only."""
 
     data_channels: bool = True
     """Take data channels of browsers and pass their messages on, by label, to the others in the call or room."""

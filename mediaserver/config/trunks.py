@@ -12,7 +12,7 @@ from mediaserver.config.base import SecretRef, Section
 from mediaserver.config.values import Cidr, Duration, DurationOrNone, Rate
 
 AudioCodec = Literal["opus", "G722", "PCMA", "PCMU"]
-VideoCodec = Literal["VP8", "H264", "VP9"]
+VideoCodec = Literal["VP8", "H264", "VP9", "AV1"]
 SipTransport = Literal["udp", "tcp", "tls"]
 SrtpPolicy = Literal["require", "prefer", "never"]
 NumberForm = Literal["as_is", "e164", "plain", "international", "national"]

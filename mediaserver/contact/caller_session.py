@@ -104,6 +104,7 @@ class CallerSession:
                 unverified=self._contact.attributes.unverified,
                 page=self._contact.page,
             ),
+            on_leg=self._contact.add_leg,
             note=self._contact.note,
         )
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mediaserver.call.agents import Presentation
+from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg
@@ -38,6 +39,7 @@ class ConnectedCall:
         self._calls = calls
         self._server_name = server_name
         self._headers = headers
+        self._call: Call | None = None
         self._tasks = TaskGroupOwner(f"call-{contact.id}")
         self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
 
@@ -48,6 +50,8 @@ class ConnectedCall:
 
     async def end(self, cause: EndCause) -> None:
         """Ends the call from our side."""
+        if self._call is not None:
+            await self._call.end(cause)  # the leg that began it may have been replaced
         await self._leg.refuse(cause)
 
     async def _connect(self) -> None:
@@ -57,6 +61,7 @@ class ConnectedCall:
             self._destination,
             self._presentation,
             headers=self._headers,
+            on_leg=self._contact.add_leg,
             note=self._contact.note,
         )
         try:
@@ -66,6 +71,7 @@ class ConnectedCall:
             cause, warning = self._refusal(error)
             await self._leg.refuse(cause, warning=warning)
             return
+        self._call = call
         self._contact.add_leg(call.callee)
         self._contact.answered(call.callee)
 

@@ -19,7 +19,7 @@ from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
-from mediaserver.call.sip_leg import warning_value
+from mediaserver.call.sip_leg import SipLeg, warning_value
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Entry, Media
@@ -30,13 +30,14 @@ from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import LimitExceeded, RemoteProtocolError
+from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError, RemoteProtocolError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.sources import source_prefix
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.replaces import parse_replaces
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
@@ -208,6 +209,9 @@ class Contacts:
 
     async def on_invite(self, incoming: IncomingInvite) -> None:
         """Takes a call that came in over SIP: routes it, or says why not."""
+        if "Replaces" in incoming.request.headers:
+            await self._take_over(incoming)
+            return
         question = question_of(incoming, self._calls.trunks)
         destination = await self._dial_plan.decide(question)
         if destination is None:
@@ -230,6 +234,23 @@ class Contacts:
         contact.caller = leg.name
         presentation = Presentation(name=leg.name, verified=True, number=question.caller)
         self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
+
+    async def _take_over(self, incoming: IncomingInvite) -> None:
+        """A call that takes the place of one that is known here (RFC 3891): picked up, or handed over by a phone."""
+        leg: SipLeg | None = None
+        try:
+            replaces = parse_replaces(incoming.request.headers.get("Replaces") or "")
+            leg = self._calls.incoming_leg(incoming, self._calls.transfers.contact_of(replaces))
+            if not await self._calls.transfers.take_over(leg, replaces):
+                await leg.refuse(EndCause("system", "unknown_dialog", 481))
+        except (SdpError, SipParseError) as error:
+            incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
+        except MediaServerError as error:
+            code = 488 if isinstance(error, NegotiationError) else 503
+            if leg is None:
+                incoming.session.reject(code)
+            else:
+                await leg.refuse(EndCause("system", "not_replaced", code, str(error)))
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
         destination = await self._dial_plan.decide(Question(called=_called(target), caller=user))

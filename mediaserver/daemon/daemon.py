@@ -129,7 +129,7 @@ class Daemon:
             tls_server=server_tls(
                 config, config.listeners.sip.certificate, client_ca=config.listeners.sip.client_ca_file
             ),
-            tls_client=client_tls(),
+            tls_client=client_tls(config),
         )
         self._trunks = trunks = Trunks(
             config.trunks,
@@ -156,6 +156,7 @@ class Daemon:
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
         )
+        calls.transfers.decide = dial_plan.decide
         self._contacts = Contacts(
             config=config,
             engine=engine,

@@ -37,6 +37,7 @@ class Prepared:
     agents: Mapping[str, tuple[str, str]]
     """Secret and shown name of those who may sign in on the page."""
     sip_tls: ssl.SSLContext
+    sip_client_tls: ssl.SSLContext
 
 
 def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepared:
@@ -46,6 +47,7 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
         made = store.make_missing()
         sip = config.listeners.sip
         sip_tls = server_tls(config, sip.certificate, client_ca=sip.client_ca_file)
+        sip_client_tls = client_tls(config)
         for trunk in config.trunks.values():
             if trunk.credentials is not None:
                 store.text(trunk.credentials.secret)
@@ -64,6 +66,7 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
         trunks=trunk_secrets(config, store),
         agents=page_agents(config, users),
         sip_tls=sip_tls,
+        sip_client_tls=sip_client_tls,
     )
 
 
@@ -128,7 +131,7 @@ class RunningParts:
 
     def _take_certificates(self, config: Config, prepared: Prepared) -> None:
         """New connections see the files as they are now; those that are open stay as they are."""
-        self._user_agent.set_tls(server=prepared.sip_tls, client=client_tls())
+        self._user_agent.set_tls(server=prepared.sip_tls, client=prepared.sip_client_tls)
         if self._https is not None:
             files = tls_files(config, config.listeners.https.certificate)
             self._https.load_cert_chain(files.chain, files.key)

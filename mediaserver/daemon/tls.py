@@ -25,8 +25,16 @@ def server_tls(config: Config, certificate: Certificate, *, client_ca: Path | No
     return context
 
 
-def client_tls() -> ssl.SSLContext:
-    """For calling phones and trunks over TLS; certificates are verified against the system's authorities."""
+def client_tls(config: Config) -> ssl.SSLContext:
+    """For calling phones and trunks over TLS; certificates are verified against the system's authorities.
+
+    A peer that asks for ours sees the SIP listener's, where one is configured: a self-signed one proves nothing.
+    Raises OSError and ssl.SSLError for files that are no certificate and key.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate = config.listeners.sip.certificate
+    if certificate.chain_file is not None:
+        files = tls_files(config, certificate)
+        context.load_cert_chain(files.chain, files.key)
     return context

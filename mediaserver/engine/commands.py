@@ -84,7 +84,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     channels: int = 1
     fmtp: Mapping[str, str] = {}
     feedback: tuple[str, ...] = ()
-    """`nack`, `nack pli`, `ccm fir`, `transport-cc`, `goog-remb`."""
+    """`nack`, `nack pli`, `ccm fir`, `ccm tmmbr`, `transport-cc`, `goog-remb`."""
 
 
 class Extension(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +185,16 @@ class SetExtensions(Command, frozen=True, kw_only=True, tag="set_extensions"):
     """RTP header extensions of a transport."""
 
     extensions: tuple[Extension, ...]
+
+
+class SetLimits(Command, frozen=True, kw_only=True, tag="set_limits"):
+    """Most that all media of a transport take together, in bits per second above UDP; None is no bound.
+
+    What is sent is chosen to fit; the peer is asked to keep to the other, where it negotiated that (REMB, TMMBR).
+    """
+
+    send_bps: int | None = None
+    receive_bps: int | None = None
 
 
 class CloseTransport(Command, frozen=True, kw_only=True, tag="close_transport"):

@@ -224,6 +224,8 @@ class DownTrackStats(msgspec.Struct, frozen=True, kw_only=True):
     """Packets that the peer asked for again, repetitions included."""
     retransmitted: int = 0
     """Packets sent again."""
+    recovered: int = 0
+    """Packets that the peer had after all, each once: sent again, or from the redundancy of later ones."""
     freezes: int = 0
     """As for up tracks, of the picture as it left; pauses that were asked for do not count."""
     frozen_ms: float = 0.0
@@ -260,6 +262,8 @@ class TransportStats(msgspec.Struct, frozen=True, kw_only=True):
     round_trip_ms: float | None
     bandwidth: Bandwidth | None = None
     """None where the peer gives no feedback about what it receives."""
+    asked_bps: int | None = None
+    """What the peer is asked to send at most, all media together; None is as much as it likes."""
     up: tuple[UpTrackStats, ...]
     down: tuple[DownTrackStats, ...]
 

@@ -35,7 +35,16 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
     "transports": ("transports", "Transports that are open", 1),
 }
-_LATENCY: Final = "forward_latency_us."
+_TIMES: Final[Mapping[str, tuple[str, str]]] = {
+    "forward_latency_us": (
+        "forward_latency_seconds",
+        "Time from a packet's arrival to its departure, whichever shards it passed, waiting for its turn included",
+    ),
+    "pacing_delay_us": (
+        "pacing_delay_seconds",
+        "Time that packets waited for their turn so as not to flood a receiver's line, of those that had to",
+    ),
+}
 
 
 def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) -> Iterator[Metric]:
@@ -58,7 +67,8 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         elif name in _GAUGES:
             yield _filled(GaugeMetricFamily(*_named(_GAUGES[name]), labels=["shard"]), shards, _GAUGES[name][2])
     yield drops
-    yield _latency(by_name)
+    for name in _TIMES:
+        yield _histogram(name, by_name)
     profiles = CounterMetricFamily(
         f"{_PREFIX}transports_connected", "Transports over which media could flow", labels=["srtp_profile"]
     )
@@ -67,17 +77,13 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
     yield profiles
 
 
-def _latency(by_name: Mapping[str, Mapping[str, int]]) -> HistogramMetricFamily:
-    """Of datagrams that others have caused: from the arrival of the batch of those to the call that sent them."""
-    family = HistogramMetricFamily(
-        f"{_PREFIX}forward_latency_seconds",
-        "Time from a packet's arrival to its departure, whichever shards it passed",
-        labels=["shard"],
-    )
-    bounds = sorted(int(name.rpartition(".")[2]) for name in by_name if name.startswith(f"{_LATENCY}le."))
-    for shard, count in by_name.get(f"{_LATENCY}count", {}).items():
-        buckets = [(repr(us / 1_000_000), float(by_name[f"{_LATENCY}le.{us}"].get(shard, 0))) for us in bounds]
-        total = by_name.get(f"{_LATENCY}sum", {}).get(shard, 0)
+def _histogram(name: str, by_name: Mapping[str, Mapping[str, int]]) -> HistogramMetricFamily:
+    published, text = _TIMES[name]
+    family = HistogramMetricFamily(f"{_PREFIX}{published}", text, labels=["shard"])
+    bounds = sorted(int(each.rpartition(".")[2]) for each in by_name if each.startswith(f"{name}.le."))
+    for shard, count in by_name.get(f"{name}.count", {}).items():
+        buckets = [(repr(us / 1_000_000), float(by_name[f"{name}.le.{us}"].get(shard, 0))) for us in bounds]
+        total = by_name.get(f"{name}.sum", {}).get(shard, 0)
         family.add_metric([shard], [*buckets, ("+Inf", float(count))], total * _MICROSECOND)
     return family
 

@@ -80,6 +80,15 @@ def to_tias(kind: str, total_bps: int, packets: Packets) -> int:
     return total_bps * VIDEO_PAYLOAD_BYTES // (VIDEO_PAYLOAD_BYTES + packets.header_bytes)
 
 
+def above_udp(kind: str, total_bps: int, packets: Packets) -> int:
+    """What a rate on the wire leaves above IP and UDP: how the engine counts, and REMB and `SetLimits` with it."""
+    below = (_IPV6 if packets.ipv6 else _IPV4) + _UDP
+    if kind == "audio":
+        return max(0, total_bps - below * 8 * 1000 // PTIME_MS)
+    whole = VIDEO_PAYLOAD_BYTES + packets.header_bytes
+    return total_bps * (whole - below) // whole
+
+
 def from_tias(kind: str, payload_bps: int, packets: Packets) -> int:
     """The rate on the wire of a payload rate (RFC 3890 §6.4); 0 stays 0."""
     if payload_bps <= 0:

@@ -53,7 +53,7 @@ VIDEO_CODECS: Final = ("H264", "VP8", "VP9", "AV1")
 PHONE_VIDEO_CODECS: Final = ("H264", "VP8")
 """Those that phones have; more in an offer only makes it longer than a datagram."""
 
-VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc")
+VIDEO_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "transport-cc", "goog-remb")
 
 _FIRST_DYNAMIC_PT: Final = 96
 _H264_CONSTRAINED = {"packetization-mode": "1", "profile-level-id": "42e01f", "level-asymmetry-allowed": "1"}
@@ -69,7 +69,7 @@ KNOWN: Final[Mapping[str, Codec]] = {
     "H264/0": Codec(103, "H264", 90000, 1, {**_H264_CONSTRAINED, "packetization-mode": "0"}, VIDEO_FEEDBACK),
     "VP8": Codec(96, "VP8", 90000, 1, {}, VIDEO_FEEDBACK),
     "VP9": Codec(98, "VP9", 90000, 1, {"profile-id": "0"}, VIDEO_FEEDBACK),
-    "AV1": Codec(45, "AV1", 90000, 1, {}, VIDEO_FEEDBACK),
+    "AV1": Codec(45, "AV1", 90000, 1, {"level-idx": "5", "profile": "0", "tier": "0"}, VIDEO_FEEDBACK),
 }
 """What we write when we offer; the payload types are ours, and do not collide."""
 

@@ -38,8 +38,11 @@ WARN_FORMAT: Final = 305
 WARN_ATTRIBUTE: Final = 306
 WARN_OTHER: Final = 399
 
-FEEDBACK: Final = ("nack pli", "ccm fir")
-"""What phones are asked and answered with; retransmission and transport-wide feedback are for browsers."""
+FEEDBACK: Final = ("nack pli", "ccm fir", "ccm tmmbr", "goog-remb")
+"""What phones are asked and answered with: requests for keyframes and for lower rates.
+
+Retransmission and transport-wide feedback are for browsers.
+"""
 
 _PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
 

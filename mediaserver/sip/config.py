@@ -98,6 +98,8 @@ class SipLimits:
     """A call that is not answered by then is cancelled or refused, whichever way it goes."""
     early_dialogs: int = 16
     """Branches of one forked call that are told apart."""
+    provisionals: int = 200
+    """Provisional responses to one INVITE that are looked at."""
     session_queue: int = 64
     """Events waiting for a session's owner; beyond it the session ends with an error."""
     unauthenticated_per_source_per_s: float = 20.0
@@ -133,6 +135,10 @@ class SipConfig:
     """Algorithms of a challenge, best first (RFC 8760 §2.4)."""
     md5_only_agents: tuple[str, ...] = ("baresip v0.", "baresip v1.", "baresip v2.", "sipsak 0.")
     """User-Agents that begin so give up at a challenge they do not know, instead of taking the next: MD5 alone."""
+    session_expires_s: int = 1_800
+    """Interval of the session timer (RFC 4028); 0 uses none."""
+    min_se_s: int = 90
+    """The least interval that a peer may want; the least that RFC 4028 §4 allows."""
     retry_after_s: int = 30
     """Retry-After of a 503 while draining or overloaded."""
     dscp: int = 0

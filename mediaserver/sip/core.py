@@ -19,7 +19,7 @@ from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.headers import Headers, NameAddr
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
     Request,
@@ -28,6 +28,7 @@ from mediaserver.sip.message import (
     new_tag,
 )
 from mediaserver.sip.parser import PING
+from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.request_handler import NewInvite, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import Standalone
@@ -202,10 +203,14 @@ class Core(Sender):
         table.add("CSeq", "1 INVITE")
         for name, value in headers:
             table.add(name, value)
+        # Without an offer of ours the peer's would have to be answered in the PRACK.
+        table.add("Supported", "timer" if body is None else "100rel, timer")
         if body is not None:
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
+        for name, value in machine.timer_headers:
+            table.add(name, value)
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
         attempt.uris = uris or {}
         self.add_machine(machine)
@@ -266,6 +271,14 @@ class Core(Sender):
         """The session whose dialog this request names; None where there is none."""
         machine = self._machines.get((request.call_id, request.to.tag or ""))
         return machine if machine is not None and machine.owns(request) else None
+
+    def find_replaced(self, replaces: Replaces) -> InviteMachine | None:
+        """The session whose dialog a Replaces names (RFC 3891 §3); None where there is none that may be replaced."""
+        machine = self._machines.get((replaces.call_id, replaces.to_tag))
+        dialog = machine.dialog if machine is not None else None
+        if machine is None or dialog is None or dialog.remote_tag != replaces.from_tag:
+            return None
+        return None if replaces.early_only and machine.state is SessionState.CONFIRMED else machine
 
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.replaces import Replaces
+from mediaserver.sip.uri import SipUri
+
 EndedBy = Literal["local", "remote", "timeout", "error"]
 
 
@@ -46,7 +50,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Reoffered:
-    """The peer sent a re-INVITE; answer with `answer_reoffer` or `reject_reoffer`. None: it wants an offer from us."""
+    """The peer sent a re-INVITE, or an UPDATE with an offer: call `answer_reoffer` or `reject_reoffer`.
+
+    None: it wants an offer from us.
+    """
 
     body: bytes | None
 
@@ -63,6 +70,22 @@ class ReofferRejected:
     """Our re-INVITE failed with `code`; the session goes on as before (RFC 3261 §14.1). 491 is retried inside first."""
 
     code: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """Half of the session timer's interval is over and the peer knows no UPDATE: send a re-INVITE that changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """The peer asks to be replaced (REFER): call `accept_referral` or `reject_referral`."""
+
+    target: SipUri
+    """Whom to call, without header fields."""
+    replaces: Replaces | None
+    """The dialog of the peer's other call, where it is an attended transfer."""
+    referred_by: NameAddr | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,8 @@ SessionEvent = (
     | Reoffered
     | ReofferAnswered
     | ReofferRejected
+    | RefreshDue
+    | Referred
     | Info
     | Cancelled
     | Ended

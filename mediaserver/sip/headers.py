@@ -44,6 +44,9 @@ _SPECIAL = {
     "cseq": "CSeq",
     "www-authenticate": "WWW-Authenticate",
     "mime-version": "MIME-Version",
+    "min-se": "Min-SE",
+    "rack": "RAck",
+    "rseq": "RSeq",
 }
 
 

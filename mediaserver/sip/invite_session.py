@@ -15,14 +15,13 @@ from mediaserver.sip.events import (
     Ended,
     EndedBy,
     Info,
-    Progress,
     Rejected,
 )
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response, reason_of
-from mediaserver.sip.reinvites import Reinvites
+from mediaserver.sip.referrals import Referrals
 from mediaserver.sip.server_transaction import ServerTransaction
-from mediaserver.sip.session_base import SDP, Extra, Port, Reply
+from mediaserver.sip.session_base import SDP, Extra, Port
 from mediaserver.sip.session_states import (
     OfferInput,
     OfferState,
@@ -35,7 +34,7 @@ __all__ = ["SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
 
-class InviteMachine(Reinvites):
+class InviteMachine(Referrals):
     """One call. `handle_*`, `poll_event` and `poll_timeout` are for the core, the other methods for the owner."""
 
     def start(self, attempt: Attempt, body: bytes | None, now: float) -> None:
@@ -58,29 +57,10 @@ class InviteMachine(Reinvites):
     def accept(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
+        self._learn(transaction.request)
         self.dialog = dialog
         self.first_offer = offer
         self._ring_until = now + self._port.config.limits.ringing_s
-
-    def _pending_invite(self) -> ServerTransaction:
-        if self._invite_transaction is None:
-            raise LocalProtocolError("there is no INVITE to respond to")
-        return self._invite_transaction
-
-    def ring(self, code: int, body: bytes | None, headers: Extra, *, now: float) -> None:
-        """Send a provisional response."""
-        if not 100 < code < 200:
-            raise LocalProtocolError("a provisional response has a code from 101 to 199")
-        transaction = self._pending_invite()
-        self._step(_I.SEND_PROVISIONAL)
-        self._port.respond(transaction, code, reason=None, headers=headers, body=body, now=now)
-
-    def answer(self, body: bytes | None, headers: Extra, *, now: float) -> None:
-        """Send 200."""
-        transaction = self._pending_invite()
-        self._step(_I.SEND_SUCCESS)
-        response = self._port.respond(transaction, 200, reason=None, headers=headers, body=body, now=now)
-        self._reply = Reply(transaction, response, self._port, now)
 
     def reject(self, code: int, reason: str | None, headers: Extra, *, now: float) -> None:
         """Send a final response of 300 or more."""
@@ -118,13 +98,6 @@ class InviteMachine(Reinvites):
             self._send_bye(self._established(), extra, now)
             self._tell_last(Ended("local", cause=cause))
 
-    def _cancel(self, now: float) -> None:
-        if self._cancel_sent or self._invite is None:
-            return
-        self._cancel_sent = True
-        self._cancel_give_up_at = now + self._port.config.timers.t64
-        self._port.cancel(self._invite, self._cancel_cause, now)
-
     def send_info(self, content_type: str, body: bytes, *, now: float) -> None:
         """Send an INFO."""
         if self.state is not _S.CONFIRMED:
@@ -143,6 +116,8 @@ class InviteMachine(Reinvites):
             self._handle_invite_response(attempt, response, flow, now)
         elif attempt.method == "INVITE":
             self._handle_reinvite_response(attempt, response, flow, now)
+        elif attempt.method == "UPDATE":
+            self._handle_update_response(attempt, response, now)
         elif attempt.method == "INFO" and response.code in (408, 481):
             self._lost("remote", response.code, now)
 
@@ -161,22 +136,6 @@ class InviteMachine(Reinvites):
             if not cancelled:
                 self._tell_last(_rejected(response))
 
-    def _handle_provisional(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
-        if not self._can(_I.RECEIVE_PROVISIONAL):
-            return
-        attempt.provisional = True
-        if self.state is _S.CANCELLING:
-            self._cancel(now)
-            return
-        if response.code == 100:
-            return
-        tag = response.to.tag or ""
-        if tag and tag not in self._early and len(self._early) < self._port.config.limits.early_dialogs:
-            self._early[tag] = self._new_dialog(attempt, response, flow)
-        self._step(_I.RECEIVE_PROVISIONAL)
-        self.remote_party = response.to
-        self._tell(Progress(response.code, response.reason, response.body or None, branch=tag))
-
     def _handle_success(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
         tag = response.to.tag or ""
         known = self._acks.get((tag, response.cseq[0]))
@@ -186,6 +145,9 @@ class InviteMachine(Reinvites):
         if self.state is _S.ANSWERED and self.dialog is not None and self.dialog.remote_tag == tag:
             return  # repeated while the owner makes its answer
         dialog = self._new_dialog(attempt, response, flow)
+        early = self._early.get(tag)
+        if early is not None:  # its numbers go on, its route set is that of the 2xx (§13.2.2.4)
+            dialog.local_cseq, dialog.remote_cseq = early.local_cseq, early.remote_cseq
         if not self._can(_I.RECEIVE_SUCCESS) or self.state is _S.CANCELLING:
             # Another branch answered too, or the 2xx crossed our CANCEL: acknowledge and hang up (§9.1, §13.2.2.4).
             if self.state is _S.CANCELLING:
@@ -198,6 +160,8 @@ class InviteMachine(Reinvites):
         self.dialog = dialog
         self.remote_party = response.to
         self._early.clear()
+        self._learn(response)
+        self._session_timer.on_success(response, now)
         if not self._late_offer:
             self._step(_I.SEND_ACK)
             self._send_ack(attempt, dialog, None)
@@ -222,7 +186,7 @@ class InviteMachine(Reinvites):
                 self._cancel_give_up_at = None
                 if not cancelled:
                     self._tell_last(Rejected(code, reason_of(code)))
-        elif attempt.method in ("INVITE", "INFO"):
+        elif attempt.method in ("INVITE", "INFO", "UPDATE"):
             self._lost(by, code, now)
 
     def owns(self, request: Request) -> bool:
@@ -263,7 +227,7 @@ class InviteMachine(Reinvites):
     def handle_request(self, transaction: ServerTransaction, flow: Flow, body: bytes | None, now: float) -> None:
         """A request in our dialog; it gets its response here (an INVITE later, by the owner). `body` is its SDP."""
         request = transaction.request
-        dialog = self.dialog
+        dialog = self.dialog or (self._early.get(request.from_.tag or "") if request.method == "UPDATE" else None)
         if dialog is None and request.method == "BYE" and self.direction == "outgoing":
             # §15: only the callee may not; a BYE on an early branch ends that branch, the INVITE's own final follows.
             self._early.pop(request.from_.tag or "", None)
@@ -282,6 +246,12 @@ class InviteMachine(Reinvites):
             self._handle_bye(transaction, now)
         elif request.method == "INVITE":
             self._handle_reinvite(transaction, dialog, flow, body, now)
+        elif request.method == "UPDATE":
+            self._handle_update(transaction, dialog, flow, body, now)
+        elif request.method == "REFER":
+            self._handle_refer(transaction, now)
+        elif request.method == "PRACK":
+            self._handle_prack(transaction, body, now)
         elif request.method == "INFO":
             if "Info-Package" in request.headers:
                 # RFC 6086 §4.2.2: we have said Recv-Info for none.
@@ -307,6 +277,8 @@ class InviteMachine(Reinvites):
     def poll_timeout(self) -> float | None:
         """When `handle_timeout` wants to be called."""
         candidates = [at for at in (self._ring_until, self._cancel_give_up_at, self._glare_at) if at is not None]
+        parts = (self._session_timer.poll_timeout(), self._reliable_sent.poll_timeout())
+        candidates += [at for at in parts if at is not None]
         if self._reply is not None:
             candidates.append(min(self._reply.next_at, self._reply.give_up_at))
         return min(candidates, default=None)
@@ -320,6 +292,8 @@ class InviteMachine(Reinvites):
             self._port.repeat(reply.transaction, reply.response, now)
             reply.interval = min(reply.interval * 2, self._port.config.timers.t2)
             reply.next_at = now + reply.interval
+        self._session_timeout(now)
+        self._reliable_timeout(now)
         if self._glare_at is not None and now >= self._glare_at:
             self._retry_reinvite(now)
         if self._cancel_give_up_at is not None and now >= self._cancel_give_up_at:

@@ -49,6 +49,8 @@ class Reinvites(SessionBase):
     def _send_reinvite(self, body: bytes | None, now: float) -> None:
         dialog = self._established()
         request = dialog.make_request("INVITE")
+        for name, value in (("Supported", "timer"), *self._session_timer.request_headers()):
+            request.headers.add(name, value)
         if body is not None:
             request.headers.add("Content-Type", SDP)
             request.body = body
@@ -71,10 +73,13 @@ class Reinvites(SessionBase):
     def answer_reoffer(self, body: bytes | None, *, now: float) -> None:
         """Send 200 to their re-INVITE."""
         transaction = self._reinvite_transaction
-        self._offer_step(_J.ACCEPT)
+        update = transaction is not None and transaction.request.method == "UPDATE"
+        self._offer_step(_J.ACCEPT_UPDATE if update else _J.ACCEPT)
         if transaction is not None:
-            response = self._port.respond(transaction, 200, reason=None, headers=(), body=body, now=now)
-            self._reply = Reply(transaction, response, self._port, now)
+            headers = self._session_timer.accept(transaction.request, now)
+            response = self._port.respond(transaction, 200, reason=None, headers=headers, body=body, now=now)
+            if not update:
+                self._reply = Reply(transaction, response, self._port, now)
 
     def reject_reoffer(self, code: int, headers: Extra, *, now: float) -> None:
         """Refuse their re-INVITE."""
@@ -108,6 +113,7 @@ class Reinvites(SessionBase):
                     self._send_ack(attempt, dialog, None)  # the session is over, the 2xx must still be acknowledged
                 return
             dialog.refresh_target(response)
+            self._session_timer.on_success(response, now)
             if flow is not None:
                 dialog.flow = flow
             if attempt.request.body:
@@ -129,6 +135,10 @@ class Reinvites(SessionBase):
             return
         self._offer_step(_J.RECEIVE_FAILURE)
         self._reinvite = None
+        if code == 422 and self._session_timer.on_too_small(response):
+            self._offer_step(_J.SEND)
+            self._send_reinvite(attempt.request.body or None, now)
+            return
         if code in (408, 481):
             self._lost("remote", code, now)  # §12.2.1.2
         else:
@@ -145,16 +155,22 @@ class Reinvites(SessionBase):
         if self.state is not _S.CONFIRMED or self.offer_state not in (_O.IDLE, _O.GLARE):
             self._respond(transaction, 491, now)
             return
+        if self._session_timer.too_small(transaction.request):
+            self._respond(transaction, 422, now, headers=(("Min-SE", str(self._session_timer.least_s)),))
+            return
+        dialog.refresh_target(transaction.request)
+        dialog.behind_nat = shows_nat(transaction.request, flow)
+        self._take_offer(transaction)
+        self._tell(Reoffered(body))
+
+    def _take_offer(self, transaction: ServerTransaction) -> None:
         if self.offer_state is _O.GLARE:
             # Theirs came first: what we wanted to offer is stale now, the owner offers again if it still wants to.
             self._glare_at = None
             self._reinvite = None
             self._tell(ReofferRejected(491))
-        dialog.refresh_target(transaction.request)
-        dialog.behind_nat = shows_nat(transaction.request, flow)
         self._offer_step(_J.RECEIVE)
         self._reinvite_transaction = transaction
-        self._tell(Reoffered(body))
 
     def _retry_reinvite(self, now: float) -> None:
         """The wait after a 491 is over."""

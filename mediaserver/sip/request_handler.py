@@ -20,16 +20,17 @@ from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.session_timer import SessionTimer
 from mediaserver.sip.transaction_layer import response_destination, stamp_via
 from mediaserver.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from mediaserver.sip.core import Core
 
-METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER")
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER", "PRACK", "UPDATE", "REFER")
 ALLOW: Final = ", ".join(METHODS)
-SUPPORTED: Final[frozenset[str]] = frozenset()
-"""Extensions that a peer may require; 100rel, timer and replaces are not here yet."""
+SUPPORTED: Final = frozenset(("100rel", "norefersub", "replaces", "timer"))
+"""Extensions that a peer may require."""
 _REGISTERING: Final = frozenset({"path", "outbound"})
 """What a REGISTER may require besides (RFC 3327, RFC 5626)."""
 _ACCEPT: Extra = (("Accept", "application/sdp"),)
@@ -159,7 +160,7 @@ class RequestHandler:
             return
         body: bytes | None = None
         refusal = self._basic_refusal(request)
-        if refusal is None and request.method == "INVITE":
+        if refusal is None and request.method in ("INVITE", "PRACK", "UPDATE"):
             try:
                 body = session_description(request)
             except SipParseError as error:
@@ -177,7 +178,10 @@ class RequestHandler:
         else:
             if request.method == "INVITE":
                 self._core.respond(transaction, 100, now=now)
-            machine.handle_request(transaction, flow, body, now)
+            try:
+                machine.handle_request(transaction, flow, body, now)
+            except ProtocolError as error:
+                self._core.respond(transaction, error.status or 400, now=now)
         self._core.touch(machine)
 
     def _outside(self, request: Request, flow: Flow, now: float) -> None:
@@ -259,7 +263,7 @@ class RequestHandler:
     # -- methods -----------------------------------------------------------------------------------------------------
 
     def _capabilities(self) -> Extra:
-        return (("Allow", ALLOW), *_ACCEPT)
+        return (("Allow", ALLOW), ("Supported", ", ".join(sorted(SUPPORTED))), *_ACCEPT)
 
     def _options(self, request: Request, flow: Flow) -> None:
         # §11.2: the status is what an INVITE would get, as far as it can be told without asking who it is.
@@ -331,6 +335,10 @@ class RequestHandler:
             offer = session_description(request)
         except SipParseError as error:
             self._refuse(request, flow, error.status or 415, headers=_ACCEPT)
+            return
+        timer = SessionTimer(wanted_s=core.config.session_expires_s, least_s=core.config.min_se_s)
+        if timer.too_small(request):
+            self._refuse(request, flow, 422, headers=(("Min-SE", str(timer.least_s)),))
             return
         transaction = core.layer.open(request, flow)
         if transaction is None:

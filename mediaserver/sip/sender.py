@@ -106,7 +106,7 @@ class Sender:
         request = transaction.request
         response = make_response(request, code, reason, to_tag=transaction.to_tag)
         table = response.headers
-        if request.method == "INVITE" and 100 < code < 300:
+        if request.method in ("INVITE", "UPDATE") and 100 < code < 300:
             announced = self.routes.announced(transaction.flow)
             table.add("Contact", self._contact(announced, request.to))
             table.add("Allow", ALLOW)
@@ -138,6 +138,8 @@ class Sender:
         self.touch(machine)
         self._heard(event.transaction.destination, response, now)
         if response.code in (401, 407) and self._authenticate(attempt, response, now):
+            return
+        if response.code == 422 and self._lengthen(attempt, response, now):
             return
         if response.code == 503 and attempt.remaining and not attempt.provisional and self._next_hop(attempt, now):
             return  # RFC 3263 §4.3: a 503 is a failure of the hop
@@ -201,8 +203,8 @@ class Sender:
         announced = self.routes.announced(destination)
         params = (("branch", new_branch()), ("rport", None))
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
-        if request.method in ("INVITE", "REGISTER"):
-            party = request.from_ if request.method == "INVITE" else request.to
+        if request.method in ("INVITE", "UPDATE", "REGISTER"):
+            party = request.to if request.method == "REGISTER" else request.from_
             request.headers.replace("Contact", self._contact(announced, party))
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
@@ -226,8 +228,23 @@ class Sender:
             return False  # the password was wrong
         attempt.challenges += 1
         value = answer_challenge(challenge, credentials, method=request.method, uri=request.uri_text)
+        return self._again(attempt, ((name, value),), now)
+
+    def _lengthen(self, attempt: Attempt, response: Response, now: float) -> bool:
+        """Repeat the first INVITE with a longer session interval (RFC 4028 §7.4); False when that is not what it takes."""
+        machine = attempt.machine
+        if not isinstance(machine, InviteMachine) or attempt.cseq is not None or machine.gave_up(attempt):
+            return False
+        attempt.challenges += 1
+        headers = machine.longer_interval(response) if attempt.challenges <= _MAX_CHALLENGES else None
+        return headers is not None and self._again(attempt, headers, now)
+
+    def _again(self, attempt: Attempt, headers: Extra, now: float) -> bool:
+        """Send the request once more with other fields, as a new transaction."""
+        request = attempt.request
         again = Request(request.method, request.uri_text, request.headers.copy(), request.body)
-        again.headers.replace(name, value)
+        for name, value in headers:
+            again.headers.replace(name, value)
         if attempt.cseq is not None:
             attempt.cseq.local_cseq += 1
             number = attempt.cseq.local_cseq

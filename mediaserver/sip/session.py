@@ -128,6 +128,21 @@ class InviteSession:
         self._machine.send_info(content_type, body, now=self._now())
         self._drive()
 
+    def accept_referral(self) -> None:
+        """Answer 202 to the peer's REFER; follow with `notify_referral` until a final status."""
+        self._machine.accept_referral(now=self._now())
+        self._drive()
+
+    def reject_referral(self, code: int) -> None:
+        """Refuse the peer's REFER; the call goes on."""
+        self._machine.reject_referral(code, now=self._now())
+        self._drive()
+
+    def notify_referral(self, code: int) -> None:
+        """Tell the peer how the call it asked for is doing, by a SIP status; from 200 on nothing follows."""
+        self._machine.notify_referral(code, now=self._now())
+        self._drive()
+
     def hangup(self, cause: str | None = None) -> None:
         """End the session in whatever state: CANCEL, a 480 to their INVITE, or BYE.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.attempt import Attempt
-from mediaserver.sip.config import SipConfig
+from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dialog import Dialog, dialog_of_response
 from mediaserver.sip.events import (
     Cancelled,
@@ -19,6 +19,7 @@ from mediaserver.sip.events import (
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.reliable import ReliableReceived, ReliableSent
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_states import (
     OFFER_TRANSITIONS,
@@ -28,6 +29,7 @@ from mediaserver.sip.session_states import (
     SessionInput,
     SessionState,
 )
+from mediaserver.sip.session_timer import SessionTimer
 from mediaserver.sip.timers import TimerEntry
 from mediaserver.sip.uri import SipUri
 
@@ -43,6 +45,7 @@ class Port(Protocol):
     """What a session needs from the core."""
 
     config: SipConfig
+    counters: Counters
 
     def send(self, attempt: Attempt, now: float) -> None:
         """Send a request of ours; responses come to `handle_response`. Raises LimitExceeded."""
@@ -112,10 +115,17 @@ class SessionBase:
         self._cancel_cause: Extra = ()
         self._cancel_give_up_at: float | None = None
         self._late_offer = False
+        self._provisionals = 0
+        self._reliable_received = ReliableReceived()
         # incoming
+        self._reliable_sent = ReliableSent(secrets.randbelow(0x7FFFFFFF))
+        self._answer_waits: tuple[bytes | None, Extra] | None = None
         self._invite_transaction: ServerTransaction | None = None
         self._reply: Reply | None = None
-        # re-INVITEs
+        # in the dialog
+        self._session_timer = SessionTimer(wanted_s=port.config.session_expires_s, least_s=port.config.min_se_s)
+        self._peer_updates = False
+        """The peer's Allow names UPDATE."""
         self._reinvite: Attempt | None = None
         self._reinvite_transaction: ServerTransaction | None = None
         self._glare_at: float | None = None

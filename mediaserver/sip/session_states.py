@@ -122,6 +122,8 @@ class OfferInput(Enum):
     ACCEPT = auto()
     REFUSE = auto()
     RECEIVE_ACK = auto()
+    ACCEPT_UPDATE = auto()
+    """The answer is in the 200 to an UPDATE, which no ACK follows."""
 
 
 _O, _J = OfferState, OfferInput
@@ -137,6 +139,7 @@ OFFER_TRANSITIONS: Final[dict[tuple[OfferState, OfferInput], OfferState]] = {
     (_O.GLARE, _J.RECEIVE): _O.ASKED,
     (_O.IDLE, _J.RECEIVE): _O.ASKED,
     (_O.ASKED, _J.ACCEPT): _O.REPLIED,
+    (_O.ASKED, _J.ACCEPT_UPDATE): _O.IDLE,
     (_O.ASKED, _J.REFUSE): _O.IDLE,
     (_O.REPLIED, _J.RECEIVE_ACK): _O.IDLE,
 }

@@ -18,6 +18,8 @@ State = Literal["unregistered", "registered", "refused"]
 BASE_WAIT_S: Final = 30.0
 LONGEST_WAIT_S: Final = 1_800.0
 _MIN_WAIT_S: Final = 5.0
+_MAX_TOO_BRIEF: Final = 3
+"""Times in a row that a registrar may ask for a longer life and be obeyed at once."""
 _GREATEST_EXPIRES: Final = 7 * 86_400
 
 
@@ -39,7 +41,8 @@ class Upstream:
     cseq: int = 0
     call_id: str = field(default_factory=new_call_id)
     """One for all REGISTERs of a client to a registrar (§10.2.4)."""
-    _asked_s: int = field(default=0)
+    _asked_s: int = 0
+    _too_brief_row: int = 0
 
     def begin(self) -> tuple[int, int]:
         """CSeq and Expires of the REGISTER that is due. Two numbers are taken: one is for the answer to a challenge."""
@@ -67,7 +70,7 @@ class Upstream:
 
     def _granted(self, response: Response, now: float) -> None:
         granted = min(_granted_s(response, self._asked_s), _GREATEST_EXPIRES)
-        self.failures, self.state = 0, "registered"
+        self.failures, self._too_brief_row, self.state = 0, 0, "registered"
         self.registered_until = now + granted
         # At half of its life, so that failures and their waits still find it alive.
         self.next_at = now + max(_MIN_WAIT_S, granted * 0.5)
@@ -79,7 +82,8 @@ class Upstream:
             least = parse_number((response.headers.get("Min-Expires") or "").strip(), "Min-Expires", _GREATEST_EXPIRES)
         except SipParseError:
             least = 0
-        if least <= self.expires_s:
+        self._too_brief_row += 1
+        if least <= self.expires_s or self._too_brief_row > _MAX_TOO_BRIEF:
             self._failed(response, 423, now)
             return
         self.expires_s, self.next_at = least, now

@@ -25,6 +25,7 @@ from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import Standalone
@@ -281,6 +282,11 @@ class UserAgent:
         self._core.tell(key)
         self._drive()
         return True
+
+    def find_replaced(self, replaces: Replaces) -> InviteSession | None:
+        """The session whose dialog a Replaces names (RFC 3891); None where there is none."""
+        machine = self._core.find_replaced(replaces)
+        return self._sessions.get(machine.id) if machine is not None else None
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

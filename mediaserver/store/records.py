@@ -35,11 +35,15 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     packets: int = 0
     bytes: int = 0
     lost: int = 0
+    recovered: int = 0
+    """Of these, packets that came when they were asked for again."""
     jitter_ms: float = 0.0
     codec_sent: str | None = None
     packets_sent: int = 0
     bytes_sent: int = 0
     remote_lost: int = 0
+    recovered_sent: int = 0
+    """Packets that the party had after all: sent again, or from the redundancy of later ones."""
     remote_jitter_ms: float = 0.0
     gated: Mapping[str, int] = {}
     """Packets that a closed gate dropped, by gate."""
@@ -60,6 +64,8 @@ class DirectionQuality(msgspec.Struct, frozen=True, kw_only=True):
     """By the definition of W3C webrtc-stats, at the server: of what came, or of what left."""
     frozen_s: float = 0.0
     layer_switches: int = 0
+    repaired: int = 0
+    """Packets that were lost and had after all: sent again, or from the redundancy of later ones."""
 
 
 class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):

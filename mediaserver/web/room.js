@@ -4,7 +4,9 @@
 //   room.addEventListener("change", () => draw(room));
 //   await room.publish("audio", microphoneTrack);
 //
-// Events: "change" (anything below), "connected", "trouble", "over" (detail: {code, message}; nothing more will come).
+// Events: "change" (anything below), "connected", "trouble", "problem" (detail: {code, message, ref}: a message was
+// refused), "refused" (detail: why by kind: nothing is taken of it), "said" (detail: {topic, data}), "over" (detail:
+// {code, message}; nothing more will come).
 
 import { RoomPeer } from "./room_peer.js";
 import { Session } from "./session.js";
@@ -20,9 +22,14 @@ export class Room extends EventTarget {
   slots = new Map();
   active = null;
   speaking = new Set();
+  /** How the line is doing: good, fair, poor, bad. */
+  quality = "good";
+  /** The server is out of reach for the moment. */
+  away = false;
   #session;
   #peer = null;
   #tracks = new Map();
+  #topics = new Map();
   #subscriptions = 0;
 
   /** `server` is the server's base URL; the token names the room and what may be done in it. */
@@ -30,7 +37,8 @@ export class Room extends EventTarget {
     super();
     this.#session = new Session(server, { role: "member", token });
     this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
-    this.#session.addEventListener("away", () => this.dispatchEvent(new Event("trouble")));
+    this.#session.addEventListener("away", () => this.#setAway(true));
+    this.#session.addEventListener("back", () => this.#setAway(false));
     this.#session.addEventListener("over", ({ detail }) => this.#over(detail));
   }
 
@@ -42,6 +50,7 @@ export class Room extends EventTarget {
 
   /** Publish a track of "audio", "video" (a camera) or "screen", or nothing of that kind with null. */
   async publish(kind, track) {
+    if ((this.#tracks.get(kind) ?? null) === track) return;
     this.#tracks.set(kind, track);
     if (!this.#peer) return;
     await this.#peer.send(kind, track);
@@ -55,6 +64,18 @@ export class Room extends EventTarget {
    */
   subscribe(wants, { fill = true } = {}) {
     this.#session.send({ type: "subscribe", id: ++this.#subscriptions, wants, fill });
+  }
+
+  /** Hear what others say on a topic, and say something there. The first one costs nothing if it comes before `open`. */
+  openTopic(topic, options = {}) {
+    if (this.#topics.has(topic)) return;
+    this.#topics.set(topic, options);
+    this.#peer?.openChannel(topic, options);
+  }
+
+  /** Send text or bytes to everybody on a topic; false where that is not possible now. */
+  say(topic, data) {
+    return this.#peer?.say(topic, data) ?? false;
   }
 
   /** As a moderator: say what somebody may publish, of "audio", "video", "screen" and "data". */
@@ -102,6 +123,11 @@ export class Room extends EventTarget {
       case "permitted":
         this.allowed = message.publish;
         this.#peer?.allow(message.publish);
+        for (const [kind, track] of this.#tracks) if (track) this.#peer?.send(kind, track);
+        this.#refused(message.refused);
+        break;
+      case "quality":
+        this.quality = message.level;
         break;
       case "ended":
         return this.#over({ code: message.reason, message: "" });
@@ -119,6 +145,8 @@ export class Room extends EventTarget {
     const servers = iceServers.map(({ urls, username, credential }) =>
       username ? { urls, username, credential } : { urls });
     const peer = (this.#peer = new RoomPeer(room, servers));
+    for (const [topic, options] of this.#topics) peer.openChannel(topic, options);
+    peer.addEventListener("said", ({ detail }) => this.dispatchEvent(new CustomEvent("said", { detail })));
     peer.addEventListener("offer", ({ detail }) => this.#session.send({ type: "offer", ...detail }));
     for (const type of ["connected", "trouble"]) {
       peer.addEventListener(type, () => this.dispatchEvent(new Event(type)));
@@ -126,6 +154,19 @@ export class Room extends EventTarget {
     peer.addEventListener("failed", ({ detail }) => this.#over({ code: "failed", message: String(detail.error) }));
     for (const [kind, track] of this.#tracks) await peer.send(kind, track);
     this.#tellPublished();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #refused(reasons) {
+    // Of sections to receive on the page is told as of pictures: that is what a full line has no room for.
+    const kinds = Object.entries(reasons).map(([mid, reason]) => [this.#peer?.kindOf(mid) ?? "received", reason]);
+    if (!kinds.length) return;
+    this.dispatchEvent(new CustomEvent("refused", { detail: Object.fromEntries(kinds) }));
+  }
+
+  #setAway(away) {
+    this.away = away;
+    if (away) this.dispatchEvent(new Event("trouble"));
     this.dispatchEvent(new Event("change"));
   }
 

@@ -1,17 +1,19 @@
 // The one RTCPeerConnection of a member of a room: a section for each thing that is sent, and fixed ones to receive on.
 //
 // Only the page offers. Who is seen where changes without any offer. Events: "offer" {id, sdp, kinds}, "connected",
-// "trouble", "failed".
+// "trouble", "failed", "said" {topic, data}.
 
 import { CAMERA_LAYERS, sendLayers } from "./layers.js";
 
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
+const MOST_WAITING = 256 * 1024;
 const MEDIA = { audio: "audio", video: "video", screen: "video" };
 
 export class RoomPeer extends EventTarget {
   #pc;
   #info;
   #senders = new Map();
+  #channels = new Map();
   #offers = 0;
   #pending = null;
   #again = false;
@@ -28,6 +30,28 @@ export class RoomPeer extends EventTarget {
     }
     this.#pc.onnegotiationneeded = () => this.#offer();
     this.#pc.onconnectionstatechange = () => this.#stateChanged();
+  }
+
+  /** Open a data channel, whose label names its topic; `options` as for createDataChannel. */
+  openChannel(topic, options) {
+    const channel = this.#pc.createDataChannel(topic, options);
+    channel.binaryType = "arraybuffer";
+    channel.onmessage = ({ data }) => this.#emit("said", { topic, data });
+    this.#channels.set(topic, channel);
+  }
+
+  /** Send text or bytes on a topic; false where there is no open channel for it, or too much is waiting. */
+  say(topic, data) {
+    const channel = this.#channels.get(topic);
+    if (channel?.readyState !== "open" || channel.bufferedAmount > MOST_WAITING) return false;
+    channel.send(data);
+    return true;
+  }
+
+  /** What a section sends: "audio", "video" or "screen"; null for one to receive on. */
+  kindOf(mid) {
+    for (const [kind, transceiver] of this.#senders) if (transceiver.mid === mid) return kind;
+    return null;
   }
 
   /** The receiving track of a section. */

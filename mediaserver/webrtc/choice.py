@@ -109,7 +109,8 @@ def usable_codecs(offered: MediaDescription, policy: MediaPolicy) -> tuple[Codec
     if offered.kind in policy.only:
         usable = intersect(usable, policy.only[offered.kind])
     else:
-        # What most phones speak goes first among the many H264 entries of a browser, and eight bits among those of VP9.
+        # What most phones speak goes first among the many H264 entries of a browser, and the main profile
+        # among those of VP9 and AV1.
         usable = sorted(usable, key=lambda codec: not _is_common(codec))
         usable = ordered(usable, policy.codecs(offered.kind))
     events = events_for(usable, offered.codecs) if policy.telephone_events else ()
@@ -191,15 +192,14 @@ def _feedback(codec: Codec, kind: str) -> tuple[str, ...]:
     if not is_media(codec):
         return ()
     known = VIDEO_FEEDBACK if kind == "video" else _AUDIO_FEEDBACK
-    taken = [entry for entry in codec.feedback if entry in known]
-    if "goog-remb" in codec.feedback and "transport-cc" not in taken:
-        taken.append("goog-remb")
-    return tuple(taken)
+    return tuple(entry for entry in codec.feedback if entry in known)
 
 
 def _is_common(codec: Codec) -> bool:
     if codec.key == "vp9":
         return codec.fmtp.get("profile-id", "0") == "0"
+    if codec.key == "av1":
+        return codec.fmtp.get("profile", "0") == "0"
     if codec.key != "h264":
         return True
     level_id = codec.fmtp.get("profile-level-id", "").lower()

@@ -139,7 +139,8 @@ class Subscribed(Message):
 class Permitted(Message):
     """What a member may publish, and what of its sections is not taken, with the reason by mid.
 
-    `bandwidth` is a screen for which a line on the way has no room now: the page may try again later."""
+    `bandwidth` is a screen for which a line on the way has no room now: the page may try again later. Where there is no
+    room for any picture, it is every section of pictures, those to receive on included."""
 
     type: Literal["permitted"] = "permitted"
     publish: tuple[PublishableName, ...]

@@ -138,6 +138,9 @@ class Changes:
     """True if the browser has other certificates than before: its DTLS association is a new one."""
 
 
+DEPENDENCY_URI: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+"""Says what a frame depends on, so that layers can be chosen (AV1 RTP specification, appendix A)."""
+
 RID_URI: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 """Names a packet's layer (RFC 8852 §3)."""
 
@@ -148,6 +151,7 @@ EXTENSIONS: Final = (
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    DEPENDENCY_URI,
 )
 """Header extensions that the engine reads or writes."""
 
@@ -164,6 +168,7 @@ DEFAULT_EXTENSIONS: Final[Mapping[str, tuple[Extension, ...]]] = {
         Extension(4, "urn:ietf:params:rtp-hdrext:sdes:mid"),
         Extension(10, RID_URI),
         Extension(11, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
+        Extension(12, DEPENDENCY_URI),
     ),
 }
 """What we offer on a section before the browser has named ids of its own."""

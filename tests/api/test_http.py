@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 
@@ -275,7 +276,20 @@ async def test_pages_name_their_entry_and_are_revalidated(stack):
         assert response.status == 404
 
 
-@pytest.mark.parametrize("name", ["call.html", "__init__.py", "..%2fapi%2fauth.py", "nothing.js"])
+async def test_the_page_of_rooms_loads_everything_from_here_and_may_use_devices(stack):
+    async with stack.http.get("/room") as response:
+        page = await response.text()
+        assert response.status == 200
+        assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+        for device in ("camera", "microphone", "display-capture"):
+            assert f"{device}=(self)" in response.headers["Permissions-Policy"]
+    for name in re.findall(r'(?:href|src)="(/web/[^"]+)"', page):
+        async with stack.http.get(name) as response:
+            assert response.status == 200, name
+    assert "style=" not in page
+
+
+@pytest.mark.parametrize("name", ["call.html", "room.html", "__init__.py", "..%2fapi%2fauth.py", "nothing.js"])
 async def test_only_assets_are_assets(stack, name):
     async with stack.http.get(f"/web/{name}") as response:
         assert response.status == 404

@@ -115,6 +115,15 @@ class FakeSession:
     def send_info(self, content_type: str, body: bytes) -> None:
         self.log.append(("info", content_type, body))
 
+    def accept_referral(self) -> None:
+        self.log.append(("accept_referral",))
+
+    def reject_referral(self, code: int) -> None:
+        self.log.append(("reject_referral", code))
+
+    def notify_referral(self, code: int) -> None:
+        self.log.append(("notify_referral", code))
+
     def hangup(self, cause: str | None = None) -> None:
         self.log.append(("hangup", cause))
         self.happen(Ended("local"))

@@ -32,7 +32,7 @@ from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
 from mediaserver.core.rooms import Rooms
 from mediaserver.core.sites import Hop
-from mediaserver.engine.commands import Kind
+from mediaserver.engine.commands import Kind, SetLimits
 from mediaserver.errors import InsufficientBandwidth
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Bandwidth, Fingerprint, SessionDescription
@@ -68,6 +68,9 @@ class Phones:
         self.registered: list[Any] = []
         self.bandwidth: tuple[Bandwidth, ...] = ()
         self.rejection: sip.Rejected | None = None
+
+    def find_replaced(self, replaces: object) -> None:
+        return None
 
     def bindings(self, aor: str) -> list[Any]:
         return self.registered
@@ -463,3 +466,75 @@ async def test_publishers_of_a_room_share_its_cap_and_viewers_do_not_count() -> 
     assert kinds(parse(third.answer_sdp)) == {"audio": True, "video": False}
     viewer = await rooms.view("lobby", CHROMIUM, subject="v", source="192.0.2.1")
     assert kinds(parse(viewer.answer_sdp)) == {"audio": True, "video": True}
+
+
+def limits(house: House, send: bool = True) -> list[int | None]:
+    """What the engine was told that may be sent, or received, in order."""
+    return [command.send_bps if send else command.receive_bps for command in house.engine.of(SetLimits)]
+
+
+async def test_the_engine_keeps_a_pages_line_within_its_cap_both_ways() -> None:
+    house = House(MUNICH.format("audio: 1 Mbit/s, video: 800 kbit/s"))
+    leg, _ = house.browser()
+    await leg.handle(messages.Offer(id=1, sdp=CHROMIUM))
+    ((send, receive),) = [(each.send_bps, each.receive_bps) for each in house.engine.of(SetLimits)]
+    assert send == receive
+    # 800 kbit/s and Opus at 40 kbit/s with its headers, without those of IP and UDP (28 bytes a packet).
+    assert send is not None
+    assert 770_000 < send < 845_000
+    await leg.end(EndCause("caller", "hangup"))
+
+
+async def test_without_caps_the_engine_is_told_nothing() -> None:
+    house = House("  munich: {cidrs: [10.1.0.0/16]}\n")
+    leg, _ = house.browser()
+    await leg.handle(messages.Offer(id=1, sdp=CHROMIUM))
+    await house.connect(leg, "0815")
+    assert limits(house) == []
+    await leg.end(EndCause("caller", "hangup"))
+
+
+async def test_a_phones_picture_is_bound_by_its_trunk_and_by_its_own_lines() -> None:
+    world = WORLD.replace("srtp: never}", "srtp: never, per_call: {video: 600 kbit/s}}")
+    house = House("  munich: {cidrs: [10.1.0.0/16]}\n", world=world)
+    house.phones.bandwidth = (Bandwidth("AS", 384),)
+    leg, _ = await house.incoming()
+    await house.connect(leg, "0815")
+    told = [(each.send_bps, each.receive_bps) for each in house.engine.of(SetLimits)]
+    # What the phone said that it takes, less IP and UDP, is what was reserved of the trunk both ways.
+    assert told[-1] == (375_040, 375_040)
+
+
+async def test_caps_and_budgets_of_a_reload_act_on_calls_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediaserver.call.webrtc_leg._RATES_SETTLE_S", 0.0)
+    house = House(MUNICH.format("video: 2 Mbit/s"))
+    leg, signaling = house.browser()
+    await leg.handle(messages.Offer(id=1, sdp=CHROMIUM))
+    await house.connect(leg, "0815")
+    (before,) = {each.send_bps for each in house.engine.of(SetLimits)}
+    narrow = WORLD + MUNICH.format("video: 2 Mbit/s") + "media: {bandwidth: {track: {video: 500 kbit/s}}}\n"
+    house.admission.reload(load_text(narrow).config)
+    assert (house.used("video"), leg.cap("video")) == (500_000, 500_000)
+    lowered = [each for each in house.engine.of(SetLimits) if each.send_bps != before]
+    assert len(lowered) == 2, "the page's line and the phone's"
+    assert all(each.send_bps is not None and each.send_bps < 560_000 for each in lowered)
+    await asyncio.sleep(0.01)
+    assert parse(signaling.of(messages.Offer)[-1].sdp).media[1].bandwidth[0] == Bandwidth("AS", 500)
+    house.admission.reload(house.config)
+    assert leg.cap("video") == 2_000_000
+    assert set(limits(house)[-2:]) == {before, None}, "nothing bounds the phone any more"
+    await leg.end(EndCause("caller", "hangup"))
+
+
+async def test_a_cap_of_a_reload_reaches_a_call_that_had_none() -> None:
+    house = House("  munich: {cidrs: [10.1.0.0/16]}\n")
+    leg, _ = await house.incoming()
+    await house.connect(leg, "0815")
+    assert limits(house) == []
+    world = WORLD + "  munich: {cidrs: [10.1.0.0/16], per_call: {video: 400 kbit/s}}\n"
+    house.admission.reload(load_text(world).config)
+    told = limits(house, send=False)
+    assert len(told) == 2, "the caller's line, and the other phone's, who is sent no more than that"
+    assert all(each is not None and 380_000 < each < 400_000 for each in told)
+    house.admission.reload(house.config)
+    assert limits(house, send=False)[2:] == [None, None]

@@ -110,6 +110,28 @@ def test_a_picture_tells_its_freezes_its_layer_and_its_switches() -> None:
     assert found == PictureQuality(0.0, 3.0, freezes=2, frozen=pytest.approx(0.1), height=360, switches=1)
 
 
+def test_what_a_viewer_was_sent_again_is_not_lost_and_is_told_and_kept() -> None:
+    before = transport(changed(SHOWN, packets=100, remote_lost=4, recovered=3), changed(PICTURE, recovered=1))
+    now = transport(
+        changed(SHOWN, packets=1100, remote_lost=54, recovered=43), changed(PICTURE, packets=500, recovered=9)
+    )
+    found = of(now, before)
+    assert found.picture_to is not None
+    assert found.picture_from is not None
+    assert (found.picture_to.repaired, found.picture_from.repaired) == (40, 8)
+    assert found.picture_to.loss == pytest.approx(10 / 1000)
+    sound = of(transport(changed(DOWN, packets=500, recovered=7))).sound_to
+    assert sound is not None
+    assert sound.repaired == 7
+    meter = QualityMeter()
+    meter.begin(0.0)
+    meter.look([before], KINDS, 10.0)
+    meter.look([now], KINDS, 20.0)
+    record = meter.summary.record()
+    assert record is not None
+    assert (record.sent.repaired, record.received.repaired) == (43, 8)
+
+
 SOUND = SoundQuality(0.0, 1.0, 4.4)
 SIGHT = PictureQuality(0.0, 1.0, 0, 0.0, 720, 0)
 

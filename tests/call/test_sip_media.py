@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -269,3 +270,9 @@ async def test_a_stranger_in_the_call_gets_new_keys_and_who_was_there_keeps_them
     assert keys[0] == keys[1] != keys[2]
     ours = [crypto.key for crypto in parse((await phone.offer(SOUND, srtp=True)).decode()).media[0].cryptos]
     assert not set(ours) & set(keys)
+
+
+async def test_a_phone_that_takes_requests_for_lower_rates_is_answered_so() -> None:
+    offer = parse((Path(__file__).parents[1] / "data" / "sdp" / "cisco_video.sdp").read_text())
+    body = await media(FakeEngine()).answer(offer, BROWSER, srtp_required=False, srtp_allowed=False)
+    assert parse(body.decode()).media[1].codecs[0].feedback == ("nack pli", "ccm fir", "ccm tmmbr")

@@ -271,3 +271,29 @@ async def test_reload_keeps_calls_and_what_is_known_and_ends_what_is_gone() -> N
     one.release("incoming")
     await house.trunks.stop()
     assert [task for task in asyncio.all_tasks() if "trunk-" in task.get_name()] == []
+
+
+def test_a_number_becomes_the_user_at_every_hop_and_without_one_the_target_keeps_its_own() -> None:
+    one = line(
+        "{targets: ['sip:queue@192.0.2.1', 'sip:192.0.2.2;transport=tcp'], numbers: {region: DE, called: national}}"
+    )
+    way = one.way("+4930123456")
+    assert way is not None
+    assert {str(uri) for uri in way.uris.values()} == {
+        "sip:030123456@192.0.2.1",
+        "sip:030123456@192.0.2.2;transport=tcp",
+    }
+    own = one.way(None)
+    assert own is not None
+    assert {str(uri) for uri in own.uris.values()} == {"sip:queue@192.0.2.1", "sip:192.0.2.2;transport=tcp"}
+
+
+@pytest.mark.parametrize(
+    ("srtp", "encrypted", "hops"), [("prefer", True, 1), ("require", True, 2), ("never", False, 2)]
+)
+def test_keys_meant_for_tls_do_not_go_on_over_udp(srtp: str, encrypted: bool, hops: int) -> None:
+    targets = "[{uri: 'sip:192.0.2.1;transport=tls', order: 1}, {uri: 'sip:192.0.2.2', order: 2}]"
+    way = line(f"{{targets: {targets}, srtp: {srtp}}}").way("1")
+    assert way is not None
+    assert (way.encrypted, len(way.hops)) == (encrypted, hops)
+    assert way.hops[0].transport == "tls"

@@ -13,6 +13,9 @@ SENT = """async () => [...(await pc.getStats()).values()]
     .map((item) => item.frameHeight).sort((a, b) => a - b)"""
 SEEN = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "inbound-rtp" && item.kind === "video").map((item) => item.frameHeight || 0)[0] ?? 0"""
+FRAMES = """async () => [...(await pc.getStats()).values()]
+    .filter((item) => item.type === "inbound-rtp" && item.kind === "video")
+    .map((item) => [item.framesDecoded, item.timestamp])[0]"""
 WATCH = """() => {
     const video = document.querySelector("video");
     let last = performance.now();
@@ -39,6 +42,15 @@ async def seen_height(page: Page) -> int:
     """Lines of what a viewer has decoded last; 0 before the first picture."""
     height: int = await page.evaluate(SEEN)
     return height
+
+
+async def frames_per_s(page: Page, *, seconds: float) -> float:
+    """Pictures that a viewer decodes in each of the next ``seconds``."""
+    frames, at_ms = await page.evaluate(FRAMES)
+    await asyncio.sleep(seconds)
+    later, later_ms = await page.evaluate(FRAMES)
+    rate: float = 1000 * (later - frames) / (later_ms - at_ms)
+    return rate
 
 
 async def watch(page: Page) -> None:

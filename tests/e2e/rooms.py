@@ -24,7 +24,8 @@ PAINTING = """(width, height) => {
 }"""
 """A moving picture that takes every bit an encoder may spend, which a browser's fake camera does not."""
 
-EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability, redundancy}) => {
+EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted, scalability, redundancy,
+                     descriptors}) => {
     const pc = globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     if (publish) {
         const [width, height] = size ?? (layers.length || scalability ? [1280, 720] : [640, 360]);
@@ -45,7 +46,14 @@ EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted,
             }
         }
     } else {
-        for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {direction: "recvonly"});
+        for (const kind of ["audio", "video"]) {
+            const transceiver = pc.addTransceiver(kind, {direction: "recvonly"});
+            if (!descriptors || kind === "audio") continue;
+            const extensions = transceiver.getHeaderExtensionsToNegotiate();
+            const wanted = extensions.find((extension) => extension.uri.includes("dependency-descriptor"));
+            wanted.direction = "recvonly";
+            transceiver.setHeaderExtensionsToNegotiate(extensions);
+        }
         const show = document.createElement("video");
         show.autoplay = true;
         show.srcObject = new MediaStream(pc.getReceivers().map((receiver) => receiver.track));
@@ -83,6 +91,7 @@ async def exchange(
     painted: bool = False,
     scalability: str | None = None,
     redundancy: bool = False,
+    descriptors: bool = False,
 ) -> None:
     """A page of the daemon's publishes into the room `stage` (`whip`) or views it (`whep`).
 
@@ -90,7 +99,8 @@ async def exchange(
     rids of simulcast, the smallest picture first, ``rates`` their most bits per second; the largest has ``size``, by
     itself 1280 × 720. ``painted`` takes a picture that costs as much as it may instead of the camera's. ``scalability``
     asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of
-    the other codecs of the sound.
+    the other codecs of the sound. ``descriptors`` makes a viewer take dependency descriptors, which Chromium does not
+    offer by itself.
     """
     await page.evaluate(
         EXCHANGE,
@@ -105,6 +115,7 @@ async def exchange(
             "painted": painted,
             "scalability": scalability,
             "redundancy": redundancy,
+            "descriptors": descriptors,
         },
     )
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext
 
+from tests.e2e.browsers import MAKES, Make, stage
+from tests.e2e.pictures import frames_per_s, until_height
 from tests.e2e.rooms import join
 from tests.peers.chromium import Chromium, chromium, describe, streams
 from tests.peers.daemon import daemon
 from tests.peers.impaired_line import ImpairedLine, Impairment, impaired_lines
 
-PICTURES_PER_S = 18
-"""Of 30 that the publisher sends; keyframes alone gave 11, with packets sent again 25 were measured."""
+FIGURES = logging.getLogger(__name__)
+
+PICTURES_PER_S = 14
+"""Of 30 that the publisher sends; keyframes alone gave 11, with packets sent again 17 to 30 were measured."""
 
 
 async def _context(browser: Chromium, line: ImpairedLine) -> BrowserContext:
@@ -53,17 +59,18 @@ async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(t
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
-async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(tmp_path: Path) -> None:
-    async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
-        line = await relay.line((server.host, server.ports.media))
-        await join(server, browser, "whip", await server.room_token("stage", "publish"))
-        viewer = await join(
-            server, browser, "whep", await server.room_token("stage", "view"), context=await _context(browser, line)
-        )
-        await viewer.media_over(3)
-        (before,) = streams(await viewer.media_over(4), "inbound", "video")
+@pytest.mark.parametrize("make", MAKES)
+async def test_a_viewer_that_loses_every_tenth_packet_sees_most_pictures(tmp_path: Path, make: Make) -> None:
+    async with stage(make, tmp_path) as house:
+        line = await house.line()
+        await house.publish()
+        viewer = await house.view(line)
+        await until_height(lambda height: height > 0, viewer, 20)
+        await asyncio.sleep(3)
+        before = await frames_per_s(viewer, seconds=4)
         await line.set(down=Impairment(delay_ms=20, loss=0.1), up=Impairment(delay_ms=20, loss=0.1))
-        (after,) = streams(await viewer.media_over(10), "inbound", "video")
+        after = await frames_per_s(viewer, seconds=10)
         _, down = await line.counts()
         assert down.lost > 10
-        assert after.frames_per_s >= 0.8 * before.frames_per_s, (before, after, describe(viewer))
+        FIGURES.info("%.1f pictures a second before, %.1f with losses", before, after)
+        assert after >= 0.8 * before, (before, after)

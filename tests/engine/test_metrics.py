@@ -28,12 +28,16 @@ def test_drops_are_named_by_reason() -> None:
     assert found == {("mediaserver_engine_drops_total", "0", "gate_consent"): 7}
 
 
-def test_latency_is_a_histogram_in_seconds() -> None:
-    name = "shard0.forward_latency_us"
+@pytest.mark.parametrize(
+    ("counter", "metric"),
+    [("forward_latency_us", "forward_latency_seconds"), ("pacing_delay_us", "pacing_delay_seconds")],
+)
+def test_times_are_histograms_in_seconds(counter: str, metric: str) -> None:
+    name = f"shard0.{counter}"
     found = samples(
         {f"{name}.count": 9, f"{name}.sum": 900, f"{name}.le.64": 5, f"{name}.le.1024": 8, f"{name}.p99": 3}
     )
-    family = "mediaserver_engine_forward_latency_seconds"
+    family = f"mediaserver_engine_{metric}"
     assert found == {
         (f"{family}_bucket", "0", "6.4e-05"): 5,
         (f"{family}_bucket", "0", "0.001024"): 8,

@@ -320,7 +320,7 @@ def test_the_answerers_order_is_what_we_send() -> None:
 
 def test_an_offer_to_a_phone_asks_only_for_feedback_that_phones_know() -> None:
     offer = make_offer([video()], session_id=1, version=1, address="192.0.2.1")
-    assert {codec.feedback for codec in offer.media[0].codecs} == {("nack pli", "ccm fir")}
+    assert {codec.feedback for codec in offer.media[0].codecs} == {("nack pli", "ccm fir", "goog-remb")}
 
 
 # H264 ----------------------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_what_is_not_for_us_outside_dialogs(method: str, status: int) -> None:
 def test_options_tells_what_we_can_and_503_while_draining() -> None:
     wire = Wire(trunk=False)
     (response,) = wire.receive(request("OPTIONS", body=""))
-    assert response.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER"
+    assert response.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, PRACK, UPDATE, REFER"
     wire.core.draining = True
     assert code(wire.receive(request("OPTIONS", body="", branch="z9hG4bK2"))) == 503
 

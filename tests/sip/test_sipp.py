@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.sip.events import Answered, Confirmed, Ended
+from mediaserver.sip.events import Answered, Confirmed, Ended, Progress
 from mediaserver.sip.flow import Target, Transport
 from mediaserver.sip.uri import SipUri
 from tests.peers import sipp
@@ -95,3 +95,43 @@ async def test_we_call_sipp(make_endpoint: MakeEndpoint, tmp_path: Path, transpo
     # The built-in callee holds each call for 4 s after the BYE, so that none counts as done yet.
     assert (result.created, result.failed, result.errors) == (20, 0, "")
     assert result.successful >= (0 if scenario.startswith("builtin") else 19)
+
+
+async def test_sipp_rings_reliably_and_is_refreshed_by_update(make_endpoint: MakeEndpoint, tmp_path: Path) -> None:
+    endpoint = await make_endpoint(min_se_s=1)
+    async with sipp.callee(tmp_path, scenario="uas_prack_timer", keys={"interval": "2"}) as uas:
+        session = await endpoint.agent.invite(
+            SipUri(uas.host, "service", uas.port),
+            from_=party("alice"),
+            body=SDP,
+            route_to=Target("udp", uas.host, uas.port),
+        )
+        reader = Reader(session)
+        ringing = await reader.next()
+        assert isinstance(ringing, Progress)
+        assert (ringing.code, ringing.reliable) == (180, True)
+        assert isinstance(await reader.next(), Answered)
+        await asyncio.sleep(2.5)
+        session.hangup()
+        await reader.rest()
+        await asyncio.sleep(0.2)
+        result = await uas.stop()
+    assert (result.created, result.failed, result.errors) == (1, 0, "")
+
+
+async def test_sipp_wants_prack_refreshes_once_and_is_given_up(make_endpoint: MakeEndpoint, tmp_path: Path) -> None:
+    endpoint = await make_endpoint(trunks=(LOOPBACK_TRUNK,), min_se_s=2)
+    target = endpoint.target("udp")
+    async with sipp.caller(
+        tmp_path, (target.host, target.port), scenario="uac_prack_timer", calls=1, keys={"interval": "3"}
+    ) as caller:
+        async with asyncio.timeout(10):
+            incoming = await endpoint.incoming.get()
+        incoming.session.ring()
+        await asyncio.sleep(0.3)
+        incoming.session.answer(SDP)
+        reader = Reader(incoming.session)
+        assert isinstance(await reader.next(), Confirmed)
+        assert (await reader.rest())[-1] == Ended("timeout", code=408, reason="session expired")
+        result = await caller.finish(15)
+    assert (result.successful, result.failed, result.errors) == (1, 0, "")

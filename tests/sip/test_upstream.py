@@ -61,6 +61,15 @@ def test_too_brief_is_asked_again_at_once_with_what_the_registrar_names(ours: Up
     assert (ours.next_at, ours.begin()) == (10.0, (3, 1800))
 
 
+def test_a_registrar_that_always_asks_for_more_does_not_keep_us_busy(ours: Upstream) -> None:
+    waits = []
+    for number in range(6):
+        ours.begin()
+        ours.answered(response(423, f"Min-Expires: {4000 + number}"), 423, 0.0)
+        waits.append(ours.next_at > 0)
+    assert waits == [False, False, False, True, True, True]
+
+
 @pytest.mark.parametrize("line", ["Min-Expires: 60", "Min-Expires: soon", "Subject: none", "Min-Expires: 99999999999"])
 def test_a_423_that_makes_no_sense_waits_like_any_failure(ours: Upstream, line: str) -> None:
     ours.begin()

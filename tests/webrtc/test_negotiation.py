@@ -15,6 +15,7 @@ from mediaserver.sdp.codecs import AUDIO_CODECS, KNOWN, VIDEO_CODECS, is_media
 from mediaserver.sdp.description import Direction, Fingerprint, SdpError
 from mediaserver.sdp.parser import parse
 from mediaserver.webrtc.negotiation import Changes, GlareError, LocalIceParams, MediaPolicy, Negotiation
+from mediaserver.webrtc.section import DEPENDENCY_URI
 
 DATA = Path(__file__).parents[1] / "data" / "sdp"
 WHIP = MediaPolicy(directions={"audio": Direction.RECVONLY, "video": Direction.RECVONLY})
@@ -209,10 +210,10 @@ def test_safaris_payload_types_are_echoed() -> None:
     ]
 
 
-def test_feedback_is_what_both_know_and_never_remb_beside_transport_cc() -> None:
+def test_feedback_is_what_both_know_and_remb_beside_transport_cc_so_that_publishers_can_be_bounded() -> None:
     video = agreed(policy=EVERYTHING).sections[1]
     assert {frozenset(codec.feedback) for codec in video.receive if is_media(codec)} == {
-        frozenset({"transport-cc", "ccm fir", "nack", "nack pli"})
+        frozenset({"transport-cc", "goog-remb", "ccm fir", "nack", "nack pli"})
     }
     assert agreed("aiortc_sendrecv").sections[1].receive[0].feedback == ("nack", "nack pli", "goog-remb")
 
@@ -529,7 +530,10 @@ def test_a_section_that_we_add_reuses_the_browsers_numbers() -> None:
     offer = parse(negotiation.create_offer(add=["video"]))
     old, new = offer.media[1], offer.media[3]
     assert (new.mid, new.formats) == ("s0", old.formats)
-    assert {(e.id, e.uri) for e in new.extensions} == {(e.id, e.uri) for e in old.extensions}
+    added = {(e.id, e.uri) for e in new.extensions} - {(e.id, e.uri) for e in old.extensions}
+    # What the browser did not name itself is offered under a number that it has not used.
+    assert {uri for _, uri in added} == {DEPENDENCY_URI}
+    assert {(e.id, e.uri) for e in old.extensions} < {(e.id, e.uri) for e in new.extensions}
     assert offer.bundled == ("0", "1", "s0")
 
 
@@ -602,3 +606,28 @@ def test_a_viewer_takes_only_the_profile_that_is_published() -> None:
     negotiation = agreed("chromium_recvonly", replace(WHEP, video=("VP8", "VP9"), only={"video": (published,)}))
     video = next(section for section in negotiation.sections if section.kind == "video")
     assert [codec.fmtp["profile-id"] for codec in video.send if is_media(codec)] == ["2"]
+
+
+@pytest.mark.parametrize("name", ["chromium_sendrecv", "firefox_sendrecv"])
+def test_av1_comes_first_where_it_is_configured_so_and_last_otherwise(name: str) -> None:
+    for names, place in ((("AV1", "VP8"), 0), (("VP8", "H264", "VP9", "AV1"), -1)):
+        negotiation = agreed(name, MediaPolicy(video=names))
+        video = next(section for section in negotiation.sections if section.kind == "video")
+        media = [codec for codec in video.send if is_media(codec)]
+        assert (media[place].name, media[place].fmtp.get("profile", "0")) == ("AV1", "0")
+
+
+def test_the_main_profile_of_av1_stands_before_the_others() -> None:
+    negotiation = agreed("chromium_recvonly", replace(WHEP, video=("AV1",)))
+    video = next(section for section in negotiation.sections if section.kind == "video")
+    assert [codec.fmtp.get("profile", "0") for codec in video.send if is_media(codec)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["chromium_simulcast", "firefox_simulcast", "chromium_sendrecv"])
+def test_dependency_descriptors_are_taken_where_they_are_offered(name: str) -> None:
+    offered = DEPENDENCY_URI in recorded(name)
+    video = next(section for section in agreed(name).sections if section.kind == "video")
+    assert (DEPENDENCY_URI in {extension.uri for extension in video.extensions}) is offered
+    assert offered is ("simulcast" in name)
+    own = parse(server(MediaPolicy()).create_offer(add=["video"])).media[0]
+    assert DEPENDENCY_URI in {extension.uri for extension in own.extensions}

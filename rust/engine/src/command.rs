@@ -262,6 +262,10 @@ pub enum Action {
     SetExtensions {
         extensions: Vec<Extension>,
     },
+    SetLimits {
+        send_bps: Option<u64>,
+        receive_bps: Option<u64>,
+    },
     CloseTransport {
         reason: String,
     },
@@ -385,6 +389,7 @@ impl Action {
             Action::OpenRtpTransport { .. } => "open_rtp_transport",
             Action::SetRtpRemote { .. } => "set_rtp_remote",
             Action::SetExtensions { .. } => "set_extensions",
+            Action::SetLimits { .. } => "set_limits",
             Action::CloseTransport { .. } => "close_transport",
             Action::AddUpTrack { .. } => "add_up_track",
             Action::UpdateUpTrack { .. } => "update_up_track",

@@ -83,6 +83,7 @@ pub struct DownTrackStats {
     pub layer_switches: u64,
     pub nacked: u64,
     pub retransmitted: u64,
+    pub recovered: u64,
     pub freezes: u32,
     pub frozen_ms: f64,
 }
@@ -127,6 +128,7 @@ pub struct TransportStats {
     pub bytes_sent: u64,
     pub round_trip_ms: Option<f64>,
     pub bandwidth: Option<Bandwidth>,
+    pub asked_bps: Option<u64>,
     pub up: Vec<UpTrackStats>,
     pub down: Vec<DownTrackStats>,
 }
@@ -144,6 +146,7 @@ impl TransportStats {
             bytes_sent: transport.bytes_sent,
             round_trip_ms: tracks.round_trip.or(transport.round_trip).map(milliseconds),
             bandwidth: tracks.bandwidth.as_ref().map(Bandwidth::from),
+            asked_bps: tracks.asked_bps,
             up: tracks.up.iter().map(UpTrackStats::from).collect(),
             down: tracks.down.iter().map(DownTrackStats::from).collect(),
         }
@@ -185,6 +188,7 @@ impl From<&router::DownTrackStats> for DownTrackStats {
             layer_switches: track.layer_switches,
             nacked: track.nacked,
             retransmitted: track.retransmitted,
+            recovered: track.recovered,
             freezes: track.freezes.0,
             frozen_ms: milliseconds(track.freezes.1),
         }

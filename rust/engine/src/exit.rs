@@ -28,9 +28,17 @@ impl Outlet for Exit<'_> {
     fn send(&mut self, queue: &TransmitQueue<'_>) {
         let before = self.metrics.sent.datagrams;
         self.sender.send(queue, |id| self.sockets.get(id), &mut self.metrics.sent);
-        let sent = self.metrics.sent.datagrams - before;
-        if let Some(arrived) = self.arrived.filter(|_| sent > 0) {
-            self.metrics.latency.add(sent, (Time::ZERO + self.epoch.elapsed()).since(arrived));
+        let paced = queue.paced();
+        // What has waited came earlier than what causes the rest; it is measured by itself.
+        let sent = (self.metrics.sent.datagrams - before).saturating_sub(paced.len() as u64);
+        let arrived = self.arrived.filter(|_| sent > 0);
+        if arrived.is_none() && paced.is_empty() {
+            return;
         }
+        let now = Time::ZERO + self.epoch.elapsed();
+        if let Some(arrived) = arrived {
+            self.metrics.latency.add(sent, now.since(arrived));
+        }
+        self.metrics.paced(paced, now);
     }
 }

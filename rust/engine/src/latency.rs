@@ -1,4 +1,4 @@
-//! How long datagrams are inside: a histogram with a fixed number of buckets, one increment for each run of packets.
+//! How long something takes: a histogram with a fixed number of buckets, one increment for each run of packets.
 
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ const BUCKETS: usize = (DOUBLINGS - 3) * STEPS;
 const FIRST_DOUBLING: u32 = 3;
 const LAST_DOUBLING: u32 = 20;
 const QUANTILES: [(&str, u64); 3] = [("p50", 500), ("p99", 990), ("p999", 999)];
-const PREFIX: &str = "forward_latency_us";
 
 /// See the module. A bucket holds times up to its bound and more than the bound before it.
 #[derive(Debug)]
@@ -22,12 +21,14 @@ pub struct Latency {
     count: u64,
     sum_us: u64,
     max_us: u64,
-    /// Names and bounds, in µs, of what is published; made once.
+    name: &'static str,
+    /// Names below that and bounds, in µs, of what is published; made once.
     bounds: Vec<(String, u64)>,
 }
 
-impl Default for Latency {
-    fn default() -> Latency {
+impl Latency {
+    /// Nothing counted yet; what is published begins with `name`.
+    pub fn new(name: &'static str) -> Latency {
         let doublings = (FIRST_DOUBLING..LAST_DOUBLING).flat_map(|doubling| [1 << doubling, 3 << (doubling - 1)]);
         let bounds = doublings.chain([1 << LAST_DOUBLING]);
         Latency {
@@ -35,12 +36,11 @@ impl Default for Latency {
             count: 0,
             sum_us: 0,
             max_us: 0,
-            bounds: bounds.map(|us| (format!("{PREFIX}.le.{us}"), us)).collect(),
+            name,
+            bounds: bounds.map(|us| (format!("le.{us}"), us)).collect(),
         }
     }
-}
 
-impl Latency {
     /// Counts `packets` that took `time`, begun microseconds as whole ones.
     pub fn add(&mut self, packets: u64, time: Duration) {
         let us = u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX).clamp(1, 1 << DOUBLINGS);
@@ -52,10 +52,15 @@ impl Latency {
 
     /// Writes count, sum, greatest, quantiles (to a sixteenth) and the numbers up to each published bound.
     pub fn write(&self, counters: &mut Counters) {
-        set(counters, "forward_latency_us.count", self.count);
-        set(counters, "forward_latency_us.sum", self.sum_us);
-        set(counters, "forward_latency_us.max", self.max_us);
         let mut name = String::with_capacity(32);
+        let mut named = |of: &str, value| {
+            name.clear();
+            name.extend([self.name, ".", of]);
+            set(counters, &name, value);
+        };
+        named("count", self.count);
+        named("sum", self.sum_us);
+        named("max", self.max_us);
         let mut quantiles = QUANTILES.iter().map(|(name, of)| (name, (self.count * of).div_ceil(1000))).peekable();
         let mut bounds = self.bounds.iter().peekable();
         let mut seen = 0;
@@ -63,12 +68,10 @@ impl Latency {
             seen += count;
             let upper = upper_us(index);
             while let Some((quantile, _)) = quantiles.next_if(|(_, wanted)| seen >= *wanted) {
-                name.clear();
-                name.extend([PREFIX, ".", quantile]);
-                set(counters, &name, upper.min(self.max_us));
+                named(quantile, upper.min(self.max_us));
             }
-            if let Some((name, _)) = bounds.next_if(|(_, bound)| *bound == upper) {
-                set(counters, name, seen);
+            if let Some((bound, _)) = bounds.next_if(|(_, bound)| *bound == upper) {
+                named(bound, seen);
             }
         }
     }
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn packets_are_counted_up_to_every_bound() {
-        let mut latency = Latency::default();
+        let mut latency = Latency::new("forward_latency_us");
         latency.add(99, Duration::from_micros(50));
         latency.add(1, Duration::from_nanos(1_048_576_000));
         let counters = written(&latency);
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn nothing_counted_is_written_as_nothing_and_an_hour_as_the_last_bucket() {
-        let mut latency = Latency::default();
+        let mut latency = Latency::new("forward_latency_us");
         assert!(written(&latency).values().all(|&value| value == 0));
         latency.add(1, Duration::from_secs(3600));
         let counters = written(&latency);

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mediaserver_proto::io::Paced;
+use mediaserver_proto::time::Time;
+
 use crate::latency::Latency;
 use crate::socket::{ReceiveCount, SendCount};
 
@@ -14,7 +17,7 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 pub type Counters = BTreeMap<String, u64>;
 
 /// What a shard counts about its own loop and sockets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ShardMetrics {
     /// Rounds of the loop.
     pub rounds: u64,
@@ -40,11 +43,46 @@ pub struct ShardMetrics {
     pub events_lost: u64,
     /// Messages to other shards for which their ring had no room.
     pub handover_full: u64,
-    /// From the arrival of a batch to the moment when the datagrams that it caused were given to the kernel.
+    /// From the arrival of a packet to the moment when the datagrams that it caused were given to the kernel, with what
+    /// those have waited for their turn.
     pub latency: Latency,
+    /// What packets have waited for their turn, where they had to.
+    pub pacing: Latency,
+}
+
+impl Default for ShardMetrics {
+    fn default() -> ShardMetrics {
+        ShardMetrics {
+            rounds: 0,
+            batches: 0,
+            datagrams_received: 0,
+            bytes_received: 0,
+            messages_received: 0,
+            kernel_drops: 0,
+            unusable: 0,
+            receive_errors: 0,
+            sent: SendCount::default(),
+            panics: 0,
+            events_lost: 0,
+            handover_full: 0,
+            latency: Latency::new("forward_latency_us"),
+            pacing: Latency::new("pacing_delay_us"),
+        }
+    }
 }
 
 impl ShardMetrics {
+    /// Counts packets that have waited for their turn and were given to the kernel at `now`. What was sent again was
+    /// late before; that is no matter of ours.
+    pub fn paced(&mut self, paced: &[Paced], now: Time) {
+        for packet in paced {
+            self.pacing.add(1, packet.until.since(packet.since));
+            if !packet.is_repair {
+                self.latency.add(1, now.since(packet.since));
+            }
+        }
+    }
+
     /// Counts what one receive call brought.
     pub fn received(&mut self, count: &ReceiveCount) {
         self.messages_received += count.messages as u64;
@@ -80,6 +118,7 @@ impl ShardMetrics {
             set(counters, name, value);
         }
         self.latency.write(counters);
+        self.pacing.write(counters);
     }
 }
 
@@ -127,5 +166,17 @@ mod tests {
         drop(reading);
         assert!(published.publish(|counters| set(counters, "a", 2)));
         assert_eq!(published.read()["a"], 2);
+    }
+
+    #[test]
+    fn what_has_waited_counts_in_both_histograms_and_what_was_sent_again_in_one() {
+        let mut metrics = ShardMetrics::default();
+        let (since, until) = (Time::from_millis(1), Time::from_millis(9));
+        let paced = [false, true].map(|is_repair| Paced { since, until, is_repair });
+        metrics.paced(&paced, until + Duration::from_micros(100));
+        let mut counters = Counters::new();
+        metrics.write(&mut counters);
+        assert_eq!((counters["pacing_delay_us.count"], counters["pacing_delay_us.sum"]), (2, 16_000));
+        assert_eq!((counters["forward_latency_us.count"], counters["forward_latency_us.sum"]), (1, 8_100));
     }
 }

@@ -48,6 +48,7 @@ fn router() -> Router {
     let mut extensions = ExtensionMap::default();
     extensions.set(1, ExtensionKind::Mid.uri()).expect("id 1 is free");
     extensions.set(2, ExtensionKind::TransportSequence.uri()).expect("id 2 is free");
+    extensions.set(3, ExtensionKind::DependencyDescriptor.uri()).expect("id 3 is free");
     for id in [TransportId(1), TransportId(2)] {
         let (rtcp_ssrc, cname) = (Ssrc(77), "c".to_owned());
         let config = TransportConfig { id, rtcp_ssrc, cname, reduced_size: true, max_streams: 4 };
@@ -59,7 +60,7 @@ fn router() -> Router {
             MediaKind::Audio,
             vec![payload(0, "PCMU", 8000), payload(63, "red", 8000), payload(101, "telephone-event", 8000)],
         ),
-        (MediaKind::Video, vec![payload(96, "VP8", 90_000), payload(98, "VP9", 90_000)]),
+        (MediaKind::Video, vec![payload(96, "VP8", 90_000), payload(98, "VP9", 90_000), payload(45, "AV1", 90_000)]),
     ];
     for (index, (kind, payloads)) in tracks.into_iter().enumerate() {
         let (id, mid) = (index as u64 + 1, Token::new(&[b'0' + index as u8]));

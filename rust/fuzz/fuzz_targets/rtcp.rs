@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mediaserver_proto::rtcp::{RtcpPacket, nack, packets, receiver_report, remb, sender_report};
+use mediaserver_proto::rtcp::{RtcpPacket, nack, packets, receiver_report, remb, sender_report, tmmbr};
 
 fuzz_target!(|datagram: &[u8]| {
     let mut count = 0;
@@ -35,6 +35,14 @@ fuzz_target!(|datagram: &[u8]| {
                 remb::write(&mut out, estimate.sender, estimate.bitrate_bps, &[]);
                 let Some(Ok(RtcpPacket::Remb(again))) = packets(&out).next() else { panic!("not read again") };
                 assert!(again.bitrate_bps <= estimate.bitrate_bps);
+            }
+            Ok(RtcpPacket::Tmmbr(request)) => {
+                for entry in request.entries() {
+                    out.clear();
+                    tmmbr::write(&mut out, request.sender, entry.bitrate_bps, &[entry.media]);
+                    let Some(Ok(RtcpPacket::Tmmbr(again))) = packets(&out).next() else { panic!("not read again") };
+                    assert!(again.entries().all(|read| read.bitrate_bps <= entry.bitrate_bps));
+                }
             }
             Ok(RtcpPacket::Twcc(feedback)) => {
                 let reported = feedback.packets().count();

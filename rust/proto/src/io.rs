@@ -51,7 +51,20 @@ pub struct TransmitQueue<'a> {
     entries: Vec<Transmit>,
     /// Of what is appended from now on.
     pub carries: Carries,
+    /// Which of the datagrams have waited for their turn, in no particular place.
+    paced: Vec<Paced>,
     outlet: Option<&'a mut dyn Outlet>,
+}
+
+/// A packet of media that has waited for its turn, so that its receiver's line is not flooded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paced {
+    /// Since when.
+    pub since: Time,
+    /// When its turn came.
+    pub until: Time,
+    /// Whether it was sent again because its receiver had asked for it.
+    pub is_repair: bool,
 }
 
 /// One outgoing datagram: a range of the queue's buffer and its path.
@@ -71,9 +84,11 @@ impl TransmitQueue<'_> {
     /// Lets `call` fill this queue while `outlet` sends what becomes too much; the rest stays in the queue.
     pub fn through<R>(&mut self, outlet: &mut dyn Outlet, call: impl FnOnce(&mut TransmitQueue<'_>) -> R) -> R {
         let (bytes, entries) = (mem::take(&mut self.bytes), mem::take(&mut self.entries));
-        let mut queue = TransmitQueue { bytes, entries, carries: self.carries, outlet: Some(outlet) };
+        let paced = mem::take(&mut self.paced);
+        let mut queue = TransmitQueue { bytes, entries, carries: self.carries, paced, outlet: Some(outlet) };
         let result = call(&mut queue);
         (self.bytes, self.entries, self.carries) = (queue.bytes, queue.entries, queue.carries);
+        self.paced = queue.paced;
         result
     }
 
@@ -111,6 +126,16 @@ impl TransmitQueue<'_> {
         self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
     }
 
+    /// Says that the datagram that was queued last has waited for its turn.
+    pub fn note_paced(&mut self, paced: Paced) {
+        self.paced.push(paced);
+    }
+
+    /// Which of the queued datagrams have waited for their turn.
+    pub fn paced(&self) -> &[Paced] {
+        &self.paced
+    }
+
     /// The queued datagrams, oldest first.
     pub fn entries(&self) -> &[Transmit] {
         &self.entries
@@ -140,6 +165,7 @@ impl TransmitQueue<'_> {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.paced.clear();
     }
 }
 

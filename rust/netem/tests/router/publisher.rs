@@ -48,6 +48,12 @@ pub(crate) struct Publisher {
     pub(crate) transport: TransportId,
     pub(crate) up: UpTrackId,
     pub(crate) mid: [u8; 1],
+    /// Whether it keeps to what it is asked for.
+    pub(crate) obeys: bool,
+    /// Keyframes that it was asked for.
+    pub(crate) plis: u32,
+    /// What it was asked to send at most, and when, in bits per second.
+    pub(crate) asked_for: Vec<(u64, u64)>,
     layers: Vec<Layer>,
 }
 
@@ -65,27 +71,53 @@ impl Publisher {
             transport: TransportId(u64::from(number)),
             up: UpTrackId(u64::from(number)),
             mid: [b'0' + number],
+            obeys: false,
+            plis: 0,
+            asked_for: Vec::new(),
             layers: shapes.iter().enumerate().map(layer).collect(),
         }
     }
 
     pub(crate) fn asked(&mut self, ssrc: Ssrc, ms: u64) {
+        self.plis += 1;
         for layer in self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc.0) {
             layer.key_at_ms.get_or_insert(ms + ANSWER_MS);
         }
     }
 
+    /// Takes what it may send, all layers together; the largest that still fits is made smaller.
+    pub(crate) fn asked_rate(&mut self, ms: u64, bps: u64) {
+        self.asked_for.push((ms, bps));
+    }
+
+    fn rates(&self) -> Vec<usize> {
+        let asked = self.asked_for.last().filter(|_| self.obeys).map_or(usize::MAX, |(_, bps)| *bps as usize);
+        let mut left = asked;
+        let fitting = |layer: &Layer| {
+            let bps = layer.shape.bps.min(left);
+            left -= bps;
+            bps
+        };
+        self.layers.iter().map(fitting).collect()
+    }
+
+    /// What it is asked for at a moment, in bits per second.
+    pub(crate) fn asked_at(&self, ms: u64) -> Option<u64> {
+        self.asked_for.iter().take_while(|(at, _)| *at <= ms).last().map(|(_, bps)| *bps)
+    }
+
     /// The packets of all layers for one moment.
     pub(crate) fn frames(&mut self, ms: u64) -> Vec<Vec<u8>> {
-        let mid = self.mid;
-        self.layers.iter_mut().enumerate().flat_map(|(index, layer)| layer.frame(index as u8, mid, ms)).collect()
+        let (mid, rates) = (self.mid, self.rates());
+        let layers = self.layers.iter_mut().zip(rates).enumerate();
+        layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps)).collect()
     }
 }
 
 impl Layer {
-    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64) -> Vec<Vec<u8>> {
+    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize) -> Vec<Vec<u8>> {
         let key = self.key_at_ms.take_if(|at| *at <= ms).is_some();
-        let bytes = self.shape.bps * FRAME_MS as usize / 8_000 * if key { KEYFRAME } else { 1 };
+        let bytes = bps * FRAME_MS as usize / 8_000 * if key { KEYFRAME } else { 1 };
         let count = bytes.div_ceil(PACKET);
         self.picture = self.picture.wrapping_add(1) & 0x7fff;
         self.frame += 1;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use mediaserver_netem::{Link, LinkConfig, Loss, QueueLimit, Schedule};
 use mediaserver_proto::codec::{Feedback, MediaKind, Payload};
+use mediaserver_proto::io::Paced;
 use mediaserver_proto::pacer::PacerDrop;
 use mediaserver_proto::rtcp::{self, NtpTime, RtcpPacket, WallClock};
 use mediaserver_proto::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
+use mediaserver_proto::sfu::router::TransportStats;
 use mediaserver_proto::sfu::{
     Departure, DownTrackConfig, DownTrackId, Output, Rewrite, Router, Target, TransportConfig, TransportId, UpPacket,
     UpTrackConfig,
@@ -41,6 +43,7 @@ pub(crate) fn line(rate: Schedule) -> LinkConfig {
 struct Wire {
     media: Vec<(TransportId, Vec<u8>)>,
     control: Vec<(TransportId, Vec<u8>)>,
+    paced: Vec<Paced>,
 }
 
 impl Output for Wire {
@@ -52,6 +55,10 @@ impl Output for Wire {
         Some(len)
     }
 
+    fn paced(&mut self, paced: Paced) {
+        self.paced.push(paced);
+    }
+
     fn rtcp(&mut self, to: TransportId, compound: &[u8]) {
         self.control.push((to, compound.to_vec()));
     }
@@ -60,7 +67,7 @@ impl Output for Wire {
 /// See the module.
 pub(crate) struct Stage {
     router: Router,
-    publishers: Vec<Publisher>,
+    pub(crate) publishers: Vec<Publisher>,
     pub(crate) viewers: Vec<Viewer>,
     wire: Wire,
     /// RTCP on its way back: when it comes, and from whom.
@@ -75,7 +82,7 @@ fn payload(payload_type: u8, name: &str, parameters: &[(&str, &str)]) -> Payload
         clock_rate: 90_000,
         channels: 1,
         parameters: parameters.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        feedback: Feedback::from_values(["nack", "nack pli"]),
+        feedback: Feedback::from_values(["nack", "nack pli", "goog-remb"]),
     }
 }
 
@@ -162,6 +169,51 @@ impl Stage {
         self.viewers.push(viewer);
     }
 
+    /// From now on a publisher keeps to what it is asked for.
+    pub(crate) fn obey(&mut self, publisher: usize) {
+        self.publishers[publisher].obeys = true;
+    }
+
+    /// Somebody says something that nobody has asked for.
+    pub(crate) fn say(&mut self, from: TransportId, compound: &[u8]) {
+        self.router.handle_rtcp(from, compound, &WALL, self.now, &mut self.wire);
+    }
+
+    /// A publisher sends a packet beside its own.
+    pub(crate) fn slip_in(&mut self, publisher: usize, datagram: &[u8]) {
+        let Publisher { transport, .. } = self.publishers[publisher];
+        if let Ok(received) = self.router.handle_rtp(transport, datagram, self.now) {
+            let packet = UpPacket { meta: received.meta, payload: received.meta.payload(datagram) };
+            self.router.forward(&packet, self.now, &mut self.wire);
+        }
+    }
+
+    /// How often something was dropped, not believed, or not let out of the pacer, by its name.
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        let (router, of_name) = (&self.router, |(found, _): &(&str, u64)| *found == name);
+        router.drops().iter().chain(router.faults().iter()).find(of_name).map_or(0, |(_, count)| count)
+    }
+
+    /// The statistics of somebody.
+    pub(crate) fn stats(&self, of: TransportId) -> TransportStats {
+        self.router.stats(of).unwrap()
+    }
+
+    /// What has left after waiting for its turn, since the last call.
+    pub(crate) fn take_paced(&mut self) -> Vec<Paced> {
+        std::mem::take(&mut self.wire.paced)
+    }
+
+    /// Bounds what leaves to a viewer, in bits per second.
+    pub(crate) fn limit_viewer(&mut self, viewer: usize, bps: Option<u64>) {
+        self.router.set_limits(self.viewers[viewer].transport, bps, None, self.now).unwrap();
+    }
+
+    /// Bounds what a publisher may send, in bits per second.
+    pub(crate) fn limit_publisher(&mut self, publisher: usize, bps: Option<u64>) {
+        self.router.set_limits(self.publishers[publisher].transport, None, bps, self.now).unwrap();
+    }
+
     /// From now on what a viewer is sent takes longer by so much.
     pub(crate) fn reroute(&mut self, viewer: usize, detour: Duration) {
         self.viewers[viewer].detour = detour;
@@ -204,8 +256,10 @@ impl Stage {
                 continue;
             };
             for packet in rtcp::packets(&compound) {
-                if let Ok(RtcpPacket::Pli(pli)) = packet {
-                    publisher.asked(pli.media, self.now.as_millis());
+                match packet {
+                    Ok(RtcpPacket::Pli(pli)) => publisher.asked(pli.media, self.now.as_millis()),
+                    Ok(RtcpPacket::Remb(remb)) => publisher.asked_rate(self.now.as_millis(), remb.bitrate_bps),
+                    _ => {}
                 }
             }
         }

@@ -154,6 +154,7 @@ pub(crate) struct Viewer {
     pub(crate) pictures: Vec<Picture>,
     pub(crate) detour: Duration,
     pub(crate) queued_ms: Vec<(u64, u64)>,
+    arrived_bytes: Vec<(u64, usize)>,
     feedback: FeedbackGenerator,
     gives_feedback: bool,
 }
@@ -167,6 +168,7 @@ impl Viewer {
             pictures: Vec::new(),
             detour: Duration::ZERO,
             queued_ms: Vec::new(),
+            arrived_bytes: Vec::new(),
             feedback: FeedbackGenerator::default(),
             gives_feedback,
         }
@@ -174,6 +176,7 @@ impl Viewer {
 
     pub(crate) fn arrived(&mut self, delivery: &Delivery<Vec<u8>>) {
         let ms = delivery.at.as_millis();
+        self.arrived_bytes.push((ms, delivery.payload.len()));
         self.queued_ms.push((ms, delivery.queued.as_millis() as u64));
         let packet = RtpPacket::parse(&delivery.payload).expect("what is sent parses");
         let number = elements(packet.extension_profile, packet.extension)
@@ -219,6 +222,12 @@ impl Viewer {
             }
         }
         said
+    }
+
+    /// What arrives, in bits per second, with everything that the line carries.
+    pub(crate) fn arrives_bps(&self, from_ms: u64, to_ms: u64) -> f64 {
+        let within = self.arrived_bytes.iter().filter(|(ms, _)| (from_ms..to_ms).contains(ms));
+        within.map(|(_, bytes)| *bytes as f64).sum::<f64>() * 8e3 / (to_ms - from_ms) as f64
     }
 
     pub(crate) fn worst_queue_ms(&self, from_ms: u64, to_ms: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! What stands in front of a payload, in whichever format.
 
-use super::{Codec, PayloadTable, red, vp8, vp9};
+use super::{Codec, PayloadTable, dependency, red, vp8, vp9};
 
 /// The payload descriptor of one packet, parsed once on the way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +14,12 @@ pub enum Descriptor {
     Vp9(vp9::Descriptor),
     /// Of redundant audio.
     Red(red::Descriptor),
+    /// Of AV1, in a header extension; what the packet shares begins with it.
+    Dependency(dependency::Frame),
 }
 
 impl Codec {
-    /// The descriptor at the start of a payload; `table` says what the payload types inside it mean.
+    /// The descriptor at the start of a payload, for formats that have one there; `table` says what the payload types inside it mean.
     pub fn describe(self, payload: &[u8], table: &PayloadTable) -> Descriptor {
         match self {
             Codec::Vp8 => vp8::Descriptor::parse(payload).map_or(Descriptor::None, Descriptor::Vp8),

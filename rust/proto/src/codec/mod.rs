@@ -1,6 +1,11 @@
 //! Codecs: identity and matching here; what the forwarder must read of each payload format beside it.
 
 pub mod av1;
+pub mod av1_sequence;
+pub mod bit_reader;
+pub mod dependency;
+pub mod dependency_structure;
+pub mod dependency_writer;
 pub mod descriptor;
 pub mod h264;
 pub mod h264_sps;
@@ -64,7 +69,7 @@ pub enum Codec {
         /// `profile-id`; absent is 0.
         profile: u8,
     },
-    /// AV1.
+    /// AV1 (AV1 RTP specification of the Alliance for Open Media).
     Av1 {
         /// `profile`; absent is 0.
         profile: u8,
@@ -170,7 +175,10 @@ impl Codec {
             Descriptor::None if matches!(self, Codec::H264 { .. }) => {
                 h264_sps::frame_size(h264::sequence_parameters(payload)?)
             }
-            Descriptor::None | Descriptor::Red(_) => None,
+            Descriptor::None | Descriptor::Dependency(_) if matches!(self, Codec::Av1 { .. }) => {
+                av1::frame_size(payload)
+            }
+            Descriptor::None | Descriptor::Red(_) | Descriptor::Dependency(_) => None,
         }
     }
 
@@ -179,6 +187,7 @@ impl Codec {
         match (descriptor, self) {
             (Descriptor::Vp8(descriptor), _) => descriptor.starts_keyframe(payload),
             (Descriptor::Vp9(descriptor), _) => descriptor.starts_keyframe(),
+            (Descriptor::Dependency(frame), _) => frame.starts_keyframe(),
             (Descriptor::None, Codec::H264 { .. }) => h264::starts_keyframe(payload),
             (Descriptor::None, Codec::Av1 { .. }) => av1::starts_keyframe(payload),
             (Descriptor::None | Descriptor::Red(_), _) => false,

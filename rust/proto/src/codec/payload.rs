@@ -11,6 +11,8 @@ pub struct Feedback {
     pub nack_pli: bool,
     /// Full intra request.
     pub ccm_fir: bool,
+    /// Request for a lower rate.
+    pub ccm_tmmbr: bool,
     /// Transport-wide congestion control.
     pub transport_cc: bool,
     /// Receiver estimated maximum bitrate.
@@ -26,6 +28,7 @@ impl Feedback {
                 "nack" => feedback.nack = true,
                 "nack pli" => feedback.nack_pli = true,
                 "ccm fir" => feedback.ccm_fir = true,
+                "ccm tmmbr" => feedback.ccm_tmmbr = true,
                 "transport-cc" => feedback.transport_cc = true,
                 "goog-remb" => feedback.goog_remb = true,
                 _ => {}
@@ -112,6 +115,7 @@ impl PayloadTable {
             nack: all.nack | entry.feedback.nack,
             nack_pli: all.nack_pli | entry.feedback.nack_pli,
             ccm_fir: all.ccm_fir | entry.feedback.ccm_fir,
+            ccm_tmmbr: all.ccm_tmmbr | entry.feedback.ccm_tmmbr,
             transport_cc: all.transport_cc | entry.feedback.transport_cc,
             goog_remb: all.goog_remb | entry.feedback.goog_remb,
         })

@@ -3,7 +3,7 @@
 use slab::Slab;
 
 use super::slot::Slot;
-use crate::io::{Carries, TransmitQueue};
+use crate::io::{Carries, Paced, TransmitQueue};
 use crate::sfu::{Departure, IdMap, Output, Rewrite, TransportId};
 use crate::transport::SendError;
 
@@ -75,12 +75,13 @@ impl Output for Departures<'_, '_> {
         let slot = self.slots.get_mut(key)?;
         self.scratch.clear();
         self.out.carries = rewrite.carries;
-        let header_len = rewrite.write_header(departure, self.scratch);
-        let result = if rewrite.prefix().is_empty() && rewrite.skip() == 0 {
+        let header_len = rewrite.write_header(departure, payload, self.scratch);
+        let payload = payload.get(rewrite.skip()..).unwrap_or_default();
+        let result = if rewrite.prefix().is_empty() {
             slot.transport.protect_rtp(&self.scratch[..header_len], payload, self.out)
         } else {
             self.scratch.extend_from_slice(rewrite.prefix());
-            self.scratch.extend_from_slice(payload.get(rewrite.skip()..).unwrap_or_default());
+            self.scratch.extend_from_slice(payload);
             let (header, payload) = self.scratch.split_at(header_len);
             slot.transport.protect_rtp(header, payload, self.out)
         };
@@ -97,6 +98,10 @@ impl Output for Departures<'_, '_> {
                 None
             }
         }
+    }
+
+    fn paced(&mut self, paced: Paced) {
+        self.out.note_paced(paced);
     }
 
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]) {

@@ -62,6 +62,13 @@ pub enum ShardMessage {
         /// Bit by layer.
         wanted: u8,
     },
+    /// My best receiver can be given so much of your up track.
+    Affordable {
+        /// The up track.
+        up: u64,
+        /// Bits per second.
+        bps: u32,
+    },
     /// One of my down tracks needs a keyframe of your up track.
     KeyframeWanted {
         /// The up track.

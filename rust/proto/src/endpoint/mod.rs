@@ -224,6 +224,9 @@ impl Endpoint {
             ShardMessage::LayersWanted { up, wanted } => {
                 self.media.router.set_remote_wanted(UpTrackId(up), from as u8, wanted, now);
             }
+            ShardMessage::Affordable { up, bps } => {
+                self.media.router.set_remote_affordable(UpTrackId(up), from as u8, bps);
+            }
             ShardMessage::KeyframeWanted { up, layer, want } => {
                 // The track may have gone while the message was under way.
                 self.media.router.request_keyframe(UpTrackId(up), Some(layer), want, now).ok();

@@ -57,6 +57,17 @@ impl Endpoint {
         Ok(self.media.router.set_extensions(TransportId(id), map)?)
     }
 
+    /// Bounds what is sent to the peer of a transport, and what it may send, in bits per second.
+    pub fn set_limits(
+        &mut self,
+        id: u64,
+        send_bps: Option<u64>,
+        receive_bps: Option<u64>,
+        now: Time,
+    ) -> Result<(), CommandError> {
+        Ok(self.media.router.set_limits(TransportId(id), send_bps, receive_bps, now)?)
+    }
+
     /// Adds a track that the transport's peer publishes.
     pub fn add_up_track(&mut self, config: UpTrackConfig, now: Time) -> Result<(), CommandError> {
         let (up, transport) = (config.id, config.transport);
@@ -245,6 +256,10 @@ impl Endpoint {
                 }
                 RouterEvent::TellWanted { up, wanted } => {
                     self.tell_owner(up.0, ShardMessage::LayersWanted { up: up.0, wanted });
+                    continue;
+                }
+                RouterEvent::TellAffordable { up, bps } => {
+                    self.tell_owner(up.0, ShardMessage::Affordable { up: up.0, bps });
                     continue;
                 }
                 RouterEvent::TellLayers { up } => {

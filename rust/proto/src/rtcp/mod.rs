@@ -10,6 +10,7 @@ pub mod remb;
 pub mod report_block;
 pub mod sdes;
 pub mod sender_report;
+pub mod tmmbr;
 pub mod twcc;
 
 pub use bye::Bye;
@@ -22,6 +23,7 @@ pub use remb::Remb;
 pub use report_block::ReportBlock;
 pub use sdes::Sdes;
 pub use sender_report::{SenderInfo, SenderReport};
+pub use tmmbr::Tmmbr;
 pub use twcc::TwccFeedback;
 
 use crate::rtp::bytes::u16_at;
@@ -80,6 +82,8 @@ pub enum RtcpPacket<'a> {
     Fir(Fir<'a>),
     /// Receiver's estimate of the bitrate.
     Remb(Remb<'a>),
+    /// Request for a lower rate.
+    Tmmbr(Tmmbr<'a>),
     /// Transport-wide congestion control feedback.
     Twcc(TwccFeedback<'a>),
     /// A well-formed packet of a type that this project does not read (APP, XR, other feedback).
@@ -162,6 +166,7 @@ fn parse_body(header: Header, body: &[u8]) -> Result<RtcpPacket<'_>, RtcpError> 
         (packet_type::SDES, count) => RtcpPacket::Sdes(Sdes::parse(count, body)),
         (packet_type::BYE, count) => RtcpPacket::Bye(Bye::parse(count, body)?),
         (packet_type::RTPFB, nack::FORMAT) => RtcpPacket::Nack(Nack::parse(body)?),
+        (packet_type::RTPFB, tmmbr::FORMAT) => RtcpPacket::Tmmbr(Tmmbr::parse(body)?),
         (packet_type::RTPFB, twcc::FORMAT) => RtcpPacket::Twcc(TwccFeedback::parse(body)?),
         (packet_type::PSFB, pli::FORMAT) => RtcpPacket::Pli(Pli::parse(body)?),
         (packet_type::PSFB, fir::FORMAT) => RtcpPacket::Fir(Fir::parse(body)?),
@@ -252,6 +257,7 @@ mod tests {
             Ok(RtcpPacket::Nack(nack)) => drop(nack.sequences().count()),
             Ok(RtcpPacket::Fir(fir)) => drop(fir.entries().count()),
             Ok(RtcpPacket::Remb(remb)) => drop(remb.ssrcs().count()),
+            Ok(RtcpPacket::Tmmbr(tmmbr)) => drop(tmmbr.entries().count()),
             Ok(RtcpPacket::Twcc(twcc)) => drop(twcc.packets().count()),
             Ok(RtcpPacket::Pli(_) | RtcpPacket::Other { .. }) | Err(_) => {}
         }

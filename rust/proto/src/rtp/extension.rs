@@ -31,14 +31,16 @@ impl AudioLevel {
 
 /// Iterates over `(id, value)` of an extension block, in either form; stops at the first malformed element.
 pub fn elements(profile: u16, block: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    let form = if profile == ONE_BYTE_PROFILE {
-        Some(Form::OneByte)
-    } else if profile & 0xfff0 == TWO_BYTE_PROFILE {
-        Some(Form::TwoByte)
-    } else {
-        None
-    };
-    Elements { form, rest: block }
+    Elements::new(profile, block)
+}
+
+/// A value, and where it begins in its extension block, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed<'a> {
+    /// The value.
+    pub value: &'a [u8],
+    /// Where it begins.
+    pub at: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -50,6 +52,19 @@ enum Form {
 struct Elements<'a> {
     form: Option<Form>,
     rest: &'a [u8],
+}
+
+impl<'a> Elements<'a> {
+    fn new(profile: u16, block: &'a [u8]) -> Elements<'a> {
+        let form = if profile == ONE_BYTE_PROFILE {
+            Some(Form::OneByte)
+        } else if profile & 0xfff0 == TWO_BYTE_PROFILE {
+            Some(Form::TwoByte)
+        } else {
+            None
+        };
+        Elements { form, rest: block }
+    }
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -110,15 +125,16 @@ pub struct Extensions<'a> {
     pub video_orientation: Option<u8>,
     /// Playout delay limits, 24 bits on the wire.
     pub playout_delay: Option<u32>,
-    /// AV1 dependency descriptor, undecoded.
-    pub dependency_descriptor: Option<&'a [u8]>,
+    /// Dependency descriptor of AV1, undecoded.
+    pub dependency_descriptor: Option<Placed<'a>>,
 }
 
 impl<'a> Extensions<'a> {
     /// Reads the elements that `map` knows; an element of the wrong size is left out.
     pub fn read(profile: u16, block: &'a [u8], map: &ExtensionMap) -> Extensions<'a> {
         let mut found = Extensions::default();
-        for (id, value) in elements(profile, block) {
+        let mut elements = Elements::new(profile, block);
+        while let Some((id, value)) = elements.next() {
             match map.kind(id) {
                 Some(ExtensionKind::Mid) => found.mid = Some(value),
                 Some(ExtensionKind::Rid) => found.rid = Some(value),
@@ -133,7 +149,10 @@ impl<'a> Extensions<'a> {
                 }
                 Some(ExtensionKind::VideoOrientation) => found.video_orientation = value.first().copied(),
                 Some(ExtensionKind::PlayoutDelay) => found.playout_delay = u24_at(value, 0),
-                Some(ExtensionKind::DependencyDescriptor) => found.dependency_descriptor = Some(value),
+                Some(ExtensionKind::DependencyDescriptor) => {
+                    let at = block.len() - elements.rest.len() - value.len();
+                    found.dependency_descriptor = Some(Placed { value, at });
+                }
                 None => {}
             }
         }
@@ -258,6 +277,21 @@ mod tests {
         assert_eq!(found.transmission_offset, Some(-2));
         assert_eq!(found.transport_sequence, Some(0x0102));
         assert_eq!(found.mid, None);
+    }
+
+    #[test]
+    fn a_dependency_descriptor_is_found_with_its_place() {
+        let mut map = ExtensionMap::default();
+        map.set(3, ExtensionKind::DependencyDescriptor.uri()).unwrap();
+        for (profile, list) in [
+            (ONE_BYTE_PROFILE, [(1, vec![9]), (3, vec![1, 2, 3])]),
+            (TWO_BYTE_PROFILE, [(1, vec![9]), (3, vec![7; 40])]),
+        ] {
+            let block = write(&list);
+            let found = Extensions::read(profile, &block[4..], &map).dependency_descriptor.unwrap();
+            assert_eq!(found.value, list[1].1);
+            assert_eq!(&block[4 + found.at..][..found.value.len()], found.value);
+        }
     }
 
     proptest! {

@@ -44,6 +44,8 @@ pub struct RtpPacket<'a> {
     pub extension_profile: u16,
     /// Body of the header extension, without its four-byte head; empty when there is none.
     pub extension: &'a [u8],
+    /// Where that starts in the datagram, in bytes.
+    pub extension_offset: usize,
     /// Payload without padding; empty for a padding-only packet.
     pub payload: &'a [u8],
     /// Where the payload starts in the datagram, in bytes: the end of the header.
@@ -65,13 +67,14 @@ impl<'a> RtpPacket<'a> {
         if datagram.len() < offset {
             return Err(RtpError::Csrc);
         }
-        let (mut extension_profile, mut extension) = (0, &datagram[..0]);
+        let (mut extension_profile, mut extension, mut extension_offset) = (0, &datagram[..0], 0);
         if datagram[0] & 0x10 != 0 {
             extension_profile = u16_at(datagram, offset).ok_or(RtpError::Extension)?;
             let words = u16_at(datagram, offset + 2).ok_or(RtpError::Extension)?;
             let start = offset + 4;
             offset = start + 4 * usize::from(words);
             extension = datagram.get(start..offset).ok_or(RtpError::Extension)?;
+            extension_offset = start;
         }
         let mut payload = &datagram[offset..];
         let mut padding = 0;
@@ -91,6 +94,7 @@ impl<'a> RtpPacket<'a> {
             ssrc: Ssrc(u32_at(datagram, 8).ok_or(RtpError::Short)?),
             extension_profile,
             extension,
+            extension_offset,
             payload,
             payload_offset: offset,
             padding,

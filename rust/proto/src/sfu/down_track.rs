@@ -13,19 +13,21 @@ mod tests;
 
 pub use config::{Allocation, DownStats, DownTrackConfig};
 
+use super::dependency_filter::DependencyFilter;
 use super::dtmf_sender::DtmfSender;
 use super::freeze::FreezeMeter;
 use super::ids::UpTrackId;
 use super::layers::Choice;
 use super::packet::WrittenExtensions;
 use super::retransmitter::Retransmitter;
-use super::rewriter::{SequenceMap, TimestampMap, Vp8Map, Vp9Map};
+use super::rewriter::{DependencyMap, SequenceMap, TimestampMap, Vp8Map, Vp9Map};
 use super::target::Target;
 use super::temporal::TemporalFilter;
 use super::vp9_filter::Vp9Filter;
 use crate::codec::{Codec, MediaKind, Payload, PayloadTable};
 use crate::rtp::{ExtensionKind, ExtensionMap};
 use crate::time::Time;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// Where the packets of a down track come from at the moment.
@@ -60,6 +62,7 @@ pub struct DownTrack {
     one_stream: bool,
     temporal: TemporalFilter,
     vp9_filter: Vp9Filter,
+    dependency_filter: DependencyFilter,
     /// What was told last: which source, and what of it.
     told: Option<(UpTrackId, Choice)>,
     news: bool,
@@ -72,6 +75,9 @@ pub struct DownTrack {
     timestamp: TimestampMap,
     vp8: Vp8Map,
     vp9: Vp9Map,
+    dependency: DependencyMap,
+    /// Where the receiver takes dependency descriptors.
+    dependency_id: Option<NonZeroU8>,
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     freezes: FreezeMeter,
@@ -98,6 +104,7 @@ impl DownTrack {
             one_stream: false,
             temporal: TemporalFilter::default(),
             vp9_filter: Vp9Filter::default(),
+            dependency_filter: DependencyFilter::default(),
             told: None,
             news: false,
             requests: REQUESTS,
@@ -110,6 +117,8 @@ impl DownTrack {
             timestamp: TimestampMap::new(ssrc.wrapping_mul(0x9e37_79b1)),
             vp8: Vp8Map::default(),
             vp9: Vp9Map::default(),
+            dependency: DependencyMap::default(),
+            dependency_id: None,
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             freezes: FreezeMeter::default(),
@@ -154,6 +163,8 @@ impl DownTrack {
             video_orientation: id(ExtensionKind::VideoOrientation),
             playout_delay: id(ExtensionKind::PlayoutDelay),
         };
+        self.dependency_id = map.id(ExtensionKind::DependencyDescriptor).and_then(NonZeroU8::new);
+        self.dependency_filter.set_described(self.dependency_id.is_some());
     }
 
     /// Takes new payload types, and whether anything may be sent at all.

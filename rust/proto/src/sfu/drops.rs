@@ -46,6 +46,8 @@ counted! {
     PaddingOnly => "padding_only",
     /// A payload descriptor that is cut short, of a format that cannot be forwarded without.
     MalformedDescriptor => "malformed_descriptor",
+    /// A dependency descriptor that names a template of a structure that has not come.
+    UnknownTemplate => "unknown_template",
     /// A telephone event with more than an event, or cut short.
     MalformedEvent => "malformed_event",
     /// The receiver's track is not active.

@@ -91,12 +91,23 @@ pub struct Egress {
     /// Whether a packet with a number has left.
     begun: bool,
     control: Option<Box<Control>>,
+    /// Most that may leave, in bits per second, whatever the line carries: by our operator, and by the peer.
+    limit_bps: Option<u64>,
+    peer_limit_bps: Option<u64>,
 }
 
 impl Egress {
     /// Of a transport whose peer has not reported.
     pub fn new(transport: TransportId) -> Egress {
-        Egress { transport, sequence: 0, numbered: false, begun: false, control: None }
+        Egress {
+            transport,
+            sequence: 0,
+            numbered: false,
+            begun: false,
+            control: None,
+            limit_bps: None,
+            peer_limit_bps: None,
+        }
     }
 
     /// Sends a packet now, or keeps it until it is its turn.
@@ -165,9 +176,30 @@ impl Egress {
         }
     }
 
-    /// Whether the peer reports packet by packet.
-    pub fn is_numbered(&self) -> bool {
-        self.numbered
+    /// Bounds what may leave, in bits per second.
+    pub fn set_limit(&mut self, bps: Option<u64>) {
+        self.limit_bps = bps;
+    }
+
+    /// Takes what the peer wants at most, in bits per second.
+    pub fn set_peer_limit(&mut self, bps: u64) {
+        self.peer_limit_bps = Some(bps);
+    }
+
+    /// Most that may leave.
+    pub fn limit_bps(&self) -> Option<u64> {
+        self.limit_bps.into_iter().chain(self.peer_limit_bps).min()
+    }
+
+    /// Whether the peer has told anything of the line.
+    pub fn knows_line(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.peer == Peer::Heard)
+    }
+
+    /// Whether more than the estimate may be tried: of a peer that cannot be probed, within the limit.
+    pub fn may_try(&self, now: Time) -> bool {
+        let bounded = self.limit_bps().is_some_and(|limit| self.line_bps(now).is_none_or(|line| line >= limit));
+        !self.numbered && !bounded
     }
 
     /// Hands a packet over to be encrypted; how long it became, if it could leave.
@@ -224,15 +256,18 @@ impl Egress {
 
     /// Does what is due; what is to leave comes from [`Egress::poll`].
     pub fn handle_timeout(&mut self, now: Time) {
+        let limit_bps = self.limit_bps();
         let Some(control) = &mut self.control else { return };
         control.estimator.handle_timeout(now);
         control.pacer.set_rate(control.estimator.estimate_bps(now), now);
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
         // A line that carries far more than there is to send needs no more of it known.
+        let bounded = limit_bps.is_some_and(|limit| control.figures.estimate_bps >= limit);
         let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps.max(LEAST_GRANTED_BPS);
         if control.peer == Peer::Heard
             && wanted
+            && !bounded
             && let Some(probe) = control.estimator.poll_probe(now)
         {
             control.pacer.start_probe(probe, now);
@@ -278,8 +313,13 @@ impl Egress {
         self.control.as_ref().is_some_and(|control| !control.pacer.is_empty())
     }
 
-    /// What the line carries, in bits per second; `None` where that is not known and not to be found out.
+    /// What may leave, in bits per second: what the line carries within the limit; `None` without either.
     pub fn estimate_bps(&self, now: Time) -> Option<u64> {
+        self.line_bps(now).into_iter().chain(self.limit_bps()).min()
+    }
+
+    /// What the line carries, in bits per second; `None` where that is not known and not to be found out.
+    fn line_bps(&self, now: Time) -> Option<u64> {
         let control = self.control.as_ref()?;
         match control.peer {
             Peer::Heard => Some(control.estimator.estimate_bps(now)),

@@ -1,6 +1,8 @@
 //! Selective forwarding: up tracks that peers publish, down tracks that they receive, and the router between them.
 
 pub mod allocator;
+pub mod asked_rate;
+pub mod dependency_filter;
 pub mod down_track;
 pub mod drops;
 pub mod dtmf_receiver;

@@ -3,6 +3,7 @@
 use super::ids::UpTrackId;
 use super::retransmitter::ORIGINAL_SEQUENCE;
 use super::rewriter::Capture;
+use crate::codec::dependency_writer::Outgoing;
 use crate::codec::{Codec, Descriptor, red, vp8, vp9};
 use crate::io::Carries;
 use crate::rtp::{AudioLevel, HeaderWriter, Ssrc, Token};
@@ -40,9 +41,9 @@ pub struct PacketMeta {
     pub arrival: Time,
     /// When its first sample was taken.
     pub capture: Capture,
-    /// Where the payload starts in the plaintext datagram, in bytes.
+    /// Where the payload, or the dependency descriptor in front of it, starts in the plaintext datagram, in bytes.
     pub payload_start: u16,
-    /// Length of the payload without padding, in bytes.
+    /// Length from there to the end of the payload without padding, in bytes.
     pub payload_len: u16,
 }
 
@@ -59,18 +60,20 @@ impl PacketMeta {
     pub fn opens_layer(&self) -> bool {
         match &self.descriptor {
             Descriptor::Vp9(descriptor) => descriptor.starts_frame() && !descriptor.is_inter_picture(),
+            Descriptor::Dependency(frame) => frame.opens_layer(),
             _ => self.keyframe_start,
         }
     }
 
-    /// The packet's payload in its plaintext datagram; empty when the datagram is not the one that was parsed.
+    /// What the packet shares of its plaintext datagram: its payload, or all from its dependency descriptor on; empty when the datagram is not the one that was parsed.
     pub fn payload<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.payload_start);
         datagram.get(start..start + usize::from(self.payload_len)).unwrap_or_default()
     }
 }
 
-/// A received packet: its record, and its payload in the shared buffer, which is never written to.
+/// A received packet: its record, and its payload in the shared buffer, which is never written to. With a dependency
+/// descriptor it begins at that, and [`Frame::head`](crate::codec::dependency::Frame) says where the payload itself does.
 #[derive(Clone, Copy, Debug)]
 pub struct UpPacket<'a> {
     /// The record.
@@ -144,6 +147,8 @@ pub struct Rewrite {
     pub(super) audio_level: Option<AudioLevel>,
     pub(super) video_orientation: Option<u8>,
     pub(super) playout_delay: Option<u32>,
+    /// What its dependency descriptor becomes, where the receiver takes one.
+    pub(super) dependency: Option<Outgoing>,
     /// Whether it repairs a loss: a retransmission under an SSRC of its own, which is sent before new packets.
     pub is_repair: bool,
     /// Whether it carries nothing but [`PADDING`] (RFC 3550 §5.1).
@@ -169,8 +174,8 @@ impl Rewrite {
         usize::from(self.skip)
     }
 
-    /// Appends the RTP header with its extensions; returns its length in bytes.
-    pub fn write_header(&self, departure: &Departure, out: &mut Vec<u8>) -> usize {
+    /// Appends the RTP header with its extensions; returns its length in bytes. `payload` is the shared one.
+    pub fn write_header(&self, departure: &Departure, payload: &[u8], out: &mut Vec<u8>) -> usize {
         let header = HeaderWriter {
             marker: self.marker,
             payload_type: self.payload_type,
@@ -194,6 +199,11 @@ impl Rewrite {
             }
             extensions.push(self.ids.abs_send_time, &departure.abs_send_time().to_be_bytes()[1..]);
             extensions.push(self.ids.transport_sequence, &departure.transport_sequence.to_be_bytes());
+            if let Some(dependency) = &self.dependency
+                && let Some(original) = payload.get(..usize::from(dependency.layout.len))
+            {
+                dependency.write(original, |descriptor| extensions.push(dependency.id.get(), descriptor));
+            }
         });
         if self.is_padding {
             out[start] |= PADDING_BIT;
@@ -203,7 +213,7 @@ impl Rewrite {
 
     /// Appends the whole plaintext packet; returns the length of its header, where encryption starts.
     pub fn write_packet(&self, departure: &Departure, payload: &[u8], out: &mut Vec<u8>) -> usize {
-        let header_len = self.write_header(departure, out);
+        let header_len = self.write_header(departure, payload, out);
         out.extend_from_slice(self.prefix());
         out.extend_from_slice(payload.get(self.skip()..).unwrap_or_default());
         header_len

@@ -5,6 +5,7 @@
 
 use super::drops::MediaDrop;
 use super::packet::{MAX_DESCRIPTOR, PacketMeta, Rewrite, UpPacket};
+use crate::codec::dependency_writer::Outgoing;
 use crate::rtp::Ssrc;
 use crate::time::Time;
 use std::time::Duration;
@@ -40,6 +41,7 @@ struct Sent {
     prefix: [u8; MAX_DESCRIPTOR],
     prefix_len: u8,
     skip: u16,
+    dependency: Option<Outgoing>,
     answers: u8,
     answered_ms: u64,
 }
@@ -75,6 +77,8 @@ pub struct Answer<'a> {
     pub rewrite: Rewrite,
     /// What it carries; `None` for a number that was left open on purpose.
     pub packet: Option<UpPacket<'a>>,
+    /// Whether it is the first answer about this packet.
+    pub is_first: bool,
 }
 
 /// See the module.
@@ -134,6 +138,7 @@ impl Retransmitter {
             prefix,
             prefix_len: len as u8,
             skip: rewrite.skip,
+            dependency: rewrite.dependency,
             answers: 0,
             answered_ms: 0,
         };
@@ -176,7 +181,7 @@ impl Retransmitter {
         self.budget = self.budget.checked_sub(octets).ok_or(MediaDrop::NackLimit)?;
         (sent.answers, sent.answered_ms) = (sent.answers + 1, now.as_millis());
         let sent = *sent;
-        Ok(self.again(&sent, payload_type, packet, blank))
+        Ok(Answer { is_first: sent.answers == 1, ..self.again(&sent, payload_type, packet, blank) })
     }
 
     /// The longest of the latest packets once more, though nobody has asked for it: what fills a probe. `None` when there is
@@ -229,8 +234,9 @@ impl Retransmitter {
         let end = ORIGINAL_SEQUENCE + usize::from(sent.prefix_len);
         rewrite.prefix[ORIGINAL_SEQUENCE..end].copy_from_slice(&sent.prefix[..usize::from(sent.prefix_len)]);
         if let Some(packet) = packet {
+            rewrite.dependency = sent.dependency;
             rewrite.video_orientation = packet.meta.video_orientation.filter(|_| blank.ids.video_orientation != 0);
         }
-        Answer { rewrite, packet }
+        Answer { rewrite, packet, is_first: false }
     }
 }

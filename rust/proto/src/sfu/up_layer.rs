@@ -7,6 +7,7 @@ use super::layers::{Layer, MAX_LAYERS};
 use super::rate_meter::{RateMeter, TICK};
 use super::receive_stream::Place;
 use super::spatial_layers::{ALIVE, SpatialLayers};
+use crate::codec::dependency::Dependencies;
 use crate::codec::vp9_structure::Structure;
 use crate::rtp::{Ssrc, Token};
 use crate::time::Time;
@@ -38,6 +39,8 @@ pub struct UpLayer {
     meter: RateMeter,
     /// Of a stream that has any inside.
     spatial: Option<Box<SpatialLayers>>,
+    /// What its dependency descriptors refer to, where it has them.
+    pub dependencies: Dependencies,
     /// How many changes of them were told at once since when.
     spatial_told: (Time, u8),
     /// How smoothly its frames come.
@@ -87,6 +90,7 @@ impl UpLayer {
                 *last = now;
                 if place.restarted {
                     self.stream += 1;
+                    self.dependencies.restart();
                 }
                 Ok(())
             }
@@ -94,6 +98,7 @@ impl UpLayer {
             _ => {
                 self.active = Some((ssrc, now));
                 self.stream += 1;
+                self.dependencies.restart();
                 Ok(())
             }
         }

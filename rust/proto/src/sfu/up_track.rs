@@ -13,10 +13,12 @@ use super::receive_stream::Place;
 use super::rewriter::Capture;
 use super::speech::SpeechMeter;
 use super::up_layer::UpLayer;
+use crate::codec::dependency::Unreadable;
 use crate::codec::payload::PayloadEntry;
 use crate::codec::telephone_event::TelephoneEvent;
 use crate::codec::vp9_structure::Structure;
 use crate::codec::{Codec, Descriptor, MediaKind, Payload, PayloadTable};
+use crate::rtp::extension::Placed;
 use crate::rtp::{AudioLevel, Extensions, RtpPacket, Ssrc, Token};
 use crate::time::Time;
 
@@ -258,7 +260,10 @@ impl UpTrack {
         if incoming.extensions.audio_level.is_some() {
             self.stats.audio_level = incoming.extensions.audio_level;
         }
-        let descriptor = codec.describe(packet.payload, &self.payloads);
+        let descriptor = match describe(incoming, layer, &self.payloads) {
+            Ok(descriptor) => descriptor,
+            Err(reason) => return (Err(reason), news),
+        };
         if let Codec::TelephoneEvent { clock_rate } = codec {
             // Digits are meant for us even while nobody may hear the track.
             match TelephoneEvent::parse(packet.payload) {
@@ -285,10 +290,18 @@ impl UpTrack {
             let structure = Structure::parse(packet.payload, descriptor);
             news.layers |= layer.count_spatial(descriptor.spatial(), packet.payload.len(), structure.as_ref(), now);
         }
+        if let Descriptor::Dependency(frame) = &descriptor
+            && self.config.rids.is_empty()
+        {
+            let structure = layer.dependencies.structure().filter(|_| frame.layout.has_structure());
+            let sizes = structure.map(|structure| structure.sizes);
+            news.layers |= layer.count_spatial(frame.spatial, packet.payload.len(), sizes.as_ref(), now);
+        }
         let keyframe_start = codec.starts_keyframe(packet.payload, &descriptor);
         if keyframe_start {
             self.stats.keyframes += u64::from(layer.keyframe_began(packet.timestamp, packet.payload.len()));
-            if let Some(size) = codec.frame_size(packet.payload, &descriptor) {
+            let told = layer.dependencies.structure().and_then(|structure| structure.size());
+            if let Some(size) = told.or_else(|| codec.frame_size(packet.payload, &descriptor)) {
                 news.layers |= layer.resize(size);
             }
         }
@@ -311,6 +324,10 @@ impl UpTrack {
 
     fn record(&self, incoming: &Incoming<'_>, descriptor: Descriptor, keyframe_start: bool, now: Time) -> PacketMeta {
         let packet = incoming.packet;
+        let end = packet.payload_offset + packet.payload.len();
+        // What is shared begins with the dependency descriptor.
+        let head = if let Descriptor::Dependency(frame) = &descriptor { usize::from(frame.head) } else { 0 };
+        let start = packet.payload_offset - head;
         PacketMeta {
             up: self.config.id,
             layer: incoming.layer,
@@ -326,8 +343,28 @@ impl UpTrack {
             descriptor,
             arrival: now,
             capture: incoming.capture,
-            payload_start: u16::try_from(packet.payload_offset).unwrap_or(u16::MAX),
-            payload_len: u16::try_from(packet.payload.len()).unwrap_or(0),
+            payload_start: u16::try_from(start).unwrap_or(u16::MAX),
+            payload_len: u16::try_from(end - start).unwrap_or(0),
         }
     }
+}
+
+/// What stands in front of a packet's payload, or beside it in a header extension.
+fn describe(incoming: &Incoming<'_>, layer: &mut UpLayer, payloads: &PayloadTable) -> Result<Descriptor, MediaDrop> {
+    let (packet, codec) = (incoming.packet, incoming.entry.codec);
+    if !matches!(codec, Codec::Av1 { .. }) || packet.payload.is_empty() {
+        return Ok(codec.describe(packet.payload, payloads));
+    }
+    let Some(Placed { value, at }) = incoming.extensions.dependency_descriptor else {
+        // One packet of a stream that has descriptors would pass for one of every layer.
+        let is_lost = layer.dependencies.structure().is_some();
+        return if is_lost { Err(MediaDrop::MalformedDescriptor) } else { Ok(Descriptor::None) };
+    };
+    let mut frame = layer.dependencies.read(value, packet.timestamp).map_err(|unreadable| match unreadable {
+        Unreadable::Malformed => MediaDrop::MalformedDescriptor,
+        Unreadable::UnknownTemplate => MediaDrop::UnknownTemplate,
+    })?;
+    let head = packet.payload_offset.checked_sub(packet.extension_offset + at);
+    frame.head = head.and_then(|head| u16::try_from(head).ok()).ok_or(MediaDrop::MalformedDescriptor)?;
+    Ok(Descriptor::Dependency(frame))
 }

@@ -9,7 +9,7 @@ mod wire;
 
 use std::time::Duration;
 
-use mediaserver_proto::codec::MediaKind;
+use mediaserver_proto::codec::{MediaKind, Payload};
 use mediaserver_proto::endpoint::Shard;
 use mediaserver_proto::rtp::{Ssrc, Token};
 use mediaserver_proto::sfu::{DownTrackConfig, DownTrackId, TransportId, UpTrackConfig, UpTrackId};
@@ -27,16 +27,21 @@ const MEASURED: Duration = Duration::from_secs(30);
 
 const MID: &str = "0";
 
-fn add_up_track(wire: &mut Wire, transport: u64, kind: MediaKind, ssrc: u32) -> u64 {
+fn kind_of(payloads: &[Payload]) -> (MediaKind, bool) {
+    let is_video = payloads[0].clock_rate == 90_000;
+    (if is_video { MediaKind::Video } else { MediaKind::Audio }, is_video)
+}
+
+fn add_up_track(wire: &mut Wire, transport: u64, payloads: Vec<Payload>, ssrc: u32) -> u64 {
     let up = transport + 1;
-    let is_video = kind == MediaKind::Video;
+    let (kind, is_video) = kind_of(&payloads);
     let rids: &[&str] = if is_video { &RIDS } else { &[] };
     let config = UpTrackConfig {
         id: UpTrackId(up),
         transport: TransportId(transport),
         kind,
         mid: Token::new(MID.as_bytes()),
-        payloads: if is_video { video() } else { audio() },
+        payloads,
         ssrcs: if is_video { Vec::new() } else { vec![Ssrc(ssrc)] },
         rtx_ssrcs: Vec::new(),
         rids: rids.iter().filter_map(|rid| Token::new(rid.as_bytes())).collect(),
@@ -47,9 +52,9 @@ fn add_up_track(wire: &mut Wire, transport: u64, kind: MediaKind, ssrc: u32) -> 
     up
 }
 
-fn add_down_track(wire: &mut Wire, transport: u64, number: u64, kind: MediaKind, up: u64) {
+fn add_down_track(wire: &mut Wire, transport: u64, number: u64, payloads: Vec<Payload>, up: u64) {
     let down = transport + 2 + number;
-    let is_video = kind == MediaKind::Video;
+    let (kind, is_video) = kind_of(&payloads);
     let ssrc = 10_000 + 2 * (transport as u32 & 0xffff) + 1_000_000 * number as u32;
     let config = DownTrackConfig {
         id: DownTrackId(down),
@@ -59,7 +64,7 @@ fn add_down_track(wire: &mut Wire, transport: u64, number: u64, kind: MediaKind,
         ssrc: Ssrc(ssrc),
         rtx_ssrc: is_video.then_some(Ssrc(ssrc + 1)),
         cname: "steady".to_owned(),
-        payloads: if is_video { video() } else { audio() },
+        payloads,
     };
     let now = wire.now;
     let endpoint = &mut wire.shards[(transport >> 48) as usize];
@@ -68,24 +73,25 @@ fn add_down_track(wire: &mut Wire, transport: u64, number: u64, kind: MediaKind,
 }
 
 /// Connects publishers on shard 0 and receivers of all of them; where each receiver lives and where its datagrams come in.
-fn hall(shards: Shard, kind: MediaKind, publishers: u8, receivers: &[(Shard, Shard)]) -> Wire {
+fn hall(shards: Shard, payloads: &[Payload], publishers: u8, receivers: &[(Shard, Shard)]) -> Wire {
     let mut wire = Wire::new(shards);
-    let is_video = kind == MediaKind::Video;
+    let (kind, is_video) = kind_of(payloads);
+    let is_av1 = payloads[0].name == "AV1";
     let mut ups = Vec::new();
     for number in 0..publishers {
         let ssrc = 1_000 + 10 * u32::from(number);
         let publisher = match kind {
-            MediaKind::Video => Publisher::video(MID, ssrc, u64::from(number)),
+            MediaKind::Video => Publisher::video(MID, ssrc, is_av1, u64::from(number)),
             MediaKind::Audio => Publisher::audio(MID, ssrc, u64::from(number)),
         };
         let transport = wire.connect(0, 0, Part::Publishes(publisher));
-        ups.push(add_up_track(&mut wire, transport, kind, ssrc));
+        ups.push(add_up_track(&mut wire, transport, payloads.to_vec(), ssrc));
     }
     for (number, &(shard, arrives_at)) in receivers.iter().enumerate() {
         let receiver = Receiver::new(number as u8, is_video);
         let transport = wire.connect(shard, arrives_at, Part::Receives(receiver));
         for (index, &up) in ups.iter().enumerate() {
-            add_down_track(&mut wire, transport, index as u64, kind, up);
+            add_down_track(&mut wire, transport, index as u64, payloads.to_vec(), up);
         }
     }
     wire
@@ -121,7 +127,7 @@ fn the_allocator_counts_rust_and_c() {
 
 #[test]
 fn simulcast_to_receivers_that_give_feedback() {
-    let mut wire = hall(1, MediaKind::Video, 2, &[(0, 0); 4]);
+    let mut wire = hall(1, &video("VP8"), 2, &[(0, 0); 4]);
     let sent = assert_steady(&mut wire);
     assert!(sent > 40_000, "{sent}");
     for receiver in wire.receivers() {
@@ -130,9 +136,20 @@ fn simulcast_to_receivers_that_give_feedback() {
     }
 }
 
+/// AV1, with a dependency descriptor in every packet and a structure in front of keyframes.
+#[test]
+fn dependency_descriptors_over_two_shards() {
+    let mut wire = hall(2, &video("AV1"), 1, &[(0, 0), (1, 1), (1, 0)]);
+    assert_steady(&mut wire);
+    for receiver in wire.receivers() {
+        assert!(receiver.packets > 5_000 && receiver.repaired > 20);
+        assert!(receiver.described > 5_000, "{} of {}", receiver.described, receiver.packets);
+    }
+}
+
 #[test]
 fn sound_to_receivers_that_give_feedback() {
-    let mut wire = hall(1, MediaKind::Audio, 4, &[(0, 0); 5]);
+    let mut wire = hall(1, &audio(), 4, &[(0, 0); 5]);
     let sent = assert_steady(&mut wire);
     assert!(sent > 25_000, "{sent}");
     assert!(wire.receivers().all(|receiver| receiver.packets > 10_000 && receiver.feedbacks > 500));
@@ -141,7 +158,7 @@ fn sound_to_receivers_that_give_feedback() {
 /// Receivers on both shards, some of whose datagrams come in at the socket of the other one.
 #[test]
 fn simulcast_over_two_shards() {
-    let mut wire = hall(2, MediaKind::Video, 1, &[(0, 0), (0, 1), (1, 1), (1, 0)]);
+    let mut wire = hall(2, &video("VP8"), 1, &[(0, 0), (0, 1), (1, 1), (1, 0)]);
     assert_steady(&mut wire);
     assert!(wire.messages > 3_000, "{}", wire.messages);
     assert!(wire.receivers().all(|receiver| receiver.packets > 5_000 && receiver.repaired > 20));
@@ -149,7 +166,7 @@ fn simulcast_over_two_shards() {
 
 #[test]
 fn sound_over_two_shards() {
-    let mut wire = hall(2, MediaKind::Audio, 3, &[(1, 1), (1, 0), (0, 1)]);
+    let mut wire = hall(2, &audio(), 3, &[(1, 1), (1, 0), (0, 1)]);
     assert_steady(&mut wire);
     assert!(wire.messages > 3_000, "{}", wire.messages);
     assert!(wire.receivers().all(|receiver| receiver.packets > 6_000));
@@ -161,10 +178,10 @@ fn phones_with_every_suite() {
     for suite in [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32, Suite::AeadAes128Gcm] {
         let mut wire = Wire::new(1);
         let publisher = wire.connect_phone(suite, Part::Publishes(Publisher::audio(MID, 1_000, 1)));
-        let up = add_up_track(&mut wire, publisher, MediaKind::Audio, 1_000);
+        let up = add_up_track(&mut wire, publisher, audio(), 1_000);
         for number in 0..3 {
             let receiver = wire.connect_phone(suite, Part::Receives(Receiver::new(number, false)));
-            add_down_track(&mut wire, receiver, 0, MediaKind::Audio, up);
+            add_down_track(&mut wire, receiver, 0, audio(), up);
         }
         assert_steady(&mut wire);
         assert!(wire.receivers().all(|receiver| receiver.packets > 3_000), "{suite:?}");

@@ -22,13 +22,14 @@ use crate::publisher::Publisher;
 use crate::receiver::Receiver;
 
 /// Header extensions by their ids, for everybody.
-pub(crate) const EXTENSIONS: [(u8, ExtensionKind); 6] = [
+pub(crate) const EXTENSIONS: [(u8, ExtensionKind); 7] = [
     (MID, ExtensionKind::Mid),
     (RID, ExtensionKind::Rid),
     (REPAIRED_RID, ExtensionKind::RepairedRid),
     (ABS_SEND_TIME, ExtensionKind::AbsSendTime),
     (TRANSPORT_SEQUENCE, ExtensionKind::TransportSequence),
     (AUDIO_LEVEL, ExtensionKind::AudioLevel),
+    (DEPENDENCY, ExtensionKind::DependencyDescriptor),
 ];
 pub(crate) const MID: u8 = 1;
 pub(crate) const RID: u8 = 2;
@@ -36,16 +37,17 @@ pub(crate) const REPAIRED_RID: u8 = 3;
 pub(crate) const ABS_SEND_TIME: u8 = 4;
 pub(crate) const TRANSPORT_SEQUENCE: u8 = 5;
 pub(crate) const AUDIO_LEVEL: u8 = 6;
+pub(crate) const DEPENDENCY: u8 = 7;
 /// Payload types, for everybody.
-pub(crate) const VP8: u8 = 96;
+pub(crate) const PICTURE: u8 = 96;
 pub(crate) const RTX: u8 = 97;
 pub(crate) const OPUS: u8 = 111;
 
-/// The payload types of a picture.
-pub(crate) fn video() -> Vec<Payload> {
+/// The payload types of a picture in a codec by its name.
+pub(crate) fn video(codec: &str) -> Vec<Payload> {
     let feedback = Feedback::from_values(["nack", "nack pli", "ccm fir", "transport-cc"]);
-    let rtx = Payload { parameters: vec![("apt".into(), VP8.to_string())], ..payload(RTX, "rtx", 90_000) };
-    vec![Payload { feedback, ..payload(VP8, "VP8", 90_000) }, rtx]
+    let rtx = Payload { parameters: vec![("apt".into(), PICTURE.to_string())], ..payload(RTX, "rtx", 90_000) };
+    vec![Payload { feedback, ..payload(PICTURE, codec, 90_000) }, rtx]
 }
 
 /// The payload types of sound.

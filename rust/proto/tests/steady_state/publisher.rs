@@ -1,4 +1,4 @@
-//! A publisher: three simulcast layers of VP8 with RTX, or sound; packets of changing size, as an encoder makes them.
+//! A publisher: three simulcast layers of VP8 or AV1 with RTX, or sound; packets of changing size, as an encoder makes them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,9 @@ use mediaserver_proto::rtcp::{NtpTime, RtcpPacket, SenderInfo, packets, sender_r
 use mediaserver_proto::rtp::{AudioLevel, HeaderWriter, Ssrc};
 use mediaserver_proto::time::Time;
 
-use crate::peer::{ABS_SEND_TIME, AUDIO_LEVEL, MID, OPUS, REPAIRED_RID, RID, RTX, TRANSPORT_SEQUENCE, VP8};
+use crate::peer::{
+    ABS_SEND_TIME, AUDIO_LEVEL, DEPENDENCY, MID, OPUS, PICTURE, REPAIRED_RID, RID, RTX, TRANSPORT_SEQUENCE,
+};
 
 /// Names of the layers, from the smallest to the largest.
 pub(crate) const RIDS: [&str; 3] = ["q", "h", "f"];
@@ -20,14 +22,22 @@ const WIDTHS: [u16; 3] = [320, 640, 1280];
 const MOST_BYTES: usize = 1_150;
 /// Frames between two key frames that nobody asked for.
 const KEY_EVERY: u32 = 300;
+/// Frames of the busy beginning.
+const BUSY: u32 = 600;
 /// Packets kept for retransmission.
 const KEPT: usize = 256;
+
+/// Flags and structure of a dependency descriptor with three temporal layers (AV1 RTP specification, A.10.2.1).
+const STRUCTURE: [u8; 13] = [0x80, 0x02, 0x14, 0xea, 0xaa, 0x44, 0x10, 0x4d, 0x14, 0x10, 0x20, 0x84, 0x26];
+/// The templates of four frames: temporal layers 0, 2, 1, 2.
+const TEMPLATES: [u8; 4] = [1, 3, 2, 4];
 
 struct Kept {
     sequence: u16,
     timestamp: u32,
     marker: bool,
     payload: Vec<u8>,
+    descriptor: Vec<u8>,
 }
 
 /// One stream of the publisher.
@@ -38,8 +48,9 @@ struct Stream {
     sequence: u16,
     rtx_sequence: u16,
     timestamp: u32,
-    /// Frames sent.
+    /// Frames sent, and since the last keyframe.
     frames: u32,
+    since_key: u32,
     packets: u32,
     octets: u32,
     next: Time,
@@ -57,13 +68,16 @@ pub(crate) struct Publisher {
     next_report: Time,
     scratch: Vec<u8>,
     payload: Vec<u8>,
+    is_av1: bool,
+    /// Dependency descriptor of the packet; empty for none.
+    descriptor: Vec<u8>,
 }
 
 impl Publisher {
     /// Three layers; SSRCs from `first` on, those of the retransmissions 100 above them.
-    pub(crate) fn video(mid: &'static str, first: u32, seed: u64) -> Publisher {
+    pub(crate) fn video(mid: &'static str, first: u32, is_av1: bool, seed: u64) -> Publisher {
         let streams = (0..3).map(|layer| stream(Some(layer), first + layer as u32)).collect();
-        publisher(mid, streams, seed)
+        Publisher { is_av1, ..publisher(mid, streams, seed) }
     }
 
     /// Sound.
@@ -125,7 +139,9 @@ impl Publisher {
         stream.next = stream.next + Duration::from_micros(33_333);
         stream.timestamp = stream.timestamp.wrapping_add(3_000);
         let key = std::mem::take(&mut stream.wants_key) || stream.frames.is_multiple_of(KEY_EVERY);
-        let factor = self.random.between(0.5, 1.5) * if key { 4.0 } else { 1.0 };
+        // The beginning is busier than what follows: all that grows with the rate has then seen its largest.
+        let scale = if stream.frames < BUSY { 1.6 } else { 1.0 };
+        let factor = self.random.between(0.5, 1.5) * scale * if key { 4.0 } else { 1.0 };
         let mut left = (FRAME_BYTES[layer] * factor) as usize;
         // Two temporal layers: every other frame may be left out.
         let upper = stream.frames % 2 == 1 && !key;
@@ -138,7 +154,9 @@ impl Publisher {
             non_reference: upper,
             ..Descriptor::default()
         };
-        self.streams[at].frames += 1;
+        let stream = &mut self.streams[at];
+        stream.since_key = if key { 0 } else { stream.since_key + 1 };
+        stream.frames += 1;
         while left > 0 {
             let bytes = left.min(MOST_BYTES);
             left -= bytes;
@@ -155,9 +173,25 @@ impl Publisher {
                 }
             }
             self.payload.resize(len + bytes.max(10), 0x55);
+            if self.is_av1 {
+                self.describe(at, key, descriptor.partition_start, left == 0);
+            }
             descriptor.partition_start = false;
             self.send_packet(at, left == 0, now, send);
         }
+    }
+
+    /// Puts a payload and a dependency descriptor of AV1 in place of what was written.
+    fn describe(&mut self, at: usize, key: bool, starts: bool, ends: bool) {
+        let stream = &self.streams[at];
+        let template = if key { 0 } else { TEMPLATES[stream.since_key as usize % 4] };
+        let [high, low] = (stream.frames as u16).to_be_bytes();
+        self.descriptor.clear();
+        self.descriptor.extend_from_slice(&[u8::from(starts) << 7 | u8::from(ends) << 6 | template, high, low]);
+        if key && starts {
+            self.descriptor.extend_from_slice(&STRUCTURE);
+        }
+        self.payload[0] = if starts { 0x10 } else { 0x90 };
     }
 
     fn send_sound(&mut self, at: usize, now: Time, send: &mut impl FnMut(&[u8], &[u8])) {
@@ -176,12 +210,18 @@ impl Publisher {
         stream.octets += self.payload.len() as u32;
         let (sequence, timestamp, ssrc) = (stream.sequence, stream.timestamp, stream.ssrc);
         if stream.layer.is_some() {
-            stream.kept.push_back(Kept { sequence, timestamp, marker, payload: self.payload.clone() });
+            stream.kept.push_back(Kept {
+                sequence,
+                timestamp,
+                marker,
+                payload: self.payload.clone(),
+                descriptor: self.descriptor.clone(),
+            });
             if stream.kept.len() > KEPT {
                 stream.kept.pop_front();
             }
         }
-        let payload_type = if stream.layer.is_some() { VP8 } else { OPUS };
+        let payload_type = if stream.layer.is_some() { PICTURE } else { OPUS };
         self.write_header(at, HeaderWriter { marker, payload_type, sequence, timestamp, ssrc: Ssrc(ssrc) }, now);
         send(&self.scratch, &self.payload);
     }
@@ -192,6 +232,7 @@ impl Publisher {
         self.payload.clear();
         self.payload.extend_from_slice(&kept.sequence.to_be_bytes());
         self.payload.extend_from_slice(&kept.payload);
+        self.descriptor.clone_from(&kept.descriptor);
         stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
         let (timestamp, marker, sequence) = (kept.timestamp, kept.marker, stream.rtx_sequence);
         let ssrc = Ssrc(stream.ssrc + 100);
@@ -209,6 +250,7 @@ impl Publisher {
         let told = if repairs { stream.rtx_sequence > 20 } else { stream.packets > 60 };
         let level = AudioLevel { voice: true, level: (stream.packets % 90) as u8 };
         let send_time = ((now.0 / 1_000) * (1 << 18) / 1_000_000) as u32;
+        let descriptor = &self.descriptor;
         self.scratch.clear();
         header.write(&mut self.scratch, |extensions| {
             if !told {
@@ -219,6 +261,9 @@ impl Publisher {
             }
             extensions.push(TRANSPORT_SEQUENCE, &transport_sequence.to_be_bytes());
             extensions.push(ABS_SEND_TIME, &send_time.to_be_bytes()[1..]);
+            if !descriptor.is_empty() {
+                extensions.push(DEPENDENCY, descriptor);
+            }
             if name.is_none() {
                 extensions.push(AUDIO_LEVEL, &[level.to_byte()]);
             }
@@ -234,6 +279,7 @@ fn stream(layer: Option<usize>, ssrc: u32) -> Stream {
         rtx_sequence: 0,
         timestamp: ssrc,
         frames: 0,
+        since_key: 0,
         packets: 0,
         octets: 0,
         next: Time::ZERO,
@@ -252,5 +298,7 @@ fn publisher(mid: &'static str, streams: Vec<Stream>, seed: u64) -> Publisher {
         next_report: Time::ZERO,
         scratch: Vec::new(),
         payload: Vec::new(),
+        is_av1: false,
+        descriptor: Vec::new(),
     }
 }

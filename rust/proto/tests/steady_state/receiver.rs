@@ -34,6 +34,8 @@ pub(crate) struct Receiver {
     pub(crate) repaired: u64,
     /// Numbers asked for again.
     pub(crate) nacked: u64,
+    /// Packets with a dependency descriptor.
+    pub(crate) described: u64,
     /// Feedback messages sent.
     pub(crate) feedbacks: u64,
     map: ExtensionMap,
@@ -57,6 +59,7 @@ impl Receiver {
         Receiver {
             packets: 0,
             repaired: 0,
+            described: 0,
             nacked: 0,
             feedbacks: 0,
             map,
@@ -79,6 +82,7 @@ impl Receiver {
             self.generator.arrived(sequence, now);
         }
         self.packets += 1;
+        self.described += u64::from(extensions.dependency_descriptor.is_some());
         let stream = self.streams.entry(packet.ssrc.0).or_default();
         let sequence = stream.unwrapper.unwrap(packet.sequence);
         stream.received += 1;

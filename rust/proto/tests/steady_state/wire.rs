@@ -9,7 +9,7 @@ use mediaserver_netem::random::Random;
 use mediaserver_proto::dtls::Identity;
 use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shard};
 use mediaserver_proto::ice::UfragKey;
-use mediaserver_proto::io::{MAX_DATAGRAM, Path, ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::io::{MAX_DATAGRAM, Paced, Path, ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::srtp::Suite;
 use mediaserver_proto::time::Time;
 
@@ -193,6 +193,7 @@ fn grown_queue() -> TransmitQueue<'static> {
     let nobody = Path { socket: SocketId(0), remote: ([192, 0, 2, 9], 9).into() };
     for _ in 0..1_000 {
         queue.push(nobody, &[0; MAX_DATAGRAM]);
+        queue.note_paced(Paced { since: Time::ZERO, until: Time::ZERO, is_repair: false });
     }
     queue.clear();
     queue

@@ -12,6 +12,8 @@ use crate::time::Time;
 /// moves again soon.
 const RISE: Duration = Duration::from_millis(1_000);
 const FALL: Duration = Duration::from_millis(3_000);
+/// What is above what the publisher was asked for does not come again soon.
+const FALL_ASKED: Duration = Duration::from_millis(500);
 /// A layer that has just begun has not been measured for long enough to be stepped up to.
 const SETTLE: Duration = Duration::from_millis(1_000);
 
@@ -70,7 +72,8 @@ impl Ladder {
                 at += 1;
             }
             let known = old[..old_len].get(at).filter(|step| step.place == rung.place());
-            self.steps[index] = known.map_or_else(|| Step::new(rung, now), |step| step.follow(rung, elapsed));
+            self.steps[index] =
+                known.map_or_else(|| Step::new(rung, now), |step| step.follow(rung, need.asked_bps, elapsed));
             if index > 0 {
                 // What is smoothed may cross; a step up never saves anything.
                 self.steps[index].cost_bps = self.steps[index].cost_bps.max(self.steps[index - 1].cost_bps);
@@ -135,9 +138,10 @@ impl Step {
         Step { place: rung.place(), cost_bps: f64::from(rung.bitrate_bps), since: now }
     }
 
-    fn follow(&self, rung: &Rung, elapsed: Duration) -> Step {
+    fn follow(&self, rung: &Rung, asked_bps: u32, elapsed: Duration) -> Step {
         let measured = f64::from(rung.bitrate_bps);
-        let time = if measured > self.cost_bps { RISE } else { FALL };
+        let fall = if self.cost_bps > f64::from(asked_bps) { FALL_ASKED } else { FALL };
+        let time = if measured > self.cost_bps { RISE } else { fall };
         let weight = (elapsed.as_secs_f64() / time.as_secs_f64()).min(1.0);
         Step { cost_bps: self.cost_bps + weight * (measured - self.cost_bps), ..*self }
     }

@@ -40,6 +40,8 @@ const SETTLING_FALL: f64 = 0.85;
 /// picture that comes first goes only after that time, and only beyond the first of these.
 const PAUSE_AT_ONCE: f64 = 0.5;
 const PAUSE_AFTER: Duration = Duration::from_millis(3_000);
+/// Where a limit was set, the only picture may cost this many times that.
+const LIMIT_ROOM: f64 = 1.25;
 /// Sound may cost this many times the estimate before one is given up; it cannot be had for less.
 const SOUND_ROOM: f64 = 1.25;
 /// After a step down nothing goes up for so long.
@@ -113,6 +115,7 @@ pub struct Allocator {
     order: Vec<u32>,
     grants: Vec<Grant>,
     trials: bool,
+    limit_bps: Option<f64>,
     /// When it ran last, and with which estimate.
     ran: Option<(Time, f64)>,
     low_since: Option<Time>,
@@ -140,6 +143,15 @@ impl Allocator {
     /// estimate leaves some room, although nothing has paid for them.
     pub fn set_trials(&mut self, trials: bool) {
         self.trials = trials;
+    }
+
+    /// Bounds everything together, whatever the line carries: the only picture goes, too, when it keeps beyond that.
+    pub fn set_limit(&mut self, bps: Option<u64>) {
+        let bps = bps.map(|bps| bps as f64);
+        if bps != self.limit_bps {
+            // What does not fit any more has not failed.
+            (self.limit_bps, self.raised) = (bps, None);
+        }
     }
 
     /// When to call [`Allocator::allocate`] next, if neither the tracks nor the estimate change before.
@@ -248,7 +260,11 @@ impl Allocator {
             let limits = Limits {
                 sound_bps: SOUND_ROOM * estimate_bps,
                 lowest_bps,
-                last_picture_bps: if low_for >= PAUSE_AFTER { estimate_bps / PAUSE_AT_ONCE } else { f64::INFINITY },
+                last_picture_bps: if low_for >= PAUSE_AFTER {
+                    self.limit_bps.map_or(f64::INFINITY, |bps| LIMIT_ROOM * bps).min(estimate_bps / PAUSE_AT_ONCE)
+                } else {
+                    f64::INFINITY
+                },
                 keep_bps: estimate_bps,
                 first_bps: 0.0,
                 up_bps: 0.0,
@@ -417,6 +433,14 @@ impl Allocator {
                 self.grants.push(Grant { id: ladder.id, allocation });
             }
         }
+    }
+
+    /// What a track costs as it is granted, in bits per second.
+    pub fn granted_bps(&self, need: &TrackNeed) -> f64 {
+        let Some(grant) = self.granted(need.id).filter(|grant| !grant.allocation.paused) else { return 0.0 };
+        let most = (grant.allocation.max_spatial, grant.allocation.max_temporal);
+        let rung = need.rungs().iter().rfind(|rung| rung.place() <= most).or(need.rungs().first());
+        rung.map_or(0.0, |rung| f64::from(rung.bitrate_bps))
     }
 
     /// What a track was granted; `None` when it was not among the tracks of the last run.

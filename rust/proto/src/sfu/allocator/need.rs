@@ -36,6 +36,8 @@ pub struct TrackNeed {
     pub priority: u8,
     /// Sound goes before every picture and is given up last.
     pub is_sound: bool,
+    /// What its publisher was asked to send at most, in bits per second; `u32::MAX` is as much as it likes.
+    pub asked_bps: u32,
     rungs: [Rung; MAX_RUNGS],
     len: u8,
 }
@@ -50,7 +52,7 @@ impl TrackNeed {
 
     /// A picture without rungs: nothing to send. Add them with [`TrackNeed::push`].
     pub fn picture(id: DownTrackId, priority: u8) -> TrackNeed {
-        TrackNeed { id, priority, is_sound: false, rungs: [Rung::default(); MAX_RUNGS], len: 0 }
+        TrackNeed { id, priority, is_sound: false, asked_bps: u32::MAX, rungs: [Rung::default(); MAX_RUNGS], len: 0 }
     }
 
     /// A picture with the live layers of its source that its target allows. Without any (paused, silent, too large)

@@ -27,6 +27,7 @@ impl DownTrack {
         let max_temporal = self.target.max_temporal.min(self.allocation.max_temporal);
         self.temporal.set_target(max_temporal);
         self.vp9_filter.set_temporal(max_temporal);
+        self.dependency_filter.set_temporal(max_temporal);
     }
 
     fn is_paused(&self) -> bool {
@@ -49,7 +50,9 @@ impl DownTrack {
                 let changes = self.wanted != layer || !matches!(before, Choice::Layer(_));
                 (self.wanted, self.one_stream) = (layer, table.is_one_stream());
                 let limit = table.spatial_limit(layer, &target, self.allocation.max_spatial);
-                self.vp9_filter.set_spatial(if self.one_stream { layer } else { 0 }, limit);
+                let spatial = if self.one_stream { layer } else { 0 };
+                self.vp9_filter.set_spatial(spatial, limit);
+                self.dependency_filter.set_spatial(spatial, limit);
                 changes
             }
             // What was silent may go on where it stopped.
@@ -80,9 +83,25 @@ impl DownTrack {
     pub fn layer(&self) -> Option<u8> {
         let source = self.source.filter(|source| source.up != CLIP_SOURCE)?;
         if self.one_stream {
-            return self.vp9_filter.spatial().map(|spatial| spatial.min(self.wanted));
+            return self.spatial().map(|spatial| spatial.min(self.wanted));
         }
         Some(source.layer)
+    }
+
+    /// The layer inside the stream that flows; `None` until a whole picture was sent.
+    fn spatial(&self) -> Option<u8> {
+        match self.stats.codec {
+            Some(Codec::Av1 { .. }) => self.dependency_filter.spatial(),
+            _ => self.vp9_filter.spatial(),
+        }
+    }
+
+    /// Whether the layer inside the stream that is wanted can be entered at a keyframe only.
+    fn awaits_upper_layer(&self) -> bool {
+        match self.stats.codec {
+            Some(Codec::Av1 { .. }) => self.dependency_filter.awaits_keyframe(),
+            _ => self.vp9_filter.awaits_keyframe(),
+        }
     }
 
     /// Whether something flows.
@@ -94,6 +113,7 @@ impl DownTrack {
     pub fn temporal(&self) -> Option<u8> {
         match self.stats.codec {
             Some(Codec::Vp9 { .. }) => self.vp9_filter.temporal(),
+            Some(Codec::Av1 { .. }) => self.dependency_filter.temporal(),
             _ => self.temporal.highest(),
         }
     }
@@ -130,7 +150,7 @@ impl DownTrack {
         if self.config.kind != MediaKind::Video || !self.active || self.playing.is_some() {
             return None;
         }
-        let waits = |source: Source, stream: u8| source.layer != stream || self.vp9_filter.awaits_keyframe();
+        let waits = |source: Source, stream: u8| source.layer != stream || self.awaits_upper_layer();
         self.wanted_stream().filter(|&stream| self.source.is_none_or(|source| waits(source, stream)))
     }
 

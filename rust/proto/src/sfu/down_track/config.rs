@@ -47,7 +47,8 @@ pub struct DownStats {
     pub nacked: u64,
     /// Packets sent again.
     pub retransmitted: u64,
-    /// Packets of sound taken from the redundancy of a later one.
+    /// Packets that the receiver missed and had after all, each once: of a picture those sent again, of sound those
+    /// taken from the redundancy of a later one.
     pub recovered: u64,
 }
 

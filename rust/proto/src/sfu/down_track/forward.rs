@@ -1,6 +1,7 @@
 //! One packet on its way to the receiver: left out, or rewritten.
 
 use super::{CLIP_SOURCE, DownTrack, Source};
+use crate::codec::dependency_structure::Structure;
 use crate::codec::{Codec, Descriptor, MediaKind};
 use crate::io::Carries;
 use crate::sfu::drops::MediaDrop;
@@ -73,6 +74,14 @@ impl DownTrack {
                 rewrite.skip = u16::from(descriptor.rewritten_len);
             }
             Descriptor::Red(red) => self.rewrap(red, meta.codec, &mut rewrite),
+            Descriptor::Dependency(frame) => {
+                rewrite.skip = frame.head;
+                if let Some(id) = self.dependency_id {
+                    let structure = Structure::of(packet.payload, &frame.layout);
+                    let expected = self.dependency_filter.expected();
+                    rewrite.dependency = self.dependency.map(id, frame, structure.as_ref(), expected);
+                }
+            }
             Descriptor::None => {}
         }
         if meta.codec.is_primary() {
@@ -108,6 +117,10 @@ impl DownTrack {
                 self.vp9_filter.start(descriptor);
                 self.vp9.start();
             }
+            Descriptor::Dependency(frame) => {
+                self.dependency_filter.start(frame);
+                self.dependency.start();
+            }
             Descriptor::None | Descriptor::Red(_) => {}
         }
     }
@@ -126,20 +139,30 @@ impl DownTrack {
             Descriptor::Vp9(descriptor) => {
                 let before = self.vp9_filter.spatial();
                 let verdict = self.vp9_filter.decide(meta.timestamp, meta.marker, descriptor);
-                if self.vp9_filter.spatial() != before {
-                    self.stats.layer_switches += u64::from(before.is_some());
-                    self.news = true;
-                }
-                return match verdict {
-                    Verdict::Forward { ends_picture } => Ok(ends_picture),
-                    Verdict::Temporal => Err(MediaDrop::DownTemporal),
-                    Verdict::Spatial => Err(MediaDrop::DownOtherLayer),
-                    Verdict::AwaitsKeyframe => Err(MediaDrop::DownAwaitsKeyframe),
-                };
+                return self.obey(verdict, before, self.vp9_filter.spatial());
+            }
+            Descriptor::Dependency(frame) => {
+                let before = self.dependency_filter.spatial();
+                let verdict = self.dependency_filter.decide(meta.timestamp, meta.marker, frame);
+                return self.obey(verdict, before, self.dependency_filter.spatial());
             }
             Descriptor::None | Descriptor::Red(_) => {}
         }
         Ok(meta.marker)
+    }
+
+    /// What a verdict means for the packet; tells where another layer flows `after` it than `before`.
+    fn obey(&mut self, verdict: Verdict, before: Option<u8>, after: Option<u8>) -> Result<bool, MediaDrop> {
+        if after != before {
+            self.stats.layer_switches += u64::from(before.is_some());
+            self.news = true;
+        }
+        match verdict {
+            Verdict::Forward { ends_picture } => Ok(ends_picture),
+            Verdict::Temporal => Err(MediaDrop::DownTemporal),
+            Verdict::Spatial => Err(MediaDrop::DownOtherLayer),
+            Verdict::AwaitsKeyframe => Err(MediaDrop::DownAwaitsKeyframe),
+        }
     }
 
     /// Closes the sequence over a packet that is left out on purpose.
@@ -213,6 +236,7 @@ impl DownTrack {
             audio_level: None,
             video_orientation: None,
             playout_delay: None,
+            dependency: None,
             is_repair: false,
             is_padding: false,
             prefix: [0; MAX_PREFIX],

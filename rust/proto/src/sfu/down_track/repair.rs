@@ -40,6 +40,7 @@ impl DownTrack {
         let repair_type = |original| repair_type(&self.payloads, original);
         let answer = retransmitter.answer(sequence, repair_type, find, self.stats.round_trip, &blank, now)?;
         self.stats.retransmitted += 1;
+        self.stats.recovered += u64::from(answer.is_first && answer.packet.is_some());
         Ok(answer)
     }
 
@@ -52,7 +53,7 @@ impl DownTrack {
         repeated.or_else(|| {
             let is_repair = |entry: &&PayloadEntry| matches!(entry.codec, Codec::Rtx { .. });
             let payload_type = self.payloads.entries().iter().find(is_repair)?.payload_type;
-            Some(Answer { rewrite: retransmitter.padding(payload_type, &blank), packet: None })
+            Some(Answer { rewrite: retransmitter.padding(payload_type, &blank), packet: None, is_first: false })
         })
     }
 

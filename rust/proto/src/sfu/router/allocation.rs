@@ -1,16 +1,12 @@
 //! Gives each receiver's estimate to its tracks, and tells the estimator what more could be used.
 
 use super::Router;
-use crate::codec::{Codec, MediaKind};
+use super::asking::sound_bps;
+use crate::codec::MediaKind;
 use crate::rtp::ExtensionKind;
 use crate::sfu::allocator::{Grant, TrackNeed};
 use crate::sfu::down_track::Allocation;
 use crate::time::Time;
-
-/// What a sound takes of a line, in bits per second, as long as nobody has measured it: RFC 7587 §3.1.1 for Opus with
-/// headers, 64 kbit/s and headers for the others.
-const OPUS_BPS: u32 = 48_000;
-const OTHER_SOUND_BPS: u32 = 88_000;
 
 /// Room for the tracks and grants of one run, kept for its memory.
 #[derive(Debug, Default)]
@@ -44,6 +40,14 @@ impl Router {
         }
     }
 
+    /// The same on a transport whose line nobody knows, because its peer reports nothing, and which is bounded.
+    pub(super) fn allocate_by_limit(&mut self, key: usize, now: Time) {
+        let egress = &self.transports[key].egress;
+        if egress.limit_bps().is_some() && !egress.knows_line() {
+            self.allocate(key, now);
+        }
+    }
+
     fn allocate(&mut self, key: usize, now: Time) {
         let Some(estimate_bps) = self.transports[key].egress.estimate_bps(now) else {
             self.lift_allocations(key, now);
@@ -53,7 +57,8 @@ impl Router {
         self.collect_needs(key, &mut scratch.needs);
         let transport = &mut self.transports[key];
         transport.allocated = true;
-        transport.allocator.set_trials(!transport.egress.is_numbered());
+        transport.allocator.set_trials(transport.egress.may_try(now));
+        transport.allocator.set_limit(transport.egress.limit_bps());
         scratch.grants.clear();
         scratch.grants.extend_from_slice(transport.allocator.allocate(&scratch.needs, estimate_bps, now));
         let granted_bps = transport.allocator.stats().granted_bps;
@@ -64,6 +69,7 @@ impl Router {
                 self.choose_layer(down, now);
             }
         }
+        self.note_affordable(key, &scratch.needs, Some(estimate_bps), now);
         self.allocation = scratch;
     }
 
@@ -78,6 +84,7 @@ impl Router {
             self.downs[down].track.set_allocation(Allocation::default());
             self.choose_layer(down, now);
         }
+        self.note_affordable(key, &[], None, now);
     }
 
     fn collect_needs(&self, key: usize, needs: &mut Vec<TrackNeed>) {
@@ -90,11 +97,14 @@ impl Router {
                 continue;
             }
             needs.push(match (track.config().kind, track.stats().codec) {
-                (MediaKind::Video, _) => TrackNeed::of_layers(track.config().id, &source.table, &target),
+                (MediaKind::Video, _) => {
+                    let mut need = TrackNeed::of_layers(track.config().id, &source.table, &target);
+                    need.asked_bps = entry.affordable.bps();
+                    need
+                }
                 (MediaKind::Audio, None) => continue,
                 (MediaKind::Audio, Some(codec)) => {
-                    let bps = if matches!(codec, Codec::Opus) { OPUS_BPS } else { OTHER_SOUND_BPS };
-                    TrackNeed::sound(track.config().id, target.priority, bps)
+                    TrackNeed::sound(track.config().id, target.priority, sound_bps(codec))
                 }
             });
         }

@@ -4,7 +4,8 @@ use super::layers::Source;
 use super::media_transport::MediaTransport;
 use super::{Output, Router, TimerKey, Timers};
 use crate::bwe::{ClusterId, Faults};
-use crate::pacer::{PacerDrops, Release};
+use crate::io::Paced;
+use crate::pacer::{Class, PacerDrops, Release};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::egress::Waiting;
 use crate::sfu::ids::{IdMap, UpTrackId};
@@ -64,12 +65,16 @@ impl Router {
         self.transports[key].egress.handle_timeout(now);
         while let Some(release) = self.transports[key].egress.poll(now) {
             match release {
-                Release::Packet { held, cluster, .. } => {
+                Release::Packet { held, class, cluster } => {
                     let Some(payload) = payload(&self.sources, &held.record) else {
                         self.drops.count(MediaDrop::PacedTooLate);
                         continue;
                     };
-                    self.transports[key].egress.depart(&held.record.rewrite, payload, cluster, now, output);
+                    let egress = &mut self.transports[key].egress;
+                    if egress.depart(&held.record.rewrite, payload, cluster, now, output).is_some() {
+                        let is_repair = class == Class::Retransmission;
+                        output.paced(Paced { since: held.since, until: now, is_repair });
+                    }
                 }
                 Release::Padding { cluster, .. } => {
                     let size = self.pad(key, cluster, now, output);

@@ -31,6 +31,7 @@ fn the_viewer_gets_one_clean_stream_whatever_the_codec_and_the_fault() {
             for pair in pictures.windows(2) {
                 check_pair(&pair[0], &pair[1], lossy, &case);
             }
+            check_frames(&pictures, lossy, &case);
             let [first, last] = [pictures[0][0], pictures.last().unwrap()[0]];
             let drift = i64::from(last.timestamp.wrapping_sub(first.timestamp)) - 90 * (last.ms - first.ms) as i64;
             assert!(drift.abs() < 90 * 40, "{case}: the timeline is off by {drift}");
@@ -63,6 +64,77 @@ fn check_pair(before: &[Seen], after: &[Seen], lossy: bool, case: &str) {
         let has = !inter_layer || after.iter().any(|other| other.layer == part.layer + 1);
         assert!(had && has, "{case}: {part:?} behind {before:?}");
     }
+}
+
+/// Dependency descriptors: every frame has a number of its own, and what it refers to was sent.
+fn check_frames(pictures: &[Vec<Seen>], lossy: bool, case: &str) {
+    let mut sent = std::collections::HashSet::new();
+    for seen in pictures.iter().flatten() {
+        let Some(frame) = seen.frame else { continue };
+        assert!(sent.insert(frame.number), "{case}: {seen:?} again");
+        for back in (0..63).filter(|bit| frame.references >> bit & 1 != 0) {
+            let number = frame.number.wrapping_sub(back as u16 + 1);
+            assert!(lossy || sent.contains(&number), "{case}: {seen:?} refers to {number}");
+        }
+    }
+}
+
+#[test]
+fn a_viewer_of_a_lower_layer_is_told_which_decode_targets_are_left() {
+    for format in [Format::Av1Svc, Format::Av1KeySvc] {
+        let mut room = room(format);
+        room.run(Fault::None);
+        let active = |ms: u64| room.seen.iter().rev().find(|seen| seen.ms <= ms).unwrap().frame.unwrap().active;
+        // Targets of the highest layer first, three for each.
+        assert_eq!(
+            [active(450), active(1_950), active(3_950), active(5_990)],
+            [0x1c0, 0x1ff, 0x1f8, 0x1ff],
+            "{format:?}"
+        );
+    }
+}
+
+#[test]
+fn every_temporal_layer_less_halves_the_pictures_per_second() {
+    for format in [Format::Av1Svc, Format::Av1KeySvc] {
+        let mut room = room(format);
+        room.run(Fault::None);
+        for (max_temporal, pictures) in [(2, 40), (1, 20), (0, 10), (1, 20), (2, 40)] {
+            let target = Target { max_temporal, ..Target::default() };
+            room.router.set_target(DOWN, target, Time::from_millis(room.ms)).unwrap();
+            room.seen.clear();
+            for frame in 0..40 {
+                room.ms += FRAME_MS;
+                room.frame(0, frame, Fault::None);
+                room.run_timers();
+            }
+            let seen = room.pictures();
+            check_frames(&seen[1..], true, "numbers");
+            assert!(seen.len().abs_diff(pictures) <= 1, "{format:?}, {max_temporal}: {}", seen.len());
+            for pair in seen.windows(2) {
+                check_pair(&pair[0], &pair[1], false, &format!("{format:?}, {max_temporal}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packet_of_a_structure_that_was_lost_is_counted_and_a_keyframe_asked_for() {
+    let mut room = room(Format::Av1Svc);
+    room.run(Fault::None);
+    let (before, ms) = (room.seen.len(), room.ms);
+    room.ms += FRAME_MS;
+    let source = &mut room.sources[0];
+    source.timestamp = source.timestamp.wrapping_add(3_000);
+    let mut parts = source.picture(Format::Av1Svc, false, 0b111);
+    // The ids of another structure: 0 to 14 instead of 50 to 64.
+    parts[0].descriptor.as_mut().unwrap()[0] = 0xc0 | 10;
+    let packet = room.sources[0].packet_of(&parts[0], RID, false);
+    room.receive(&packet);
+    room.run_timers();
+    assert_eq!(room.router.drops().get(MediaDrop::UnknownTemplate), 1);
+    assert_eq!(room.seen.len(), before);
+    assert!(room.plis.iter().any(|(at, _)| *at > ms), "{:?}", room.plis);
 }
 
 #[test]
@@ -203,7 +275,7 @@ fn a_strict_target_that_nothing_fits_pauses_and_says_why() {
 
 #[test]
 fn a_spatial_layer_is_left_without_a_keyframe_and_entered_with_one() {
-    for format in [Format::Vp9Svc, Format::Vp9KeySvc] {
+    for format in [Format::Vp9Svc, Format::Vp9KeySvc, Format::Av1Svc, Format::Av1KeySvc] {
         let mut room = room(format);
         room.run(Fault::None);
         let asked: Vec<u64> = room.plis.iter().map(|(ms, _)| *ms).filter(|ms| *ms > 1_500).collect();
@@ -220,6 +292,7 @@ fn a_spatial_layer_is_left_without_a_keyframe_and_entered_with_one() {
         assert_eq!(told, [(2, 720), (1, 360), (2, 720)], "{format:?}");
         let layers = room.router.layer_states(UP);
         let rates: Vec<_> = layers.iter().map(|(layer, _)| layer.bitrate_bps / 10_000).collect();
-        assert_eq!(rates, [4, 18, 45], "{format:?}: each with those below it");
+        let expected = [4u32, 18, 45].iter().zip(&rates).all(|(expected, rate)| expected.abs_diff(*rate) <= 1);
+        assert!(expected, "{format:?}: each with those below it: {rates:?}");
     }
 }

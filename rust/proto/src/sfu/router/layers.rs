@@ -1,5 +1,6 @@
 //! Layers between a source and its receivers: who lives, who is given what, and what nobody wants.
 
+use super::asking::ANYTHING;
 use super::{Router, RouterEvent};
 use crate::codec::MediaKind;
 use crate::rtp::Token;
@@ -24,6 +25,8 @@ pub(super) struct Remote {
     pub(super) count: u32,
     /// Bit by layer: what they may be given.
     pub(super) wanted: u8,
+    /// What the best of them can be given, in bits per second.
+    pub(super) affordable: u32,
 }
 
 /// What receivers everywhere may be given of one up track, bit by layer, and what the publisher was told of it.
@@ -59,11 +62,14 @@ pub(super) struct Source {
     /// The latest packets of each layer of a picture.
     pub(super) rings: [Option<Box<PacketRing>>; MAX_LAYERS],
     wanted: u8,
+    /// As the shard of the track was told.
+    pub(super) affordable: u32,
 }
 
 impl Source {
     pub(super) fn new(table: LayerTable) -> Source {
-        Source { downs: Vec::new(), table, asked: [None; MAX_LAYERS], rings: Default::default(), wanted: 0 }
+        let (asked, rings) = ([None; MAX_LAYERS], Default::default());
+        Source { downs: Vec::new(), table, asked, rings, wanted: 0, affordable: ANYTHING }
     }
 
     /// A packet of the past, if its ring still has it.
@@ -175,6 +181,9 @@ impl Router {
                 self.emit(RouterEvent::TellLayers { up });
             }
         }
+        if differs {
+            self.ask_publisher(self.ups[key].transport);
+        }
         if differs || table.is_layered() {
             self.take_table(up, table, now);
         } else if let Some(source) = self.sources.get_mut(&up) {
@@ -246,6 +255,7 @@ impl Router {
             source.wanted = wanted;
             self.emit(RouterEvent::TellWanted { up, wanted });
         }
+        self.sum_affordable(up);
     }
 
     pub(super) fn tell_wanted(&mut self, key: usize, now: Time) {

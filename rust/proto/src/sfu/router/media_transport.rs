@@ -4,6 +4,7 @@ use super::TransportConfig;
 use crate::bwe::FeedbackGenerator;
 use crate::rtp::{ExtensionMap, Ssrc};
 use crate::sfu::allocator::Allocator;
+use crate::sfu::asked_rate::AskedRate;
 use crate::sfu::egress::Egress;
 use crate::sfu::nack_generator::NackGenerator;
 use crate::sfu::receive_stream::{ReceiveStream, SenderClock};
@@ -64,6 +65,10 @@ pub(super) struct MediaTransport {
     pub(super) allocator: Allocator,
     /// Whether it has bounded them.
     pub(super) allocated: bool,
+    /// Most that the peer may send, in bits per second.
+    pub(super) receive_limit: Option<u64>,
+    /// What the peer is asked to send at most.
+    pub(super) asked: AskedRate,
     /// Its earliest timer entry that is still meant.
     pub(super) egress_armed: Time,
     /// The earliest timer entry of this transport that is still meant.
@@ -81,6 +86,8 @@ impl MediaTransport {
             egress: Egress::new(config.id),
             allocator: Allocator::new(),
             allocated: false,
+            receive_limit: None,
+            asked: AskedRate::default(),
             egress_armed: Time::FAR_FUTURE,
             config,
             extensions: ExtensionMap::default(),

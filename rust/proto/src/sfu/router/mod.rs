@@ -6,6 +6,7 @@
 //! [`Received::remote_shards`] says which of them get a packet, and they call [`Router::forward`] with it.
 
 mod allocation;
+mod asking;
 mod clips;
 mod egress;
 mod forward;
@@ -36,10 +37,12 @@ use super::layers::{Choice, Layer, LayerTable, MAX_LAYERS};
 use super::packet::{Departure, PacketMeta, Rewrite};
 use super::up_track::UpTrack;
 use crate::codec::Codec;
+use crate::io::Paced;
 use crate::player::{Clip, Play};
 use crate::rtp::Ssrc;
 use crate::time::Time;
 use allocation::AllocationScratch;
+use asking::Affordable;
 use egress::EgressCounts;
 use layers::{Remote, Source, Wanted};
 use media_transport::MediaTransport;
@@ -64,6 +67,8 @@ pub trait Output {
         departure: &Departure,
         payload: &[u8],
     ) -> Option<usize>;
+    /// The packet that left last had waited for its turn.
+    fn paced(&mut self, _paced: Paced) {}
     /// One plaintext RTCP compound.
     fn rtcp(&mut self, transport: TransportId, compound: &[u8]);
 }
@@ -148,6 +153,13 @@ pub enum RouterEvent {
         /// Bit by layer.
         wanted: u8,
     },
+    /// The shard of a track is to hear what our best receiver can be given: [`Router::set_remote_affordable`] there.
+    TellAffordable {
+        /// The track.
+        up: UpTrackId,
+        /// Bits per second.
+        bps: u32,
+    },
     /// Another layer flows to a receiver, or none.
     DownTrackLayerChanged {
         /// The track.
@@ -220,6 +232,8 @@ struct UpEntry {
     /// As other shards were told of it.
     told: LayerTable,
     wanted: Wanted,
+    /// What the best receiver on this shard can be given of it, in bits per second.
+    affordable: u32,
     /// When the layers are measured next.
     tick_at: Time,
 }
@@ -251,6 +265,7 @@ struct DownEntry {
     track: DownTrack,
     transport: usize,
     subscription: Option<UpTrackId>,
+    affordable: Affordable,
 }
 
 /// Who a timer belongs to. Entries that are no longer meant are recognised when they come up.

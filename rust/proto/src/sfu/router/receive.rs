@@ -4,6 +4,7 @@ use super::media_transport::Latch;
 use super::{Received, Router, RouterEvent};
 use crate::codec::Codec;
 use crate::rtp::{Extensions, RtpPacket, Ssrc};
+use crate::sfu::Want;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::ids::TransportId;
 use crate::sfu::layers::MAX_LAYERS;
@@ -137,6 +138,10 @@ impl Router {
     fn accept(&mut self, key: usize, incoming: &Incoming<'_>, now: Time) -> Result<Received, MediaDrop> {
         let up = &mut self.ups[key];
         let (meta, news) = up.track.handle(incoming, now);
+        if matches!(meta, Err(MediaDrop::UnknownTemplate)) {
+            self.ask_source(key, incoming.layer, Want::Loss, now);
+        }
+        let up = &self.ups[key];
         let (id, remote_shards) = (up.track.config().id, up.remote_layers[usize::from(incoming.layer) % MAX_LAYERS]);
         if news.layers {
             self.layers_changed(key, now);

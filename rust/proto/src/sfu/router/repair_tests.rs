@@ -230,6 +230,7 @@ fn a_viewer_gets_again_what_it_missed_under_another_ssrc() {
     assert_eq!(again.sequence, sequences[0] + 2, "never the same index twice");
     let stats = router.stats(VIEWER).unwrap();
     assert_eq!((stats.down[0].nacked, stats.down[0].retransmitted), (4, 3));
+    assert_eq!(stats.down[0].recovered, 2, "each once");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Output, Router};
 use crate::codec::MediaKind;
 use crate::pacer::Class;
-use crate::rtcp::{self, Nack, ReportBlock, RtcpPacket, SenderInfo, WallClock};
+use crate::rtcp::{self, Nack, ReportBlock, RtcpPacket, SenderInfo, Tmmbr, WallClock, tmmbr};
 use crate::rtp::Ssrc;
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::ids::TransportId;
@@ -13,6 +13,8 @@ use crate::time::Time;
 
 /// Sequence numbers of one NACK that are answered.
 const MOST_ANSWERS: usize = 128;
+/// Sources of one request for a lower rate that are looked at.
+const MOST_REQUESTS: usize = 4;
 
 impl Router {
     /// Takes a decrypted RTCP datagram of a transport, compound or reduced-size.
@@ -53,6 +55,7 @@ impl Router {
                     news = true;
                 }
                 Ok(RtcpPacket::Nack(nack)) => self.answer_nack(key, &nack, now, output),
+                Ok(RtcpPacket::Tmmbr(tmmbr)) => self.take_request(key, &tmmbr, now, output),
                 Ok(RtcpPacket::Sdes(_) | RtcpPacket::Bye(_) | RtcpPacket::Other { .. }) => {}
                 Err(_) => self.drops.count(MediaDrop::RtcpMalformed),
             }
@@ -87,6 +90,25 @@ impl Router {
         }
     }
 
+    /// A receiver wants less of a picture: what is sent to it keeps to that, and it hears so (RFC 5104 §4.2.2).
+    fn take_request(&mut self, key: usize, request: &Tmmbr<'_>, now: Time, output: &mut impl Output) {
+        for entry in request.entries().take(MOST_REQUESTS) {
+            let down = self.down_of_ssrc(key, entry.media).map(|down| &self.downs[down].track);
+            if !down.is_some_and(|track| track.payloads().feedback().ccm_tmmbr) {
+                self.drops.count(MediaDrop::FeedbackUnexpected);
+                continue;
+            }
+            self.transports[key].egress.set_peer_limit(entry.bitrate_bps);
+            self.tracks_changed(key, now);
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            self.begin_feedback(key, &mut scratch);
+            tmmbr::write_notification(&mut scratch, entry.media, &entry, request.sender);
+            output.rtcp(self.transports[key].config.id, &scratch);
+            self.scratch = scratch;
+        }
+    }
+
     fn is_repair_ssrc(&self, key: usize, ssrc: Ssrc) -> bool {
         self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().rtx_ssrc == Some(ssrc))
     }
@@ -109,7 +131,7 @@ impl Router {
             answered += 1;
             let find = |original: &Original| source?.packet(original);
             match entry.track.answer_nack(sequence, find, now) {
-                Ok(Answer { rewrite, packet }) => {
+                Ok(Answer { rewrite, packet, .. }) => {
                     transport.egress.send(Class::Retransmission, &rewrite, packet.as_ref(), now, output);
                 }
                 Err(reason) => {

@@ -64,6 +64,8 @@ pub struct DownTrackStats {
     pub nacked: u64,
     /// Packets sent again.
     pub retransmitted: u64,
+    /// Packets that the receiver missed and had after all: see [`crate::sfu::DownStats`].
+    pub recovered: u64,
     /// How often the picture froze as it left, and for how long.
     pub freezes: (u32, Duration),
 }
@@ -81,6 +83,8 @@ pub struct TransportStats {
     pub round_trip: Option<Duration>,
     /// What is known of the line to its peer; `None` where that gives no feedback.
     pub bandwidth: Option<BandwidthStats>,
+    /// What its peer is asked to send at most, in bits per second.
+    pub asked_bps: Option<u64>,
     /// Its up tracks.
     pub up: Vec<UpTrackStats>,
     /// Its down tracks.
@@ -117,6 +121,7 @@ impl Router {
                 layer_switches: stats.layer_switches,
                 nacked: stats.nacked,
                 retransmitted: stats.retransmitted,
+                recovered: stats.recovered,
                 freezes: track.freezes(),
             }
         });
@@ -125,6 +130,7 @@ impl Router {
             packets_received: transport.packets_received,
             octets_received: transport.octets_received,
             bandwidth: transport.egress.stats(),
+            asked_bps: transport.asked.bps(),
             round_trip: tracks().filter_map(|track| track.stats().round_trip).min(),
             up,
             down: down.collect(),

@@ -10,7 +10,7 @@ use crate::rtcp::{self, NtpTime, ReportBlock, RtcpPacket, WallClock};
 use crate::rtp::{ExtensionKind, ExtensionMap, HeaderWriter, RtpPacket, Token};
 use crate::sfu::gates::Gate;
 use crate::sfu::packet::{Departure, UpPacket};
-use crate::sfu::{DownTrackConfig, UpTrackConfig};
+use crate::sfu::{DownTrackConfig, Target, UpTrackConfig};
 use std::time::Duration;
 
 const PUBLISHER: TransportId = TransportId(1);

@@ -68,10 +68,12 @@ impl Router {
         }
         self.send_nacks(key, now, output);
         self.send_feedback(key, now, output);
+        self.send_asked(key, now, output);
         let video = self.transports[key].ups.iter().any(|&up| self.ups[up].track.config().kind == MediaKind::Video)
             || self.transports[key].downs.iter().any(|&down| self.downs[down].track.config().kind == MediaKind::Video);
         if self.transports[key].reports.poll(now + REPORTS_EARLY, video) {
             self.send_reports(key, wall, now, output);
+            self.allocate_by_limit(key, now);
         }
         let transport = &self.transports[key];
         let ups = transport.ups.iter().filter_map(|&up| self.ups[up].poll_timeout());
@@ -83,7 +85,8 @@ impl Router {
             .and_then(|feedback| feedback.poll_timeout())
             .into_iter()
             .chain(transport.reports.poll_timeout());
-        if let Some(next) = ups.chain(downs).chain(nacks).chain(own).min() {
+        let asked = transport.asked.poll_timeout();
+        if let Some(next) = ups.chain(downs).chain(nacks).chain(own).chain(asked).min() {
             self.arm(key, next);
         }
     }

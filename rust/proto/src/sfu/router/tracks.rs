@@ -1,5 +1,6 @@
 //! Commands: transports, tracks, gates and subscriptions come, change and go.
 
+use super::asking::ANYTHING;
 use super::forward::group_to_start_with;
 use super::layers::{Remote, Source, Wanted};
 use super::media_transport::{Latch, MediaTransport, UNKNOWN_LAYER};
@@ -94,11 +95,13 @@ impl Router {
             table,
             told: table,
             wanted: Wanted::default(),
+            affordable: 0,
             tick_at: Time::FAR_FUTURE,
         });
         self.up_keys.insert(id, key);
         self.transports[transport].ups.push(key);
         self.bind_signalled(transport, key, &ssrcs, &rtx_ssrcs);
+        self.sum_affordable(id);
         Ok(())
     }
 
@@ -188,7 +191,7 @@ impl Router {
         match entry.remote.iter_mut().find(|remote| remote.shard == shard) {
             Some(remote) => remote.count += 1,
             // Everything, until the shard says what its receivers may be given.
-            None => entry.remote.push(Remote { shard, count: 1, wanted: u8::MAX }),
+            None => entry.remote.push(Remote { shard, count: 1, wanted: u8::MAX, affordable: ANYTHING }),
         }
         entry.address_remotes();
         if entry.table.is_layered() {
@@ -210,6 +213,7 @@ impl Router {
         entry.remote.retain(|remote| remote.count > 0);
         entry.address_remotes();
         self.tell_wanted(key, now);
+        self.ask_publisher(self.ups[key].transport);
         Ok(())
     }
 
@@ -228,7 +232,7 @@ impl Router {
             }
         }
         let track = DownTrack::new(config, &entry.extensions);
-        let key = self.downs.insert(DownEntry { track, transport, subscription: None });
+        let key = self.downs.insert(DownEntry { track, transport, subscription: None, affordable: Default::default() });
         self.down_keys.insert(id, key);
         self.transports[transport].downs.push(key);
         Ok(())

@@ -54,6 +54,7 @@ fn feed(track: &mut UpTrack, packet: &Packet<'_>, ms: u64) -> (Result<PacketMeta
         ssrc: Ssrc(packet.ssrc),
         extension_profile: 0,
         extension: &[],
+        extension_offset: 0,
         payload: packet.payload,
         payload_offset: 12,
         padding: 0,

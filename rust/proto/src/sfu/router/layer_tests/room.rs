@@ -1,11 +1,12 @@
 //! A publisher with simulcast layers and a viewer, on virtual time, and the faults that befall them.
 
 use super::super::tests::{WALL, add_transport, bytes_of, payload};
-use super::publisher::{Format, LAYERS, MID, PAYLOAD_TYPE, Part, RID, Source};
+use super::publisher::{DEPENDENCY, Format, LAYERS, MID, PAYLOAD_TYPE, Part, RID, Source};
 use super::*;
+use crate::codec::dependency::{Dependencies, Frame};
 use crate::codec::{Descriptor, MediaKind, PayloadTable};
 use crate::rtcp::{self, NtpTime, RtcpPacket, SenderInfo};
-use crate::rtp::{ExtensionKind, ExtensionMap, RtpPacket};
+use crate::rtp::{ExtensionKind, ExtensionMap, Extensions, RtpPacket};
 use crate::sfu::packet::{Departure, UpPacket};
 use crate::sfu::{DownTrackConfig, UpTrackConfig};
 
@@ -87,6 +88,8 @@ pub(super) struct Seen {
     /// Index in [`LAYERS`].
     pub(super) layer: u8,
     pub(super) key: bool,
+    /// What its dependency descriptor says.
+    pub(super) frame: Option<Frame>,
 }
 
 pub(super) struct Room {
@@ -100,12 +103,14 @@ pub(super) struct Room {
     pub(super) events: Vec<RouterEvent>,
     pub(super) held: Option<Vec<u8>>,
     pub(super) plis: Vec<(u64, u32)>,
+    pub(super) viewer: Dependencies,
 }
 
 pub(super) fn extensions(rid: u8) -> ExtensionMap {
     let mut map = ExtensionMap::default();
     map.set(u16::from(MID), ExtensionKind::Mid.uri()).unwrap();
     map.set(u16::from(rid), ExtensionKind::Rid.uri()).unwrap();
+    map.set(u16::from(DEPENDENCY), ExtensionKind::DependencyDescriptor.uri()).unwrap();
     map
 }
 
@@ -155,6 +160,7 @@ pub(super) fn room(format: Format) -> Room {
         events: Vec::new(),
         held: None,
         plis: Vec::new(),
+        viewer: Dependencies::default(),
     }
 }
 
@@ -177,7 +183,14 @@ impl Room {
                 _ => (None, (key == 0, false)),
             };
             let RtpPacket { sequence, timestamp, marker, .. } = packet;
-            self.seen.push(Seen { ms: self.ms, sequence, timestamp, marker, picture, inter, layer, key: key == 1 });
+            let extensions = Extensions::read(packet.extension_profile, packet.extension, &extensions(RID));
+            let descriptor = extensions.dependency_descriptor;
+            assert_eq!(descriptor.is_some(), self.format.is_av1() && self.format != Format::Av1Bare);
+            let frame = descriptor.map(|placed| self.viewer.read(placed.value, timestamp).unwrap());
+            let goes_on = self.seen.last().is_some_and(|last| last.timestamp == timestamp);
+            let inter = frame.map_or(inter, |frame| (!frame.is_intra_unit, goes_on && frame.references & 1 != 0));
+            let key = key == 1;
+            self.seen.push(Seen { ms: self.ms, sequence, timestamp, marker, picture, inter, layer, key, frame });
         }
     }
 
@@ -245,7 +258,7 @@ impl Room {
             self.receive(&padding);
         }
         for part in self.sources[index].picture(format, key, spatial) {
-            let packet = self.sources[index].packet(&part.payload, part.marker, rid_id, names);
+            let packet = self.sources[index].packet_of(&part, rid_id, names);
             self.part(&part, packet, frame, fault);
         }
     }
@@ -309,7 +322,7 @@ impl Room {
                 twin.timestamp = twin.timestamp.wrapping_add(FRAME_MS as u32 * 90);
                 let key = frame.is_multiple_of(10);
                 for part in twin.picture(self.format, key, self.spatial(fault)) {
-                    let packet = twin.packet(&part.payload, part.marker, self.rid_id, true);
+                    let packet = twin.packet_of(&part, self.rid_id, true);
                     self.receive(&packet);
                 }
             }

@@ -120,3 +120,70 @@ fn the_publisher_gets_transport_wide_feedback_about_a_source_that_it_knows() {
     let arrived: Vec<_> = feedback.packets().map(|packet| packet.arrival_us.is_some()).collect();
     assert_eq!(arrived, [true, true, false, true]);
 }
+
+/// What the publisher was asked to send at most, in order: by which message, and for how many bits per second.
+fn asked(sent: &Sent) -> Vec<(&'static str, u64)> {
+    let to_publisher = sent.rtcp.iter().filter(|(to, _)| *to == PUBLISHER);
+    let packets = to_publisher.flat_map(|(_, bytes)| rtcp::packets(bytes));
+    packets
+        .filter_map(|packet| match packet.unwrap() {
+            RtcpPacket::Remb(remb) => {
+                assert_eq!(remb.ssrcs().collect::<Vec<_>>(), [VIDEO_SSRC]);
+                Some(("remb", remb.bitrate_bps))
+            }
+            RtcpPacket::Tmmbr(tmmbr) => {
+                let entry = tmmbr.entries().next().unwrap();
+                assert_eq!(entry.media, VIDEO_SSRC);
+                Some(("tmmbr", entry.bitrate_bps))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_publisher_is_asked_to_keep_to_its_limit_by_what_it_negotiated() {
+    for (feedback, expected) in [("goog-remb", Some("remb")), ("ccm tmmbr", Some("tmmbr")), ("nack pli", None)] {
+        let (mut router, mut sent) = (call(&[feedback]), Sent::default());
+        feed(&mut router, &PICTURE, 0, &mut sent).unwrap();
+        router.set_limits(PUBLISHER, None, Some(600_000), Time::from_millis(10)).unwrap();
+        run_until(&mut router, 10, &mut sent);
+        let expected: Vec<_> = expected.map(|name| (name, 600_000)).into_iter().collect();
+        assert_eq!(asked(&sent), expected, "{feedback}");
+        assert_eq!(router.stats(PUBLISHER).unwrap().asked_bps, expected.first().map(|(_, bps)| *bps));
+    }
+}
+
+#[test]
+fn what_the_only_receivers_target_allows_is_what_the_publisher_of_one_layer_is_asked_for() {
+    let (mut router, mut sent) = (call(&["goog-remb"]), Sent::default());
+    feed(&mut router, &SOUND, 0, &mut sent).unwrap();
+    feed(&mut router, &PICTURE, 0, &mut sent).unwrap();
+    let target = Target { max_bitrate_bps: 400_000, ..Target::default() };
+    router.set_target(DOWN_VIDEO, target, Time::from_millis(10)).unwrap();
+    run_until(&mut router, 10, &mut sent);
+    assert_eq!(asked(&sent), [("remb", 448_000)], "and the sound");
+    router.set_target(DOWN_VIDEO, Target { paused: true, ..target }, Time::from_millis(20)).unwrap();
+    assert_eq!(router.stats(PUBLISHER).unwrap().asked_bps, None, "nobody receives it");
+}
+
+#[test]
+fn a_receiver_that_asks_for_less_is_answered_and_gets_less() {
+    let mut router = call(&["nack pli"]);
+    let vp8 = payload(120, "VP8", 90_000, &["ccm tmmbr"]);
+    router.update_down_track(DOWN_VIDEO, &[vp8], true, Time::ZERO).unwrap();
+    let mut sent = Sent::default();
+    let mut request = Vec::new();
+    rtcp::tmmbr::write(&mut request, Ssrc(1), 300_000, &[Ssrc(0xd1)]);
+    router.handle_rtcp(RECEIVER, &request, &WALL, Time::from_millis(10), &mut sent);
+    assert_eq!(sent.rtcp.len(), 1);
+    // RFC 5104 §4.2.2.1: feedback of format 4 from the source, with the bound and its owner.
+    let (to, answer) = &sent.rtcp[0];
+    assert_eq!(
+        (*to, &answer[..2], &answer[4..8], &answer[12..16]),
+        (RECEIVER, &[0x84, 205][..], &[0, 0, 0, 0xd1][..], &[0, 0, 0, 1][..])
+    );
+    rtcp::tmmbr::write(&mut request, Ssrc(1), 300_000, &[Ssrc(0xd0)]);
+    router.handle_rtcp(RECEIVER, &request, &WALL, Time::from_millis(20), &mut sent);
+    assert_eq!(router.drops().get(MediaDrop::FeedbackUnexpected), 1, "sound did not negotiate it");
+}

@@ -1,0 +1,165 @@
+"""Transfers that a phone asks for: blind and attended by REFER, and calls taken over by INVITE with Replaces.
+
+A transfer goes where the one who asks for it could call: by the same routing table, the same numbers that a trunk allows,
+the same limits. Whoever is transferred stays in the contact, and its connection stays what it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from mediaserver.call.agents import Presentation
+from mediaserver.call.call import Call
+from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
+from mediaserver.call.leg import Leg
+from mediaserver.call.routing import Destination, Question
+from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.sip.replaces import Replaces
+from mediaserver.sip.session import InviteSession
+
+if TYPE_CHECKING:
+    from mediaserver.call.calls import CallRequest
+
+_HANGS_UP_ITSELF_S: Final = 2.0
+"""Whoever has transferred a call ends its part by itself when it hears that all is well; else we do."""
+_TRANSFERRED: Final = EndCause("system", "transferred")
+_log = structlog.get_logger(__name__)
+
+
+class Transfers:
+    """`ring` calls a destination for a leg, `calls` are those that stand, `find` knows the session of a dialog."""
+
+    def __init__(
+        self,
+        *,
+        ring: Callable[[CallRequest], Awaitable[Leg]],
+        calls: Callable[[], Iterable[Call]],
+        find: Callable[[Replaces], InviteSession | None],
+    ) -> None:
+        self.decide: Callable[[Question], Awaitable[Destination | None]] | None = None
+        """The dial plan, which says where a transfer leads; without one they are refused."""
+        self._ring = ring
+        self._calls = calls
+        self._find = find
+
+    def asked(self, request: CallRequest, call: Call, leg: Leg, event: TransferAsked) -> None:
+        """A leg of a call asks to be replaced; what becomes of it is told to that leg."""
+        if isinstance(leg, SipLeg):
+            call.run(self._transfer(request, call, leg, event), name="transfer")
+
+    async def _transfer(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+        try:
+            if event.replaces is not None:
+                await self._attended(request, call, leg, event.replaces)
+            else:
+                await self._blind(request, call, leg, event)
+        except DialFailed as failure:
+            self._failed(request, call, leg, failure.code, failure.reason)
+        except LimitExceeded as error:
+            self._failed(request, call, leg, 503, str(error))
+        except NegotiationError as error:
+            self._failed(request, call, leg, 488, str(error))
+        except MediaServerError as error:
+            self._failed(request, call, leg, 500, str(error))
+
+    async def _blind(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+        party = leg.booking.party if leg.booking is not None else None
+        user, trunk = (party.user, party.trunk) if party is not None else (None, None)
+        question = Question(called=event.target.user_text, caller=user, trunk=trunk)
+        destination = await self.decide(question) if self.decide is not None else None
+        if destination is None:
+            raise DialFailed(404, "the routing table knows no such destination")
+        if destination.target.refuse is not None:
+            raise DialFailed(destination.target.refuse, "refused by the routing table")
+        leg.answer_transfer(202)
+        other = call.other(leg)
+        with call.letting_go(leg):
+            shown = request.presentation if other is request.caller else Presentation(name=other.name, verified=True)
+            asked = replace(request, caller=other, destination=destination, presentation=shown)
+            leg.answer_transfer(180)
+            new = await self._ring(asked)
+            try:
+                await call.replace(leg, new)
+            except MediaServerError:
+                new.listen(None)
+                await new.end(EndCause("system", "no_common_media", 488))
+                raise
+        await self._done(request, leg, new)
+
+    async def _attended(self, request: CallRequest, call: Call, leg: SipLeg, replaces: Replaces) -> None:
+        found = self._of(replaces)
+        if found is None:
+            raise DialFailed(481, "the other call is not here")
+        second, theirs = found
+        if second is call or not _same_party(leg, theirs):
+            raise DialFailed(403, "the other call belongs to somebody else")
+        leg.answer_transfer(202)
+        with call.letting_go(leg):
+            new = await second.surrender(theirs, _TRANSFERRED)
+            await call.replace(leg, new)
+        await self._done(request, leg, new)
+
+    async def take_over(self, leg: SipLeg, replaces: Replaces) -> bool:
+        """The caller `leg`, not answered yet, takes the place of a leg whose dialog it names (RFC 3891 §3).
+
+        False where there is none. Raises NegotiationError.
+        """
+        found = self._of(replaces)
+        if found is None:
+            return False
+        call, old = found
+        leg.admit()
+        await call.replace(old, leg)
+        await old.end(_TRANSFERRED)
+        return True
+
+    def contact_of(self, replaces: Replaces) -> str:
+        """The contact of the leg that a Replaces names; empty where there is none."""
+        found = self._of(replaces)
+        return found[1].contact_id if found is not None else ""
+
+    def _of(self, replaces: Replaces) -> tuple[Call, SipLeg] | None:
+        session = self._find(replaces)
+        if session is None:
+            return None
+        for call in self._calls():
+            for leg in (call.caller, call.callee):
+                if isinstance(leg, SipLeg) and leg.holds(session):
+                    return call, leg
+        return None
+
+    async def _done(self, request: CallRequest, leg: SipLeg, new: Leg) -> None:
+        _log.info("call_transferred", contact_id=request.contact_id, by=leg.name, to=new.name)
+        if request.note is not None:
+            request.note("transferred", f"by {leg.name} to {new.name}")
+        gone = asyncio.Event()
+
+        def on_event(_: Leg, event: LegEvent) -> None:
+            if isinstance(event, LegEnded):
+                gone.set()
+
+        leg.listen(on_event)
+        leg.answer_transfer(200)
+        try:
+            async with asyncio.timeout(0 if leg.ended else _HANGS_UP_ITSELF_S):
+                await gone.wait()
+        except TimeoutError:
+            await leg.end(_TRANSFERRED)
+
+    def _failed(self, request: CallRequest, call: Call, leg: SipLeg, code: int, why: str) -> None:
+        _log.info("transfer_failed", contact_id=request.contact_id, by=leg.name, code=code, why=why)
+        if request.note is not None:
+            request.note("transfer_failed", f"{code} {why}")
+        leg.answer_transfer(code)
+
+
+def _same_party(one: Leg, other: Leg) -> bool:
+    parties = [leg.booking.party if leg.booking is not None else None for leg in (one, other)]
+    names = [(party.user, party.trunk) if party is not None else None for party in parties]
+    return names[0] == names[1]

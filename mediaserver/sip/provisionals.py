@@ -1,0 +1,156 @@
+"""What happens to an INVITE before its final response: ringing, early dialogs, and their acknowledgement; sans-IO."""
+
+from __future__ import annotations
+
+from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.events import Ended, Progress
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.message import Message, Response
+from mediaserver.sip.reliable import acknowledges, sequence_of, wants_reliable
+from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.session_base import Extra, Reply
+from mediaserver.sip.session_states import SessionInput, SessionState
+from mediaserver.sip.updates import Updates
+
+_S, _I = SessionState, SessionInput
+
+
+class Provisionals(Updates):
+    """The part of a session before the call stands."""
+
+    def _learn(self, message: Message) -> None:
+        """What the peer can do, by its INVITE or 2xx."""
+        self._peer_updates = "UPDATE" in message.tokens("Allow")
+
+    def _pending_invite(self) -> ServerTransaction:
+        if self._invite_transaction is None:
+            raise LocalProtocolError("there is no INVITE to respond to")
+        return self._invite_transaction
+
+    # -- ours ------------------------------------------------------------------------------------------------------
+
+    def ring(self, code: int, body: bytes | None, headers: Extra, *, now: float) -> None:
+        """Send a provisional response, acknowledged where the caller wants that (RFC 3262 §3)."""
+        if not 100 < code < 200:
+            raise LocalProtocolError("a provisional response has a code from 101 to 199")
+        transaction = self._pending_invite()
+        self._step(_I.SEND_PROVISIONAL)
+        if not wants_reliable(transaction.request, body=body is not None):
+            self._port.respond(transaction, code, reason=None, headers=headers, body=body, now=now)
+        elif self._reliable_sent.response is not None:
+            self._reliable_sent.waiting.append((code, body, headers))
+        else:
+            self._ring_reliably(code, body, headers, now)
+
+    def _ring_reliably(self, code: int, body: bytes | None, headers: Extra, now: float) -> None:
+        sent, timers = self._reliable_sent, self._port.config.timers
+        sent.rseq += 1
+        extra = (*headers, ("Require", "100rel"), ("RSeq", str(sent.rseq)))
+        response = self._port.respond(self._pending_invite(), code, reason=None, headers=extra, body=body, now=now)
+        sent.sent(response, t1=timers.t1, t64=timers.t64, now=now)
+
+    def _handle_prack(self, transaction: ServerTransaction, body: bytes | None, now: float) -> None:
+        request, sent = transaction.request, self._reliable_sent
+        try:
+            rack = acknowledges(request)
+        except SipParseError:
+            self._respond(transaction, 400, now)
+            return
+        invite = self._invite_transaction
+        if invite is None or not sent.acknowledged(rack, invite.request.cseq[0]):
+            self._respond(transaction, 481, now)  # §3
+            return
+        # RFC 6337 §3.1.2 lets a PRACK hold a further offer; it is told that it may come again when the call stands.
+        self._respond(transaction, 200 if body is None else 488, now)
+        if self._answer_waits is not None:
+            (answer, headers), self._answer_waits = self._answer_waits, None
+            sent.waiting.clear()
+            self.answer(answer, headers, now=now)
+        elif sent.waiting and self.state is _S.RINGING:
+            self._ring_reliably(*sent.waiting.popleft(), now)
+
+    def answer(self, body: bytes | None, headers: Extra, *, now: float) -> None:
+        """Send 200; after the PRACK, where one is owed for a response with a body (RFC 3262 §3)."""
+        transaction, pending = self._pending_invite(), self._reliable_sent.response
+        if not self._can(_I.SEND_SUCCESS) or self._answer_waits is not None:
+            raise LocalProtocolError(f"an answer is not possible in state {self.state.name}")
+        if pending is not None and pending.body:
+            self._answer_waits = (body, headers)
+            return
+        self._step(_I.SEND_SUCCESS)
+        self._reliable_sent.response = None
+        timer = self._session_timer.accept(transaction.request, now)
+        response = self._port.respond(transaction, 200, reason=None, headers=(*timer, *headers), body=body, now=now)
+        self._reply = Reply(transaction, response, self._port, now)
+
+    def _reliable_timeout(self, now: float) -> None:
+        sent = self._reliable_sent
+        if sent.response is None:
+            return
+        if self.state is not _S.RINGING:
+            sent.response = None
+        elif now >= sent.give_up_at:
+            sent.response = None
+            self._step(_I.SEND_FAILURE)
+            self._respond(self._pending_invite(), 504, now)  # §3: 64*T1 without a PRACK
+            self._tell_last(Ended("timeout", code=504, reason="no PRACK"))
+        elif now >= sent.next_at:
+            self._port.repeat(self._pending_invite(), sent.response, now)
+            sent.repeated(now)
+
+    # -- theirs ----------------------------------------------------------------------------------------------------
+
+    def _handle_provisional(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
+        if not self._can(_I.RECEIVE_PROVISIONAL):
+            return
+        attempt.provisional = True
+        if self.state is _S.CANCELLING:
+            self._cancel(now)
+            return
+        if response.code == 100:
+            return
+        self._provisionals += 1
+        if self._provisionals > self._port.config.limits.provisionals:
+            self._port.counters.inc("sip.dropped", reason="provisionals_full")
+            return
+        tag = response.to.tag or ""
+        if tag and tag not in self._early:
+            if len(self._early) >= self._port.config.limits.early_dialogs:
+                self._port.counters.inc("sip.dropped", reason="early_dialogs_full")
+                return
+            self._early[tag] = self._new_dialog(attempt, response, flow)
+        try:
+            rseq = sequence_of(response)
+        except SipParseError:
+            self._port.counters.inc("sip.malformed", kind="response")
+            return
+        if rseq is not None and not self._acknowledge_provisional(attempt, tag, rseq, now):
+            return
+        self._step(_I.RECEIVE_PROVISIONAL)
+        self.remote_party = response.to
+        self._tell(
+            Progress(response.code, response.reason, response.body or None, reliable=rseq is not None, branch=tag)
+        )
+
+    def _acknowledge_provisional(self, attempt: Attempt, tag: str, rseq: int, now: float) -> bool:
+        """Send PRACK (§4); False for a response that was seen already or comes before its turn."""
+        dialog = self._early.get(tag)
+        if dialog is None or not self._reliable_received.take(tag, rseq):
+            return False
+        number, method = attempt.request.cseq
+        prack = dialog.make_request("PRACK")
+        prack.headers.add("RAck", f"{rseq} {number} {method}")
+        try:
+            self._send(self._attempt(prack, dialog), now)
+        except LimitExceeded:
+            return True  # the peer repeats what it sent until it gives up
+        return True
+
+    def _cancel(self, now: float) -> None:
+        if self._cancel_sent or self._invite is None:
+            return
+        self._cancel_sent = True
+        self._cancel_give_up_at = now + self._port.config.timers.t64
+        self._port.cancel(self._invite, self._cancel_cause, now)

@@ -1,0 +1,262 @@
+"""Transfers: who ends up with whom, what the one who asked is told, and where a transfer may not go."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from mediaserver.call import transfers
+from mediaserver.call.agents import Presentation
+from mediaserver.call.booking import Party
+from mediaserver.call.call import Call
+from mediaserver.call.calls import CallRequest
+from mediaserver.call.events import EndCause
+from mediaserver.call.leg import Leg
+from mediaserver.call.routing import Destination, Question
+from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.transfers import Transfers
+from mediaserver.config.sections import Target
+from mediaserver.sip import events as sip
+from mediaserver.sip.replaces import Replaces
+from mediaserver.sip.uri import parse_sip_uri
+from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
+from tests.call.test_sip_leg import dialled, settle, taken
+from tests.call.test_sip_media import BROWSER, media
+
+CAROL = parse_sip_uri("sip:carol@example.org")
+NAMED = Replaces("other-call", "ours", "theirs")
+
+
+class Routes:
+    """Knows Carol; refuses 0900."""
+
+    def __init__(self) -> None:
+        self.questions: list[Question] = []
+
+    async def decide(self, question: Question) -> Destination | None:
+        self.questions.append(question)
+        if question.called == "0900":
+            return Destination(Target(refuse=403), None, "route 1")
+        return Destination(Target(user="carol"), "carol", "route 2") if question.called == "carol" else None
+
+
+@dataclass
+class House:
+    """A visitor talks to an agent's phone; whoever is rung answers, unless `rings` is a failure."""
+
+    rings: Leg | Exception = field(default_factory=lambda: FakeLeg("carol", codecs=BROWSER))
+    rung: list[CallRequest] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    ended: list[EndCause] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    sessions: dict[Replaces, FakeSession] = field(default_factory=dict)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+        self.transfers = Transfers(ring=self._ring, calls=lambda: self.calls, find=self.sessions.get)  # type: ignore[arg-type]
+        self.routes = Routes()
+        self.transfers.decide = self.routes.decide
+
+    async def _ring(self, request: CallRequest) -> Leg:
+        self.rung.append(request)
+        await self.gate.wait()
+        if isinstance(self.rings, Exception):
+            raise self.rings
+        return self.rings
+
+    async def talk(
+        self, name: str = "visitor", *, user: str | None = "agent"
+    ) -> tuple[FakeLeg, SipLeg, FakeSession, Call]:
+        visitor = FakeLeg(name, codecs=BROWSER)
+        phone, session = await dialled(FakeEngine())
+        phone.booking = Booked(Party(address="192.0.2.9", user=user))  # type: ignore[assignment]
+        request = CallRequest(
+            "contact",
+            visitor,
+            Destination(Target(user="agent"), "agent", "x"),
+            Presentation(name=name),
+            on_leg=lambda leg: self.joined.append(leg.name),
+        )
+        call = Call(
+            call_id=name,
+            caller=visitor,
+            callee=phone,
+            longest_s=60,
+            on_ended=lambda _, cause: self.ended.append(cause),
+            on_transfer=lambda call, leg, event: self.transfers.asked(request, call, leg, event),
+            on_replaced=request.on_leg,
+        )
+        await call.join()
+        self.calls.append(call)
+        return visitor, phone, session, call
+
+
+class Booked:
+    """Has the face of a booking where nothing is short."""
+
+    def __init__(self, party: Party) -> None:
+        self.party = party
+        self.on_change = None
+        self.packets = party.packets
+
+    def cap(self, kind: str) -> None:
+        return None
+
+    def settle(self, *_: object) -> None:
+        return None
+
+    def wishes(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        return None
+
+    @property
+    def decision(self) -> object:
+        return type("Decision", (), {"verdicts": {"audio": 1, "video": 1}, "denied": {}})()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "_HANGS_UP_ITSELF_S", 0.02)
+
+
+async def wait() -> None:
+    await asyncio.sleep(0.05)
+    await settle()
+
+
+def told(session: FakeSession) -> list[tuple[object, ...]]:
+    return [entry for entry in session.log if "referral" in str(entry[0])]
+
+
+async def test_a_blind_transfer_moves_the_other_party_and_lets_the_phone_go() -> None:
+    house = House()
+    visitor, phone, session, call = await house.talk()
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    assert told(session) == [("accept_referral",), ("notify_referral", 180), ("notify_referral", 200)]
+    assert {call.caller.name, call.callee.name} == {"visitor", "carol"}
+    assert visitor.met[-1] == "carol"
+    assert phone.end_cause == EndCause("system", "transferred")
+    assert not visitor.ended
+    assert house.ended == []
+    assert house.joined == ["carol"]
+    assert (house.routes.questions[0].caller, house.rung[0].caller) == ("agent", visitor)
+    assert isinstance(house.rings, FakeLeg)
+    await house.rings.end(EndCause("agent", "hangup"))
+    await wait()
+    assert visitor.end_cause == EndCause("agent", "hangup")
+
+
+async def test_a_phone_that_hangs_up_at_once_does_not_end_the_call_it_has_given_away() -> None:
+    house = House()
+    house.gate.clear()
+    visitor, _, session, call = await house.talk()
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    session.happen(sip.Ended("remote"))
+    await wait()
+    assert not visitor.ended
+    house.gate.set()
+    await wait()
+    assert call.callee.name == "carol"
+    assert not visitor.ended
+
+
+async def test_a_phone_that_hung_up_and_whose_transfer_failed_ends_the_call() -> None:
+    house = House(rings=DialFailed(486, "Busy Here"))
+    house.gate.clear()
+    visitor, _, session, _ = await house.talk()
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    session.happen(sip.Ended("remote"))
+    house.gate.set()
+    await wait()
+    assert visitor.ended
+    assert len(house.ended) == 1
+
+
+async def test_a_failed_transfer_is_told_and_the_call_goes_on() -> None:
+    house = House(rings=DialFailed(403, "trunk pbx may not call this number"))
+    visitor, phone, session, call = await house.talk()
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    assert told(session)[-1] == ("notify_referral", 403)
+    assert call.callee is phone
+    assert not visitor.ended
+    assert not phone.ended
+
+
+@pytest.mark.parametrize(("number", "code"), [("0900", 403), ("nobody", 404)])
+async def test_a_transfer_where_the_phone_could_not_call_is_refused_before_anybody_rings(
+    number: str, code: int
+) -> None:
+    house = House()
+    _, phone, session, _ = await house.talk()
+    session.happen(sip.Referred(parse_sip_uri(f"sip:{number}@example.org"), None, None))
+    await wait()
+    assert told(session) == [("reject_referral", code)]
+    assert house.rung == []
+    assert not phone.ended
+
+
+async def test_the_other_party_that_hangs_up_meanwhile_stops_the_ringing() -> None:
+    house = House()
+    house.gate.clear()
+    visitor, phone, session, _ = await house.talk()
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    await visitor.end(EndCause("caller", "hangup"))
+    await wait()
+    assert phone.ended
+    assert house.ended == [EndCause("caller", "hangup")]
+
+
+async def test_an_attended_transfer_joins_the_two_others_and_ends_both_calls_of_the_phone() -> None:
+    house = House()
+    visitor, phone, session, call = await house.talk()
+    colleague, second_phone, second, _ = await house.talk("colleague")
+    house.sessions[NAMED] = second
+    session.happen(sip.Referred(CAROL, NAMED, None))
+    await wait()
+    assert {call.caller.name, call.callee.name} == {"visitor", "colleague"}
+    assert phone.ended
+    assert second_phone.ended
+    assert not visitor.ended
+    assert not colleague.ended
+    assert house.ended == [EndCause("system", "transferred")]
+    assert told(session)[-1] == ("notify_referral", 200)
+    await colleague.end(EndCause("agent", "hangup"))
+    await wait()
+    assert visitor.ended
+
+
+@pytest.mark.parametrize(("user", "known", "code"), [("agent", False, 481), ("somebody", True, 403)])
+async def test_a_call_that_is_not_the_phones_own_cannot_be_given_away(user: str, known: bool, code: int) -> None:
+    house = House()
+    _, _, session, _ = await house.talk()
+    colleague, _, second, _ = await house.talk("colleague", user=user)
+    if known:
+        house.sessions[NAMED] = second
+    session.happen(sip.Referred(CAROL, NAMED, None))
+    await wait()
+    assert told(session) == [("reject_referral", code)]
+    assert not colleague.ended
+
+
+async def test_an_invite_takes_the_place_of_a_leg_that_it_names() -> None:
+    house = House()
+    visitor, phone, session, call = await house.talk()
+    house.sessions[NAMED] = session
+    leg, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
+    assert await house.transfers.take_over(leg, NAMED)
+    await wait()
+    assert [entry[0] for entry in incoming.log] == ["answer"]
+    assert call.callee is leg
+    assert phone.ended
+    assert not visitor.ended
+    assert not await house.transfers.take_over(leg, Replaces("x", "y", "z"))
