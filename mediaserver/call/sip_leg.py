@@ -102,6 +102,7 @@ class SipLeg(Leg):
         super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
         self.party = party
         self._policy = policy
+        self.transcode = policy.transcode
         self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
         self._sip_media.bandwidth = self._bandwidth_lines
         self._picture_fit = PictureFit(self._on_picture)
@@ -235,7 +236,7 @@ class SipLeg(Leg):
         `others` are the wishes of the leg on the other side, in bits per second. Cancelling it cancels the INVITE when
         the leg is ended. Raises DialFailed, NegotiationError, InsufficientBandwidth.
         """
-        allowed = self._policy.limited(wanted)
+        allowed = self._policy.towards(wanted)
         if not allowed:
             raise NegotiationError("no codec of the caller is allowed towards this phone", warning_code=305)
         allowed = self._narrowed(allowed, {}, others)
@@ -287,10 +288,10 @@ class SipLeg(Leg):
             return
         if session.direction == "outgoing" or self._answered:
             spoken = {kind: media.send for kind, media in self._sip_media.agreed.items()}
-            if wanted := lacking(spoken, self.capable, other.codecs):
+            if wanted := lacking(spoken, self.capable, self.understood(other)):
                 await self._negotiation.reoffer(session, wanted)
             return
-        wanted = self._policy.limited(other.codecs)
+        wanted = self._policy.towards(other.codecs)
         if self._admitted is not None:
             wanted = within(wanted, self._admitted)
             self.settle_with(other)  # so that our answer names the rate that the other side takes

@@ -56,6 +56,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             transports=limits.transports,
             tracks_per_transport=limits.tracks_per_transport,
             unknown_ssrcs=limits.unknown_ssrcs,
+            transcodes=limits.transcodes,
         ),
         gso=media.gso,
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
