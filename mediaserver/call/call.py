@@ -80,6 +80,7 @@ class Call:
         """
         self.caller.listen(self._on_leg_event)
         self.callee.listen(self._on_leg_event)
+        self.caller.represent(self.callee)
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
         self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
@@ -122,6 +123,8 @@ class Call:
     async def replace(self, old: Leg, new: Leg) -> None:
         """`new` takes the place of `old`, which goes on by itself and is heard no more. Raises NegotiationError."""
         other = self.other(old)
+        new.represent(other)
+        other.represent(new)
         await new.meet(other)
         if old is self.caller:
             self.caller = new
@@ -233,7 +236,7 @@ class Call:
             if codecs is not None:
                 down.transcode(up, *codecs, self._on_transcoder_refused)
                 return
-        _link(down, up)
+        link(down, up)
 
     def _on_transcoder_refused(self, reason: str) -> None:
         self.caller.log.warning("transcoder_refused", call=self.id, reason=reason)
@@ -275,7 +278,7 @@ def _part(leg: Leg) -> None:
     """A leg that leaves its call gets nothing more from it, and its end is nobody's business there."""
     leg.listen(None)
     for media in leg.media.values():
-        _link(media.down, None)
+        link(media.down, None)
 
 
 def _stop_transcoding(leg: Leg) -> None:
@@ -285,7 +288,8 @@ def _stop_transcoding(leg: Leg) -> None:
             media.down.stop_transcoding()
 
 
-def _link(down: DownTrack | None, up: UpTrack | None) -> None:
+def link(down: DownTrack | None, up: UpTrack | None) -> None:
+    """Forwards `up` to `down`, or nothing; without `down` there is nothing to do."""
     if down is None:
         return
     if up is None:
