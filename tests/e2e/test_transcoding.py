@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.house import contact_ended, metric_becomes, press_video_call
+from tests.e2e.house import contact_ended, metric_becomes, start_call
 from tests.peers.baresip import G722, PCMA, Baresip, Codec, Phone, baresip
 from tests.peers.chromium import Tab, chromium, describe
 from tests.peers.daemon import daemon
@@ -44,7 +44,7 @@ async () => {
 def house(port: int, codec: str, **trunk: Any) -> dict[str, Any]:
     """An entry for browsers with Opus alone that leads over a trunk to one phone with another codec."""
     return {
-        "entries": {"demo": {"to": {"trunk": "pbx"}, "audio_codecs": ["opus"]}},
+        "entries": {"line": {"to": {"trunk": "pbx"}, "audio_codecs": ["opus"]}},
         "trunks": {
             "pbx": {
                 "target": f"sip:127.0.0.1:{port}",
@@ -85,17 +85,18 @@ async def phone_hears(phone: Baresip, hz: int, within_s: float = 20.0) -> None:
 async def test_a_browser_keeps_opus_while_the_trunk_gets_what_it_has(tmp_path: Path, codec: Codec, name: str) -> None:
     tone = write_tone(tmp_path / "page.wav", rate=48000, channels=1, seconds=60, hz=PAGE_HZ)
     async with (
-        baresip(Phone(user="demo", audio=(codec,), tone_hz=PHONE_HZ), tmp_path) as phone,
+        baresip(Phone(user="line", audio=(codec,), tone_hz=PHONE_HZ), tmp_path) as phone,
         daemon(tmp_path, changes=house(phone.sip_port, name)) as server,
         chromium(tmp_path, flags=[f"--use-file-for-fake-audio-capture={tone}"]) as browser,
     ):
-        tab = await press_video_call(server, browser)
+        tab = await start_call(browser, f"{server.http_url}/call/line")
         await phone.wait_established()
         await asyncio.gather(page_hears(tab, PHONE_HZ), phone_hears(phone, PAGE_HZ))
         sound = [item.codec for item in await tab.media() if item.kind == "audio"]
         assert sound == ["opus", "opus"], sound
         stats = await phone.audio_stats()
-        assert name.lower() in stats.encoder.lower() and name.lower() in stats.decoder.lower(), stats
+        assert name.lower() in stats.encoder.lower(), stats
+        assert name.lower() in stats.decoder.lower(), stats
         await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 2)
         await phone.hangup()
         await contact_ended(server, by="agent", reason="hangup")
@@ -104,10 +105,10 @@ async def test_a_browser_keeps_opus_while_the_trunk_gets_what_it_has(tmp_path: P
 
 async def test_a_call_for_which_no_transcoder_is_free_ends_with_that_reason(tmp_path: Path) -> None:
     async with (
-        baresip(Phone(user="demo", audio=(PCMA,)), tmp_path) as phone,
+        baresip(Phone(user="line", audio=(PCMA,)), tmp_path) as phone,
         daemon(tmp_path, changes={**house(phone.sip_port, "PCMA"), "limits": {"transcodes": 0}}) as server,
         chromium(tmp_path) as browser,
     ):
-        await press_video_call(server, browser)
+        await start_call(browser, f"{server.http_url}/call/line")
         await contact_ended(server, by="system", reason="transcoder_refused", within_s=20)
         await phone.wait_closed()
