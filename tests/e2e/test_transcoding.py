@@ -47,7 +47,7 @@ def house(port: int, codec: str, **trunk: Any) -> dict[str, Any]:
         "entries": {"line": {"to": {"trunk": "pbx"}, "audio_codecs": ["opus"]}},
         "trunks": {
             "pbx": {
-                "target": f"sip:127.0.0.1:{port}",
+                "target": f"sip:line@127.0.0.1:{port}",
                 "srtp": "never",
                 "keep_alive": {"interval": "0s"},
                 "audio_codecs": [codec],

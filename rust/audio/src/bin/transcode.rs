@@ -36,7 +36,8 @@ fn speech(rate: u32) -> Vec<i16> {
 fn packets(format: Format) -> Vec<Vec<u8>> {
     let rate = format.native_rate().unwrap_or(48_000);
     let Ok(mut encoder) = Encoder::new(format, rate) else { return Vec::new() };
-    let encoded = speech(rate).chunks(rate as usize / 50).map(|frame| {
+    let samples = speech(rate);
+    let encoded = samples.chunks(rate as usize / 50).map(|frame| {
         let mut payload = Vec::new();
         encoder.encode(frame, &mut payload).ok();
         payload
