@@ -94,7 +94,9 @@ class SipLeg(Leg):
         self._transferring = False
         self._late_offer = False
         self._early_answer: bytes | None = None
-        """What we have answered an incoming call with before anybody took it."""
+        """What we have answered an incoming call with, or offered to one without an offer, before anybody took it."""
+        self._early_agreed: asyncio.Future[bool] | None = None
+        """The answer to such an offer, once it is there."""
         self._early = EarlyAnswers(self._sip_media, self.log)
         self._sought: Codecs = EVERYTHING
         """What whoever is on the other side could do, before the two have met."""
@@ -105,9 +107,12 @@ class SipLeg(Leg):
 
     @property
     def codecs(self) -> Codecs:
-        """Agreed codecs once negotiated; before that, what the phone's offer holds and the policy allows."""
+        """Agreed codecs once negotiated; before that, what the phone's offer holds and the policy allows.
+
+        What was agreed for somebody who is only heard early says nothing of what others may be offered.
+        """
         agreed = self._sip_media.agreed
-        if agreed:
+        if agreed and (self._answered or self._early_answer is None):
             return {kind: media.send for kind, media in agreed.items()}
         return self._offered if self._admitted is None else self._admitted
 
@@ -281,15 +286,18 @@ class SipLeg(Leg):
             self._session.ring(180 if code == 183 else code)
 
     async def hear_early(self, other: Leg) -> bool:
-        """See `Leg`: the phone's offer is answered in a 183 (RFC 3960 §3.1). One without an offer hears nothing yet."""
+        """See `Leg`: the phone's offer is answered in a 183 (RFC 3960 §3.1); one without an offer is sent ours in it,
+
+        where it can answer by PRACK.
+        """
         session = self._session
         if session is None or session.direction == "outgoing" or self._answered or self._early_answer is not None:
             return bool(self.media)
-        if self._offer is None:
+        if self._offer is None and not session.may_offer_early:
             return False
         self._sought = other.codecs
         try:
-            body = await self._answer_to(self._offer, other)
+            body = await self._own_description(other)
             if self.ended or self._answered:
                 return False
             session.ring(183, body)
@@ -298,9 +306,31 @@ class SipLeg(Leg):
             self._sip_media.drop()
             return False
         self._early_answer = body
+        if self._offer is None:
+            self._early_agreed = asyncio.get_running_loop().create_future()
+            return await self._early_agreed
         self._sip_media.commit()
         self.set_media(self._sip_media.media)
         return True
+
+    async def _own_description(self, other: Leg) -> bytes:
+        """Our answer to the phone's offer, or our offer where it made none, with what `other` speaks."""
+        if self._offer is not None:
+            return await self._answer_to(self._offer, other)
+        wanted = self._policy.limited(other.codecs)
+        wanted = wanted if self._admitted is None else within(wanted, self._admitted)
+        return await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
+
+    def _on_early_answered(self, body: bytes) -> None:
+        agreed, self._late_offer = self._early_agreed, False
+        try:
+            self._sip_media.accept_answer(body)
+            if self._answered:
+                self._charge()
+            self.set_media(self._sip_media.media)
+        finally:
+            if agreed is not None and not agreed.done():
+                agreed.set_result(bool(self.media))
 
     async def _answer_to(self, offer: SessionDescription, other: Leg) -> bytes:
         wanted = self._policy.limited(other.codecs)
@@ -327,16 +357,12 @@ class SipLeg(Leg):
             session.answer(self._early_answer)
             self._mark_answered()
             self._sip_media.expect()
-            await self._ask_for(other, session)
+            if not self._late_offer:
+                await self._ask_for(other, session)
             return
         if self._admitted is not None:
             self.settle_with(other)  # so that our answer names the rate that the other side takes
-        if self._offer is None:
-            wanted = self._policy.limited(other.codecs)
-            wanted = wanted if self._admitted is None else within(wanted, self._admitted)
-            body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
-        else:
-            body = await self._answer_to(self._offer, other)
+        body = await self._own_description(other)
         if self.ended:
             return
         session.answer(body)
@@ -367,8 +393,9 @@ class SipLeg(Leg):
         self._sip_media.close()
         self._negotiation.close()
         self._picture_fit.close()
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.cancel()
+        for waited in (self._outcome, self._early_agreed):
+            if waited is not None and not waited.done():
+                waited.cancel()
         await self._tasks.stop(_STOP_DEADLINE_S)
 
     # -- what the phone says -------------------------------------------------------------------------------------
@@ -394,6 +421,8 @@ class SipLeg(Leg):
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
+            case sip_events.EarlyAnswered(body=body):
+                self._on_early_answered(body)
             case sip_events.Rejected(code=code, reason=reason, headers=headers, warning=warning):
                 redirect = redirect_targets(headers) if 300 <= code < 400 else ()
                 self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
@@ -448,6 +477,8 @@ class SipLeg(Leg):
             self._sip_media.accept_answer(body)
             self._charge()
             self.set_media(self._sip_media.media)
+            if self._early_agreed is not None and not self._early_agreed.done():
+                self._early_agreed.set_result(True)
 
     def _charge(self) -> None:
         """What was agreed has changed, and so may its need."""
