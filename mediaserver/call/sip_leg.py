@@ -16,13 +16,16 @@ from mediaserver.call.events import (
     PictureWithheld,
     RateChanged,
     Ringing,
+    TextReceived,
     TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
+from mediaserver.call.session_media import SessionMedia
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
+from mediaserver.call.sip_webrtc import SipWebRtc, SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
@@ -31,7 +34,6 @@ from mediaserver.errors import LocalProtocolError, MediaServerError, Negotiation
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
 from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
-from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
@@ -50,6 +52,7 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
+_CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
 
 class DialFailed(MediaServerError):
@@ -96,13 +99,17 @@ class SipLeg(Leg):
         name: str,
         party: Party,
         engine: Engine,
-        settings: SipMediaSettings,
+        settings: SipMediaSettings | SipWebRtcSettings,
         policy: SipPolicy,
     ) -> None:
         super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
         self.party = party
         self._policy = policy
-        self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        self._sip_media: SessionMedia = (
+            SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+            if isinstance(settings, SipMediaSettings)
+            else SipWebRtc(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        )
         self._sip_media.bandwidth = self._bandwidth_lines
         self._picture_fit = PictureFit(self._on_picture)
         self._admitted: Codecs | None = None
@@ -136,13 +143,13 @@ class SipLeg(Leg):
     def _offered(self) -> Codecs:
         if self._offer is None:
             return self._policy.limited(EVERYTHING) if self._late_offer else {}
-        return self._policy.limited(codecs_of(self._offer))
+        return self._policy.limited(self._sip_media.codecs_of(self._offer))
 
     @property
     def capable(self) -> Codecs:
         """What the phone's last description has, as far as the policy allows it."""
         remote = self._sip_media.remote
-        return self.codecs if remote is None else self._policy.limited(codecs_of(remote))
+        return self.codecs if remote is None else self._policy.limited(self._sip_media.codecs_of(remote))
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -249,6 +256,20 @@ class SipLeg(Leg):
     def holds(self, session: InviteSession) -> bool:
         """Whether this is the leg of a session."""
         return self._session is session
+
+    @property
+    def takes_texts(self) -> bool:
+        """True: by MESSAGE (RFC 3428)."""
+        return True
+
+    def send_text(self, text: str) -> None:
+        """See `Leg`."""
+        if self._session is None or self.ended:
+            return
+        try:
+            self._session.send_text(text)
+        except MediaServerError as error:
+            self.log.info("text_not_sent", error=str(error))
 
     def answer_transfer(self, code: int) -> None:
         """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
@@ -369,6 +390,8 @@ class SipLeg(Leg):
                 self.emit(TransferAsked(target, replaces))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
+            case sip_events.TextReceived(text=text):
+                self.emit(TextReceived(text))
             case sip_events.Cancelled():
                 await self.end(EndCause(self.party, "cancelled", 487))
             case sip_events.Ended(by=by, code=code, reason=reason):
@@ -425,7 +448,7 @@ class SipLeg(Leg):
         booking = self.booking
         if booking is None:
             return codecs
-        offered = {kind for kind in codecs if offer is None or first_of_kind(offer, kind) is not None}
+        offered = {kind for kind in codecs if offer is None or kind in self._sip_media.codecs_of(offer)}
         if not offered - booking.decision.verdicts.keys() and not offered & booking.decision.denied.keys():
             return codecs
         limits = peer_limits(offer, booking.packets) if offer is not None else self.peer_limits
@@ -462,9 +485,15 @@ class SipLeg(Leg):
             case engine_events.MediaTimeout(silent_ms=silent_ms):
                 self._on_silence(kind, silent_ms)
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
-                self._tasks.spawn(self.end(EndCause("system", reason)), name="transport-closed")
+                self._tasks.spawn(self._on_closed(reason), name="transport-closed")
             case _:
                 pass
+
+    async def _on_closed(self, reason: str) -> None:
+        """A browser that hangs up sends BYE and closes its connection in the same moment: the two race."""
+        if reason == "peer_closed":
+            await asyncio.sleep(_CLOSED_WITHOUT_A_WORD_S)
+        await self.end(EndCause("system", reason))
 
     def _on_silence(self, kind: Kind, silent_ms: int) -> None:
         agreed = self._sip_media.agreed.get(kind)

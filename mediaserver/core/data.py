@@ -5,13 +5,14 @@ Messages go from channel to channel inside the engine; here it is only decided w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from mediaserver.engine.commands import AcceptData, CloseChannel, JoinTopic, LeaveTopic
+from mediaserver.engine.commands import AcceptData, CloseChannel, JoinTopic, LeaveTopic, SendMessage
 from mediaserver.engine.engine import Engine
-from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelOpened
+from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelMessage, ChannelOpened
 
 MOST_TOPICS: Final = 16
 """Labels of one room or call; a channel with one more is closed."""
@@ -44,6 +45,7 @@ class DataChannels:
         self._labels: dict[int, str] = {}
         self._topics: Topics | None = None
         self._may_send = True
+        self._hears: tuple[str, Callable[[str], None]] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,6 +76,16 @@ class DataChannels:
             else:
                 self._join(stream, label)
 
+    def listen(self, label: str, hear: Callable[[str], None] | None) -> None:
+        """`hear(text)` gets what comes as text on channels of this label once they are in a topic; None ends it."""
+        self._hears = (label, hear) if hear is not None else None
+
+    def say(self, label: str, text: str) -> None:
+        """Sends a text on every open channel of this label."""
+        for stream, known in self._labels.items():
+            if known == label:
+                self._engine.submit(SendMessage(id=self._transport, stream=stream, payload=text.encode()))
+
     def handle(self, event: AnyEvent) -> None:
         """Takes the engine's events about the transport."""
         match event:
@@ -84,6 +96,9 @@ class DataChannels:
                 label = self._labels.pop(stream, "")
                 if reason not in ("peer", "commanded", "association"):
                     _log.info("data_channel_closed", transport=self._transport, label=label[:64], reason=reason)
+            case ChannelMessage(stream=stream, text=True, payload=payload):
+                if self._hears is not None and self._labels.get(stream) == self._hears[0]:
+                    self._hears[1](payload.decode())
             case _:
                 pass
 
@@ -94,4 +109,7 @@ class DataChannels:
         if topic is None:
             self._engine.submit(CloseChannel(id=self._transport, stream=stream))
             return
-        self._engine.submit(JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send))
+        report = self._hears is not None and self._hears[0] == label
+        self._engine.submit(
+            JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send, report=report)
+        )

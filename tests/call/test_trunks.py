@@ -16,10 +16,8 @@ from mediaserver.config.loader import load_text
 from mediaserver.config.trunks import Trunk
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.runtime.metrics import Metrics
-from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.flow import Target
-from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.standalone import Standalone
+from mediaserver.sip.standalone import OutsideRequest, Standalone
 from mediaserver.sip.uri import SipUri
 from tests.sip.test_upstream import response
 
@@ -46,25 +44,12 @@ class Peer:
         self.learnt: dict[str, set[str]] = {}
         self.registers: list[tuple[int, tuple[str, ...]]] = []
 
-    async def request(
-        self,
-        method: str,
-        uri: SipUri,
-        *,
-        from_: NameAddr,
-        to: NameAddr | None = None,
-        targets: Sequence[Target] = (),
-        headers: Sequence[tuple[str, str]] = (),
-        credentials: Credentials | None = None,
-        call_id: str | None = None,
-        cseq: int = 1,
-        patience_s: float | None = None,
-    ) -> Standalone:
+    async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
         await asyncio.sleep(0)
-        host = targets[0].host if targets else uri.host
-        self.asked.append((method, host, tuple(headers), cseq))
+        host = targets[0].host if targets else request.uri.host
+        self.asked.append((request.method, host, request.headers, request.cseq))
         done = Standalone("c")
-        if method == "REGISTER":
+        if request.method == "REGISTER":
             code, lines = self.registers.pop(0) if self.registers else (200, ("Expires: 600",))
             done.response = response(code, *lines)
         elif host == "unreachable.test":

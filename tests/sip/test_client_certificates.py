@@ -10,6 +10,7 @@ import trustme
 from mediaserver.sip.config import Bind, SipConfig, Timers, TrunkRule
 from mediaserver.sip.events import Rejected
 from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.standalone import OutsideRequest
 from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import UserAgent
 from tests.sip.conftest import REALM, Counts, Endpoint, MakeEndpoint, Reader, Users, party
@@ -96,13 +97,10 @@ async def test_a_certificate_of_a_stranger_ends_the_handshake(house: Endpoint) -
     trustme.CA().issue_cert("sbc.carrier.test").configure_cert(stranger)
     agent.set_tls(server=server_context(), client=stranger)
     try:
-        done = await agent.request(
-            "OPTIONS",
-            house.uri("bob", "tls"),
-            targets=[house.target("tls")],
-            from_=NameAddr(SipUri(REALM, "mallory")),
-            patience_s=1.0,
+        request = OutsideRequest(
+            "OPTIONS", house.uri("bob", "tls"), from_=NameAddr(SipUri(REALM, "mallory")), patience_s=1.0
         )
+        done = await agent.request(request, targets=[house.target("tls")])
     finally:
         await agent.stop(0.5)
     assert done.code in (408, 503)
