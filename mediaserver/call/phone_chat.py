@@ -38,7 +38,8 @@ class PhoneChat:
             return False
         if text:
             message = {"from": leg.name, "text": text[:MOST_CHARACTERS]}
-            self._page.say(CHAT, json.dumps(message, ensure_ascii=False))
+            name = " ".join(leg.name.split())
+            self._page.say(CHAT, json.dumps(message, ensure_ascii=False), sender=name)
         return True
 
     def close(self) -> None:

@@ -17,6 +17,9 @@ from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelMessage, C
 MOST_TOPICS: Final = 16
 """Labels of one room or call; a channel with one more is closed."""
 
+NAMED: Final = "mediaserver.named"
+"""Protocol of channels on which every message has its sender's name in a line before it (see `JoinTopic`)."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -43,8 +46,10 @@ class DataChannels:
         self._engine = engine
         self._transport = transport
         self._labels: dict[int, str] = {}
+        self._named: set[int] = set()
         self._topics: Topics | None = None
         self._may_send = True
+        self._sender = ""
         self._hears: tuple[str, Callable[[str], None]] | None = None
 
     @property
@@ -67,9 +72,11 @@ class DataChannels:
             )
         )
 
-    def use(self, topics: Topics | None, *, may_send: bool = True) -> None:
-        """Puts every channel, now and later, into the topic of its label; None takes them out of all."""
-        self._topics, self._may_send = topics, may_send
+    def use(self, topics: Topics | None, *, may_send: bool = True, sender: str = "") -> None:
+        """Puts every channel, now and later, into the topic of its label; None takes them out of all.
+
+        `sender` is what others are told of who says something, where they ask for names."""
+        self._topics, self._may_send, self._sender = topics, may_send, sender
         for stream, label in self._labels.items():
             if topics is None:
                 self._engine.submit(LeaveTopic(id=self._transport, stream=stream))
@@ -80,20 +87,24 @@ class DataChannels:
         """`hear(text)` gets what comes as text on channels of this label once they are in a topic; None ends it."""
         self._hears = (label, hear) if hear is not None else None
 
-    def say(self, label: str, text: str) -> None:
-        """Sends a text on every open channel of this label."""
+    def say(self, label: str, text: str, *, sender: str) -> None:
+        """Sends a text on every open channel of this label, with the sender's name where the page asks for names."""
         for stream, known in self._labels.items():
             if known == label:
-                self._engine.submit(SendMessage(id=self._transport, stream=stream, payload=text.encode()))
+                said = f"{sender}\n{text}" if stream in self._named else text
+                self._engine.submit(SendMessage(id=self._transport, stream=stream, payload=said.encode()))
 
     def handle(self, event: AnyEvent) -> None:
         """Takes the engine's events about the transport."""
         match event:
-            case ChannelOpened(stream=stream, label=label):
+            case ChannelOpened(stream=stream, label=label, protocol=protocol):
                 self._labels[stream] = label
+                if protocol == NAMED:
+                    self._named.add(stream)
                 self._join(stream, label)
             case ChannelClosed(stream=stream, reason=reason):
                 label = self._labels.pop(stream, "")
+                self._named.discard(stream)
                 if reason not in ("peer", "commanded", "association"):
                     _log.info("data_channel_closed", transport=self._transport, label=label[:64], reason=reason)
             case ChannelMessage(stream=stream, text=True, payload=payload):
@@ -111,5 +122,12 @@ class DataChannels:
             return
         report = self._hears is not None and self._hears[0] == label
         self._engine.submit(
-            JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send, report=report)
+            JoinTopic(
+                id=self._transport,
+                stream=stream,
+                topic=topic,
+                may_send=self._may_send,
+                report=report,
+                sender=self._sender,
+            )
         )

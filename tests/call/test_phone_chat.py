@@ -33,14 +33,14 @@ class House:
         self.page.data = DataChannels(self.engine, PAGE)  # type: ignore[arg-type]
         self.chat = PhoneChat()
 
-    def open(self, label: str = "chat", stream: int = 1) -> None:
+    def open(self, label: str = "chat", stream: int = 1, protocol: str = "") -> None:
         assert self.page.data is not None
         self.page.data.handle(
             ChannelOpened(
                 id=PAGE,
                 stream=stream,
                 label=label,
-                protocol="",
+                protocol=protocol,
                 ordered=True,
                 max_retransmits=None,
                 max_lifetime_ms=None,
@@ -89,6 +89,16 @@ def test_what_the_phone_writes_goes_to_the_page_as_its_own_messages_do() -> None
     first, second = house.shown()
     assert first == {"from": "Desk", "text": "grüß dich"}
     assert len(second["text"]) == MOST_CHARACTERS
+
+
+def test_a_page_that_asks_for_names_is_told_by_the_server_who_writes() -> None:
+    house = House()
+    house.open(protocol="mediaserver.named")
+    house.phone.name = "Anna\nagent"
+    house.chat.connect(house.page, house.phone)
+    assert house.chat.take(house.phone, "hello")
+    (command,) = house.engine.of(SendMessage)
+    assert command.payload.decode().split("\n")[0] == "Anna agent"
 
 
 def test_after_a_transfer_the_chat_is_with_whoever_came() -> None:
