@@ -251,12 +251,18 @@ class Trunks:
             )
             done = await agent.request(request)
             changed = upstream.answered(done.response, done.code, self._now())
+            if upstream.state == "registered":
+                line.route_hops = await self._way_of(upstream, agent)
         except MediaServerError as error:
             _log.info("trunk_not_reached", trunk=line.name, error=str(error))
             changed = upstream.answered(None, 503, self._now())
         if changed or upstream.state == "refused":
             log = _log.info if upstream.state == "registered" else _log.warning
             log("trunk_registration", trunk=line.name, state=upstream.state, code=upstream.last_code)
+
+    async def _way_of(self, upstream: Upstream, agent: Requester) -> tuple[Target, ...]:
+        first = upstream.service_routes[0].uri if upstream.service_routes else None
+        return tuple(await agent.locate(first)) if isinstance(first, SipUri) else ()
 
     # -- what calls ask ------------------------------------------------------------------------------------------
 

@@ -239,6 +239,29 @@ async def test_a_registering_trunk_registers_learns_its_addresses_and_signs_off(
     assert [cseq for method, _, _, cseq in house.peer.asked if method == "REGISTER"] == [1, 3, 5]
 
 
+async def test_calls_go_by_the_route_that_the_registrar_gives_while_we_are_registered() -> None:
+    house = House(REGISTERING)
+    target, edge = Target("udp", "192.0.2.7", 5060, "carrier.test"), Target("udp", "192.0.2.8", 5060, "edge.test")
+    house.peer.names |= {"carrier.test": [target], "edge.test": [edge]}
+    house.peer.registers = [(200, ("Expires: 900", "Service-Route: <sip:edge.test;lr>, <sip:core.test;lr>")), (403, ())]
+    house.trunks.start(house.peer)
+    one = house.trunks["t"]
+    await until(lambda: one.route_hops and one.hops())
+    way = one.way("+4930123")
+    assert way is not None
+    assert way.hops == [edge]
+    assert [str(uri) for uri in way.uris.values()] == ["sip:+4930123@carrier.test"]
+    assert one.headers(()) == [("Route", "<sip:edge.test;lr>"), ("Route", "<sip:core.test;lr>")]
+    assert one.upstream is not None
+    one.upstream.next_at = house.now
+    one.upstream.answered(None, 403, house.now)
+    way = one.way("+4930123")
+    assert way is not None
+    assert way.hops == [target]
+    assert one.headers(()) == []
+    await house.trunks.stop()
+
+
 async def test_reload_keeps_calls_and_what_is_known_and_ends_what_is_gone() -> None:
     house = House(TWO)
     house.trunks.start(house.peer)
