@@ -14,7 +14,7 @@ from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.flow import Flow
+from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.guard import SourceGuard, prefix_of
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
@@ -98,6 +98,8 @@ class RequestHandler:
         except SipParseError as error:
             self.refuse_malformed(error, request, flow, now)
             return
+        if flow.transport == "tls" and request.via.param("alias") is not None:
+            self._core.routes.alias(flow, request.via.port or DEFAULT_PORTS["tls"])
         self._core.counters.inc("sip.requests_received", method=_label(request.method))
         self._core.layer.handle_message(request, flow, now)
 

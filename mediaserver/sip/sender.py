@@ -28,7 +28,7 @@ from mediaserver.sip.transaction_layer import (
     TransactionFailed,
     TransactionLayer,
 )
-from mediaserver.sip.uri import SipUri
+from mediaserver.sip.uri import Params, SipUri
 
 _MAX_CHALLENGES: Final = 2
 
@@ -54,6 +54,9 @@ class Routes(Protocol):
     def certificate_names(self, flow: Flow) -> tuple[str, ...]:
         """Names in the verified certificate of whoever is at the other end of a TLS connection; empty without one."""
         ...
+
+    def alias(self, flow: Flow, port: int) -> None:
+        """The peer of this connection wants to be reached by it in place of one to its `port` (RFC 5923)."""
 
 
 class Sender:
@@ -201,7 +204,9 @@ class Sender:
     def _stamp(self, request: Request, destination: Destination) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
-        params = (("branch", new_branch()), ("rport", None))
+        params: Params = (("branch", new_branch()), ("rport", None))
+        if announced.transport == "tls":
+            params += (("alias", None),)  # RFC 5923 §4: what comes back may come by this connection
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
         if request.method in ("INVITE", "UPDATE", "REGISTER", "NOTIFY"):
             party = request.to if request.method == "REGISTER" else request.from_

@@ -60,6 +60,8 @@ class Transports:
         self._connections: dict[int, Connection | WebSocketConnection] = {}
         self._per_source: Counter[str] = Counter()
         self._outgoing: dict[Target, Connection] = {}
+        self._aliases: dict[tuple[str, int], Connection] = {}
+        """Connections of peers by which they want to be reached under this address and port (RFC 5923); one each."""
         self._waiting: dict[Target, list[_Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
@@ -134,8 +136,13 @@ class Transports:
         self._udp.clear()
 
     def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
-        """Contexts for connections from now on."""
+        """Contexts for connections from now on. Those that exist go on for what lives on them, but what is sent to their
+
+        target next opens another one, which shows the new certificate.
+        """
         self._tls_server, self._tls_client = server, client
+        for target in [target for target in self._outgoing if target.transport == "tls"]:
+            del self._outgoing[target]
 
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
@@ -187,6 +194,29 @@ class Transports:
         connection = self._connections.get(flow.id)
         return connection.certificate_names if connection is not None else ()
 
+    def alias(self, flow: Flow, port: int) -> None:
+        """The peer of a TLS connection wants to be reached by it in place of one to its `port` (RFC 5923 §4).
+
+        Only who has proven a name by a certificate: the connection serves calls to that name alone (§5).
+        """
+        connection = self._connections.get(flow.id)
+        if isinstance(connection, Connection) and connection.target is None and connection.certificate_names:
+            self._unalias(connection)
+            connection.alias = flow.remote_ip, port
+            self._aliases[connection.alias] = connection
+
+    def _unalias(self, connection: Connection) -> None:
+        if connection.alias is not None and self._aliases.get(connection.alias) is connection:
+            del self._aliases[connection.alias]
+        connection.alias = None
+
+    def _alias_of(self, target: Target) -> Connection | None:
+        connection = self._aliases.get((target.host, target.port)) if target.transport == "tls" else None
+        if connection is None or connection.is_closing():
+            return None
+        name = (target.server_name or target.host).lower()
+        return connection if name in connection.certificate_names else None
+
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, destination: Destination, key: object) -> None:
@@ -220,7 +250,7 @@ class Transports:
         return self._udp[(listener.ip, listener.port)].send(data, ip, port)
 
     def _send_target(self, data: bytes, target: Target, key: object) -> None:
-        connection = self._outgoing.get(target)
+        connection = self._outgoing.get(target) or self._alias_of(target)
         if connection is not None:
             if not connection.send(data):
                 self._fail(key, target)
@@ -393,6 +423,10 @@ class Transports:
         target = connection.target
         if target is not None and self._outgoing.get(target) is connection:
             del self._outgoing[target]
+        else:
+            target = None  # another connection leads there by now
+        if isinstance(connection, Connection):
+            self._unalias(connection)
         if connection.flow is not None and not self._stopping:
             self._on_closed(connection.flow, target)
 
