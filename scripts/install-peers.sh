@@ -14,6 +14,7 @@ wanted=(
     "tshark tshark"
     "sipsak sipsak"
     "npm npm"
+    "linphonec linphone-cli"
     "unshare util-linux"
     "systemd-analyze systemd"
 )

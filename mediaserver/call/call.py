@@ -82,6 +82,7 @@ class Call:
         """
         self.caller.listen(self._on_leg_event)
         self.callee.listen(self._on_leg_event)
+        self.caller.represent(self.callee)
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
         self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
@@ -128,6 +129,8 @@ class Call:
     async def replace(self, old: Leg, new: Leg) -> None:
         """`new` takes the place of `old`, which goes on by itself and is heard no more. Raises NegotiationError."""
         other = self.other(old)
+        new.represent(other)
+        other.represent(new)
         await new.meet(other)
         if old is self.caller:
             self.caller = new
@@ -226,8 +229,8 @@ class Call:
     def _connect(self) -> None:
         for kind in KINDS:
             one, two = self.caller.media.get(kind), self.callee.media.get(kind)
-            _link(one.down if one else None, two.up if two else None)
-            _link(two.down if two else None, one.up if one else None)
+            link(one.down if one else None, two.up if two else None)
+            link(two.down if two else None, one.up if one else None)
         self._bound_pictures()
         self._connect_data()
 
@@ -257,10 +260,11 @@ def _part(leg: Leg) -> None:
     """A leg that leaves its call gets nothing more from it, and its end is nobody's business there."""
     leg.listen(None)
     for media in leg.media.values():
-        _link(media.down, None)
+        link(media.down, None)
 
 
-def _link(down: DownTrack | None, up: UpTrack | None) -> None:
+def link(down: DownTrack | None, up: UpTrack | None) -> None:
+    """Forwards `up` to `down`, or nothing; without `down` there is nothing to do."""
     if down is None:
         return
     if up is None:

@@ -70,6 +70,9 @@ class SessionMedia(Protocol):
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer; with `final` False the next one takes its place."""
 
+    def expect(self) -> None:
+        """The call is answered: a peer that sent nothing before has its time from now on."""
+
     async def answer(
         self, offer: SessionDescription, wanted: Codecs, *, srtp_required: bool, srtp_allowed: bool
     ) -> bytes:

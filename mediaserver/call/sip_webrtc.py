@@ -156,6 +156,9 @@ class SipWebRtc:
         self._peer.accept_answer(remote, final=final)
         self._wanted, self._remote = self._proposed, remote
 
+    def expect(self) -> None:
+        """Nothing: consent (RFC 7675) says whether the browser is there."""
+
     # -- answers ---------------------------------------------------------------------------------------------------
 
     async def answer(

@@ -209,9 +209,11 @@ class WebRtcPeer:
         return restart_answer(fragment, negotiation.local)
 
     def roll_back(self) -> None:
-        """Takes back our unanswered offer, or our answer that was not put into force; what was agreed before stays."""
-        self._answer = self._early = None
-        if self._negotiation is not None:
+        """Takes back our unanswered offer, or our answer that was not put into force; what is in force stays."""
+        self._answer = None
+        if self._early is not None:
+            self._negotiation, self._early = self._early, None
+        elif self._negotiation is not None:
             self._negotiation.rollback()
 
     def close(self) -> None:

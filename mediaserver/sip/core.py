@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
@@ -201,6 +202,7 @@ class Core(Sender):
         headers: Extra,
         credentials: Credentials | None,
         max_forwards: int,
+        session_uuid: str | None = None,
         uris: Mapping[Destination, str] | None = None,
         aor: str | None = None,
         now: float,
@@ -226,6 +228,7 @@ class Core(Sender):
         machine.aor = aor
         for name, value in machine.timer_headers:
             table.add(name, value)
+        machine.session_id.local = session_uuid or uuid4().hex
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
         attempt.uris = uris or {}
         self.add_machine(machine)

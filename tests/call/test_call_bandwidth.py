@@ -40,7 +40,7 @@ from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.webrtc import messages
 from mediaserver.webrtc.section import MediaPolicy
@@ -136,6 +136,7 @@ class House:
             source=SimpleNamespace(ip=address, transport="udp"),
             trunk=None,
             authenticated_user=None,
+            request=SimpleNamespace(headers=Headers()),
         )
         leg = self.calls.incoming_leg(invite, "contact", note=self.contact.note)  # type: ignore[arg-type]
         return leg, session

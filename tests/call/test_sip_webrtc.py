@@ -135,7 +135,10 @@ async def test_an_early_answer_makes_way_for_the_next() -> None:
     answer = client.browser.create_answer().replace("a=ice-lite\r\n", "")
     client.media.accept_answer(answer.encode(), final=False)
     assert set(client.media.agreed) == {"audio"}
-    client.media.accept_answer(answer.replace("ufrag:theirs", "ufrag:others").encode())
+    client.media.accept_answer(answer.replace("ufrag:theirs", "ufrag:others").encode(), final=False)
+    client.media.drop()  # the call is answered with what is in force
+    client.media.expect()
+    assert set(client.media.agreed) == {"audio"}
     assert client.engine.of(SetIceRemote)[-1].ufrag == "others"
     client.browser.handle_offer(client.media.repeat().decode())
 

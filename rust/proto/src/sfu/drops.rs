@@ -72,6 +72,8 @@ counted! {
     DownSendingDtmf => "down_sending_dtmf",
     /// A receiver misses what is not remembered any more, or cannot be sent again.
     NackUnknown => "nack_unknown",
+    /// A receiver misses what it no longer needs: the line was full, and it went over to another layer.
+    NackAbandoned => "nack_abandoned",
     /// A receiver asks again before the answer can have come, or too often.
     NackRepeated => "nack_repeated",
     /// A receiver asks for more than its share of retransmissions, or for too much at once.
