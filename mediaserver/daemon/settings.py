@@ -45,6 +45,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
     return EngineConfig(
         shards=media.shards or len(os.sched_getaffinity(0)),
         pin=media.shards is None,
+        real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
         announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
         sip_binds=tuple(sip),

@@ -90,6 +90,8 @@ counted! {
     RtcpMalformed => "rtcp_malformed",
     /// Feedback about an SSRC that is not ours.
     RtcpUnknownSsrc => "rtcp_unknown_ssrc",
+    /// A report on a report of ours that is to have come before ours went, or a minute later: no round trip.
+    RtcpImpossibleTime => "rtcp_impossible_time",
     /// The event queue towards the control plane is full.
     EventOverflow => "event_overflow",
 }
