@@ -42,6 +42,13 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyAnswered:
+    """The PRACK to our offer in a provisional response brought its answer (RFC 3262 §5): no other follows."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Our INVITE got a final response of 300 or more, or none (408), or could not be sent (503). It is over."""
 
@@ -130,6 +137,7 @@ SessionEvent = (
     Progress
     | Answered
     | Confirmed
+    | EarlyAnswered
     | Rejected
     | Reoffered
     | ReofferAnswered

@@ -82,6 +82,11 @@ class InviteSession:
         return self._machine.may_reoffer
 
     @property
+    def may_offer_early(self) -> bool:
+        """Whether `ring` may carry our offer to an INVITE without one; `EarlyAnswered` brings the answer."""
+        return self._machine.may_offer_early
+
+    @property
     def first_offer(self) -> bytes | None:
         """The body of their INVITE (incoming sessions); None for a late offer."""
         return self._machine.first_offer

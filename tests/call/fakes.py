@@ -82,6 +82,7 @@ class FakeSession:
         self.state = SessionState.CONFIRMED
         self.direction = direction
         self.may_reoffer = True
+        self.may_offer_early = False
         self.session_id = SessionId()
         self.remote_party = NameAddr(SipUri("example.org", "agent"))
         self.withdrawn = False
