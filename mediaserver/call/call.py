@@ -18,9 +18,11 @@ from mediaserver.call.events import (
     PictureWithheld,
     QualityChanged,
     RateChanged,
+    TextReceived,
     TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
@@ -67,6 +69,7 @@ class Call:
         self._on_withheld = on_withheld
         self._on_quality = on_quality
         self._topics: Topics | None = None
+        self._chat = PhoneChat()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -105,6 +108,10 @@ class Call:
     def other(self, leg: Leg) -> Leg:
         """The leg on the other side of one of the two."""
         return self.callee if leg is self.caller else self.caller
+
+    def say(self, leg: Leg, text: str) -> bool:
+        """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
+        return self._chat.take(leg, text)
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:
@@ -176,6 +183,8 @@ class Call:
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 self._pass_digit(leg, digit, duration_ms)
+            case TextReceived(text=text):
+                self.say(leg, text)
             case TransferAsked():
                 if self._on_transfer is not None:
                     self._on_transfer(self, leg, event)
@@ -217,6 +226,7 @@ class Call:
         await self.other(first).end(cause)
         _stop_transcoding(self.caller)
         _stop_transcoding(self.callee)
+        self._chat.close()
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
@@ -260,7 +270,8 @@ class Call:
                 leg.limit_picture(self.other(leg).picture_bounds)
 
     def _connect_data(self) -> None:
-        """Channels of the same label are one channel from page to page; a phone has none."""
+        """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
+        self._chat.connect(self.caller, self.callee)
         one, two = self.caller.data, self.callee.data
         if one is None or two is None or self._topics is not None:
             return

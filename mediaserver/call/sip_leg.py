@@ -16,6 +16,7 @@ from mediaserver.call.events import (
     Party,
     PictureWithheld,
     Ringing,
+    TextReceived,
     TransferAsked,
 )
 from mediaserver.call.leg import Codecs, Leg
@@ -25,6 +26,7 @@ from mediaserver.call.sip_leg_booking import BookedSipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
+from mediaserver.call.sip_webrtc import SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
@@ -52,6 +54,7 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
+_CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
 
 class SipLeg(BookedSipLeg):
@@ -67,7 +70,7 @@ class SipLeg(BookedSipLeg):
         name: str,
         party: Party,
         engine: Engine,
-        settings: SipMediaSettings,
+        settings: SipMediaSettings | SipWebRtcSettings,
         policy: SipPolicy,
     ) -> None:
         super().__init__(
@@ -159,6 +162,20 @@ class SipLeg(BookedSipLeg):
     def holds(self, session: InviteSession) -> bool:
         """Whether this is the leg of a session."""
         return self._session is session
+
+    @property
+    def takes_texts(self) -> bool:
+        """True: by MESSAGE (RFC 3428)."""
+        return True
+
+    def send_text(self, text: str) -> None:
+        """See `Leg`."""
+        if self._session is None or self.ended:
+            return
+        try:
+            self._session.send_text(text)
+        except MediaServerError as error:
+            self.log.info("text_not_sent", error=str(error))
 
     @property
     def peer_identity(self) -> NameAddr | None:
@@ -349,6 +366,8 @@ class SipLeg(BookedSipLeg):
                 self.emit(TransferAsked(target, replaces, referred_by))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
+            case sip_events.TextReceived(text=text):
+                self.emit(TextReceived(text))
             case sip_events.Cancelled():
                 await self.end(EndCause(self.party, "cancelled", 487))
             case sip_events.Ended(by=by, code=code, reason=reason):
@@ -429,9 +448,15 @@ class SipLeg(BookedSipLeg):
             case engine_events.MediaTimeout(silent_ms=silent_ms):
                 self._on_silence(kind, silent_ms)
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
-                self._tasks.spawn(self.end(EndCause("system", reason)), name="transport-closed")
+                self._tasks.spawn(self._on_closed(reason), name="transport-closed")
             case _:
                 pass
+
+    async def _on_closed(self, reason: str) -> None:
+        """A browser that hangs up sends BYE and closes its connection in the same moment: the two race."""
+        if reason == "peer_closed":
+            await asyncio.sleep(_CLOSED_WITHOUT_A_WORD_S)
+        await self.end(EndCause("system", reason))
 
     def _on_silence(self, kind: Kind, silent_ms: int) -> None:
         agreed = self._sip_media.agreed.get(kind)

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 from mediaserver.call.events import RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
+from mediaserver.call.session_media import SessionMedia
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy
+from mediaserver.call.sip_webrtc import SipWebRtc, SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
 from mediaserver.sdp.description import Bandwidth, SessionDescription
-from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.picture import PictureBounds
 
 
@@ -29,12 +30,16 @@ class BookedSipLeg(Leg):
         contact_id: str,
         name: str,
         engine: Engine,
-        settings: SipMediaSettings,
+        settings: SipMediaSettings | SipWebRtcSettings,
         policy: SipPolicy,
     ) -> None:
         super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
         self._policy = policy
-        self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        self._sip_media: SessionMedia = (
+            SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+            if isinstance(settings, SipMediaSettings)
+            else SipWebRtc(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
+        )
         self._sip_media.bandwidth = self._bandwidth_lines
         self._admitted: Codecs | None = None
         self._offer: SessionDescription | None = None
@@ -62,13 +67,13 @@ class BookedSipLeg(Leg):
     def _offered(self) -> Codecs:
         if self._offer is None:
             return self._policy.limited(EVERYTHING) if self._late_offer else {}
-        return self._policy.limited(codecs_of(self._offer))
+        return self._policy.limited(self._sip_media.codecs_of(self._offer))
 
     @property
     def capable(self) -> Codecs:
         """What the phone's last description has, as far as the policy allows it."""
         remote = self._sip_media.remote
-        return self.codecs if remote is None else self._policy.limited(codecs_of(remote))
+        return self.codecs if remote is None else self._policy.limited(self._sip_media.codecs_of(remote))
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -145,7 +150,7 @@ class BookedSipLeg(Leg):
         booking = self.booking
         if booking is None:
             return codecs
-        offered = {kind for kind in codecs if offer is None or first_of_kind(offer, kind) is not None}
+        offered = {kind for kind in codecs if offer is None or kind in self._sip_media.codecs_of(offer)}
         if not offered - booking.decision.verdicts.keys() and not offered & booking.decision.denied.keys():
             return codecs
         limits = peer_limits(offer, booking.packets) if offer is not None else self.peer_limits

@@ -100,6 +100,8 @@ def sip_config(config: Config) -> SipConfig:
         min_expires_s=round(sip.registration_min),
         max_expires_s=round(sip.registration_max),
         default_expires_s=min(3_600, round(sip.registration_max)),
+        session_expires_s=round(sip.session_timer),
+        min_se_s=round(sip.session_timer_min),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )

@@ -109,6 +109,13 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True)
+class TextReceived:
+    """A MESSAGE in the dialog (RFC 3428), already answered 200."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The caller took its INVITE back before we answered; 487 has been sent. The session is over."""
 
@@ -138,6 +145,7 @@ SessionEvent = (
     | RefreshDue
     | Referred
     | Info
+    | TextReceived
     | Cancelled
     | Ended
 )

@@ -139,6 +139,11 @@ class InviteSession:
         self._machine.send_info(content_type, body, now=self._now())
         self._drive()
 
+    def send_text(self, text: str) -> None:
+        """Send a text (MESSAGE) to the peer of the established call; its outcome is not reported. Raises LimitExceeded."""
+        self._machine.send_text(text, now=self._now())
+        self._drive()
+
     def accept_referral(self) -> None:
         """Answer 202 to the peer's REFER; follow with `notify_referral` until a final status."""
         self._machine.accept_referral(now=self._now())

@@ -37,6 +37,9 @@ class FakeEngine:
     def new_track_id(self, transport: int) -> int:
         return self._next(shard_of(transport))
 
+    def new_id(self) -> int:
+        return self._next()
+
     def submit(self, *batch: commands.Command) -> None:
         self.sent.extend(batch)
 
