@@ -18,10 +18,13 @@ from mediaserver.call.events import (
     PictureWithheld,
     QualityChanged,
     RateChanged,
+    TextReceived,
     TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -66,6 +69,7 @@ class Call:
         self._on_withheld = on_withheld
         self._on_quality = on_quality
         self._topics: Topics | None = None
+        self._chat = PhoneChat()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -104,6 +108,10 @@ class Call:
     def other(self, leg: Leg) -> Leg:
         """The leg on the other side of one of the two."""
         return self.callee if leg is self.caller else self.caller
+
+    def say(self, leg: Leg, text: str) -> bool:
+        """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
+        return self._chat.take(leg, text)
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:
@@ -148,6 +156,7 @@ class Call:
         given = self.other(leg)
         self._cause = cause
         _part(given)
+        _stop_transcoding(leg)
         await leg.end(cause)
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -174,6 +183,8 @@ class Call:
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 self._pass_digit(leg, digit, duration_ms)
+            case TextReceived(text=text):
+                self.say(leg, text)
             case TransferAsked():
                 if self._on_transfer is not None:
                     self._on_transfer(self, leg, event)
@@ -213,16 +224,44 @@ class Call:
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self.other(first).end(cause)
+        _stop_transcoding(self.caller)
+        _stop_transcoding(self.callee)
+        self._chat.close()
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
     def _connect(self) -> None:
         for kind in KINDS:
             one, two = self.caller.media.get(kind), self.callee.media.get(kind)
-            link(one.down if one else None, two.up if two else None)
-            link(two.down if two else None, one.up if one else None)
+            self._link(one.down if one else None, two.up if two else None)
+            self._link(two.down if two else None, one.up if one else None)
         self._bound_pictures()
         self._connect_data()
+
+    def _link(self, down: DownTrack | None, up: UpTrack | None) -> None:
+        """Sends what comes from one side to the other, decoded and encoded where that is to be."""
+        if down is not None and up is not None and down.kind == "audio":
+            rule = stronger(self.caller.transcode, self.callee.transcode)
+            codecs = transcoded_into(up.codecs, down.codecs, rule)
+            if codecs is not None:
+                down.transcode(up, *codecs, self._on_transcoder_refused)
+                return
+        link(down, up)
+
+    def _on_transcoder_refused(self, reason: str) -> None:
+        self.caller.log.warning("transcoder_refused", call=self.id, reason=reason)
+        self.caller.transcode = self.callee.transcode = "never"
+        self._tasks.spawn(self._go_without_transcoding(reason), name="without-transcoding")
+
+    async def _go_without_transcoding(self, reason: str) -> None:
+        """The legs come to terms by what they share; where that is nothing, the call is over."""
+        try:
+            await self.caller.meet(self.callee)
+            await self.callee.meet(self.caller)
+        except NegotiationError:
+            await self.caller.end(EndCause("system", "transcoder_refused", 503, reason))
+            return
+        self._connect()
 
     def _bound_pictures(self) -> None:
         """Each side is asked for no more than the other one can show."""
@@ -231,7 +270,8 @@ class Call:
                 leg.limit_picture(self.other(leg).picture_bounds)
 
     def _connect_data(self) -> None:
-        """Channels of the same label are one channel from page to page; a phone has none."""
+        """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
+        self._chat.connect(self.caller, self.callee)
         one, two = self.caller.data, self.callee.data
         if one is None or two is None or self._topics is not None:
             return
@@ -250,6 +290,13 @@ def _part(leg: Leg) -> None:
     leg.listen(None)
     for media in leg.media.values():
         link(media.down, None)
+
+
+def _stop_transcoding(leg: Leg) -> None:
+    """The tracks of a leg that has ended are gone, but what was made for them is not."""
+    for media in leg.media.values():
+        if media.down is not None:
+            media.down.stop_transcoding()
 
 
 def link(down: DownTrack | None, up: UpTrack | None) -> None:

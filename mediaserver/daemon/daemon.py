@@ -153,6 +153,7 @@ class Daemon:
             engine=engine,
             user_agent=user_agent,
             agents=agents,
+            fingerprint=fingerprint,
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
         )
@@ -172,6 +173,7 @@ class Daemon:
             admission=bandwidth,
         )
         user_agent.on_invite = self._contacts.on_invite
+        user_agent.on_text = calls.take_text
         room_parts = Parts(
             rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
             engine=engine,
