@@ -69,6 +69,10 @@ class CallRequest:
     """Gets every leg that comes into the call later, by a transfer."""
     note: Note | None = None
     """Gets what admission control decides, for the contact's timeline."""
+    call_id: str = ""
+    """The call's id, where it is told to somebody before the call is up."""
+    on_digit: Callable[[Leg, str], None] | None = None
+    """Gets every key that is pressed on a leg."""
 
 
 class Calls:
@@ -98,7 +102,7 @@ class Calls:
         self.trunks = trunks
         self._admission = admission
         self._calls: dict[str, Call] = {}
-        self.transfers = Transfers(ring=self._ring_on, calls=self._calls.values, find=user_agent.find_replaced)
+        self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -151,9 +155,9 @@ class Calls:
         """
         self._check_room()
         request.caller.admit()
-        callee = await self._ring_on(request)
+        callee = await self.ring(request)
         call = Call(
-            call_id=new_id(),
+            call_id=request.call_id or new_id(),
             caller=request.caller,
             callee=callee,
             longest_s=self._config.limits.call_duration,
@@ -162,6 +166,7 @@ class Calls:
             on_quality=_noted_quality(request),
             on_transfer=partial(self.transfers.asked, request),
             on_replaced=request.on_leg,
+            on_digit=request.on_digit,
         )
         self._calls[call.id] = call
         try:
@@ -178,8 +183,8 @@ class Calls:
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
 
-    async def _ring_on(self, request: CallRequest) -> Leg:
-        """Whoever answers in the end, after redirections."""
+    async def ring(self, request: CallRequest) -> Leg:
+        """Whoever answers in the end, after redirections; joined with nobody yet. Raises as `connect`."""
         return await Redirects(ring=self._ring, decide=self.transfers.decide).ring(request)
 
     async def _ring(self, request: CallRequest) -> Leg:
