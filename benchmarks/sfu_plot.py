@@ -12,7 +12,7 @@ def draw(points: Mapping[str, Sequence[tuple[int, float]]], path: Path, title: s
 
     mpl.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     counts = sorted({count for line in points.values() for count, _ in line})
@@ -23,6 +23,7 @@ def draw(points: Mapping[str, Sequence[tuple[int, float]]], path: Path, title: s
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(counts)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
     axes.minorticks_off()

@@ -134,6 +134,9 @@ class Peer:
         self._answer: Answer | None = None
         self._keys: tuple[bytes, bytes] | None = None
         self._nominated = False
+        self._hello = b""
+        """The first DTLS datagram, until the server said anything."""
+        self._heard = False
 
     def close(self) -> None:
         self.socket.close()
@@ -222,6 +225,10 @@ class Peer:
             data, source = self.socket.recvfrom(2048)
         except TimeoutError:
             if self._nominated:
+                # A server that is not ready when its check is answered drops the first flight: repeated before the
+                # second that OpenSSL waits (RFC 6347 section 4.2.4.1), hundreds join in a reasonable time.
+                if self._hello:
+                    self.socket.sendto(self._hello, answer.address)
                 dtls.DTLSv1_handle_timeout()
                 self._flush(dtls, answer)
             return
@@ -230,6 +237,8 @@ class Peer:
         if data[0] < 4:
             self._handle_stun(data, answer)
         elif 20 <= data[0] <= 63:
+            self._hello = b""
+            self._heard = True
             dtls.bio_write(data)
 
     def _handle_stun(self, data: bytes, answer: Answer) -> None:
@@ -277,6 +286,9 @@ class Peer:
     def _flush(self, dtls: SSL.Connection, answer: Answer) -> None:
         try:
             while True:
-                self.socket.sendto(dtls.bio_read(4096), answer.address)
+                flight = dtls.bio_read(4096)
+                if not self._heard and not self._hello:
+                    self._hello = flight
+                self.socket.sendto(flight, answer.address)
         except SSL.WantReadError:
             return

@@ -44,6 +44,7 @@ class DataChannels:
         self._labels: dict[int, str] = {}
         self._topics: Topics | None = None
         self._may_send = True
+        self._sender = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,9 +66,11 @@ class DataChannels:
             )
         )
 
-    def use(self, topics: Topics | None, *, may_send: bool = True) -> None:
-        """Puts every channel, now and later, into the topic of its label; None takes them out of all."""
-        self._topics, self._may_send = topics, may_send
+    def use(self, topics: Topics | None, *, may_send: bool = True, sender: str = "") -> None:
+        """Puts every channel, now and later, into the topic of its label; None takes them out of all.
+
+        `sender` is what others are told of who says something, where they ask for names."""
+        self._topics, self._may_send, self._sender = topics, may_send, sender
         for stream, label in self._labels.items():
             if topics is None:
                 self._engine.submit(LeaveTopic(id=self._transport, stream=stream))
@@ -94,4 +97,6 @@ class DataChannels:
         if topic is None:
             self._engine.submit(CloseChannel(id=self._transport, stream=stream))
             return
-        self._engine.submit(JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send))
+        self._engine.submit(
+            JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send, sender=self._sender)
+        )

@@ -170,7 +170,7 @@ class Room:
             return
         if self._topics is None:
             self._topics = participant.data.new_topics()
-        participant.data.use(self._topics, may_send="data" in participant.permissions.publish)
+        participant.data.use(self._topics, may_send="data" in participant.permissions.publish, sender=participant.id)
 
     def _seat_all(self) -> None:
         sounds, pictures = self._sounds(), self._pictures()

@@ -406,6 +406,9 @@ class JoinTopic(Command, frozen=True, kw_only=True, tag="join_topic"):
     may_receive: bool = True
     report: bool = False
     """Its messages come as `ChannelMessage`, too."""
+    sender: str = ""
+    """Whom its messages are from, at most 128 bytes of one line. A channel that was opened with the protocol
+    `mediaserver.named` gets each message as `SENDER\\nMESSAGE`; others get the message alone."""
 
 
 class LeaveTopic(Command, frozen=True, kw_only=True, tag="leave_topic"):

@@ -49,8 +49,7 @@ export class Chat {
   #say() {
     const text = this.#input.value.trim();
     if (!text) return;
-    const from = this.#room.info?.participant;
-    const sent = this.#room.say(CHAT_TOPIC, JSON.stringify({ from, text }));
+    const sent = this.#room.say(CHAT_TOPIC, JSON.stringify({ text }));
     say(this.#problem, sent ? "" : "Your message could not be sent. Please try again in a moment.");
     show(this.#problem, !sent);
     if (!sent) return;
@@ -58,7 +57,7 @@ export class Chat {
     this.#add("You", text);
   }
 
-  #take({ topic, data }) {
+  #take({ topic, from, data }) {
     if (topic !== CHAT_TOPIC || typeof data !== "string") return;
     let message;
     try {
@@ -67,8 +66,7 @@ export class Chat {
       return; // another page's own use of the topic
     }
     if (typeof message?.text !== "string" || !message.text) return;
-    // A name comes from the server; what a message says of its sender is not more than a hint to find it.
-    const name = this.#room.people.get(message.from)?.name || "Somebody";
+    const name = this.#room.people.get(from)?.name || "Somebody";
     this.#add(name, message.text.slice(0, MOST_CHARACTERS));
     if (!this.open) this.unread += 1;
     this.#onChange();

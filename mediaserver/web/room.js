@@ -5,7 +5,8 @@
 //   await room.publish("audio", microphoneTrack);
 //
 // Events: "change" (anything below), "connected", "trouble", "problem" (detail: {code, message, ref}: a message was
-// refused), "refused" (detail: why by kind: nothing is taken of it), "said" (detail: {topic, data}), "over" (detail:
+// refused), "refused" (detail: why by kind: nothing is taken of it), "said" (detail: {topic, from, data}:
+// `from` is a participant by the server's word), "over" (detail:
 // {code, message}; nothing more will come).
 
 import { RoomPeer } from "./room_peer.js";

@@ -1,13 +1,25 @@
 // The one RTCPeerConnection of a member of a room: a section for each thing that is sent, and fixed ones to receive on.
 //
 // Only the page offers. Who is seen where changes without any offer. Events: "offer" {id, sdp, kinds}, "connected",
-// "trouble", "failed", "said" {topic, data}.
+// "trouble", "failed", "said" {topic, from, data}.
 
 import { CAMERA_LAYERS, sendLayers } from "./layers.js";
 
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 const MOST_WAITING = 256 * 1024;
 const MEDIA = { audio: "audio", video: "video", screen: "video" };
+
+/** By this protocol the server puts a line before each message: who said it, as the server knows them. */
+const NAMED = "mediaserver.named";
+
+function signed(message) {
+  if (typeof message === "string") {
+    const end = message.indexOf("\n");
+    return { from: message.slice(0, end), data: message.slice(end + 1) };
+  }
+  const end = new Uint8Array(message).indexOf(10);
+  return { from: new TextDecoder().decode(message.slice(0, end)), data: message.slice(end + 1) };
+}
 
 export class RoomPeer extends EventTarget {
   #pc;
@@ -32,11 +44,11 @@ export class RoomPeer extends EventTarget {
     this.#pc.onconnectionstatechange = () => this.#stateChanged();
   }
 
-  /** Open a data channel, whose label names its topic; `options` as for createDataChannel. */
+  /** Open a data channel, whose label names its topic; `options` as for createDataChannel, but for the protocol. */
   openChannel(topic, options) {
-    const channel = this.#pc.createDataChannel(topic, options);
+    const channel = this.#pc.createDataChannel(topic, { ...options, protocol: NAMED });
     channel.binaryType = "arraybuffer";
-    channel.onmessage = ({ data }) => this.#emit("said", { topic, data });
+    channel.onmessage = ({ data }) => this.#emit("said", { topic, ...signed(data) });
     this.#channels.set(topic, channel);
   }
 

@@ -97,6 +97,6 @@ def test_a_room_brings_its_participants_together() -> None:
     speaker.handle(opened(1, 0, "chat"))
     viewer.handle(opened(2, 0, "chat"))
     assert engine.take() == [
-        JoinTopic(id=1, stream=0, topic=100),
-        JoinTopic(id=2, stream=0, topic=100, may_send=False),
+        JoinTopic(id=1, stream=0, topic=100, sender="a"),
+        JoinTopic(id=2, stream=0, topic=100, may_send=False, sender="c"),
     ]

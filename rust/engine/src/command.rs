@@ -363,6 +363,7 @@ pub enum Action {
         may_send: bool,
         may_receive: bool,
         report: bool,
+        sender: String,
     },
     LeaveTopic {
         stream: u16,

@@ -10,6 +10,9 @@ use crate::command::Action;
 use crate::event::Event;
 use crate::shard::{Refusal, ShardControl};
 
+/// Of a sender's name, which stands before each of its messages.
+const MOST_SENDER_BYTES: usize = 128;
+
 impl ShardControl {
     pub(crate) fn apply_data(
         &mut self,
@@ -43,8 +46,11 @@ impl ShardControl {
                 endpoint.open_channel(id, channel, negotiated, now, out)?;
             }
             Action::CloseChannel { stream } => endpoint.close_channel(id, stream, now, out)?,
-            Action::JoinTopic { stream, topic, may_send, may_receive, report } => {
-                let membership = Membership { topic, may_send, may_receive, report };
+            Action::JoinTopic { stream, topic, may_send, may_receive, report, sender } => {
+                if sender.len() > MOST_SENDER_BYTES || sender.contains('\n') {
+                    return Err(Refusal::Invalid("sender"));
+                }
+                let membership = Membership { topic, may_send, may_receive, report, sender: sender.into() };
                 endpoint.join_topic((id, stream), membership, now, out)?;
             }
             Action::LeaveTopic { stream } => endpoint.leave_topic((id, stream))?,

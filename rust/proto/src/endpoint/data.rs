@@ -7,7 +7,7 @@ use super::slot::AnyTransport;
 use super::topics::{ChannelId, DataRates, Membership, TopicMessage, Verdict};
 use super::{CommandError, Endpoint, EndpointEvent};
 use crate::io::TransmitQueue;
-use crate::sctp::{Channel, DataConfig, DataEvent, MessageKind, OpenError, Reliability};
+use crate::sctp::{Channel, DataConfig, DataEvent, MessageKind, OpenError};
 use crate::time::Time;
 use crate::transport::IceTransport;
 
@@ -76,15 +76,15 @@ impl Endpoint {
         out: &mut TransmitQueue,
     ) -> Result<(), CommandError> {
         self.channel_index(channel)?;
-        let left = self.topics.leave(channel);
-        if self.topics.join(channel, membership) && left != Some(membership.topic) {
-            self.tell_topic(membership.topic, true);
+        let (topic, left) = (membership.topic, self.topics.leave(channel));
+        if self.topics.join(channel, membership) && left != Some(topic) {
+            self.tell_topic(topic, true);
         }
-        if let Some(topic) = left.filter(|left| *left != membership.topic) {
-            self.tell_topic(topic, false);
+        if let Some(left) = left.filter(|left| *left != topic) {
+            self.tell_topic(left, false);
         }
         self.pass_on_held(channel, now, out);
-        self.release_held(membership.topic, now, out);
+        self.release_held(topic, now, out);
         self.settle(now, out);
         Ok(())
     }
@@ -107,14 +107,14 @@ impl Endpoint {
         out: &mut TransmitQueue,
     ) -> Result<(), CommandError> {
         self.channel_index(channel)?;
-        self.deliver(channel, message, now, out);
+        self.deliver(channel, "", message, now, out);
         self.settle(now, out);
         Ok(())
     }
 
     /// Sends a message of the control plane to everybody in a topic.
     pub fn publish(&mut self, topic: u64, message: TopicMessage, now: Time, out: &mut TransmitQueue) {
-        self.spread(topic, None, message, now, out);
+        self.spread(topic, None, "".into(), message, now, out);
         self.settle(now, out);
     }
 
@@ -122,11 +122,12 @@ impl Endpoint {
     pub(super) fn handle_topic_message(
         &mut self,
         topic: u64,
+        sender: &str,
         message: &TopicMessage,
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        self.deliver_to_members(topic, None, message, now, out);
+        self.deliver_to_members(topic, None, sender, message, now, out);
         self.settle(now, out);
     }
 
@@ -137,7 +138,7 @@ impl Endpoint {
             let Some(event) = slot.transport.poll_data_event() else { return };
             match event {
                 DataEvent::Opened { stream, channel } => {
-                    self.topics.add_channel((id, stream), channel.reliability == Reliability::Reliable);
+                    self.topics.add_channel((id, stream), &channel);
                     self.events.push_back(EndpointEvent::ChannelOpened { id, stream, channel });
                 }
                 DataEvent::Closed { stream, reason } => {
@@ -150,7 +151,7 @@ impl Endpoint {
                     let channel = (id, stream);
                     let message = TopicMessage { kind, payload };
                     if let Verdict::Pass(membership, message) = self.topics.receive(channel, message, now) {
-                        self.pass_on(channel, membership, message, now, out);
+                        self.pass_on(channel, &membership, message, now, out);
                     }
                 }
             }
@@ -175,7 +176,7 @@ impl Endpoint {
         let Some((membership, messages)) = self.topics.take_held(channel, now) else { return };
         for message in messages {
             if membership.may_send {
-                self.pass_on(channel, membership, message, now, out);
+                self.pass_on(channel, &membership, message, now, out);
             } else {
                 self.topics.drops.not_permitted += 1;
             }
@@ -185,7 +186,7 @@ impl Endpoint {
     fn pass_on(
         &mut self,
         from: ChannelId,
-        membership: Membership,
+        membership: &Membership,
         message: TopicMessage,
         now: Time,
         out: &mut TransmitQueue,
@@ -195,7 +196,7 @@ impl Endpoint {
             let text = message.kind == MessageKind::Text;
             self.events.push_back(EndpointEvent::ChannelMessage { id, stream, text, payload: message.payload.clone() });
         }
-        self.spread(membership.topic, Some(from), message, now, out);
+        self.spread(membership.topic, Some(from), membership.sender.clone(), message, now, out);
     }
 
     /// To the members here, and to each shard that has some.
@@ -203,18 +204,20 @@ impl Endpoint {
         &mut self,
         topic: u64,
         from: Option<ChannelId>,
+        sender: Arc<str>,
         message: TopicMessage,
         now: Time,
         out: &mut TransmitQueue,
     ) {
-        self.deliver_to_members(topic, from, &message, now, out);
+        self.deliver_to_members(topic, from, &sender, &message, now, out);
         let shards = self.topics.shards(topic);
         if shards.is_empty() {
             return;
         }
         let message = Arc::new(message);
         for &shard in shards {
-            self.messages.push_back((shard, ShardMessage::Topic { topic, message: message.clone() }));
+            let (sender, message) = (sender.clone(), message.clone());
+            self.messages.push_back((shard, ShardMessage::Topic { topic, sender, message }));
         }
     }
 
@@ -222,6 +225,7 @@ impl Endpoint {
         &mut self,
         topic: u64,
         from: Option<ChannelId>,
+        sender: &str,
         message: &TopicMessage,
         now: Time,
         out: &mut TransmitQueue,
@@ -229,18 +233,26 @@ impl Endpoint {
         let mut receivers = std::mem::take(&mut self.receivers);
         self.topics.receivers(topic, from, now, &mut receivers);
         for &receiver in &receivers {
-            self.deliver(receiver, message, now, out);
+            self.deliver(receiver, sender, message, now, out);
         }
         self.receivers = receivers;
     }
 
-    fn deliver(&mut self, channel: ChannelId, message: &TopicMessage, now: Time, out: &mut TransmitQueue) {
+    fn deliver(
+        &mut self,
+        channel: ChannelId,
+        sender: &str,
+        message: &TopicMessage,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
         let (id, stream) = channel;
         let Some(&index) = self.ids.get(&id) else { return };
+        let payload = message.payload_for(sender, self.topics.wants_names(channel));
         // Should the receiver's association fail badly, it is the receiver that goes, not the sender.
         let current = self.current.replace(index);
         if let Ok(transport) = self.ice_transport(index)
-            && transport.send_message(stream, message.kind, &message.payload, now, out).is_ok()
+            && transport.send_message(stream, message.kind, &payload, now, out).is_ok()
         {
             self.topics.delivered += 1;
         }

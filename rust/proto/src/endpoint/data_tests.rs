@@ -161,9 +161,25 @@ impl World {
         }
     }
 
+    /// Has a browser open another channel; its stream.
+    fn open(&mut self, number: usize, channel: Channel) -> u16 {
+        let browser = &mut self.browsers[number];
+        let mut out = TransmitQueue::default();
+        let stream = browser.transport.open_channel(channel, None, self.now, &mut out).unwrap();
+        let (shard, address) = ((browser.id >> 48) as usize, browser.address);
+        let answers = self.shards[shard].take(address, &out, self.now);
+        self.give(&answers);
+        self.run(Duration::from_secs(1));
+        stream
+    }
+
     fn join(&mut self, number: usize, topic: u64, may_send: bool, may_receive: bool) {
-        let channel = (self.browsers[number].id, 0);
-        let membership = Membership { topic, may_send, may_receive, report: number == 0 };
+        self.join_on((self.browsers[number].id, 0), number, topic, may_send, may_receive);
+    }
+
+    fn join_on(&mut self, channel: ChannelId, number: usize, topic: u64, may_send: bool, may_receive: bool) {
+        let sender = format!("browser {number}").into();
+        let membership = Membership { topic, may_send, may_receive, report: number == 0, sender };
         let mut out = TransmitQueue::default();
         let shard = &mut self.shards[(channel.0 >> 48) as usize];
         shard.join_topic(channel, membership, self.now, &mut out).unwrap();
@@ -354,4 +370,22 @@ fn a_member_that_never_reads_hurts_nobody_and_goes_when_it_overflows() {
     world.shards[0].close_transport(world.browsers[0].id, world.now, &mut TransmitQueue::default()).unwrap();
     world.settle();
     assert!(world.shards[0].topics.shards(7) == [1] && world.shards[1].topics.shards(7).is_empty());
+}
+
+#[test]
+fn who_asks_for_names_gets_the_servers_word_for_the_sender() {
+    let mut world = World::new(&[0, 1, 1]);
+    for number in 0..2 {
+        world.join(number, 7, true, true);
+    }
+    let stream = world.open(2, Channel { protocol: "mediaserver.named".into(), ..Channel::new("chat") });
+    world.join_on((world.browsers[2].id, stream), 2, 7, true, true);
+    world.say(0, b"browser 1\nI am somebody else");
+    world.run(Duration::from_secs(1));
+    let plain = b"browser 1\nI am somebody else".to_vec();
+    assert_eq!(world.heard(), [vec![], vec![plain], vec![b"browser 0\nbrowser 1\nI am somebody else".to_vec()]]);
+    let message = TopicMessage { kind: MessageKind::Text, payload: b"from above".to_vec() };
+    world.shards[0].publish(7, message, world.now, &mut TransmitQueue::default());
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.heard()[2], [b"\nfrom above".to_vec()]);
 }

@@ -28,6 +28,8 @@ pub enum ShardMessage {
     Topic {
         /// The topic.
         topic: u64,
+        /// Whom it is from.
+        sender: Arc<str>,
         /// The message, shared by all shards.
         message: Arc<TopicMessage>,
     },

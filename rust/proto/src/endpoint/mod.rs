@@ -212,7 +212,9 @@ impl Endpoint {
                 self.media.handle_media(&batch, &mut self.slots, now, out);
                 self.take_media_outputs();
             }
-            ShardMessage::Topic { topic, message } => self.handle_topic_message(topic, &message, now, out),
+            ShardMessage::Topic { topic, sender, message } => {
+                self.handle_topic_message(topic, &sender, &message, now, out);
+            }
             ShardMessage::TopicMembers { topic, present } => {
                 self.topics.set_remote(topic, from, present);
                 self.release_held(topic, now, out);

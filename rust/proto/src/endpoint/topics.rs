@@ -1,14 +1,20 @@
 //! Who is in which topic, on this shard and elsewhere, and what a sender may send.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::held::Held;
 use super::message::Shard;
-use crate::sctp::{MessageKind, TokenBucket};
+use crate::sctp::{Channel, MessageKind, Reliability, TokenBucket};
 use crate::time::Time;
 
 /// Messages a second that a topic may cost this shard: each counts once for every receiver.
 const DELIVERIES_PER_SECOND: u32 = 4000;
+
+/// A channel opened with this protocol (RFC 8832 section 5.1) gets messages as `SENDER\nMESSAGE`: who said something is
+/// the server's word, not the message's.
+const NAMED: &str = "mediaserver.named";
 
 /// One data channel of this shard: transport and stream.
 pub type ChannelId = (u64, u16);
@@ -23,7 +29,7 @@ pub struct DataRates {
 }
 
 /// What a channel may do in its topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// The topic, by the control plane's numbering.
     pub topic: u64,
@@ -33,6 +39,8 @@ pub struct Membership {
     pub may_receive: bool,
     /// The control plane gets its messages too.
     pub report: bool,
+    /// Whom its messages are from, for those who ask for names.
+    pub sender: Arc<str>,
 }
 
 /// A message that waits for a topic, or travels.
@@ -42,6 +50,17 @@ pub struct TopicMessage {
     pub kind: MessageKind,
     /// The message.
     pub payload: Vec<u8>,
+}
+
+impl TopicMessage {
+    /// What a channel gets of a message of `sender`.
+    pub(super) fn payload_for(&self, sender: &str, named: bool) -> Cow<'_, [u8]> {
+        if named {
+            Cow::Owned([sender.as_bytes(), b"\n", &self.payload].concat())
+        } else {
+            Cow::Borrowed(&self.payload)
+        }
+    }
 }
 
 macro_rules! drops {
@@ -81,6 +100,8 @@ struct ChannelState {
     membership: Option<Membership>,
     /// What is said to nobody waits for somebody; unreliable messages are about the moment and do not.
     reliable: bool,
+    /// It asked for the names of those who say something.
+    named: bool,
     /// The topic in which it has met somebody: what it says when they are gone is not for those who come later.
     met: Option<u64>,
     held: Held,
@@ -167,9 +188,11 @@ impl Topics {
     }
 
     /// A channel is open.
-    pub(super) fn add_channel(&mut self, (transport, stream): ChannelId, reliable: bool) {
+    pub(super) fn add_channel(&mut self, (transport, stream): ChannelId, channel: &Channel) {
         if let Some(sender) = self.senders.get_mut(&transport) {
-            let state = ChannelState { membership: None, reliable, met: None, held: Held::default() };
+            let reliable = channel.reliability == Reliability::Reliable;
+            let named = channel.protocol == NAMED;
+            let state = ChannelState { membership: None, reliable, named, met: None, held: Held::default() };
             sender.channels.insert(stream, state);
         }
     }
@@ -191,8 +214,9 @@ impl Topics {
     /// Puts a channel into a topic; true when it is the first member here. What it was in before, it has left.
     pub(super) fn join(&mut self, channel: ChannelId, membership: Membership) -> bool {
         let Some(state) = self.state_mut(channel) else { return false };
+        let topic = membership.topic;
         state.membership = Some(membership);
-        let members = &mut self.topics.entry(membership.topic).or_default().members;
+        let members = &mut self.topics.entry(topic).or_default().members;
         members.push(channel);
         members.len() == 1
     }
@@ -216,7 +240,7 @@ impl Topics {
 
     /// What a channel has said and somebody may hear now: before it had a topic, or while it was alone in it.
     pub(super) fn take_held(&mut self, channel: ChannelId, now: Time) -> Option<(Membership, Vec<TopicMessage>)> {
-        let membership = self.state_mut(channel)?.membership?;
+        let membership = self.state_mut(channel)?.membership.clone()?;
         let company = self.has_company(membership.topic);
         let state = self.state_mut(channel)?;
         if company {
@@ -256,9 +280,9 @@ impl Topics {
             return Verdict::Kept;
         }
         let Some(state) = sender.channels.get_mut(&stream) else { return Verdict::Kept };
-        match state.membership {
+        match &state.membership {
             Some(Membership { may_send: false, .. }) => self.drops.not_permitted += 1,
-            Some(membership) if !state.waits(&membership) => return Verdict::Pass(membership, message),
+            Some(membership) if !state.waits(membership) => return Verdict::Pass(membership.clone(), message),
             // Alone in its topic, or in none.
             Some(_) | None => sender.hold(stream, message, now, &mut self.drops),
         }
@@ -272,7 +296,7 @@ impl Topics {
         for &member in entry.members.iter().filter(|&&member| Some(member) != from) {
             let (transport, stream) = member;
             let state = self.senders.get(&transport).and_then(|sender| sender.channels.get(&stream));
-            if !state.and_then(|state| state.membership).is_some_and(|membership| membership.may_receive) {
+            if !state.and_then(|state| state.membership.as_ref()).is_some_and(|membership| membership.may_receive) {
                 continue;
             }
             if entry.deliveries.take(1, now) {
@@ -286,6 +310,11 @@ impl Topics {
     /// Other shards with members of a topic.
     pub(super) fn shards(&self, topic: u64) -> &[Shard] {
         self.topics.get(&topic).map_or(&[], |entry| &entry.shards)
+    }
+
+    /// Whether a channel asked for the names of those who say something.
+    pub(super) fn wants_names(&self, (transport, stream): ChannelId) -> bool {
+        self.senders.get(&transport).and_then(|sender| sender.channels.get(&stream)).is_some_and(|state| state.named)
     }
 
     fn state_mut(&mut self, (transport, stream): ChannelId) -> Option<&mut ChannelState> {

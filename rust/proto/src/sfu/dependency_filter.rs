@@ -39,9 +39,6 @@ pub struct DependencyFilter {
     wanted: u8,
     /// Highest layer that may be sent if it comes; at least `wanted`.
     limit: u8,
-    /// Who gets no descriptor cannot tell where the frame of a layer ends: browsers take the last one of a unit for all
-    /// of it, and decode nothing. Such a receiver gets the lowest layer.
-    is_described: bool,
     max_temporal: u8,
     spatial: u8,
     /// Highest temporal layer seen.
@@ -66,7 +63,6 @@ impl Default for DependencyFilter {
         DependencyFilter {
             wanted: 0,
             limit: u8::MAX,
-            is_described: true,
             max_temporal: u8::MAX,
             spatial: 0,
             seen_temporal: 0,
@@ -84,15 +80,7 @@ impl Default for DependencyFilter {
 impl DependencyFilter {
     /// Takes the spatial layer that is wanted, and the highest one that may be sent when it comes.
     pub fn set_spatial(&mut self, wanted: u8, limit: u8) {
-        (self.wanted, self.limit) = if self.is_described { (wanted, limit.max(wanted)) } else { (0, 0) };
-    }
-
-    /// Takes whether the receiver is sent descriptors.
-    pub fn set_described(&mut self, is_described: bool) {
-        self.is_described = is_described;
-        if !is_described {
-            self.set_spatial(0, 0);
-        }
+        (self.wanted, self.limit) = (wanted, limit.max(wanted));
     }
 
     /// Takes the highest temporal layer wanted.
@@ -105,7 +93,6 @@ impl DependencyFilter {
         *self = DependencyFilter {
             wanted: self.wanted,
             limit: self.limit,
-            is_described: self.is_described,
             max_temporal: self.max_temporal,
             spatial: frame.spatial,
             ..DependencyFilter::default()

@@ -163,7 +163,6 @@ impl DownTrack {
             playout_delay: id(ExtensionKind::PlayoutDelay),
         };
         self.dependency_id = map.id(ExtensionKind::DependencyDescriptor).and_then(NonZeroU8::new);
-        self.dependency_filter.set_described(self.dependency_id.is_some());
     }
 
     /// Takes new payload types, and whether anything may be sent at all.

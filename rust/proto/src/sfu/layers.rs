@@ -91,6 +91,8 @@ pub struct LayerTable {
     /// Indices from the smallest layer to the largest; those never heard come last.
     order: [u8; MAX_LAYERS],
     len: u8,
+    /// Dependency descriptors tell the layers inside its stream apart.
+    described: bool,
 }
 
 impl LayerTable {
@@ -139,6 +141,16 @@ impl LayerTable {
         self.len > 1 && self.layers[0].rid.is_none()
     }
 
+    /// Whether only dependency descriptors tell the layers inside its stream apart.
+    pub fn is_described(&self) -> bool {
+        self.described && self.is_one_stream()
+    }
+
+    /// Takes whether they do.
+    pub fn set_described(&mut self, described: bool) {
+        self.described = described;
+    }
+
     /// Index of the stream that carries a layer.
     pub fn stream_of(&self, index: u8) -> u8 {
         if self.is_one_stream() { 0 } else { index }
@@ -162,6 +174,7 @@ impl LayerTable {
     pub fn differs(&self, other: &LayerTable) -> bool {
         let shape = |layer: &Layer| (layer.rid, layer.width, layer.height, layer.alive, layer.heard);
         self.len != other.len
+            || self.described != other.described
             || self.order != other.order
             || self.layers.iter().map(shape).ne(other.layers.iter().map(shape))
     }

@@ -192,6 +192,7 @@ impl UpTrack {
             Some(spatial) => table.update(spatial.describe()),
             None => table.update(self.layers.iter().map(UpLayer::describe)),
         }
+        table.set_described(matches!(self.stats.codec, Some(Codec::Av1 { .. })));
     }
 
     /// Takes new payload types, SSRCs and layers.

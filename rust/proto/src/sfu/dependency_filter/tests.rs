@@ -155,16 +155,3 @@ fn a_layer_that_begins_without_a_keyframe_is_entered_where_it_says_so() {
     assert_eq!(line.filter.decide(unit * 3_000, false, &low), Verdict::Forward { ends_picture: false });
     assert_eq!(line.filter.decide(unit * 3_000, true, &high), Verdict::Forward { ends_picture: true });
 }
-
-#[test]
-fn who_is_not_sent_descriptors_gets_the_lowest_layer() {
-    let mut line = Line::new(l2t2(0), &KEY, 1, 7);
-    assert_eq!(line.send(&ODD), "fE");
-    line.filter.set_described(false);
-    line.filter.set_spatial(1, 1);
-    assert!(!line.filter.awaits_keyframe());
-    assert_eq!([line.send(&EVEN), line.send(&KEY), line.send(&ODD)], ["Es", "Es", "Es"]);
-    line.filter.set_described(true);
-    line.filter.set_spatial(1, 1);
-    assert_eq!([line.send(&EVEN), line.send(&KEY)], ["Ek", "fE"]);
-}

@@ -36,7 +36,7 @@ impl DownTrack {
 
     /// Chooses among the layers of its source; true when it goes over to another one.
     pub fn choose(&mut self, table: &LayerTable) -> bool {
-        let target = Target { paused: self.is_paused(), ..self.target };
+        let target = Target { paused: self.is_paused(), ..self.target_for(table) };
         let choice = match table.choose(&target, self.allocation.max_spatial) {
             // A picture with one layer only may be still for long.
             Choice::Silent if !table.is_layered() => Choice::Layer(0),
@@ -52,6 +52,7 @@ impl DownTrack {
                 let limit = table.spatial_limit(layer, &target, self.allocation.max_spatial);
                 let spatial = if self.one_stream { layer } else { 0 };
                 self.vp9_filter.set_spatial(spatial, limit);
+                let limit = if self.dependency_id.is_some() { limit } else { spatial };
                 self.dependency_filter.set_spatial(spatial, limit);
                 changes
             }
@@ -65,6 +66,14 @@ impl DownTrack {
                 false
             }
         }
+    }
+
+    /// The most that it shall get of a source with these layers. Where descriptors tell them apart and the receiver is sent
+    /// none, it cannot tell where the frame of a layer ends: Chromium takes the last frame of a picture for all of it and
+    /// decodes nothing. It gets the lowest layer that lives.
+    pub fn target_for(&self, table: &LayerTable) -> Target {
+        let unreadable = table.is_described() && self.dependency_id.is_none();
+        Target { max_spatial: if unreadable { 0 } else { self.target.max_spatial }, ..self.target }
     }
 
     /// What it was found to be given, or why nothing.

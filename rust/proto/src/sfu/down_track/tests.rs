@@ -1,5 +1,6 @@
 //! Behaviour of a down track, on virtual time.
 
+mod described;
 mod redundancy;
 
 use super::*;

@@ -91,8 +91,8 @@ impl Router {
         needs.clear();
         for &down in &self.transports[key].downs {
             let entry = &self.downs[down];
-            let (track, target) = (&entry.track, entry.track.target());
             let Some(source) = entry.subscription.and_then(|up| self.sources.get(&up)) else { continue };
+            let (track, target) = (&entry.track, entry.track.target_for(&source.table));
             if !track.is_active() {
                 continue;
             }

@@ -242,7 +242,7 @@ impl Router {
             for &down in &source.downs {
                 let track = &self.downs[down].track;
                 if track.is_active() && track.config().kind == MediaKind::Video {
-                    wanted |= source.table.allowed(&track.target());
+                    wanted |= source.table.allowed(&track.target_for(&source.table));
                 }
             }
         }
