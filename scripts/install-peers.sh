@@ -12,6 +12,7 @@ wanted=(
     "ip iproute2"
     "tshark tshark"
     "sipsak sipsak"
+    "linphonec linphone-cli"
     "unshare util-linux"
     "systemd-analyze systemd"
 )

@@ -21,6 +21,8 @@ class Presentation:
     page: Page | None = None
     number: str | None = None
     """The caller's telephone number or user name, as routes see it; None is anonymous."""
+    withheld: bool = False
+    """The caller does not want others to be told who it is; trunks that are trusted are told all the same."""
 
 
 class BrowserPhone(Protocol):

@@ -24,6 +24,8 @@ from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.passing import Passing
 from mediaserver.call.quality import LegQuality
 from mediaserver.core.data import Topics
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
 from mediaserver.errors import NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -83,6 +85,7 @@ class Call:
         """
         self.caller.listen(self._on_leg_event)
         self.callee.listen(self._on_leg_event)
+        self.caller.represent(self.callee)
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
         self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
@@ -125,6 +128,8 @@ class Call:
     async def replace(self, old: Leg, new: Leg) -> None:
         """`new` takes the place of `old`, which goes on by itself and is heard no more. Raises NegotiationError."""
         other = self.other(old)
+        new.represent(other)
+        other.represent(new)
         await new.meet(other)
         if old is self.caller:
             self.caller = new
@@ -253,5 +258,14 @@ def _part(leg: Leg) -> None:
     leg.listen(None)
     leg.stop_playing()
     for media in leg.media.values():
-        if media.down is not None:
-            media.down.unsubscribe()
+        link(media.down, None)
+
+
+def link(down: DownTrack | None, up: UpTrack | None) -> None:
+    """Forwards `up` to `down`, or nothing; without `down` there is nothing to do."""
+    if down is None:
+        return
+    if up is None:
+        down.unsubscribe()
+    else:
+        down.subscribe(up)

@@ -16,7 +16,9 @@ from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.announcement_leg import AnnouncementLeg
 from mediaserver.call.booking import SRTP_PACKETS, Party
 from mediaserver.call.call import Call
-from mediaserver.call.events import EndCause, LegEvent, Ringing
+from mediaserver.call.caller_identity import from_field, identity_of, told_fields
+from mediaserver.call.early_media import EarlyMedia
+from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.events import Party as Role
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
@@ -42,7 +44,7 @@ from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.uri import SipUri, escape_user
+from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite, UserAgent
 
 Note = Callable[[str, str], None]
@@ -51,7 +53,6 @@ Note = Callable[[str, str], None]
 _NO_WAY_THERE: Final = frozenset({408, 500, 502, 503, 504})
 """What a trunk says, or what its silence counts as, when it could not ask anybody."""
 
-_ANONYMOUS: Final = "anonymous"
 _log = structlog.get_logger(__name__)
 
 
@@ -65,6 +66,10 @@ class CallRequest:
     presentation: Presentation
     headers: Sequence[tuple[str, str]] = ()
     """Header fields of the INVITE that is continued, for trunks that want some of them copied."""
+    early: EarlyMedia | None = None
+    """What the caller hears before anybody has answered; None hears nothing."""
+    own_headers: Sequence[tuple[str, str]] = ()
+    """Header fields of ours that everybody who is called gets, like Referred-By."""
     on_leg: Callable[[Leg], None] | None = None
     """Gets every leg that comes into the call later, by a transfer."""
     note: Note | None = None
@@ -137,8 +142,7 @@ class Calls:
     def _incoming_leg(self, incoming: IncomingInvite, contact_id: str, note: Note | None) -> SipLeg:
         user = self._config.users.get(incoming.authenticated_user or "")
         trunk = self._config.trunks.get(incoming.trunk or "")
-        remote = incoming.session.remote_party
-        name = remote.display_name or (remote.uri.user_text if isinstance(remote.uri, SipUri) else None) or _ANONYMOUS
+        name = identity_of(incoming, self.trunks.get(incoming.trunk)).name
         policy = self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer")
         leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip)
         party = _party(policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user)
@@ -155,7 +159,7 @@ class Calls:
         """
         self._check_room()
         request.caller.admit()
-        callee = await self.ring(request)
+        callee = await self._ring_heard(request)
         call = Call(
             call_id=request.call_id or new_id(),
             caller=request.caller,
@@ -182,6 +186,16 @@ class Calls:
             raise
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
+
+    async def _ring_heard(self, request: CallRequest) -> Leg:
+        """Whoever answers; before that, the caller hears what a device sends."""
+        early = EarlyMedia(request.caller)
+        callee: Leg | None = None
+        try:
+            callee = await self.ring(replace(request, early=early))
+        finally:
+            early.end(callee)
+        return callee
 
     async def ring(self, request: CallRequest) -> Leg:
         """Whoever answers in the end, after redirections; joined with nobody yet. Raises as `connect`."""
@@ -289,6 +303,8 @@ class Calls:
                 to=NameAddr(SipUri(host=self._config.domain_of(user), user=user)),
                 body=body,
                 via_flow=binding.flow,
+                headers=request.own_headers,
+                session_uuid=request.caller.session_uuid,
             )
 
         return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
@@ -323,8 +339,13 @@ class Calls:
                 body=body,
                 route_to=way.hops,
                 uris=way.uris,
-                headers=line.headers(request.headers),
+                headers=[
+                    *line.headers(request.headers),
+                    *request.own_headers,
+                    *told_fields(request.presentation, line, domain=self._config.listeners.sip.realm),
+                ],
                 credentials=line.credentials,
+                session_uuid=request.caller.session_uuid,
             )
 
         try:
@@ -334,9 +355,14 @@ class Calls:
             raise
 
     async def _dial(self, leg: SipLeg, invite: SessionMaker, request: CallRequest, *, srtp: bool) -> Leg:
+        early = request.early
+
         def on_event(_: Leg, event: LegEvent) -> None:
             if isinstance(event, Ringing):
-                leg.run(request.caller.progress(event.code), name="progress")
+                request.caller.represent(leg)
+                leg.run(_alerted(request, leg, event), name="progress")
+            elif isinstance(event, MediaChanged) and early is not None:
+                early.changed(leg)
 
         leg.listen(on_event)
         try:
@@ -345,6 +371,8 @@ class Calls:
             await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
         except BaseException as error:
             leg.listen(None)
+            if early is not None:
+                early.gone(leg)
             reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
             await leg.end(EndCause("system", reason, getattr(error, "code", None)))
             raise
@@ -386,8 +414,7 @@ class Calls:
         return SipPolicy(media.accepted_audio(trunk.audio_codecs), media.accepted_video(trunk.video_codecs), trunk.srtp)
 
     def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
-        domain = self._config.listeners.sip.realm
-        return NameAddr(SipUri(host=domain, user=escape_user(number or _ANONYMOUS)), display_name=presentation.name)
+        return from_field(presentation, number, domain=self._config.listeners.sip.realm)
 
     def _check_room(self) -> None:
         if len(self._calls) >= self._config.limits.calls:
@@ -409,6 +436,19 @@ class Calls:
             on_ended(call, cause)
 
         return ended
+
+
+async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:
+    """Passes on that a device rings, or what it sends; who hears somebody already is not told of others that ring."""
+    early = request.early
+    if early is not None and event.early:
+        before = early.heard
+        if await early.begin(leg):
+            if before is None and request.note is not None:
+                request.note("early_media", leg.name)
+            return
+    if early is None or early.heard is None:
+        await request.caller.progress(event.code)
 
 
 def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | None:

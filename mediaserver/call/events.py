@@ -7,6 +7,7 @@ from typing import Literal
 
 from mediaserver.call.quality import LegQuality
 from mediaserver.config.bandwidth import MediaKind
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.uri import SipUri
 
@@ -29,6 +30,8 @@ class Ringing:
     """The peer is being alerted (SIP 180 or 183, or an agent's page shows the call)."""
 
     code: int = 180
+    early: bool = False
+    """It sends already (early media)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class TransferAsked:
 
     target: SipUri
     replaces: Replaces | None = None
+    referred_by: NameAddr | None = None
+    """Who asks, by its own word (RFC 3892)."""
 
 
 @dataclass(frozen=True, slots=True)

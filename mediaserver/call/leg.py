@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
+from uuid import uuid4
 
 import structlog
 
@@ -71,6 +72,11 @@ class Leg(ABC):
         """The leg's account with admission control, where one was opened."""
         self.meter = QualityMeter()
         """How the leg is doing, as far as somebody looks at it."""
+        self.session_id = ""
+        """Session-ID of the leg's signalling (RFC 7989), where it has any."""
+        self._session_uuid = uuid4().hex
+        self.hears_early = False
+        """The peer hears somebody who has not answered yet: an announcement of ours has to be silent."""
         self.picture_withheld = ""
         """Why the peer got no picture at some time although there was one: `too_large`."""
         self._hears: tuple[int, ...] = ()
@@ -110,6 +116,20 @@ class Leg(ABC):
             self._listener(self, event)
 
     @property
+    def session_uuid(self) -> str:
+        """The peer's end of the call (RFC 7989): 32 hexadecimal digits that stay the same through every call manager."""
+        return self._session_uuid
+
+    def represent(self, other: Leg) -> None:
+        """From now on we speak to the peer for whoever is at the other end of `other`."""
+        self.log.debug("leg_represents", other=other.id, session_uuid=other.session_uuid)
+
+    def move_to(self, contact_id: str) -> None:
+        """The leg goes on in another contact."""
+        self.contact_id = contact_id
+        self.log = self.log.bind(contact_id=contact_id)
+
+    @property
     def ended(self) -> bool:
         """Whether the leg is over."""
         return self.end_cause is not None
@@ -132,6 +152,10 @@ class Leg(ABC):
     @abstractmethod
     async def progress(self, code: int) -> None:
         """Tells the peer that the other side is being alerted."""
+
+    async def hear_early(self, other: Leg) -> bool:
+        """Makes the peer able to hear `other`, who sends without having answered; False where that cannot be."""
+        return any(tracks.down is not None for tracks in self.media.values()) and other is not self
 
     @abstractmethod
     async def meet(self, other: Leg) -> None:

@@ -25,6 +25,7 @@ class Recorded(Protocol):
     last_stats: list[TransportStats]
     track_kinds: dict[int, Kind]
     picture_withheld: str
+    session_id: str
     meter: QualityMeter
 
     @property
@@ -46,6 +47,7 @@ def leg_record(leg: Recorded) -> LegRecord:
         end_reason=leg.end_cause.reason if leg.end_cause else "",
         round_trip_ms=max(round_trips, default=None),
         picture_withheld=leg.picture_withheld,
+        session_id=leg.session_id,
         streams=tuple(streams.values()),
         quality=leg.meter.summary.record(),
     )

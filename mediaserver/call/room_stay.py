@@ -44,6 +44,7 @@ class RoomStay:
     ) -> None:
         self.name = name
         self.picture_withheld = ""
+        self.session_id = ""
         self.meter = QualityMeter()
         self.track_kinds: dict[int, Kind] = {}
         self.started_at = datetime.now(UTC)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
+from mediaserver.call.dial_failed import DialFailed, warning_value
 from mediaserver.call.events import (
     Answered,
     Connected,
@@ -20,6 +21,7 @@ from mediaserver.call.events import (
 )
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.picture_fit import PictureFit
+from mediaserver.call.sip_early import EarlyAnswers
 from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
@@ -35,9 +37,12 @@ from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.uri import SipUri
+from mediaserver.sip.session_id import NIL
+
+__all__ = ["DialFailed", "SessionMaker", "SipLeg", "warning_value"]
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
@@ -50,37 +55,6 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
-
-
-class DialFailed(MediaServerError):
-    """The phone did not take the call; `code` is its SIP status."""
-
-    def __init__(
-        self,
-        code: int,
-        reason: str,
-        *,
-        warning: str | None = None,
-        warning_code: int | None = None,
-        elsewhere: bool = False,
-        redirect: tuple[SipUri, ...] = (),
-    ) -> None:
-        super().__init__(f"{code} {reason}")
-        self.code = code
-        self.reason = reason
-        self.warning = warning
-        """The phone's own Warning header."""
-        self.warning_code = warning_code
-        """Code of RFC 3261 §20.43 where we are the ones who found that nothing meets."""
-        self.redirect = redirect
-        """Whom to call in its place, best first (3xx)."""
-        self.elsewhere = elsewhere
-        """Nobody there was asked: the next route that matches may be."""
-
-    @property
-    def lacks_bandwidth(self) -> bool:
-        """Whether a line was full, ours or one behind a call manager that says so (RFC 3261 §20.43, code 370)."""
-        return self.code == 488 and (self.warning_code == 370 or (self.warning or "").startswith("370 "))
 
 
 class SipLeg(Leg):
@@ -109,7 +83,7 @@ class SipLeg(Leg):
         self._negotiation = SipNegotiation(
             media=self._sip_media,
             policy=policy,
-            wanted=lambda: self._other.capable if self._other is not None else EVERYTHING,
+            wanted=lambda: self._sought if self._other is None else self._other.capable,
             admit=self._admit_again,
             changed=self._on_agreed,
             log=self.log,
@@ -119,6 +93,11 @@ class SipLeg(Leg):
         self._answered = False
         self._transferring = False
         self._late_offer = False
+        self._early_answer: bytes | None = None
+        """What we have answered an incoming call with before anybody took it."""
+        self._early = EarlyAnswers(self._sip_media, self.log)
+        self._sought: Codecs = EVERYTHING
+        """What whoever is on the other side could do, before the two have met."""
         self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
         self._outcome: asyncio.Future[None] | None = None
 
@@ -143,6 +122,24 @@ class SipLeg(Leg):
         """What the phone's last description has, as far as the policy allows it."""
         remote = self._sip_media.remote
         return self.codecs if remote is None else self._policy.limited(codecs_of(remote))
+
+    @property
+    def session_uuid(self) -> str:
+        """See `Leg`; by the phone's own word where it gives one."""
+        theirs = self._session.session_id.remote if self._session is not None else NIL
+        return super().session_uuid if theirs == NIL else theirs
+
+    def represent(self, other: Leg) -> None:
+        """See `Leg`."""
+        if self._session is not None:
+            self._session.session_id.local = other.session_uuid
+            self._note_session(self._session)
+
+    def _note_session(self, session: InviteSession) -> None:
+        """Keeps the Session-ID for the record, and for every line of the log from now on."""
+        if session.session_id.known and self.session_id != (text := str(session.session_id)):
+            self.session_id = text
+            self.log = self.log.bind(session_id=text)
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -216,6 +213,7 @@ class SipLeg(Leg):
         the SRTP policy forbids.
         """
         self._session = session
+        self._note_session(session)
         if body is None:
             self._late_offer = True
         else:
@@ -238,7 +236,7 @@ class SipLeg(Leg):
         allowed = self._policy.limited(wanted)
         if not allowed:
             raise NegotiationError("no codec of the caller is allowed towards this phone", warning_code=305)
-        allowed = self._narrowed(allowed, {}, others)
+        self._sought = allowed = self._narrowed(allowed, {}, others)
         body = await self._sip_media.offer(allowed, srtp=srtp)
         self._outcome = asyncio.get_running_loop().create_future()
         session = await session_maker(body)
@@ -249,6 +247,12 @@ class SipLeg(Leg):
     def holds(self, session: InviteSession) -> bool:
         """Whether this is the leg of a session."""
         return self._session is session
+
+    @property
+    def peer_identity(self) -> NameAddr | None:
+        """The phone's own From or To, without its tag; None before there is a call."""
+        party = self._session.remote_party if self._session is not None else None
+        return NameAddr(party.uri, party.display_name) if party is not None else None
 
     def answer_transfer(self, code: int) -> None:
         """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
@@ -276,6 +280,36 @@ class SipLeg(Leg):
         if self._session is not None and self._session.direction == "incoming" and not self._answered:
             self._session.ring(180 if code == 183 else code)
 
+    async def hear_early(self, other: Leg) -> bool:
+        """See `Leg`: the phone's offer is answered in a 183 (RFC 3960 §3.1). One without an offer hears nothing yet."""
+        session = self._session
+        if session is None or session.direction == "outgoing" or self._answered or self._early_answer is not None:
+            return bool(self.media)
+        if self._offer is None:
+            return False
+        self._sought = other.codecs
+        try:
+            body = await self._answer_to(self._offer, other)
+            if self.ended or self._answered:
+                return False
+            session.ring(183, body)
+        except MediaServerError as error:  # nothing in common, or the call was taken back meanwhile
+            self.log.info("early_media_not_heard", error=str(error))
+            self._sip_media.drop()
+            return False
+        self._early_answer = body
+        self._sip_media.commit()
+        self.set_media(self._sip_media.media)
+        return True
+
+    async def _answer_to(self, offer: SessionDescription, other: Leg) -> bytes:
+        wanted = self._policy.limited(other.codecs)
+        if self._admitted is not None:
+            wanted = within(wanted, self._admitted)
+        return await self._sip_media.answer(
+            offer, wanted, srtp_required=self._policy.srtp == "require", srtp_allowed=self._policy.srtp != "never"
+        )
+
     async def meet(self, other: Leg) -> None:
         """Answers an incoming INVITE with what `other` speaks.
 
@@ -286,23 +320,23 @@ class SipLeg(Leg):
         if session is None:
             return
         if session.direction == "outgoing" or self._answered:
-            spoken = {kind: media.send for kind, media in self._sip_media.agreed.items()}
-            if wanted := lacking(spoken, self.capable, other.codecs):
-                await self._negotiation.reoffer(session, wanted)
+            await self._ask_for(other, session)
             return
-        wanted = self._policy.limited(other.codecs)
+        if self._early_answer is not None:
+            # RFC 6337 §2.2: the 200 says what the 183 said; what it lacks is asked for when the call stands.
+            session.answer(self._early_answer)
+            self._mark_answered()
+            self._sip_media.expect()
+            await self._ask_for(other, session)
+            return
         if self._admitted is not None:
-            wanted = within(wanted, self._admitted)
             self.settle_with(other)  # so that our answer names the rate that the other side takes
         if self._offer is None:
+            wanted = self._policy.limited(other.codecs)
+            wanted = wanted if self._admitted is None else within(wanted, self._admitted)
             body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
         else:
-            body = await self._sip_media.answer(
-                self._offer,
-                wanted,
-                srtp_required=self._policy.srtp == "require",
-                srtp_allowed=self._policy.srtp != "never",
-            )
+            body = await self._answer_to(self._offer, other)
         if self.ended:
             return
         session.answer(body)
@@ -310,6 +344,11 @@ class SipLeg(Leg):
         if self._offer is not None:
             self._sip_media.commit()
         self.set_media(self._sip_media.media)
+
+    async def _ask_for(self, other: Leg, session: InviteSession) -> None:
+        spoken = {kind: media.send for kind, media in self._sip_media.agreed.items()}
+        if wanted := lacking(spoken, self.capable, other.codecs):
+            await self._negotiation.reoffer(session, wanted)
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Rejects an incoming INVITE with `cause.code` and, where given, a Warning value."""
@@ -336,6 +375,7 @@ class SipLeg(Leg):
 
     async def _read_events(self, session: InviteSession) -> None:
         async for event in session.events():
+            self._note_session(session)
             try:
                 await self._on_sip_event(session, event)
             except MediaServerError as error:
@@ -346,10 +386,11 @@ class SipLeg(Leg):
 
     async def _on_sip_event(self, session: InviteSession, event: sip_events.SessionEvent) -> None:
         match event:
-            case sip_events.Progress(code=code):
-                self.emit(Ringing(code))
-            case sip_events.Answered(body=body):
-                self._on_answered(body)
+            case sip_events.Progress(code=code, body=body, branch=branch, reliable=reliable):
+                heard = body is not None and self._on_early(body, branch, reliable=reliable)
+                self.emit(Ringing(code, early=heard))
+            case sip_events.Answered(body=body, branch=branch):
+                self._on_answered(body, branch)
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
@@ -357,6 +398,9 @@ class SipLeg(Leg):
                 redirect = redirect_targets(headers) if 300 <= code < 400 else ()
                 self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
                 await self.end(EndCause(self.party, "rejected", code, reason))
+            case sip_events.Reoffered(branch=branch) if not self._answered and branch not in ("", self._early.branch):
+                # One line of ours, and another branch has it; the RFC 3311 §5.2 wait is long enough for an answer.
+                session.reject_reoffer(500, (("Retry-After", "10"),))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)
             case sip_events.ReofferAnswered(body=body):
@@ -365,8 +409,8 @@ class SipLeg(Leg):
                 await self._negotiation.on_reoffer_rejected(session, code)
             case sip_events.RefreshDue():
                 await self._negotiation.refresh(session)
-            case sip_events.Referred(target=target, replaces=replaces):
-                self.emit(TransferAsked(target, replaces))
+            case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by):
+                self.emit(TransferAsked(target, replaces, referred_by))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.Cancelled():
@@ -375,12 +419,16 @@ class SipLeg(Leg):
                 ended_by: Party = self.party if by in ("remote", "local") else "system"
                 await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
 
-    def _on_answered(self, body: bytes | None) -> None:
+    def _on_early(self, body: bytes, branch: str, *, reliable: bool) -> bool:
+        heard = self._early.take(body, branch, reliable=reliable)
+        if heard:
+            self.set_media(self._sip_media.media)
+        return heard
+
+    def _on_answered(self, body: bytes | None, branch: str) -> None:
         outcome = self._outcome
         try:
-            if body is None:
-                raise NegotiationError("the phone answered without a session description")
-            self._sip_media.accept_answer(body)
+            self._early.settle(body, branch)
         except MediaServerError as error:
             self._answered = True
             self._fail(DialFailed(488, str(error), warning_code=getattr(error, "warning_code", None)))
@@ -417,7 +465,8 @@ class SipLeg(Leg):
     def _on_agreed(self) -> None:
         """An offer and its answer later in the call are in force."""
         if not self.ended:
-            self._charge()
+            if self._answered:
+                self._charge()
             self.set_media(self._sip_media.media)
 
     def _admit_again(self, codecs: Codecs, offer: SessionDescription | None) -> Codecs:
@@ -469,12 +518,8 @@ class SipLeg(Leg):
     def _on_silence(self, kind: Kind, silent_ms: int) -> None:
         agreed = self._sip_media.agreed.get(kind)
         # A phone that holds us need not play music, a camera may be off; a voice that stops is a lost phone.
-        if kind == "audio" and agreed is not None and agreed.direction is Direction.SENDRECV and not self.ended:
+        # Nobody has to send before the call is answered.
+        talking = agreed is not None and agreed.direction is Direction.SENDRECV and self._answered
+        if kind == "audio" and talking and not self.ended:
             self.log.info("media_timeout", silent_ms=silent_ms)
             self._tasks.spawn(self.end(EndCause("system", "media_timeout")), name="media-timeout")
-
-
-def warning_value(code: int, agent: str, text: str) -> str:
-    """A Warning header value (RFC 3261 §20.43)."""
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")[:256]
-    return f'{code} {agent} "{quoted}"'

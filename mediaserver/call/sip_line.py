@@ -41,15 +41,7 @@ class SipLine:
         """Puts what was agreed into force; `watch(id, kind)` subscribes to the events of a new track."""
         before = self.agreed
         self.agreed = media
-        engine.submit(
-            SetRtpRemote(
-                id=self.rtp.id,
-                rtp=media.remote_rtp,
-                rtcp=media.remote_rtcp,
-                rtcp_mux=media.rtcp_mux,
-                srtp=_srtp_keys(media),
-            )
-        )
+        self.expect(engine)
         receive = (*media.receive, *media.dtmf_receive)
         send = (*media.send, *((media.dtmf_send,) if media.dtmf_send else ()))
         if self.tracks.up is None:
@@ -71,6 +63,20 @@ class SipLine:
         self.tracks.down.update(send, active=media.direction.sends)
         if self.kind == "video" and before is not None:
             self._begin_with_keyframes(before, media)
+
+    def expect(self, engine: Engine) -> None:
+        """Tells the engine where the peer is by what was agreed; silence counts from now on."""
+        media = self.agreed
+        if media is not None:
+            engine.submit(
+                SetRtpRemote(
+                    id=self.rtp.id,
+                    rtp=media.remote_rtp,
+                    rtcp=media.remote_rtcp,
+                    rtcp_mux=media.rtcp_mux,
+                    srtp=_srtp_keys(media),
+                )
+            )
 
     def silence(self) -> None:
         """Sends nothing any more; the ports stay, so that the line can come back."""

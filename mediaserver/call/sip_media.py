@@ -207,6 +207,11 @@ class SipMedia:
             self._proposal = None
         self._put_into_force(proposal, agreed, remote)
 
+    def expect(self) -> None:
+        """The call is answered: a phone that sent nothing before has as long as any other from now on."""
+        for line in self._lines.values():
+            line.expect(self._engine)
+
     def _described(self, sections: list[LocalMedia | MediaDescription]) -> SessionDescription:
         ours = [section for section in sections if isinstance(section, LocalMedia)]
         self._version += 1

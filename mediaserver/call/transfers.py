@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
 from mediaserver.call.leg import Leg
@@ -55,10 +54,10 @@ class Transfers:
 
     async def _transfer(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
         try:
-            if event.replaces is not None:
-                await self._attended(request, call, leg, event.replaces)
-            else:
+            if event.replaces is None or self._is_elsewhere(leg, event.replaces):
                 await self._blind(request, call, leg, event)
+            else:
+                await self._attended(request, call, leg, event.replaces)
         except DialFailed as failure:
             self._failed(request, call, leg, failure.code, failure.reason)
         except LimitExceeded as error:
@@ -80,8 +79,18 @@ class Transfers:
         leg.answer_transfer(202)
         other = call.other(leg)
         with call.letting_go(leg):
-            shown = request.presentation if other is request.caller else Presentation(name=other.name, verified=True)
-            asked = replace(request, caller=other, destination=destination, presentation=shown)
+            shown = request.presentation
+            if other is not request.caller:
+                # What is known of the contact goes with whoever stays in it.
+                shown = replace(shown, name=other.name, verified=True, number=None, withheld=False)
+            asked = replace(
+                request,
+                caller=other,
+                destination=destination,
+                presentation=shown,
+                own_headers=_sent_on(leg, event),
+                early=None,
+            )
             leg.answer_transfer(180)
             new = await self._ring(asked)
             try:
@@ -102,7 +111,11 @@ class Transfers:
         leg.answer_transfer(202)
         with call.letting_go(leg):
             new = await second.surrender(theirs, _TRANSFERRED)
+            joined = new.contact_id
+            new.move_to(request.contact_id)
             await call.replace(leg, new)
+        if request.note is not None and joined != request.contact_id:
+            request.note("contact_joined", joined)
         await self._done(request, leg, new)
 
     async def take_over(self, leg: SipLeg, replaces: Replaces) -> bool:
@@ -123,6 +136,11 @@ class Transfers:
         """The contact of the leg that a Replaces names; empty where there is none."""
         found = self._of(replaces)
         return found[1].contact_id if found is not None else ""
+
+    def _is_elsewhere(self, leg: SipLeg, replaces: Replaces) -> bool:
+        """Whether the other call of a call manager runs there, past us: whoever is in it gets the Replaces (RFC 3891)."""
+        party = leg.booking.party if leg.booking is not None else None
+        return party is not None and party.trunk is not None and self._find(replaces) is None
 
     def _of(self, replaces: Replaces) -> tuple[Call, SipLeg] | None:
         session = self._find(replaces)
@@ -157,6 +175,20 @@ class Transfers:
         if request.note is not None:
             request.note("transfer_failed", f"{code} {why}")
         leg.answer_transfer(code)
+
+
+def _sent_on(leg: SipLeg, event: TransferAsked) -> tuple[tuple[str, str], ...]:
+    """What whoever is called by a transfer is told of it.
+
+    A user of the house is named by us, who know it; of somebody behind a trunk only the trunk knows (RFC 3892 §2.1).
+    """
+    party = leg.booking.party if leg.booking is not None else None
+    of_house = party is not None and party.user is not None
+    by = leg.peer_identity if of_house or event.referred_by is None else event.referred_by
+    fields = [("Referred-By", str(by))] if by is not None else []
+    if event.replaces is not None:
+        fields += [("Replaces", str(event.replaces)), ("Require", "replaces")]
+    return tuple(fields)
 
 
 def _same_party(one: Leg, other: Leg) -> bool:

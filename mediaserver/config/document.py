@@ -60,6 +60,7 @@ _EXAMPLES = {
   #   calls_per_second: 10/s
   #   numbers: {region: DE, incoming: e164, called: e164, caller: e164, own: "+4930123", countries: [DE, AT, CH]}
   #   headers: {fixed: {X-Customer: "4711"}, copied: [X-Ticket]}
+  #   identity: {incoming: trusted, outgoing: asserted, user_to_user: ticket}
 """,
     "routes": """\
   # - match: {trunk: pbx, called: "49*", time: {days: [mon, tue, wed, thu, fri], start: 08:00, end: 18:00,

@@ -34,10 +34,15 @@ OWN_HEADERS = frozenset(
         *("via", "from", "to", "call-id", "cseq", "contact", "max-forwards", "route", "record-route"),
         *("content-length", "content-type", "authorization", "proxy-authorization", "www-authenticate"),
         *("proxy-authenticate", "require", "proxy-require", "supported", "allow", "user-agent", "server", "expires"),
-        *("min-se", "session-expires", "rseq", "rack", "replaces"),
+        *("min-se", "session-expires", "rseq", "rack", "replaces", "session-id", "referred-by"),
     )
 )
 """What the daemon writes by itself: no rule may set or pass it on."""
+
+IDENTITY_HEADERS = frozenset(
+    ("p-asserted-identity", "p-preferred-identity", "remote-party-id", "privacy", "user-to-user")
+)
+"""What goes on by the rules of `identity` alone: no other rule may pass it on."""
 
 
 class TrunkCredentials(Section):
@@ -168,7 +173,28 @@ class HeaderRules(Section):
     def _none_of_ours(self) -> HeaderRules:
         for name in (*self.fixed, *self.copied):
             _free_header(name)
+        for name in self.copied:
+            if name.lower() in IDENTITY_HEADERS:
+                raise ValueError(f"{name} says who is calling: `identity` of the trunk rules whether it goes on")
         return self
+
+
+class Identity(Section):
+    """Who is calling, as header fields beside From say it: what is believed, and what is told (RFC 3325, RFC 3323)."""
+
+    incoming: Literal["stripped", "trusted"] = "stripped"
+    """What the trunk says beside From: `trusted` takes P-Asserted-Identity or Remote-Party-ID for who is calling, and
+    what it says of the call's way (History-Info, Diversion) and User-to-User as verified attributes; `stripped` goes by
+    From alone, and the rest is unverified."""
+
+    outgoing: Literal["none", "asserted", "remote_party_id", "preferred"] = "none"
+    """How the trunk is told who is calling: `asserted` (P-Asserted-Identity) and `remote_party_id` name also callers
+    who want to be anonymous, with that wish beside it, because the trunk is trusted to keep it; so does `preferred`
+    (P-Preferred-Identity), for providers that assert identities themselves. `none` is for trunks that are not trusted."""
+
+    user_to_user: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")] | None = None
+    """Attribute of the contact that User-to-User (RFC 7433) of calls from the trunk is kept in, and that of calls to the
+    trunk is written from, like ticket; at most 511 bytes. null neither reads nor writes it."""
 
 
 class Trunk(Section):
@@ -215,6 +241,9 @@ class Trunk(Section):
 
     headers: HeaderRules = HeaderRules()
     """Header fields of calls to the trunk."""
+
+    identity: Identity = Identity()
+    """Who is calling: what the trunk is believed, and what it is told."""
 
     srtp: SrtpPolicy = "prefer"
     """SRTP towards the trunk: `require`, `prefer` (offered over TLS signalling) or `never`."""

@@ -142,7 +142,7 @@ class CallerSession:
 
     def _start_announcement(self) -> None:
         downs = tuple(media.down.id for media in self._leg.media.values() if media.down is not None)
-        if self._announcement is None or self._call is not None or not downs:
+        if self._announcement is None or self._call is not None or self._leg.hears_early or not downs:
             return
         clip, loop = self._announcement
         self._playing = downs

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mediaserver.call.agents import Presentation
+from mediaserver.call.caller_identity import CallerIdentity
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.leg_record import leg_record
-from mediaserver.contact.attributes import Attributes
+from mediaserver.call.signaling import AttributesRefused
+from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.consent import CameraConsent
 from mediaserver.contact.timeline import Timeline
 from mediaserver.runtime.ids import new_id
@@ -119,6 +122,25 @@ class Contact:
             self.cause = cause
             self.ended_at = self.clock()
             self.note("ended", f"{cause.by} {cause.reason}")
+
+    def introduce(self, identity: CallerIdentity, limits: AttributeLimits) -> Presentation:
+        """Takes what is known of a caller by SIP; returns what agents are shown of it."""
+        for step in identity.way:
+            self.note("diverted", f"by {step.by}: {step.reason}")
+        try:
+            known = limits.bounded(identity.attributes)
+        except AttributesRefused as error:
+            known = {}
+            self.note("attributes_left_out", str(error))
+        self.attributes = Attributes(known, {}) if identity.trusted else Attributes({}, known)
+        return Presentation(
+            name=identity.name,
+            verified=not identity.withheld,
+            attributes=self.attributes.verified,
+            unverified=self.attributes.unverified,
+            number=identity.number,
+            withheld=identity.withheld,
+        )
 
     def record(self) -> ContactRecord:
         """The row that is kept. Call it after `finish`."""

@@ -12,6 +12,7 @@ import structlog
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
+from mediaserver.call.caller_identity import identity_of
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
@@ -211,7 +212,8 @@ class Contacts:
         if "Replaces" in incoming.request.headers:
             await self._take_over(incoming)
             return
-        question = question_of(incoming, self._calls.trunks)
+        identity = identity_of(incoming, self._calls.trunks.get(incoming.trunk))
+        question = question_of(incoming, self._calls.trunks, identity)
         destination = await self._dial_plan.decide(question)
         if destination is None:
             incoming.session.reject(404)
@@ -231,7 +233,7 @@ class Contacts:
             incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
             return
         contact.caller = leg.name
-        presentation = Presentation(name=leg.name, verified=True, number=question.caller)
+        presentation = contact.introduce(identity, self._attribute_limits)
         self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
 
     async def _take_over(self, incoming: IncomingInvite) -> None:

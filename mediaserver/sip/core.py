@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
@@ -188,6 +189,7 @@ class Core(Sender):
         headers: Extra,
         credentials: Credentials | None,
         max_forwards: int,
+        session_uuid: str | None = None,
         uris: Mapping[Destination, str] | None = None,
         now: float,
     ) -> InviteMachine:
@@ -211,6 +213,7 @@ class Core(Sender):
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
         for name, value in machine.timer_headers:
             table.add(name, value)
+        machine.session_id.local = session_uuid or uuid4().hex
         attempt = Attempt(machine, request, destinations, credentials=credentials, cseq=None)
         attempt.uris = uris or {}
         self.add_machine(machine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mediaserver.sip.headers import NameAddr
@@ -25,9 +25,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Our INVITE got a 2xx. `body` is the answer; or the offer, where we sent none: then call `acknowledge(answer)`."""
+    """Our INVITE got a 2xx. `body` is the answer; or the offer, where we sent none: then call `acknowledge(answer)`.
+
+    Without either the answer stood in a `Progress` of the same `branch`.
+    """
 
     body: bytes | None
+    branch: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,11 @@ class Rejected:
 class Reoffered:
     """The peer sent a re-INVITE, or an UPDATE with an offer: call `answer_reoffer` or `reject_reoffer`.
 
-    None: it wants an offer from us.
+    None: it wants an offer from us. Before the call stands it comes in an UPDATE or PRACK, of this `branch` of our call.
     """
 
     body: bytes | None
+    branch: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

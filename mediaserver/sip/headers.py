@@ -46,7 +46,10 @@ _SPECIAL = {
     "mime-version": "MIME-Version",
     "min-se": "Min-SE",
     "rack": "RAck",
+    "remote-party-id": "Remote-Party-ID",
     "rseq": "RSeq",
+    "session-id": "Session-ID",
+    "user-to-user": "User-to-User",
 }
 
 

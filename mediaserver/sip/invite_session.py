@@ -57,6 +57,7 @@ class InviteMachine(Referrals):
     def accept(self, transaction: ServerTransaction, dialog: Dialog, offer: bytes | None, now: float) -> None:
         """Begin with their INVITE."""
         self._invite_transaction = transaction
+        self.session_id.learn(transaction.request)
         self._learn(transaction.request)
         self.dialog = dialog
         self.first_offer = offer
@@ -68,6 +69,7 @@ class InviteMachine(Referrals):
             raise LocalProtocolError("a refusal has a code from 300 to 699")
         transaction = self._pending_invite()
         self._step(_I.SEND_FAILURE)
+        self._finish_offers(now)
         self._port.respond(transaction, code, reason=reason, headers=headers, body=None, now=now)
         self._tell_last(Ended("local", code=code, reason=reason or reason_of(code)))
 
@@ -78,6 +80,7 @@ class InviteMachine(Referrals):
         if state in (_S.INCOMING, _S.RINGING):
             self.reject(480, None, extra, now=now)
         elif state in (_S.CALLING, _S.EARLY):
+            self._finish_offers(now)
             self._step(_I.HANG_UP)
             self._cancel_cause = extra
             # §9.1: a CANCEL must wait for the first provisional response.
@@ -112,6 +115,7 @@ class InviteMachine(Referrals):
         """A response to a request of ours. Provisional ones and repeated 2xx come too."""
         if response.code >= 200:
             self._pending.discard(attempt)
+        self.session_id.learn(response)
         if attempt is self._invite:
             self._handle_invite_response(attempt, response, flow, now)
         elif attempt.method == "INVITE":
@@ -131,6 +135,7 @@ class InviteMachine(Referrals):
             cancelled = self.state is _S.CANCELLING
             if not self._can(_I.RECEIVE_FAILURE):
                 return
+            self._finish_offers(now)
             self._step(_I.RECEIVE_FAILURE)
             self._cancel_give_up_at = None
             if not cancelled:
@@ -156,6 +161,9 @@ class InviteMachine(Referrals):
             self._send_ack(attempt, dialog, None)
             self._send_bye(dialog, self._cancel_cause, now)
             return
+        asked = self._reinvite_transaction
+        if asked is not None and asked.request.from_.tag != tag:
+            self._finish_offers(now)  # another branch has the call
         self._step(_I.RECEIVE_SUCCESS)
         self.dialog = dialog
         self.remote_party = response.to
@@ -165,7 +173,7 @@ class InviteMachine(Referrals):
         if not self._late_offer:
             self._step(_I.SEND_ACK)
             self._send_ack(attempt, dialog, None)
-        self._tell(Answered(response.body or None))
+        self._tell(Answered(response.body or None, branch=tag))
 
     def gave_up(self, attempt: Attempt) -> bool:
         """True when this request is not worth another try: its call was cancelled or is over."""
@@ -182,6 +190,7 @@ class InviteMachine(Referrals):
         if attempt is self._invite:
             cancelled = self.state is _S.CANCELLING
             if self._can(_I.RECEIVE_FAILURE):
+                self._finish_offers(now)
                 self._step(_I.RECEIVE_FAILURE)
                 self._cancel_give_up_at = None
                 if not cancelled:
@@ -201,6 +210,7 @@ class InviteMachine(Referrals):
             self._offer_step(_J.REFUSE)
             self._port.respond(transaction, 487, reason=None, headers=(), body=None, now=now)
         elif transaction is self._invite_transaction and self._can(_I.RECEIVE_CANCEL):
+            self._finish_offers(now)
             self._step(_I.RECEIVE_CANCEL)
             self._port.respond(transaction, 487, reason=None, headers=(), body=None, now=now)
             self._tell_last(Cancelled(cause))
@@ -242,6 +252,7 @@ class InviteMachine(Referrals):
             self._respond(transaction, error.status or 500, now)
             return
         dialog.flow = flow
+        self.session_id.learn(request)  # another UUID than before: somebody else has taken the place (RFC 7989 §6)
         if request.method == "BYE":
             self._handle_bye(transaction, now)
         elif request.method == "INVITE":
@@ -319,11 +330,13 @@ class InviteMachine(Referrals):
     def _not_answered(self, now: float) -> None:
         if self.direction == "outgoing" and self.state in (_S.CALLING, _S.EARLY):
             before = self.state
+            self._finish_offers(now)
             self._tell_last(Rejected(408, "not answered in time"))
             self._step(_I.HANG_UP)
             if before is _S.EARLY or (self._invite is not None and self._invite.provisional):
                 self._cancel(now)
         elif self.direction == "incoming" and self.state in (_S.INCOMING, _S.RINGING):
+            self._finish_offers(now)
             self._step(_I.SEND_FAILURE)
             self._respond(self._pending_invite(), 480, now)
             self._tell_last(Ended("timeout", code=480, reason="not answered in time"))

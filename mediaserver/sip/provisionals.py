@@ -5,16 +5,16 @@ from __future__ import annotations
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.events import Ended, Progress
+from mediaserver.sip.events import Ended, Progress, Reoffered
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Message, Response
 from mediaserver.sip.reliable import acknowledges, sequence_of, wants_reliable
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_base import Extra, Reply
-from mediaserver.sip.session_states import SessionInput, SessionState
+from mediaserver.sip.session_states import OfferState, SessionInput, SessionState
 from mediaserver.sip.updates import Updates
 
-_S, _I = SessionState, SessionInput
+_S, _I, _O = SessionState, SessionInput, OfferState
 
 
 class Provisionals(Updates):
@@ -58,27 +58,43 @@ class Provisionals(Updates):
         except SipParseError:
             self._respond(transaction, 400, now)
             return
-        invite = self._invite_transaction
+        invite, told = self._invite_transaction, sent.response
         if invite is None or not sent.acknowledged(rack, invite.request.cseq[0]):
             self._respond(transaction, 481, now)  # §3
             return
-        # RFC 6337 §3.1.2 lets a PRACK hold a further offer; it is told that it may come again when the call stands.
-        self._respond(transaction, 200 if body is None else 488, now)
+        if told is not None and told.body and self.first_offer is not None:
+            self._agreed_early.add(request.from_.tag or "")
+        if body is None:
+            self._respond(transaction, 200, now)
+        elif self._agreed_early and self.offer_state is _O.IDLE and self.state is _S.RINGING:
+            # RFC 3262 §5: a further offer, answered in the 200 to this PRACK.
+            self._take_offer(transaction)
+            self._tell(Reoffered(body))
+        else:
+            self._respond(transaction, 488, now)  # nothing was offered or answered that this could follow
         if self._answer_waits is not None:
-            (answer, headers), self._answer_waits = self._answer_waits, None
-            sent.waiting.clear()
-            self.answer(answer, headers, now=now)
+            self._answer_now(now)
         elif sent.waiting and self.state is _S.RINGING:
             self._ring_reliably(*sent.waiting.popleft(), now)
+
+    def _answer_now(self, now: float) -> None:
+        """Send the 200 that waited for a PRACK, or for our answer to an offer in one."""
+        if self._answer_waits is None or self.offer_state is _O.ASKED or self._reliable_sent.response is not None:
+            return
+        (answer, headers), self._answer_waits = self._answer_waits, None
+        self._reliable_sent.waiting.clear()
+        self.answer(answer, headers, now=now)
 
     def answer(self, body: bytes | None, headers: Extra, *, now: float) -> None:
         """Send 200; after the PRACK, where one is owed for a response with a body (RFC 3262 §3)."""
         transaction, pending = self._pending_invite(), self._reliable_sent.response
         if not self._can(_I.SEND_SUCCESS) or self._answer_waits is not None:
             raise LocalProtocolError(f"an answer is not possible in state {self.state.name}")
-        if pending is not None and pending.body:
+        if (pending is not None and pending.body) or self.offer_state is _O.ASKED:
             self._answer_waits = (body, headers)
             return
+        if self._changed_early:
+            body = None  # RFC 6337 §2.2: the first offer was answered in a 183, and others since
         self._step(_I.SEND_SUCCESS)
         self._reliable_sent.response = None
         timer = self._session_timer.accept(transaction.request, now)
@@ -93,6 +109,7 @@ class Provisionals(Updates):
             sent.response = None
         elif now >= sent.give_up_at:
             sent.response = None
+            self._finish_offers(now)
             self._step(_I.SEND_FAILURE)
             self._respond(self._pending_invite(), 504, now)  # §3: 64*T1 without a PRACK
             self._tell_last(Ended("timeout", code=504, reason="no PRACK"))
@@ -128,6 +145,8 @@ class Provisionals(Updates):
             return
         if rseq is not None and not self._acknowledge_provisional(attempt, tag, rseq, now):
             return
+        if rseq is not None and response.body and attempt.request.body:
+            self._agreed_early.add(tag)
         self._step(_I.RECEIVE_PROVISIONAL)
         self.remote_party = response.to
         self._tell(

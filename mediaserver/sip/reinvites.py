@@ -73,13 +73,17 @@ class Reinvites(SessionBase):
     def answer_reoffer(self, body: bytes | None, *, now: float) -> None:
         """Send 200 to their re-INVITE."""
         transaction = self._reinvite_transaction
-        update = transaction is not None and transaction.request.method == "UPDATE"
+        update = transaction is not None and transaction.request.method != "INVITE"
         self._offer_step(_J.ACCEPT_UPDATE if update else _J.ACCEPT)
         if transaction is not None:
-            headers = self._session_timer.accept(transaction.request, now)
+            standing = self.state is _S.CONFIRMED and transaction.request.method != "PRACK"
+            headers = self._session_timer.accept(transaction.request, now) if standing else ()
             response = self._port.respond(transaction, 200, reason=None, headers=headers, body=body, now=now)
             if not update:
                 self._reply = Reply(transaction, response, self._port, now)
+        if self.state is not _S.CONFIRMED:
+            self._changed_early = True
+            self._answer_now(now)
 
     def reject_reoffer(self, code: int, headers: Extra, *, now: float) -> None:
         """Refuse their re-INVITE."""
@@ -89,10 +93,17 @@ class Reinvites(SessionBase):
         self._offer_step(_J.REFUSE)
         if transaction is not None:
             self._port.respond(transaction, code, reason=None, headers=headers, body=None, now=now)
+        self._answer_now(now)
+
+    def _answer_now(self, now: float) -> None:
+        """Send the 200 that waited for what is done now."""
+        raise NotImplementedError
 
     def _finish_offers(self, now: float) -> None:
         if self.offer_state is _O.ASKED and self._reinvite_transaction is not None:
-            self._port.respond(self._reinvite_transaction, 487, reason=None, headers=(), body=None, now=now)
+            # RFC 3261 §15.1.2 for an INVITE; what an UPDATE or PRACK asked for has no dialog any more.
+            code = 487 if self._reinvite_transaction.request.method == "INVITE" else 481
+            self._port.respond(self._reinvite_transaction, code, reason=None, headers=(), body=None, now=now)
         if self.offer_state is _O.UNACKNOWLEDGED and self._reinvite is not None:
             self._send_ack(self._reinvite, self._established(), None)
         self.offer_state = _O.IDLE

@@ -20,6 +20,10 @@ class Replaces:
     early_only: bool = False
     """Only a call that was not answered yet may be replaced."""
 
+    def __str__(self) -> str:
+        early = ";early-only" if self.early_only else ""
+        return f"{self.call_id};to-tag={self.to_tag};from-tag={self.from_tag}{early}"
+
 
 def parse_replaces(text: str) -> Replaces:
     """The value of a Replaces header. Raises SipParseError (400)."""

@@ -12,7 +12,7 @@ from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dead_targets import DeadTargets
 from mediaserver.sip.digest import answer_challenge, choose_challenge
 from mediaserver.sip.flow import Destination, Flow, Target, Transport, bracketed
-from mediaserver.sip.headers import NameAddr, Via
+from mediaserver.sip.headers import Headers, NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.message import (
     Request,
@@ -79,6 +79,7 @@ class Sender:
         if transaction is None:
             return
         request = make_cancel(transaction.request)
+        self._name_session(request.headers, attempt.machine)
         for name, value in headers:
             request.headers.add(name, value)
         try:
@@ -114,6 +115,7 @@ class Sender:
             table.add(name, value)
         if code > 100:
             table.add("Server", self.config.server_name)
+        self._name_session(table, transaction.owner)
         if body is not None:
             table.add("Content-Type", SDP)
             response.body = body
@@ -177,6 +179,7 @@ class Sender:
 
     def _transmit(self, attempt: Attempt, destination: Destination, now: float) -> None:
         request = attempt.request
+        self._name_session(request.headers, attempt.machine)
         uri = attempt.uris.get(destination)
         if uri is not None and uri != request.uri_text:
             request = attempt.request = Request(request.method, uri, request.headers, request.body)
@@ -209,6 +212,11 @@ class Sender:
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
             request.headers.replace("User-Agent", self.config.server_name)
+
+    def _name_session(self, headers: Headers, owner: object) -> None:
+        """Session-ID belongs into every message of a call (RFC 7989 §6)."""
+        if isinstance(owner, InviteMachine) and owner.session_id.known:
+            headers.replace("Session-ID", str(owner.session_id))
 
     def _contact(self, announced: Announced, party: NameAddr) -> str:
         user = party.uri.user if isinstance(party.uri, SipUri) else None

@@ -10,6 +10,7 @@ from mediaserver.sip.events import FINAL_EVENTS, Ended, SessionEvent
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine, SessionState
+from mediaserver.sip.session_id import SessionId
 from mediaserver.sip.uri import SipUri
 
 
@@ -64,6 +65,11 @@ class InviteSession:
     def remote_target(self) -> SipUri | None:
         """The peer's Contact as last refreshed; None before there is one."""
         return self._machine.remote_target
+
+    @property
+    def session_id(self) -> SessionId:
+        """The UUIDs of the two ends (RFC 7989); `local` is set by whoever knows for whom we speak."""
+        return self._machine.session_id
 
     @property
     def flow(self) -> Flow | None:

@@ -21,6 +21,7 @@ from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.reliable import ReliableReceived, ReliableSent
 from mediaserver.sip.server_transaction import ServerTransaction
+from mediaserver.sip.session_id import SessionId
 from mediaserver.sip.session_states import (
     OFFER_TRANSITIONS,
     SESSION_TRANSITIONS,
@@ -98,6 +99,8 @@ class SessionBase:
         self.call_id = call_id
         self.local_party = local
         self.remote_party = remote
+        self.session_id = SessionId()
+        """What the RFC 7989 header field of every message in the dialog says."""
         self.first_offer: bytes | None = None
         self.state = _S.CALLING if direction == "outgoing" else _S.INCOMING
         self.offer_state = _O.IDLE
@@ -117,6 +120,10 @@ class SessionBase:
         self._late_offer = False
         self._provisionals = 0
         self._reliable_received = ReliableReceived()
+        self._agreed_early: set[str] = set()
+        """Remote tags of dialogs whose offer has its answer before the INVITE has its final response (RFC 3262 §5)."""
+        self._changed_early = False
+        """A later offer was answered since: a 2xx that repeated the first answer would be wrong."""
         # incoming
         self._reliable_sent = ReliableSent(secrets.randbelow(0x7FFFFFFF))
         self._answer_waits: tuple[bytes | None, Extra] | None = None
@@ -209,6 +216,8 @@ class SessionBase:
             value = attempt.request.headers.get(name)
             if value is not None:
                 ack.headers.add(name, value)  # §13.2.2.4
+        if self.session_id.known:
+            ack.headers.add("Session-ID", str(self.session_id))
         if body is not None:
             ack.headers.add("Content-Type", SDP)
             ack.body = body

@@ -40,12 +40,12 @@ class Updates(Reinvites):
             return
         standing = self.state is _S.CONFIRMED and dialog is self.dialog
         if body is not None:
-            # RFC 3311 §5.2: ours is under way, or one of theirs is not answered yet. Before the call stands, the
-            # offer of its INVITE is not.
-            if standing and self.offer_state in (_O.SENT, _O.UNACKNOWLEDGED):
+            agreed = standing or dialog.remote_tag in self._agreed_early
+            # RFC 3311 §5.2: 491 while an offer of ours has no answer, 500 while one of theirs has none.
+            if self.offer_state in (_O.SENT, _O.UNACKNOWLEDGED) or (not agreed and self._offered_first):
                 self._respond(transaction, 491, now)
                 return
-            if not standing or self.offer_state not in (_O.IDLE, _O.GLARE):
+            if not agreed or self.offer_state not in (_O.IDLE, _O.GLARE):
                 retry = str(secrets.randbelow(11))
                 self._respond(transaction, 500, now, headers=(("Retry-After", retry),))
                 return
@@ -56,7 +56,12 @@ class Updates(Reinvites):
             self._respond(transaction, 200, now, headers=headers)
             return
         self._take_offer(transaction)
-        self._tell(Reoffered(body))
+        self._tell(Reoffered(body, branch=dialog.remote_tag if self.direction == "outgoing" else ""))
+
+    @property
+    def _offered_first(self) -> bool:
+        """Whether the offer of the first exchange was ours: in our INVITE, or in an answer to theirs without one."""
+        return not self._late_offer if self.direction == "outgoing" else self.first_offer is None
 
     def _refresh(self, now: float) -> None:
         """Half of the interval is over (§7.2): an UPDATE without a body, or a re-INVITE by the owner."""

@@ -170,14 +170,15 @@ class UserAgent:
         credentials: Credentials | None = None,
         via_flow: Flow | None = None,
         max_forwards: int = 70,
+        session_uuid: str | None = None,
     ) -> InviteSession:
         """Call `target` and return at once; what becomes of it arrives in the session's events.
 
         `from_` without tag (one is made); `to` defaults to the target. `body` None asks the callee for an offer.
         `via_flow` (from a `Binding`) sends over that flow, `route_to` to that next hop or the first of several that
         answers, `uris` being their own Request-URIs; else the target is resolved (RFC 3263). `credentials` answer a
-        401 or 407. Raises LimitExceeded with too many sessions and LocalProtocolError when the target cannot be
-        reached by any transport here.
+        401 or 407. `session_uuid` is whom we speak for (RFC 7989), else one is made. Raises LimitExceeded with too many
+        sessions and LocalProtocolError when the target cannot be reached by any transport here.
         """
         destinations: list[Destination]
         if via_flow is not None:
@@ -199,6 +200,7 @@ class UserAgent:
             headers=tuple(headers),
             credentials=credentials,
             max_forwards=max_forwards,
+            session_uuid=session_uuid,
             uris={destination: str(uri.without_headers()) for destination, uri in (uris or {}).items()},
             now=self._now(),
         )

@@ -93,6 +93,8 @@ class LegRecord(msgspec.Struct, frozen=True, kw_only=True):
     round_trip_ms: float | None = None
     picture_withheld: str = ""
     """Why the party got no picture at some time although there was one: `too_large` for its decoder."""
+    session_id: str = ""
+    """Session-ID of a SIP leg (RFC 7989): the peer's end, then the other one; the same in the logs of call managers."""
     streams: tuple[StreamRecord, ...] = ()
     quality: QualityRecord | None = None
 

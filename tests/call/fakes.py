@@ -13,7 +13,10 @@ from mediaserver.engine.engine import LocalIce, LocalRtp
 from mediaserver.engine.ids import make_id, shard_of
 from mediaserver.errors import LocalProtocolError
 from mediaserver.sip.events import FINAL_EVENTS, Ended, SessionEvent
+from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.session_id import SessionId
 from mediaserver.sip.session_states import SessionState
+from mediaserver.sip.uri import SipUri
 from mediaserver.webrtc.messages import ServerMessage
 
 
@@ -76,6 +79,8 @@ class FakeSession:
         self.state = SessionState.CONFIRMED
         self.direction = direction
         self.may_reoffer = True
+        self.session_id = SessionId()
+        self.remote_party = NameAddr(SipUri("example.org", "agent"))
         self.withdrawn = False
         """The phone took its re-INVITE back."""
         self.log: list[tuple[Any, ...]] = []
@@ -93,7 +98,7 @@ class FakeSession:
                 return
 
     def ring(self, code: int = 180, body: bytes | None = None, headers: object = ()) -> None:
-        self.log.append(("ring", code))
+        self.log.append(("ring", code) if body is None else ("ring", code, body))
 
     def answer(self, body: bytes | None, headers: object = ()) -> None:
         self.log.append(("answer", body))

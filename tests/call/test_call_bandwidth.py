@@ -39,7 +39,7 @@ from mediaserver.sdp.description import Bandwidth, Fingerprint, SessionDescripti
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
-from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.webrtc import messages
 from mediaserver.webrtc.section import MediaPolicy
@@ -129,7 +129,12 @@ class House:
         body = self.phones.limited(await media(FakeEngine()).offer(BROWSER, srtp=False))
         self.phones.bandwidth = before
         invite = SimpleNamespace(
-            session=session, body=body, source=SimpleNamespace(ip=address), trunk=None, authenticated_user=None
+            session=session,
+            body=body,
+            source=SimpleNamespace(ip=address),
+            trunk=None,
+            authenticated_user=None,
+            request=SimpleNamespace(headers=Headers()),
         )
         leg = self.calls.incoming_leg(invite, "contact", note=self.contact.note)  # type: ignore[arg-type]
         return leg, session

@@ -19,6 +19,7 @@ from mediaserver.call.sip_leg import DialFailed, SipLeg
 from mediaserver.call.transfers import Transfers
 from mediaserver.config.sections import Target
 from mediaserver.sip import events as sip
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.uri import parse_sip_uri
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
@@ -51,6 +52,7 @@ class House:
     calls: list[Call] = field(default_factory=list)
     ended: list[EndCause] = field(default_factory=list)
     joined: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
     sessions: dict[Replaces, FakeSession] = field(default_factory=dict)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,22 +70,23 @@ class House:
         return self.rings
 
     async def talk(
-        self, name: str = "visitor", *, user: str | None = "agent"
+        self, name: str = "visitor", *, user: str | None = "agent", calling: bool = False
     ) -> tuple[FakeLeg, SipLeg, FakeSession, Call]:
         visitor = FakeLeg(name, codecs=BROWSER)
         phone, session = await dialled(FakeEngine())
         phone.booking = Booked(Party(address="192.0.2.9", user=user))  # type: ignore[assignment]
         request = CallRequest(
             "contact",
-            visitor,
+            phone if calling else visitor,
             Destination(Target(user="agent"), "agent", "x"),
-            Presentation(name=name),
+            Presentation(name=name, attributes={"ticket": "T1"}),
             on_leg=lambda leg: self.joined.append(leg.name),
+            note=lambda what, detail: self.notes.append((what, detail)),
         )
         call = Call(
             call_id=name,
-            caller=visitor,
-            callee=phone,
+            caller=phone if calling else visitor,
+            callee=visitor if calling else phone,
             longest_s=60,
             on_ended=lambda _, cause: self.ended.append(cause),
             on_transfer=lambda call, leg, event: self.transfers.asked(request, call, leg, event),
@@ -106,6 +109,9 @@ class Booked:
         return None
 
     def settle(self, *_: object) -> None:
+        return None
+
+    def stand_beside(self, *_: object) -> None:
         return None
 
     def wishes(self) -> dict[str, int]:
@@ -246,6 +252,54 @@ async def test_a_call_that_is_not_the_phones_own_cannot_be_given_away(user: str,
     await wait()
     assert told(session) == [("reject_referral", code)]
     assert not colleague.ended
+
+
+async def test_whoever_is_called_by_a_transfer_is_told_by_whom_and_what_is_known_goes_along() -> None:
+    house = House()
+    _, _, session, _ = await house.talk()
+    session.happen(sip.Referred(CAROL, None, NameAddr(parse_sip_uri("sip:boss@example.org"))))
+    await wait()
+    (asked,) = house.rung
+    # The phone of a user of the house is who has proven it, whatever it says.
+    assert asked.own_headers == (("Referred-By", "<sip:agent@example.org>"),)
+    assert (asked.contact_id, asked.presentation.attributes) == ("contact", {"ticket": "T1"})
+
+
+async def test_a_caller_who_transfers_the_agent_away_leaves_what_is_known_with_the_contact() -> None:
+    house = House()
+    visitor, _, session, _ = await house.talk(calling=True)
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    (asked,) = house.rung
+    assert (asked.caller, asked.presentation.name) == (visitor, "visitor")
+    assert asked.presentation.attributes == {"ticket": "T1"}
+
+
+async def test_a_call_manager_is_quoted_and_its_own_second_call_is_named_to_whom_it_is_with() -> None:
+    house = House()
+    _, phone, session, _ = await house.talk()
+    phone.booking = Booked(Party(address="192.0.2.9", trunk="pbx"))  # type: ignore[assignment]
+    session.happen(sip.Referred(CAROL, NAMED, NameAddr(parse_sip_uri("sip:boss@pbx.example"))))
+    await wait()
+    (asked,) = house.rung
+    assert asked.own_headers == (
+        ("Referred-By", "<sip:boss@pbx.example>"),
+        ("Replaces", "other-call;to-tag=ours;from-tag=theirs"),
+        ("Require", "replaces"),
+    )
+    assert told(session)[-1] == ("notify_referral", 200)
+
+
+async def test_an_attended_transfer_brings_the_colleague_into_the_contact() -> None:
+    house = House()
+    _, _, session, _ = await house.talk()
+    colleague, _, second, _ = await house.talk("colleague")
+    colleague.contact_id = "other"
+    house.sessions[NAMED] = second
+    session.happen(sip.Referred(CAROL, NAMED, None))
+    await wait()
+    assert colleague.contact_id == "contact"
+    assert ("contact_joined", "other") in house.notes
 
 
 async def test_an_invite_takes_the_place_of_a_leg_that_it_names() -> None:

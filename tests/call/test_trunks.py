@@ -212,6 +212,8 @@ def test_header_rules_set_and_copy_and_leave_sip_alone() -> None:
         ("{target: 'sip:a', targets: ['sip:b']}", "give either target"),
         ("{target: 'sip:a', registration: {}}", "registration needs credentials"),
         ("{target: 'sip:a', headers: {fixed: {Via: x}}}", "Via is written by the daemon itself"),
+        ("{target: 'sip:a', headers: {copied: [Privacy]}}", "`identity` of the trunk rules"),
+        ("{target: 'sip:a', identity: {incoming: yes}}", "stripped"),
         ("{target: 'sip:a', numbers: {called: national}}", "national numbers need a region"),
         ("{target: 'sip:a', calls_per_second: 3}", "expected a rate with its unit"),
     ],

@@ -67,6 +67,7 @@ pub struct RtpTransport {
     closed: bool,
     /// Last RTP, or the last offer/answer when that was later.
     quiet_since: Time,
+    /// Silence since then has been reported.
     timed_out: bool,
     drops: DropCounters,
     events: VecDeque<TransportEvent>,
@@ -107,6 +108,8 @@ impl RtpTransport {
         self.described = true;
         self.window_ends = now + self.config.latching;
         self.quiet_since = now;
+        // What was silent by agreement, on hold, is waited for anew.
+        self.timed_out = false;
         self.srtp = remote.srtp.map(|keys| rekey(self.srtp.take(), keys));
         self.report_path(before);
     }

@@ -176,6 +176,18 @@ fn silence_is_reported_once_and_so_is_its_end() {
 }
 
 #[test]
+fn silence_after_a_hold_is_reported_again() {
+    let mut leg = leg();
+    leg.set_remote(remote(None), at(0));
+    leg.handle_timeout(at(10_000));
+    assert_eq!(events(&mut leg), [TransportEvent::MediaTimeout { silent_ms: 10_000 }]);
+    leg.set_remote(remote(None), at(60_000));
+    assert_eq!(leg.poll_timeout(), Some(at(70_000)));
+    leg.handle_timeout(at(70_000));
+    assert_eq!(events(&mut leg), [TransportEvent::MediaTimeout { silent_ms: 10_000 }]);
+}
+
+#[test]
 fn a_hold_without_address_sends_nothing() {
     let mut leg = leg();
     leg.set_remote(RtpRemote { rtp: None, ..remote(None) }, at(0));
