@@ -41,7 +41,7 @@ async def own_sfu(directory: Path, network: Namespace, wanted: Wanted, *, shards
     many = 100_000
     changes = {
         "listeners": {"http": {"bind": [url]}},
-        "media": {"shards": shards},
+        "media": {"shards": shards, "real_time": True},
         "limits": {
             "http_requests_per_source": "10000/s",
             "room_sessions_per_source": "10000/s",

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real peers that the tests talk to, where they are missing: Debian's packages, nothing upgraded.
+# Installs the real peers that the tests talk to, where they are missing: Debian's packages, nothing upgraded, and SIP
+# clients for web pages from npm, by the hashes of their lock file.
 set -eu
 
 # command, and the package that has it
@@ -12,6 +13,7 @@ wanted=(
     "ip iproute2"
     "tshark tshark"
     "sipsak sipsak"
+    "npm npm"
     "linphonec linphone-cli"
     "unshare util-linux"
     "systemd-analyze systemd"
@@ -35,21 +37,27 @@ for line in "${wanted_files[@]}"; do
     done
     [ -n "$found" ] || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
-
-if ! command -v apt-get >/dev/null; then
-    echo "These peers are missing, and there is no apt-get here to install them: ${missing[*]}" >&2
-    exit 1
-fi
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "These peers are missing: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+step=$(dirname "$0")/step
+if [ ${#missing[@]} -ne 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "These peers are missing, and there is no apt-get here to install them: ${missing[*]}" >&2
         exit 1
     fi
-    as_root=(sudo)
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "These peers are missing: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
+    "$step" "apt-get update" "${as_root[@]}" apt-get update -qq
+    "$step" "peers: ${missing[*]}" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends --no-upgrade "${missing[@]}"
 fi
-step=$(dirname "$0")/step
-"$step" "apt-get update" "${as_root[@]}" apt-get update -qq
-"$step" "peers: ${missing[*]}" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends --no-upgrade "${missing[@]}"
+
+clients=$(dirname "$0")/../tests/peers/sip_clients
+if ! cmp -s "$clients/package-lock.json" "$clients/node_modules/installed.json"; then
+    "$step" "peers: SIP clients for web pages" npm ci --silent --prefix "$clients"
+    cp "$clients/package-lock.json" "$clients/node_modules/installed.json"
+fi

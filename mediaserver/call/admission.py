@@ -14,7 +14,8 @@ import structlog
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from mediaserver.call.booking import ELSEWHERE, Booking, Decision, Party
+from mediaserver.call.booking import ELSEWHERE, Booking, Party
+from mediaserver.call.decision import Decision
 from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
 from mediaserver.config.model import Config
 from mediaserver.core.ledger import Change, Grant, Ledger, Shortage

@@ -5,12 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Final
 
 import structlog
 
+from mediaserver.call.decision import Decision, Outcome, Verdict, rate_text
+from mediaserver.call.lines import Lines
 from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
-from mediaserver.config.values import format_bitrate
 from mediaserver.core.ledger import Change, Grant, Shortage
 from mediaserver.core.sites import Hop
 from mediaserver.errors import InsufficientBandwidth
@@ -30,7 +31,6 @@ BROWSER_PACKETS: Final = Packets(auth_tag=16, extensions=16)
 SRTP_PACKETS: Final = Packets(auth_tag=10)
 """Media of a phone that may be encrypted."""
 
-Outcome = Literal["admitted", "lower_rate", "refused"]
 _log = structlog.get_logger(__name__)
 
 
@@ -47,74 +47,6 @@ class Party:
     room: str | None = None
     """For a publisher: the room whose cap its media count against."""
     participant: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one kind of a leg's media."""
-
-    outcome: Outcome
-    bps: int | None
-    """Most that the leg may use, headers included; None is no bound."""
-    limit: str = ""
-    """What was too narrow: a key of the configuration, or `peer` for the peer's `b=` line or the other leg's cap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a leg was given; kinds that were not asked for are absent."""
-
-    verdicts: Mapping[MediaKind, Verdict]
-
-    @property
-    def outcome(self) -> Literal["admitted", "lower_rate", "audio_only", "refused"]:
-        """The worst that happened to the leg as a whole."""
-        refused = {kind for kind, verdict in self.verdicts.items() if verdict.outcome == "refused"}
-        if "audio" in refused or (refused and refused == set(self.verdicts)):
-            return "refused"
-        if refused:
-            return "audio_only"
-        lower = any(verdict.outcome == "lower_rate" for verdict in self.verdicts.values())
-        return "lower_rate" if lower else "admitted"
-
-    @property
-    def denied(self) -> dict[MediaKind, str]:
-        """Kinds that the leg may not have, with the limit that was too narrow."""
-        return {kind: verdict.limit for kind, verdict in self.verdicts.items() if verdict.outcome == "refused"}
-
-    def __str__(self) -> str:
-        return ", ".join(f"{kind} {_verdict_text(verdict)}" for kind, verdict in self.verdicts.items())
-
-
-class Lines(Protocol):
-    """What a booking asks of whoever knows the lines; `call.admission.Admission` implements it."""
-
-    def budget(self, hop: Hop, kind: MediaKind) -> int | None:
-        """Bits per second that all legs share; None without a bound."""
-
-    def cap(self, way: Sequence[Hop], kind: MediaKind) -> tuple[int, str] | None:
-        """The least cap of one leg, and its key in the configuration; None without one."""
-
-    def limit_key(self, hop: Hop, what: Literal["budget", "per_call"], kind: MediaKind) -> str:
-        """The key of the configuration that bounds a hop."""
-        ...
-
-    def lowest(self, kind: MediaKind) -> int:
-        """The floor of a picture."""
-        ...
-
-    def reserve(self, booking: Booking, kind: MediaKind, *, floor: int, wanted: int) -> Grant | Shortage:
-        """Reserves on the booking's way."""
-        ...
-
-    def granted(self, booking: Booking, kind: MediaKind) -> int | None:
-        """What the leg has reserved."""
-
-    def release(self, booking: Booking, kind: MediaKind | None = None) -> None:
-        """Gives back one kind, or all."""
-
-    def decided(self, booking: Booking, decision: Decision) -> None:
-        """Counts and logs."""
 
 
 class Booking:
@@ -348,7 +280,7 @@ class Booking:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _changed(self, kind: MediaKind, before: int | None, after: int | None) -> None:
-        self._tell(f"{kind} now {_rate_text(after)}, was {_rate_text(before)}")
+        self._tell(f"{kind} now {rate_text(after)}, was {rate_text(before)}")
         _log.info(
             "bandwidth_changed",
             contact_id=self.contact_id,
@@ -478,13 +410,3 @@ def _least(one: Mapping[MediaKind, int], other: Mapping[MediaKind, int]) -> dict
 def _most_within(needs: Sequence[tuple[Codec, Need]], bps: int) -> int | None:
     """The most that a codec would take of `bps`; None where it is too little for any."""
     return max((min(need.usual, bps) for _, need in needs if need.lowest <= bps), default=None)
-
-
-def _rate_text(bps: int | None) -> str:
-    return "unbounded" if bps is None else format_bitrate(bps)
-
-
-def _verdict_text(verdict: Verdict) -> str:
-    rate = f" {format_bitrate(verdict.bps)}" if verdict.bps else ""
-    why = f" ({verdict.limit})" if verdict.limit and verdict.outcome != "admitted" else ""
-    return f"{verdict.outcome.replace('_', ' ')}{rate}{why}"

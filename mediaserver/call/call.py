@@ -18,10 +18,12 @@ from mediaserver.call.events import (
     PictureWithheld,
     QualityChanged,
     RateChanged,
+    TextReceived,
     TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.passing import Passing
+from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
@@ -72,6 +74,7 @@ class Call:
         self._on_withheld = on_withheld
         self._on_quality = on_quality
         self._topics: Topics | None = None
+        self._chat = PhoneChat()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -110,6 +113,10 @@ class Call:
     def other(self, leg: Leg) -> Leg:
         """The leg on the other side of one of the two."""
         return self.callee if leg is self.caller else self.caller
+
+    def say(self, leg: Leg, text: str) -> bool:
+        """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
+        return self._chat.take(leg, text)
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:
@@ -184,6 +191,8 @@ class Call:
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
                 self._pass_digit(leg, digit, duration_ms)
+            case TextReceived(text=text):
+                self.say(leg, text)
             case TransferAsked():
                 if self._on_transfer is not None:
                     self._on_transfer(self, leg, event)
@@ -223,6 +232,7 @@ class Call:
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self.other(first).end(cause)
+        self._chat.close()
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
@@ -239,7 +249,8 @@ class Call:
                 leg.limit_picture(self.other(leg).picture_bounds)
 
     def _connect_data(self) -> None:
-        """Channels of the same label are one channel from page to page; a phone has none."""
+        """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
+        self._chat.connect(self.caller, self.callee)
         one, two = self.caller.data, self.callee.data
         if one is None or two is None or self._topics is not None:
             return

@@ -14,7 +14,7 @@ import structlog
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.announcement_leg import AnnouncementLeg
-from mediaserver.call.booking import SRTP_PACKETS, Party
+from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
 from mediaserver.call.call import Call
 from mediaserver.call.caller_identity import from_field, identity_of, told_fields
 from mediaserver.call.early_media import EarlyMedia
@@ -30,6 +30,7 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
+from mediaserver.call.sip_webrtc import SipWebRtcSettings, is_webrtc
 from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
@@ -41,11 +42,13 @@ from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
+from mediaserver.sdp.description import Fingerprint
+from mediaserver.sip.flow import WEBSOCKET
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.uri import SipUri
-from mediaserver.sip.user_agent import IncomingInvite, UserAgent
+from mediaserver.sip.user_agent import IncomingInvite, IncomingText, UserAgent
 
 Note = Callable[[str, str], None]
 """(what happened, detail)."""
@@ -93,6 +96,7 @@ class Calls:
         addresses: MediaAddresses,
         trunks: Trunks,
         admission: Admission,
+        fingerprint: Fingerprint,
         announcements: Announcements | None = None,
         quality: QualityWatch | None = None,
     ) -> None:
@@ -106,6 +110,7 @@ class Calls:
         self._addresses = addresses
         self.trunks = trunks
         self._admission = admission
+        self._fingerprint = fingerprint
         self._calls: dict[str, Call] = {}
         self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
 
@@ -132,6 +137,16 @@ class Calls:
             leg.on_released = partial(line.release, "incoming")
         return leg
 
+    def take_text(self, incoming: IncomingText) -> int:
+        """A text that a phone sent outside of its call: it goes to the page that its user talks to. Gives the status."""
+        user = incoming.authenticated_user
+        for call in reversed(list(self._calls.values())) if user is not None else ():
+            for leg in (call.caller, call.callee):
+                booking = leg.booking if leg.kind == "sip" else None
+                if booking is not None and booking.party.user == user and call.say(leg, incoming.text):
+                    return 200
+        return 480
+
     def _admit(self, line: TrunkLine, direction: Direction) -> None:
         try:
             line.admit(direction, asyncio.get_running_loop().time())
@@ -143,9 +158,14 @@ class Calls:
         user = self._config.users.get(incoming.authenticated_user or "")
         trunk = self._config.trunks.get(incoming.trunk or "")
         name = identity_of(incoming, self.trunks.get(incoming.trunk)).name
-        policy = self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer")
-        leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip)
-        party = _party(policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user)
+        browser = is_webrtc(incoming.body, incoming.source.transport)
+        policy = (
+            self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer", browser=browser)
+        )
+        leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
+        party = _party(
+            policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
+        )
         leg.booking = self._admission.book(leg.id, party, contact_id=contact_id, note=note)
         leg.take(incoming.session, incoming.body)
         return leg
@@ -292,9 +312,12 @@ class Calls:
 
     async def _ring_phone(self, user: str, binding: Binding, request: CallRequest) -> Leg:
         settings = self._config.users[user]
-        policy = self._user_policy(settings.srtp)
-        leg = self._sip_leg(request.contact_id, settings.display_name or user, "agent", policy, binding.flow.remote_ip)
-        self._book(leg, _party(policy, binding.flow.remote_ip, user=user), request)
+        # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
+        browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
+        policy, address = self._user_policy(settings.srtp, browser=browser), binding.flow.remote_ip
+        name = settings.display_name or user
+        leg = self._sip_leg(request.contact_id, name, "agent", policy, address, browser=browser)
+        self._book(leg, _party(policy, address, user=user, browser=browser), request)
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
@@ -386,9 +409,9 @@ class Calls:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _sip_leg(self, contact_id: str, name: str, party: Role, policy: SipPolicy, peer_ip: str) -> SipLeg:
-        bind, announced = self._addresses.towards(peer_ip)
-        media = self._config.media
+    def _sip_leg(
+        self, contact_id: str, name: str, party: Role, policy: SipPolicy, peer_ip: str, *, browser: bool = False
+    ) -> SipLeg:
         return SipLeg(
             leg_id=new_id(),
             contact_id=contact_id,
@@ -396,17 +419,24 @@ class Calls:
             party=party,
             engine=self._engine,
             policy=policy,
-            settings=SipMediaSettings(
-                bind_ip=bind,
-                announced_ip=announced,
-                latching_ms=int(media.latching_window * 1000),
-                timeout_ms=int(media.rtp_timeout * 1000),
-            ),
+            settings=SipWebRtcSettings(self._fingerprint, policy.audio_codecs, policy.video_codecs)
+            if browser
+            else self._media_settings(peer_ip),
         )
 
-    def _user_policy(self, srtp: SrtpPolicy) -> SipPolicy:
+    def _media_settings(self, peer_ip: str) -> SipMediaSettings:
+        bind, announced = self._addresses.towards(peer_ip)
         media = self._config.media
-        picture = tuple(codec for codec in media.video_codecs if codec in PHONE_VIDEO_CODECS)
+        return SipMediaSettings(
+            bind_ip=bind,
+            announced_ip=announced,
+            latching_ms=int(media.latching_window * 1000),
+            timeout_ms=int(media.rtp_timeout * 1000),
+        )
+
+    def _user_policy(self, srtp: SrtpPolicy, *, browser: bool = False) -> SipPolicy:
+        media = self._config.media
+        picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
         return SipPolicy(media.audio_codecs, picture, srtp)
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
@@ -462,8 +492,10 @@ def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | 
     return noted
 
 
-def _party(policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None) -> Party:
-    packets = PLAIN if policy.srtp == "never" else SRTP_PACKETS
+def _party(
+    policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None, browser: bool = False
+) -> Party:
+    packets = BROWSER_PACKETS if browser else PLAIN if policy.srtp == "never" else SRTP_PACKETS
     return Party(address=address, trunk=trunk, user=user, packets=packets)
 
 

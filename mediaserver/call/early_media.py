@@ -25,7 +25,8 @@ class EarlyMedia:
             return True
         self._sending.append(leg)
         if self.heard is leg and not await self._caller.hear_early(leg):
-            self._sending.remove(leg)
+            if leg in self._sending:  # it may be gone meanwhile
+                self._sending.remove(leg)
             return False
         self._connect()
         return True

@@ -80,6 +80,13 @@ class Dtmf:
 
 
 @dataclass(frozen=True, slots=True)
+class TextReceived:
+    """The peer wrote something."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferAsked:
     """The peer asks that somebody else takes its place (REFER): `target`, or whom its other call is with."""
 
@@ -105,6 +112,7 @@ LegEvent = (
     | PictureWithheld
     | QualityChanged
     | Dtmf
+    | TextReceived
     | TransferAsked
     | LegEnded
 )

@@ -189,6 +189,15 @@ class Leg(ABC):
         """Shows the peer that the other side gets no picture of it, or that it does again."""
         self.log.debug("withheld_not_shown", reason=reason)
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether `send_text` reaches the peer; pages have data channels for that."""
+        return False
+
+    def send_text(self, text: str) -> None:
+        """Sends the peer a text. What cannot be sent is counted, and lost."""
+        self.log.debug("text_not_sent")
+
     async def show_quality(self, quality: LegQuality) -> None:
         """Shows the peer how its line is doing."""
         self.log.debug("quality_not_shown", level=quality.level)

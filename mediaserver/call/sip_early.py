@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mediaserver.call.sip_media import SipMedia
+from mediaserver.call.session_media import SessionMedia
 from mediaserver.errors import MediaServerError, NegotiationError
 
 
 class EarlyAnswers:
     """Forked calls have several branches (RFC 3261 §13.2.2.4) and one line of ours: the first keeps it until the answer."""
 
-    def __init__(self, media: SipMedia, log: Any) -> None:
+    def __init__(self, media: SessionMedia, log: Any) -> None:
         self._media = media
         self._log = log
         self.branch: str | None = None

@@ -15,27 +15,26 @@ from mediaserver.call.events import (
     EndCause,
     Party,
     PictureWithheld,
-    RateChanged,
     Ringing,
+    TextReceived,
     TransferAsked,
 )
-from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
+from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_early import EarlyAnswers
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, codecs_of, peer_limits
+from mediaserver.call.sip_leg_booking import BookedSipLeg
+from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
+from mediaserver.call.sip_webrtc import SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
-from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
-from mediaserver.sdp.offer_answer import first_of_kind
+from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
-from mediaserver.sdp.picture import PictureBounds
 from mediaserver.sip import events as sip_events
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.redirect import redirect_targets
@@ -55,9 +54,10 @@ _PICTURE_FAST_UPDATE: Final = (
 )
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
+_CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
 
-class SipLeg(Leg):
+class SipLeg(BookedSipLeg):
     """One phone, or one call over a trunk. `party` is the role of whoever is at the other end, for the record."""
 
     kind: ClassVar[Literal["browser", "sip", "room"]] = "sip"
@@ -70,16 +70,14 @@ class SipLeg(Leg):
         name: str,
         party: Party,
         engine: Engine,
-        settings: SipMediaSettings,
+        settings: SipMediaSettings | SipWebRtcSettings,
         policy: SipPolicy,
     ) -> None:
-        super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
+        super().__init__(
+            leg_id=leg_id, contact_id=contact_id, name=name, engine=engine, settings=settings, policy=policy
+        )
         self.party = party
-        self._policy = policy
-        self._sip_media = SipMedia(engine=engine, settings=settings, cname=leg_id[:16], on_event=self._on_engine_event)
-        self._sip_media.bandwidth = self._bandwidth_lines
         self._picture_fit = PictureFit(self._on_picture)
-        self._admitted: Codecs | None = None
         self._negotiation = SipNegotiation(
             media=self._sip_media,
             policy=policy,
@@ -89,12 +87,9 @@ class SipLeg(Leg):
             log=self.log,
         )
         self._session: InviteSession | None = None
-        self._offer: SessionDescription | None = None
-        self._answered = False
         self._transferring = False
-        self._late_offer = False
-        self._early_answer: bytes | None = None
-        """What we have answered an incoming call with before anybody took it."""
+        self._early_agreed: asyncio.Future[bool] | None = None
+        """The answer to such an offer, once it is there."""
         self._early = EarlyAnswers(self._sip_media, self.log)
         self._sought: Codecs = EVERYTHING
         """What whoever is on the other side could do, before the two have met."""
@@ -102,26 +97,6 @@ class SipLeg(Leg):
         self._outcome: asyncio.Future[None] | None = None
 
     # -- what the call asks --------------------------------------------------------------------------------------
-
-    @property
-    def codecs(self) -> Codecs:
-        """Agreed codecs once negotiated; before that, what the phone's offer holds and the policy allows."""
-        agreed = self._sip_media.agreed
-        if agreed:
-            return {kind: media.send for kind, media in agreed.items()}
-        return self._offered if self._admitted is None else self._admitted
-
-    @property
-    def _offered(self) -> Codecs:
-        if self._offer is None:
-            return self._policy.limited(EVERYTHING) if self._late_offer else {}
-        return self._policy.limited(codecs_of(self._offer))
-
-    @property
-    def capable(self) -> Codecs:
-        """What the phone's last description has, as far as the policy allows it."""
-        remote = self._sip_media.remote
-        return self.codecs if remote is None else self._policy.limited(codecs_of(remote))
 
     @property
     def session_uuid(self) -> str:
@@ -142,70 +117,9 @@ class SipLeg(Leg):
             self.log = self.log.bind(session_id=text)
 
     @property
-    def transports(self) -> tuple[int, ...]:
-        """RTP transports of audio and video."""
-        return self._sip_media.transports
-
-    @property
     def late_offer(self) -> bool:
         """True while the phone's INVITE came without an offer and was not answered yet."""
         return self._late_offer
-
-    @property
-    def peer_limits(self) -> Mapping[MediaKind, int]:
-        """By the `b=` lines of the phone's last description."""
-        packets = self.booking.packets if self.booking is not None else PLAIN
-        if not self._sip_media.agreed and self._offer is not None:
-            return peer_limits(self._offer, packets)
-        return self._sip_media.peer_limits(packets)
-
-    @property
-    def picture_bounds(self) -> PictureBounds:
-        """By the phone's decoder, and by the rate that the lines of both legs have for a picture."""
-        cap = self.cap("video")
-        packets = self.booking.packets if self.booking is not None else PLAIN
-        rate = None if cap is None else to_tias("video", cap, packets)
-        return self._sip_media.picture_bounds.within(PictureBounds(max_bps=rate))
-
-    def settle_with(self, other: Leg) -> None:
-        """See `Leg`; also bounds the picture towards the phone."""
-        super().settle_with(other)
-        self._bound_picture()
-
-    def set_media(self, media: dict[Kind, LegMedia]) -> None:
-        """See `Leg`; also bounds the picture towards the phone."""
-        if self.booking is not None:
-            self.booking.on_change = self._on_rate
-        self._bound_picture()
-        super().set_media(media)
-
-    def _bound_picture(self) -> None:
-        self._sip_media.aim(self.picture_bounds)
-        if self.booking is not None:
-            caps = self.booking.cap("video"), self.peer_limits.get("video")
-            send = min((cap for cap in caps if cap is not None), default=None)
-            packets = self.booking.packets
-            send_bps, receive_bps = (
-                None if cap is None else above_udp("video", cap, packets) for cap in (send, caps[0])
-            )
-            self._sip_media.limit_picture(send_bps=send_bps, receive_bps=receive_bps)
-
-    def admit(self) -> None:
-        """Reserves what the phone offers, as far as the policy allows it. Raises InsufficientBandwidth."""
-        if self.booking is not None:
-            self._admitted = self._narrowed(self._offered, self.peer_limits)
-
-    def _narrowed(
-        self, codecs: Codecs, limits: Mapping[MediaKind, int], others: Mapping[MediaKind, int] | None = None
-    ) -> Codecs:
-        if self.booking is None or not codecs:
-            return codecs
-        allowed = self.booking.narrow({kind: codecs[kind] for kind in codecs}, limits, others)
-        return {kind: allowed[kind] for kind in KINDS if kind in allowed}
-
-    def _bandwidth_lines(self, kind: Kind) -> tuple[Bandwidth, ...]:
-        cap = self.booking.cap(kind) if self.booking is not None else None
-        return bandwidth_lines(kind, cap, self.booking.packets) if self.booking is not None and cap else ()
 
     def take(self, session: InviteSession, body: bytes | None) -> None:
         """Makes this the leg of an incoming session. Raises SdpError for a broken offer, NegotiationError for one that
@@ -249,6 +163,20 @@ class SipLeg(Leg):
         return self._session is session
 
     @property
+    def takes_texts(self) -> bool:
+        """True: by MESSAGE (RFC 3428)."""
+        return True
+
+    def send_text(self, text: str) -> None:
+        """See `Leg`."""
+        if self._session is None or self.ended:
+            return
+        try:
+            self._session.send_text(text)
+        except MediaServerError as error:
+            self.log.info("text_not_sent", error=str(error))
+
+    @property
     def peer_identity(self) -> NameAddr | None:
         """The phone's own From or To, without its tag; None before there is a call."""
         party = self._session.remote_party if self._session is not None else None
@@ -281,15 +209,18 @@ class SipLeg(Leg):
             self._session.ring(180 if code == 183 else code)
 
     async def hear_early(self, other: Leg) -> bool:
-        """See `Leg`: the phone's offer is answered in a 183 (RFC 3960 §3.1). One without an offer hears nothing yet."""
+        """See `Leg`: the phone's offer is answered in a 183 (RFC 3960 §3.1); one without an offer is sent ours in it,
+
+        where it can answer by PRACK.
+        """
         session = self._session
         if session is None or session.direction == "outgoing" or self._answered or self._early_answer is not None:
             return bool(self.media)
-        if self._offer is None:
+        if self._offer is None and not session.may_offer_early:
             return False
         self._sought = other.codecs
         try:
-            body = await self._answer_to(self._offer, other)
+            body = await self._own_description(other)
             if self.ended or self._answered:
                 return False
             session.ring(183, body)
@@ -298,9 +229,31 @@ class SipLeg(Leg):
             self._sip_media.drop()
             return False
         self._early_answer = body
+        if self._offer is None:
+            self._early_agreed = asyncio.get_running_loop().create_future()
+            return await self._early_agreed
         self._sip_media.commit()
         self.set_media(self._sip_media.media)
         return True
+
+    async def _own_description(self, other: Leg) -> bytes:
+        """Our answer to the phone's offer, or our offer where it made none, with what `other` speaks."""
+        if self._offer is not None:
+            return await self._answer_to(self._offer, other)
+        wanted = self._policy.limited(other.codecs)
+        wanted = wanted if self._admitted is None else within(wanted, self._admitted)
+        return await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
+
+    def _on_early_answered(self, body: bytes) -> None:
+        agreed, self._late_offer = self._early_agreed, False
+        try:
+            self._sip_media.accept_answer(body)
+            if self._answered:
+                self._charge()
+            self.set_media(self._sip_media.media)
+        finally:
+            if agreed is not None and not agreed.done():
+                agreed.set_result(bool(self.media))
 
     async def _answer_to(self, offer: SessionDescription, other: Leg) -> bytes:
         wanted = self._policy.limited(other.codecs)
@@ -327,16 +280,12 @@ class SipLeg(Leg):
             session.answer(self._early_answer)
             self._mark_answered()
             self._sip_media.expect()
-            await self._ask_for(other, session)
+            if not self._late_offer:
+                await self._ask_for(other, session)
             return
         if self._admitted is not None:
             self.settle_with(other)  # so that our answer names the rate that the other side takes
-        if self._offer is None:
-            wanted = self._policy.limited(other.codecs)
-            wanted = wanted if self._admitted is None else within(wanted, self._admitted)
-            body = await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
-        else:
-            body = await self._answer_to(self._offer, other)
+        body = await self._own_description(other)
         if self.ended:
             return
         session.answer(body)
@@ -367,8 +316,9 @@ class SipLeg(Leg):
         self._sip_media.close()
         self._negotiation.close()
         self._picture_fit.close()
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.cancel()
+        for waited in (self._outcome, self._early_agreed):
+            if waited is not None and not waited.done():
+                waited.cancel()
         await self._tasks.stop(_STOP_DEADLINE_S)
 
     # -- what the phone says -------------------------------------------------------------------------------------
@@ -394,6 +344,8 @@ class SipLeg(Leg):
             case sip_events.Confirmed(body=body):
                 self._on_confirmed(body)
                 await self._negotiation.on_confirmed(session, body)
+            case sip_events.EarlyAnswered(body=body):
+                self._on_early_answered(body)
             case sip_events.Rejected(code=code, reason=reason, headers=headers, warning=warning):
                 redirect = redirect_targets(headers) if 300 <= code < 400 else ()
                 self._fail(DialFailed(code, reason, warning=warning, redirect=redirect))
@@ -413,6 +365,8 @@ class SipLeg(Leg):
                 self.emit(TransferAsked(target, replaces, referred_by))
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
+            case sip_events.TextReceived(text=text):
+                self.emit(TextReceived(text))
             case sip_events.Cancelled():
                 await self.end(EndCause(self.party, "cancelled", 487))
             case sip_events.Ended(by=by, code=code, reason=reason):
@@ -448,15 +402,8 @@ class SipLeg(Leg):
             self._sip_media.accept_answer(body)
             self._charge()
             self.set_media(self._sip_media.media)
-
-    def _charge(self) -> None:
-        """What was agreed has changed, and so may its need."""
-        self.settle({kind: media.send for kind, media in self._sip_media.agreed.items()})
-
-    def _on_rate(self, kind: MediaKind, bps: int | None) -> None:
-        """A line has more or less room than before; whoever sends the picture hears of it through the call."""
-        self._bound_picture()
-        self.emit(RateChanged(kind, bps))
+            if self._early_agreed is not None and not self._early_agreed.done():
+                self._early_agreed.set_result(True)
 
     def _on_picture(self, reason: str) -> None:
         self.picture_withheld = self.picture_withheld or reason
@@ -468,17 +415,6 @@ class SipLeg(Leg):
             if self._answered:
                 self._charge()
             self.set_media(self._sip_media.media)
-
-    def _admit_again(self, codecs: Codecs, offer: SessionDescription | None) -> Codecs:
-        """What of later `codecs` has room; nothing is asked of admission control while no kind is new."""
-        booking = self.booking
-        if booking is None:
-            return codecs
-        offered = {kind for kind in codecs if offer is None or first_of_kind(offer, kind) is not None}
-        if not offered - booking.decision.verdicts.keys() and not offered & booking.decision.denied.keys():
-            return codecs
-        limits = peer_limits(offer, booking.packets) if offer is not None else self.peer_limits
-        return self._narrowed({kind: codecs[kind] for kind in codecs if kind in offered}, limits)
 
     def _on_info(self, content_type: str, body: bytes) -> None:
         if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
@@ -511,9 +447,15 @@ class SipLeg(Leg):
             case engine_events.MediaTimeout(silent_ms=silent_ms):
                 self._on_silence(kind, silent_ms)
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
-                self._tasks.spawn(self.end(EndCause("system", reason)), name="transport-closed")
+                self._tasks.spawn(self._on_closed(reason), name="transport-closed")
             case _:
                 pass
+
+    async def _on_closed(self, reason: str) -> None:
+        """A browser that hangs up sends BYE and closes its connection in the same moment: the two race."""
+        if reason == "peer_closed":
+            await asyncio.sleep(_CLOSED_WITHOUT_A_WORD_S)
+        await self.end(EndCause("system", reason))
 
     def _on_silence(self, kind: Kind, silent_ms: int) -> None:
         agreed = self._sip_media.agreed.get(kind)

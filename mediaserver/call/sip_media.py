@@ -114,6 +114,10 @@ class SipMedia:
         agreed = self.agreed.values()
         return bool(agreed) and all(media.local_crypto is not None for media in agreed)
 
+    def codecs_of(self, description: SessionDescription) -> Codecs:
+        """The codecs of the sections that a call would use."""
+        return codecs_of(description)
+
     def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
         """What the phone takes at most, by the `b=` lines of its last description and by its decoder's level."""
         if self._remote is None:

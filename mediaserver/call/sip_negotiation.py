@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from mediaserver.call.leg import Codecs
-from mediaserver.call.sip_media import SipMedia
+from mediaserver.call.session_media import SessionMedia
 from mediaserver.call.sip_policy import SipPolicy
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.sdp.codecs import matches
@@ -43,7 +43,7 @@ class SipNegotiation:
     def __init__(
         self,
         *,
-        media: SipMedia,
+        media: SessionMedia,
         policy: SipPolicy,
         wanted: Callable[[], Codecs],
         admit: Admit,

@@ -16,6 +16,7 @@ from mediaserver.runtime.token_bucket import TokenBucket
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.dialog import target_of
 from mediaserver.sip.flow import Flow, Target, is_ip_literal
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.service_records import Chance, weighted
 from mediaserver.sip.target_health import TargetHealth
 from mediaserver.sip.upstream import Upstream
@@ -60,6 +61,8 @@ class TrunkLine:
         self.calls: Counter[Direction] = Counter()
         self.health: dict[Target, TargetHealth] = {}
         self.upstream: Upstream | None = None
+        self.route_hops: tuple[Target, ...] = ()
+        """Next hops of the first route that the registrar wants our calls to take (RFC 3608); empty without one."""
         self._chance: Chance = chance or random.SystemRandom()
         self.places: tuple[Place, ...] = ()
         self.adopt(settings, password=password)
@@ -124,6 +127,16 @@ class TrunkLine:
         mute = all(health.last_answer_at is None for health in self.health.values())
         return [pair for pair in out if mute or not self._dead(pair[1])][:_EVERY_HOP]
 
+    @property
+    def service_routes(self) -> tuple[NameAddr, ...]:
+        """The route of calls while we are registered."""
+        upstream = self.upstream
+        return upstream.service_routes if upstream is not None and upstream.state == "registered" else ()
+
+    def _routed(self) -> list[tuple[Place, Target]]:
+        """RFC 3608 §5: a route that is laid beforehand leads past the targets; they stay what is asked for."""
+        return [(self.places[0], hop) for hop in self.route_hops] if self.service_routes else []
+
     def _dead(self, hop: Target) -> bool:
         health = self.health.get(hop)
         return self.watched and health is not None and health.state == "down"
@@ -131,7 +144,7 @@ class TrunkLine:
     def way(self, number: str | None) -> Way | None:
         """How a call to `number` goes, or to the targets' own users without one; None where no target lives."""
         called = self.numbers.called(number) if number else None
-        hops = self.hops()
+        hops = self._routed() or self.hops()
         if not hops:
             return None
         encrypted = srtp_towards(self.settings.srtp, hops[0][1].transport)
@@ -166,7 +179,7 @@ class TrunkLine:
         fixed = {name.lower() for name in rules.fixed}
         wanted = {name.lower() for name in rules.copied} - fixed - OWN_HEADERS
         copied = [(name, value) for name, value in callers if name.lower() in wanted]
-        routes = [("Route", str(route)) for route in self.upstream.service_routes] if self.upstream is not None else []
+        routes = [("Route", str(route)) for route in self.service_routes]
         return [*routes, *rules.fixed.items(), *copied[:_MAX_COPIED]]
 
 

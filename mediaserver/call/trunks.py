@@ -16,10 +16,9 @@ from mediaserver.config.trunks import Trunk
 from mediaserver.errors import MediaServerError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.flow import Target, bracketed
 from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.standalone import Standalone
+from mediaserver.sip.standalone import OutsideRequest, Standalone
 from mediaserver.sip.upstream import Upstream
 from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 
@@ -34,20 +33,7 @@ _STOP_S: Final = 1.0
 class Requester(Protocol):
     """What trunks need of the user agent."""
 
-    async def request(
-        self,
-        method: str,
-        uri: SipUri,
-        *,
-        from_: NameAddr,
-        to: NameAddr | None = None,
-        targets: Sequence[Target] = (),
-        headers: Sequence[tuple[str, str]] = (),
-        credentials: Credentials | None = None,
-        call_id: str | None = None,
-        cseq: int = 1,
-        patience_s: float | None = None,
-    ) -> Standalone:
+    async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
         """Send a request and return with its outcome."""
 
     async def locate(self, uri: SipUri) -> list[Target]:
@@ -209,16 +195,15 @@ class Trunks:
     async def _ask(self, line: TrunkLine, place: Place, hop: Target, agent: Requester) -> None:
         uri = SipUri(host=place.uri.host, port=place.uri.port, params=place.uri.params, scheme=place.uri.scheme)
         try:
-            done = await agent.request(
+            request = OutsideRequest(
                 "OPTIONS",
                 uri,
                 from_=self._us(),
-                targets=[hop],
-                headers=[("Accept", "application/sdp")],
+                headers=(("Accept", "application/sdp"),),
                 credentials=line.credentials,
                 patience_s=_PATIENCE_S,
             )
-            code = done.code
+            code = (await agent.request(request, targets=[hop])).code
         except MediaServerError as error:
             _log.warning("trunk_not_asked", trunk=line.name, hop=_text(hop), error=str(error))
             return
@@ -254,23 +239,30 @@ class Trunks:
         identity = NameAddr(SipUri(host=base.host, user=escape_user(settings.user or credentials.username)))
         cseq, expires_s = upstream.begin()
         try:
-            done = await agent.request(
+            request = OutsideRequest(
                 "REGISTER",
                 registrar,
                 from_=identity,
                 to=identity,
-                headers=[("Expires", str(expires_s))],
+                headers=(("Expires", str(expires_s)),),
                 credentials=credentials,
                 call_id=upstream.call_id,
                 cseq=cseq,
             )
+            done = await agent.request(request)
             changed = upstream.answered(done.response, done.code, self._now())
+            if upstream.state == "registered":
+                line.route_hops = await self._way_of(upstream, agent)
         except MediaServerError as error:
             _log.info("trunk_not_reached", trunk=line.name, error=str(error))
             changed = upstream.answered(None, 503, self._now())
         if changed or upstream.state == "refused":
             log = _log.info if upstream.state == "registered" else _log.warning
             log("trunk_registration", trunk=line.name, state=upstream.state, code=upstream.last_code)
+
+    async def _way_of(self, upstream: Upstream, agent: Requester) -> tuple[Target, ...]:
+        first = upstream.service_routes[0].uri if upstream.service_routes else None
+        return tuple(await agent.locate(first)) if isinstance(first, SipUri) else ()
 
     # -- what calls ask ------------------------------------------------------------------------------------------
 

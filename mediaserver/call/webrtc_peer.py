@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Final
 
 from mediaserver.call.leg import LegMedia
@@ -14,9 +15,9 @@ from mediaserver.core.up_track import Gate, UpTrack
 from mediaserver.engine.commands import Extension, Fingerprint, Kind, SetExtensions, SetIceRemote
 from mediaserver.engine.engine import Engine, LocalIce
 from mediaserver.engine.events import AnyEvent, TransportConnected
-from mediaserver.errors import LocalProtocolError, MediaServerError
+from mediaserver.errors import LocalProtocolError
 from mediaserver.sdp.data import LOCAL_PORT
-from mediaserver.sdp.description import Codec, Direction
+from mediaserver.sdp.description import Codec, Direction, SessionDescription
 from mediaserver.sdp.description import Fingerprint as SdpFingerprint
 from mediaserver.webrtc.negotiation import Negotiation
 from mediaserver.webrtc.sdpfrag import Fragment, restart_answer
@@ -57,8 +58,14 @@ class WebRtcPeer:
         self._on_unreachable = on_unreachable
         self._as_agreed = as_agreed
         self._deadline: asyncio.TimerHandle | None = None
+        self._awaited = False
+        """Whether the browser has been given its time to connect."""
         self._transport: int | None = None
         self._negotiation: Negotiation | None = None
+        self._answer: Negotiation | None = None
+        """With an answer that is not in force."""
+        self._early: Negotiation | None = None
+        """With an answer that another may take the place of."""
         self._tracks: dict[str, LegMedia] = {}
         self.data: DataChannels | None = None
         """The data channels, once a description has agreed on them."""
@@ -74,7 +81,8 @@ class WebRtcPeer:
     @property
     def sections(self) -> tuple[Section, ...]:
         """The media sections as agreed."""
-        return self._negotiation.sections if self._negotiation else ()
+        negotiation = self._early or self._negotiation
+        return negotiation.sections if negotiation else ()
 
     def section(self, kind: Kind) -> Section | None:
         """The section that carries `kind`, if there is one."""
@@ -110,6 +118,11 @@ class WebRtcPeer:
         if self._negotiation is not None:
             self._negotiation.policy = policy
 
+    async def open(self) -> None:
+        """Opens the transport, so that the first offer can be ours."""
+        if self._negotiation is None:
+            await self._open()
+
     async def accept_offer(
         self, sdp: str, *, directions: Callable[[tuple[Section, ...]], Mapping[str, Direction]] | None = None
     ) -> str:
@@ -117,38 +130,67 @@ class WebRtcPeer:
 
         Raises SdpError, NegotiationError, GlareError (our own offer is unanswered), LimitExceeded.
         """
-        negotiation = self._negotiation or await self._open()
-        changes = negotiation.handle_offer(sdp)
-        try:
-            if changes.ice_restart:
-                negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
-            answer = negotiation.create_answer(directions=directions(negotiation.sections) if directions else None)
-        except MediaServerError:
-            negotiation.rollback()
-            raise
-        self._apply(negotiation)
+        answer = await self.propose_answer(sdp, directions=directions)
+        self.commit()
         return answer
+
+    async def propose_answer(
+        self,
+        sdp: str | SessionDescription,
+        *,
+        directions: Callable[[tuple[Section, ...]], Mapping[str, Direction]] | None = None,
+        prefer: Mapping[str, tuple[Codec, ...]] | None = None,
+    ) -> str:
+        """The same answer, in force with `commit` or forgotten by `roll_back`; `prefer` puts codecs first."""
+        known = self._negotiation or await self._open()
+        self._expect()
+        negotiation = copy(known)
+        changes = negotiation.handle_offer(sdp)
+        if changes.ice_restart:
+            known.local = negotiation.local = self._local_params(await self._engine.restart_ice(self._opened()))
+        answer = negotiation.create_answer(
+            directions=directions(negotiation.sections) if directions else None, prefer=prefer
+        )
+        self._answer = negotiation
+        return answer
+
+    def commit(self) -> None:
+        """The answer that was proposed last is on its way."""
+        if self._answer is None:
+            raise LocalProtocolError("there is no answer to put into force")
+        self._negotiation, self._answer = self._answer, None
+        self._negotiation.policy = self._policy
+        self._apply(self._negotiation)
 
     def make_offer(
         self,
         *,
         prefer: Mapping[str, tuple[Codec, ...]] | None = None,
         directions: Mapping[str, Direction] | None = None,
+        add: Sequence[str] = (),
     ) -> str:
         """Our offer over the same transport; `prefer` puts codecs first and keeps the others behind them,
 
-        `directions` (ours) go by mid.
+        `directions` (ours) go by mid, `add` appends a section for each kind.
         """
         if self._negotiation is None:
-            raise LocalProtocolError("the browser makes the first offer")
-        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {}, narrow=False)
+            raise LocalProtocolError("the transport is not open")
+        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {}, add=add, narrow=False)
 
-    def accept_answer(self, sdp: str) -> None:
-        """Takes the browser's answer to our offer. Raises SdpError, NegotiationError."""
+    def accept_answer(self, sdp: str | SessionDescription, *, final: bool = True) -> None:
+        """Takes the browser's answer to our offer. With `final` False the next one takes its place.
+
+        Raises SdpError, NegotiationError.
+        """
         if self._negotiation is None:
             raise LocalProtocolError("an answer came before any offer")
-        self._negotiation.handle_answer(sdp)
-        self._apply(self._negotiation)
+        negotiation = copy(self._negotiation)
+        negotiation.handle_answer(sdp)
+        self._expect()
+        self._early = None if final else negotiation
+        if final:
+            self._negotiation = negotiation
+        self._apply(negotiation)
 
     async def restart_ice(self, fragment: Fragment) -> str | None:
         """Takes a trickled fragment; returns the fragment to answer with when it restarts ICE (RFC 9725 §4.3.3).
@@ -167,8 +209,11 @@ class WebRtcPeer:
         return restart_answer(fragment, negotiation.local)
 
     def roll_back(self) -> None:
-        """Takes back our unanswered offer; what was agreed before stays."""
-        if self._negotiation is not None:
+        """Takes back our unanswered offer, or our answer that was not put into force; what is in force stays."""
+        self._answer = None
+        if self._early is not None:
+            self._negotiation, self._early = self._early, None
+        elif self._negotiation is not None:
             self._negotiation.rollback()
 
     def close(self) -> None:
@@ -191,7 +236,6 @@ class WebRtcPeer:
         self._transport = local.id
         self._watch(local.id, None)
         self._unsubscribe.append(self._engine.subscribe_events(local.id, self._on_transport_event))
-        self._deadline = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S, self._on_unreachable)
         self._negotiation = Negotiation(local=self._local_params(local), policy=self._policy, cname=self._cname)
         return self._negotiation
 
@@ -200,6 +244,12 @@ class WebRtcPeer:
             self._cancel_deadline()
         elif self.data is not None:
             self.data.handle(event)
+
+    def _expect(self) -> None:
+        """The browser has what it needs to connect, from now on."""
+        if not self._awaited:
+            self._awaited = True
+            self._deadline = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT_S, self._on_unreachable)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:

@@ -8,7 +8,17 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mediaserver.config.base import FilePath, Name, Section
-from mediaserver.config.values import Address, Bind, Cidr, Duration, DurationOrNone, Port, SocketAddress, parse_address
+from mediaserver.config.values import (
+    Address,
+    Bind,
+    Cidr,
+    Duration,
+    DurationOrNone,
+    Origin,
+    Port,
+    SocketAddress,
+    parse_address,
+)
 
 
 def _bind(value: object) -> IPv4Address | IPv6Address | None:
@@ -104,6 +114,17 @@ class AdminListener(Section):
     """Addresses to listen on; an empty list switches the listener off."""
 
 
+class SipWebSocket(Section):
+    """SIP over WebSocket (RFC 7118) for SIP clients in web pages (JsSIP, SIP.js), on the ports of HTTP and HTTPS."""
+
+    path: Annotated[str, Field(pattern=r"^/sip[A-Za-z0-9._~/-]{0,120}$")] | None = "/sip"
+    """Path that clients connect to, like wss://calls.example.org/sip; it begins with /sip. null switches it off."""
+
+    allowed_origins: tuple[Origin, ...] = ("self",)
+    """Web origins whose pages may connect: https://www.example.org, https://*.example.org (every name below), `self`
+    (the daemon's own pages), `*` (every page). Whoever connects still needs a user's password."""
+
+
 class SipListener(Section):
     """SIP for phones and trunks."""
 
@@ -135,6 +156,16 @@ class SipListener(Section):
     registration_max: Annotated[Duration, Field(ge=10, le=604_800)] = 7200.0
     """Longest life of a registration."""
 
+    session_timer: DurationOrNone = 1800.0
+    """How often calls are refreshed, so that those whose other end has vanished come to an end (RFC 4028); 0s asks for
+    no refreshing, and takes part where the other end asks."""
+
+    session_timer_min: Annotated[Duration, Field(ge=90, le=86_400)] = 90.0
+    """Shortest interval that the other end may ask for; who asks for less is told so (422)."""
+
+    websocket: SipWebSocket = SipWebSocket()
+    """SIP clients in web pages."""
+
     realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,128}$')] = "mediaserver"
     """Realm of digest authentication, and the domain of users that name none. Changing it changes every digest."""
 
@@ -142,6 +173,8 @@ class SipListener(Section):
     def _shortest_before_longest(self) -> SipListener:
         if self.registration_min > self.registration_max:
             raise ValueError("registration_min is longer than registration_max: give a shorter one")
+        if 0 < self.session_timer < self.session_timer_min:
+            raise ValueError("session_timer is shorter than session_timer_min: give a longer one, or 0s")
         return self
 
 

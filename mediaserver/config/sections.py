@@ -141,6 +141,11 @@ class Media(Section):
     shards: Shards = None
     """Engine threads; `auto` is one for each CPU of this machine, pinned to it. A number leaves them unpinned."""
 
+    real_time: bool = False
+    """Let engine threads run before everything else on their CPU (SCHED_RR), as long as they leave a fifth of it: packets
+    then never wait for the control plane. The system must allow it, as CAP_SYS_NICE or LimitRTPRIO=1 do; where it does
+    not, nothing changes. The metric `mediaserver_engine_real_time` tells."""
+
     audio_codecs: Annotated[tuple[AudioCodec, ...], Field(min_length=1)] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs the daemon accepts at all, best first."""
 

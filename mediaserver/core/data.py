@@ -5,16 +5,20 @@ Messages go from channel to channel inside the engine; here it is only decided w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from mediaserver.engine.commands import AcceptData, CloseChannel, JoinTopic, LeaveTopic
+from mediaserver.engine.commands import AcceptData, CloseChannel, JoinTopic, LeaveTopic, SendMessage
 from mediaserver.engine.engine import Engine
-from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelOpened
+from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelMessage, ChannelOpened
 
 MOST_TOPICS: Final = 16
 """Labels of one room or call; a channel with one more is closed."""
+
+NAMED: Final = "mediaserver.named"
+"""Protocol of channels on which every message has its sender's name in a line before it (see `JoinTopic`)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,9 +46,11 @@ class DataChannels:
         self._engine = engine
         self._transport = transport
         self._labels: dict[int, str] = {}
+        self._named: set[int] = set()
         self._topics: Topics | None = None
         self._may_send = True
         self._sender = ""
+        self._hears: tuple[str, Callable[[str], None]] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,16 +83,33 @@ class DataChannels:
             else:
                 self._join(stream, label)
 
+    def listen(self, label: str, hear: Callable[[str], None] | None) -> None:
+        """`hear(text)` gets what comes as text on channels of this label once they are in a topic; None ends it."""
+        self._hears = (label, hear) if hear is not None else None
+
+    def say(self, label: str, text: str, *, sender: str) -> None:
+        """Sends a text on every open channel of this label, with the sender's name where the page asks for names."""
+        for stream, known in self._labels.items():
+            if known == label:
+                said = f"{sender}\n{text}" if stream in self._named else text
+                self._engine.submit(SendMessage(id=self._transport, stream=stream, payload=said.encode()))
+
     def handle(self, event: AnyEvent) -> None:
         """Takes the engine's events about the transport."""
         match event:
-            case ChannelOpened(stream=stream, label=label):
+            case ChannelOpened(stream=stream, label=label, protocol=protocol):
                 self._labels[stream] = label
+                if protocol == NAMED:
+                    self._named.add(stream)
                 self._join(stream, label)
             case ChannelClosed(stream=stream, reason=reason):
                 label = self._labels.pop(stream, "")
+                self._named.discard(stream)
                 if reason not in ("peer", "commanded", "association"):
                     _log.info("data_channel_closed", transport=self._transport, label=label[:64], reason=reason)
+            case ChannelMessage(stream=stream, text=True, payload=payload):
+                if self._hears is not None and self._labels.get(stream) == self._hears[0]:
+                    self._hears[1](payload.decode())
             case _:
                 pass
 
@@ -97,6 +120,14 @@ class DataChannels:
         if topic is None:
             self._engine.submit(CloseChannel(id=self._transport, stream=stream))
             return
+        report = self._hears is not None and self._hears[0] == label
         self._engine.submit(
-            JoinTopic(id=self._transport, stream=stream, topic=topic, may_send=self._may_send, sender=self._sender)
+            JoinTopic(
+                id=self._transport,
+                stream=stream,
+                topic=topic,
+                may_send=self._may_send,
+                report=report,
+                sender=self._sender,
+            )
         )

@@ -162,6 +162,7 @@ class Daemon:
             engine=engine,
             user_agent=user_agent,
             agents=agents,
+            fingerprint=fingerprint,
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
         )
@@ -192,6 +193,7 @@ class Daemon:
             attribute_limits=attribute_limits,
             server_name=SERVER_NAME,
         )
+        user_agent.on_text = calls.take_text
         room_parts = Parts(
             rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
             engine=engine,

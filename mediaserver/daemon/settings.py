@@ -45,6 +45,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
     return EngineConfig(
         shards=media.shards or len(os.sched_getaffinity(0)),
         pin=media.shards is None,
+        real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
         announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
         sip_binds=tuple(sip),
@@ -93,6 +94,8 @@ def sip_config(config: Config) -> SipConfig:
         min_expires_s=round(sip.registration_min),
         max_expires_s=round(sip.registration_max),
         default_expires_s=min(3_600, round(sip.registration_max)),
+        session_expires_s=round(sip.session_timer),
+        min_se_s=round(sip.session_timer_min),
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )

@@ -28,6 +28,7 @@ from mediaserver.api.records import RecordsResource
 from mediaserver.api.registrations import RegistrationsResource
 from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
+from mediaserver.api.sip_socket import SipSocketResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.trunks import TrunksResource
@@ -106,6 +107,7 @@ class WebSide:
             members=MemberDoor(members=members, tokens=tokens),
             limits=_session_limits(config),
         )
+        self._sip_sockets = self._sip_socket()
         self._checks: dict[str, Check] = {"engine": lambda: None if healthy() else "the packet engine does not run"}
 
     async def start(self) -> None:
@@ -132,6 +134,8 @@ class WebSide:
         await self._sessions.stop()
         if self._events is not None:
             await self._events.stop()
+        if self._sip_sockets is not None:
+            await self._sip_sockets.stop()
         for listeners in self._listeners:
             await listeners.stop()
 
@@ -169,8 +173,22 @@ class WebSide:
             EntriesResource(entries=self._entries, admission=self._admission),
             agents,
             *rooms,
+            *([self._sip_sockets] if self._sip_sockets is not None else []),
             *([PagesResource(entries=self._entries.values())] if config.web.pages else []),
         ]
+
+    def _sip_socket(self) -> SipSocketResource | None:
+        settings = self._config.listeners.sip.websocket
+        if settings.path is None:
+            return None
+        return SipSocketResource(
+            path=settings.path,
+            origins=Origins.of(settings.allowed_origins),
+            acceptor=self._user_agent,
+            source_of=self._source_of,
+            metrics=self._metrics,
+            max_message_bytes=self._config.limits.sip_message,
+        )
 
     def _admin_resources(self) -> list[Resource]:
         admin = AdminAuth(self._secrets.text(self._config.secrets.admin_token), self._tokens)
@@ -232,8 +250,8 @@ def _session_limits(config: Config) -> SessionLimits:
 def _http_limits(config: Config) -> HttpLimits:
     limits = config.limits
     return HttpLimits(
-        # Those of the sessions' sockets, and half as many for all else.
-        connections=3 * limits.sessions,
+        # Those of the sessions' sockets, and half as many for all else; SIP's have their own bound.
+        connections=3 * limits.sessions + (limits.sip_connections if config.listeners.sip.websocket.path else 0),
         requests_per_second_per_source=limits.http_requests_per_source,
         request_burst_per_source=2 * limits.http_requests_per_source,
         max_body_bytes=limits.http_body,

@@ -50,6 +50,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Threads that move packets."""
     pin: bool = False
     """Bind shard n to CPU n."""
+    real_time: bool = False
+    """Schedule shards by SCHED_RR, where the system allows it; a shard that takes four fifths of its CPU gives it up."""
     webrtc_binds: tuple[str, ...] = ()
     """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
     announced: Mapping[str, str] = {}

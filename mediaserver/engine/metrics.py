@@ -25,6 +25,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
     "messages_received": ("received_messages", "Messages read from sockets; one may carry several datagrams", 1),
     "panics": ("panics", "Panics caught at the border of a transport", 1),
+    "real_time_given_up": ("real_time_given_up", "Times that a thread was too busy to run before everything else", 1),
     "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
     "send_calls": ("send_calls", "System calls that sent", 1),
@@ -32,6 +33,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
     "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
+    "real_time": ("real_time", "1 while the thread runs before everything else on its CPU", 1),
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
     "transports": ("transports", "Transports that are open", 1),
 }

@@ -102,6 +102,11 @@ class SipLimits:
     """Provisional responses to one INVITE that are looked at."""
     session_queue: int = 64
     """Events waiting for a session's owner; beyond it the session ends with an error."""
+    subscriptions: int = 10_000
+    subscriptions_per_user: int = 100
+    """Of one subscriber, to whatever users."""
+    texts_per_s: float = 5.0
+    """Texts (MESSAGE) of one call each way; four times as many may come at once."""
     unauthenticated_per_source_per_s: float = 20.0
     """Rate of requests answered for one source prefix that has not authenticated (burst is twice that)."""
     auth_failures: int = 10

@@ -17,6 +17,7 @@ from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
 from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.headers import Headers, NameAddr
@@ -28,11 +29,12 @@ from mediaserver.sip.message import (
     new_call_id,
     new_tag,
 )
+from mediaserver.sip.notifier import Notification, Notifier
 from mediaserver.sip.parser import PING
 from mediaserver.sip.replaces import Replaces
-from mediaserver.sip.request_handler import NewInvite, RequestHandler
+from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
-from mediaserver.sip.standalone import Standalone
+from mediaserver.sip.standalone import OutsideRequest, Standalone
 from mediaserver.sip.timers import TimerHeap
 from mediaserver.sip.transaction_layer import (
     AckReceived,
@@ -43,10 +45,11 @@ from mediaserver.sip.transaction_layer import (
 )
 from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
+from mediaserver.sip.user_dialogs import UserDialogs
 
 LOCATION_CHECK_S: Final = 5.0
 
-__all__ = ["Announced", "Core", "NewInvite", "RequestDone", "Routes", "SessionHappened"]
+__all__ = ["Announced", "Core", "NewInvite", "NewText", "RequestDone", "Routes", "SessionHappened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class RequestDone:
     request: Standalone
 
 
-CoreEvent = SessionHappened | NewInvite | RequestDone | str
+CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -80,6 +83,8 @@ class Core(Sender):
         self._heap: TimerHeap[InviteMachine] = TimerHeap()
         self._events: deque[CoreEvent] = deque()
         self._requests = RequestHandler(self, users)
+        self.notifier = Notifier(self)
+        self._dialogs = UserDialogs(self.notifier.changed)
         self._location_check_at: float | None = None
 
     @property
@@ -123,7 +128,7 @@ class Core(Sender):
         """
         self.layer.handle_flow_closed((flow,) if target is None else (flow, target), now)
         for aor in self.location.drop_flow(flow):
-            self._events.append(aor)
+            self.tell(aor)
         self._run(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -132,8 +137,10 @@ class Core(Sender):
         for machine in self._heap.due(now):
             machine.handle_timeout(now)
             self._touched.add(machine)
+        self.notifier.handle_timeout(now)
         if self._location_check_at is not None and now >= self._location_check_at:
-            self._events.extend(self.location.expire(now))
+            for aor in self.location.expire(now):
+                self.tell(aor)
             self._keep_nats_open(now)
             self._location_check_at = now + LOCATION_CHECK_S if len(self.location) else None
         self._run(now)
@@ -152,7 +159,8 @@ class Core(Sender):
         """When `handle_timeout` wants to be called."""
         if self._touched:
             self._settle()
-        times = (self.layer.poll_timeout(), self._heap.poll_timeout(), self._location_check_at)
+        own = (self.layer, self._heap, self.notifier)
+        times = (*(each.poll_timeout() for each in own), self._location_check_at)
         return min((at for at in times if at is not None), default=None)
 
     def holds(self, flow: Flow) -> bool:
@@ -162,6 +170,11 @@ class Core(Sender):
     def bindings(self, aor: SipUri | str, now: float) -> list[Binding]:
         """Live bindings of an address of record, best first, one for each device."""
         return self.location.devices(self.aor(aor), now)
+
+    def aor_of(self, contact: SipUri, flow: Flow) -> str | None:
+        """Whose binding a contact on a flow is."""
+        binding = self.location.over(contact, flow)
+        return binding.aor if binding is not None else None
 
     def way_to(
         self, contact: SipUri, flow: Flow, headers: Sequence[tuple[str, str]], now: float
@@ -191,9 +204,10 @@ class Core(Sender):
         max_forwards: int,
         session_uuid: str | None = None,
         uris: Mapping[Destination, str] | None = None,
+        aor: str | None = None,
         now: float,
     ) -> InviteMachine:
-        """Begin an outgoing session. Raises LimitExceeded and LocalProtocolError."""
+        """Begin an outgoing session; `aor` is the user who is called. Raises LimitExceeded, LocalProtocolError."""
         if len(self._machines) >= self.config.limits.sessions:
             raise LimitExceeded("too many SIP sessions", limit="sessions")
         local, call_id = from_.with_tag(new_tag()), new_call_id()
@@ -211,6 +225,7 @@ class Core(Sender):
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
+        machine.aor = aor
         for name, value in machine.timer_headers:
             table.add(name, value)
         machine.session_id.local = session_uuid or uuid4().hex
@@ -225,36 +240,21 @@ class Core(Sender):
         self.touch(machine)
         return machine
 
-    def request(
-        self,
-        method: str,
-        uri: SipUri,
-        *,
-        destinations: list[Destination],
-        from_: NameAddr,
-        to: NameAddr,
-        headers: Extra = (),
-        credentials: Credentials | None = None,
-        call_id: str | None = None,
-        cseq: int = 1,
-        patience_s: float | None = None,
-        now: float,
-    ) -> Standalone:
-        """Send a request outside every dialog; `RequestDone` tells of its outcome. Raises LimitExceeded, LocalProtocolError.
+    def request(self, request: OutsideRequest, *, destinations: list[Destination], now: float) -> Standalone:
+        """Send a request outside every dialog; `RequestDone` tells of its outcome.
 
-        A challenge takes one more CSeq number: leave room for it between requests of one Call-ID.
+        Raises LimitExceeded, LocalProtocolError.
         """
-        table = Headers()
-        table.add("Max-Forwards", "70")
-        table.add("From", str(from_.with_tag(new_tag())))
-        table.add("To", str(to))
-        standalone = Standalone(call_id or new_call_id())
-        table.add("Call-ID", standalone.call_id)
-        table.add("CSeq", f"{cseq} {method}")
-        for name, value in headers:
-            table.add(name, value)
-        request = Request(method, uri.without_headers(), table)
-        attempt = Attempt(standalone, request, destinations, credentials=credentials, cseq=None, patience_s=patience_s)
+        message = request.message()
+        standalone = Standalone(message.call_id)
+        attempt = Attempt(
+            standalone,
+            message,
+            destinations,
+            credentials=request.credentials,
+            cseq=None,
+            patience_s=request.patience_s,
+        )
         self.send(attempt, now)
         return standalone
 
@@ -284,8 +284,14 @@ class Core(Sender):
         return None if replaces.early_only and machine.state is SessionState.CONFIRMED else machine
 
     def tell(self, event: CoreEvent) -> None:
-        """Hand an event up."""
+        """Hand an event up; whoever watches a user whose bindings changed is told, too."""
         self._events.append(event)
+        if isinstance(event, str):
+            self.notifier.changed(event)
+
+    def user_state(self, aor: str, now: float) -> UserState:
+        """What there is to tell of a user."""
+        return UserState(bool(self.location.lookup(aor, now)), self._dialogs.of(aor))
 
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
@@ -329,8 +335,11 @@ class Core(Sender):
         for machine in touched:
             if isinstance(machine, Standalone):
                 if machine.take_outcome():
+                    if isinstance(machine, Notification):
+                        self.notifier.outcome(machine)
                     self._events.append(RequestDone(machine))
                 continue
+            self._dialogs.look(machine)
             while (event := machine.poll_event()) is not None:
                 self._events.append(SessionHappened(machine, event))
             if machine.over:

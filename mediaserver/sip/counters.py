@@ -22,6 +22,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.requests_received": ("method",),
     "sip.requests_sent": ("method",),
     "sip.responses_sent": ("code_class",),
+    "sip.subscriptions": ("package",),
     "sip.targets_died": ("reason",),
     "sip.tls_handshakes": ("result",),
     "sip.transport_failures": ("transport",),

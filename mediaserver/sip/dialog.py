@@ -90,6 +90,8 @@ class Dialog:
         if flow is None:
             return [target]
         same_host = not is_ip_literal(target.host) or target.host == flow.remote_ip
+        if flow.is_websocket and (same_host or not self.route_set):
+            return [flow]  # RFC 7118 §5.1: a Contact of a browser names nothing that could be connected to
         if flow.reliable:
             # RFC 5923 in spirit: a connection that works is used again; a phone behind NAT has no other way in.
             if same_host or not self.route_set:

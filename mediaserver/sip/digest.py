@@ -18,6 +18,7 @@ from mediaserver.sip.uri import parse_sip_uri
 
 _ALGORITHMS: Final = {"MD5": "md5", "SHA-256": "sha256"}
 _NONCE_BYTES: Final = 8 + 8 + 16
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
 _COUNTED_NONCES: Final = 20_000
 
 
@@ -186,11 +187,8 @@ class DigestServer:
         """Take the nonce count; False for a replay (RFC 7616 §3.4). Only proven users get here, so memory is theirs."""
         if qop is None:
             count = 1  # RFC 2069 peers have no count: each nonce serves once
-        elif len(count_text) == 8 and count_text.isascii() and count_text.isalnum():
-            try:
-                count = int(count_text, 16)
-            except ValueError:
-                return False
+        elif len(count_text) == 8 and _HEX.issuperset(count_text):
+            count = int(count_text, 16)
         else:
             return False
         if count <= self._counts.get(nonce, 0):

@@ -42,6 +42,13 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyAnswered:
+    """The PRACK to our offer in a provisional response brought its answer (RFC 3262 §5): no other follows."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Our INVITE got a final response of 300 or more, or none (408), or could not be sent (503). It is over."""
 
@@ -102,6 +109,13 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True)
+class TextReceived:
+    """A MESSAGE in the dialog (RFC 3428), already answered 200."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The caller took its INVITE back before we answered; 487 has been sent. The session is over."""
 
@@ -123,6 +137,7 @@ SessionEvent = (
     Progress
     | Answered
     | Confirmed
+    | EarlyAnswered
     | Rejected
     | Reoffered
     | ReofferAnswered
@@ -130,6 +145,7 @@ SessionEvent = (
     | RefreshDue
     | Referred
     | Info
+    | TextReceived
     | Cancelled
     | Ended
 )

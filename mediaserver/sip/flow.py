@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-Transport = Literal["udp", "tcp", "tls"]
+Transport = Literal["udp", "tcp", "tls", "ws", "wss"]
 
-DEFAULT_PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+DEFAULT_PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 
-RELIABLE: frozenset[str] = frozenset({"tcp", "tls"})
+RELIABLE: frozenset[str] = frozenset({"tcp", "tls", "ws", "wss"})
+
+WEBSOCKET: frozenset[str] = frozenset({"ws", "wss"})
+"""Transports on which nobody can be reached but over the connection that he opened (RFC 7118 §5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Flow:
     def reliable(self) -> bool:
         """True where the transport itself delivers or fails (RFC 3261 §17 timers differ)."""
         return self.transport in RELIABLE
+
+    @property
+    def is_websocket(self) -> bool:
+        """True where this connection is the only way to the peer."""
+        return self.transport in WEBSOCKET
 
 
 @dataclass(frozen=True, slots=True)

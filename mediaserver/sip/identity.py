@@ -51,7 +51,8 @@ def wants_anonymity(headers: Headers) -> bool:
 
     RFC 3323 §4.2 `user` and RFC 3325 §9.3 `id`; what `header` and `session` ask for, every call through here has.
     """
-    wishes = {item.lower() for value in headers.all("Privacy") for item in split_list(value, ";")}
+    # Tokens only: there is nothing in them that could be quoted.
+    wishes = {item.strip().lower() for value in headers.all("Privacy") for item in value.split(";")}
     if wishes:
         return "none" not in wishes and not wishes.isdisjoint({"id", "user"})
     return any(

@@ -5,7 +5,7 @@ The tables stand in `session_states`; sending goes through the `Port` that the c
 
 from __future__ import annotations
 
-from mediaserver.errors import LocalProtocolError, RemoteProtocolError
+from mediaserver.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.dialog import Dialog
 from mediaserver.sip.events import (
@@ -16,6 +16,7 @@ from mediaserver.sip.events import (
     EndedBy,
     Info,
     Rejected,
+    TextReceived,
 )
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Request, Response, reason_of
@@ -28,6 +29,7 @@ from mediaserver.sip.session_states import (
     SessionInput,
     SessionState,
 )
+from mediaserver.sip.text_message import text_attempt, text_of
 
 __all__ = ["SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"]
 
@@ -110,6 +112,16 @@ class InviteMachine(Referrals):
         request.headers.add("Content-Type", content_type)
         request.body = body
         self._send(self._attempt(request, dialog), now)
+
+    def send_text(self, text: str, *, now: float) -> None:
+        """Send a text. Raises LimitExceeded beyond what may be sent."""
+        if self.state is not _S.CONFIRMED:
+            raise LocalProtocolError(f"a text is not possible in state {self.state.name}")
+        if not self._texts_out.take(now):
+            self._port.counters.inc("sip.dropped", reason="text_rate")
+            raise LimitExceeded("too many texts in one call", limit="texts_per_s")
+        credentials = self._invite.credentials if self._invite is not None else None
+        self._port.send(text_attempt(self._established(), text, credentials), now)
 
     def handle_response(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
         """A response to a request of ours. Provisional ones and repeated 2xx come too."""
@@ -263,6 +275,8 @@ class InviteMachine(Referrals):
             self._handle_refer(transaction, now)
         elif request.method == "PRACK":
             self._handle_prack(transaction, body, now)
+        elif request.method == "MESSAGE":
+            self._handle_text(transaction, now)
         elif request.method == "INFO":
             if "Info-Package" in request.headers:
                 # RFC 6086 §4.2.2: we have said Recv-Info for none.
@@ -272,6 +286,16 @@ class InviteMachine(Referrals):
             self._tell(Info(request.content_type or "", request.body))
         else:
             self._respond(transaction, 200, now)
+
+    def _handle_text(self, transaction: ServerTransaction, now: float) -> None:
+        text = text_of(transaction.request)
+        if not self._texts_in.take(now):
+            self._port.counters.inc("sip.dropped", reason="text_rate")
+            self._respond(transaction, 503, now, headers=(("Retry-After", "1"),))
+            return
+        self._respond(transaction, 200, now)
+        if text:
+            self._tell(TextReceived(text))
 
     def _handle_bye(self, transaction: ServerTransaction, now: float) -> None:
         self._respond(transaction, 200, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.events import Ended, Progress, Reoffered
+from mediaserver.sip.events import EarlyAnswered, Ended, Progress, Reoffered
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Message, Response
 from mediaserver.sip.reliable import acknowledges, sequence_of, wants_reliable
@@ -28,6 +28,12 @@ class Provisionals(Updates):
         if self._invite_transaction is None:
             raise LocalProtocolError("there is no INVITE to respond to")
         return self._invite_transaction
+
+    @property
+    def may_offer_early(self) -> bool:
+        """Whether a provisional response to their INVITE may hold our offer: the PRACK can answer it (RFC 3262 §5)."""
+        invite = self._invite_transaction
+        return self.first_offer is None and invite is not None and wants_reliable(invite.request, body=True)
 
     # -- ours ------------------------------------------------------------------------------------------------------
 
@@ -66,6 +72,11 @@ class Provisionals(Updates):
             self._agreed_early.add(request.from_.tag or "")
         if body is None:
             self._respond(transaction, 200, now)
+        elif told is not None and told.body and self.first_offer is None and not self._agreed_early:
+            self._agreed_early.add(request.from_.tag or "")
+            self._changed_early = True  # our 200 has no offer any more
+            self._respond(transaction, 200, now)
+            self._tell(EarlyAnswered(body))
         elif self._agreed_early and self.offer_state is _O.IDLE and self.state is _S.RINGING:
             # RFC 3262 §5: a further offer, answered in the 200 to this PRACK.
             self._take_offer(transaction)

@@ -14,20 +14,35 @@ from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.flow import Flow
+from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.guard import SourceGuard, prefix_of
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
+from mediaserver.sip.notifier import ALLOW_EVENTS, package_of
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_timer import SessionTimer
+from mediaserver.sip.text_message import TEXT, text_of
 from mediaserver.sip.transaction_layer import response_destination, stamp_via
 from mediaserver.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from mediaserver.sip.core import Core
 
-METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER", "PRACK", "UPDATE", "REFER")
+METHODS: Final = (
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "INFO",
+    "REGISTER",
+    "PRACK",
+    "UPDATE",
+    "REFER",
+    "MESSAGE",
+    "SUBSCRIBE",
+)
 ALLOW: Final = ", ".join(METHODS)
 SUPPORTED: Final = frozenset(("100rel", "norefersub", "replaces", "timer"))
 """Extensions that a peer may require."""
@@ -43,6 +58,16 @@ class NewInvite:
     machine: InviteMachine
     request: Request
     flow: Flow
+    authenticated_user: str | None
+    trunk: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewText:
+    """A text outside of dialogs that passed every check; `transaction` waits for its answer."""
+
+    transaction: ServerTransaction
+    text: str
     authenticated_user: str | None
     trunk: str | None
 
@@ -73,6 +98,8 @@ class RequestHandler:
         except SipParseError as error:
             self.refuse_malformed(error, request, flow, now)
             return
+        if flow.transport == "tls" and request.via.param("alias") is not None:
+            self._core.routes.alias(flow, request.via.port or DEFAULT_PORTS["tls"])
         self._core.counters.inc("sip.requests_received", method=_label(request.method))
         self._core.layer.handle_message(request, flow, now)
 
@@ -153,6 +180,9 @@ class RequestHandler:
         return transaction
 
     def _in_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        if request.method == "SUBSCRIBE":
+            self._resubscribe(request, flow, now)
+            return
         machine = self._core.find_machine(request)
         if machine is None:
             if self._allowed(flow, now):
@@ -160,11 +190,13 @@ class RequestHandler:
             return
         body: bytes | None = None
         refusal = self._basic_refusal(request)
-        if refusal is None and request.method in ("INVITE", "PRACK", "UPDATE"):
-            try:
+        try:
+            if refusal is None and request.method in ("INVITE", "PRACK", "UPDATE"):
                 body = session_description(request)
-            except SipParseError as error:
-                refusal = error.status or 415, _ACCEPT
+            elif refusal is None and request.method == "MESSAGE":
+                text_of(request)
+        except SipParseError as error:
+            refusal = error.status or 415, _accepted(request.method) if error.status == 415 else ()
         transaction = self._open(request, flow)
         if transaction is None:
             return
@@ -204,6 +236,10 @@ class RequestHandler:
             self._register(request, uri, flow, now)
         elif request.method == "INVITE":
             self._invite(request, uri, flow, trunk, now)
+        elif request.method == "MESSAGE":
+            self._message(request, uri, flow, trunk, now)
+        elif request.method == "SUBSCRIBE":
+            self._subscribe(request, uri, flow, now)
         else:
             self._refuse(request, flow, 481)  # BYE, INFO without a dialog
 
@@ -237,7 +273,8 @@ class RequestHandler:
         stale = checked.verdict is Verdict.STALE
         config = self._core.config
         agent = request.headers.get("User-Agent") or ""
-        simple = "MD5" in config.digest_algorithms and agent.startswith(config.md5_only_agents)
+        # Of the SIP clients in browsers, JsSIP and SIP.js know MD5 alone, and the page may name them as it likes.
+        simple = "MD5" in config.digest_algorithms and (flow.is_websocket or agent.startswith(config.md5_only_agents))
         algorithms = ("MD5",) if simple else config.digest_algorithms
         values = self._digest.challenges(now, source=source, stale=stale, algorithms=algorithms)
         challenges = tuple(("WWW-Authenticate", value) for value in values)
@@ -263,7 +300,8 @@ class RequestHandler:
     # -- methods -----------------------------------------------------------------------------------------------------
 
     def _capabilities(self) -> Extra:
-        return (("Allow", ALLOW), ("Supported", ", ".join(sorted(SUPPORTED))), *_ACCEPT)
+        supported = ", ".join(sorted(SUPPORTED))
+        return (("Allow", ALLOW), ("Supported", supported), ("Allow-Events", ALLOW_EVENTS), *_ACCEPT)
 
     def _options(self, request: Request, flow: Flow) -> None:
         # §11.2: the status is what an INVITE would get, as far as it can be told without asking who it is.
@@ -358,7 +396,86 @@ class RequestHandler:
         core.add_machine(machine)
         core.touch(machine)
         username = checked.username if checked is not None and trunk is None else None
+        if username is not None:
+            machine.aor = core.aor(f"{username}@{core.config.realm}")
         core.tell(NewInvite(machine, request, flow, username, trunk.name if trunk is not None else None))
+
+    def _message(self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float) -> None:
+        if trunk is None and not self._allowed(flow, now):
+            return  # with a password or without: a text costs its receiver more than us
+        checked = self._authenticate(request, flow, now) if trunk is None else None
+        if trunk is None and checked is None:
+            return
+        caller = request.from_.uri
+        if checked is not None and not (isinstance(caller, SipUri) and self._may_be(checked, caller.user_text)):
+            self._refuse(request, flow, 403)
+            return
+        if not self._is_ours(uri.host, uri.port):
+            self._refuse(request, flow, 404)
+            return
+        try:
+            text = text_of(request)
+        except SipParseError as error:
+            headers = _accepted(request.method) if error.status == 415 else ()
+            self._refuse(request, flow, error.status or 400, headers=headers)
+            return
+        transaction = self._open(request, flow)
+        if transaction is not None:
+            user = checked.username if checked is not None else None
+            self._core.tell(NewText(transaction, text, user, trunk.name if trunk is not None else None))
+
+    def _subscribe(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
+        # Trunks have no users whose business it is: everybody proves who he is.
+        checked = self._authenticate(request, flow, now)
+        if checked is None:
+            return
+        transaction = self._open(request, flow)
+        if transaction is None:
+            return
+        core = self._core
+        try:
+            watched = uri.user_text
+            if checked.credential is None or checked.credential.trunk is not None:
+                raise RemoteProtocolError("trunks watch nobody", status=403)
+            if not self._is_ours(uri.host, uri.port) or watched is None:
+                raise RemoteProtocolError("not our domain", status=404)
+            package_of(request)
+            known = self._users.lookup(watched, core.config.realm)
+            if known is None or known.trunk is not None:
+                raise RemoteProtocolError("no such user", status=404)
+            core.notifier.subscribe(
+                transaction, aor=core.aor(uri), subscriber=checked.username or "", flow=flow, now=now
+            )
+        except ProtocolError as error:
+            self._refuse_subscription(transaction, error, now)
+
+    def _resubscribe(self, request: Request, flow: Flow, now: float) -> None:
+        subscription = self._core.notifier.find(request)
+        if subscription is None:
+            if self._allowed(flow, now):
+                self._refuse(request, flow, 481)
+            return
+        transaction = self._open(request, flow)
+        if transaction is None:
+            return
+        try:
+            self._core.notifier.refresh(transaction, subscription, flow, now)
+        except ProtocolError as error:
+            self._refuse_subscription(transaction, error, now)
+
+    def _refuse_subscription(self, transaction: ServerTransaction, error: ProtocolError, now: float) -> None:
+        core, code = self._core, error.status or 400
+        headers: Extra = {
+            423: (("Min-Expires", str(core.config.min_expires_s)),),
+            489: (("Allow-Events", ALLOW_EVENTS),),
+            503: self._busy(),
+        }.get(code, ())
+        core.respond(transaction, code, headers=headers, now=now)
+
+
+def _accepted(method: str) -> Extra:
+    """What a 415 says that would do (RFC 3261 §21.4.13)."""
+    return (("Accept", TEXT),) if method == "MESSAGE" else _ACCEPT
 
 
 def _label(method: str) -> str:

@@ -11,7 +11,7 @@ from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dead_targets import DeadTargets
 from mediaserver.sip.digest import answer_challenge, choose_challenge
-from mediaserver.sip.flow import Destination, Flow, Target, Transport, bracketed
+from mediaserver.sip.flow import WEBSOCKET, Destination, Flow, Target, Transport, bracketed
 from mediaserver.sip.headers import Headers, NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.message import (
@@ -28,7 +28,7 @@ from mediaserver.sip.transaction_layer import (
     TransactionFailed,
     TransactionLayer,
 )
-from mediaserver.sip.uri import SipUri
+from mediaserver.sip.uri import Params, SipUri
 
 _MAX_CHALLENGES: Final = 2
 
@@ -54,6 +54,9 @@ class Routes(Protocol):
     def certificate_names(self, flow: Flow) -> tuple[str, ...]:
         """Names in the verified certificate of whoever is at the other end of a TLS connection; empty without one."""
         ...
+
+    def alias(self, flow: Flow, port: int) -> None:
+        """The peer of this connection wants to be reached by it in place of one to its `port` (RFC 5923)."""
 
 
 class Sender:
@@ -107,7 +110,7 @@ class Sender:
         request = transaction.request
         response = make_response(request, code, reason, to_tag=transaction.to_tag)
         table = response.headers
-        if request.method in ("INVITE", "UPDATE") and 100 < code < 300:
+        if request.method in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < code < 300:
             announced = self.routes.announced(transaction.flow)
             table.add("Contact", self._contact(announced, request.to))
             table.add("Allow", ALLOW)
@@ -204,9 +207,11 @@ class Sender:
     def _stamp(self, request: Request, destination: Destination) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
-        params = (("branch", new_branch()), ("rport", None))
+        params: Params = (("branch", new_branch()), ("rport", None))
+        if announced.transport == "tls":
+            params += (("alias", None),)  # RFC 5923 §4: what comes back may come by this connection
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
-        if request.method in ("INVITE", "UPDATE", "REGISTER"):
+        if request.method in ("INVITE", "UPDATE", "REGISTER", "NOTIFY"):
             party = request.to if request.method == "REGISTER" else request.from_
             request.headers.replace("Contact", self._contact(announced, party))
             request.headers.replace("Allow", ALLOW)
@@ -221,7 +226,9 @@ class Sender:
     def _contact(self, announced: Announced, party: NameAddr) -> str:
         user = party.uri.user if isinstance(party.uri, SipUri) else None
         at = f"{user}@" if user else ""
-        transport = "" if announced.transport == "udp" else f";transport={announced.transport}"
+        # RFC 7118 §5.2: the parameter is ws, encrypted or not.
+        kind = "ws" if announced.transport in WEBSOCKET else announced.transport
+        transport = "" if kind == "udp" else f";transport={kind}"
         return f"<sip:{at}{bracketed(announced.host)}:{announced.port}{transport}>"
 
     def _authenticate(self, attempt: Attempt, response: Response, now: float) -> bool:

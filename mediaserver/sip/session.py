@@ -82,6 +82,11 @@ class InviteSession:
         return self._machine.may_reoffer
 
     @property
+    def may_offer_early(self) -> bool:
+        """Whether `ring` may carry our offer to an INVITE without one; `EarlyAnswered` brings the answer."""
+        return self._machine.may_offer_early
+
+    @property
     def first_offer(self) -> bytes | None:
         """The body of their INVITE (incoming sessions); None for a late offer."""
         return self._machine.first_offer
@@ -132,6 +137,11 @@ class InviteSession:
     def send_info(self, content_type: str, body: bytes) -> None:
         """Send an INFO in the established dialog. Its outcome is not reported (481 and 408 end the session)."""
         self._machine.send_info(content_type, body, now=self._now())
+        self._drive()
+
+    def send_text(self, text: str) -> None:
+        """Send a text (MESSAGE) to the peer of the established call; its outcome is not reported. Raises LimitExceeded."""
+        self._machine.send_text(text, now=self._now())
         self._drive()
 
     def accept_referral(self) -> None:

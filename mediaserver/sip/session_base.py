@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.runtime.token_bucket import TokenBucket
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dialog import Dialog, dialog_of_response
@@ -106,6 +107,8 @@ class SessionBase:
         self.offer_state = _O.IDLE
         self.dialog: Dialog | None = None
         self.timer: TimerEntry | None = None
+        self.aor: str | None = None
+        """The registered user whose phone is the peer."""
         self._port = port
         self._events: deque[SessionEvent] = deque()
         self._told = False  # a final event was emitted
@@ -139,6 +142,8 @@ class SessionBase:
         self._glares = 0
         self._pending: set[Attempt] = set()
         self._bye_after_ack: Extra | None = None
+        rate = port.config.limits.texts_per_s
+        self._texts_in, self._texts_out = (TokenBucket(per_second=rate, burst=4 * rate) for _ in range(2))
 
     @property
     def flow(self) -> Flow | None:

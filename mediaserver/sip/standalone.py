@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.flow import Flow
-from mediaserver.sip.message import Response
+from mediaserver.sip.headers import Headers, NameAddr
+from mediaserver.sip.message import Request, Response, new_call_id, new_tag
 from mediaserver.sip.timers import TimerEntry
+from mediaserver.sip.uri import SipUri
 
 FAILED_CODES: Final = {"timeout": 408, "transport": 503}
 """What a request without an answer counts as (RFC 3261 §8.1.3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideRequest:
+    """What to send outside every dialog. A challenge takes one more CSeq number: leave room for it in one Call-ID."""
+
+    method: str
+    uri: SipUri
+    from_: NameAddr
+    """Without a tag: one is made."""
+    to: NameAddr | None = None
+    """The URI where it is None."""
+    headers: tuple[tuple[str, str], ...] = ()
+    credentials: Credentials | None = None
+    """Answer a 401 or 407."""
+    call_id: str | None = None
+    cseq: int = 1
+    patience_s: float | None = None
+    """How long the last next hop may be silent, where that is less than timer F."""
+    body: bytes = b""
+    """Its Content-Type is one of `headers`."""
+
+    def message(self) -> Request:
+        """The request without Via and Contact, which depend on the way it takes."""
+        table = Headers()
+        table.add("Max-Forwards", "70")
+        table.add("From", str(self.from_.with_tag(new_tag())))
+        table.add("To", str(self.to or NameAddr(self.uri)))
+        table.add("Call-ID", self.call_id or new_call_id())
+        table.add("CSeq", f"{self.cseq} {self.method}")
+        for name, value in self.headers:
+            table.add(name, value)
+        return Request(self.method, self.uri.without_headers(), table, self.body)
 
 
 class Standalone:

@@ -317,6 +317,8 @@ def response_destination(request: Request, flow: Flow) -> tuple[Destination, Des
     """Where the response to a request goes, and where else when that fails (RFC 3261 §18.2.2, RFC 3581 §4)."""
     via = request.via
     port = via.port or DEFAULT_PORTS.get(via.transport, 5060)
+    if flow.is_websocket:
+        return flow, None
     if flow.reliable:
         return flow, Target(flow.transport, flow.remote_ip, port)
     # A peer whose sent-by is another address stands behind a NAT: only the source port reaches it, rport or not.

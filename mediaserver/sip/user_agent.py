@@ -15,7 +15,7 @@ import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
-from mediaserver.sip.core import Core, NewInvite, RequestDone, SessionHappened
+from mediaserver.sip.core import Core, NewInvite, NewText, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
 from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.errors import SipParseError
@@ -28,8 +28,9 @@ from mediaserver.sip.message import Request, Response
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.standalone import Standalone
+from mediaserver.sip.standalone import OutsideRequest, Standalone
 from mediaserver.sip.transport.manager import Transports
+from mediaserver.sip.transport.websocket import WebSocketConnection
 from mediaserver.sip.uri import SipUri
 
 _log = structlog.get_logger("sip")
@@ -56,6 +57,19 @@ class IncomingInvite:
         return self.session.first_offer
 
 
+@dataclass(frozen=True, slots=True)
+class IncomingText:
+    """A text (MESSAGE) outside of dialogs."""
+
+    text: str
+    authenticated_user: str | None
+    """The user whose password was proven, or None."""
+    trunk: str | None
+    """Name of the trunk that it came by, or None."""
+
+
+OnText = Callable[[IncomingText], int]
+"""Takes a text and returns the status to answer with: 200 when it has reached somebody."""
 OnInvite = Callable[[IncomingInvite], Awaitable[None]]
 OnBindings = Callable[[str], None]
 
@@ -80,6 +94,8 @@ class UserAgent:
         self.config = config
         self.on_invite: OnInvite | None = None
         """Called in a task of its own for every new INVITE that may come in; without it they get 480."""
+        self.on_text: OnText | None = None
+        """Called for every text outside of dialogs; without it they get 404."""
         self.on_bindings_changed: OnBindings | None = None
         """Called with the AOR (`user@domain`) whose bindings changed."""
         self._counters: Counters = counters or NullCounters()
@@ -121,6 +137,9 @@ class UserAgent:
     async def stop(self, deadline_s: float = 5.0) -> None:
         """Hang every session up, wait at most `deadline_s` for the BYEs to be answered, close the sockets."""
         self.drain()
+        if self._loop is not None:
+            self._core.notifier.end_all(self._now())
+            self._drive()
         for session in list(self._sessions.values()):
             session.hangup('SIP;cause=503;text="Shutting down"')
         loop = asyncio.get_running_loop()
@@ -149,6 +168,11 @@ class UserAgent:
     def draining(self) -> bool:
         """True after `drain()`."""
         return self._core.draining
+
+    @property
+    def subscriptions(self) -> int:
+        """How many subscriptions to users' state there are."""
+        return len(self._core.notifier)
 
     @property
     def sessions(self) -> tuple[InviteSession, ...]:
@@ -181,7 +205,9 @@ class UserAgent:
         sessions and LocalProtocolError when the target cannot be reached by any transport here.
         """
         destinations: list[Destination]
+        aor: str | None = None
         if via_flow is not None:
+            aor = self._core.aor_of(target, via_flow)
             destinations, headers, uris = self._core.way_to(target, via_flow, headers, self._now())
         elif isinstance(route_to, Target):
             destinations = [route_to]
@@ -202,46 +228,22 @@ class UserAgent:
             max_forwards=max_forwards,
             session_uuid=session_uuid,
             uris={destination: str(uri.without_headers()) for destination, uri in (uris or {}).items()},
+            aor=aor,
             now=self._now(),
         )
         session = self._wrap(machine)
         self._drive()
         return session
 
-    async def request(
-        self,
-        method: str,
-        uri: SipUri,
-        *,
-        from_: NameAddr,
-        to: NameAddr | None = None,
-        targets: Sequence[Target] = (),
-        headers: Sequence[tuple[str, str]] = (),
-        credentials: Credentials | None = None,
-        call_id: str | None = None,
-        cseq: int = 1,
-        patience_s: float | None = None,
-    ) -> Standalone:
-        """Send a request outside every dialog and return with its outcome; `targets` default to where `uri` leads.
+    async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
+        """Send a request outside every dialog and return with its outcome; `targets` default to where its URI leads.
 
         Raises LimitExceeded, and LocalProtocolError when no transport or no address leads there.
         """
-        destinations = list(targets) or await self.locate(uri)
+        destinations: list[Destination] = [*(targets or await self.locate(request.uri))]
         if not destinations:
-            raise LocalProtocolError(f"no address found for {uri.host}")
-        standalone = self._core.request(
-            method,
-            uri,
-            destinations=list(destinations),
-            from_=from_,
-            to=to or NameAddr(uri),
-            headers=tuple(headers),
-            credentials=credentials,
-            call_id=call_id,
-            cseq=cseq,
-            patience_s=patience_s,
-            now=self._now(),
-        )
+            raise LocalProtocolError(f"no address found for {request.uri.host}")
+        standalone = self._core.request(request, destinations=destinations, now=self._now())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._requests[standalone] = done
         try:
@@ -289,6 +291,15 @@ class UserAgent:
         """The session whose dialog a Replaces names (RFC 3891); None where there is none."""
         machine = self._core.find_replaced(replaces)
         return self._sessions.get(machine.id) if machine is not None else None
+
+    def accept_websocket(
+        self, *, secure: bool, local: tuple[str, int], remote: tuple[str, int]
+    ) -> WebSocketConnection | None:
+        """Speak SIP over a WebSocket that somebody else accepted (RFC 7118); None where there are too many connections.
+
+        `local` and `remote` are address and port of its two ends, `remote` as the source is counted.
+        """
+        return self._transports.accept_websocket(secure=secure, local=local, remote=remote)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -352,6 +363,10 @@ class UserAgent:
                     del self._sessions[event.machine.id]
         elif isinstance(event, NewInvite):
             self._new_invite(event)
+        elif isinstance(event, NewText):
+            text = IncomingText(event.text, event.authenticated_user, event.trunk)
+            code = self.on_text(text) if self.on_text is not None else 404
+            self._core.respond(event.transaction, code, now=self._now())
         elif isinstance(event, RequestDone):
             done = self._requests.get(event.request)
             if done is not None and not done.done():

@@ -99,8 +99,8 @@ class Negotiation:
 
     # The browser offers -----------------------------------------------------------------------------------------------
 
-    def handle_offer(self, sdp: str) -> Changes:
-        """Take the browser's offer; `sections` and `transport` are then as the answer will say.
+    def handle_offer(self, sdp: str | SessionDescription) -> Changes:
+        """Take the browser's offer, as text or parsed; `sections` and `transport` are then as the answer will say.
 
         Sections whose kind or codecs the policy does not allow are refused, one by one. Raises GlareError while our
         own offer is pending, SdpError for a broken description, NegotiationError if nothing can be taken or the
@@ -110,7 +110,7 @@ class Negotiation:
             raise GlareError("An offer of the server is pending; answer it first (the browser rolls back).", status=409)
         if self.state == "have-remote-offer":
             raise RemoteProtocolError("The offer before this one is not answered yet.", status=409)
-        offer = parse(sdp)
+        offer = parse(sdp) if isinstance(sdp, str) else sdp
         before = self._agreed
         after = self._take_offer(offer, before)
         changes = difference(before, after)
@@ -118,13 +118,18 @@ class Negotiation:
         self.state = "have-remote-offer"
         return changes
 
-    def create_answer(self, *, directions: Mapping[str, Direction] | None = None) -> str:
-        """Answer the offer handled last.
+    def create_answer(
+        self,
+        *,
+        directions: Mapping[str, Direction] | None = None,
+        prefer: Mapping[str, Sequence[Codec]] | None = None,
+    ) -> str:
+        """Answer the offer handled last; `prefer` puts codecs first, by kind or mid, and keeps the others behind them.
 
         `directions` says per mid what we would like, seen from us, from now on; the offer and the policy limit it.
         Without a word, a section keeps what was wanted before, at first all that the policy allows.
         Raises LocalProtocolError without an offer, or after an ICE restart if `local` still has the old credentials
-        (RFC 8839 §4.4.1.1.1).
+        (RFC 8839 §4.4.1.1.1); NegotiationError (305) where the browser has none of the codecs preferred.
         """
         transport = self.transport
         if self.state != "have-remote-offer" or transport is None:
@@ -132,6 +137,7 @@ class Negotiation:
         if transport.ice_restart and self.local.ufrag == self._answered_ufrag:
             raise LocalProtocolError("The browser restarted ICE: set new local credentials before answering.")
         self._want(directions or {})
+        self._narrow(prefer or {}, narrow=False)
         self._agreed = replace(
             self._agreed,
             sections=tuple(
@@ -181,8 +187,8 @@ class Negotiation:
         self.state = "have-local-offer"
         return text
 
-    def handle_answer(self, sdp: str) -> Changes:
-        """Take the browser's answer to our offer.
+    def handle_answer(self, sdp: str | SessionDescription) -> Changes:
+        """Take the browser's answer to our offer, as text or parsed.
 
         Raises RemoteProtocolError without an offer of ours or if the sections differ from it, SdpError for a broken
         description, NegotiationError if a section has no codec of the offer. When it raises our offer stays pending:
@@ -190,7 +196,7 @@ class Negotiation:
         """
         if self.state != "have-local-offer" or self._before is None:
             raise RemoteProtocolError("There is no offer to answer.", status=409)
-        answer = parse(sdp)
+        answer = parse(sdp) if isinstance(sdp, str) else sdp
         after = self._take_answer(answer, self._agreed)
         changes = difference(self._before, after)
         self._agreed, self._before = after, None

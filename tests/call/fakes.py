@@ -37,6 +37,9 @@ class FakeEngine:
     def new_track_id(self, transport: int) -> int:
         return self._next(shard_of(transport))
 
+    def new_id(self) -> int:
+        return self._next()
+
     def submit(self, *batch: commands.Command) -> None:
         self.sent.extend(batch)
 
@@ -79,6 +82,7 @@ class FakeSession:
         self.state = SessionState.CONFIRMED
         self.direction = direction
         self.may_reoffer = True
+        self.may_offer_early = False
         self.session_id = SessionId()
         self.remote_party = NameAddr(SipUri("example.org", "agent"))
         self.withdrawn = False

@@ -39,6 +39,7 @@ from mediaserver.sdp.description import Bandwidth, Fingerprint, SessionDescripti
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
+from mediaserver.sip.flow import Flow
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.webrtc import messages
@@ -76,7 +77,7 @@ class Phones:
         return self.registered
 
     def register(self, address: str) -> None:
-        flow = SimpleNamespace(remote_ip=address, transport="udp")
+        flow = Flow("udp", "127.0.0.1", 5060, address, 5060)
         self.registered.append(SimpleNamespace(contact=parse_sip_uri(f"sip:ann@{address}"), flow=flow))
 
     async def invite(self, target: Any, *, body: bytes, **_: object) -> FakeSession:
@@ -109,6 +110,7 @@ class House:
             engine=self.engine,  # type: ignore[arg-type]
             user_agent=self.phones,  # type: ignore[arg-type]
             agents=Agents(),
+            fingerprint=Fingerprint("sha-256", bytes(32)),
             addresses=MediaAddresses({"127.0.0.1": "127.0.0.1"}),
             trunks=Trunks(
                 self.config.trunks,
@@ -131,7 +133,7 @@ class House:
         invite = SimpleNamespace(
             session=session,
             body=body,
-            source=SimpleNamespace(ip=address),
+            source=SimpleNamespace(ip=address, transport="udp"),
             trunk=None,
             authenticated_user=None,
             request=SimpleNamespace(headers=Headers()),

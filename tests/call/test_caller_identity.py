@@ -21,6 +21,7 @@ from mediaserver.config.sections import Target
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.contact import Contact
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.sdp.description import Fingerprint
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip
 from mediaserver.sip.diversions import Diversion
@@ -156,6 +157,7 @@ async def call_to(trunk: str, shown: Presentation, text: str = WORLD, **more: An
         engine=FakeEngine(),  # type: ignore[arg-type]
         user_agent=phones,  # type: ignore[arg-type]
         agents=Agents(),
+        fingerprint=Fingerprint("sha-256", bytes(32)),
         addresses=MediaAddresses({"127.0.0.1": "127.0.0.1", "192.0.2.7": "192.0.2.1", "0.0.0.0": "192.0.2.1"}),
         trunks=trunks_of(text),
         admission=Admission(config, metrics=metrics),

@@ -268,6 +268,14 @@ async def test_a_phone_that_calls_is_answered_in_a_183_and_the_200_says_the_same
     assert set(leg.media) == {"audio"}
 
 
+async def test_who_is_rung_next_is_offered_all_that_the_phone_has() -> None:
+    leg, _ = await calling()
+    before = leg.codecs
+    await leg.hear_early(FakeLeg("operator", codecs=PCMU))
+    assert leg.codecs == before
+    assert "video" in before
+
+
 async def test_what_the_one_who_answers_has_besides_is_asked_for_when_the_call_stands() -> None:
     leg, session = await calling()
     session.may_reoffer = False
@@ -282,7 +290,59 @@ async def test_what_the_one_who_answers_has_besides_is_asked_for_when_the_call_s
     assert [section.kind for section in parse(body.decode()).media if not section.rejected] == ["audio", "video"]
 
 
-async def test_a_phone_without_an_offer_hears_nothing_early() -> None:
+async def offered_early() -> tuple[SipLeg, FakeSession, asyncio.Future[bool], bytes]:
+    """A phone that called without an offer and is sent ours while it rings; and what it would answer."""
+    leg, session = await taken(None)
+    session.may_offer_early = True
+    heard = asyncio.ensure_future(leg.hear_early(FakeLeg("operator", codecs=PCMU)))
+    await settle()
+    kind, code, offer = session.log[-1]
+    assert (kind, code) == ("ring", 183)
+    answer = await media(FakeEngine()).answer(parse(offer.decode()), BROWSER, srtp_required=False, srtp_allowed=True)
+    return leg, session, heard, answer
+
+
+async def test_a_phone_without_an_offer_is_sent_ours_and_hears_from_its_answer_on() -> None:
+    leg, session, heard, answer = await offered_early()
+    assert not heard.done()
+    session.happen(sip.EarlyAnswered(answer))
+    assert await heard
+    assert set(leg.media) == {"audio"}
+    session.may_reoffer = False
+    await leg.meet(FakeLeg("agent", codecs=PCMU))
+    assert session.log[-1][0] == "answer"
+    session.happen(sip.Confirmed(None))
+    await settle()
+    assert not leg.ended
+
+
+async def test_an_early_offer_may_be_answered_after_somebody_has_taken_the_call() -> None:
+    leg, session, heard, answer = await offered_early()
+    await leg.meet(FakeLeg("agent", codecs=PCMU))
+    session.happen(sip.EarlyAnswered(answer))
+    session.happen(sip.Confirmed(None))
+    assert await heard
+    assert set(leg.media) == {"audio"}
+    assert not leg.ended
+
+
+async def test_an_early_offer_that_was_not_answered_is_answered_in_the_ack() -> None:
+    leg, session, heard, answer = await offered_early()
+    await leg.meet(FakeLeg("agent", codecs=PCMU))
+    session.happen(sip.Confirmed(answer))
+    assert await heard
+    assert set(leg.media) == {"audio"}
+
+
+async def test_a_phone_that_gives_up_before_it_answered_an_early_offer_releases_everything() -> None:
+    leg, session, heard, _ = await offered_early()
+    session.happen(sip.Cancelled())
+    await settle()
+    assert heard.cancelled()
+    assert leg.ended
+
+
+async def test_a_phone_without_an_offer_hears_nothing_early_where_it_could_not_answer() -> None:
     leg, session = await taken(None)
     assert not await leg.hear_early(FakeLeg("other", codecs=PCMU))
     assert session.log == []

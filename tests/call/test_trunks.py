@@ -16,10 +16,8 @@ from mediaserver.config.loader import load_text
 from mediaserver.config.trunks import Trunk
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.runtime.metrics import Metrics
-from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.flow import Target
-from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.standalone import Standalone
+from mediaserver.sip.standalone import OutsideRequest, Standalone
 from mediaserver.sip.uri import SipUri
 from tests.sip.test_upstream import response
 
@@ -46,25 +44,12 @@ class Peer:
         self.learnt: dict[str, set[str]] = {}
         self.registers: list[tuple[int, tuple[str, ...]]] = []
 
-    async def request(
-        self,
-        method: str,
-        uri: SipUri,
-        *,
-        from_: NameAddr,
-        to: NameAddr | None = None,
-        targets: Sequence[Target] = (),
-        headers: Sequence[tuple[str, str]] = (),
-        credentials: Credentials | None = None,
-        call_id: str | None = None,
-        cseq: int = 1,
-        patience_s: float | None = None,
-    ) -> Standalone:
+    async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
         await asyncio.sleep(0)
-        host = targets[0].host if targets else uri.host
-        self.asked.append((method, host, tuple(headers), cseq))
+        host = targets[0].host if targets else request.uri.host
+        self.asked.append((request.method, host, request.headers, request.cseq))
         done = Standalone("c")
-        if method == "REGISTER":
+        if request.method == "REGISTER":
             code, lines = self.registers.pop(0) if self.registers else (200, ("Expires: 600",))
             done.response = response(code, *lines)
         elif host == "unreachable.test":
@@ -254,6 +239,29 @@ async def test_a_registering_trunk_registers_learns_its_addresses_and_signs_off(
     expires = [dict(headers)["Expires"] for method, _, headers, _ in house.peer.asked if method == "REGISTER"]
     assert expires == ["600", "900", "0"]
     assert [cseq for method, _, _, cseq in house.peer.asked if method == "REGISTER"] == [1, 3, 5]
+
+
+async def test_calls_go_by_the_route_that_the_registrar_gives_while_we_are_registered() -> None:
+    house = House(REGISTERING)
+    target, edge = Target("udp", "192.0.2.7", 5060, "carrier.test"), Target("udp", "192.0.2.8", 5060, "edge.test")
+    house.peer.names |= {"carrier.test": [target], "edge.test": [edge]}
+    house.peer.registers = [(200, ("Expires: 900", "Service-Route: <sip:edge.test;lr>, <sip:core.test;lr>")), (403, ())]
+    house.trunks.start(house.peer)
+    one = house.trunks["t"]
+    await until(lambda: one.route_hops and one.hops())
+    way = one.way("+4930123")
+    assert way is not None
+    assert way.hops == [edge]
+    assert [str(uri) for uri in way.uris.values()] == ["sip:+4930123@carrier.test"]
+    assert one.headers(()) == [("Route", "<sip:edge.test;lr>"), ("Route", "<sip:core.test;lr>")]
+    assert one.upstream is not None
+    one.upstream.next_at = house.now
+    one.upstream.answered(None, 403, house.now)
+    way = one.way("+4930123")
+    assert way is not None
+    assert way.hops == [target]
+    assert one.headers(()) == []
+    await house.trunks.stop()
 
 
 async def test_reload_keeps_calls_and_what_is_known_and_ends_what_is_gone() -> None:

@@ -102,6 +102,14 @@ async def test_the_offer_is_answered_at_once_and_the_destination_rings(house: An
     assert {"opus", "PCMU"} <= {codec.name for codec in calls.request.caller.codecs["audio"]}
 
 
+async def test_no_announcement_begins_over_what_the_caller_hears_already(house: Any) -> None:
+    await session_of(house)
+    house.leg.hears_early = True
+    house.engine.deliver(TransportConnected(id=house.leg.transports[0], remote=("127.0.0.1", 1), srtp_profile="x"))
+    await settle()
+    assert house.engine.of(Play) == []
+
+
 async def test_the_announcement_plays_from_the_moment_media_can_flow_until_somebody_answers(house: Any) -> None:
     _, calls = await session_of(house)
     assert house.engine.of(Play) == []

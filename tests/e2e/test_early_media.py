@@ -47,6 +47,19 @@ async def test_sipp_offers_again_on_both_sides_before_the_answer(tmp_path: Path)
     assert (answered.successful, answered.failed) == (1, 0), answered.errors
 
 
+@pytest.mark.smoke
+async def test_sipp_calls_without_an_offer_and_answers_ours_in_its_prack(tmp_path: Path) -> None:
+    write_mulaw_tone(tmp_path / "tone.ulaw", hz=TONE_HZ, seconds=5)
+    async with (
+        callee(tmp_path, scenario="uas_early", pause_ms=500) as operator,
+        daemon(tmp_path, changes=house(operator.port) | {"media": {"video_codecs": []}}) as server,
+        caller(tmp_path, (server.host, server.ports.sip), scenario="uac_late_early", hold_ms=200) as visitor,
+    ):
+        called, answered = await visitor.finish(20), await operator.stop()
+    assert (called.successful, called.failed) == (1, 0), called.errors
+    assert (answered.successful, answered.failed) == (1, 0), answered.errors
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(60)
 async def test_a_phone_hears_what_is_sent_before_the_answer(tmp_path: Path) -> None:

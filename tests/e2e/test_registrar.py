@@ -41,8 +41,9 @@ async def sipsak(server: Daemon, *arguments: str, user: str = "agent", password:
         return -1
 
 
-async def test_sipsak_registers_is_shown_and_signs_off(tmp_path: Path) -> None:
+async def test_sipsak_asks_registers_is_shown_and_signs_off(tmp_path: Path) -> None:
     async with daemon(tmp_path) as server:
+        assert await sipsak(server) == 0  # OPTIONS
         assert await sipsak(server, "-U", "-C", "sip:agent@127.0.0.1:9", "-x", "120") == 0
         (item,) = await registrations(server)
         assert (item["contact"], item["transport"]) == ("sip:agent@127.0.0.1:9", "udp")

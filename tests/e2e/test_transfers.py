@@ -65,14 +65,14 @@ def succeeded(*results: SippResult) -> None:
 
 
 async def test_a_phone_transfers_its_caller_who_hears_nothing_of_it(tmp_path: Path) -> None:
-    async with stage(tmp_path, agent="uas_refers", refer_to="7001", expert="uas_referred", hold_ms=2500) as people:
+    async with stage(tmp_path, agent="uas_refers", refer_to="7001", expert="uas_referred", hold_ms=5000) as people:
         succeeded(*await people.end())
 
 
 async def test_a_call_manager_names_its_own_second_call_and_whoever_is_in_it_is_told(tmp_path: Path) -> None:
     """The consultation ran past us: the Replaces goes on to the expert (RFC 3891)."""
     async with stage(
-        tmp_path, agent="uas_refers_attended", refer_to="7001", expert="uas_replaces", hold_ms=2500
+        tmp_path, agent="uas_refers_attended", refer_to="7001", expert="uas_replaces", hold_ms=5000
     ) as people:
         succeeded(*await people.end())
 

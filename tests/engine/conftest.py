@@ -29,7 +29,7 @@ def dtls_certificate() -> DtlsCertificate:
 
 @asynccontextmanager
 async def running(
-    dtls: DtlsCertificate, *, shards: int, dscp: commands.DscpMarks | None = None
+    dtls: DtlsCertificate, *, shards: int, dscp: commands.DscpMarks | None = None, real_time: bool = False
 ) -> AsyncIterator[Engine]:
     engine = Engine(
         commands.EngineConfig(
@@ -41,6 +41,7 @@ async def running(
             private_key_der=dtls.private_key_der,
             ufrag_key=os.urandom(32),
             dscp=dscp or commands.DscpMarks(),
+            real_time=real_time,
         )
     )
     await engine.start()

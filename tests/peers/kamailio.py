@@ -7,26 +7,20 @@ cannot do 1.3 here.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.certificates import Certificates
+from tests.peers.kamailio_process import kamailio_process
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.process import PeerProcess
 
 PASSWORD = "s3cret"
 
-CONFIG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-fork=yes
-children=2
-tcp_children=2
+CONFIG = """tcp_children=2
 enable_tls=yes
-auto_aliases=no
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 listen=tls:{host}:{tls_port}
@@ -83,35 +77,9 @@ async def kamailio(
     directory: Path, certificates: Certificates, *, password: str = PASSWORD, network: Network = LOOPBACK
 ) -> AsyncIterator[Kamailio]:
     """Start a proxy whose files lie in ``directory / "kamailio"``."""
-    home = directory / "kamailio"
-    home.mkdir()
     port, tls_port, host = network.free_port(), network.free_port(), network.address
-    config = home / "kamailio.cfg"
-    config.write_text(
-        CONFIG.format(
-            host=host,
-            port=port,
-            tls_port=tls_port,
-            password=password,
-            key=certificates.key,
-            chain=certificates.chain,
-        )
+    config = CONFIG.format(
+        host=host, port=port, tls_port=tls_port, password=password, key=certificates.key, chain=certificates.chain
     )
-    arguments = ["-DD", "-E", "-f", str(config), "-P", str(home / "pid"), "-Y", str(home), "-m", "64", "-M", "8"]
-    process = PeerProcess("kamailio", ["kamailio", *arguments], directory=home, prefix=network.exec_prefix)
-    try:
-        await process.start()
-        await _accepts(network, host, port)
+    async with kamailio_process(directory / "kamailio", config, host=host, port=port, network=network) as process:
         yield Kamailio(host, port, tls_port, password, process)
-    finally:
-        await process.stop()
-
-
-async def _accepts(network: Network, host: str, port: int) -> None:
-    for _ in range(250):
-        with contextlib.suppress(OSError):
-            _reader, writer = await network.connect(host, port)
-            writer.close()
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError(f"kamailio does not accept on {host}:{port}")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.peers.kamailio_process import kamailio_process
 from tests.peers.namespace import LOOPBACK
 from tests.peers.process import PeerProcess
 
 HOST = "127.0.0.3"
 
-CONFIG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-fork=yes
-children=2
-tcp_children=1
-auto_aliases=no
+CONFIG = """tcp_children=1
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 loadmodule "tm.so"
@@ -59,25 +53,9 @@ class Edge:
 @contextlib.asynccontextmanager
 async def edge(directory: Path, *, port: int, registrar: int) -> AsyncIterator[Edge]:
     """Start it on ``port`` of 127.0.0.3; its files lie in ``directory / "edge"``."""
-    home = directory / "edge"
-    home.mkdir()
-    config = home / "kamailio.cfg"
-    config.write_text(CONFIG.format(host=HOST, port=port, registrar=registrar))
-    arguments = ["-DD", "-E", "-f", str(config), "-P", str(home / "pid"), "-Y", str(home), "-m", "64", "-M", "8"]
-    process = PeerProcess("kamailio", ["kamailio", *arguments], directory=home)
-    try:
-        await process.start()
-        for _ in range(250):
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(HOST, port)
-                writer.close()
-                break
-            await asyncio.sleep(0.02)
-        else:
-            raise TimeoutError(f"kamailio does not accept on {HOST}:{port}")
+    config = CONFIG.format(host=HOST, port=port, registrar=registrar)
+    async with kamailio_process(directory / "edge", config, host=HOST, port=port) as process:
         yield Edge(HOST, port, process)
-    finally:
-        await process.stop()
 
 
 def free_port() -> int:

@@ -6,25 +6,19 @@ else, so that it is told apart by its address.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.peers.kamailio_process import kamailio_process
 from tests.peers.namespace import LOOPBACK
 from tests.peers.process import PeerProcess
 
 HOST = "127.0.0.2"
 USER, PASSWORD = "4930123", "carrier-s3cret"
 
-CONFIG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-fork=yes
-children=2
-tcp_children=1
-auto_aliases=no
+CONFIG = """tcp_children=1
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 loadmodule "tm.so"
@@ -72,23 +66,7 @@ class Carrier:
 @contextlib.asynccontextmanager
 async def carrier(directory: Path, *, behind: int) -> AsyncIterator[Carrier]:
     """Start it; its files lie in ``directory / "carrier"``."""
-    home = directory / "carrier"
-    home.mkdir()
     port = LOOPBACK.free_port()
-    config = home / "kamailio.cfg"
-    config.write_text(CONFIG.format(host=HOST, port=port, password=PASSWORD, behind=behind))
-    arguments = ["-DD", "-E", "-f", str(config), "-P", str(home / "pid"), "-Y", str(home), "-m", "64", "-M", "8"]
-    process = PeerProcess("kamailio", ["kamailio", *arguments], directory=home)
-    try:
-        await process.start()
-        for _ in range(250):
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(HOST, port)
-                writer.close()
-                break
-            await asyncio.sleep(0.02)
-        else:
-            raise TimeoutError(f"kamailio does not accept on {HOST}:{port}")
+    config = CONFIG.format(host=HOST, port=port, password=PASSWORD, behind=behind)
+    async with kamailio_process(directory / "carrier", config, host=HOST, port=port) as process:
         yield Carrier(HOST, port, process)
-    finally:
-        await process.stop()

@@ -96,7 +96,7 @@ def test_too_brief_registration_says_what_would_do() -> None:
 
 @pytest.mark.parametrize(
     ("method", "status"),
-    [("SUBSCRIBE", 405), ("PUBLISH", 405), ("MESSAGE", 405), ("NEWMETHOD", 405), ("BYE", 481), ("INFO", 481)],
+    [("NOTIFY", 405), ("PUBLISH", 405), ("NEWMETHOD", 405), ("BYE", 481), ("INFO", 481)],
 )
 def test_what_is_not_for_us_outside_dialogs(method: str, status: int) -> None:
     wire = Wire()
@@ -110,7 +110,9 @@ def test_what_is_not_for_us_outside_dialogs(method: str, status: int) -> None:
 def test_options_tells_what_we_can_and_503_while_draining() -> None:
     wire = Wire(trunk=False)
     (response,) = wire.receive(request("OPTIONS", body=""))
-    assert response.headers.get("Allow") == "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, PRACK, UPDATE, REFER"
+    methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, PRACK, UPDATE, REFER, MESSAGE, SUBSCRIBE"
+    assert response.headers.get("Allow") == methods
+    assert response.headers.get("Allow-Events") == "dialog, presence"
     wire.core.draining = True
     assert code(wire.receive(request("OPTIONS", body="", branch="z9hG4bK2"))) == 503
 

@@ -89,6 +89,50 @@ def test_old_nonce_is_stale_and_a_replay_too() -> None:
     assert "stale=true" in server.challenges(0.0, source=HERE, stale=True)[0]
 
 
+def counted(nonce: str, count: str | None, *, uri: str = URI) -> str:
+    """Alice's right proof with this nonce count; None is a client of RFC 2069, which has none."""
+    qop = None if count is None else "auth"
+    a1 = ha1("alice", REALM, PASSWORDS["alice"], "MD5")
+    response = _response(
+        "MD5", a1, method="REGISTER", uri=uri, nonce=nonce, qop=qop, count=count or "", cnonce="c" * 16
+    )
+    tail = "" if count is None else f', qop=auth, cnonce="{"c" * 16}", nc={count}'
+    return f'Digest username="alice", realm="{REALM}", nonce="{nonce}", uri="{uri}", response="{response}"{tail}'
+
+
+def test_a_nonce_count_serves_once_and_never_goes_back() -> None:
+    server = make_server()
+    nonce = server.make_nonce(0.0, HERE)
+    counts = ["00000001", "00000002", "00000002", "00000001", "0000000a", "00000009", "0000000B"]
+    verdicts = [check(server, counted(nonce, count)) for count in counts]
+    good, again = Verdict.OK, Verdict.STALE
+    assert verdicts == [good, good, again, again, good, again, good]
+    other = server.make_nonce(0.5, HERE)
+    assert check(server, counted(other, "00000001")) is good
+
+
+@pytest.mark.parametrize("count", ["0", "1", "0x000001", "-0000001", "000000001", "0000000g", "00000000", "٠٠٠٠٠٠٠١"])
+def test_a_nonce_count_that_is_none_proves_nothing(count: str) -> None:
+    server = make_server()
+    assert check(server, counted(server.make_nonce(0.0, HERE), count)) is Verdict.STALE
+
+
+def test_a_client_without_counts_has_each_nonce_once() -> None:
+    server = make_server()
+    nonce = server.make_nonce(0.0, HERE)
+    assert check(server, counted(nonce, None)) is Verdict.OK
+    assert check(server, counted(nonce, None)) is Verdict.STALE
+    assert check(server, counted(nonce, "00000002")) is Verdict.OK
+
+
+def test_wrong_proofs_take_no_count_from_their_owner() -> None:
+    server = make_server()
+    nonce = server.make_nonce(0.0, HERE)
+    forged = counted(nonce, "00000005").replace('response="', 'response="0')
+    assert check(server, forged) is Verdict.WRONG
+    assert check(server, counted(nonce, "00000001")) is Verdict.OK
+
+
 def test_nonce_of_another_server_is_stale_not_wrong() -> None:
     value = login(DigestServer(realm=REALM, lifetime_s=60), "alice", PASSWORDS["alice"])
     assert check(make_server(), value) is Verdict.STALE
@@ -122,6 +166,28 @@ def code(messages: list[object]) -> int:
     (message,) = messages
     assert isinstance(message, Response)
     return message.code
+
+
+def test_a_recorded_registration_that_is_sent_again_changes_nothing_and_bans_nobody() -> None:
+    wire = Wire(trunk=False)
+    (challenge,) = wire.receive(register("alice"))
+    assert isinstance(challenge, Response)
+    params = parse_digest(challenge.headers.all("WWW-Authenticate")[1])
+    assert params is not None
+    proof = answer_challenge(params, Credentials("alice", PASSWORDS["alice"]), method="REGISTER", uri=URI)
+    recorded = register("alice", authorization=proof, cseq=2)
+    assert code(wire.receive(recorded)) == 200
+    moved = register("alice", authorization=proof, cseq=3).replace("bob@192.0.2.9:5070", "thief@203.0.113.66")
+    gone = register("alice", authorization=proof, cseq=4, extra="Expires: 0\n")
+    wire.wait(40)  # the first one's transaction is over
+    for number, text in enumerate((recorded, *[moved] * 20, gone)):
+        (refused,) = wire.receive(text.replace("branch=z9hG4bKr", f"branch=z9hG4bKn{number}"))
+        assert isinstance(refused, Response)
+        assert refused.code == 401
+        assert "stale=true" in refused.headers.all("WWW-Authenticate")[0]
+    (binding,) = wire.core.bindings("alice@example.org", wire.now)
+    assert str(binding.contact) == "sip:bob@192.0.2.9:5070"
+    assert wire.counts.table["sip.bans"] == 0
 
 
 def test_unknown_users_are_answered_like_known_ones() -> None:

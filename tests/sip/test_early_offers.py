@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediaserver.sip.events import Answered, Cancelled, Reoffered
+from mediaserver.sip.events import Answered, Cancelled, EarlyAnswered, Reoffered
 from mediaserver.sip.invite_session import InviteMachine, OfferState, SessionState
 from mediaserver.sip.message import Request, Response
 from tests.sip.test_invite_session import act
@@ -59,6 +59,42 @@ def test_an_offer_in_the_prack_to_an_answer_is_answered_in_its_200() -> None:
     final = act(wire, machine)
     assert isinstance(final, Response)
     assert (final.code, final.body) == (200, b"")
+
+
+def late_caller(wire: Wire) -> tuple[InviteMachine, str]:
+    """Their INVITE without an offer, offered to in a 183 of ours; its RAck."""
+    machine = wire.invited(request(body="", extra="Supported: 100rel\n"))
+    assert machine.may_offer_early
+    machine.ring(183, b"our offer", (), now=wire.now)
+    ringing = act(wire, machine)
+    assert ringing.body == b"our offer"
+    return machine, f"{ringing.headers.get('RSeq')} 1 INVITE"
+
+
+def test_our_offer_in_a_183_is_answered_in_the_prack_and_the_200_has_none() -> None:
+    wire = Wire()
+    machine, rack = late_caller(wire)
+    assert codes(wire.receive(theirs(machine, "PRACK", 2, extra=f"RAck: {rack}\n"))) == [200]
+    assert wire.events == [EarlyAnswered(b"v=0\r\n")]
+    assert wire.receive(theirs(machine, "UPDATE", 3)) == []  # the first exchange is complete
+    machine.answer_reoffer(b"ours", now=wire.now)
+    assert codes([act(wire, machine)]) == [200]
+    machine.answer(b"our offer", (), now=wire.now)
+    assert act(wire, machine).body == b""
+
+
+def test_our_offer_that_the_prack_does_not_answer_is_in_the_200_again() -> None:
+    wire = Wire()
+    machine, rack = late_caller(wire)
+    assert codes(wire.receive(theirs(machine, "PRACK", 2, body="", extra=f"RAck: {rack}\n"))) == [200]
+    machine.answer(b"our offer", (), now=wire.now)
+    assert act(wire, machine).body == b"our offer"
+
+
+@pytest.mark.parametrize(("body", "extra"), [("v=0\n", "Supported: 100rel\n"), ("", "")])
+def test_who_has_offered_or_knows_no_prack_is_offered_nothing_early(body: str, extra: str) -> None:
+    wire = Wire()
+    assert not wire.invited(request(body=body, extra=extra)).may_offer_early
 
 
 def test_the_200_waits_for_the_answer_to_an_offer_in_the_prack() -> None:

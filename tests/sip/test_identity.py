@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mediaserver.sip.diversions import MOST, Diversion, diversions
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import ANONYMOUS, asserted_identity, identity_fields, number_of, wants_anonymity
 from mediaserver.sip.uri import parse_sip_uri
+from mediaserver.sip.user_to_user import MOST_BYTES, read_user_to_user
 
 ANNA = NameAddr(parse_sip_uri("sip:+4930123@example.org"), "Anna")
 
@@ -62,6 +65,8 @@ def test_a_field_with_a_thousand_identities_is_not_read_to_its_end() -> None:
         (("Privacy", "header;session;ID"), True),
         (("Privacy", "none"), False),
         (("Privacy", "history"), False),
+        (("Privacy", 'id;"open'), True),
+        (("Privacy", '"'), False),
         (("Remote-Party-ID", "<sip:1@x>;privacy=full"), True),
         (("Remote-Party-ID", "<sip:1@x>;privacy=off"), False),
     ],
@@ -139,3 +144,14 @@ def test_a_broken_way_is_no_way(text: str) -> None:
 def test_an_endless_way_is_bounded() -> None:
     way = said(*[("Diversion", ", ".join(f"<sip:{number}@pbx>" for number in range(100)))] * 50)
     assert len(diversions(way)) == MOST
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.text(alphabet='<sip:tel+a@b>;="%,?\\ 0.mpidnex', max_size=60))
+def test_nothing_that_a_stranger_says_raises(text: str) -> None:
+    names = ("P-Asserted-Identity", "Remote-Party-ID", "Privacy", "History-Info", "Diversion", "User-to-User")
+    fields = said(*((name, text) for name in names))
+    asserted_identity(fields)
+    assert wants_anonymity(fields) in (True, False)
+    assert len(diversions(fields)) <= MOST
+    assert len(read_user_to_user(fields) or "") <= 2 * MOST_BYTES

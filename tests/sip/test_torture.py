@@ -29,7 +29,7 @@ EXPECTED: dict[str, int | str | None] = {
     "dblreq": 401,
     "semiuri": 200,
     "transports": 200,
-    "mpart01": 405,
+    "mpart01": 415,
     "unreason": None,
     "noreason": None,
     # §3.1.2 invalid messages

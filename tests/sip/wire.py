@@ -29,6 +29,9 @@ class Routes:
     def is_local(self, host: str, port: int | None) -> bool:
         return host == "192.0.2.1" and port in (None, 5060)
 
+    def alias(self, flow: Flow, port: int) -> None:
+        """Sockets know what to do with it."""
+
     def certificate_names(self, flow: Flow) -> tuple[str, ...]:
         return ("sbc.carrier.test",) if flow.id == 77 else ()
 

@@ -14,12 +14,13 @@ from mediaserver.runtime.dscp import mark
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.core import Announced
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.flow import Destination, Flow, Target, Transport, is_ip_literal
+from mediaserver.sip.flow import WEBSOCKET, Destination, Flow, Target, Transport, is_ip_literal
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.transport.listener import Listener, choose_listener
 from mediaserver.sip.transport.stream import Connection
 from mediaserver.sip.transport.udp import UdpSocket
+from mediaserver.sip.transport.websocket import WebSocketConnection
 
 _Item = tuple[bytes, object]
 _MAX_WAITING = 100
@@ -56,9 +57,11 @@ class Transports:
         self._choose = lru_cache(maxsize=1024)(self._choose_listener)
         self._udp: dict[tuple[str, int], UdpSocket] = {}
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, Connection | WebSocketConnection] = {}
         self._per_source: Counter[str] = Counter()
         self._outgoing: dict[Target, Connection] = {}
+        self._aliases: dict[tuple[str, int], Connection] = {}
+        """Connections of peers by which they want to be reached under this address and port (RFC 5923); one each."""
         self._waiting: dict[Target, list[_Item]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
@@ -133,8 +136,13 @@ class Transports:
         self._udp.clear()
 
     def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
-        """Contexts for connections from now on."""
+        """Contexts for connections from now on. Those that exist go on for what lives on them, but what is sent to their
+
+        target next opens another one, which shows the new certificate.
+        """
         self._tls_server, self._tls_client = server, client
+        for target in [target for target in self._outgoing if target.transport == "tls"]:
+            del self._outgoing[target]
 
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
@@ -153,6 +161,8 @@ class Transports:
 
     def announced(self, destination: Destination) -> Announced:
         """What Via and Contact say towards a destination."""
+        if isinstance(destination, Flow) and destination.is_websocket:
+            return Announced(destination.transport, self._announced_ip(destination.local_ip), destination.local_port)
         if isinstance(destination, Flow):
             local_ip: str | None = destination.local_ip
             remote_ip: str | None = destination.remote_ip
@@ -162,6 +172,11 @@ class Transports:
         if listener is None:
             raise LocalProtocolError(f"no transport leads to {destination}")
         return Announced(listener.transport, listener.announced_ip(remote_ip), listener.announced_port)
+
+    def _announced_ip(self, local_ip: str) -> str:
+        """What peers are told in place of an address of ours."""
+        binds = (item.bind for item in self._listeners if item.ip == local_ip)
+        return next((bind.announced_ip for bind in binds if bind.announced_ip), local_ip)
 
     def is_local(self, host: str, port: int | None) -> bool:
         """True when a URI's host and port are ours."""
@@ -179,6 +194,29 @@ class Transports:
         connection = self._connections.get(flow.id)
         return connection.certificate_names if connection is not None else ()
 
+    def alias(self, flow: Flow, port: int) -> None:
+        """The peer of a TLS connection wants to be reached by it in place of one to its `port` (RFC 5923 §4).
+
+        Only who has proven a name by a certificate: the connection serves calls to that name alone (§5).
+        """
+        connection = self._connections.get(flow.id)
+        if isinstance(connection, Connection) and connection.target is None and connection.certificate_names:
+            self._unalias(connection)
+            connection.alias = flow.remote_ip, port
+            self._aliases[connection.alias] = connection
+
+    def _unalias(self, connection: Connection) -> None:
+        if connection.alias is not None and self._aliases.get(connection.alias) is connection:
+            del self._aliases[connection.alias]
+        connection.alias = None
+
+    def _alias_of(self, target: Target) -> Connection | None:
+        connection = self._aliases.get((target.host, target.port)) if target.transport == "tls" else None
+        if connection is None or connection.is_closing():
+            return None
+        name = (target.server_name or target.host).lower()
+        return connection if name in connection.certificate_names else None
+
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, destination: Destination, key: object) -> None:
@@ -186,6 +224,8 @@ class Transports:
         if isinstance(destination, Flow):
             if not self._send_flow(data, destination):
                 self._fail(key, destination)
+        elif destination.transport in WEBSOCKET:
+            self._fail(key, destination)
         elif destination.transport == "udp" and is_ip_literal(destination.host):
             if not self._send_udp(data, destination.host, destination.port):
                 self._fail(key, destination)
@@ -210,7 +250,7 @@ class Transports:
         return self._udp[(listener.ip, listener.port)].send(data, ip, port)
 
     def _send_target(self, data: bytes, target: Target, key: object) -> None:
-        connection = self._outgoing.get(target)
+        connection = self._outgoing.get(target) or self._alias_of(target)
         if connection is not None:
             if not connection.send(data):
                 self._fail(key, target)
@@ -284,21 +324,49 @@ class Transports:
             target=target,
             limits=self._config.limits,
             on_open=self._opened,
-            on_lost=self._lost,
+            on_lost=self._forget,
             on_message=self._on_message,
             on_malformed=self._on_malformed,
             now=asyncio.get_running_loop().time,
         )
 
-    def _opened(self, connection: Connection) -> bool:
-        limits, ip = self._config.limits, connection.peer_ip
-        if connection.target is None and (
-            len(self._connections) >= limits.connections or self._per_source[ip] >= limits.connections_per_source
-        ):
+    def accept_websocket(
+        self, *, secure: bool, local: tuple[str, int], remote: tuple[str, int]
+    ) -> WebSocketConnection | None:
+        """Take a WebSocket that somebody else accepted; None where there are too many connections.
+
+        `local` and `remote` are address and port of its two ends, `remote` as the source is counted.
+        """
+        if self._stopping or self._is_full(remote[0]):
+            return None
+        self._number += 1
+        connection = WebSocketConnection(
+            Flow("wss" if secure else "ws", *local, *remote, self._number),
+            limits=self._config.limits,
+            counters=self._counters,
+            on_message=self._on_message,
+            on_malformed=self._on_malformed,
+            on_lost=self._forget,
+            now=asyncio.get_running_loop().time,
+        )
+        self._keep(connection)
+        return connection
+
+    def _is_full(self, ip: str) -> bool:
+        limits = self._config.limits
+        full = len(self._connections) >= limits.connections or self._per_source[ip] >= limits.connections_per_source
+        if full:
             self._counters.inc("sip.dropped", reason="connections_full")
-            return False
+        return full
+
+    def _keep(self, connection: Connection | WebSocketConnection) -> None:
         self._connections[connection.number] = connection
-        self._per_source[ip] += 1
+        self._per_source[connection.peer_ip] += 1
+
+    def _opened(self, connection: Connection) -> bool:
+        if connection.target is None and self._is_full(connection.peer_ip):
+            return False
+        self._keep(connection)
         if connection.target is not None:
             connection.secured = True
             self._outgoing[connection.target] = connection
@@ -344,10 +412,8 @@ class Transports:
         self._counters.inc("sip.tls_handshakes", result="ok")
         connection.secure(secured)
 
-    def _lost(self, connection: Connection) -> None:
-        self._forget(connection)
-
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection | WebSocketConnection) -> None:
+        """The connection is gone, whoever closed it."""
         if self._connections.pop(connection.number, None) is None:
             return
         ip = connection.peer_ip
@@ -357,6 +423,10 @@ class Transports:
         target = connection.target
         if target is not None and self._outgoing.get(target) is connection:
             del self._outgoing[target]
+        else:
+            target = None  # another connection leads there by now
+        if isinstance(connection, Connection):
+            self._unalias(connection)
         if connection.flow is not None and not self._stopping:
             self._on_closed(connection.flow, target)
 

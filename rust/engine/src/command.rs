@@ -76,6 +76,9 @@ pub struct EngineConfig {
     /// Bind shard n to CPU n.
     #[serde(default)]
     pub pin: bool,
+    /// Shards run before everything else on their CPU, where the system allows it.
+    #[serde(default)]
+    pub real_time: bool,
     /// `ip:port` of the shared WebRTC sockets.
     #[serde(default)]
     pub webrtc_binds: Vec<String>,

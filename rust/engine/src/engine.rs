@@ -21,6 +21,7 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
+use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
@@ -159,12 +160,13 @@ impl Engine {
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
             let (announced, sockets) = (announced.clone(), Sockets::new(sockets));
-            let (pin, epoch) = (self.config.pin, self.epoch);
+            let epoch = self.epoch;
+            let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
                 let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced);
-                Worker::new(shard, pin, sender, epoch, poller, control, links).run();
+                Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
             workers.push((run, producer, published));
         }

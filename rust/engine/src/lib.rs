@@ -10,6 +10,7 @@ pub mod mailbox;
 pub mod media;
 pub mod metrics;
 pub mod ports;
+pub mod scheduling;
 pub mod shard;
 pub mod socket;
 pub mod sockets;

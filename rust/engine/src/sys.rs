@@ -145,6 +145,17 @@ pub fn thread_cpu_ns() -> u64 {
     u64::try_from(spec.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(spec.tv_nsec).unwrap_or(0)
 }
 
+/// Lets the calling thread run before all that is not real-time (SCHED_RR at the lowest priority), or as all others do.
+/// Threads that it makes are not.
+pub fn set_real_time(on: bool) -> io::Result<()> {
+    let policy = if on { libc::SCHED_RR } else { libc::SCHED_OTHER } | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: an all-zero sched_param is a valid one, on every C library.
+    let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+    param.sched_priority = i32::from(on);
+    // SAFETY: reads a live sched_param; 0 is the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const param) }).map(|_| ())
+}
+
 /// Binds the calling thread to one CPU.
 pub fn pin_to_cpu(cpu: usize) -> io::Result<()> {
     if cpu >= libc::CPU_SETSIZE as usize {

@@ -17,10 +17,11 @@ use crate::event::Event;
 use crate::exit::Exit;
 use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
+use crate::scheduling::Scheduling;
 use crate::shard::{Inbox, ShardControl};
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
 use crate::sockets::FIRST_OWN_SOCKET;
-use crate::sys::{Poller, pin_to_cpu, thread_cpu_ns};
+use crate::sys::{Poller, thread_cpu_ns};
 
 /// Token of the eventfd among the sockets' ids.
 const WAKE_TOKEN: u64 = u64::MAX;
@@ -65,7 +66,7 @@ impl std::fmt::Debug for Links {
 #[derive(Debug)]
 pub struct Worker {
     shard: usize,
-    pin: bool,
+    scheduling: Scheduling,
     epoch: Instant,
     control: ShardControl,
     links: Links,
@@ -87,7 +88,7 @@ impl Worker {
     /// A worker around `control`; `epoch` is the instant of `Time::ZERO`, the same for all shards.
     pub fn new(
         shard: usize,
-        pin: bool,
+        scheduling: Scheduling,
         sender: Sender,
         epoch: Instant,
         poller: Poller,
@@ -98,7 +99,7 @@ impl Worker {
         let passed = vec![false; links.outbound.len()];
         Worker {
             shard,
-            pin,
+            scheduling,
             epoch,
             control,
             links,
@@ -128,10 +129,7 @@ impl Worker {
 
     /// Runs until the engine stops.
     pub fn run(mut self) {
-        if self.pin && pin_to_cpu(self.shard).is_err() {
-            // Fewer CPUs than shards, or a cpuset that does not hold this one: the scheduler decides.
-            self.pin = false;
-        }
+        self.scheduling.begin();
         while !self.links.stop.load(Ordering::Relaxed) {
             if self.round().is_err() {
                 // Only epoll itself can fail here, and only by a mistake of ours; without it there is nothing to wait for.
@@ -165,6 +163,7 @@ impl Worker {
             self.drive(now, None, |endpoint, now, out, _| endpoint.handle_timeout(now, out));
         }
         self.finish_round(now);
+        self.scheduling.look(now);
         if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
             self.publish(now);
         }
@@ -377,7 +376,7 @@ impl Worker {
             self.metrics.write(counters);
             set(counters, "cpu_ns", thread_cpu_ns());
             set(counters, "gso", u64::from(self.sender.gso()));
-            set(counters, "pinned", u64::from(self.pin));
+            self.scheduling.write(counters);
             let endpoint = &self.control.endpoint;
             set(counters, "transports", endpoint.transports() as u64);
             set(counters, "datagrams_handed_over", endpoint.handed_over());
@@ -438,7 +437,7 @@ mod tests {
         };
         let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
-        Worker::new(0, false, Sender::new(true, Marks::default()), epoch, poller, control, links)
+        Worker::new(0, Scheduling::new(None, false), Sender::new(true, Marks::default()), epoch, poller, control, links)
     }
 
     #[test]

@@ -109,10 +109,41 @@ fn missed(value: f64, aim: &str) -> bool {
     }
 }
 
+/// More seeds than those of the table; what they show beside TCP is printed on its own.
+const MORE: std::ops::RangeInclusive<u64> = 31..=60;
+/// What no ten seconds of a flow may fall below, as a share of what would be fair.
+const LEAST: f64 = 0.25;
+
+fn print_more() {
+    println!("# beside TCP on more seeds ({} to {}): tcp_share_least, elastic source", MORE.start(), MORE.end());
+    println!("# | case | worst | tenth worst | median | seeds below {LEAST} |");
+    println!("# |---|---|---|---|---|");
+    let mut lines = Vec::new();
+    for case in cases(SourceKind::Elastic).iter().filter(|case| !case.tcp.is_empty()) {
+        let least = |seed: u64| repeated(&case.clone().seeded(seed)).tcp_share.map(|(_, least)| least);
+        let mut samples: Vec<f64> = MORE.filter_map(least).collect();
+        samples.sort_by(f64::total_cmp);
+        let below = samples.iter().filter(|&&share| share < LEAST).count();
+        let (worst, tenth) = (samples[0], samples[samples.len() / 10]);
+        println!(
+            "# | {} {} ({}) | {worst:.2} | {tenth:.2} | {:.2} | {below} of {} |",
+            case.name,
+            case.title,
+            line(case),
+            median(samples.clone()),
+            samples.len()
+        );
+        lines.push(format!("figure bwe_more_{}_below_a_quarter seeds - {below}", case.name));
+        lines.push(format!("figure bwe_more_{}_worst of_fair - {worst:.4}", case.name));
+    }
+    println!("{}", lines.join("\n"));
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let options: BTreeMap<_, _> = arguments.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
     let seeds = options.get("--seeds").and_then(|count| count.parse().ok()).unwrap_or(5);
     print("elastic source", "bwe", SourceKind::Elastic, &ELASTIC, seeds);
     print("three simulcast layers", "bwe_layers", SourceKind::Layers, &LAYERS, seeds);
+    print_more();
 }

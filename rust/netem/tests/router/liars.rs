@@ -125,6 +125,7 @@ fn reports_with_impossible_times() {
     let stats = stage.stats(stage.viewers[LIAR].transport);
     assert!(stats.round_trip.is_none_or(|round_trip| round_trip < Duration::from_secs(60)), "{stats:?}");
     assert!(stats.bandwidth.unwrap().estimate_bps >= 50_000);
+    assert!(stage.counted("rtcp_impossible_time") > 100);
     assert_harmless(&stage);
 }
 

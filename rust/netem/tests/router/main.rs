@@ -1,5 +1,6 @@
 //! The router as a whole on lines that change: simulcast cameras and a screen in, viewers behind slow lines out.
 
+mod fall;
 mod liars;
 mod limits;
 mod publisher;

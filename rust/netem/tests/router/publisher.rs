@@ -11,6 +11,9 @@ const PACKET: usize = 1_050;
 /// A keyframe is so many times as large as other frames.
 const KEYFRAME: usize = 4;
 
+/// A keyframe that was asked for leaves so long after: the way there and back, and the encoder.
+const ANSWER_MS: u64 = 60;
+
 /// What the viewer finds at the end of each payload.
 pub(crate) const TRAILER: usize = 8;
 
@@ -37,7 +40,8 @@ struct Layer {
     sequence: u16,
     picture: u16,
     frame: u32,
-    wants_key: bool,
+    /// A keyframe leaves then.
+    key_at_ms: Option<u64>,
 }
 
 pub(crate) struct Publisher {
@@ -61,7 +65,7 @@ impl Publisher {
             sequence: 500,
             picture: 9,
             frame: 0,
-            wants_key: true,
+            key_at_ms: Some(0),
         };
         Publisher {
             transport: TransportId(u64::from(number)),
@@ -74,9 +78,11 @@ impl Publisher {
         }
     }
 
-    pub(crate) fn asked(&mut self, ssrc: Ssrc) {
+    pub(crate) fn asked(&mut self, ssrc: Ssrc, ms: u64) {
         self.plis += 1;
-        self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc.0).for_each(|layer| layer.wants_key = true);
+        for layer in self.layers.iter_mut().filter(|layer| layer.ssrc == ssrc.0) {
+            layer.key_at_ms.get_or_insert(ms + ANSWER_MS);
+        }
     }
 
     /// Takes what it may send, all layers together; the largest that still fits is made smaller.
@@ -110,7 +116,7 @@ impl Publisher {
 
 impl Layer {
     fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize) -> Vec<Vec<u8>> {
-        let key = std::mem::take(&mut self.wants_key);
+        let key = self.key_at_ms.take_if(|at| *at <= ms).is_some();
         let bytes = bps * FRAME_MS as usize / 8_000 * if key { KEYFRAME } else { 1 };
         let count = bytes.div_ceil(PACKET);
         self.picture = self.picture.wrapping_add(1) & 0x7fff;

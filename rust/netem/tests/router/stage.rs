@@ -6,6 +6,7 @@ use std::time::Duration;
 use mediaserver_netem::{Link, LinkConfig, Loss, QueueLimit, Schedule};
 use mediaserver_proto::codec::{Feedback, MediaKind, Payload};
 use mediaserver_proto::io::Paced;
+use mediaserver_proto::pacer::PacerDrop;
 use mediaserver_proto::rtcp::{self, NtpTime, RtcpPacket, WallClock};
 use mediaserver_proto::rtp::{ExtensionKind, ExtensionMap, Ssrc, Token};
 use mediaserver_proto::sfu::router::TransportStats;
@@ -19,7 +20,7 @@ use crate::publisher::{FRAME_MS, MID, PAYLOAD_TYPE, Publisher, RID, Shape};
 use crate::viewer::{MEDIA_TYPE, NUMBERS, Picture, REPAIR_TYPE, Viewer};
 
 const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
-/// Propagation delay of every line, there and back the same.
+/// Propagation delay of a line unless said otherwise, there and back the same.
 const DELAY: Duration = Duration::from_millis(25);
 const FIRST_VIEWER: u8 = 100;
 /// IP and UDP headers count on the line.
@@ -145,7 +146,7 @@ impl Stage {
 
     fn add_viewer(&mut self, line: LinkConfig, wanted: &[(usize, u8)], gives_feedback: bool) {
         let number = FIRST_VIEWER + self.viewers.len() as u8;
-        let mut viewer = Viewer::new(number, Link::new(line), gives_feedback);
+        let mut viewer = Viewer::new(number, line.delay, Link::new(line), gives_feedback);
         self.add_transport(viewer.transport);
         for &(publisher, priority) in wanted {
             let up = self.publishers[publisher].up;
@@ -256,7 +257,7 @@ impl Stage {
             };
             for packet in rtcp::packets(&compound) {
                 match packet {
-                    Ok(RtcpPacket::Pli(pli)) => publisher.asked(pli.media),
+                    Ok(RtcpPacket::Pli(pli)) => publisher.asked(pli.media, self.now.as_millis()),
                     Ok(RtcpPacket::Remb(remb)) => publisher.asked_rate(self.now.as_millis(), remb.bitrate_bps),
                     _ => {}
                 }
@@ -275,13 +276,18 @@ impl Stage {
                 viewer.arrived(&delivery);
             }
             for said in viewer.speak(self.now) {
-                self.back.push_back((self.now + DELAY, viewer.transport, said));
+                self.back.push_back((self.now + viewer.delay, viewer.transport, said));
             }
         }
-        while self.back.front().is_some_and(|(at, ..)| *at <= self.now) {
-            let (at, from, said) = self.back.pop_front().expect("looked at");
+        while let Some(index) = self.back.iter().position(|(at, ..)| *at <= self.now) {
+            let (at, from, said) = self.back.remove(index).expect("looked at");
             self.router.handle_rtcp(from, &said, &WALL, at, &mut self.wire);
         }
+    }
+
+    /// Packets that waited for their turn and were dropped because their picture went on with another layer.
+    pub(crate) fn abandoned(&self) -> u64 {
+        self.router.pacer_drops().get(PacerDrop::Abandoned)
     }
 
     /// What a viewer was shown, and what was known of its line: for messages of failed tests.

@@ -1,6 +1,6 @@
 //! A viewer behind a line: what arrives, which frames of it can be shown, and the feedback that a browser gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mediaserver_netem::{Delivery, Link};
@@ -41,6 +41,8 @@ pub(crate) struct Picture {
     frames: BTreeMap<(u8, u32), Frame>,
     last: Option<(u8, u32)>,
     highest: Option<u16>,
+    /// Sequence numbers that came under its own SSRC; no run is long enough for them to wrap.
+    numbers: BTreeSet<u16>,
     missing: BTreeMap<u16, u64>,
     asked_ms: u64,
 }
@@ -55,6 +57,7 @@ impl Picture {
             frames: BTreeMap::new(),
             last: None,
             highest: None,
+            numbers: BTreeSet::new(),
             missing: BTreeMap::new(),
             asked_ms: 0,
         }
@@ -146,6 +149,8 @@ impl Picture {
 pub(crate) struct Viewer {
     pub(crate) transport: TransportId,
     pub(crate) line: Link<Vec<u8>>,
+    /// Of what it says, on its way back.
+    pub(crate) delay: Duration,
     pub(crate) pictures: Vec<Picture>,
     pub(crate) detour: Duration,
     pub(crate) queued_ms: Vec<(u64, u64)>,
@@ -155,10 +160,11 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    pub(crate) fn new(number: u8, line: Link<Vec<u8>>, gives_feedback: bool) -> Viewer {
+    pub(crate) fn new(number: u8, delay: Duration, line: Link<Vec<u8>>, gives_feedback: bool) -> Viewer {
         Viewer {
             transport: TransportId(u64::from(number)),
             line,
+            delay,
             pictures: Vec::new(),
             detour: Duration::ZERO,
             queued_ms: Vec::new(),
@@ -187,6 +193,7 @@ impl Viewer {
         if packet.payload.is_empty() {
             return; // Padding.
         }
+        assert!(repairs || picture.numbers.insert(packet.sequence), "sequence number {} twice", packet.sequence);
         let (sequence, payload) = match repairs {
             true => (u16::from_be_bytes([packet.payload[0], packet.payload[1]]), &packet.payload[2..]),
             false => (packet.sequence, packet.payload),

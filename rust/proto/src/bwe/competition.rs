@@ -44,6 +44,9 @@ const GAVE_WAY: f64 = 0.6;
 const SLOW: Duration = Duration::from_millis(700);
 const SLOW_AFTER: Duration = Duration::from_millis(1_000);
 const SLOW_GAVE_WAY: f64 = 0.85;
+/// Less than this share arrives of what arrived so long after it began.
+const TAKEN: f64 = 0.95;
+const PRESSURE_BEFORE: Duration = Duration::from_millis(500);
 /// It is at least this share of the longest meanwhile.
 const STAYS: f64 = 0.8;
 /// A queue that was short for so long is another one.
@@ -56,6 +59,8 @@ struct Pressure {
     seen: Time,
     before_bps: f64,
     most_ms: f64,
+    /// What arrived of what we send, some time after it began.
+    acked_bps: Option<f64>,
 }
 
 /// A decrease that is to be looked back at.
@@ -105,12 +110,13 @@ impl Competition {
         first.queue_ms = first.queue_ms.max(queue_ms);
     }
 
-    /// Looks at a queue that stays: the rate was `before_bps` and is `bps` now. Gives out the rate to go back to when we
-    /// have given way for nothing.
+    /// Looks at a queue that stays: the rate was `before_bps` and is `bps` now, and `acked_bps` arrives. Gives out the
+    /// rate to go back to when we have given way for nothing.
     pub fn pressed(
         &mut self,
         (before_bps, bps): (f64, f64),
         queue_ms: f64,
+        acked_bps: f64,
         round_trip: Duration,
         now: Time,
     ) -> Option<f64> {
@@ -124,13 +130,18 @@ impl Competition {
             self.pressure = self.pressure.filter(|pressure| now.since(pressure.seen) <= ANOTHER);
             return None;
         }
-        let new = Pressure { since: now, seen: now, before_bps, most_ms: queue_ms };
+        let new = Pressure { since: now, seen: now, before_bps, most_ms: queue_ms, acked_bps: None };
         let pressure = self.pressure.get_or_insert(new);
         pressure.seen = now;
         pressure.most_ms = pressure.most_ms.max(queue_ms);
         let (after, share) = if slow { (SLOW_AFTER, SLOW_GAVE_WAY) } else { (PRESSURE_AFTER, GAVE_WAY) };
         let Pressure { since, before_bps, most_ms, .. } = *pressure;
-        if now.since(since) < after || bps > share * before_bps || queue_ms < STAYS * most_ms {
+        // While a queue of ours is emptied as much arrives as ever; where somebody else takes the room, less.
+        if now.since(since) < PRESSURE_BEFORE {
+            return None;
+        }
+        let taken = acked_bps <= TAKEN * *pressure.acked_bps.get_or_insert(acked_bps);
+        if !taken || now.since(since) < after || bps > share * before_bps || queue_ms < STAYS * most_ms {
             return None;
         }
         self.pressure = None;
@@ -228,9 +239,18 @@ mod tests {
         assert!(!competition.is_on(Time::from_millis(49_900)));
     }
 
-    /// Feeds a queue every 100 ms while the rate is lowered by a tenth each half second; when it was found to be
-    /// another's, in milliseconds, and the rate to go back to.
+    /// Feeds a queue every 100 ms while the rate is lowered by a tenth each half second, and of what is sent as much
+    /// arrives as others leave of the line; when it was found to be another's, in milliseconds, and the rate to go back to.
     fn press(lost: bool, trip: Duration, queue_ms: impl Fn(u64) -> f64) -> Option<(u64, f64)> {
+        press_beside(lost, trip, queue_ms, |bps| bps)
+    }
+
+    fn press_beside(
+        lost: bool,
+        trip: Duration,
+        queue_ms: impl Fn(u64) -> f64,
+        acked_bps: impl Fn(f64) -> f64,
+    ) -> Option<(u64, f64)> {
         let (mut competition, mut bps) = (Competition::default(), 1e6);
         (0..100u64).find_map(|step| {
             let now = Time::from_millis(step * 100);
@@ -239,7 +259,7 @@ mod tests {
             }
             let before_bps = bps;
             bps *= if step % 5 == 4 { 0.9 } else { 1.0 };
-            let back = competition.pressed((before_bps, bps), queue_ms(step * 100), trip, now)?;
+            let back = competition.pressed((before_bps, bps), queue_ms(step * 100), acked_bps(bps), trip, now)?;
             assert!(competition.is_on(now));
             Some((step * 100, back))
         })
@@ -251,6 +271,11 @@ mod tests {
         assert_eq!(press(false, TRIP, |ms| if ms % 2_000 < 600 { 10.0 } else { 150.0 }), Some((3_600, 9e5)));
         assert_eq!(press(false, TRIP, |_| 80.0), None, "flows like us may do that");
         assert_eq!(press(true, TRIP, |_| 80.0), Some((3_500, 9e5)));
+    }
+
+    #[test]
+    fn a_queue_of_which_as_much_arrives_as_before_is_ours_and_is_being_emptied() {
+        assert_eq!(press_beside(false, Duration::from_millis(1_000), |_| 800.0, |_| 6e5), None);
     }
 
     #[test]

@@ -35,6 +35,14 @@ const OVERFLOW_QUEUE_MS: f64 = 60.0;
 const FULL_QUEUE_MS: f64 = 30.0;
 /// More than this times what is sent arrives: a queue of ours is being emptied.
 const DRAINING: f64 = 1.08;
+/// A rate that was tried is at most this many times what arrived.
+const TRIED: f64 = 1.5;
+/// What cannot be sent at a lower rate goes through when this share of it arrives, and no more than this is lost: of the
+/// picture that comes first, and of all.
+const FIRST_ARRIVES: f64 = 0.85;
+const FIRST_LOST: f64 = 0.15;
+const ALL_ARRIVES: f64 = 0.97;
+const ALL_LOST: f64 = 0.02;
 /// Pieces of feedback that are looked at in a second; receivers send about twenty.
 const STORM: f64 = 400.0;
 /// What is known of the queue is old after so long, beside the round trip.
@@ -375,10 +383,14 @@ impl Estimator {
             self.starved = self.sent_bps(now) < STARVED * before_bps;
         }
         if lowered && !input.competing {
-            self.competition.decreased(before_bps, input.queue_ms, input.round_trip, now);
+            let tried_bps = acked_bps.map_or(before_bps, |acked| before_bps.min(TRIED * acked));
+            self.competition.decreased(tried_bps, input.queue_ms, input.round_trip, now);
         }
-        let rates_bps = (before_bps, self.rate.bps());
-        if let Some(bps) = self.competition.pressed(rates_bps, input.queue_ms, input.round_trip, now)
+        // What was never sent is nothing to go back to.
+        let tried_bps = acked_bps.map_or(before_bps, |acked| before_bps.min(TRIED * acked));
+        let rates_bps = (tried_bps, self.rate.bps());
+        let arriving_bps = acked_bps.unwrap_or(f64::INFINITY);
+        if let Some(bps) = self.competition.pressed(rates_bps, input.queue_ms, arriving_bps, input.round_trip, now)
             && bps > self.rate.bps()
         {
             self.rate.set(bps, now);
@@ -431,12 +443,26 @@ impl Estimator {
     fn estimate(&self, now: Time) -> f64 {
         let (min_bps, max_bps) = (self.bounds.min_bps as f64, self.bounds.max_bps as f64);
         let bps = if self.heard.is_some() {
-            let own_bps = self.rate.bps().min(self.loss.limit_bps());
+            let own_bps = self.rate.bps().min(self.loss.limit_bps()).max(self.least_bps(now));
             self.reports.remb_bps(now).map_or(own_bps, |theirs| theirs.min(own_bps))
         } else {
             self.reports.bps(self.bounds.start_bps as f64, now)
         };
         bps.clamp(min_bps, max_bps)
+    }
+
+    /// The lowest layers cannot be sent at a lower rate: as long as they arrive they go through, whatever a queue says
+    /// that may be somebody else's. The first picture is worth some loss.
+    fn least_bps(&self, now: Time) -> f64 {
+        if !self.is_informed(now) {
+            return 0.0;
+        }
+        let (acked_bps, lost) = (self.acked.bps().unwrap_or_default(), self.loss.fraction());
+        let through =
+            |bps: f64, share: f64, loss: f64| if acked_bps >= share * bps && lost <= loss { bps } else { 0.0 };
+        let first_bps = through(self.demand.least_bps as f64, FIRST_ARRIVES, FIRST_LOST);
+        let all_bps = through(self.demand.lowest_bps as f64, ALL_ARRIVES, ALL_LOST + self.loss.inherent());
+        first_bps.max(all_bps)
     }
 
     /// Half of the simple form of the throughput equation (RFC 5348 §3.1), for segments of 1200 bytes.

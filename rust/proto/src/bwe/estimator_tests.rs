@@ -158,7 +158,7 @@ fn the_next_step_of_the_allocator_is_probed_at_its_price() {
     run(&mut estimator, &mut sequence, 1_000, 100);
     let first = estimator.poll_probe(ms(2_000)).unwrap();
     estimator.cancel_probe(first.cluster);
-    estimator.set_demand(Demand { next_step_bps: Some(2_000_000) });
+    estimator.set_demand(Demand { next_step_bps: Some(2_000_000), ..Demand::default() });
     let probe = estimator.poll_probe(ms(4_000)).unwrap();
     assert_eq!(probe.rate_bps, 2_160_000);
     assert!(probe.bytes >= 5_000 && probe.packets >= 5);
@@ -176,7 +176,7 @@ fn a_peer_that_was_sent_nothing_for_a_while_is_probed_whatever_the_queue_was() {
         report(&mut estimator, sequence, &[Some(ms(5_230 + index * 20))], ms(5_250 + index * 20));
         sequence += 1;
     }
-    estimator.set_demand(Demand { next_step_bps: Some(2_000_000) });
+    estimator.set_demand(Demand { next_step_bps: Some(2_000_000), ..Demand::default() });
     assert_eq!(estimator.poll_probe(ms(6_500)), None);
     assert!(estimator.poll_probe(ms(9_500)).is_some());
 }
@@ -198,6 +198,27 @@ fn what_passed_without_a_queue_is_believed_after_a_fall_that_a_large_frame_cause
     assert!(fallen < 700_000, "{fallen}");
     run(&mut estimator, &mut sequence, 21_400, 120);
     assert!(estimator.estimate_bps(ms(22_700)) >= 660_000, "{:?}", estimator.figures(ms(22_700)));
+}
+
+#[test]
+fn what_cannot_be_sent_for_less_goes_on_as_long_as_it_arrives() {
+    let after_a_long_queue = |least_bps| {
+        let (mut estimator, mut sequence) = (Estimator::new(BOUNDS), 0);
+        run(&mut estimator, &mut sequence, 1_000, 400);
+        estimator.set_demand(Demand { least_bps, ..Demand::default() });
+        // 800 kbit/s are sent, and 400 arrive.
+        for index in 0..200u64 {
+            estimator.sent(sequence, 1_000, None, ms(5_200 + index * 10));
+            report(&mut estimator, sequence, &[Some(ms(5_230 + index * 20))], ms(5_250 + index * 20));
+            sequence += 1;
+        }
+        [9_300, 15_000].map(|at_ms| estimator.estimate_bps(ms(at_ms)))
+    };
+    let without = after_a_long_queue(0);
+    assert!(without[0] < 380_000, "{without:?}");
+    let with = after_a_long_queue(380_000);
+    assert!(with[0] == 380_000 && with[1] < 380_000, "what is not heard of any more is not believed: {with:?}");
+    assert!(after_a_long_queue(600_000)[0] < 380_000, "it does not arrive");
 }
 
 /// One thing that a peer or we may do.

@@ -32,6 +32,10 @@ pub struct Demand {
     /// Rate at which everything would be sent that the next step up brings, in bits per second; `None` when there
     /// is nothing more to send.
     pub next_step_bps: Option<u64>,
+    /// What cannot be sent at a lower rate: sound, and the lowest layer of the picture that comes first.
+    pub least_bps: u64,
+    /// The same with the lowest layer of every picture that flows.
+    pub lowest_bps: u64,
 }
 
 /// Why a train was sent; decides what is made of it.
@@ -157,10 +161,10 @@ pub struct ProbeControl {
 impl ProbeControl {
     /// Takes what the allocator would send next.
     pub fn set_demand(&mut self, demand: Demand) {
-        if demand != self.demand {
-            self.demand = demand;
+        if demand.next_step_bps != self.demand.next_step_bps {
             self.demand_wait = Duration::ZERO;
         }
+        self.demand = demand;
     }
 
     /// The estimate has fallen.
@@ -332,7 +336,7 @@ mod tests {
     #[test]
     fn the_next_step_is_probed_and_tried_again_after_longer_and_longer_waits() {
         let mut control = started();
-        control.set_demand(Demand { next_step_bps: Some(500_000) });
+        control.set_demand(Demand { next_step_bps: Some(500_000), ..Demand::default() });
         let mut sent_at = Vec::new();
         for step in 0..3_000u64 {
             let now = Time::from_millis(step * 5);
@@ -349,7 +353,7 @@ mod tests {
     #[test]
     fn a_train_that_is_lost_is_given_up() {
         let mut control = started();
-        control.set_demand(Demand { next_step_bps: Some(500_000) });
+        control.set_demand(Demand { next_step_bps: Some(500_000), ..Demand::default() });
         assert!(control.poll(&INPUT, Time::from_millis(1_000)).is_some());
         assert!(control.poll(&INPUT, Time::from_millis(1_600)).is_none());
         let deadline = control.poll_timeout().unwrap();

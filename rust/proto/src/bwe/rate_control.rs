@@ -32,6 +32,7 @@ const ADDITIVE_SHARE: f64 = 0.15;
 const COMPETING_BPS: f64 = 65_000.0;
 const COMPETING_SHARE: f64 = 0.05;
 const COMPETING_DECREASE: f64 = 0.88;
+const COMPETING_CHANCE: f64 = 0.85;
 /// The response time is the round trip and this much for over-use to be seen.
 const DETECTION: Duration = Duration::from_millis(100);
 /// Weight of a new sample of the capacity.
@@ -193,7 +194,9 @@ impl RateControl {
         let again = self.decreased.is_none_or(|last| now.since(last) >= input.round_trip + DETECTION);
         if input.lost && again {
             self.decreased = Some(now);
-            let acked_bps = input.acked_bps.map_or(self.rate_bps, |acked| acked.min(self.rate_bps));
+            // Of the few packets of a slow flow more or fewer arrive by chance.
+            let least_bps = COMPETING_CHANCE * self.rate_bps;
+            let acked_bps = input.acked_bps.map_or(self.rate_bps, |acked| acked.clamp(least_bps, self.rate_bps));
             self.rate_bps =
                 self.within((COMPETING_DECREASE * acked_bps).max(input.tcp_friendly_bps.min(self.rate_bps)));
             return true;

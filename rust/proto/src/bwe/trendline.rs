@@ -145,8 +145,10 @@ impl Trendline {
         self.points[self.next] = Point { arrival_ms, delay_ms: self.smoothed_ms, raw_ms: self.delay_ms };
         self.next = (self.next + 1) % WINDOW;
         self.len = (self.len + 1).min(WINDOW);
-        if let Some(slope) = self.slope(arrival_ms) {
-            self.detect(slope * GAIN, delta);
+        match self.slope(arrival_ms) {
+            Some(slope) => self.detect(slope * GAIN, delta),
+            // Whoever sends so little says nothing of the line, and what was found before is over.
+            None => (self.usage, self.over_ms) = (Usage::Normal, 0.0),
         }
         self.usage
     }
@@ -278,6 +280,18 @@ mod tests {
         assert!(trendline.queue_ms() > 70.0);
         run(&mut trendline, 1_100, &mut clock, |_| 0.0);
         assert!(trendline.queue_ms() < 1.0);
+        assert_eq!(trendline.usage(), Usage::Normal);
+    }
+
+    #[test]
+    fn what_was_found_while_much_was_sent_is_over_when_little_is() {
+        let (mut trendline, mut clock) = (Trendline::default(), 0.0);
+        run(&mut trendline, 100, &mut clock, |_| 0.0);
+        assert_eq!(run(&mut trendline, 15, &mut clock, |_| 4.0).last(), Some(&Usage::Over));
+        for _ in 0..3 {
+            clock += 300.0;
+            trendline.update(&Delta { departure_ms: 300.0, arrival_ms: 300.0, arrival_us: (clock * 1e3) as i64 });
+        }
         assert_eq!(trendline.usage(), Usage::Normal);
     }
 

@@ -14,4 +14,6 @@ counted! {
     TooManyBytes => "pacer_too_many_bytes",
     /// It has waited longer than it is of use.
     Stale => "pacer_stale",
+    /// Its picture goes on with another layer, which it would only hold up.
+    Abandoned => "pacer_abandoned",
 }

@@ -220,6 +220,25 @@ impl<R> Pacer<R> {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
+    /// The records of new pictures that wait, in order.
+    pub fn waiting_video(&self) -> impl Iterator<Item = &Held<R>> {
+        self.queues[1].iter()
+    }
+
+    /// Drops what is of no use any more.
+    pub fn abandon(&mut self, is_useless: impl Fn(&R) -> bool) {
+        for queue in &mut self.queues {
+            queue.retain(|held| {
+                let goes = is_useless(&held.record);
+                if goes {
+                    self.bytes -= held.size;
+                    self.drops.count(PacerDrop::Abandoned);
+                }
+                !goes
+            });
+        }
+    }
+
     /// Bytes that wait.
     pub fn waiting_bytes(&self) -> usize {
         self.bytes
@@ -403,6 +422,18 @@ mod tests {
         assert!(pacer.poll(Time::from_millis(1_501)).is_none());
         assert_eq!(pacer.drops_mut().get(PacerDrop::Stale), MOST_RECORDS as u64);
         assert_eq!((pacer.waiting_bytes(), pacer.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn what_is_of_no_use_any_more_makes_room_for_what_is() {
+        let mut pacer = Pacer::new(RATE_BPS);
+        let now = Time::from_millis(1_000);
+        frame(&mut pacer, 20, now);
+        pacer.hold(Class::Retransmission, 900, 77, now).unwrap();
+        assert_eq!(pacer.waiting_video().count(), 14);
+        pacer.abandon(|record| *record >= 8);
+        assert_eq!((pacer.waiting_bytes(), pacer.drops_mut().get(PacerDrop::Abandoned)), (2_000, 13));
+        assert_eq!(drain(&mut pacer).len(), 2);
     }
 
     #[test]

@@ -108,6 +108,23 @@ impl<const WORDS: usize> SequenceWindow<WORDS> {
         Seen::New
     }
 
+    /// Whether `sequence` was seen and is remembered.
+    pub fn contains(&self, sequence: u64) -> bool {
+        let (word, bit) = Self::place(sequence);
+        let known = self.highest.is_some_and(|highest| sequence <= highest && highest - sequence < Self::SIZE);
+        known && self.bits[word] & bit != 0
+    }
+
+    /// Forgets `sequence` and everything above it.
+    pub fn forget_from(&mut self, sequence: u64) {
+        let Some(highest) = self.highest.filter(|highest| *highest >= sequence) else { return };
+        for forgotten in sequence.max((highest + 1).saturating_sub(Self::SIZE))..=highest {
+            let (word, bit) = Self::place(forgotten);
+            self.bits[word] &= !bit;
+        }
+        self.highest = sequence.checked_sub(1);
+    }
+
     fn place(sequence: u64) -> (usize, u64) {
         let index = sequence % Self::SIZE;
         ((index / 64) as usize, 1 << (index % 64))
@@ -143,6 +160,18 @@ mod tests {
         assert!(after > before + 0x8000);
         assert_eq!(after as u16, 5);
         assert_eq!(unwrapper.unwrap(6), after + 1);
+    }
+
+    #[test]
+    fn what_a_window_forgets_is_new_again() {
+        let mut window = SequenceWindow::<2>::default();
+        for sequence in [5, 9, 10] {
+            window.insert(sequence);
+        }
+        assert!(window.contains(9) && !window.contains(8) && !window.contains(200));
+        window.forget_from(9);
+        assert!(window.contains(5) && !window.contains(9));
+        assert_eq!([window.insert(9), window.insert(10), window.insert(5)], [Seen::New, Seen::New, Seen::Duplicate]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod choice;
 mod config;
 mod dtmf;
 mod forward;
+mod going_over;
 mod redundancy;
 mod repair;
 mod reports;

@@ -72,6 +72,8 @@ counted! {
     DownSendingDtmf => "down_sending_dtmf",
     /// A receiver misses what is not remembered any more, or cannot be sent again.
     NackUnknown => "nack_unknown",
+    /// A receiver misses what it no longer needs: the line was full, and it went over to another layer.
+    NackAbandoned => "nack_abandoned",
     /// A receiver asks again before the answer can have come, or too often.
     NackRepeated => "nack_repeated",
     /// A receiver asks for more than its share of retransmissions, or for too much at once.
@@ -88,6 +90,8 @@ counted! {
     RtcpMalformed => "rtcp_malformed",
     /// Feedback about an SSRC that is not ours.
     RtcpUnknownSsrc => "rtcp_unknown_ssrc",
+    /// A report on a report of ours that is to have come before ours went, or a minute later: no round trip.
+    RtcpImpossibleTime => "rtcp_impossible_time",
     /// The event queue towards the control plane is full.
     EventOverflow => "event_overflow",
 }

@@ -1,9 +1,11 @@
 //! What leaves by one transport: numbered for the peer's feedback, paced, and within the estimate of the line.
 
+use super::down_track::DownTrack;
 use super::drops::MediaDrop;
 use super::ids::{TransportId, UpTrackId};
 use super::packet::{Departure, Rewrite, UpPacket};
 use super::retransmitter::Original;
+use super::rewriter::REMEMBERED;
 use super::router::Output;
 use crate::bwe::{Bounds, ClusterId, Demand, Estimator, Faults, Figures};
 use crate::pacer::{Admission, Class, Pacer, PacerDrops, Release};
@@ -22,6 +24,8 @@ const LEAST_GRANTED_BPS: u64 = 300_000;
 /// A peer that negotiated feedback and gives none for so long is served without an estimate.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// With a queue this long on the line (milliseconds) what is lost was lost to it.
+const FULL_QUEUE_MS: f64 = 30.0;
 /// A probe that cannot be sent yet is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -128,6 +132,39 @@ impl Egress {
             }
         }
         self.depart(rewrite, payload, None, now, output);
+    }
+
+    /// A track goes over to another source. On a line that is full, what waits of the old one is dropped from the next
+    /// frame on and what was lost of it is not sent again, so that the keyframe which the track begins with leaves at once.
+    pub fn abandon(&mut self, track: &mut DownTrack) {
+        let Some(control) = &mut self.control else { return };
+        if control.pacer.is_empty() && control.figures.queue_ms < FULL_QUEUE_MS {
+            return;
+        }
+        let (ssrc, repair) = track.ssrcs();
+        let own = |waiting: &Waiting| waiting.rewrite.ssrc == ssrc;
+        let own_waiting = || control.pacer.waiting_video().filter(|held| own(&held.record));
+        // A frame that has begun is finished.
+        let first = own_waiting().next().map(|held| &held.record.rewrite);
+        let begun = first.filter(|first| track.has_begun(first.timestamp, first.sequence)).map(|first| first.timestamp);
+        let is_later = |rewrite: &Rewrite| begun != Some(rewrite.timestamp);
+        let mut waits = [false; REMEMBERED as usize];
+        for held in own_waiting().filter(|held| is_later(&held.record.rewrite)) {
+            waits[(held.record.rewrite.sequence % REMEMBERED) as usize] = true;
+        }
+        let from = track.take_back(|sequence| waits[(sequence % REMEMBERED) as usize]);
+        let goes = |waiting: &Waiting| {
+            let rewrite = &waiting.rewrite;
+            (own(waiting) && rewrite.sequence >= from && is_later(rewrite)) || Some(rewrite.ssrc) == repair
+        };
+        let (mut packets, mut octets, mut pictures, mut last) = (0, 0, 0, None);
+        for held in own_waiting().filter(|held| goes(&held.record)) {
+            packets += 1;
+            octets += (held.size - OVERHEAD) as u64;
+            pictures += u64::from(last.replace(held.record.rewrite.timestamp) != Some(held.record.rewrite.timestamp));
+        }
+        control.pacer.abandon(goes);
+        track.uncount(packets, octets, pictures);
     }
 
     /// The peer takes pictures and says that it reports what arrives: from now on it is waited for.

@@ -89,6 +89,8 @@ pub struct Retransmitter {
     sent: Box<[Sent]>,
     budget: u32,
     newest: u64,
+    /// Numbers before this are not sent again.
+    abandoned: u64,
 }
 
 impl Retransmitter {
@@ -97,12 +99,24 @@ impl Retransmitter {
         // RFC 3711 §3.3.1: below 2^15, as every first sequence number.
         let sequence = u64::from(ssrc.0.wrapping_mul(0x9e37_79b1) >> 17);
         let sent = vec![Sent { sequence: u64::MAX, ..Sent::default() }; REMEMBERED].into_boxed_slice();
-        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2, newest: 0 }
+        Retransmitter { ssrc, sequence, sent, budget: BURST_OCTETS / 2, newest: 0, abandoned: 0 }
     }
 
     /// Forgets what was sent: its source is another one now.
     pub fn forget(&mut self) {
         self.sent.fill(Sent { sequence: u64::MAX, ..Sent::default() });
+    }
+
+    /// The timestamp under which a number was forwarded.
+    pub fn timestamp_of(&self, sequence: u64) -> Option<u32> {
+        let sent = &self.sent[sequence as usize % REMEMBERED];
+        (sent.sequence == sequence && !sent.is_hole).then_some(sent.timestamp)
+    }
+
+    /// What lies before `sequence` is not sent again: the line is full, and the receiver goes on without it.
+    pub fn abandon_before(&mut self, sequence: u64) {
+        self.abandoned = sequence;
+        self.newest = sequence.saturating_sub(1);
     }
 
     /// Remembers a packet that leaves.
@@ -138,8 +152,8 @@ impl Retransmitter {
 
     /// How a missing packet is sent again under `payload_type`; `blank` gives what all packets of the track share.
     ///
-    /// The errors are [`MediaDrop::NackUnknown`], which only a keyframe helps, and [`MediaDrop::NackRepeated`] and
-    /// [`MediaDrop::NackLimit`], which are nobody's loss but the receiver's.
+    /// The errors are [`MediaDrop::NackUnknown`], which only a keyframe helps, and [`MediaDrop::NackAbandoned`],
+    /// [`MediaDrop::NackRepeated`] and [`MediaDrop::NackLimit`], which are nobody's loss but the receiver's.
     pub fn answer<'a>(
         &mut self,
         sequence: u16,
@@ -152,6 +166,9 @@ impl Retransmitter {
         let sent = &mut self.sent[usize::from(sequence) % REMEMBERED];
         if sent.sequence == u64::MAX || sent.sequence as u16 != sequence {
             return Err(MediaDrop::NackUnknown);
+        }
+        if sent.sequence < self.abandoned {
+            return Err(MediaDrop::NackAbandoned);
         }
         let interval = round_trip.map_or(LEAST_INTERVAL, |round_trip| (round_trip / 2).max(LEAST_INTERVAL));
         let since_ms = u128::from(now.as_millis().saturating_sub(sent.answered_ms));

@@ -33,6 +33,9 @@ const DOWN_AFTER: Duration = Duration::from_millis(1_000);
 /// A step up begins with a keyframe, which makes a queue of its own; so long only an estimate below this share counts.
 const KEYFRAME: Duration = Duration::from_millis(1_500);
 const KEYFRAME_FALL: f64 = 0.5;
+/// On a line that has just enough room that queue goes away slowly: so long only an estimate below this share counts.
+const SETTLING: Duration = Duration::from_millis(2_500);
+const SETTLING_FALL: f64 = 0.85;
 /// The lowest rung of a picture stays for longer, because below it is only a picture that stands still; that of the
 /// picture that comes first goes only after that time, and only beyond the first of these.
 const PAUSE_AT_ONCE: f64 = 0.5;
@@ -59,6 +62,10 @@ const AMPLE: f64 = 1.5;
 const STOOD: Duration = Duration::from_millis(1_500);
 /// An estimate so much above what did not hold means another line: then the first back-off will do.
 const ANOTHER_LINE: f64 = 1.5;
+/// And so much above it that what it pays for is given at once, not step by step.
+const MUCH_WIDER: f64 = 3.0;
+/// The only picture of a receiver comes back after so long.
+const ONLY_PICTURE: Duration = Duration::from_millis(1_000);
 /// Without probes an estimate grows to a little more than is sent and stops; this much of room makes a trial.
 const TRIAL_ROOM: f64 = 1.25;
 /// A trial has this long to raise the estimate, unless the estimate falls below this share of what it was.
@@ -87,6 +94,18 @@ pub struct AllocatorStats {
     pub failed: u64,
 }
 
+/// Until when nothing goes up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rests {
+    /// Whatever the estimate is.
+    all: Time,
+    /// After a step up that did not hold, too, and then unless it is another line.
+    hard: Time,
+    soft: Time,
+    /// The lowest rung of a picture that stands still, which does not wait for as long as one that could be better.
+    first: Time,
+}
+
 /// The allocator of one transport.
 #[derive(Debug, Default)]
 pub struct Allocator {
@@ -102,8 +121,9 @@ pub struct Allocator {
     low_since: Option<Time>,
     /// The last step up that has neither failed nor been proven.
     raised: Option<Time>,
-    /// Nothing goes up before this; before the first nothing at all, before the second only on another line.
-    rests: (Time, Time),
+    rests: Rests,
+    /// When a picture that had stood still last went on.
+    resumed: Option<Time>,
     /// Until then the estimate is not judged, as long as it is not below the second.
     grace: (Time, f64),
     back_off: Option<Duration>,
@@ -160,7 +180,9 @@ impl Allocator {
         if self.raised.is_some_and(|raised| now.since(raised) >= PROVEN) {
             (self.raised, self.back_off) = (None, None);
         }
-        let excused = now < self.grace.0 && estimate_bps >= self.grace.1;
+        let settles = self.raised.is_some_and(|raised| now.since(raised) < SETTLING);
+        let excused = (now < self.grace.0 && estimate_bps >= self.grace.1)
+            || (settles && estimate_bps >= SETTLING_FALL * used_bps);
         match (self.does_not_fit(used_bps, estimate_bps, now), excused) {
             (true, true) => {}
             (true, false) => self.lower(used_bps, estimate_bps, now),
@@ -250,12 +272,13 @@ impl Allocator {
             };
             fill(&mut self.ladders, &self.order, &limits, false, now);
         }
+        let first = self.rest_of_paused(now);
         let (_, downs) = self.settle();
         if downs == 0 {
             return; // Nothing but what stays for longer is left.
         }
         self.stats.downs += 1;
-        self.raised = None;
+        let raised = self.raised.take().unwrap_or(now);
         let mut rest = REST;
         if failed {
             self.stats.failed += 1;
@@ -264,8 +287,26 @@ impl Allocator {
             rest = rest.mul_f64(1.0 + SCATTER * scatter(now));
             self.failed_bps = used_bps;
         }
-        let first = if failed { BACK_OFF } else { REST };
-        self.rests = (self.rests.0.max(now + first), self.rests.1.max(now + rest));
+        let Rests { all, hard, soft, .. } = self.rests;
+        // Once up and down in so long, counted from the step up.
+        let hard = if failed { hard.max(raised + BACK_OFF) } else { hard };
+        self.rests =
+            Rests { all: all.max(now + REST), hard, soft: soft.max(now + rest), first: first.max(self.rests.first) };
+    }
+
+    /// Until when pictures that are to be paused stand still at least.
+    fn rest_of_paused(&self, now: Time) -> Time {
+        let mut rest = Duration::ZERO;
+        let pictures = || self.ladders.iter().filter(|ladder| !ladder.is_sound && ladder.top() > 0);
+        for paused in pictures().filter(|ladder| ladder.level > 0 && ladder.plan == 0) {
+            let came = [paused.raised, self.resumed].into_iter().flatten().max();
+            let again = came.is_some_and(|came| now.since(came) < FAILED_WITHIN);
+            rest = rest.max(if again { BACK_OFF } else { REST });
+        }
+        if pictures().all(|ladder| ladder.plan == 0) {
+            rest = rest.min(ONLY_PICTURE);
+        }
+        now + rest
     }
 
     /// Raises what the estimate pays for.
@@ -286,13 +327,18 @@ impl Allocator {
         // A picture that stands still does not wait for as long as one that could be better.
         let first_bps = match changed {
             true => paid_bps.max(used_bps),
-            false if now >= self.rests.0 => paid_bps,
+            false if now >= self.rests.first => paid_bps,
             false => 0.0,
         };
         let sound_bps = (SOUND_ROOM * estimate_bps).max(used_bps);
         // What is in use may be given out anew without a step between; who has failed lately goes step by step.
         let in_use_bps = if changed { used_bps } else { 0.0 };
-        let ample_bps = if self.back_off.is_none() { in_use_bps.max(estimate_bps / AMPLE) } else { in_use_bps };
+        let much_wider = estimate_bps >= MUCH_WIDER * self.failed_bps;
+        let ample_bps = match (self.back_off.is_none(), much_wider) {
+            (true, _) => in_use_bps.max(estimate_bps / AMPLE),
+            (false, true) => in_use_bps.max(paid_bps),
+            (false, false) => in_use_bps,
+        };
         let last_picture_bps = keep_bps;
         let limits =
             Limits { sound_bps, lowest_bps: keep_bps, last_picture_bps, keep_bps, first_bps, up_bps, ample_bps };
@@ -310,6 +356,9 @@ impl Allocator {
                 (now + KEYFRAME, KEYFRAME_FALL * self.cost_bps(|ladder| ladder.plan))
             };
             self.ladders.iter_mut().filter(|ladder| ladder.plan > ladder.level).for_each(|one| one.raised = Some(now));
+            let waits = |ladder: &&Ladder| ladder.told.is_some_and(|told| told.paused);
+            let resumes = self.ladders.iter().filter(waits).any(|ladder| !ladder.is_sound && ladder.plan > 0);
+            self.resumed = if resumes { Some(now) } else { self.resumed };
             self.raised = Some(now);
             self.stats.ups += 1;
         }
@@ -317,8 +366,14 @@ impl Allocator {
     }
 
     fn rests(&self, estimate_bps: f64, now: Time) -> bool {
-        let another = estimate_bps >= ANOTHER_LINE * self.failed_bps;
-        now < if another { self.rests.0 } else { self.rests.1 }
+        let Rests { all, hard, soft, .. } = self.rests;
+        now < all.max(hard) || (now < soft && estimate_bps < ANOTHER_LINE * self.failed_bps)
+    }
+
+    /// What the line must carry for a rest to end early; `None` while nothing ends it.
+    fn ends_rest_bps(&self, now: Time) -> Option<f64> {
+        let factor = if now < self.rests.hard { MUCH_WIDER } else { ANOTHER_LINE };
+        Some(factor * self.failed_bps).filter(|bps| now >= self.rests.all && *bps > 0.0)
     }
 
     /// Goes where the plan says; how many went up and down.
@@ -340,15 +395,30 @@ impl Allocator {
             (ladder.level > 0, Reverse(ladder.is_sound), Reverse(ladder.priority), ladder.level, ladder.id)
         });
         self.next_bps = next.map(|next| used_bps + next.cost_bps(next.level + 1) - next.cost_bps(next.level));
-        let rests = if next.is_some_and(|next| next.level == 0) { self.rests.0 } else { self.rests.1 };
-        let wanted = self.next_bps.filter(|_| now >= rests).map(|bps| UP_ROOM * bps);
+        let wanted = match (self.next_bps, next.is_some_and(|next| next.level == 0)) {
+            (Some(bps), true) => Some(bps).filter(|_| now >= self.rests.first),
+            (Some(bps), false) if now < self.rests.hard.max(self.rests.soft).max(self.rests.all) => {
+                self.ends_rest_bps(now).map(|ends| ends.max(bps))
+            }
+            (next_bps, _) => next_bps,
+        };
+        let wanted = wanted.map(|bps| UP_ROOM * bps);
         let same = match (wanted, self.demand.next_step_bps) {
             (Some(new), Some(old)) => (new - old as f64).abs() < DEMAND_STEP * new && old as f64 > new / UP_ROOM,
             (new, old) => new.is_none() && old.is_none(),
         };
         if !same {
-            self.demand = Demand { next_step_bps: wanted.map(|bps| bps as u64) };
+            self.demand.next_step_bps = wanted.map(|bps| bps as u64);
         }
+        let first = self
+            .order
+            .iter()
+            .map(|&index| &self.ladders[index as usize])
+            .find(|ladder| !ladder.is_sound && ladder.top() > 0);
+        let sound_bps: f64 =
+            self.ladders.iter().filter(|ladder| ladder.is_sound).map(|ladder| ladder.cost_bps(1)).sum();
+        self.demand.least_bps = first.map_or(0.0, |first| sound_bps + first.cost_bps(1)) as u64;
+        self.demand.lowest_bps = self.cost_bps(|ladder| ladder.level.min(1)) as u64;
         self.stats.granted_bps = used_bps as u64;
         self.stats.paused = self.ladders.iter().filter(|ladder| ladder.level == 0 && ladder.top() > 0).count() as u32;
     }

@@ -175,7 +175,7 @@ impl DownTrack {
     }
 
     /// Whether a packet of another source than the current one may begin here, keyframe or not.
-    fn check_layer(&self, source: Source) -> Result<(), MediaDrop> {
+    pub(super) fn check_layer(&self, source: Source) -> Result<(), MediaDrop> {
         if !matches!(self.choice, Choice::Layer(_) | Choice::Silent) {
             return Err(MediaDrop::DownPaused);
         }

@@ -253,6 +253,22 @@ fn the_round_trip_is_taken_from_a_report_about_our_report() {
 }
 
 #[test]
+fn a_report_from_before_ours_or_long_after_is_named_and_gives_no_round_trip() {
+    let mut track = audio();
+    let last_sr = WALL.ntp_at(Time::from_millis(10_000)).compact();
+    // Heard at 10.5 s: half a second is what there is to divide; 5 ms more is the error of a clock.
+    for (delay_ms, impossible) in [(500, false), (505, false), (600, true), (60_000, true)] {
+        let delay_since_last_sr = delay_ms * 65_536 / 1000;
+        let block = ReportBlock { last_sr, delay_since_last_sr, ..ReportBlock::default() };
+        let news = track.handle_report(&block, Time::from_millis(10_500), &WALL);
+        assert_eq!(news.impossible_time, impossible, "{delay_ms} ms");
+    }
+    let block = ReportBlock { last_sr: last_sr.wrapping_sub(61 << 16), ..ReportBlock::default() };
+    assert!(track.handle_report(&block, Time::from_millis(10_500), &WALL).impossible_time);
+    assert!(track.stats().round_trip.unwrap() < Duration::from_millis(1), "only the first one counted");
+}
+
+#[test]
 fn an_inactive_track_sends_nothing_and_goes_on_without_a_gap() {
     let mut track = audio();
     let first = forward(&mut track, &packet(1, 100, 0, Codec::Opus, SOUND)).unwrap();

@@ -10,7 +10,7 @@ pub mod vp8_map;
 pub mod vp9_map;
 
 pub use dependency_map::DependencyMap;
-pub use sequence_map::{Refused, SequenceMap};
+pub use sequence_map::{REMEMBERED, Refused, SequenceMap};
 pub use timestamp_map::{Capture, TimestampMap, units};
 pub use vp8_map::Vp8Map;
 pub use vp9_map::Vp9Map;

@@ -18,6 +18,11 @@ impl PictureIds {
         (self.newest, (out as i64).wrapping_sub(self.newest as i64))
     }
 
+    /// The last id that went out when the last `pictures` did not go out after all.
+    pub(super) fn take_back(newest_out: Option<u64>, pictures: u64) -> Option<u64> {
+        newest_out.map(|newest| newest.saturating_sub(pictures))
+    }
+
     /// The newest id without wraps.
     pub(super) fn newest(&self) -> u64 {
         self.newest

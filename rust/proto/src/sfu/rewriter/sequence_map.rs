@@ -13,6 +13,10 @@ pub enum Refused {
     Duplicate,
 }
 
+/// Numbers that were given out and are remembered.
+const WORDS: usize = 8;
+pub const REMEMBERED: u64 = 64 * WORDS as u64;
+
 /// Maps the sequence numbers of changing sources to one without gaps, except for true loss.
 ///
 /// No number is ever given out twice: with SRTP that would be two plaintexts under one index.
@@ -21,7 +25,7 @@ pub struct SequenceMap {
     segments: Segments,
     highest_in: u64,
     next_out: u64,
-    sent: SequenceWindow<8>,
+    sent: SequenceWindow<WORDS>,
 }
 
 impl SequenceMap {
@@ -78,6 +82,24 @@ impl SequenceMap {
         }
         self.segments.close(sequence);
         None
+    }
+
+    /// Takes back the latest numbers, as far as `waits` says of each that its packet has not left; gives out the first of
+    /// them, which the next packet gets. [`SequenceMap::start`] comes next.
+    pub fn take_back(&mut self, waits: impl Fn(u64) -> bool) -> u64 {
+        let mut first = self.next_out;
+        for number in (self.next_out.saturating_sub(REMEMBERED)..self.next_out).rev() {
+            // What was lost on its way here never had its number.
+            if self.sent.contains(number) {
+                if !waits(number) {
+                    break;
+                }
+                first = number;
+            }
+        }
+        self.sent.forget_from(first);
+        self.next_out = first;
+        first
     }
 
     /// Takes the next number for a packet of our own between those of the source.
@@ -194,6 +216,33 @@ mod tests {
         }
 
         #[test]
+        fn no_number_that_has_left_is_given_out_again_when_others_are_taken_back(
+            steps in proptest::collection::vec((0u8..10, 1u64..80, any::<bool>()), 1..300), initial: u16,
+        ) {
+            let mut map = SequenceMap::new(initial & 0x7fff);
+            let (mut left, mut waiting) = (HashSet::new(), HashSet::new());
+            map.start(40);
+            for (kind, sequence, leaves) in steps {
+                match kind {
+                    0 => {
+                        let first = map.take_back(|number| waiting.contains(&number));
+                        prop_assert!(left.iter().all(|&number| number < first));
+                        waiting.retain(|&number| number < first);
+                        map.start(sequence);
+                    }
+                    1 => drop(map.skip(sequence)),
+                    2 => left.extend(waiting.drain()),
+                    _ => {
+                        if let Ok(out) = map.map(sequence) {
+                            prop_assert!(!left.contains(&out) && !waiting.contains(&out), "number {} twice", out);
+                            if leaves { left.insert(out) } else { waiting.insert(out) };
+                        }
+                    }
+                }
+            }
+        }
+
+        #[test]
         fn packets_in_order_leave_without_a_gap_whatever_is_skipped(
             keep in proptest::collection::vec(any::<bool>(), 1..200)
         ) {
@@ -229,6 +278,20 @@ mod tests {
         for (late, out) in expected {
             assert_eq!(map.map(late), Ok(out));
         }
+    }
+
+    #[test]
+    fn what_waits_is_taken_back_and_the_next_source_goes_on_behind_what_has_left() {
+        let mut map = SequenceMap::new(7);
+        map.start(100);
+        // 103 was lost on its way.
+        for sequence in [100, 101, 102, 104, 105] {
+            map.map(sequence).unwrap();
+        }
+        assert_eq!(map.take_back(|number| number >= 9), 9);
+        map.start(5_000);
+        assert_eq!([5_000, 5_001, 5_002, 5_003].map(|sequence| map.map(sequence)), [Ok(9), Ok(10), Ok(11), Ok(12)]);
+        assert_eq!(map.take_back(|number| number != 11), 12, "only the latest");
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Vp8Map {
         self.fresh = true;
     }
 
+    /// The last `pictures` did not go out after all: the ids of the next source go on before them.
+    pub fn take_back(&mut self, pictures: u64) {
+        self.newest_out = PictureIds::take_back(self.newest_out, pictures);
+    }
+
     /// The descriptor as the receiver gets it; picture ids always go out with 15 bits.
     pub fn map(&mut self, descriptor: &vp8::Descriptor) -> vp8::Descriptor {
         let mut mapped = *descriptor;

@@ -92,6 +92,9 @@ impl Lane<'_> {
             MediaKind::Video => Class::Video,
         };
         for packet in packets {
+            if packet.meta.keyframe_start && entry.track.goes_over_with(&packet.meta) {
+                self.transports[entry.transport].egress.abandon(&mut entry.track);
+            }
             if matches!(packet.meta.descriptor, Descriptor::Red(_)) {
                 self.recover(entry, &packet, class, output);
             }

@@ -81,6 +81,9 @@ impl Router {
             match self.down_of_ssrc(key, block.ssrc) {
                 Some(down) => {
                     let news = self.downs[down].track.handle_report(&block, now, wall);
+                    if news.impossible_time {
+                        self.drops.count(MediaDrop::RtcpImpossibleTime);
+                    }
                     self.transports[key].egress.receiver_report(news.lost, news.packets, now);
                 }
                 // What is sent again has no statistics of its own.
