@@ -44,6 +44,9 @@ pub struct KeyframeRequests {
     state: State,
     number: u8,
     last_command: Option<Time>,
+    /// What the keyframe that is wanted costs, as time between two of them, and until when those before are paid for.
+    apart: Duration,
+    paid: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,15 +61,17 @@ enum State {
 }
 
 impl KeyframeRequests {
-    /// Somebody wants a keyframe, which may come `apart` from the one before at the earliest. Ask
-    /// [`KeyframeRequests::poll`] next.
+    /// Somebody wants a keyframe; in the long run they come `apart` from each other at the least, but one may come early,
+    /// so that a receiver whose line falls does not wait for what another has just had. Ask [`KeyframeRequests::poll`]
+    /// next.
     pub fn request(&mut self, want: Want, apart: Duration, now: Time) {
         let interval = match want {
             Want::Picture => MIN_INTERVAL,
             Want::Loss => MIN_INTERVAL_LOSS,
         };
-        let interval = interval.max(apart);
-        let allowed = self.last_command.map_or(now, |last| (last + interval).max(now));
+        self.apart = apart;
+        let early = self.paid.map_or(Duration::ZERO, |paid| (paid - now).saturating_sub(apart));
+        let allowed = self.last_command.map_or(now, |last| (last + interval).max(now + early));
         self.state = match self.state {
             State::Idle => State::Deferred(allowed),
             State::Deferred(at) => State::Deferred(at.min(allowed)),
@@ -97,6 +102,7 @@ impl KeyframeRequests {
         let retries = match self.state {
             State::Deferred(at) if at <= now => {
                 self.number = self.number.wrapping_add(1);
+                self.paid = Some(self.paid.map_or(now, |paid| paid.max(now)) + self.apart);
                 0
             }
             State::Asked { retries: MAX_RETRIES, repeat_at } if repeat_at <= now => {
@@ -168,6 +174,21 @@ mod tests {
         assert_eq!(requests.poll_timeout(), Some(ms(1000)));
         requests.request(Want::Picture, Duration::ZERO, ms(200));
         assert_eq!(requests.poll_timeout(), Some(ms(500)));
+    }
+
+    #[test]
+    fn of_dear_keyframes_one_may_come_early_and_no_more() {
+        let mut requests = KeyframeRequests::default();
+        let mut at = Vec::new();
+        for step in 0..1_000u64 {
+            let now = ms(step * 10);
+            requests.request(Want::Picture, Duration::from_secs(3), now);
+            if requests.poll(now).is_some() {
+                at.push(step * 10);
+                requests.arrived();
+            }
+        }
+        assert_eq!(at, [0, 500, 3_000, 6_000, 9_000]);
     }
 
     #[test]

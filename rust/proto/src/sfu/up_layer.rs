@@ -238,6 +238,10 @@ mod tests {
         layer.keyframes.poll(Time::ZERO).unwrap();
         layer.keyframes.arrived();
         layer.request_keyframe(Want::Picture, Time::from_millis(10));
+        assert_eq!(layer.keyframes.poll_timeout(), Some(Time::from_millis(500)), "one may come early");
+        layer.keyframes.poll(Time::from_millis(500)).unwrap();
+        layer.keyframes.arrived();
+        layer.request_keyframe(Want::Picture, Time::from_millis(510));
         assert_eq!(layer.keyframes.poll_timeout(), Some(Time::from_millis(1_200)), "40 kB at 800 kbit/s, a third");
     }
 
