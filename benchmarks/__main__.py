@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout sfu bwe]`: print `name: value unit` lines and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu bwe audio]`: print `name: value unit` lines and write `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import bwe, fanout, join, native, sfu, sfu_plot, sip_calls, startup
+from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_calls, startup
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe")
+OTHERS = ("sfu", "bwe", "audio")
 """Programs that run only when they are named."""
 
 
@@ -35,6 +35,8 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         await sfu.measure(report, programs, sfu.QUICK if quick else None)
     if "bwe" in names:
         await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
+    if "audio" in names:
+        await asyncio.to_thread(audio.measure, report, 1 if quick else audio.ROUNDS)
     return report
 
 

@@ -25,6 +25,7 @@ from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -163,6 +164,7 @@ class Call:
         self._cause = cause
         self.passing.forget(given)
         _part(given)
+        _stop_transcoding(leg)
         await leg.end(cause)
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -232,15 +234,42 @@ class Call:
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self.other(first).end(cause)
+        _stop_transcoding(self.caller)
+        _stop_transcoding(self.callee)
         self._chat.close()
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
     def connect(self) -> None:
         """Lets each leg hear and see what of the other one it may."""
-        self.passing.connect(self.caller, self.callee)
+        self.passing.connect(self.caller, self.callee, self._link)
         self._bound_pictures()
         self._connect_data()
+
+    def _link(self, down: DownTrack | None, up: UpTrack | None) -> None:
+        """Sends what comes from one side to the other, decoded and encoded where that is to be."""
+        if down is not None and up is not None and down.kind == "audio":
+            rule = stronger(self.caller.transcode, self.callee.transcode)
+            codecs = transcoded_into(up.codecs, down.codecs, rule)
+            if codecs is not None:
+                down.transcode(up, *codecs, self._on_transcoder_refused)
+                return
+        link(down, up)
+
+    def _on_transcoder_refused(self, reason: str) -> None:
+        self.caller.log.warning("transcoder_refused", call=self.id, reason=reason)
+        self.caller.transcode = self.callee.transcode = "never"
+        self._tasks.spawn(self._go_without_transcoding(reason), name="without-transcoding")
+
+    async def _go_without_transcoding(self, reason: str) -> None:
+        """The legs come to terms by what they share; where that is nothing, the call is over."""
+        try:
+            await self.caller.meet(self.callee)
+            await self.callee.meet(self.caller)
+        except NegotiationError:
+            await self.caller.end(EndCause("system", "transcoder_refused", 503, reason))
+            return
+        self.connect()
 
     def _bound_pictures(self) -> None:
         """Each side is asked for no more than the other one can show."""
@@ -270,6 +299,13 @@ def _part(leg: Leg) -> None:
     leg.stop_playing()
     for media in leg.media.values():
         link(media.down, None)
+
+
+def _stop_transcoding(leg: Leg) -> None:
+    """The tracks of a leg that has ended are gone, but what was made for them is not."""
+    for media in leg.media.values():
+        if media.down is not None:
+            media.down.stop_transcoding()
 
 
 def link(down: DownTrack | None, up: UpTrack | None) -> None:

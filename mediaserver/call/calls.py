@@ -441,7 +441,12 @@ class Calls:
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         media = self._config.media
-        return SipPolicy(media.accepted_audio(trunk.audio_codecs), media.accepted_video(trunk.video_codecs), trunk.srtp)
+        return SipPolicy(
+            media.accepted_audio(trunk.audio_codecs),
+            media.accepted_video(trunk.video_codecs),
+            trunk.srtp,
+            trunk.audio_transcode,
+        )
 
     def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
         return from_field(presentation, number, domain=self._config.listeners.sip.realm)

@@ -16,6 +16,7 @@ from mediaserver.call.booking import Booking
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_meter import QualityMeter
+from mediaserver.call.transcoding import TranscodeRule, stronger, understood
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
@@ -80,6 +81,8 @@ class Leg(ABC):
         self.picture_withheld = ""
         """Why the peer got no picture at some time although there was one: `too_large`."""
         self._hears: tuple[int, ...] = ()
+        self.transcode: TranscodeRule = "never"
+        """Whether sound may be decoded and encoded for this leg."""
         self._other: Leg | None = None
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
@@ -165,6 +168,10 @@ class Leg(ABC):
         narrowed. Raises NegotiationError when nothing meets.
         """
 
+    def understood(self, other: Leg) -> Codecs:
+        """What this leg can speak to `other`: its codecs, or what is transcoded for it."""
+        return understood(self.codecs, other.codecs, stronger(self.transcode, other.transcode))
+
     def admit(self) -> None:
         """Reserves what the leg wants, before anybody is rung for it. Raises InsufficientBandwidth."""
         if self.booking is not None and not self.booking.decision.verdicts:
@@ -217,7 +224,7 @@ class Leg(ABC):
         self._other = other
         spoken: dict[MediaKind, tuple[Codec, ...]] = {}
         for kind in KINDS:
-            own, theirs = self.codecs.get(kind, ()), other.codecs.get(kind, ())
+            own, theirs = self.codecs.get(kind, ()), self.understood(other).get(kind, ())
             common = [codec for codec in own if any(matches(codec, each) for each in theirs)]
             if other.kind == "sip":  # a phone has chosen; a browser follows
                 common.sort(key=lambda codec: next(i for i, each in enumerate(theirs) if matches(codec, each)))

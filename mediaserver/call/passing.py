@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
+
+Link = Callable[[DownTrack | None, UpTrack | None], None]
+"""Sends a track to where it goes, or nothing there."""
 
 
 class Passing:
@@ -43,25 +48,20 @@ class Passing:
         self._held.pop(leg.id, None)
         self._muted -= {(leg.id, kind) for kind in KINDS}
 
-    def connect(self, one: Leg, two: Leg) -> None:
-        """Subscribes each leg to what the other one sends and it may get; a call without change costs nothing."""
+    def connect(self, one: Leg, two: Leg, link: Link) -> None:
+        """Lets each leg get what the other one sends and it may have; a call without change costs nothing."""
         clips = [(leg, self._held.get(leg.id)) for leg in (one, two)]
         for leg, clip in clips:
             if clip is None:
                 leg.stop_playing()
         for kind in KINDS:
-            self._pass(two, one, kind)
-            self._pass(one, two, kind)
+            self._pass(two, one, kind, link)
+            self._pass(one, two, kind, link)
         for leg, clip in clips:
             if clip is not None:
                 leg.play(clip, loop=True)
 
-    def _pass(self, giver: Leg, taker: Leg, kind: Kind) -> None:
+    def _pass(self, giver: Leg, taker: Leg, kind: Kind, link: Link) -> None:
         given, taken = giver.media.get(kind), taker.media.get(kind)
-        if taken is None or taken.down is None:
-            return
         apart = giver.id in self._held or taker.id in self._held or (giver.id, kind) in self._muted
-        if given is None or given.up is None or apart:
-            taken.down.unsubscribe()
-        else:
-            taken.down.subscribe(given.up)
+        link(taken.down if taken is not None else None, given.up if given is not None and not apart else None)

@@ -77,6 +77,7 @@ class SipLeg(BookedSipLeg):
             leg_id=leg_id, contact_id=contact_id, name=name, engine=engine, settings=settings, policy=policy
         )
         self.party = party
+        self.transcode = policy.transcode
         self._picture_fit = PictureFit(self._on_picture)
         self._negotiation = SipNegotiation(
             media=self._sip_media,
@@ -147,7 +148,7 @@ class SipLeg(BookedSipLeg):
         `others` are the wishes of the leg on the other side, in bits per second. Cancelling it cancels the INVITE when
         the leg is ended. Raises DialFailed, NegotiationError, InsufficientBandwidth.
         """
-        allowed = self._policy.limited(wanted)
+        allowed = self._policy.towards(wanted)
         if not allowed:
             raise NegotiationError("no codec of the caller is allowed towards this phone", warning_code=305)
         self._sought = allowed = self._narrowed(allowed, {}, others)
@@ -240,7 +241,7 @@ class SipLeg(BookedSipLeg):
         """Our answer to the phone's offer, or our offer where it made none, with what `other` speaks."""
         if self._offer is not None:
             return await self._answer_to(self._offer, other)
-        wanted = self._policy.limited(other.codecs)
+        wanted = self._policy.towards(other.codecs)
         wanted = wanted if self._admitted is None else within(wanted, self._admitted)
         return await self._sip_media.offer(wanted, srtp=self._policy.srtp == "require")
 
@@ -256,7 +257,7 @@ class SipLeg(BookedSipLeg):
                 agreed.set_result(bool(self.media))
 
     async def _answer_to(self, offer: SessionDescription, other: Leg) -> bytes:
-        wanted = self._policy.limited(other.codecs)
+        wanted = self._policy.towards(other.codecs)
         if self._admitted is not None:
             wanted = within(wanted, self._admitted)
         return await self._sip_media.answer(
@@ -296,7 +297,7 @@ class SipLeg(BookedSipLeg):
 
     async def _ask_for(self, other: Leg, session: InviteSession) -> None:
         spoken = {kind: media.send for kind, media in self._sip_media.agreed.items()}
-        if wanted := lacking(spoken, self.capable, other.codecs):
+        if wanted := lacking(spoken, self.capable, self.understood(other)):
             await self._negotiation.reoffer(session, wanted)
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:

@@ -110,14 +110,14 @@ class SipNegotiation:
         offer = parse(body.decode("utf-8", "replace"))
         return await self._media.answer(
             offer,
-            self._admit(self._policy.limited(self._wanted()), offer),
+            self._admit(self._policy.towards(self._wanted()), offer),
             srtp_required=self._policy.srtp == "require",
             srtp_allowed=self._policy.srtp != "never",
         )
 
     async def _late_offer(self) -> bytes:
         # RFC 6337 §5.1: as if the call were new, because it is for whoever takes the offer (RFC 3725 §7).
-        return await self._offer(self._policy.limited(self._wanted()))
+        return await self._offer(self._policy.towards(self._wanted()))
 
     async def _offer(self, wanted: Codecs) -> bytes:
         secure = self._policy.srtp == "require" or self._media.secure

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mediaserver.call.leg import KINDS, Codecs
+from mediaserver.call.transcoding import TranscodeRule, widened
 from mediaserver.engine.commands import Kind
 from mediaserver.sdp.codecs import KNOWN, matches, ordered
 from mediaserver.sdp.description import Codec
@@ -26,6 +27,11 @@ class SipPolicy:
     audio_codecs: tuple[str, ...]
     video_codecs: tuple[str, ...]
     srtp: SrtpPolicy
+    transcode: TranscodeRule = "never"
+
+    def towards(self, codecs: Codecs) -> Codecs:
+        """What the leg may be offered when it meets one with `codecs`: those allowed, and what would be transcoded."""
+        return self.limited(widened(codecs, self.audio_codecs, self.transcode))
 
     def limited(self, codecs: Codecs) -> Codecs:
         """`codecs` as far as the policy allows them, in the policy's order."""

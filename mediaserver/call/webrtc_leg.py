@@ -155,7 +155,7 @@ class WebRtcLeg(Leg):
 
     async def meet(self, other: Leg) -> None:
         """Puts the other leg's codecs first, by one offer to the browser where its present choice does not fit."""
-        bridge = bridgeable(_by_name(self.codecs), _by_name(other.codecs))
+        bridge = bridgeable(_by_name(self.codecs), _by_name(self.understood(other)))
         for kind, reason in bridge.refused.items():
             self.log.info("kind_not_bridged", media=kind, reason=reason)
         if self._takes_less(other) or self._unfit(bridge):

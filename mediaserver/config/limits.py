@@ -106,6 +106,9 @@ class Limits(Section):
     tracks_per_transport: Annotated[int, Field(ge=1, le=256)] = 32
     """Tracks of one media transport, each direction."""
 
+    transcodes: Annotated[int, Field(ge=0)] = 100
+    """Directions of sound that are decoded and encoded at a time; a call between two codecs takes two."""
+
     unknown_ssrcs: Annotated[int, Field(ge=0, le=256)] = 16
     """SSRCs that one transport may send before signalling has named them."""
 

@@ -14,6 +14,7 @@ from mediaserver.config.values import Cidr, Duration, DurationOrNone, Rate
 AudioCodec = Literal["opus", "G722", "PCMA", "PCMU"]
 VideoCodec = Literal["VP8", "H264", "VP9", "AV1"]
 SipTransport = Literal["udp", "tcp", "tls"]
+AudioTranscode = Literal["never", "when_needed", "prefer_opus"]
 SrtpPolicy = Literal["require", "prefer", "never"]
 NumberForm = Literal["as_is", "e164", "plain", "international", "national"]
 
@@ -250,6 +251,10 @@ class Trunk(Section):
 
     audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs allowed, best first, as far as `media` allows them."""
+
+    audio_transcode: AudioTranscode = "never"
+    """Decode sound and encode it again: `never`, `when_needed` where the two sides share no audio codec, or
+    `prefer_opus` to keep Opus, which repairs losses, towards whoever has it, whatever the trunk speaks."""
 
     video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
     """Video codecs allowed, best first, as far as `media` allows them; an empty list is audio only."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mediaserver.core.payloads import payloads_of
+from mediaserver.core.transcoder import Transcoder
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import (
     AddDownTrack,
@@ -44,6 +45,8 @@ class DownTrack:
         self.codecs = tuple(codecs)
         self.active = True
         self.source: UpTrack | None = None
+        self.transcoder: Transcoder | None = None
+        """What stands between the source and this, where they share no codec."""
         self.target = SetDownTrackTarget(id=self.id)
         engine.submit(
             AddDownTrack(
@@ -67,10 +70,28 @@ class DownTrack:
 
     def subscribe(self, source: UpTrack) -> None:
         """Forwards `source` from now on, in place of what was forwarded or played before."""
-        if self.source is source:
+        if self.source is source and self.transcoder is None:
             return
         self.source = source
         self._engine.submit(Subscribe(id=self.id, up=source.id))
+        self.stop_transcoding()
+
+    def transcode(self, source: UpTrack, sent: Codec, wanted: Codec, on_refused: Callable[[str], None]) -> None:
+        """Sends `source` as `wanted` from now on; `on_refused` gets the reason when that cannot be."""
+        before = self.transcoder
+        if before is not None and before.source is source and before.codecs == (sent, wanted):
+            return
+        after = Transcoder(engine=self._engine, source=source, sent=sent, wanted=wanted, on_refused=on_refused)
+        self.source = source
+        self._engine.submit(Subscribe(id=self.id, up=after.id))
+        self.stop_transcoding()
+        self.transcoder = after
+
+    def stop_transcoding(self) -> None:
+        """Gives back the transcoder, if there is one; for who subscribes to something else next, or ends."""
+        if self.transcoder is not None:
+            self.transcoder.close()
+            self.transcoder = None
 
     def unsubscribe(self) -> None:
         """Forwards nothing from now on."""
@@ -78,6 +99,7 @@ class DownTrack:
             return
         self.source = None
         self._engine.submit(Unsubscribe(id=self.id))
+        self.stop_transcoding()
 
     def set_target(
         self,
@@ -120,4 +142,5 @@ class DownTrack:
 
     def remove(self) -> None:
         """Ends the track."""
+        self.stop_transcoding()
         self._engine.submit(RemoveDownTrack(id=self.id))

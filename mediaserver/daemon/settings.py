@@ -21,6 +21,8 @@ from mediaserver.sip.flow import Transport
 from mediaserver.sip.resolver import Resolver
 
 SERVER_NAME: Final = "mediaserver"
+MOST_THREADS: Final = 64
+"""Threads of the engine, those for sound included."""
 _GREETING: Final = Path(__file__).parents[1] / "media" / "greeting.webm"
 
 
@@ -42,8 +44,11 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
     limits, media = config.limits, config.media
     webrtc = announced(config, config.listeners.webrtc.networks)
     sip = announced(config, config.listeners.sip.networks)
+    # A packet names the threads that want it in 64 bits, and one of them decodes and encodes sound.
+    shards = media.shards or min(len(os.sched_getaffinity(0)), MOST_THREADS - 1)
     return EngineConfig(
-        shards=media.shards or len(os.sched_getaffinity(0)),
+        shards=shards,
+        audio_threads=min(1, MOST_THREADS - shards),
         pin=media.shards is None,
         real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
@@ -57,6 +62,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             transports=limits.transports,
             tracks_per_transport=limits.tracks_per_transport,
             unknown_ssrcs=limits.unknown_ssrcs,
+            transcodes=limits.transcodes,
         ),
         gso=media.gso,
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),

@@ -32,6 +32,8 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """WebRTC transports per shard that have not finished DTLS."""
     clip_bytes: int = 64 * 1024 * 1024
     """Payload bytes of all loaded clips together."""
+    transcodes: int = 100
+    """Directions of sound that are decoded and encoded at one time."""
 
 
 class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     shards: int = 1
     """Threads that move packets."""
+    audio_threads: int = 1
+    """Threads that decode and encode sound; their ids follow those of the shards."""
     pin: bool = False
     """Bind shard n to CPU n."""
     real_time: bool = False
@@ -354,6 +358,23 @@ class SendDtmf(Command, frozen=True, kw_only=True, tag="send_dtmf"):
     gap_ms: int = 60
 
 
+class OpenTranscoder(Command, frozen=True, kw_only=True, tag="open_transcoder"):
+    """Makes an up track of its own out of another one, in another codec; the id is on an audio thread.
+
+    Codec names are those of `a=rtpmap`. Refused with `limit transcodes` when all are in use."""
+
+    source: int
+    """The up track that is decoded, on any shard."""
+    source_codec: str
+    """What it sends; when something else comes, that is decoded."""
+    codec: str
+    """What it becomes, in frames of 20 ms."""
+
+
+class CloseTranscoder(Command, frozen=True, kw_only=True, tag="close_transcoder"):
+    """Ends a transcoder; those who are subscribed to it hear nothing more."""
+
+
 class ReadStats(Command, frozen=True, kw_only=True, tag="read_stats"):
     """Answered by `Stats`; `id` is any of `ids`, which must all be on one shard."""
 
@@ -459,6 +480,8 @@ AnyCommand = (
     | Play
     | StopPlaying
     | SendDtmf
+    | OpenTranscoder
+    | CloseTranscoder
     | ReadStats
     | AcceptData
     | OpenChannel

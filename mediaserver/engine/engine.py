@@ -64,6 +64,7 @@ class Engine:
         self._counters_decoder = msgspec.msgpack.Decoder(dict[str, int])
         self._ids = IdSequence()
         self._requests = itertools.count(1)
+        self._audio_threads = itertools.cycle(range(max(1, config.audio_threads)))
         self._pending: dict[int, asyncio.Future[events.AnyEvent]] = {}
         self._subscribers: dict[int, list[EventCallback]] = {}
         self._batch: list[commands.Command] = []
@@ -117,6 +118,11 @@ class Engine:
     def new_track_id(self, transport: int) -> int:
         """A fresh id on the shard of `transport`, as a track of it needs."""
         return self._ids.next(shard_of(transport))
+
+    def new_transcoder_id(self) -> int:
+        """A fresh id on one of the audio threads, whose numbers follow those of the shards."""
+        number = next(self._audio_threads)
+        return self._ids.next(self.config.shards + number)
 
     def submit(self, *batch: commands.Command) -> None:
         """Queue commands; all commands of one tick of the loop go to the engine together, in order. Never waits."""

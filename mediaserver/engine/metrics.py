@@ -13,6 +13,9 @@ _NANOSECOND: Final = 1e-9
 _MICROSECOND: Final = 1e-6
 
 _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
+    "audio_given_up_ticks": ("audio_given_up_ticks", "Deadlines of audio threads that were given up", 1),
+    "audio_late_ticks": ("audio_late_ticks", "Deadlines of audio threads that were missed by more than 5 ms", 1),
+    "audio_ticks": ("audio_ticks", "Deadlines of audio threads", 1),
     "batches": ("receive_batches", "Batches of datagrams read", 1),
     "bytes_received": ("received_bytes", "Bytes of datagrams received", 1),
     "bytes_sent": ("sent_bytes", "Bytes of datagrams sent", 1),
@@ -29,12 +32,20 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
     "send_calls": ("send_calls", "System calls that sent", 1),
+    "transcode_concealed_samples": ("transcode_concealed_samples", "Samples made up for sound that did not come", 1),
+    "transcode_late": ("transcode_late_packets", "Packets to be transcoded that came after their time", 1),
+    "transcode_lost": ("transcode_lost_packets", "Packets to be transcoded that did not come in time, or never", 1),
+    "transcode_repaired": ("transcode_repaired_packets", "Lost packets repeated by the packet behind them", 1),
+    "transcoded_frames": ("transcoded_frames", "Packets made of what was decoded", 1),
+    "transcodes_opened": ("transcodes_opened", "Directions of sound that were transcoded", 1),
+    "transcodes_refused": ("transcodes_refused", "Directions of sound that could not be transcoded", 1),
 }
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
     "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
     "real_time": ("real_time", "1 while the thread runs before everything else on its CPU", 1),
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
+    "transcodes": ("transcodes", "Directions of sound that are decoded and encoded", 1),
     "transports": ("transports", "Transports that are open", 1),
 }
 _TIMES: Final[Mapping[str, tuple[str, str]]] = {
@@ -59,6 +70,8 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         shard, _, name = full_name.partition(".")
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
+        elif shard.startswith("audio") and name:
+            by_name.setdefault(name, {})[shard] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
     for name, shards in by_name.items():
         if name.startswith("drop."):

@@ -30,6 +30,8 @@ pub struct Limits {
     pub half_open: usize,
     /// Payload bytes of all loaded clips together.
     pub clip_bytes: usize,
+    /// Directions of sound that are decoded and encoded at one time, on all audio threads together.
+    pub transcodes: usize,
 }
 
 impl Default for Limits {
@@ -40,12 +42,17 @@ impl Default for Limits {
             unknown_ssrcs: 16,
             half_open: 1_000,
             clip_bytes: 64 << 20,
+            transcodes: 100,
         }
     }
 }
 
 fn default_receive_buffer() -> usize {
     8 << 20
+}
+
+fn default_audio_threads() -> usize {
+    1
 }
 
 fn default_true() -> bool {
@@ -73,6 +80,9 @@ pub struct Dscp {
 pub struct EngineConfig {
     /// Threads that move packets.
     pub shards: usize,
+    /// Threads that decode and encode sound; without one nothing is transcoded.
+    #[serde(default = "default_audio_threads")]
+    pub audio_threads: usize,
     /// Bind shard n to CPU n.
     #[serde(default)]
     pub pin: bool,
@@ -339,6 +349,13 @@ pub enum Action {
         duration_ms: u32,
         gap_ms: u32,
     },
+    /// On an audio thread: the up track `source` as another one, in another codec.
+    OpenTranscoder {
+        source: u64,
+        source_codec: String,
+        codec: String,
+    },
+    CloseTranscoder,
     ReadStats {
         ids: Vec<u64>,
     },
@@ -412,6 +429,8 @@ impl Action {
             Action::Play { .. } => "play",
             Action::StopPlaying { .. } => "stop_playing",
             Action::SendDtmf { .. } => "send_dtmf",
+            Action::OpenTranscoder { .. } => "open_transcoder",
+            Action::CloseTranscoder => "close_transcoder",
             Action::ReadStats { .. } => "read_stats",
             Action::AcceptData { .. } => "accept_data",
             Action::OpenChannel { .. } => "open_channel",

@@ -15,6 +15,7 @@ use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::audio::{AudioWorker, Transcoders};
 use crate::command::{Action, Command, Dscp, EngineConfig, read_batch, shard_of};
 use crate::event::{Event, write_batch};
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
@@ -99,6 +100,12 @@ impl Engine {
         if !(1..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
+        if config.shards + config.audio_threads > MOST_SHARDS {
+            let found = config.audio_threads;
+            return Err(EngineError::Config(format!(
+                "audio_threads and shards must be {MOST_SHARDS} at most, not {found}"
+            )));
+        }
         let secret: [u8; 32] = config
             .ufrag_key
             .as_slice()
@@ -116,7 +123,7 @@ impl Engine {
         // Only to refuse a bad certificate now; each shard makes its own.
         identity(&config, epoch)?;
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..config.shards).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..config.shards + config.audio_threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -141,7 +148,7 @@ impl Engine {
         let (shared, addresses) = self.bind_shared()?;
         let announced = self.announced(&addresses)?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let mut rings = make_rings(count);
+        let mut rings = make_rings(count + self.config.audio_threads);
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -177,6 +184,39 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
+        for rings in rings.drain(count..) {
+            self.start_audio_thread(rings)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the next audio thread; its index is behind those of the shards.
+    fn start_audio_thread(&mut self, (inbound, outbound): RingEnds) -> Result<(), EngineError> {
+        let index = self.shards.len();
+        let (shards, threads) = (self.config.shards, self.config.audio_threads);
+        let number = index - shards;
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = Links {
+            inbox: consumer,
+            events: self.event_sender.clone(),
+            inbound,
+            outbound,
+            wakers: self.wakers.clone(),
+            stop: self.stop.clone(),
+            published: published.clone(),
+        };
+        // What cannot be shared out evenly goes to the first ones.
+        let most =
+            self.config.limits.transcodes / threads + usize::from(number < self.config.limits.transcodes % threads);
+        let pool = Transcoders::new(Shard::try_from(shards).unwrap_or(Shard::MAX), most);
+        let worker =
+            AudioWorker::new(index, self.epoch, pool, links).map_err(io_error(format!("audio thread {number}")))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("audio-{number}"))
+            .spawn(move || worker.run())
+            .map_err(io_error(format!("audio thread {number}")))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
 
@@ -209,11 +249,15 @@ impl Engine {
     /// Counters by name: the sum over all shards, and each shard's own under `shard<n>.`.
     pub fn counters(&self) -> Counters {
         let mut all = Counters::new();
-        set(&mut all, "shards", self.shards.len() as u64);
+        set(&mut all, "shards", self.config.shards as u64);
         set(&mut all, "receive_buffer_bytes", self.receive_buffer);
         for (shard, handle) in self.shards.iter().enumerate() {
+            let owner = match shard.checked_sub(self.config.shards) {
+                None => format!("shard{shard}"),
+                Some(number) => format!("audio{number}"),
+            };
             for (name, value) in handle.published.read() {
-                set(&mut all, &format!("shard{shard}.{name}"), value);
+                set(&mut all, &format!("{owner}.{name}"), value);
                 // Quantiles do not add up: the worst shard's is the engine's.
                 let total = all.entry(name.clone()).or_default();
                 *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
@@ -304,7 +348,8 @@ impl Engine {
     }
 
     fn broadcast(&mut self, touched: &mut [bool], item: impl Fn(Option<u64>) -> Inbox, request: Option<u64>) {
-        for (shard, (handle, touched)) in self.shards.iter_mut().zip(touched).enumerate() {
+        let handles = self.shards.iter_mut().take(self.config.shards);
+        for (shard, (handle, touched)) in handles.zip(touched).enumerate() {
             *touched |= handle.inbox.push(item(request.filter(|_| shard == 0))).is_ok();
         }
     }
@@ -369,6 +414,7 @@ impl Engine {
         Ok(EndpointConfig {
             shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
             shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
+            sources: Shard::try_from(self.config.shards + self.config.audio_threads).unwrap_or(Shard::MAX),
             ufrag_key: self.ufrag_key.clone(),
             identity: identity(&self.config, self.epoch)?,
             unix_epoch: unix.saturating_sub(self.epoch.elapsed()),

@@ -420,6 +420,7 @@ mod tests {
         let endpoint = Endpoint::new(EndpointConfig {
             shard: 0,
             shards: 1,
+            sources: 1,
             ufrag_key: UfragKey::new(0, 0, &[1; 32]),
             identity: Identity::new(CERTIFICATE.to_vec(), KEY.to_vec(), epoch).unwrap(),
             unix_epoch: Duration::from_secs(1_800_000_000),

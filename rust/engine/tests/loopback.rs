@@ -219,3 +219,71 @@ fn commands_that_cannot_be_read_or_routed_are_refused() {
     let failed = wait(&engine, |event| event.kind == "command_failed");
     assert_eq!(failed.reason, "there is no such shard");
 }
+
+#[test]
+fn an_audio_thread_gives_a_phone_the_codec_that_it_has() {
+    let mut engine = start(2, (34_140, 34_179));
+    let source = open_leg(&mut engine, 100, "127.0.0.1");
+    let receiver = open_leg(&mut engine, ON_SECOND_SHARD + 200, "127.0.0.1");
+    let payload = map([
+        ("pt", Value::Number(8)),
+        ("codec", Value::Text("PCMA")),
+        ("clock_rate", Value::Number(8000)),
+        ("channels", Value::Number(1)),
+        ("fmtp", Value::Map(BTreeMap::new())),
+        ("feedback", Value::List(Vec::new())),
+    ]);
+    let only_alaw = [("payloads", Value::List(vec![payload])), ("active", Value::Flag(true))];
+    // The ids of the first audio thread follow those of the two shards.
+    let transcoder = 2 << 48 | 1;
+    let open = |id: u64| {
+        let fields = [
+            ("source", Value::Number(source.id + 1)),
+            ("source_codec", Value::Text("pcmu")),
+            ("codec", Value::Text("PCMA")),
+        ];
+        command("open_transcoder", id, fields)
+    };
+    submit(
+        &mut engine,
+        vec![
+            command("update_down_track", receiver.id + 2, only_alaw),
+            open(transcoder),
+            command("subscribe", receiver.id + 2, [("up", Value::Number(transcoder))]),
+        ],
+    );
+    std::thread::sleep(Duration::from_millis(50));
+    receiver.phone.set_nonblocking(true).unwrap();
+    let (mut sequence, mut heard) = (0u16, 0);
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut packet = [0; 1500];
+    while heard < 20 {
+        assert!(Instant::now() < until, "{heard} of the packets that came of {sequence}");
+        let mut rtp = rtp(sequence);
+        rtp[12..].fill(0x90);
+        source.phone.send_to(&rtp, ("127.0.0.1", source.port)).unwrap();
+        sequence += 1;
+        std::thread::sleep(Duration::from_millis(20));
+        while let Ok(len) = receiver.phone.recv(&mut packet) {
+            // RTCP has packet types from 200 on (RFC 5761 §4).
+            if packet[1] & 0x7f == 8 {
+                assert_eq!(len, 12 + 160);
+                // µ-law 0x90 is 15996, which lies in A-law's interval from 15872 to 16383.
+                heard += u16::from(packet[12..len].iter().all(|&code| code == 0xba));
+            }
+        }
+    }
+    submit(&mut engine, vec![open(transcoder)]);
+    let failed = wait(&engine, |event| event.kind == "command_failed");
+    assert_eq!((failed.id, failed.reason.as_str()), (transcoder, "the id is in use"));
+    submit(&mut engine, vec![command("close_transcoder", transcoder, [])]);
+    let until = Instant::now() + Duration::from_secs(10);
+    while engine.counters().get("transcodes") != Some(&0) {
+        assert!(Instant::now() < until, "{:?}", engine.counters());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let counters = engine.counters();
+    assert!(counters["audio0.transcoded_frames"] >= 20 && counters["transcodes_opened"] == 1);
+    assert_eq!((counters["panics"], counters["transcodes_refused"]), (0, 1));
+    engine.stop(Duration::from_secs(2)).unwrap();
+}

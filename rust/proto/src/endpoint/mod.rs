@@ -13,7 +13,7 @@ pub mod message;
 pub mod peek;
 mod receive;
 mod routes;
-mod shared_pool;
+pub mod shared_pool;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -72,6 +72,8 @@ pub struct EndpointConfig {
     pub shard: Shard,
     /// All shards.
     pub shards: Shard,
+    /// All that have up tracks: the shards, and behind them whoever makes sound.
+    pub sources: Shard,
     /// Signs local ufrags.
     pub ufrag_key: UfragKey,
     /// Certificate and DTLS settings.

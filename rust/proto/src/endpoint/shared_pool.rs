@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 /// A bounded pool; taking from it allocates only while it grows.
 #[derive(Debug)]
-pub(super) struct SharedPool<T> {
+pub struct SharedPool<T> {
     values: Vec<Arc<T>>,
     most: usize,
 }
 
 impl<T: Default> SharedPool<T> {
     /// An empty pool that keeps `most` values.
-    pub(super) fn new(most: usize) -> SharedPool<T> {
+    pub fn new(most: usize) -> SharedPool<T> {
         SharedPool { values: Vec::new(), most }
     }
 
     /// A value that nobody else holds, as it was left; `None` when all are under way and there may be no more.
-    pub(super) fn take(&mut self) -> Option<Arc<T>> {
+    pub fn take(&mut self) -> Option<Arc<T>> {
         if let Some(free) = self.values.iter_mut().position(|value| Arc::get_mut(value).is_some()) {
             return Some(self.values.swap_remove(free));
         }
@@ -24,7 +24,7 @@ impl<T: Default> SharedPool<T> {
     }
 
     /// Keeps a value that goes out, or forgets it when there are enough.
-    pub(super) fn keep(&mut self, value: &Arc<T>) {
+    pub fn keep(&mut self, value: &Arc<T>) {
         if self.values.len() < self.most {
             self.values.push(Arc::clone(value));
         }

@@ -17,6 +17,7 @@ pub(super) fn endpoint(shard: Shard, shards: Shard) -> Endpoint {
     Endpoint::new(EndpointConfig {
         shard,
         shards,
+        sources: shards,
         ufrag_key: UfragKey::new(1, 2, &[7; 32]),
         identity: Identity::new(CERTIFICATE.to_vec(), KEY.to_vec(), Instant::now()).unwrap(),
         unix_epoch: Duration::from_secs(1_800_000_000),

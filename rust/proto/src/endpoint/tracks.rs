@@ -160,7 +160,7 @@ impl Endpoint {
 
     /// Lets a down track receive an up track of any shard.
     pub fn subscribe(&mut self, down: u64, up: u64, now: Time) -> Result<(), CommandError> {
-        if shard_of(up) >= self.config.shards {
+        if shard_of(up) >= self.config.sources {
             return Err(CommandError::NoTrack);
         }
         let before = self.media.router.subscription(DownTrackId(down))?;

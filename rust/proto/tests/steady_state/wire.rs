@@ -46,6 +46,7 @@ impl Wire {
             Endpoint::new(EndpointConfig {
                 shard,
                 shards,
+                sources: shards,
                 ufrag_key: UfragKey::new(1, 2, &[7; 32]),
                 identity: identity.clone(),
                 unix_epoch: Duration::from_secs(1_800_000_000),

@@ -1,0 +1,114 @@
+"""A browser that has Opus and a phone behind a trunk that has not: the daemon decodes and encodes between them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.house import contact_ended, metric_becomes, start_call
+from tests.peers.baresip import G722, PCMA, Baresip, Codec, Phone, baresip
+from tests.peers.chromium import Tab, chromium, describe
+from tests.peers.daemon import daemon
+from tests.peers.tone import write_tone
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+
+PAGE_HZ = 1000
+PHONE_HZ = 440
+
+# The strongest frequency of what the page hears, and its share of the power.
+LISTEN = """
+async () => {
+  const receivers = window.__connections.flatMap(connection => connection.getReceivers());
+  const track = receivers.map(receiver => receiver.track).find(track => track.kind === 'audio');
+  const context = new AudioContext();
+  await context.resume();
+  const analyser = new AnalyserNode(context, {fftSize: 16384, smoothingTimeConstant: 0});
+  context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+  await new Promise(done => setTimeout(done, 600));
+  const decibels = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(decibels);
+  const power = Array.from(decibels, value => 10 ** (value / 10));
+  const peak = power.indexOf(Math.max(...power));
+  const near = power.slice(Math.max(0, peak - 4), peak + 5).reduce((sum, value) => sum + value, 0);
+  const hz = peak * context.sampleRate / analyser.fftSize;
+  await context.close();
+  return [hz, near / power.reduce((sum, value) => sum + value, 0)];
+}
+"""
+
+
+def house(port: int, codec: str, **trunk: Any) -> dict[str, Any]:
+    """An entry for browsers with Opus alone that leads over a trunk to one phone with another codec."""
+    return {
+        "entries": {"line": {"to": {"trunk": "pbx"}, "audio_codecs": ["opus"]}},
+        "trunks": {
+            "pbx": {
+                "target": f"sip:line@127.0.0.1:{port}",
+                "srtp": "never",
+                "keep_alive": {"interval": "0s"},
+                "audio_codecs": [codec],
+                "video_codecs": [],
+                "audio_transcode": "when_needed",
+                **trunk,
+            }
+        },
+        "media": {"shards": 2},
+    }
+
+
+async def page_hears(tab: Tab, hz: int, within_s: float = 20.0) -> None:
+    """Nothing but the tone, as soon as it is there."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        found, share = await tab.page.evaluate(LISTEN)
+        if abs(found - hz) < 10 and share > 0.8:
+            return
+        assert asyncio.get_running_loop().time() < deadline, (found, share, await tab.media(), describe(tab))
+
+
+async def phone_hears(phone: Baresip, hz: int, within_s: float = 20.0) -> None:
+    """The same for the phone, over the last second."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        heard = phone.heard().last(1)
+        if heard.level > 0.01 and heard.share_of_tone(hz) > 0.8:
+            return
+        assert asyncio.get_running_loop().time() < deadline, (heard.level, heard.share_of_tone(hz))
+        await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(("codec", "name"), [(PCMA, "PCMA"), (G722, "G722")])
+async def test_a_browser_keeps_opus_while_the_trunk_gets_what_it_has(tmp_path: Path, codec: Codec, name: str) -> None:
+    tone = write_tone(tmp_path / "page.wav", rate=48000, channels=1, seconds=60, hz=PAGE_HZ)
+    async with (
+        baresip(Phone(user="line", audio=(codec,), tone_hz=PHONE_HZ), tmp_path) as phone,
+        daemon(tmp_path, changes=house(phone.sip_port, name)) as server,
+        chromium(tmp_path, flags=[f"--use-file-for-fake-audio-capture={tone}"]) as browser,
+    ):
+        tab = await start_call(browser, f"{server.http_url}/call/line")
+        await phone.wait_established()
+        await asyncio.gather(page_hears(tab, PHONE_HZ), phone_hears(phone, PAGE_HZ))
+        sound = [item.codec for item in await tab.media() if item.kind == "audio"]
+        assert sound == ["opus", "opus"], sound
+        stats = await phone.audio_stats()
+        assert name.lower() in stats.encoder.lower(), stats
+        assert name.lower() in stats.decoder.lower(), stats
+        await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 2)
+        await phone.hangup()
+        await contact_ended(server, by="agent", reason="hangup")
+        await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 0)
+
+
+async def test_a_call_for_which_no_transcoder_is_free_ends_with_that_reason(tmp_path: Path) -> None:
+    async with (
+        baresip(Phone(user="line", audio=(PCMA,)), tmp_path) as phone,
+        daemon(tmp_path, changes={**house(phone.sip_port, "PCMA"), "limits": {"transcodes": 0}}) as server,
+        chromium(tmp_path) as browser,
+    ):
+        await start_call(browser, f"{server.http_url}/call/line")
+        await contact_ended(server, by="system", reason="transcoder_refused", within_s=20)
+        await phone.wait_closed()
