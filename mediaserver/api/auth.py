@@ -22,6 +22,32 @@ from mediaserver.errors import MediaServerError
 
 Direction = Literal["publish", "view"]
 
+Scope = Literal[
+    "calls:read",
+    "calls:write",
+    "contacts:read",
+    "records:read",
+    "registrations:read",
+    "registrations:write",
+    "trunks:read",
+    "entries:read",
+    "events",
+]
+"""What a token of the house's software may do; the admin token may do all of it."""
+
+SCOPES: Mapping[Scope, str] = {
+    "calls:read": "see calls",
+    "calls:write": "make, change and end calls",
+    "contacts:read": "see contacts that are open, with their attributes",
+    "records:read": "see what is kept of contacts that are over",
+    "registrations:read": "see which devices are registered",
+    "registrations:write": "sign devices off",
+    "trunks:read": "see the state of trunks",
+    "entries:read": "see the entries of the configuration",
+    "events": "listen to events",
+}
+"""Every scope, with what it allows."""
+
 MAX_TOKEN_CHARS = 4096
 
 _ISSUER = "mediaserver"
@@ -206,13 +232,34 @@ class AgentScope:
     """POSIX seconds."""
 
 
-class DaemonTokens:
-    """Mints and verifies the daemon's own tokens: JWTs (HS256), signed with one key for agents and one for rooms."""
+@dataclass(frozen=True, slots=True)
+class ApiScope:
+    """What a token of the house's software allows."""
 
-    def __init__(self, *, session_key: bytes, room_key: bytes, wall_clock: Callable[[], float] = time.time) -> None:
-        """Keys have at least 32 bytes and stay the same over a restart, or what they signed is lost with them."""
+    subject: str
+    scopes: frozenset[str]
+    token_id: str
+    expires_at: float
+    """POSIX seconds."""
+
+
+class DaemonTokens:
+    """Mints and verifies the daemon's own tokens: JWTs (HS256), signed with a key for each of their purposes."""
+
+    def __init__(
+        self,
+        *,
+        session_key: bytes,
+        room_key: bytes,
+        api_key: bytes | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Keys have at least 32 bytes and stay the same over a restart, or what they signed is lost with them.
+
+        Without `api_key` the tokens of the house's software are signed with that of the agents.
+        """
         self._keys: dict[str, OctKey] = {}
-        for purpose, key in (("agent", session_key), ("room", room_key)):
+        for purpose, key in (("agent", session_key), ("room", room_key), ("api", api_key or session_key)):
             if len(key) < 32:
                 raise ValueError(f"the key that signs {purpose} tokens needs at least 32 bytes")
             self._keys[purpose] = OctKey.import_key(key)
@@ -261,6 +308,17 @@ class DaemonTokens:
         if claims["jti"] in self._revoked:
             raise TokenRefused("This sign-in was ended; please sign in again.")
         return AgentScope(user=claims["sub"], token_id=claims["jti"], expires_at=float(claims["exp"]))
+
+    def mint_api(self, subject: str, scopes: Iterable[Scope], *, lifetime_s: float) -> str:
+        """A token for software of the house."""
+        return self._mint("api", subject, lifetime_s, scope=" ".join(sorted(set(scopes))))
+
+    def verify_api(self, token: str) -> ApiScope:
+        """Raises `TokenRefused`, also for one that was given up."""
+        claims = self._verify("api", token)
+        if claims["jti"] in self._revoked:
+            raise TokenRefused("This token was revoked.")
+        return ApiScope(claims["sub"], frozenset(claims["scope"].split()), claims["jti"], float(claims["exp"]))
 
     def revoke(self, scope: AgentScope) -> None:
         """Refuse this token from now on. Who wants that to outlast a restart keeps it, and gives it back to `restore`."""
@@ -321,16 +379,28 @@ def forbidden(detail: str) -> Problem:
 
 
 class AdminAuth:
-    """Guards the administration: one bearer token, compared in constant time."""
+    """Guards the administration and the API: the admin token, and tokens of the house's software by their scopes."""
 
-    def __init__(self, token: str | None) -> None:
-        """None leaves only what needs no token (health and metrics): everything else is refused."""
+    def __init__(self, token: str | None, tokens: DaemonTokens | None = None) -> None:
+        """Without `token` nobody is admin; without `tokens` nobody else is let in."""
         self._token = token.encode() if token else None
+        self._tokens = tokens
 
-    def require(self, request: web.BaseRequest) -> None:
-        """Raises 401."""
-        given = bearer_token(request).encode()
+    def require(self, request: web.BaseRequest, scope: Scope | None = None) -> str:
+        """Who asks: `admin`, or the subject of a token with `scope`; None is for the admin alone. Raises 401, 403."""
+        given = bearer_token(request)
+        # Compared in constant time, whatever the token is.
+        if self._token is not None and hmac.compare_digest(given.encode(), self._token):
+            return "admin"
+        if self._tokens is not None:
+            try:
+                found = self._tokens.verify_api(given)
+            except TokenRefused:
+                found = None
+            if found is not None:
+                if scope is None or scope not in found.scopes:
+                    raise forbidden(f"The token needs the scope {scope}." if scope else "This is for the admin token.")
+                return found.subject
         if self._token is None:
             raise unauthorized("Administration is switched off: no admin token is configured (secrets.admin_token).")
-        if not hmac.compare_digest(given, self._token):
-            raise unauthorized("This is not the admin token.", error="invalid_token")
+        raise unauthorized("This is not the admin token, and no valid token of another kind.", error="invalid_token")

@@ -46,12 +46,16 @@ async def read_text(request: web.Request, *, content_type: str, max_bytes: int) 
 
 async def read_json(request: web.Request, model: type[Model]) -> Model:
     """The JSON body as `model`; 422 names each member that is wrong, and never repeats a value."""
-    text = await read_text(request, content_type="application/json", max_bytes=MAX_JSON_BYTES)
+    return parse_json(await read_text(request, content_type="application/json", max_bytes=MAX_JSON_BYTES), model)
+
+
+def parse_json(text: str, model: type[Model]) -> Model:
+    """`text` as `model`; see `read_json`."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         found = [
-            {"pointer": "#/" + "/".join(str(part) for part in item["loc"]), "detail": item["msg"]}
+            {"pointer": "#/" + "/".join(str(part)[:64] for part in item["loc"]), "detail": item["msg"]}
             for item in error.errors(include_url=False, include_context=False, include_input=False)[:10]
         ]
         sentence = "; ".join(f"{item['pointer']}: {item['detail']}" for item in found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from mediaserver.api.auth import AdminAuth
 from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.operation import Operation, json_answer, routes
 from mediaserver.api.origins import allow_cors, preflight
 from mediaserver.api.problem import Problem
 
@@ -58,6 +60,21 @@ class EntriesResource:
         return entry
 
 
+class EntryShown(BaseModel):
+    """An entry as the administration sees it."""
+
+    name: str
+    title: str
+    origins: list[str]
+    video: str
+
+
+class EntryList(BaseModel):
+    """All of them."""
+
+    items: list[EntryShown]
+
+
 class EntriesAdminResource:
     """`GET /v1/entries` on the administration's listener: all of them, with the origins allowed."""
 
@@ -67,18 +84,26 @@ class EntriesAdminResource:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the admin application."""
-        return [web.get("/v1/entries", self.read)]
+        return routes(self.operations())
+
+    def operations(self) -> list[Operation]:
+        """Everything about entries."""
+        return [
+            Operation(
+                method="GET",
+                path="/v1/entries",
+                handler=self.read,
+                summary="The entries of the configuration.",
+                scope="entries:read",
+                answer=EntryList,
+            )
+        ]
 
     async def read(self, request: web.Request) -> web.Response:
         """Every entry by name."""
-        self._admin.require(request)
+        self._admin.require(request, "entries:read")
         items = [
-            {
-                "name": entry.name,
-                "title": entry.title,
-                "origins": list(entry.origins.patterns),
-                "video": entry.video,
-            }
+            EntryShown(name=entry.name, title=entry.title, origins=list(entry.origins.patterns), video=entry.video)
             for entry in self._entries.values()
         ]
-        return web.json_response({"items": items})
+        return json_answer(EntryList, EntryList(items=items))

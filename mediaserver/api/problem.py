@@ -9,8 +9,10 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from mediaserver.call.signaling import RoomBusy, StaleEtag, UnknownEntry, UnknownRoom
+from mediaserver.call.signaling import AttributesRefused, RoomBusy, StaleEtag, UnknownEntry, UnknownRoom
+from mediaserver.contact.refusals import NotFound, NotNow, NotYet, Undeliverable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError, ProtocolError
+from mediaserver.store.records import StoreError
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:mediaserver:problem:"
@@ -67,10 +69,23 @@ def problem_of(error: MediaServerError) -> Problem:
         case InsufficientBandwidth():
             # RFC 9110 §15.6.4: it will pass. The twin of SIP's 488 with Warning 370; which line is full stays inside.
             return Problem(503, "insufficient-bandwidth", str(error), headers={"Retry-After": "10"}, warning_code=370)
+        case AttributesRefused():
+            return Problem(422, "attributes-refused", str(error), limit=error.limit)
         case LimitExceeded():
             return too_many(str(error), code="limit-reached", retry_after_s=10)
         case UnknownEntry() | UnknownRoom():
             return Problem(404, "not-found", str(error))
+        case NotFound():
+            return Problem(404, "not-found", str(error))
+        case NotNow():
+            return Problem(409, "not-now", str(error))
+        case Undeliverable():
+            return Problem(422, "undeliverable", str(error), sip_status=error.code)
+        case NotYet():
+            return Problem(501, "not-yet", str(error), missing=error.missing)
+        case StoreError():
+            log.error("store_failed", error=str(error))
+            return Problem(503, "store-failed", "What is kept cannot be read.", headers={"Retry-After": "10"})
         case RoomBusy():
             return Problem(409, "room-busy", str(error))
         case StaleEtag():

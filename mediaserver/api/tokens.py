@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from mediaserver.api.auth import AdminAuth, DaemonTokens
 from mediaserver.api.body import read_json
+from mediaserver.api.operation import Operation, routes
 from mediaserver.core.permissions import PUBLISHABLE, Publishable
 
 MAX_LIFETIME_S = 86_400
 
 
-class _Wanted(BaseModel):
+class RoomTokenWanted(BaseModel):
+    """What a token is to allow."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
     room: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     directions: Annotated[list[Literal["publish", "view"]], Field(min_length=1, max_length=2)]
@@ -24,6 +27,20 @@ class _Wanted(BaseModel):
     """What may be published; null is `rooms.publish` of the configuration."""
     name: Annotated[str, StringConstraints(max_length=128)] = ""
     moderate: bool = False
+
+
+class RoomToken(BaseModel):
+    """A token, and what it says."""
+
+    token: str
+    expires_at: int
+    """POSIX seconds."""
+    room: str
+    directions: list[str]
+    subject: str
+    publish: list[str] | None
+    name: str
+    moderate: bool
 
 
 class TokensResource:
@@ -37,12 +54,27 @@ class TokensResource:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the admin application."""
-        return [web.post("/v1/tokens", self.create)]
+        return routes(self.operations())
+
+    def operations(self) -> list[Operation]:
+        """Making them."""
+        return [
+            Operation(
+                method="POST",
+                path="/v1/tokens",
+                handler=self.create,
+                summary="Make a bearer token for WHIP, WHEP and members of a room.",
+                scope="admin",
+                status=201,
+                answer=RoomToken,
+                body=RoomTokenWanted,
+            )
+        ]
 
     async def create(self, request: web.Request) -> web.Response:
         """201 with `{token, expires_at}` and what the token says: `{room, directions, subject, publish, name, moderate}`."""
         self._admin.require(request)
-        wanted = await read_json(request, _Wanted)
+        wanted = await read_json(request, RoomTokenWanted)
         token = self._tokens.mint_room(
             room=wanted.room,
             directions=wanted.directions,

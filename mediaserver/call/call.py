@@ -22,6 +22,7 @@ from mediaserver.call.events import (
     TransferAsked,
 )
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.transcoding import stronger, transcoded_into
@@ -56,8 +57,13 @@ class Call:
         on_quality: Callable[[Leg, LegQuality], None] | None = None,
         on_transfer: Callable[[Call, Leg, TransferAsked], None] | None = None,
         on_replaced: Callable[[Leg], None] | None = None,
+        on_digit: Callable[[Leg, str], None] | None = None,
     ) -> None:
-        """`on_transfer(call, leg, event)`: a leg asks to be replaced; `on_replaced(leg)`: somebody else came in."""
+        """`on_transfer(call, leg, event)`: a leg asks to be replaced; `on_replaced(leg)`: somebody else came in;
+        `on_digit(leg, digit)`: a key was pressed there."""
+        self._on_digit = on_digit
+        self.passing = Passing()
+        """What of each leg goes to the other; `connect` puts a change of it into force."""
         self._on_transfer = on_transfer
         self._on_replaced = on_replaced
         self._leaving: Leg | None = None
@@ -88,7 +94,7 @@ class Call:
         await self.callee.meet(self.caller)
         self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
         self._joined = True
-        self._connect()
+        self.connect()
         self._tasks.spawn(self._bound_length(), name="length")
         await self.caller.joined(self.callee)
         await self.callee.joined(self.caller)
@@ -137,11 +143,12 @@ class Call:
             self.caller = new
         else:
             self.callee = new
+        self.passing.forget(old)
         _part(old)
         new.listen(self._on_leg_event)
         await other.meet(new)
         self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
-        self._connect()
+        self.connect()
         for leg, peer in ((other, new), (new, other)):
             leg.settle_with(peer)
         if self._on_replaced is not None:
@@ -155,6 +162,7 @@ class Call:
         """Gives away whom `leg` talks to, and ends; `leg` is hung up."""
         given = self.other(leg)
         self._cause = cause
+        self.passing.forget(given)
         _part(given)
         _stop_transcoding(leg)
         await leg.end(cause)
@@ -169,7 +177,7 @@ class Call:
     def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
         match event:
             case MediaChanged():
-                self._connect()
+                self.connect()
                 self._meet_again(leg)
             case RateChanged():
                 self._bound_pictures()
@@ -182,6 +190,8 @@ class Call:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case Dtmf(digit=digit, duration_ms=duration_ms):
+                if self._on_digit is not None:
+                    self._on_digit(leg, digit)
                 self._pass_digit(leg, digit, duration_ms)
             case TextReceived(text=text):
                 self.say(leg, text)
@@ -230,11 +240,9 @@ class Call:
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
-    def _connect(self) -> None:
-        for kind in KINDS:
-            one, two = self.caller.media.get(kind), self.callee.media.get(kind)
-            self._link(one.down if one else None, two.up if two else None)
-            self._link(two.down if two else None, one.up if one else None)
+    def connect(self) -> None:
+        """Lets each leg hear and see what of the other one it may."""
+        self.passing.connect(self.caller, self.callee, self._link)
         self._bound_pictures()
         self._connect_data()
 
@@ -261,7 +269,7 @@ class Call:
         except NegotiationError:
             await self.caller.end(EndCause("system", "transcoder_refused", 503, reason))
             return
-        self._connect()
+        self.connect()
 
     def _bound_pictures(self) -> None:
         """Each side is asked for no more than the other one can show."""
@@ -288,6 +296,7 @@ def _spoken(leg: Leg) -> tuple[str, ...]:
 def _part(leg: Leg) -> None:
     """A leg that leaves its call gets nothing more from it, and its end is nobody's business there."""
     leg.listen(None)
+    leg.stop_playing()
     for media in leg.media.values():
         link(media.down, None)
 

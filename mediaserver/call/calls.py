@@ -77,6 +77,10 @@ class CallRequest:
     """Gets every leg that comes into the call later, by a transfer."""
     note: Note | None = None
     """Gets what admission control decides, for the contact's timeline."""
+    call_id: str = ""
+    """The call's id, where it is told to somebody before the call is up."""
+    on_digit: Callable[[Leg, str], None] | None = None
+    """Gets every key that is pressed on a leg."""
 
 
 class Calls:
@@ -108,7 +112,7 @@ class Calls:
         self._admission = admission
         self._fingerprint = fingerprint
         self._calls: dict[str, Call] = {}
-        self.transfers = Transfers(ring=self._ring_on, calls=self._calls.values, find=user_agent.find_replaced)
+        self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -177,7 +181,7 @@ class Calls:
         request.caller.admit()
         callee = await self._ring_heard(request)
         call = Call(
-            call_id=new_id(),
+            call_id=request.call_id or new_id(),
             caller=request.caller,
             callee=callee,
             longest_s=self._config.limits.call_duration,
@@ -186,6 +190,7 @@ class Calls:
             on_quality=_noted_quality(request),
             on_transfer=partial(self.transfers.asked, request),
             on_replaced=request.on_leg,
+            on_digit=request.on_digit,
         )
         self._calls[call.id] = call
         try:
@@ -207,13 +212,13 @@ class Calls:
         early = EarlyMedia(request.caller)
         callee: Leg | None = None
         try:
-            callee = await self._ring_on(replace(request, early=early))
+            callee = await self.ring(replace(request, early=early))
         finally:
             early.end(callee)
         return callee
 
-    async def _ring_on(self, request: CallRequest) -> Leg:
-        """Whoever answers in the end, after redirections."""
+    async def ring(self, request: CallRequest) -> Leg:
+        """Whoever answers in the end, after redirections; joined with nobody yet. Raises as `connect`."""
         return await Redirects(ring=self._ring, decide=self.transfers.decide).ring(request)
 
     async def _ring(self, request: CallRequest) -> Leg:

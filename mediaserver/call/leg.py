@@ -21,7 +21,7 @@ from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import DataChannels
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import Kind
+from mediaserver.engine.commands import Kind, Play, StopPlaying
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
@@ -80,6 +80,7 @@ class Leg(ABC):
         """The peer hears somebody who has not answered yet: an announcement of ours has to be silent."""
         self.picture_withheld = ""
         """Why the peer got no picture at some time although there was one: `too_large`."""
+        self._hears: tuple[int, ...] = ()
         self.transcode: TranscodeRule = "never"
         """Whether sound may be decoded and encoded for this leg."""
         self._other: Leg | None = None
@@ -98,6 +99,19 @@ class Leg(ABC):
                 if track is not None:
                     self.track_kinds[track.id] = kind
         self.emit(MediaChanged())
+
+    def play(self, clip: int, *, loop: bool) -> None:
+        """Plays a clip of the engine to the peer, in place of what it gets else; one that plays there already goes on."""
+        downs = tuple(media.down.id for media in self.media.values() if media.down is not None)
+        if downs and downs != self._hears:
+            self._hears = downs
+            self._engine.submit(Play(id=clip, ids=downs, clip=clip, loop=loop))
+
+    def stop_playing(self) -> None:
+        """Ends what `play` began."""
+        if self._hears:
+            self._engine.submit(StopPlaying(id=self._hears[0], ids=self._hears))
+            self._hears = ()
 
     def emit(self, event: LegEvent) -> None:
         """Tells the listener."""

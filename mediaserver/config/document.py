@@ -19,10 +19,8 @@ from mediaserver.config.sections import (
     Entry,
     SecretRef,
     Section,
-    SipListener,
     Target,
     User,
-    WebRtcListener,
 )
 
 _WIDTH = 112
@@ -101,7 +99,13 @@ _EXAMPLES = {
   #   links:
   #     centre: {cost: 1, budget: {video: 20 Mbit/s}}
 """,
-    "site_keys": """\
+    "*.webhooks": """\
+    # crm:
+    #   url: https://crm.example.org/events
+    #   secrets: [{file: /etc/mediaserver/crm-events.key}]
+    #   types: [contact.*, call.answered]
+""",
+    "*.site_keys": """\
     # portal-2026: {file: /etc/mediaserver/portal.key}
 """,
 }
@@ -175,8 +179,8 @@ def _section(section: Section, *, indent: int) -> Iterator[str]:
             yield "\n"
         yield from _comment(field.description or "", pad)
         yield from _entry(name, value, plain[name], indent)
-        if isinstance(value, tuple | Mapping) and not isinstance(section, SipListener | WebRtcListener):
-            yield _EXAMPLES.get(name, "")
+        if isinstance(value, tuple | Mapping):
+            yield _EXAMPLES.get(name if indent == 0 else f"*.{name}", "")
 
 
 def _entry(name: str, value: object, plain: Any, indent: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ from mediaserver.config.sections import (
     Dns,
     Drain,
     Entry,
+    Events,
     FilePath,
     Group,
     Limits,
@@ -95,6 +96,9 @@ class Config(Section):
 
     records: Records = Records()
     """Where finished contacts are written."""
+
+    events: Events = Events()
+    """What happens to contacts and calls, for `/v1/events` and webhooks."""
 
     web: Web = Web()
     """The pages that ship with the daemon."""

@@ -9,14 +9,13 @@ from mediaserver.call.events import Connected, Dtmf, EndCause, LegEnded, LegEven
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.call.signaling import Signaling
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry
 from mediaserver.contact.contact import Contact
-from mediaserver.contact.ending import Ending, OnOver
+from mediaserver.contact.ending import Ending, OnOver, why_not
 from mediaserver.engine.commands import Play, StopPlaying
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import InsufficientBandwidth, MediaServerError, RemoteProtocolError
+from mediaserver.errors import MediaServerError, RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.webrtc import messages
 
@@ -55,6 +54,11 @@ class CallerSession:
         self._begun = False
         self._playing: tuple[int, ...] = ()
         leg.listen(self._before_call)
+
+    @property
+    def call(self) -> Call | None:
+        """The call, once it is up."""
+        return self._call
 
     async def handle(self, message: messages.ClientMessage) -> None:
         """Takes what the page says. Raises RemoteProtocolError, SdpError, NegotiationError."""
@@ -106,12 +110,14 @@ class CallerSession:
             ),
             on_leg=self._contact.add_leg,
             note=self._contact.note,
+            call_id=self._contact.call_id,
+            on_digit=self._contact.digit,
         )
         try:
             call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)
         except MediaServerError as error:
             self._leg.listen(self._before_call)
-            await self._leg.end(_why_not(error))
+            await self._leg.end(why_not(error))
             return
         self._call = call
         self._on_joined(call.callee)
@@ -148,12 +154,3 @@ class CallerSession:
         if self._playing:
             self._engine.submit(StopPlaying(id=self._playing[0], ids=self._playing))
             self._playing = ()
-
-
-def _why_not(error: MediaServerError) -> EndCause:
-    if isinstance(error, InsufficientBandwidth) or (isinstance(error, DialFailed) and error.lacks_bandwidth):
-        return EndCause("system", "insufficient_bandwidth", 488, str(error))
-    if isinstance(error, DialFailed):
-        reason = {486: "busy", 600: "busy", 603: "declined"}.get(error.code, "no_answer")
-        return EndCause("system" if reason == "no_answer" else "agent", reason, error.code, error.reason)
-    return EndCause("system", "not_connected", 488, str(error))

@@ -43,6 +43,11 @@ class ConnectedCall:
         self._tasks = TaskGroupOwner(f"call-{contact.id}")
         self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
 
+    @property
+    def call(self) -> Call | None:
+        """The call, once it is up."""
+        return self._call
+
     def begin(self) -> None:
         """Starts ringing; what comes of it is seen in the contact."""
         self._leg.listen(self._before_call)
@@ -63,6 +68,8 @@ class ConnectedCall:
             headers=self._headers,
             on_leg=self._contact.add_leg,
             note=self._contact.note,
+            call_id=self._contact.call_id,
+            on_digit=self._contact.digit,
         )
         try:
             call = await self._calls.connect(request, on_ended=self._ending.on_call_ended)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Final
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.caller_identity import CallerIdentity
@@ -15,8 +16,32 @@ from mediaserver.call.signaling import AttributesRefused
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.consent import CameraConsent
 from mediaserver.contact.timeline import Timeline
+from mediaserver.runtime.ids import new_id
 from mediaserver.store.records import ConsentRecord, ContactRecord
 from mediaserver.webrtc.messages import Page
+
+Tell = Callable[[str, str, str, Mapping[str, Any]], None]
+"""(type of the event, id of the contact, id of its call, what there is to say)."""
+
+_TOLD: Final = frozenset(
+    {
+        "routed",
+        "rerouted",
+        "group_over",
+        "transferred",
+        "transfer_failed",
+        "quality",
+        "picture_withheld",
+        "picture_shown",
+        "announcement",
+        "held",
+        "resumed",
+        "muted",
+        "unmuted",
+        "added",
+    }
+)
+"""Notes of the timeline that are events, too."""
 
 
 def _now() -> datetime:
@@ -31,10 +56,16 @@ class Contact:
     source: str
     entry: str | None = None
     caller: str = "anonymous"
+    number: str | None = None
+    """The caller's telephone number or user name, as routes see it."""
     reference: str | None = None
     page: Page | None = None
     attributes: Attributes = field(default_factory=Attributes)
     clock: Callable[[], datetime] = _now
+    call_id: str = field(default_factory=new_id)
+    """Of the one call that a contact has."""
+    tell: Tell | None = None
+    """Gets what happens, for whoever listens to events."""
     legs: list[Leg] = field(default_factory=list)
     consents: list[CameraConsent] = field(default_factory=list)
     timeline: Timeline = field(default_factory=Timeline)
@@ -50,22 +81,40 @@ class Contact:
     def note(self, what: str, detail: str = "") -> None:
         """Adds to the timeline."""
         self.timeline.add(what, detail, at=self.clock())
+        if what in _TOLD:
+            self.happened(f"call.{what}", detail=detail)
+
+    def happened(self, type_: str, **data: Any) -> None:
+        """Tells whoever listens to events."""
+        if self.tell is not None:
+            self.tell(type_, self.id, self.call_id, data)
 
     def add_leg(self, leg: Leg) -> None:
         """Takes a leg in; it stays in the record when it has ended."""
         self.legs.append(leg)
         self.note("leg", f"{leg.kind} {leg.name}")
+        self.told_leg(leg)
+
+    def told_leg(self, leg: Leg) -> None:
+        """Tells of a leg."""
+        self.happened("call.leg", leg=leg.id, kind=leg.kind, name=leg.name)
 
     def answered(self, by: Leg) -> None:
         """Somebody took the call."""
         if self.answered_at is None:
             self.answered_at = self.clock()
         self.note("answered", by.name)
+        self.happened("call.answered", leg=by.id, name=by.name)
 
     def consent(self, *, given: bool, text_version: str) -> None:
         """The customer showed the camera, or took that back."""
         self.consents.append(CameraConsent(given, text_version, self.clock()))
         self.note("camera_consent", f"{'given' if given else 'withdrawn'}, text {text_version}")
+        self.happened("contact.consent", camera=given, text_version=text_version)
+
+    def digit(self, leg: Leg, digit: str) -> None:
+        """A key was pressed. No record keeps it: it may be a digit of somebody's PIN."""
+        self.happened("call.dtmf", leg=leg.id, digit=digit)
 
     def finish(self, cause: EndCause) -> None:
         """Ends the contact; the first cause stays."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -28,7 +28,9 @@ from mediaserver.contact.agent_session import AgentSession
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.caller_session import CallerSession
 from mediaserver.contact.connected_call import ConnectedCall
-from mediaserver.contact.contact import Contact
+from mediaserver.contact.contact import Contact, Tell
+from mediaserver.contact.ending import OnOver
+from mediaserver.contact.open_contacts import OpenContact, OpenContacts, Runner
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError, RemoteProtocolError
@@ -46,13 +48,7 @@ from mediaserver.webrtc.messages import Page
 from mediaserver.webrtc.section import MediaPolicy
 
 _log = structlog.get_logger(__name__)
-
-
-class Endable(Protocol):
-    """Whatever runs a contact."""
-
-    async def end(self, cause: EndCause) -> None:
-        """Ends it."""
+_R = TypeVar("_R", bound=Runner)
 
 
 class Contacts:
@@ -73,7 +69,10 @@ class Contacts:
         server_name: str,
         attribute_limits: AttributeLimits,
         admission: Admission,
+        tell: Tell | None = None,
     ) -> None:
+        """`tell` gets what happens to contacts, for whoever listens to events."""
+        self._tell = tell
         self._config = config
         self._engine = engine
         self._fingerprint = fingerprint
@@ -85,7 +84,7 @@ class Contacts:
         self._server_name = server_name
         self._attribute_limits = attribute_limits
         self._admission = admission
-        self._open: dict[str, tuple[Contact, Endable]] = {}
+        self.open = OpenContacts()
         self._by_source: Counter[str] = Counter()
         self._by_entry: Counter[str] = Counter()
         self._draining = False
@@ -100,11 +99,11 @@ class Contacts:
         self._duration = metrics.histogram(
             "contact_duration_seconds", "Length of contacts", buckets=(1, 5, 15, 30, 60, 180, 600, 1800, 3600)
         )
-        metrics.gauge("contacts_open", "Contacts that are open now").set_function(lambda: len(self._open))
+        metrics.gauge("contacts_open", "Contacts that are open now").set_function(lambda: len(self.open))
         metrics.gauge("agents_present", "Agents signed in on a page").set_function(lambda: len(self._agents))
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.open)
 
     def adopt(self, config: Config) -> None:
         """Take contacts by this configuration from now on."""
@@ -167,7 +166,7 @@ class Contacts:
             signaling=signaling,
             on_over=self._over,
         )
-        self._begin(contact, session, "browser")
+        self._begin(contact, session, "browser", entry)
         return session
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:
@@ -175,10 +174,10 @@ class Contacts:
         name = self._config.users[user].display_name or user
 
         def make_leg(contact_id: str, wanted: Codecs) -> WebRtcLeg:
-            found = self._open.get(contact_id)
+            found = self.open.get(contact_id)
             if found is None:
                 raise RemoteProtocolError("the caller has hung up", status=410)
-            return self._agent_leg(found[0], user, signaling, wanted)
+            return self._agent_leg(found.contact, user, signaling, wanted)
 
         def make_outgoing_leg() -> WebRtcLeg:
             self._check_room("", None, None)
@@ -275,7 +274,6 @@ class Contacts:
     ) -> None:
         if leg not in contact.legs:
             contact.add_leg(leg)
-        contact.note("routed", destination.rule)
         call = ConnectedCall(
             contact=contact,
             leg=leg,
@@ -286,8 +284,17 @@ class Contacts:
             on_over=self._over,
             headers=headers,
         )
-        self._begin(contact, call, origin)
+        contact.number = presentation.number
+        self._begin(contact, call, origin, destination.number)
+        contact.note("routed", destination.rule)
         call.begin()
+
+    def run(self, contact: Contact, make: Callable[[OnOver], _R], *, origin: str, to: str | None) -> _R:
+        """Takes in a contact that somebody else runs; `make` gets whom to tell of its end. Raises LimitExceeded."""
+        self._check_room("", None, None)
+        runner = make(self._over)
+        self._begin(contact, runner, origin, to)
+        return runner
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -301,8 +308,8 @@ class Contacts:
 
     async def end_all(self, cause: EndCause) -> None:
         """Ends every contact."""
-        for _, runner in list(self._open.values()):
-            await runner.end(cause)
+        for opened in self.open:
+            await opened.runner.end(cause)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -362,21 +369,34 @@ class Contacts:
         clip = self._announcements.clip(entry.announcement)
         return None if clip is None else (clip, self._config.announcements[entry.announcement].loop)
 
-    def _begin(self, contact: Contact, runner: Endable, origin: str) -> None:
-        self._open[contact.id] = (contact, runner)
+    def _begin(self, contact: Contact, runner: Runner, origin: str, to: str | None) -> None:
+        self.open.add(OpenContact(contact, runner, origin, to))
+        contact.tell = self._tell
         self._idle.clear()
         self._by_source[source_prefix(contact.source)] += 1
         if contact.entry is not None:
             self._by_entry[contact.entry] += 1
         self._begun.labels(origin).inc()
         _log.info("contact_begun", contact_id=contact.id, entry=contact.entry, origin=origin)
+        contact.happened(
+            "contact.started",
+            origin=origin,
+            entry=contact.entry,
+            caller=contact.caller,
+            to=to,
+            reference=contact.reference,
+            attributes=dict(contact.attributes.verified),
+            unverified_attributes=dict(contact.attributes.unverified),
+        )
+        for leg in contact.legs:
+            contact.told_leg(leg)
 
     def _check_room(self, source: str, entry: str | None, settings: Entry | None) -> None:
         limits = self._config.limits
         try:
             if self._draining:
                 raise LimitExceeded("the server is about to stop and takes no new calls", limit="draining")
-            if len(self._open) >= limits.contacts:
+            if len(self.open) >= limits.contacts:
                 raise LimitExceeded("too many contacts are open", limit="limits.contacts")
             if source and self._by_source[source_prefix(source)] >= limits.contacts_per_source:
                 raise LimitExceeded("too many contacts from one address", limit="limits.contacts_per_source")
@@ -387,9 +407,9 @@ class Contacts:
             raise
 
     def _over(self, contact: Contact) -> None:
-        if self._open.pop(contact.id, None) is None:
+        if self.open.remove(contact) is None:
             return
-        if not self._open:
+        if not self.open:
             self._idle.set()
         _count_down(self._by_source, source_prefix(contact.source))
         if contact.entry is not None:
@@ -403,6 +423,14 @@ class Contacts:
                     self._gated.labels(gate).inc(packets)
         self._records.submit(record)
         _log.info("contact_ended", contact_id=contact.id, by=record.ended_by, reason=record.end_reason)
+        contact.happened(
+            "contact.ended",
+            by=record.ended_by,
+            reason=record.end_reason,
+            code=contact.cause.code if contact.cause is not None else None,
+            answered=record.answered_at is not None,
+            duration_s=round((record.ended_at - record.started_at).total_seconds(), 3),
+        )
 
 
 def _called(target: str) -> str:

@@ -7,7 +7,9 @@ from typing import Final
 
 from mediaserver.call.call import Call
 from mediaserver.call.events import EndCause
+from mediaserver.call.sip_leg import DialFailed
 from mediaserver.contact.contact import Contact
+from mediaserver.errors import InsufficientBandwidth, MediaServerError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -41,3 +43,13 @@ class Ending:
         self._contact.finish(cause)
         self._on_over(self._contact)
         await self._tasks.stop(_STOP_DEADLINE_S)
+
+
+def why_not(error: MediaServerError) -> EndCause:
+    """The cause of a call that somebody was rung for and that did not come about, as its record has it."""
+    if isinstance(error, InsufficientBandwidth) or (isinstance(error, DialFailed) and error.lacks_bandwidth):
+        return EndCause("system", "insufficient_bandwidth", 488, str(error))
+    if isinstance(error, DialFailed):
+        reason = {486: "busy", 600: "busy", 603: "declined"}.get(error.code, "no_answer")
+        return EndCause("system" if reason == "no_answer" else "agent", reason, error.code, error.reason)
+    return EndCause("system", "not_connected", 488, str(error))

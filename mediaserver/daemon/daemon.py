@@ -13,6 +13,7 @@ import structlog
 from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
+from mediaserver.api.event_webhooks import EventWebhooks
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
@@ -25,11 +26,13 @@ from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
 from mediaserver.call.trunks import Trunks
 from mediaserver.call.webhook import Webhooks
+from mediaserver.config.events import EventWebhook
 from mediaserver.config.model import Config
 from mediaserver.config.routes import Webhook
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.contact.call_control import CallControl
 from mediaserver.contact.contacts import Contacts
 from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
@@ -54,6 +57,8 @@ from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip.counters import PrometheusCounters
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
+from mediaserver.store.events import SqliteEvents
+from mediaserver.store.journal import Journal
 from mediaserver.store.records import SqliteRecords
 from mediaserver.store.revocations import SqliteRevocations
 from mediaserver.store.writer import RecordWriter
@@ -78,6 +83,8 @@ class Daemon:
         self._announcements: Announcements | None = None
         self._records: SqliteRecords | None = None
         self._writer: RecordWriter | None = None
+        self._journal: Journal | None = None
+        self._event_webhooks: EventWebhooks | None = None
         self._user_agent: UserAgent | None = None
         self._trunks: Trunks | None = None
         self._webhooks: Webhooks | None = None
@@ -105,10 +112,12 @@ class Daemon:
         tokens = DaemonTokens(
             session_key=self._secrets.key(config.secrets.session_key, purpose="agent-tokens"),
             room_key=self._secrets.key(config.secrets.room_key, purpose="room-tokens"),
+            api_key=self._secrets.key(config.secrets.session_key, purpose="api-tokens"),
         )
         tokens.restore(await revocations.current(time.time()))
         self._writer = RecordWriter(self._records, capacity=config.limits.records_waiting, metrics=self._metrics)
         self._writer.start()
+        journal = await self._open_journal(self._records)
         self._announcements = Announcements(
             announcement_files(config),
             engine=engine,
@@ -171,8 +180,19 @@ class Daemon:
             server_name=SERVER_NAME,
             attribute_limits=attribute_limits,
             admission=bandwidth,
+            tell=journal.append,
         )
         user_agent.on_invite = self._contacts.on_invite
+        control = CallControl(
+            contacts=self._contacts,
+            calls=calls,
+            dial_plan=dial_plan,
+            announcements=self._announcements,
+            engine=engine,
+            records=self._records,
+            attribute_limits=attribute_limits,
+            server_name=SERVER_NAME,
+        )
         user_agent.on_text = calls.take_text
         room_parts = Parts(
             rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
@@ -206,6 +226,8 @@ class Daemon:
             agents=page,
             trunks=trunks,
             user_agent=user_agent,
+            control=control,
+            journal=journal,
         )
         await self._web.start()
         parts = RunningParts(
@@ -267,8 +289,33 @@ class Daemon:
             await self._engine.stop(_STOP_DEADLINE_S)
         if self._writer is not None:
             await self._writer.stop(_STOP_DEADLINE_S)
+        if self._journal is not None:
+            await self._journal.stop(_STOP_DEADLINE_S)
+        if self._event_webhooks is not None:
+            await self._event_webhooks.stop(_STOP_DEADLINE_S)
         if self._records is not None:
             await self._records.close()
+
+    async def _open_journal(self, file: SqliteRecords) -> Journal:
+        store = await SqliteEvents.open(file)
+        settings = self._config.events
+        webhooks = self._event_webhooks = EventWebhooks(
+            settings.webhooks, store=store, secrets_of=self._event_secrets, metrics=self._metrics
+        )
+        journal = self._journal = Journal(
+            store,
+            keep_s=settings.keep,
+            most=settings.most,
+            metrics=self._metrics,
+            owed=webhooks.owed,
+            on_stored=webhooks.wake,
+        )
+        await journal.start()
+        await webhooks.start()
+        return journal
+
+    def _event_secrets(self, name: str, webhook: EventWebhook) -> tuple[str, ...]:
+        return tuple(self._secrets.text(secret) for secret in webhook.secrets)
 
     def _trunk_password(self, name: str, trunk: Trunk) -> str | None:
         return self._secrets.text(trunk.credentials.secret) if trunk.credentials is not None else None

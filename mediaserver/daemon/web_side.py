@@ -10,13 +10,18 @@ from typing import Final, Literal
 import structlog
 
 from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
+from mediaserver.api.api_tokens import ApiTokensResource
 from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
 from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
+from mediaserver.api.calls import CallsResource
+from mediaserver.api.contacts import ContactsResource
 from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
+from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
@@ -33,9 +38,11 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.sections import Entry
 from mediaserver.contact.attributes import AttributeLimits
+from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.tls import server_tls
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
+from mediaserver.store.journal import Journal
 from mediaserver.store.records import ContactRecords
 from mediaserver.store.revocations import Revocations
 
@@ -64,8 +71,13 @@ class WebSide:
         agents: PlainAgentDirectory,
         trunks: Trunks,
         user_agent: UserAgent,
+        control: CallControl,
+        journal: Journal,
     ) -> None:
         self._config = config
+        self._control = control
+        self._journal = journal
+        self._events: EventsResource | None = None
         self._trunks = trunks
         self.https_tls: ssl.SSLContext | None = None
         """What HTTPS shows, once started."""
@@ -120,6 +132,8 @@ class WebSide:
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
         await self._sessions.stop()
+        if self._events is not None:
+            await self._events.stop()
         if self._sip_sockets is not None:
             await self._sip_sockets.stop()
         for listeners in self._listeners:
@@ -177,11 +191,15 @@ class WebSide:
         )
 
     def _admin_resources(self) -> list[Resource]:
-        admin = AdminAuth(self._secrets.text(self._config.secrets.admin_token))
-        return [
-            HealthResource(admission=self._admission, checks=self._checks, detailed=True),
-            MetricsResource(self._registry),
+        admin = AdminAuth(self._secrets.text(self._config.secrets.admin_token), self._tokens)
+        # No proxy speaks for others on the administration's listener.
+        self._events = EventsResource(journal=self._journal, admin=admin, source_of=SourceResolver())
+        described: list[Described] = [
+            CallsResource(control=self._control, admin=admin, admission=self._admission),
+            ContactsResource(control=self._control, admin=admin),
+            self._events,
             TokensResource(tokens=self._tokens, admin=admin, lifetime_s=self._config.tokens.room_lifetime),
+            ApiTokensResource(tokens=self._tokens, admin=admin, revocations=self._revocations),
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
@@ -191,6 +209,13 @@ class WebSide:
                 now=asyncio.get_running_loop().time,
                 admin=admin,
             ),
+        ]
+        operations = [operation for resource in described for operation in resource.operations()]
+        return [
+            HealthResource(admission=self._admission, checks=self._checks, detailed=True),
+            MetricsResource(self._registry),
+            *described,
+            OpenApiResource(operations),
         ]
 
     def _site_tokens(self, attribute_limits: AttributeLimits) -> SiteTokens:

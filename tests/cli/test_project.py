@@ -83,5 +83,5 @@ def test_systemd_reads_the_unit_without_a_complaint(project_root: Path, tmp_path
 
 def test_every_make_target_in_the_readme_exists(project_root: Path) -> None:
     targets = set(re.findall(r"(?m)^([a-z0-9-]+):", (project_root / "Makefile").read_text()))
-    named = set(re.findall(r"`?make ([a-z][a-z0-9-]*)", (project_root / "README.md").read_text()))
+    named = set(re.findall(r"`?\bmake ([a-z][a-z0-9-]*)", (project_root / "README.md").read_text()))
     assert named <= targets, named - targets

@@ -1,0 +1,45 @@
+"""A leg with nobody behind it: what a party meets that is called, or answered, before there is another one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from mediaserver.call.events import EndCause
+from mediaserver.call.leg import Codecs, Leg
+from mediaserver.call.sip_policy import EVERYTHING
+from mediaserver.engine.engine import Engine
+from mediaserver.runtime.ids import new_id
+
+
+class StandIn(Leg):
+    """Speaks every codec, sends nothing, and is in no record."""
+
+    kind: ClassVar[Literal["browser", "sip", "room", "announcement"]] = "announcement"
+
+    def __init__(self, *, contact_id: str, engine: Engine, video: bool) -> None:
+        """Without `video` it has no picture."""
+        super().__init__(leg_id=new_id(), contact_id=contact_id, name="", engine=engine)
+        self._codecs: Codecs = EVERYTHING if video else {"audio": EVERYTHING["audio"]}
+
+    @property
+    def codecs(self) -> Codecs:
+        """All that can be passed on later."""
+        return self._codecs
+
+    @property
+    def transports(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    async def progress(self, code: int) -> None:
+        """Nobody is there to be told."""
+
+    async def meet(self, other: Leg) -> None:
+        """Takes what the other side speaks."""
+
+    async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
+        """Ends it."""
+        await self.end(cause)
+
+    async def _release(self, cause: EndCause) -> None:
+        """Nothing is held."""

@@ -1,0 +1,145 @@
+"""The whole API of the administration's listener, over a house of calls without media."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+
+from mediaserver.api.api_tokens import ApiTokensResource
+from mediaserver.api.app import HttpLimits, make_app
+from mediaserver.api.auth import AdminAuth, DaemonTokens, Scope
+from mediaserver.api.calls import CallsResource
+from mediaserver.api.contacts import ContactsResource
+from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.entries import EntriesAdminResource
+from mediaserver.api.event_stream import EventsResource
+from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.openapi import Described, OpenApiResource
+from mediaserver.api.operation import Operation
+from mediaserver.api.records import RecordsResource
+from mediaserver.api.registrations import RegistrationsResource
+from mediaserver.api.source import SourceResolver
+from mediaserver.api.tokens import TokensResource
+from mediaserver.api.trunks import TrunksResource
+from mediaserver.call.trunks import Trunks
+from mediaserver.config.loader import load_text
+from mediaserver.runtime.metrics import Metrics
+from mediaserver.sip.flow import Flow
+from mediaserver.sip.location import Binding
+from mediaserver.sip.uri import parse_sip_uri
+from mediaserver.store.events import SqliteEvents
+from mediaserver.store.journal import Journal
+from mediaserver.store.records import SqliteRecords
+from tests.api.fakes import FakeRevocations, three_records
+from tests.contact.call_house import CallHouse
+
+ADMIN = "admin-token-for-tests"
+_TRUNKS = "trunks: {pbx: {target: 'sip:192.0.2.1'}}\n"
+
+
+class Clock:
+    """Monotonic seconds that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class AdminHouse:
+    """Start it, ask it, stop it. `ask` sends the admin token unless told otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.calls = CallHouse()
+        self.clock = Clock()
+        self.admission = Admission()
+        self.tokens = DaemonTokens(session_key=b"s" * 32, room_key=b"r" * 32)
+        self.revocations = FakeRevocations()
+        self.described: list[Described] = []
+
+    async def start(self) -> None:
+        self.file = await SqliteRecords.open(self._folder / "records.sqlite")
+        self.journal = Journal(await SqliteEvents.open(self.file), keep_s=3600.0, most=1000, metrics=Metrics())
+        await self.journal.start()
+        await self.calls.records.add(*three_records())
+        admin = AdminAuth(ADMIN, self.tokens)
+        flow = Flow("udp", "192.0.2.9", 5060, "192.0.2.7", 5062)
+        binding = Binding("alice@example.org", parse_sip_uri("sip:alice@10.0.0.7"), flow, 130.0, 1.0, "c", 1, "phone")
+        self.events = EventsResource(journal=self.journal, admin=admin, source_of=SourceResolver())
+        trunks = Trunks(
+            load_text(_TRUNKS).config.trunks,
+            realm="example.org",
+            password_of=lambda name, trunk: None,
+            metrics=Metrics(),
+            now=lambda: 0.0,
+        )
+        entry = EntryAccess("demo", "Talk to us")
+        self.described = [
+            CallsResource(control=self.calls.control, admin=admin, admission=self.admission, clock=self.clock),
+            ContactsResource(control=self.calls.control, admin=admin),
+            self.events,
+            TokensResource(tokens=self.tokens, admin=admin),
+            ApiTokensResource(tokens=self.tokens, admin=admin, revocations=self.revocations),
+            EntriesAdminResource(entries={"demo": entry}, admin=admin),
+            RecordsResource(store=self.calls.records, admin=admin),
+            TrunksResource(status=trunks.status, admin=admin),
+            RegistrationsResource(
+                bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin
+            ),
+        ]
+        limits = HttpLimits(requests_per_second_per_source=100_000, request_burst_per_source=100_000)
+        app = make_app(
+            [*self.described, OpenApiResource(self.operations)],
+            name="admin",
+            metrics=ApiMetrics(Metrics()),
+            source_of=SourceResolver(),
+            limits=limits,
+        )
+        self.server = TestServer(app)
+        await self.server.start_server()
+        self.http = aiohttp.ClientSession(str(self.server.make_url("/")).rstrip("/"))
+
+    async def stop(self) -> None:
+        await self.calls.close()
+        await self.events.stop()
+        await self.http.close()
+        await self.server.close()
+        await self.journal.stop(2.0)
+        await self.file.close()
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Everything that the resources can do."""
+        return [operation for resource in self.described for operation in resource.operations()]
+
+    def token(self, *scopes: Scope, subject: str = "crm") -> str:
+        return self.tokens.mint_api(subject, scopes, lifetime_s=600)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = ADMIN,
+        headers: Mapping[str, str] | None = None,
+        data: str | bytes | None = None,
+    ) -> tuple[int, Any]:
+        """Status and JSON; `body` is sent as JSON, `data` as it is."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+            data = json.dumps(body)
+        async with self.http.request(method, path, data=data, headers=sent) as response:
+            text = await response.text()
+            self.last = response
+            return response.status, json.loads(text) if text else None
