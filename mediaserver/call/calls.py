@@ -17,6 +17,7 @@ from mediaserver.call.announcement_leg import AnnouncementLeg
 from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
 from mediaserver.call.call import Call
 from mediaserver.call.caller_identity import from_field, identity_of, told_fields
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.events import Party as Role
@@ -27,7 +28,7 @@ from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed, SessionMaker, SipLeg
+from mediaserver.call.sip_leg import SessionMaker, SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
 from mediaserver.call.sip_webrtc import SipWebRtcSettings, is_webrtc

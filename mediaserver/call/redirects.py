@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.config.sections import Target
 from mediaserver.sip.uri import SipUri
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.config.routes import Group
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
-from mediaserver.call.dial_failed import DialFailed, warning_value
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import (
     Answered,
     Connected,
@@ -40,8 +40,6 @@ from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_id import NIL
-
-__all__ = ["DialFailed", "SessionMaker", "SipLeg", "warning_value"]
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from mediaserver.call.call import Call
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.session import InviteSession

@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.signaling import Signaling
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.runtime.tasks import TaskGroupOwner

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.dial_failed import DialFailed, warning_value
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed, warning_value
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.ending import Ending, OnOver
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError

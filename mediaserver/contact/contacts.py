@@ -14,13 +14,14 @@ from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.caller_identity import identity_of
 from mediaserver.call.calls import Calls
+from mediaserver.call.dial_failed import warning_value
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
-from mediaserver.call.sip_leg import SipLeg, warning_value
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Entry, Media

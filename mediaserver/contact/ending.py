@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from mediaserver.call.call import Call
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.contact.contact import Contact
 from mediaserver.errors import InsufficientBandwidth, MediaServerError
 from mediaserver.runtime.tasks import TaskGroupOwner

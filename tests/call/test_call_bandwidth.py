@@ -17,13 +17,14 @@ from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_party import Parts
 from mediaserver.call.routing import Question, Router
-from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.trunks import Trunks
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.loader import load_text

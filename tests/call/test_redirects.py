@@ -8,10 +8,10 @@ import pytest
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.leg import Leg
 from mediaserver.call.redirects import MOST, Redirects
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.config.sections import Target
 from mediaserver.sip import events as sip
 from mediaserver.sip.uri import SipUri, parse_sip_uri

@@ -13,12 +13,13 @@ import pytest
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_group
 from mediaserver.call.routing import Destination, Question, Router
-from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.config.loader import load_text
 from mediaserver.config.routes import Group
 from mediaserver.config.sections import Target

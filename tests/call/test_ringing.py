@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.leg import Leg
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.config.routes import Group
 from mediaserver.errors import NegotiationError
 from tests.call.fakes import FakeLeg

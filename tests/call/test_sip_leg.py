@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from mediaserver.call.dial_failed import DialFailed, warning_value
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.leg import Leg
-from mediaserver.call.sip_leg import DialFailed, SipLeg, warning_value
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_policy import SipPolicy, srtp_towards
 from mediaserver.engine.events import KeyframeNeeded, MediaTimeout
 from mediaserver.sdp.codecs import KNOWN

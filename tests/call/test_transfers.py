@@ -12,10 +12,11 @@ from mediaserver.call.agents import Presentation
 from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.sip_leg import DialFailed, SipLeg
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.transfers import Transfers
 from mediaserver.config.sections import Target
 from mediaserver.sip import events as sip

@@ -10,11 +10,11 @@ from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import LegMedia
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.call.webhook import Webhooks
 from mediaserver.config.loader import load_text
 from mediaserver.config.sections import Target

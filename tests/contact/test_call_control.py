@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import Dtmf, EndCause
 from mediaserver.call.signaling import AttributesRefused
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.contact.call_control import Wish
 from mediaserver.contact.refusals import NotFound, NotNow, NotYet, Undeliverable
 from mediaserver.engine.commands import Play, SendDtmf

@@ -12,9 +12,9 @@ import pytest
 
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry, Target
 from mediaserver.contact.caller_session import CallerSession

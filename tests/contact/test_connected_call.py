@@ -10,9 +10,9 @@ import pytest
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.calls import CallRequest
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.routing import Destination
-from mediaserver.call.sip_leg import DialFailed
 from mediaserver.config.sections import Target
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
