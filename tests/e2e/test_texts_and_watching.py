@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -59,8 +60,15 @@ async def test_a_page_and_a_phone_write_to_each_other(tmp_path: Path) -> None:
         await desk.said("message sent")
         await desk.do("hangup")
         await desk.said("ended")
-        await desk.do("message", "sip:visitor@mediaserver", "still there?")
-        await desk.said("message failed")
+
+        async def refused() -> bool:
+            # The client says that it has ended before the server has heard of it.
+            await desk.do("message", "sip:visitor@mediaserver", "still there?")
+            await asyncio.sleep(1)
+            said: bool = await desk.page.evaluate("said.includes('message failed Unavailable')")
+            return said
+
+        await becomes(refused, "a text to nobody is not refused")
 
 
 async def test_a_phone_watches_another_register_talk_and_hang_up(tmp_path: Path) -> None:
