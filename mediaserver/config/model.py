@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from mediaserver.config.capture import Capture
 from mediaserver.config.sections import (
     Announcement,
     Dns,
@@ -99,6 +100,10 @@ class Config(Section):
 
     events: Events = Events()
     """What happens to contacts and calls, for `/v1/events` and webhooks."""
+
+    capture: Capture = Capture()
+    """Copies of all SIP messages for Homer and its like, by HEP version 3 over UDP. What came by TLS is in them, too, and
+    the copies are not encrypted: send them where all of it may be seen."""
 
     web: Web = Web()
     """The pages that ship with the daemon."""

@@ -40,6 +40,7 @@ from mediaserver.daemon.settings import (
     SERVER_NAME,
     announced,
     announcement_files,
+    capture,
     engine_config,
     resolver,
     rooms_of,
@@ -54,6 +55,7 @@ from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.description import Fingerprint
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.counters import PrometheusCounters
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
@@ -86,6 +88,7 @@ class Daemon:
         self._journal: Journal | None = None
         self._event_webhooks: EventWebhooks | None = None
         self._user_agent: UserAgent | None = None
+        self._capture: Capture | None = None
         self._trunks: Trunks | None = None
         self._webhooks: Webhooks | None = None
         self._dial_plan: DialPlan | None = None
@@ -130,11 +133,13 @@ class Daemon:
         secrets = {name: self._secrets.text(user.secret) for name, user in config.users.items()}
         users = PasswordDirectory(secrets, realm=realm, trunks=trunk_secrets(config, self._secrets))
         page = PlainAgentDirectory(page_agents(config, secrets), realm=realm)
+        self._capture = capture(config, secrets=self._secrets, counters=counters)
         self._user_agent = user_agent = UserAgent(
             config=sip_config(config),
             users=users,
             counters=counters,
             resolver=resolver(config, counters=counters),
+            capture=self._capture,
             tls_server=server_tls(
                 config, config.listeners.sip.certificate, client_ca=config.listeners.sip.client_ca_file
             ),
@@ -282,6 +287,8 @@ class Daemon:
             await self._webhooks.stop()
         if self._user_agent is not None:
             await self._user_agent.stop(_STOP_DEADLINE_S)
+        if self._capture is not None:
+            self._capture.close()
         await self._tasks.stop(_STOP_DEADLINE_S)
         if self._announcements is not None:
             await self._announcements.stop()

@@ -15,6 +15,7 @@ from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.flow import Transport
@@ -105,6 +106,15 @@ def sip_config(config: Config) -> SipConfig:
         retry_after_s=int(config.drain.retry_after),
         dscp=config.media.dscp.signaling,
     )
+
+
+def capture(config: Config, *, secrets: SecretStore, counters: Counters) -> Capture | None:
+    """Where copies of SIP messages go; None sends none."""
+    settings = config.capture
+    if settings.to is None:
+        return None
+    key = secrets.text(settings.key) if settings.key is not None else ""
+    return Capture(settings.to, agent=settings.agent, key=key, counters=counters)
 
 
 def sip_domains(config: Config) -> frozenset[str]:

@@ -10,6 +10,7 @@ from mediaserver.runtime.metrics import Metrics
 
 COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.bans": (),
+    "sip.captured": ("result",),
     "sip.challenges": ("verdict",),
     "sip.connections_closed": ("reason",),
     "sip.connects": ("result",),

@@ -174,7 +174,7 @@ class StreamFramer:
     After `feed` raised, the stream is out of step and must be closed.
     """
 
-    __slots__ = ("_buffer", "_head", "_length", "_limits", "_scan")
+    __slots__ = ("_buffer", "_head", "_length", "_limits", "_raw_head", "_scan", "body")
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
@@ -182,6 +182,14 @@ class StreamFramer:
         self._scan = 0
         self._head: Request | Response | PartialRequest | None = None
         self._length = 0
+        self._raw_head = b""
+        self.body = b""
+        """Of the message that `feed` yielded last."""
+
+    @property
+    def raw(self) -> bytes:
+        """The message that `feed` yielded last, as it came."""
+        return self._raw_head + b"\r\n\r\n" + self.body
 
     @property
     def in_message(self) -> bool:
@@ -204,7 +212,7 @@ class StreamFramer:
                 continue
             if len(self._buffer) < self._length:
                 return
-            body = bytes(self._buffer[: self._length])
+            self.body = body = bytes(self._buffer[: self._length])
             del self._buffer[: self._length]
             head, self._head = self._head, None
             if isinstance(head, PartialRequest):
@@ -240,6 +248,7 @@ class StreamFramer:
         head = bytes(buffer[:end])
         del buffer[: end + 4]
         self._scan = 0
+        self._raw_head = head
         self._take(head)
         return True
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
 from mediaserver.sip.core import Core, NewInvite, NewText, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
@@ -78,7 +79,8 @@ class UserAgent:
     """One SIP endpoint: registrar, caller and callee on all of its binds.
 
     Build it, set `on_invite`, `await start()`. `tls_server` is needed for tls binds, `tls_client` for calling by TLS;
-    both may be replaced by `set_tls` at any time, connections that exist keep the context they began with.
+    both may be replaced by `set_tls` at any time, connections that exist keep the context they began with. `capture` gets
+    a copy of every message.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class UserAgent:
         tls_server: ssl.SSLContext | None = None,
         tls_client: ssl.SSLContext | None = None,
         resolver: Resolver | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self.config = config
         self.on_invite: OnInvite | None = None
@@ -113,6 +116,7 @@ class UserAgent:
             on_failure=self._on_failure,
             on_closed=self._on_closed,
             is_held=lambda flow: self._core.holds(flow),
+            capture=capture,
         )
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
         self._sessions: dict[str, InviteSession] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 import trustme
 
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, SipConfig, Timers, TrunkRule
 from mediaserver.sip.counters import COUNTERS
 from mediaserver.sip.credentials import StoredCredential
@@ -25,6 +26,8 @@ from mediaserver.sip.user_agent import IncomingInvite, UserAgent
 
 REALM = "example.org"
 LOOPBACK_TRUNK = TrunkRule("loopback", (ipaddress.ip_network("127.0.0.0/8"),))
+AGENT, KEY = 77, "open sesame"
+"""What captures here say of themselves."""
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 
 
@@ -100,8 +103,14 @@ MakeEndpoint = Callable[..., Awaitable[Endpoint]]
 async def make_endpoint(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> AsyncIterator[MakeEndpoint]:
     """Builds endpoints with UDP, TCP and TLS on free ports; stops them at the end."""
     made: list[Endpoint] = []
+    captures: list[Capture] = []
 
-    async def make(*, tls_server: ssl.SSLContext = tls_contexts[0], **changes: object) -> Endpoint:
+    async def make(
+        *,
+        tls_server: ssl.SSLContext = tls_contexts[0],
+        capture_to: tuple[str, int] | None = None,
+        **changes: object,
+    ) -> Endpoint:
         settings: dict[str, object] = {
             "binds": tuple(Bind(kind, "127.0.0.1", 0) for kind in ("udp", "tcp", "tls")),
             "domains": frozenset({"example.org"}),
@@ -109,12 +118,17 @@ async def make_endpoint(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> 
             "timers": Timers(t1=0.05, t2=0.4, t4=0.5),
         }
         counts = Counts()
+        capture = None
+        if capture_to is not None:
+            capture = Capture(capture_to, agent=AGENT, key=KEY, counters=counts)
+            captures.append(capture)
         agent = UserAgent(
             config=SipConfig(**(settings | changes)),  # type: ignore[arg-type]
             users=Users(),
             counters=counts,
             tls_server=tls_server,
             tls_client=tls_contexts[1],
+            capture=capture,
         )
         endpoint = Endpoint(agent, counts)
 
@@ -129,6 +143,8 @@ async def make_endpoint(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> 
     yield make
     for endpoint in made:
         await endpoint.agent.stop(0.5)
+    for capture in captures:
+        capture.close()
 
 
 def party(user: str) -> NameAddr:

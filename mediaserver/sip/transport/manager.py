@@ -11,6 +11,7 @@ from typing import Any
 
 from mediaserver.errors import LocalProtocolError
 from mediaserver.runtime.dscp import mark
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.core import Announced
 from mediaserver.sip.errors import SipParseError
@@ -42,6 +43,7 @@ class Transports:
         on_failure: Callable[[object, Destination], None],
         on_closed: Callable[[Flow, Target | None], None],
         is_held: Callable[[Flow], bool],
+        capture: Capture | None = None,
     ) -> None:
         self._config = config
         self._counters = counters
@@ -53,6 +55,7 @@ class Transports:
         self._on_failure = on_failure
         self._on_closed = on_closed
         self._is_held = is_held
+        self._capture = capture
         self._listeners: list[Listener] = []
         self._choose = lru_cache(maxsize=1024)(self._choose_listener)
         self._udp: dict[tuple[str, int], UdpSocket] = {}
@@ -96,6 +99,7 @@ class Transports:
                 counters=self._counters,
                 on_message=self._on_message,
                 on_malformed=self._on_malformed,
+                capture=self._capture,
             ),
             local_addr=(ip, port),
         )
@@ -328,6 +332,7 @@ class Transports:
             on_message=self._on_message,
             on_malformed=self._on_malformed,
             now=asyncio.get_running_loop().time,
+            capture=self._capture,
         )
 
     def accept_websocket(
@@ -348,6 +353,7 @@ class Transports:
             on_malformed=self._on_malformed,
             on_lost=self._forget,
             now=asyncio.get_running_loop().time,
+            capture=self._capture,
         )
         self._keep(connection)
         return connection

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import SipLimits
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow, Target, Transport
@@ -31,6 +32,7 @@ class Connection(asyncio.Protocol):
         on_message: OnMessage,
         on_malformed: OnMalformed,
         now: Callable[[], float],
+        capture: Capture | None = None,
     ) -> None:
         self.kind: Transport = transport
         self.number = number
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._on_message = on_message
         self._on_malformed = on_malformed
         self._now = now
+        self._capture = capture
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._early = bytearray()
@@ -127,6 +130,8 @@ class Connection(asyncio.Protocol):
                     continue
                 self.message_began_at = None
                 self.messages += 1
+                if self._capture is not None:
+                    self._capture.received(self._framer.raw, flow)
                 if isinstance(item, PartialRequest):
                     self._on_malformed(item, item.request, flow)
                 else:
@@ -162,6 +167,8 @@ class Connection(asyncio.Protocol):
         if transport.get_write_buffer_size() > self._limits.send_buffer_bytes:
             self.abort()
             return False
+        if self._capture is not None and self.flow is not None and data != PONG:
+            self._capture.sent(data, self.flow)
         return True
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, MessageLimits
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow
@@ -23,12 +24,19 @@ class UdpSocket(asyncio.DatagramProtocol):
     """One bound socket. STUN keep-alives are answered (RFC 5626 §4.4.2); CRLF and NUL, which most phones send, are not."""
 
     def __init__(
-        self, *, limits: MessageLimits, counters: Counters, on_message: OnMessage, on_malformed: OnMalformed
+        self,
+        *,
+        limits: MessageLimits,
+        counters: Counters,
+        on_message: OnMessage,
+        on_malformed: OnMalformed,
+        capture: Capture | None = None,
     ) -> None:
         self._limits = limits
         self._counters = counters
         self._on_message = on_message
         self._on_malformed = on_malformed
+        self._capture = capture
         self._transport: asyncio.DatagramTransport | None = None
         self.ip = ""
         self.port = 0
@@ -52,9 +60,11 @@ class UdpSocket(asyncio.DatagramProtocol):
             self._counters.inc("sip.keepalives", transport="udp")
             reply = answer(data, addr[0].partition("%")[0], addr[1])
             if reply is not None:
-                self.send(reply, addr[0], addr[1])
+                self._put(reply, addr[0], addr[1])
             return
         flow = Flow("udp", self.ip, self.port, addr[0].partition("%")[0], addr[1])
+        if self._capture is not None:
+            self._capture.received(data, flow)
         try:
             message = parse_datagram(data, self._limits)
         except PartialRequest as error:
@@ -69,7 +79,14 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._counters.inc("sip.udp_errors")
 
     def send(self, data: bytes, ip: str, port: int) -> bool:
-        """Send one datagram; False when the socket is closed or the datagram can never go out."""
+        """Send one message; False when the socket is closed or the datagram can never go out."""
+        if not self._put(data, ip, port):
+            return False
+        if self._capture is not None:
+            self._capture.sent(data, Flow("udp", self.ip, self.port, ip.partition("%")[0], port))
+        return True
+
+    def _put(self, data: bytes, ip: str, port: int) -> bool:
         if self._transport is None or len(data) > 65_507:
             return False
         try:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, SipLimits
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow, Target, Transport
@@ -35,6 +36,7 @@ class WebSocketConnection:
         on_malformed: OnMalformed,
         on_lost: Callable[[WebSocketConnection], None],
         now: Callable[[], float],
+        capture: Capture | None = None,
     ) -> None:
         self.flow = flow
         self.number = flow.id
@@ -46,6 +48,7 @@ class WebSocketConnection:
         self._on_malformed = on_malformed
         self._on_lost = on_lost
         self._now = now
+        self._capture = capture
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._changed = asyncio.Event()
@@ -76,6 +79,8 @@ class WebSocketConnection:
                 self.send(PONG)
             return
         self.messages += 1
+        if self._capture is not None:
+            self._capture.received(data, self.flow)
         try:
             message = parse_datagram(data, self._limits.message)
         except PartialRequest as error:
@@ -115,6 +120,8 @@ class WebSocketConnection:
             self.abort()
             return False
         self._changed.set()
+        if self._capture is not None and data != PONG:
+            self._capture.sent(data, self.flow)
         return True
 
     def close(self) -> None:
