@@ -86,6 +86,7 @@ class SipLeg(BookedSipLeg):
             log=self.log,
         )
         self._session: InviteSession | None = None
+        self._answering = asyncio.Lock()
         self._transferring = False
         self._early_agreed: asyncio.Future[bool] | None = None
         """The answer to such an offer, once it is there."""
@@ -271,9 +272,15 @@ class SipLeg(BookedSipLeg):
         session = self._session
         if session is None:
             return
-        if session.direction == "outgoing" or self._answered:
-            await self._ask_for(other, session)
-            return
+        if session.direction == "incoming":
+            # Whoever comes second, as the house's software beside an agent, finds the call answered.
+            async with self._answering:
+                if not self._answered:
+                    await self._answer(other, session)
+                    return
+        await self._ask_for(other, session)
+
+    async def _answer(self, other: Leg, session: InviteSession) -> None:
         if self._early_answer is not None:
             # RFC 6337 §2.2: the 200 says what the 183 said; what it lacks is asked for when the call stands.
             session.answer(self._early_answer)

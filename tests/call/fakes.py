@@ -51,6 +51,7 @@ class FakeEngine:
         return LocalIce(id, f"again{self._next()}", "q" * 24, (("127.0.0.1", 10_000),))
 
     async def open_rtp_transport(self, bind_ip: str, **_: object) -> LocalRtp:
+        await asyncio.sleep(0)  # the engine answers from another thread
         self._port += 2
         return LocalRtp(self._next(), bind_ip, self._port, self._port + 1)
 

@@ -258,6 +258,14 @@ async def calling() -> tuple[SipLeg, FakeSession]:
     return await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
 
 
+async def test_two_who_answer_a_phone_at_once_answer_it_once() -> None:
+    leg, session = await calling()
+    one, two = (FakeLeg(name, codecs={"audio": (KNOWN["opus"],)}) for name in ("agent", "announcement"))
+    await asyncio.gather(leg.meet(one), leg.meet(two))
+    assert [name for name, *_ in session.log].count("answer") == 1, session.log
+    assert set(leg.media) == {"audio"}
+
+
 async def test_a_phone_that_calls_is_answered_in_a_183_and_the_200_says_the_same() -> None:
     leg, session = await calling()
     other = FakeLeg("other", codecs=PCMU)
