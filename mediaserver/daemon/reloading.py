@@ -126,6 +126,7 @@ class RunningParts:
         for binding in self._user_agent.registrations():
             if binding.aor.rpartition("@")[0] not in config.users and self._user_agent.unregister(binding.aor):
                 _log.info("registration_removed", aor=binding.aor)
+        self._user_agent.keep_subscriptions(config.users.__contains__)
         self._take_certificates(config, prepared)
         await self._trunks.reload(config.trunks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
@@ -123,10 +124,13 @@ class Notifier:
         else:
             self._drop(subscription)
 
-    def end(self, aor: str, reason: End, now: float) -> None:
-        """Ends every subscription to a user."""
-        for subscription in list(self._by_aor.get(aor, ())):
-            self._tell(subscription, now, reason)
+    def keep_users(self, known: Callable[[str], bool], now: float) -> None:
+        """Ends the subscriptions to users who are not `known` any more, and theirs to others (RFC 6665 §4.1.3)."""
+        for subscription in list(self._table.values()):
+            if not known(subscription.aor.rpartition("@")[0]):
+                self._tell(subscription, now, "noresource")
+            elif not known(subscription.subscriber):
+                self._tell(subscription, now, "rejected")
 
     def end_all(self, now: float) -> None:
         """Ends every subscription: those who want more come again, to whoever is here then."""

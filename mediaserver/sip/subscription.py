@@ -10,7 +10,7 @@ from mediaserver.sip.event_packages import CONTENT_TYPES, LEAST_GAP_S, Package, 
 from mediaserver.sip.message import Request
 from mediaserver.sip.timers import TimerEntry
 
-End = Literal["timeout", "deactivated", "noresource"]
+End = Literal["timeout", "deactivated", "noresource", "rejected"]
 """Why a subscription is over, in the words of RFC 6665 §4.1.3."""
 
 _MOST_GONE: Final = 20

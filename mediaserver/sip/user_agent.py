@@ -291,6 +291,11 @@ class UserAgent:
         self._drive()
         return True
 
+    def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
+        """End subscriptions to and of users who are not `known`, by name, any more."""
+        self._core.notifier.keep_users(known, self._now())
+        self._drive()
+
     def find_replaced(self, replaces: Replaces) -> InviteSession | None:
         """The session whose dialog a Replaces names (RFC 3891); None where there is none."""
         machine = self._core.find_replaced(replaces)

@@ -332,14 +332,20 @@ def test_who_is_watched_no_more_and_a_server_that_stops_say_so() -> None:
     wire = house()
     begun(wire)
     begun(wire, call_id="other", uri="sip:bob@192.0.2.1", user="alice")
-    wire.core.notifier.end(ALICE, "noresource", wire.now)
-    (gone,) = wire.sent()
+    wire.core.notifier.keep_users({"alice", "bob"}.__contains__, wire.now)
+    assert wire.sent() == []
+    wire.core.notifier.keep_users({"bob"}.__contains__, wire.now)
+    (gone, rejected) = wire.sent()
     assert isinstance(gone, Request)
     assert gone.headers.get("Subscription-State") == "terminated;reason=noresource"
+    assert isinstance(rejected, Request)
+    assert rejected.headers.get("Subscription-State") == "terminated;reason=rejected"
+    for notify in (gone, rejected):
+        wire.receive(answer(notify, 200))
+    begun(wire, call_id="third", uri="sip:bob@192.0.2.1")
     wire.core.notifier.end_all(wire.now)
     (stopped,) = wire.sent()
     assert isinstance(stopped, Request)
     assert stopped.headers.get("Subscription-State") == "terminated;reason=deactivated"
-    for notify in (gone, stopped):
-        wire.receive(answer(notify, 200))
+    wire.receive(answer(stopped, 200))
     assert len(wire.core.notifier) == 0
