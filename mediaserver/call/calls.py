@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -14,35 +13,31 @@ import structlog
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.announcement_leg import AnnouncementLeg
-from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
+from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
+from mediaserver.call.call_request import CallRequest, Note
 from mediaserver.call.caller_identity import from_field, identity_of, told_fields
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
-from mediaserver.call.events import Party as Role
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
-from mediaserver.call.routing import Destination
 from mediaserver.call.sip_leg import SessionMaker, SipLeg
-from mediaserver.call.sip_media import SipMediaSettings
-from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy, srtp_towards
-from mediaserver.call.sip_webrtc import SipWebRtcSettings, is_webrtc
+from mediaserver.call.sip_legs import SipLegs, party_of
+from mediaserver.call.sip_policy import srtp_towards
+from mediaserver.call.sip_webrtc import is_webrtc
 from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
-from mediaserver.config.sections import Trunk
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
-from mediaserver.sdp.bandwidth import PLAIN
-from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip.flow import WEBSOCKET
 from mediaserver.sip.headers import NameAddr
@@ -51,37 +46,10 @@ from mediaserver.sip.session import InviteSession
 from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite, IncomingText, UserAgent
 
-Note = Callable[[str, str], None]
-"""(what happened, detail)."""
-
 _NO_WAY_THERE: Final = frozenset({408, 500, 502, 503, 504})
 """What a trunk says, or what its silence counts as, when it could not ask anybody."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """A caller that wants to be connected; `caller.progress` is told when a device rings."""
-
-    contact_id: str
-    caller: Leg
-    destination: Destination
-    presentation: Presentation
-    headers: Sequence[tuple[str, str]] = ()
-    """Header fields of the INVITE that is continued, for trunks that want some of them copied."""
-    early: EarlyMedia | None = None
-    """What the caller hears before anybody has answered; None hears nothing."""
-    own_headers: Sequence[tuple[str, str]] = ()
-    """Header fields of ours that everybody who is called gets, like Referred-By."""
-    on_leg: Callable[[Leg], None] | None = None
-    """Gets every leg that comes into the call later, by a transfer."""
-    note: Note | None = None
-    """Gets what admission control decides, for the contact's timeline."""
-    call_id: str = ""
-    """The call's id, where it is told to somebody before the call is up."""
-    on_digit: Callable[[Leg, str], None] | None = None
-    """Gets every key that is pressed on a leg."""
 
 
 class Calls:
@@ -108,10 +76,9 @@ class Calls:
         self._engine = engine
         self._user_agent = user_agent
         self._agents = agents
-        self._addresses = addresses
         self.trunks = trunks
         self._admission = admission
-        self._fingerprint = fingerprint
+        self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
         self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
 
@@ -121,6 +88,7 @@ class Calls:
     def adopt(self, config: Config) -> None:
         """Make calls by this configuration from now on; those that are up go on."""
         self._config = config
+        self._sip_legs.media = config.media
 
     def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
         """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
@@ -160,11 +128,11 @@ class Calls:
         trunk = self._config.trunks.get(incoming.trunk or "")
         name = identity_of(incoming, self.trunks.get(incoming.trunk)).name
         browser = is_webrtc(incoming.body, incoming.source.transport)
-        policy = (
-            self._trunk_policy(trunk) if trunk else self._user_policy(user.srtp if user else "prefer", browser=browser)
-        )
-        leg = self._sip_leg(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
-        party = _party(
+        legs = self._sip_legs
+        srtp = user.srtp if user else "prefer"
+        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(srtp, browser=browser)
+        leg = self._sip_legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
+        party = party_of(
             policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
         )
         leg.booking = self._admission.book(leg.id, party, contact_id=contact_id, note=note)
@@ -315,10 +283,10 @@ class Calls:
         settings = self._config.users[user]
         # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
         browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
-        policy, address = self._user_policy(settings.srtp, browser=browser), binding.flow.remote_ip
+        policy, address = self._sip_legs.user_policy(settings.srtp, browser=browser), binding.flow.remote_ip
         name = settings.display_name or user
-        leg = self._sip_leg(request.contact_id, name, "agent", policy, address, browser=browser)
-        self._book(leg, _party(policy, address, user=user, browser=browser), request)
+        leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser)
+        self._book(leg, party_of(policy, address, user=user, browser=browser), request)
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
@@ -348,9 +316,9 @@ class Calls:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
         self._admit(line, "outgoing")
         try:
-            policy, address = self._trunk_policy(line.settings), way.hops[0].host
-            leg = self._sip_leg(request.contact_id, number or name, "agent", policy, _ip_or_loopback(address))
-            self._book(leg, _party(policy, address, trunk=name), request)
+            policy, address = self._sip_legs.trunk_policy(line.settings), way.hops[0].host
+            leg = self._sip_legs.make(request.contact_id, number or name, "agent", policy, address)
+            self._book(leg, party_of(policy, address, trunk=name), request)
         except BaseException:
             line.release("outgoing")
             raise
@@ -410,45 +378,6 @@ class Calls:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _sip_leg(
-        self, contact_id: str, name: str, party: Role, policy: SipPolicy, peer_ip: str, *, browser: bool = False
-    ) -> SipLeg:
-        return SipLeg(
-            leg_id=new_id(),
-            contact_id=contact_id,
-            name=name,
-            party=party,
-            engine=self._engine,
-            policy=policy,
-            settings=SipWebRtcSettings(self._fingerprint, policy.audio_codecs, policy.video_codecs)
-            if browser
-            else self._media_settings(peer_ip),
-        )
-
-    def _media_settings(self, peer_ip: str) -> SipMediaSettings:
-        bind, announced = self._addresses.towards(peer_ip)
-        media = self._config.media
-        return SipMediaSettings(
-            bind_ip=bind,
-            announced_ip=announced,
-            latching_ms=int(media.latching_window * 1000),
-            timeout_ms=int(media.rtp_timeout * 1000),
-        )
-
-    def _user_policy(self, srtp: SrtpPolicy, *, browser: bool = False) -> SipPolicy:
-        media = self._config.media
-        picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
-        return SipPolicy(media.audio_codecs, picture, srtp)
-
-    def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
-        media = self._config.media
-        return SipPolicy(
-            media.accepted_audio(trunk.audio_codecs),
-            media.accepted_video(trunk.video_codecs),
-            trunk.srtp,
-            trunk.audio_transcode,
-        )
-
     def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
         return from_field(presentation, number, domain=self._config.listeners.sip.realm)
 
@@ -496,18 +425,3 @@ def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | 
         note("quality", f"{leg.name} {quality.level}")
 
     return noted
-
-
-def _party(
-    policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None, browser: bool = False
-) -> Party:
-    packets = BROWSER_PACKETS if browser else PLAIN if policy.srtp == "never" else SRTP_PACKETS
-    return Party(address=address, trunk=trunk, user=user, packets=packets)
-
-
-def _ip_or_loopback(host: str) -> str:
-    """The address of a trunk given as a literal; a name is looked up later, so any route serves until then."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return "0.0.0.0"

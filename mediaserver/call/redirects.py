@@ -15,7 +15,7 @@ from mediaserver.config.sections import Target
 from mediaserver.sip.uri import SipUri
 
 if TYPE_CHECKING:
-    from mediaserver.call.calls import CallRequest
+    from mediaserver.call.call_request import CallRequest
 
 MOST: Final = 5
 """Redirections of one call that are followed; phones that forward to each other end there."""

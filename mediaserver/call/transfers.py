@@ -24,7 +24,7 @@ from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.session import InviteSession
 
 if TYPE_CHECKING:
-    from mediaserver.call.calls import CallRequest
+    from mediaserver.call.call_request import CallRequest
 
 _HANGS_UP_ITSELF_S: Final = 2.0
 """Whoever has transferred a call ends its part by itself when it hears that all is well; else we do."""

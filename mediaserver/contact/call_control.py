@@ -10,7 +10,8 @@ import structlog
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.call_request import CallRequest
+from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg

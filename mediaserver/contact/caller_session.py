@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.call_request import CallRequest
+from mediaserver.call.calls import Calls
 from mediaserver.call.events import Connected, Dtmf, EndCause, LegEnded, LegEvent
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.call_request import CallRequest
+from mediaserver.call.calls import Calls
 from mediaserver.call.dial_failed import DialFailed, warning_value
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg

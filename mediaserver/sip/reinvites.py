@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from typing import Final
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
@@ -30,7 +31,7 @@ _MAX_GLARES: Final = 5
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
 
-class Reinvites(SessionBase):
+class Reinvites(SessionBase, ABC):
     """The part of a session that begins when the call stands."""
 
     @property
@@ -95,9 +96,9 @@ class Reinvites(SessionBase):
             self._port.respond(transaction, code, reason=None, headers=headers, body=None, now=now)
         self._answer_now(now)
 
+    @abstractmethod
     def _answer_now(self, now: float) -> None:
         """Send the 200 that waited for what is done now."""
-        raise NotImplementedError
 
     def _finish_offers(self, now: float) -> None:
         if self.offer_state is _O.ASKED and self._reinvite_transaction is not None:

@@ -252,6 +252,12 @@ class RequestHandler:
     def _is_ours(self, host: str, port: int | None) -> bool:
         return host.lower() in self._core.config.domains or self._core.routes.is_local(host, port)
 
+    def _open_proven(self, request: Request, flow: Flow, now: float) -> tuple[Checked, ServerTransaction] | None:
+        """Whose request it is, and its transaction; None when it was challenged or refused."""
+        checked = self._authenticate(request, flow, now)
+        transaction = self._open(request, flow) if checked is not None else None
+        return None if checked is None or transaction is None else (checked, transaction)
+
     def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
         """Whose request it is; None when it was challenged."""
         proven = self._by_certificate(flow)
@@ -311,12 +317,10 @@ class RequestHandler:
             self._refuse(request, flow, 200, headers=self._capabilities())
 
     def _register(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
-        checked = self._authenticate(request, flow, now)
-        if checked is None:
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
             return
-        transaction = self._open(request, flow)
-        if transaction is None:
-            return
+        checked, transaction = opened
         core = self._core
         try:
             to = request.to.sip_uri
@@ -426,12 +430,10 @@ class RequestHandler:
 
     def _subscribe(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
         # Trunks have no users whose business it is: everybody proves who he is.
-        checked = self._authenticate(request, flow, now)
-        if checked is None:
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
             return
-        transaction = self._open(request, flow)
-        if transaction is None:
-            return
+        checked, transaction = opened
         core = self._core
         try:
             watched = uri.user_text

@@ -16,7 +16,8 @@ from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.call_request import CallRequest
+from mediaserver.call.calls import Calls
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg

@@ -9,8 +9,9 @@ import pytest
 
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.caller_identity import CallerIdentity, identity_of
-from mediaserver.call.calls import CallRequest, Calls
+from mediaserver.call.calls import Calls
 from mediaserver.call.events import EndCause
 from mediaserver.call.incoming import question_of
 from mediaserver.call.media_addresses import MediaAddresses

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mediaserver.call.agents import Presentation
-from mediaserver.call.calls import CallRequest
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.leg import Leg
 from mediaserver.call.redirects import MOST, Redirects

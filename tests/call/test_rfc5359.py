@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from mediaserver.call.agents import Presentation
-from mediaserver.call.calls import CallRequest
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg

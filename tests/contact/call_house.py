@@ -9,7 +9,7 @@ from typing import Any
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause

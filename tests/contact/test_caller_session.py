@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.routing import Destination

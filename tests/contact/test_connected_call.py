@@ -9,7 +9,7 @@ import pytest
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
-from mediaserver.call.calls import CallRequest
+from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.routing import Destination

@@ -153,16 +153,7 @@ impl Engine {
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
             let published = Published::default();
-            let (inbound, outbound) = std::mem::take(&mut rings[shard]);
-            let links = Links {
-                inbox: consumer,
-                events: self.event_sender.clone(),
-                inbound,
-                outbound,
-                wakers: self.wakers.clone(),
-                stop: self.stop.clone(),
-                published: published.clone(),
-            };
+            let links = self.links(consumer, std::mem::take(&mut rings[shard]), published.clone());
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
@@ -190,22 +181,20 @@ impl Engine {
         Ok(())
     }
 
+    /// What connects a thread with the others.
+    fn links(&self, inbox: Consumer<Inbox>, (inbound, outbound): RingEnds, published: Published) -> Links {
+        let (events, wakers, stop) = (self.event_sender.clone(), self.wakers.clone(), self.stop.clone());
+        Links { inbox, events, inbound, outbound, wakers, stop, published }
+    }
+
     /// Starts the next audio thread; its index is behind those of the shards.
-    fn start_audio_thread(&mut self, (inbound, outbound): RingEnds) -> Result<(), EngineError> {
+    fn start_audio_thread(&mut self, ends: RingEnds) -> Result<(), EngineError> {
         let index = self.shards.len();
         let (shards, threads) = (self.config.shards, self.config.audio_threads);
         let number = index - shards;
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
-        let links = Links {
-            inbox: consumer,
-            events: self.event_sender.clone(),
-            inbound,
-            outbound,
-            wakers: self.wakers.clone(),
-            stop: self.stop.clone(),
-            published: published.clone(),
-        };
+        let links = self.links(consumer, ends, published.clone());
         // What cannot be shared out evenly goes to the first ones.
         let most =
             self.config.limits.transcodes / threads + usize::from(number < self.config.limits.transcodes % threads);
