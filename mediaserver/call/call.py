@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
-from mediaserver.errors import NegotiationError
+from mediaserver.errors import MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _STOP_DEADLINE_S = 2.0
@@ -157,6 +157,30 @@ class Call:
         await new.joined(other)
         if new.end_cause is not None:  # hung up meanwhile
             self._on_leg_event(new, LegEnded(new.end_cause))
+
+    async def exchange(self, old: Leg, ring: Callable[[], Awaitable[Leg]]) -> Leg:
+        """Whoever `ring` finds takes the place of `old`; who he is. Raises what `ring` raises, and NegotiationError."""
+        with self.letting_go(old):
+            new = await ring()
+            try:
+                await self.replace(old, new)
+            except MediaServerError:
+                new.listen(None)
+                await new.end(EndCause("system", "no_common_media", 488))
+                raise
+        return new
+
+    async def merge(self, old: Leg, second: Call, theirs: Leg, cause: EndCause) -> tuple[Leg, str]:
+        """Whom `theirs` talks to in another call takes the place of `old`; who that is, and the contact he came from.
+
+        The other call ends with `cause`. Raises NegotiationError.
+        """
+        with self.letting_go(old):
+            new = await second.surrender(theirs, cause)
+            joined = new.contact_id
+            new.move_to(old.contact_id)
+            await self.replace(old, new)
+        return new, joined
 
     async def surrender(self, leg: Leg, cause: EndCause) -> Leg:
         """Gives away whom `leg` talks to, and ends; `leg` is hung up."""

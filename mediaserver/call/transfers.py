@@ -79,27 +79,20 @@ class Transfers:
             raise DialFailed(destination.target.refuse, "refused by the routing table")
         leg.answer_transfer(202)
         other = call.other(leg)
-        with call.letting_go(leg):
-            shown = request.presentation
-            if other is not request.caller:
-                # What is known of the contact goes with whoever stays in it.
-                shown = replace(shown, name=other.name, verified=True, number=None, withheld=False)
-            asked = replace(
-                request,
-                caller=other,
-                destination=destination,
-                presentation=shown,
-                own_headers=_sent_on(leg, event),
-                early=None,
-            )
-            leg.answer_transfer(180)
-            new = await self._ring(asked)
-            try:
-                await call.replace(leg, new)
-            except MediaServerError:
-                new.listen(None)
-                await new.end(EndCause("system", "no_common_media", 488))
-                raise
+        shown = request.presentation
+        if other is not request.caller:
+            # What is known of the contact goes with whoever stays in it.
+            shown = replace(shown, name=other.name, verified=True, number=None, withheld=False)
+        asked = replace(
+            request,
+            caller=other,
+            destination=destination,
+            presentation=shown,
+            own_headers=_sent_on(leg, event),
+            early=None,
+        )
+        leg.answer_transfer(180)
+        new = await call.exchange(leg, lambda: self._ring(asked))
         await self._done(request, leg, new)
 
     async def _attended(self, request: CallRequest, call: Call, leg: SipLeg, replaces: Replaces) -> None:
@@ -110,11 +103,7 @@ class Transfers:
         if second is call or not _same_party(leg, theirs):
             raise DialFailed(403, "the other call belongs to somebody else")
         leg.answer_transfer(202)
-        with call.letting_go(leg):
-            new = await second.surrender(theirs, _TRANSFERRED)
-            joined = new.contact_id
-            new.move_to(request.contact_id)
-            await call.replace(leg, new)
+        new, joined = await call.merge(leg, second, theirs, _TRANSFERRED)
         if request.note is not None and joined != request.contact_id:
             request.note("contact_joined", joined)
         await self._done(request, leg, new)

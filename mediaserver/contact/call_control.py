@@ -235,10 +235,9 @@ class CallControl:
         second, new = found
         if second is call:
             raise NotNow("Both legs are in one call already.")
-        with call.letting_go(leg):
-            given = await second.surrender(second.other(new), _TRANSFERRED)
-            await call.replace(leg, given)
+        given, joined = await call.merge(leg, second, second.other(new), _TRANSFERRED)
         await leg.end(_TRANSFERRED)
+        opened.contact.note("contact_joined", joined)
         opened.contact.note("transferred", f"{leg.name} to {given.name}")
 
     def add(self, call_id: str, to: str) -> None:
@@ -264,14 +263,7 @@ class CallControl:
 
     async def _replace(self, contact: Contact, call: Call, leg: Leg, request: CallRequest) -> None:
         try:
-            with call.letting_go(leg):
-                new = await self._calls.ring(request)
-                try:
-                    await call.replace(leg, new)
-                except MediaServerError:
-                    new.listen(None)
-                    await new.end(EndCause("system", "no_common_media", 488))
-                    raise
+            new = await call.exchange(leg, lambda: self._calls.ring(request))
         except MediaServerError as error:
             _log.info("transfer_failed", contact_id=contact.id, by="api", why=str(error))
             contact.note("transfer_failed", str(error))

@@ -197,9 +197,11 @@ async def test_two_calls_become_one_and_those_between_are_hung_up(house: CallHou
     agent = house.calls.legs["anna"]
     second, asked = await house.phone_call("consulted", to="expert")
     expert = house.calls.legs["expert"]
+    expert.move_to("consulted-contact")
     await house.control.transfer_to_leg(call, agent.id, expert.id)
     await settled()
     assert (agent.ended, asked.ended, expert.ended, customer.ended) == (True, True, False, False)
+    assert expert.contact_id == agent.contact_id != "consulted-contact"
     down = customer.media["audio"].down
     assert down is not None
     assert down.source is expert.media["audio"].up
