@@ -25,6 +25,7 @@ from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.text_bridge import TextBridge
 from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
@@ -76,6 +77,7 @@ class Call:
         self._on_quality = on_quality
         self._topics: Topics | None = None
         self._chat = PhoneChat()
+        self._text = TextBridge()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -305,11 +307,13 @@ class Call:
         """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
         self._chat.connect(self.caller, self.callee)
         one, two = self.caller.data, self.callee.data
-        if one is None or two is None or self._topics is not None:
-            return
-        self._topics = one.new_topics()
-        one.use(self._topics)
-        two.use(self._topics)
+        if one is not None and two is not None and self._topics is None:
+            self._topics = one.new_topics()
+            one.use(self._topics)
+            two.use(self._topics)
+        apart = self.passing.is_held(self.caller) or self.passing.is_held(self.callee)
+        for leg, on in self._text.connect(self.caller, self.callee, apart=apart):
+            self._tasks.spawn(leg.show_text(on=on), name="text")
 
 
 def _spoken(leg: Leg) -> tuple[str, ...]:

@@ -22,6 +22,14 @@ class SessionMedia(Protocol):
 
     bandwidth: Callable[[Kind], tuple[Bandwidth, ...]]
     """Gives the `b=` lines of what we write."""
+    takes_text: bool
+    """Real-time text is taken where the peer offers it."""
+    offers_text: bool
+    """It is offered, too."""
+
+    @property
+    def text_line(self) -> int | None:
+        """The engine transport of the peer's real-time text; None where there is none."""
 
     @property
     def media(self) -> dict[Kind, LegMedia]:

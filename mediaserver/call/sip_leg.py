@@ -238,6 +238,7 @@ class SipLeg(BookedSipLeg):
 
     async def _own_description(self, other: Leg) -> bytes:
         """Our answer to the phone's offer, or our offer where it made none, with what `other` speaks."""
+        self.allow_text(other)
         if self._offer is not None:
             return await self._answer_to(self._offer, other)
         wanted = self._policy.towards(other.codecs)
