@@ -64,6 +64,8 @@ pub struct Mix {
     given: u64,
     samples: Vec<i16>,
     payload: Vec<u8>,
+    /// Voices that speak louder or quieter since somebody asked.
+    speech: Vec<(u64, u8)>,
     /// How long sound is under way through here, as far as listeners are told.
     delay: Duration,
 }
@@ -86,6 +88,7 @@ impl Default for Mix {
             given: 0,
             samples: Vec::with_capacity(frame_samples(RATES[1])),
             payload: Vec::with_capacity(2_000),
+            speech: Vec::with_capacity(MOST_HEARD),
             delay: Duration::ZERO,
         }
     }
@@ -123,6 +126,7 @@ impl Mix {
     /// A voice is gone.
     pub fn remove_voice(&mut self, id: u64) {
         if let Some(index) = self.voices.iter().position(|(known, _)| *known == id) {
+            self.speech.retain(|(known, _)| *known != id);
             let (_, voice) = self.voices.remove(index);
             self.before = voice.stats().after(&self.before);
         }
@@ -176,7 +180,11 @@ impl Mix {
     /// Gives each listener its frame, by its id; to be called every 20 ms. A frame that could not be encoded is left out,
     /// and the last reason for it returned.
     pub fn pull(&mut self, now: Time, mut give: impl FnMut(u64, Produced<'_>)) -> Result<(), AudioError> {
-        self.voices.iter_mut().for_each(|(_, voice)| voice.pull(now));
+        for (id, voice) in &mut self.voices {
+            if let Some(loudness) = voice.pull(now) {
+                self.speech.push((*id, loudness));
+            }
+        }
         self.choose();
         self.mix();
         let mut result = self.encode_shared();
@@ -212,6 +220,11 @@ impl Mix {
         result
     }
 
+    /// Who speaks louder or quieter than was told before: ids of voices with their loudness, 0 to 5, where 0 is silence.
+    pub fn take_speech(&mut self) -> std::vec::Drain<'_, (u64, u8)> {
+        self.speech.drain(..)
+    }
+
     /// Lets those be heard who speak, or the loudest of them.
     fn choose(&mut self) {
         let mut places = MOST_HEARD;
@@ -242,17 +255,17 @@ impl Mix {
 
     /// Sums up what is heard, at the rates that somebody listens at.
     fn mix(&mut self) {
-        for rate in 0..RATES.len() {
+        for (rate, (mixer, noise)) in self.mixers.iter_mut().zip(&mut self.noises).enumerate() {
             if self.listeners.iter().all(|listener| listener.rate != rate) {
                 continue;
             }
             self.samples.clear();
-            self.noises[rate].generate(frame_samples(RATES[rate]), &mut self.samples);
-            self.mixers[rate].begin();
-            self.mixers[rate].add(&self.samples);
+            noise.generate(frame_samples(RATES[rate]), &mut self.samples);
+            mixer.begin();
+            mixer.add(&self.samples);
             for (_, voice) in &mut self.voices {
                 voice.prepare(rate);
-                self.mixers[rate].add(voice.frame(rate));
+                mixer.add(voice.frame(rate));
             }
         }
     }
@@ -315,7 +328,8 @@ impl Mix {
         let mixed = self.voices.iter().filter(|(_, voice)| voice.is_mixed());
         let Some(delay) = mixed.map(|(_, voice)| now.since(voice.capture())).max() else { return };
         let step = Duration::from_millis(u64::from(FRAME_MS)) / 20;
-        self.delay = if self.delay.is_zero() { delay } else { delay.clamp(self.delay.saturating_sub(step), self.delay + step) };
+        self.delay =
+            if self.delay.is_zero() { delay } else { delay.clamp(self.delay.saturating_sub(step), self.delay + step) };
     }
 }
 

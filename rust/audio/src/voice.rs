@@ -6,6 +6,8 @@ use crate::jitter_buffer::{Arrival, Content};
 use crate::playout::{Playout, PlayoutStats};
 use crate::resampler::Resampler;
 use crate::transcoder::Input;
+use mediaserver_proto::rtp::AudioLevel;
+use mediaserver_proto::sfu::speech::SpeechMeter;
 use mediaserver_proto::time::Time;
 
 /// The rates at which sound is mixed: that of telephones and that of wideband speech, as which Opus is decoded, too.
@@ -20,6 +22,10 @@ const LOUDNESS_STEP: f32 = 0.1;
 const STAYS: f32 = 4.0;
 /// A voice comes in within so many parts of a second, and goes out within a frame.
 const FADE_IN_PARTS: u32 = 200;
+
+/// The power of 0 dBov, that of a square wave at full scale, and the level of silence (RFC 6464 §3).
+const OVERLOAD: f32 = 32_768.0 * 32_768.0;
+const SILENCE: u8 = 127;
 
 /// The index in [`RATES`] at which sound of a format is mixed.
 pub fn rate_index(format: Format) -> usize {
@@ -38,6 +44,7 @@ pub struct Voice {
     /// Frames for which it is still open.
     open: u32,
     loudness: f32,
+    speech: SpeechMeter,
     heard: bool,
     /// Whether this frame of it is in the mix: also while it fades out.
     mixed: bool,
@@ -57,6 +64,7 @@ impl Voice {
             frames: RATES.map(|rate| Vec::with_capacity(2 * frame_samples(rate))),
             open: 0,
             loudness: 0.0,
+            speech: SpeechMeter::default(),
             heard: false,
             mixed: false,
             resampled: false,
@@ -90,20 +98,21 @@ impl Voice {
         Ok(())
     }
 
-    /// Makes the frame that is due, for nobody yet.
-    pub fn pull(&mut self, now: Time) {
+    /// Makes the frame that is due, for nobody yet. How loudly somebody speaks, when that has changed.
+    pub fn pull(&mut self, now: Time) -> Option<u8> {
         self.resampled = false;
         self.frames.iter_mut().for_each(Vec::clear);
         let frame = &mut self.frames[self.native];
         let Some(capture) = self.playout.pull(now, frame) else {
             (self.open, self.loudness) = (0, 0.0);
-            return;
+            return self.speech.handle_timeout(now);
         };
         self.capture = capture;
         let energy: i64 = frame.iter().map(|&sample| i64::from(sample).pow(2)).sum();
         let power = energy / frame.len().max(1) as i64;
         self.open = if power > OPEN_ABOVE.pow(2) { HOLD_FRAMES } else { self.open.saturating_sub(1) };
         self.loudness += (power as f32 - self.loudness) * LOUDNESS_STEP;
+        self.speech.heard(Some(level_of(power)), now)
     }
 
     /// Whether it has something to say in this frame.
@@ -123,7 +132,10 @@ impl Voice {
         self.mixed = (heard || before) && !frame.is_empty();
         if heard && !before {
             let ramp = (RATES[self.native] / FADE_IN_PARTS) as i32;
-            frame.iter_mut().zip(1..ramp).for_each(|(sample, step)| *sample = (i32::from(*sample) * step / ramp) as i16);
+            frame
+                .iter_mut()
+                .zip(1..ramp)
+                .for_each(|(sample, step)| *sample = (i32::from(*sample) * step / ramp) as i16);
         } else if before && !heard {
             let ramp = frame.len() as i32;
             let steps = (0..ramp).rev();
@@ -167,5 +179,22 @@ impl Voice {
         self.before = std::mem::replace(&mut self.playout, playout).stats().after(&self.before);
         self.native = native;
         Ok(())
+    }
+}
+
+/// A mean square as a level in -dBov.
+fn level_of(power: i64) -> AudioLevel {
+    let level = if power > 0 { (10.0 * (OVERLOAD / power as f32).log10()).round() as u8 } else { SILENCE };
+    AudioLevel { voice: true, level: level.min(SILENCE) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_rfc_6464() {
+        let level = |sample: i64| level_of(sample * sample).level;
+        assert_eq!([32_768, 16_384, 3_277, 1, 0].map(level), [0, 6, 20, 90, 127]);
     }
 }

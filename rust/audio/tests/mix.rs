@@ -107,8 +107,13 @@ impl Conference {
                 if says(party.id, number) {
                     let now = Time::from_millis(1_000 + number * 20 + party.id % 7);
                     let timestamp = number as u32 * party.format.frame_units();
-                    let arrival =
-                        Arrival { sequence: number, timestamp, content: Content::Sound, capture: now, payload: &payload };
+                    let arrival = Arrival {
+                        sequence: number,
+                        timestamp,
+                        content: Content::Sound,
+                        capture: now,
+                        payload: &payload,
+                    };
                     self.mix.push(party.id, Input::Sound(party.format), &arrival, now).unwrap();
                 }
             }
@@ -208,9 +213,8 @@ fn a_whisper_is_heard_only_where_it_is_not_left_out() {
     // The third one speaks to the second alone, and hears both.
     conference.mix.set_listener(LISTENS + 1, PCMU, &[1, 3]).unwrap();
     conference.run(120, |_, _| true);
-    let level = |listener: usize, speaker: usize| {
-        conference.parties[listener].hears(conference.parties[speaker].hz, 50)
-    };
+    let level =
+        |listener: usize, speaker: usize| conference.parties[listener].hears(conference.parties[speaker].hz, 50);
     assert!(level(0, 2) < LOUD / 20.0, "the first hears the whisper");
     for (listener, speaker) in [(0, 1), (1, 0), (1, 2), (2, 0), (2, 1)] {
         assert!(level(listener, speaker) > LOUD, "{listener} {speaker}");
@@ -281,4 +285,14 @@ fn a_listener_of_another_format_takes_the_place_of_the_one_before() {
     conference.run(100, |_, _| true);
     conference.assert_mix_minus(&[1, 2, 3], 50);
     assert_eq!(conference.parties[2].sequences, (1..=150).collect::<Vec<u64>>());
+}
+
+#[test]
+fn who_speaks_is_told_by_what_is_heard() {
+    let mut conference = Conference::of(&[PCMU, OPUS, G722]);
+    conference.run(200, |id, number| id == 2 && (20..60).contains(&number));
+    let told: Vec<(u64, u8)> = conference.mix.take_speech().collect();
+    assert!(told.len() >= 2 && told.iter().all(|(id, _)| *id == 2), "{told:?}");
+    assert!(told[0].1 > 0 && told.last().unwrap().1 == 0, "{told:?}");
+    assert_eq!(conference.mix.take_speech().count(), 0);
 }

@@ -83,7 +83,7 @@ fn a_warm_mix_in_which_voices_come_and_go_allocates_nothing() {
         let now = Time::from_millis(number * 20 + 3);
         for (id, (&format, payload)) in formats.iter().zip(&payloads).enumerate() {
             // Each speaks for a while and is silent for a while, and every ninth packet is lost.
-            if (number / 50 + id as u64) % 3 != 0 && (number + id as u64) % 9 != 8 {
+            if !(number / 50 + id as u64).is_multiple_of(3) && (number + id as u64) % 9 != 8 {
                 let timestamp = number as u32 * format.frame_units();
                 let arrival = Arrival { sequence: number, timestamp, content: Content::Sound, capture: now, payload };
                 mix.push(id as u64, Input::Sound(format), &arrival, now).unwrap();
