@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout sfu bwe audio mixing]`: print `name: value unit` and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu bwe audio mixing]` prints `name: value unit`, writes `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
