@@ -65,6 +65,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             tracks_per_transport=limits.tracks_per_transport,
             unknown_ssrcs=limits.unknown_ssrcs,
             transcodes=limits.transcodes,
+            mixed_legs=limits.mixed_legs,
         ),
         gso=media.gso,
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),

@@ -15,7 +15,7 @@ use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::audio::{AudioWorker, Transcoders};
+use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, Dscp, EngineConfig, read_batch, shard_of};
 use crate::event::{Event, write_batch};
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
@@ -195,9 +195,9 @@ impl Engine {
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
         // What cannot be shared out evenly goes to the first ones.
-        let most =
-            self.config.limits.transcodes / threads + usize::from(number < self.config.limits.transcodes % threads);
-        let pool = Transcoders::new(Shard::try_from(shards).unwrap_or(Shard::MAX), most);
+        let share = |whole: usize| whole / threads + usize::from(number < whole % threads);
+        let (transcodes, mixed_legs) = (self.config.limits.transcodes, self.config.limits.mixed_legs);
+        let pool = AudioPool::new(Shard::try_from(shards).unwrap_or(Shard::MAX), share(transcodes), share(mixed_legs));
         let worker =
             AudioWorker::new(index, self.epoch, pool, links).map_err(io_error(format!("audio thread {number}")))?;
         let thread = std::thread::Builder::new()
