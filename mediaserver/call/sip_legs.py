@@ -58,6 +58,7 @@ class SipLegs:
             media.accepted_video(trunk.video_codecs),
             trunk.srtp,
             trunk.audio_transcode,
+            trunk.hold_signalled,
             offers_text=trunk.offer_text,
         )
 
