@@ -223,10 +223,10 @@ class Call:
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
-            case Dtmf(digit=digit, duration_ms=duration_ms):
+            case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
-                self._pass_digit(leg, digit, duration_ms)
+                self._pass_key(leg, event)
             case TextReceived(text=text):
                 self.say(leg, text)
             case TransferAsked():
@@ -258,13 +258,14 @@ class Call:
             leg.settle_with(peer)
         await one.joined(other)
 
-    def _pass_digit(self, leg: Leg, digit: str, duration_ms: int) -> None:
-        """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
-        if leg.kind != "browser":
-            return
-        media = self.other(leg).media.get("audio")
-        if media is not None and media.down is not None:
-            media.down.send_dtmf(digit, duration_ms=duration_ms)
+    def _pass_key(self, leg: Leg, key: Dtmf) -> None:
+        """A key that came as a message goes on in the way that the other side takes; what came as RFC 4733 events is
+
+        forwarded as packets, but to a phone without them.
+        """
+        other = self.other(leg)
+        if leg.kind == "browser" or key.as_message or (other.kind == "sip" and not other.takes_events):
+            other.press(key.digit, duration_ms=key.duration_ms)
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self.other(first).end(cause)

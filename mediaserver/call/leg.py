@@ -25,7 +25,7 @@ from mediaserver.engine.commands import JoinTopic, Kind, LeaveTopic, Play, StopP
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
-from mediaserver.sdp.codecs import matches
+from mediaserver.sdp.codecs import TELEPHONE_EVENT, matches
 from mediaserver.sdp.description import Codec
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 
@@ -212,6 +212,23 @@ class Leg(ABC):
     def send_text(self, text: str) -> None:
         """Sends the peer a text. What cannot be sent is counted, and lost."""
         self.log.debug("text_not_sent")
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether keys reach the peer as packets (RFC 4733)."""
+        down = self.media["audio"].down if "audio" in self.media else None
+        return down is not None and any(codec.key == TELEPHONE_EVENT for codec in down.codecs)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether keys reach the peer in any way."""
+        return self.takes_events
+
+    def press(self, digits: str, *, duration_ms: int) -> None:
+        """Presses keys towards the peer, one after the other."""
+        down = self.media["audio"].down if "audio" in self.media else None
+        if down is not None:
+            down.send_dtmf(digits, duration_ms=duration_ms)
 
     @property
     def text_line(self) -> int | None:
