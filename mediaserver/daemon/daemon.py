@@ -246,6 +246,7 @@ class Daemon:
             contacts=self._contacts,
             bandwidth=bandwidth,
             https=self._web.https_tls,
+            event_webhooks=self._event_webhooks,
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply
