@@ -22,6 +22,8 @@ CAMERAS: dict[Make, tuple[int, int]] = {"chromium": (960, 540), "firefox": (640,
 """Chromium sends three layers of nothing smaller."""
 SCREEN = 540
 """Lines of the screen."""
+PICTURES = 30
+"""So many of it are to be seen on the slow line; five a second are drawn."""
 
 VIEW = """async () => {
     const figures = [...(await room.stats()).values()].filter((item) => item.type === "inbound-rtp");
@@ -69,14 +71,15 @@ async def gives_way(viewer: Page, line: ImpairedLine, top: int) -> None:
     await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 40)
     await line.set(down=SLOW)
     await seen(lambda view: len(view.cameras) == 2 and min(view.cameras) < top, 10)
-    before = await view_of(viewer)
-    for _ in range(24):
+    shown = (await view_of(viewer)).screen_frames
+
+    async def goes_on() -> bool:
         view = await view_of(viewer)
         assert view.screen == SCREEN, view
         assert min(view.cameras) < top, "there is no room for both"
-        await asyncio.sleep(0.25)
-    # Five pictures a second are drawn; a new keyframe alone takes the line for half a second.
-    assert (await view_of(viewer)).screen_frames - before.screen_frames >= 18, (before, await view_of(viewer))
+        return view.screen_frames >= shown + PICTURES
+
+    await until(goes_on, lambda: view_of(viewer), 40)
     await line.set(down=Impairment())
     await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 40)
 
