@@ -72,6 +72,11 @@ class DataChannels:
             )
         )
 
+    @property
+    def topics(self) -> Topics | None:
+        """Those that the channels are in."""
+        return self._topics
+
     def use(self, topics: Topics | None, *, may_send: bool = True, sender: str = "") -> None:
         """Puts every channel, now and later, into the topic of its label; None takes them out of all.
 
