@@ -53,6 +53,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         pin=media.shards is None,
         real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
+        webrtc_ports=config.listeners.webrtc.port_count,
         announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
         sip_binds=tuple(sip),
         sip_ports=(media.sip_ports.low, media.sip_ports.high),

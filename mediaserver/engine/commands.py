@@ -60,6 +60,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Schedule shards by SCHED_RR, where the system allows it; a shard that takes four fifths of its CPU gives it up."""
     webrtc_binds: tuple[str, ...] = ()
     """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
+    webrtc_ports: int = 1
+    """Ports from that of each bind on, which the shards take in turn."""
     announced: Mapping[str, str] = {}
     """Bind address to the address that peers see (1:1 NAT); absent means the same."""
     sip_binds: tuple[str, ...] = ()

@@ -62,6 +62,10 @@ fn default_true() -> bool {
     true
 }
 
+fn default_webrtc_ports() -> u16 {
+    1
+}
+
 fn default_ports() -> (u16, u16) {
     (20_000, 29_999)
 }
@@ -95,6 +99,9 @@ pub struct EngineConfig {
     /// `ip:port` of the shared WebRTC sockets.
     #[serde(default)]
     pub webrtc_binds: Vec<String>,
+    /// Ports from that of each bind on, which the shards take in turn.
+    #[serde(default = "default_webrtc_ports")]
+    pub webrtc_ports: u16,
     /// Bind address to the address that peers see.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,
