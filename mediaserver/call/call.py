@@ -28,6 +28,7 @@ from mediaserver.call.linking import fits, link, mixes, part, sound, spoken, sto
 from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.text_bridge import TextBridge
 from mediaserver.call.transcoding import TranscodeRule, stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
@@ -91,6 +92,7 @@ class Call:
         self._on_quality = on_quality
         self._topics: Topics | None = None
         self._chat = PhoneChat()
+        self._text = TextBridge()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -289,10 +291,10 @@ class Call:
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
-            case Dtmf(digit=digit, duration_ms=duration_ms):
+            case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
-                self._pass_digit(leg, digit, duration_ms)
+                self._pass_key(leg, event)
             case TextReceived(text=text):
                 self.say(leg, text)
             case TransferAsked():
@@ -326,13 +328,16 @@ class Call:
             leg.settle_with(peer)
         await one.joined(other)
 
-    def _pass_digit(self, leg: Leg, digit: str, duration_ms: int) -> None:
-        """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
-        if leg.kind != "browser" or self.guests:
-            return
-        media = self.other(leg).media.get("audio")
-        if media is not None and media.down is not None:
-            media.down.send_dtmf(digit, duration_ms=duration_ms)
+    def _pass_key(self, leg: Leg, key: Dtmf) -> None:
+        """A key that came as a message goes on in the way that the other side takes; what came as RFC 4733 events is
+
+        forwarded as packets, but to a phone without them.
+        """
+        if self.guests:
+            return  # of several nobody knows whom it is for
+        other = self.other(leg)
+        if leg.kind == "browser" or key.as_message or (other.kind == "sip" and not other.takes_events):
+            other.press(key.digit, duration_ms=key.duration_ms)
 
     def _goes_on_without(self, leg: Leg) -> bool:
         """Whether two parties remain; whoever came in later then has the place of one of the first two who goes."""
@@ -469,10 +474,11 @@ class Call:
         """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
         self._chat.connect(self.caller, self.callee)
         channels = [leg.data for leg in self.members if leg.data is not None and leg.id not in self.supervisions]
-        if len(channels) < 2:
-            return
-        if self._topics is None:
+        if len(channels) > 1 and self._topics is None:
             self._topics = channels[0].new_topics()
-        for data in channels:
+        for data in channels if len(channels) > 1 else ():
             if data.topics is not self._topics:
                 data.use(self._topics)
+        apart = self.passing.is_held(self.caller) or self.passing.is_held(self.callee)
+        for leg, on in self._text.connect(self.caller, self.callee, apart=apart):
+            self._tasks.spawn(leg.show_text(on=on), name="text")
