@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout sfu bwe audio]`: print `name: value unit` lines and write `results/*.json`.
+"""`python -m benchmarks [startup sip join fanout sfu bwe audio mixing]` prints `name: value unit`, writes `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -13,7 +13,7 @@ from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_call
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe", "audio")
+OTHERS = ("sfu", "bwe", "audio", "mixing")
 """Programs that run only when they are named."""
 
 
@@ -37,6 +37,8 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
     if "audio" in names:
         await asyncio.to_thread(audio.measure, report, 1 if quick else audio.ROUNDS)
+    if "mixing" in names:
+        await asyncio.to_thread(audio.measure_mixing, report, quick=quick)
     return report
 
 

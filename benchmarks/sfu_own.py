@@ -40,7 +40,7 @@ async def own_sfu(directory: Path, network: Namespace, wanted: Wanted, *, shards
     url = f"{network.address}:{network.free_port()}"
     many = 100_000
     changes = {
-        "listeners": {"http": {"bind": [url]}},
+        "listeners": {"http": {"bind": [url]}, "webrtc": {"port_count": shards}},
         "media": {"shards": shards, "real_time": True},
         "limits": {
             "http_requests_per_source": "10000/s",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mediaserver.call.agents import Presentation
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
+
+MOST_HOPS: Final = 70
+"""Where a call begins (RFC 3261 §8.1.1.6)."""
 
 Note = Callable[[str, str], None]
 """(what happened, detail)."""
@@ -36,3 +40,11 @@ class CallRequest:
     """The call's id, where it is told to somebody before the call is up."""
     on_digit: Callable[[Leg, str], None] | None = None
     """Gets every key that is pressed on a leg."""
+
+    @property
+    def max_forwards(self) -> int:
+        """How many hops there may be before whoever is called (RFC 7332 §4): one less than the caller's INVITE had."""
+        for name, value in self.headers:
+            if name.lower() == "max-forwards" and value.strip().isdecimal():
+                return max(0, min(int(value), MOST_HOPS) - 1)
+        return MOST_HOPS

@@ -297,6 +297,7 @@ class Calls:
                 via_flow=binding.flow,
                 headers=request.own_headers,
                 session_uuid=request.caller.session_uuid,
+                max_forwards=request.max_forwards,
             )
 
         return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
@@ -338,6 +339,7 @@ class Calls:
                 ],
                 credentials=line.credentials,
                 session_uuid=request.caller.session_uuid,
+                max_forwards=request.max_forwards,
             )
 
         try:

@@ -58,6 +58,7 @@ class SipNegotiation:
         self._changed = changed
         self._log = log
         self._owed = _Owed.NOTHING
+        self._has_refused = False
         self._lock = asyncio.Lock()
         self._wish: Codecs | None = None
         """What we would like to offer, when nothing else is under way."""
@@ -79,7 +80,9 @@ class SipNegotiation:
             try:
                 reply = await (self._late_offer() if body is None else self._answer(body))
             except MediaServerError as error:
-                self._log.info("reoffer_refused", error=str(error))
+                if not self._has_refused:  # a phone that offers the same again and again is one line
+                    self._has_refused = True
+                    self._log.info("reoffer_refused", error=str(error))
                 self._media.drop()
                 reply = None
             try:

@@ -20,6 +20,7 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
+from mediaserver.runtime.notices import Notices
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.session import InviteSession
 
@@ -47,6 +48,7 @@ class Transfers:
         self._ring = ring
         self._calls = calls
         self._find = find
+        self._notices = Notices()
 
     def asked(self, request: CallRequest, call: Call, leg: Leg, event: TransferAsked) -> None:
         """A leg of a call asks to be replaced; what becomes of it is told to that leg."""
@@ -161,7 +163,9 @@ class Transfers:
             await leg.end(_TRANSFERRED)
 
     def _failed(self, request: CallRequest, call: Call, leg: SipLeg, code: int, why: str) -> None:
-        _log.info("transfer_failed", contact_id=request.contact_id, by=leg.name, code=code, why=why)
+        untold = self._notices.take(f"transfer {code}", leg.id, asyncio.get_running_loop().time())
+        if untold is not None:  # a phone that asks again and again is one line, and one answer each
+            _log.info("transfer_failed", contact_id=request.contact_id, by=leg.name, code=code, why=why, untold=untold)
         if request.note is not None:
             request.note("transfer_failed", f"{code} {why}")
         leg.answer_transfer(code)

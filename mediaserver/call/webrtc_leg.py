@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar, Final, Literal
 
@@ -57,6 +57,8 @@ class WebRtcLeg(Leg):
         super().__init__(leg_id=leg_id, contact_id=contact_id, name=name, engine=engine)
         self.party = party
         self.connected = False
+        self.on_joined: Callable[[], None] | None = None
+        """Called each time that somebody is on the other side."""
         self._may_send_video = may_send_video
         self._policy = policy
         self._signaling = signaling
@@ -163,6 +165,8 @@ class WebRtcLeg(Leg):
 
     async def joined(self, other: Leg) -> None:
         """Shows the page whom it talks to, and whether a camera would be seen."""
+        if self.on_joined is not None:
+            self.on_joined()
         may_send = self._may_send_video and "video" in other.media
         lacking = not may_send and (self.lacks_bandwidth("video") or other.lacks_bandwidth("video"))
         await self._show_connected(

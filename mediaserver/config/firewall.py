@@ -31,7 +31,7 @@ def openings(config: Config) -> Iterator[Opening]:
         yield from _tcp(bind, "monitoring", "metrics and administration")
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
-            yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers (ICE, DTLS, SRTP)")
+            yield Opening(source, address, "udp", listeners.webrtc.shown_ports, "media of browsers (ICE, DTLS, SRTP)")
     sip = listeners.sip
     for name in sip.networks:
         for source, address in _ends(config, name, _phones(config)):

@@ -109,6 +109,9 @@ class Limits(Section):
     transcodes: Annotated[int, Field(ge=0)] = 100
     """Directions of sound that are decoded and encoded at a time; a call between two codecs takes two."""
 
+    mixed_legs: Annotated[int, Field(ge=0)] = 100
+    """Legs that hear several others mixed at a time; a call of three parties takes three."""
+
     unknown_ssrcs: Annotated[int, Field(ge=0, le=256)] = 16
     """SSRCs that one transport may send before signalling has named them."""
 

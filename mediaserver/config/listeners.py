@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -179,13 +179,29 @@ class SipListener(Section):
 
 
 class WebRtcListener(Section):
-    """All media of browsers, on one UDP port."""
+    """All media of browsers, on one UDP port, or on a few."""
 
     networks: tuple[Name, ...] = ("main",)
     """Networks on whose addresses browsers' media arrives."""
 
     port: Port = 10000
     """The UDP port, the same on every address."""
+
+    port_count: Annotated[int, Field(ge=1, le=64)] = 1
+    """UDP ports from `port` on, which engine threads (`media.shards`) take in turn. With one for each thread the kernel
+    brings every packet to the thread that works on it; with fewer, many packets go from thread to thread."""
+
+    @model_validator(mode="after")
+    def _all_exist(self) -> Self:
+        if self.port + self.port_count - 1 > 65535:
+            raise ValueError("port and port_count go beyond 65535: choose a lower port")
+        return self
+
+    @property
+    def shown_ports(self) -> str:
+        """One port, or the first and last of several."""
+        last = self.port + self.port_count - 1
+        return str(self.port) if last == self.port or self.port == 0 else f"{self.port}-{last}"
 
 
 class Listeners(Section):

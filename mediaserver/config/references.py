@@ -155,15 +155,21 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         ports = parse_port_range(_map(data.get("media")).get("sip_ports", defaults.media.sip_ports))
     except ValueError:
         return
-    udp = {
-        ("listeners", "sip", "udp"): sip.get("udp", defaults.listeners.sip.udp),
-        ("listeners", "webrtc", "port"): _map(listeners.get("webrtc")).get("port", defaults.listeners.webrtc.port),
-    }
-    for path, port in udp.items():
-        if isinstance(port, int) and ports.low <= port <= ports.high:
-            yield path, f"{port} lies inside media.sip_ports ({ports}): choose a port outside of it"
-    if len(set(udp.values())) == 1 and 0 not in udp.values():
-        yield ("listeners", "webrtc", "port"), "is the UDP port of SIP already: choose another"
+    webrtc = _map(listeners.get("webrtc"))
+    first, count = (webrtc.get(key, getattr(defaults.listeners.webrtc, key)) for key in ("port", "port_count"))
+    sip_udp = sip.get("udp", defaults.listeners.sip.udp)
+    if isinstance(sip_udp, int) and ports.low <= sip_udp <= ports.high:
+        yield (
+            ("listeners", "sip", "udp"),
+            f"{sip_udp} lies inside media.sip_ports ({ports}): choose a port outside of it",
+        )
+    if isinstance(first, int) and isinstance(count, int) and first > 0:
+        last = first + count - 1
+        path, shown = ("listeners", "webrtc", "port"), str(first) if count == 1 else f"{first}-{last}"
+        if first <= ports.high and last >= ports.low:
+            yield path, f"{shown} lies inside media.sip_ports ({ports}): choose a port outside of it"
+        if isinstance(sip_udp, int) and first <= sip_udp <= last:
+            yield path, f"{shown} is the UDP port of SIP already: choose another"
 
 
 def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

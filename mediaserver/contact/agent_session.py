@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.agents import Agents, PageCall, Presentation
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
@@ -51,6 +51,7 @@ class AgentSession:
         self._decision: asyncio.Future[bool] | None = None
         self._offered: asyncio.Future[None] | None = None
         self._target: str | None = None
+        self._shown: str | None = None
 
     # -- what the page says --------------------------------------------------------------------------------------
 
@@ -91,6 +92,7 @@ class AgentSession:
             # Here and not when `ring` wakes: the page's offer may be the very next message.
             self._leg = leg = self._make_leg(*self._ringing_for)
             leg.on_released = lambda: self._on_released(leg)
+            self._watch(leg, call_id, calling=False, remote=self._shown)
             self._offered = asyncio.get_running_loop().create_future()
         self._decision.set_result(accepted)
 
@@ -101,6 +103,7 @@ class AgentSession:
         leg.on_released = lambda: self._on_released(leg)
         self._leg = leg
         self._target = target
+        self._watch(leg, leg.id, calling=True, remote=target)
 
     async def gone(self, reason: str) -> None:
         """The page signed out or did not come back."""
@@ -123,6 +126,8 @@ class AgentSession:
         if self._leg is not None or self._ringing is not None:
             raise DialFailed(486, "Busy here")
         self._ringing, self._ringing_for = call_id, (contact_id, wanted)
+        self._shown = None if presentation.withheld else presentation.number
+        self._agents.talks(self, PageCall(call_id, calling=False, state="early", remote=self._shown))
         self._decision = asyncio.get_running_loop().create_future()
         reason = "cancelled"
         try:
@@ -136,6 +141,8 @@ class AgentSession:
         finally:
             self._ringing = None
             self._decision = None
+            if self._leg is None:
+                self._agents.talks(self, None)
             if reason == "cancelled":
                 await self._signaling.send(messages.Withdrawn(call_id=call_id, reason=reason))
 
@@ -158,10 +165,22 @@ class AgentSession:
             raise DialFailed(488, "The agent's lines have no room", warning_code=370)
         return leg
 
+    def _watch(self, leg: WebRtcLeg, call_id: str, *, calling: bool, remote: str | None) -> None:
+        """Colleagues who watch the agent see the call from here on: it is tried, and confirmed when the legs meet."""
+
+        def show(state: Literal["trying", "confirmed"]) -> None:
+            if self._leg is leg:
+                self._agents.talks(self, PageCall(call_id, calling=calling, state=state, remote=remote))
+
+        leg.on_joined = lambda: show("confirmed")
+        show("trying" if calling else "confirmed")
+
     def _on_released(self, leg: WebRtcLeg) -> None:
+        leg.on_joined = None  # it holds the leg: two that hold each other wait for the collector
         if self._leg is leg:
             self._leg = None
             self._target = None
+            self._agents.talks(self, None)
 
 
 def _incoming(call_id: str, presentation: Presentation, wanted: Codecs) -> messages.Incoming:

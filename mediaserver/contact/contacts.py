@@ -22,6 +22,7 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
 from mediaserver.call.sip_leg import SipLeg
+from mediaserver.call.unrouted import Unrouted
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
 from mediaserver.config.sections import Entry, Media
@@ -94,6 +95,7 @@ class Contacts:
         self._begun = metrics.counter("contacts_total", "Contacts begun", ["origin"])
         self._refused = metrics.counter("contacts_refused_total", "Contacts refused, by the limit reached", ["limit"])
         self._ended = metrics.counter("contacts_ended_total", "Contacts ended", ["by", "reason"])
+        self._unrouted = Unrouted(metrics)
         self._gated = metrics.counter(
             "video_packets_gated_total", "Video packets of callers dropped because a gate was closed", ["gate"]
         )
@@ -217,10 +219,10 @@ class Contacts:
         question = question_of(incoming, self._calls.trunks, identity)
         destination = await self._dial_plan.decide(question)
         if destination is None:
-            incoming.session.reject(404)
+            self._unrouted.refuse(incoming, 404, asyncio.get_running_loop().time())
             return
         if destination.target.refuse is not None:
-            incoming.session.reject(destination.target.refuse)
+            self._unrouted.refuse(incoming, destination.target.refuse, asyncio.get_running_loop().time())
             return
         try:
             # Phones and trunks have proven who they are; the bound per source is for strangers.

@@ -20,6 +20,7 @@ from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.page_presence import PagePresence
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
@@ -153,7 +154,7 @@ class Daemon:
             now=asyncio.get_running_loop().time,
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
-        agents = Agents()
+        agents = Agents(PagePresence(user_agent, realm=realm))
         bandwidth = BandwidthAdmission(config, metrics=self._metrics, call_later=asyncio.get_running_loop().call_later)
         quality = QualityWatch(engine=engine, metrics=self._metrics, interval_s=config.media.quality_interval)
         self._tasks.spawn(quality.run(), name="quality")

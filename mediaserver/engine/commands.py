@@ -34,6 +34,8 @@ class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes of all loaded clips together."""
     transcodes: int = 100
     """Directions of sound that are decoded and encoded at one time."""
+    mixed_legs: int = 100
+    """Legs that hear others mixed at one time; the voices of all mixes together are at most twice as many."""
 
 
 class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Schedule shards by SCHED_RR, where the system allows it; a shard that takes four fifths of its CPU gives it up."""
     webrtc_binds: tuple[str, ...] = ()
     """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
+    webrtc_ports: int = 1
+    """Ports from that of each bind on, which the shards take in turn."""
     announced: Mapping[str, str] = {}
     """Bind address to the address that peers see (1:1 NAT); absent means the same."""
     sip_binds: tuple[str, ...] = ()
@@ -375,6 +379,41 @@ class CloseTranscoder(Command, frozen=True, kw_only=True, tag="close_transcoder"
     """Ends a transcoder; those who are subscribed to it hear nothing more."""
 
 
+class MixVoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose sound goes into a mix."""
+
+    source: int
+    """An up track on any shard."""
+    codec: str
+    """What it sends; when something else comes, that is decoded."""
+
+
+class MixListener(msgspec.Struct, frozen=True, kw_only=True):
+    """Who hears a mix."""
+
+    id: int
+    """The up track that is made for it: an id on the audio thread of the mix."""
+    codec: str
+    """What it gets, in frames of 20 ms."""
+    without: tuple[int, ...] = ()
+    """Sources that it does not hear: its own, and those that are not meant for it."""
+
+
+class SetMix(Command, frozen=True, kw_only=True, tag="set_mix"):
+    """Makes a mix, or makes it what it is to be from now on; the id is on an audio thread.
+
+    Each voice is decoded once, each listener gets the sum of all voices but those `without`. Who stays is not disturbed.
+    `SpeechChanged` follows for each source that speaks louder or quieter. Refused as a whole with `limit mixed_legs`
+    when all are in use, or with more than 64 voices or listeners."""
+
+    voices: tuple[MixVoice, ...]
+    listeners: tuple[MixListener, ...]
+
+
+class CloseMix(Command, frozen=True, kw_only=True, tag="close_mix"):
+    """Ends a mix; those who are subscribed to its tracks hear nothing more."""
+
+
 class ReadStats(Command, frozen=True, kw_only=True, tag="read_stats"):
     """Answered by `Stats`; `id` is any of `ids`, which must all be on one shard."""
 
@@ -482,6 +521,8 @@ AnyCommand = (
     | SendDtmf
     | OpenTranscoder
     | CloseTranscoder
+    | SetMix
+    | CloseMix
     | ReadStats
     | AcceptData
     | OpenChannel

@@ -120,9 +120,13 @@ class Engine:
         return self._ids.next(shard_of(transport))
 
     def new_transcoder_id(self) -> int:
-        """A fresh id on one of the audio threads, whose numbers follow those of the shards."""
+        """A fresh id, of a transcoder or a mix, on one of the audio threads, whose numbers follow those of the shards."""
         number = next(self._audio_threads)
         return self._ids.next(self.config.shards + number)
+
+    def new_listener_id(self, mix: int) -> int:
+        """A fresh id on the audio thread of `mix`, for what somebody hears of it."""
+        return self._ids.next(shard_of(mix))
 
     def submit(self, *batch: commands.Command) -> None:
         """Queue commands; all commands of one tick of the loop go to the engine together, in order. Never waits."""

@@ -27,6 +27,13 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "events_lost": ("lost_events", "Events that found the queue to Python full", 1),
     "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
     "messages_received": ("received_messages", "Messages read from sockets; one may carry several datagrams", 1),
+    "mix_concealed_samples": ("mix_concealed_samples", "Samples made up for mixed sound that did not come", 1),
+    "mix_encoded_frames": ("mix_encoded_frames", "Frames encoded for those who hear a mix; one may be for several", 1),
+    "mix_frames": ("mix_frames", "Packets given to those who hear a mix", 1),
+    "mix_late": ("mix_late_packets", "Packets to be mixed that came after their time", 1),
+    "mix_lost": ("mix_lost_packets", "Packets to be mixed that did not come in time, or never", 1),
+    "mix_repaired": ("mix_repaired_packets", "Lost packets of mixed sound repeated by the packet behind them", 1),
+    "mixes_refused": ("mixes_refused", "Changes of mixes that could not be", 1),
     "panics": ("panics", "Panics caught at the border of a transport", 1),
     "real_time_given_up": ("real_time_given_up", "Times that a thread was too busy to run before everything else", 1),
     "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
@@ -42,6 +49,8 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
 }
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
+    "mixed_legs": ("mixed_legs", "Legs that hear several others mixed", 1),
+    "mixes": ("mixes", "Conferences whose sound is mixed", 1),
     "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
     "real_time": ("real_time", "1 while the thread runs before everything else on its CPU", 1),
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import uuid4
 
 from mediaserver.errors import LimitExceeded
+from mediaserver.runtime.notices import Notices
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
@@ -20,6 +21,7 @@ from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
+from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
 from mediaserver.sip.location import Binding, Location
@@ -48,8 +50,9 @@ from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_dialogs import UserDialogs
 
 LOCATION_CHECK_S: Final = 5.0
+_NOTHING: Final = UserState(registered=False)
 
-__all__ = ["Announced", "Core", "NewInvite", "NewText", "RequestDone", "Routes", "SessionHappened"]
+__all__ = ["Announced", "Core", "NewInvite", "NewText", "Noticed", "RequestDone", "Routes", "SessionHappened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,18 @@ class RequestDone:
     request: Standalone
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | str
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Somebody does what nobody should: worth a line in the log, once."""
+
+    kind: str
+    source: str
+    """Its address, or its /64."""
+    untold: int
+    """Others of which no line was written since the last, because there were too many."""
+
+
+CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -85,6 +99,9 @@ class Core(Sender):
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
         self._dialogs = UserDialogs(self.notifier.changed)
+        self._beside: dict[str, UserState] = {}
+        """Users who are reached otherwise than by phone; as many as there are pages."""
+        self._notices = Notices()
         self._location_check_at: float | None = None
 
     @property
@@ -289,9 +306,28 @@ class Core(Sender):
         if isinstance(event, str):
             self.notifier.changed(event)
 
+    def notice(self, kind: str, ip: str, now: float) -> None:
+        """Somebody at this address does what nobody should. Counting it is the caller's; it is logged once."""
+        source = prefix_of(ip)
+        untold = self._notices.take(kind, source, now)
+        if untold is not None:
+            self._events.append(Noticed(kind, source, untold))
+
     def user_state(self, aor: str, now: float) -> UserState:
         """What there is to tell of a user."""
-        return UserState(bool(self.location.lookup(aor, now)), self._dialogs.of(aor))
+        beside = self._beside.get(aor, _NOTHING)
+        return UserState(
+            beside.registered or bool(self.location.lookup(aor, now)), (*self._dialogs.of(aor), *beside.dialogs)
+        )
+
+    def show_user(self, aor: str, state: UserState) -> None:
+        """What there is to tell of a user beside phones and their calls; whoever watches the user is told."""
+        key = self.aor(aor)
+        if state == _NOTHING:
+            self._beside.pop(key, None)
+        else:
+            self._beside[key] = state
+        self.notifier.changed(key)
 
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""

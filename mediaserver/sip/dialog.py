@@ -80,6 +80,17 @@ class Dialog:
         headers.add("CSeq", f"{cseq} {method}")
         return Request(method, uri.without_headers(), headers)
 
+    def knows(self, ip: str) -> bool:
+        """Whether the peer may be at this address: it was heard there, or its Contact or route names it.
+
+        A name may stand for any address; a Contact under .invalid, as browsers have, for none (RFC 7118 §5.1).
+        """
+        routes = (route.uri for route in self.route_set)
+        hosts = [self.remote_target.host, *(uri.host for uri in routes if isinstance(uri, SipUri))]
+        if self.flow is None or self.flow.remote_ip == ip:
+            return True
+        return any(host == ip or not (is_ip_literal(host) or host.endswith(".invalid")) for host in hosts)
+
     def destinations(self) -> list[Destination]:
         """Where requests go, best first."""
         hop = self.remote_target

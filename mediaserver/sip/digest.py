@@ -80,6 +80,8 @@ class Verdict(Enum):
     """No credentials for our realm: challenge."""
     STALE = auto()
     """Right password, old nonce: challenge with stale=true."""
+    REPLAYED = auto()
+    """Right password, and a nonce count that was used before: answered like an old nonce."""
     WRONG = auto()
     """Unknown user or wrong password: challenge, and count."""
 
@@ -179,8 +181,11 @@ class DigestServer:
         same = hmac.compare_digest(right.encode(), given.lower().encode("utf-8", "surrogateescape"))
         if not same or stored is None or a1 is None or not _same_uri(params["uri"], uri):
             return Checked(Verdict.WRONG, username)
-        if not fresh or not self._count(nonce, qop, params.get("nc", "")):
+        if not fresh:
             return Checked(Verdict.STALE, username)
+        if not self._count(nonce, qop, params.get("nc", "")):
+            # RFC 2069 peers know no count, and use a nonce again in good faith.
+            return Checked(Verdict.STALE if qop is None else Verdict.REPLAYED, username)
         return Checked(Verdict.OK, username, stored)
 
     def _count(self, nonce: str, qop: str | None, count_text: str) -> bool:

@@ -233,8 +233,8 @@ class InviteMachine(Referrals):
         if reply is None or request.cseq[0] != reply.cseq:
             return  # repeated, or of another transaction
         self._reply = None
-        if self.dialog is not None:
-            self.dialog.flow = flow
+        if self.dialog is not None and not self.is_elsewhere(flow):
+            self.dialog.flow = flow  # an ACK cannot be challenged: it moves nobody
         if self.offer_state is _O.REPLIED:
             self._offer_step(_J.RECEIVE_ACK)
             self._reinvite_transaction = None
@@ -261,6 +261,8 @@ class InviteMachine(Referrals):
         try:
             dialog.check_order(request)
         except RemoteProtocolError as error:
+            self._port.counters.inc("sip.dropped", reason="cseq_backwards")
+            self._port.notice("cseq_backwards", flow.remote_ip, now)
             self._respond(transaction, error.status or 500, now)
             return
         dialog.flow = flow

@@ -142,11 +142,13 @@ class Provisionals(Updates):
         self._provisionals += 1
         if self._provisionals > self._port.config.limits.provisionals:
             self._port.counters.inc("sip.dropped", reason="provisionals_full")
+            self._notice("endless_provisionals", flow, now)
             return
         tag = response.to.tag or ""
         if tag and tag not in self._early:
             if len(self._early) >= self._port.config.limits.early_dialogs:
                 self._port.counters.inc("sip.dropped", reason="early_dialogs_full")
+                self._notice("fork_storm", flow, now)
                 return
             self._early[tag] = self._new_dialog(attempt, response, flow)
         try:
@@ -163,6 +165,10 @@ class Provisionals(Updates):
         self._tell(
             Progress(response.code, response.reason, response.body or None, reliable=rseq is not None, branch=tag)
         )
+
+    def _notice(self, kind: str, flow: Flow | None, now: float) -> None:
+        if flow is not None:
+            self._port.notice(kind, flow.remote_ip, now)
 
     def _acknowledge_provisional(self, attempt: Attempt, tag: str, rseq: int, now: float) -> bool:
         """Send PRACK (§4); False for a response that was seen already or comes before its turn."""

@@ -106,6 +106,7 @@ class RequestHandler:
     def refuse_malformed(self, error: SipParseError, request: Request | None, flow: Flow, now: float) -> None:
         """Answer a broken request where that is possible (RFC 3261 §8.2, §16.3), and count it."""
         self._core.counters.inc("sip.malformed", kind="request" if request is not None else "message")
+        self._core.notice("malformed", flow.remote_ip, now)
         if request is None or request.method == "ACK" or not self._answerable(request):
             return
         if not self._allowed(flow, now):
@@ -128,6 +129,7 @@ class RequestHandler:
             return False
         if self._trunk(flow) is None and not self._guard.allow(flow.remote_ip, now):
             self._core.counters.inc("sip.dropped", reason="source_rate")
+            self._core.notice("too_many_requests", flow.remote_ip, now)
             return False
         return True
 
@@ -148,6 +150,12 @@ class RequestHandler:
         response = make_response(request, code, reason, to_tag=tag, headers=headers)
         response.headers.add("Server", self._core.config.server_name)
         self._core.layer.respond_statelessly(response, response_destination(request, flow)[0])
+
+    def _loops(self, request: Request, flow: Flow, code: int, now: float) -> None:
+        """A request that comes round: by two ways at once, or for the seventieth time."""
+        self._core.counters.inc("sip.dropped", reason="loop")
+        self._core.notice("loop", flow.remote_ip, now)
+        self._refuse(request, flow, code)
 
     def _busy(self) -> Extra:
         return (("Retry-After", str(self._core.config.retry_after_s)),)
@@ -188,6 +196,8 @@ class RequestHandler:
             if self._allowed(flow, now):
                 self._refuse(request, flow, 481)
             return
+        if machine.is_elsewhere(flow) and not self._proves_party(machine, request, flow, now):
+            return
         body: bytes | None = None
         refusal = self._basic_refusal(request)
         try:
@@ -219,11 +229,13 @@ class RequestHandler:
     def _outside(self, request: Request, flow: Flow, now: float) -> None:
         trunk = self._trunk(flow)
         credentials = bool(request.headers.get("Authorization") or request.headers.get("Proxy-Authorization"))
-        # Requests that carry a password are bounded by the ban, trunks by the limits on transactions and sessions.
-        if trunk is None and not credentials and not self._allowed(flow, now):
+        # Requests that carry a password are bounded by the ban, trunks by the limits on transactions and sessions; a text
+        # costs its receiver more than us, with a password or without.
+        bounded = not credentials or request.method == "MESSAGE"
+        if trunk is None and bounded and not self._allowed(flow, now):
             return
         if self._core.layer.is_merged(request):
-            self._refuse(request, flow, 482)
+            self._loops(request, flow, 482, now)
             return
         refusal = self._basic_refusal(request)
         if refusal is not None:
@@ -273,10 +285,14 @@ class RequestHandler:
         self._core.counters.inc("sip.challenges", verdict=checked.verdict.name.lower())
         if checked.verdict is Verdict.WRONG and self._guard.failed(flow.remote_ip, now):
             self._core.counters.inc("sip.bans")
+            self._core.notice("banned", flow.remote_ip, now)
             return None
-        if values and not self._allowed(flow, now):
+        if checked.verdict is Verdict.REPLAYED:
+            self._core.notice("nonce_replayed", flow.remote_ip, now)
+        # A text and a request without credentials have taken their token before.
+        if values and request.method != "MESSAGE" and not self._allowed(flow, now):
             return None
-        stale = checked.verdict is Verdict.STALE
+        stale = checked.verdict in (Verdict.STALE, Verdict.REPLAYED)
         config = self._core.config
         agent = request.headers.get("User-Agent") or ""
         # Of the SIP clients in browsers, JsSIP and SIP.js know MD5 alone, and the page may name them as it likes.
@@ -302,6 +318,26 @@ class RequestHandler:
         if checked.credential is None or user is None or checked.credential.trunk is not None:
             return False
         return user == checked.username or user in checked.credential.identities
+
+    def _proves_party(self, machine: InviteMachine, request: Request, flow: Flow, now: float) -> bool:
+        """Whether a request in the dialog of a user's phone, from where that was never heard, is of that user.
+
+        Who has overheard the tags could send BYE or a re-INVITE (RFC 3261 §26.1.4); a phone that has moved knows the
+        password. Challenged or refused here where it is not.
+        """
+        self._core.counters.inc("sip.dropped", reason="dialog_from_elsewhere")
+        self._core.notice("dialog_from_elsewhere", flow.remote_ip, now)
+        credentials = request.headers.get("Authorization") or request.headers.get("Proxy-Authorization")
+        if not credentials and not self._allowed(flow, now):
+            return False
+        checked = self._authenticate(request, flow, now)
+        if checked is None:
+            return False
+        user = (machine.aor or "").rpartition("@")[0]
+        if self._may_be(checked, user):
+            return True
+        self._refuse(request, flow, 403)
+        return False
 
     # -- methods -----------------------------------------------------------------------------------------------------
 
@@ -364,7 +400,7 @@ class RequestHandler:
                 return
         if request.max_forwards == 0:
             # RFC 7332 §4: a back-to-back user agent passes calls on, so the count ends here too.
-            self._refuse(request, flow, 483)
+            self._loops(request, flow, 483, now)
             return
         if core.sessions >= core.config.limits.sessions:
             core.counters.inc("sip.dropped", reason="sessions_full")
@@ -405,8 +441,6 @@ class RequestHandler:
         core.tell(NewInvite(machine, request, flow, username, trunk.name if trunk is not None else None))
 
     def _message(self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float) -> None:
-        if trunk is None and not self._allowed(flow, now):
-            return  # with a password or without: a text costs its receiver more than us
         checked = self._authenticate(request, flow, now) if trunk is None else None
         if trunk is None and checked is None:
             return

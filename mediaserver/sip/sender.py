@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -59,7 +60,7 @@ class Routes(Protocol):
         """The peer of this connection wants to be reached by it in place of one to its `port` (RFC 5923)."""
 
 
-class Sender:
+class Sender(ABC):
     """The `Port` of sessions, over the transaction layer."""
 
     def __init__(self, *, config: SipConfig, counters: Counters, routes: Routes) -> None:
@@ -89,6 +90,10 @@ class Sender:
             self.layer.request(request, transaction.destination, owner=None, now=now)
         except LimitExceeded:
             self.counters.inc("sip.dropped", reason="transactions_full")
+
+    @abstractmethod
+    def notice(self, kind: str, ip: str, now: float) -> None:
+        """Somebody at this address does what nobody should."""
 
     def send_ack(self, request: Request, destination: Destination) -> None:
         """Send an ACK to a 2xx; a repetition goes out unchanged."""

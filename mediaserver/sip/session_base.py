@@ -49,6 +49,9 @@ class Port(Protocol):
     config: SipConfig
     counters: Counters
 
+    def notice(self, kind: str, ip: str, now: float) -> None:
+        """Somebody at this address does what nobody should."""
+
     def send(self, attempt: Attempt, now: float) -> None:
         """Send a request of ours; responses come to `handle_response`. Raises LimitExceeded."""
 
@@ -164,6 +167,10 @@ class SessionBase:
     def over(self) -> bool:
         """True when nothing more is to be sent or expected."""
         return self.state is _S.ENDED and not self._pending and self._reply is None
+
+    def is_elsewhere(self, flow: Flow) -> bool:
+        """Whether the peer, a user's phone, was never where this comes from. Trunks may have many addresses."""
+        return self.aor is not None and self.dialog is not None and not self.dialog.knows(flow.remote_ip)
 
     def _step(self, what: SessionInput) -> None:
         state = SESSION_TRANSITIONS.get((self.state, what))

@@ -16,10 +16,11 @@ import structlog
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
-from mediaserver.sip.core import Core, NewInvite, NewText, RequestDone, SessionHappened
+from mediaserver.sip.core import Core, NewInvite, NewText, Noticed, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
 from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import FINAL_EVENTS
 from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
 from mediaserver.sip.headers import NameAddr
@@ -291,6 +292,12 @@ class UserAgent:
         self._drive()
         return True
 
+    def show_user(self, aor: str, state: UserState) -> None:
+        """Tell whoever watches this user of a presence and of calls that are not those of phones (a page's)."""
+        self._core.show_user(aor, state)
+        if self._loop is not None:
+            self._drive()
+
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""
         self._core.notifier.keep_users(known, self._now())
@@ -380,6 +387,8 @@ class UserAgent:
             done = self._requests.get(event.request)
             if done is not None and not done.done():
                 done.set_result(None)
+        elif isinstance(event, Noticed):
+            _log.warning("sip_misuse", kind=event.kind, source=event.source, untold=event.untold)
         elif isinstance(event, str) and self.on_bindings_changed is not None:
             self.on_bindings_changed(event)
 

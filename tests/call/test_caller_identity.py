@@ -168,7 +168,8 @@ async def call_to(trunk: str, shown: Presentation, text: str = WORLD, **more: An
     call = await calls.connect(request, on_ended=lambda *_: None)
     assert phones.told["session_uuid"] == caller.session_uuid != NIL
     await call.end(EndCause("system", "over"))
-    return phones.told["from_"], dict(phones.told["headers"])
+    fields = dict(phones.told["headers"]) | {"Max-Forwards": str(phones.told["max_forwards"])}
+    return phones.told["from_"], {name: value for name, value in fields.items() if value != "70"}
 
 
 ANNA = Presentation(name="Anna", number="+4930555", attributes={"ticket": "T1"})
@@ -220,3 +221,9 @@ async def test_a_fixed_field_of_the_trunk_wins() -> None:
 async def test_what_everybody_is_told_goes_to_trunks_too() -> None:
     _, fields = await call_to("carrier", ANNA, own_headers=(("Referred-By", "<sip:bob@example.org>"),))
     assert fields["Referred-By"] == "<sip:bob@example.org>"
+
+
+@pytest.mark.parametrize(("came", "goes"), [("70", "69"), ("3", "2"), ("1", "0"), ("255", "69"), ("junk", None)])
+async def test_a_call_that_goes_round_between_two_houses_loses_a_hop_each_time(came: str, goes: str | None) -> None:
+    _, fields = await call_to("carrier", ANNA, headers=(("max-forwards", came),))
+    assert fields.get("Max-Forwards") == goes

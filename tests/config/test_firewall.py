@@ -40,6 +40,11 @@ def test_networks_narrow_sources_and_show_what_is_announced() -> None:
     ]
 
 
+def test_media_of_browsers_may_have_a_port_for_each_thread() -> None:
+    config = load_text("listeners: {webrtc: {port: 10000, port_count: 4}}\n").config
+    assert ("udp", "10000-10003") in {(opening.protocol, opening.ports) for opening in openings(config)}
+
+
 def test_the_welcome_names_pages_server_user_and_password(tmp_path: Path) -> None:
     config = shipped().model_copy(update={"state_dir": tmp_path / "state"})
     secrets = open_state(config).secrets

@@ -29,12 +29,18 @@ def dtls_certificate() -> DtlsCertificate:
 
 @asynccontextmanager
 async def running(
-    dtls: DtlsCertificate, *, shards: int, dscp: commands.DscpMarks | None = None, real_time: bool = False
+    dtls: DtlsCertificate,
+    *,
+    shards: int,
+    dscp: commands.DscpMarks | None = None,
+    real_time: bool = False,
+    ports: int = 1,
 ) -> AsyncIterator[Engine]:
     engine = Engine(
         commands.EngineConfig(
             shards=shards,
             webrtc_binds=(f"{LOOPBACK}:0",),
+            webrtc_ports=ports,
             sip_binds=(LOOPBACK,),
             sip_ports=port_range(),
             certificate_der=dtls.certificate_der,

@@ -12,6 +12,7 @@ from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.engine import Engine
 from tests.engine.browsers import Browser, publish, watch
+from tests.engine.conftest import running
 from tests.engine.phones import LOOPBACK, until
 
 
@@ -54,6 +55,20 @@ async def test_sound_and_picture_reach_another_browser(
     assert all(track.packets > 0 for track in stats[viewer.local.id].down)
     assert engine.counters()["panics"] == 0
     assert engine.counters()["drop.handover_full"] == 0
+
+
+async def test_with_a_port_for_each_shard_no_packet_comes_to_the_wrong_one(
+    dtls_certificate: DtlsCertificate, browsers: list[Browser]
+) -> None:
+    async with running(dtls_certificate, shards=2, ports=2) as engine:
+        sender = await publish(engine, dtls_certificate, [AudioStreamTrack(), VideoStreamTrack()])
+        viewers = [await watch(engine, dtls_certificate, sender) for _ in range(3)]
+        browsers += [sender, *viewers]
+        await until(lambda: all(len(viewer.frames["audio"]) >= 5 for viewer in viewers), what="sound", timeout_s=20)
+        assert len({port for browser in browsers for _, port in browser.local.addresses}) == 2
+        assert engine.counters()["datagrams_handed_over"] == 0
+        for browser in browsers:
+            await browser.close()
 
 
 async def test_no_picture_passes_before_consent_and_it_comes_at_once_after(

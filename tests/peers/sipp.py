@@ -19,6 +19,10 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 TONE_HZ = 600
 """What the scenario ``uac_talk`` plays."""
 
+_LEAST_PAUSE_MS = 1
+"""SIPp keeps the moment at which a pause ends in milliseconds of its own life, and takes 0 for no pause: a call that
+comes in its first millisecond, as on a busy machine, and pauses for 0 ms would wait for ever."""
+
 TRANSPORTS = {"udp": "u1", "tcp": "t1"}
 
 
@@ -170,7 +174,7 @@ async def callee(
     name = f"sipp-{scenario.replace(':', '-')}-{port}"
     arguments = [
         *_scenario(scenario),
-        *("-t", TRANSPORTS[transport], "-mp", str(media), "-d", str(pause_ms)),
+        *("-t", TRANSPORTS[transport], "-mp", str(media), "-d", str(max(_LEAST_PAUSE_MS, pause_ms))),
         *_keys(keys or {}),
     ]
     if echo:
@@ -211,7 +215,7 @@ async def caller(
         f"{target[0]}:{target[1]}",
         *_scenario(scenario),
         *("-t", TRANSPORTS[transport], "-mp", str(media)),
-        *("-m", str(calls), "-l", str(concurrent), "-s", user, "-d", str(hold_ms)),
+        *("-m", str(calls), "-l", str(concurrent), "-s", user, "-d", str(max(_LEAST_PAUSE_MS, hold_ms))),
         *(("-r", str(per_second)) if rate >= 1 else ("-r", "1", "-rp", str(round(1000 / rate)))),
         *("-timeout", f"{timeout_s:.0f}s", "-timeout_error"),
         *_keys(keys or {}),

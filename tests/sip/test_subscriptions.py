@@ -10,6 +10,7 @@ import pytest
 from mediaserver.sip.config import SipLimits
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.digest import answer_challenge, parse_digest
+from mediaserver.sip.event_packages import UserDialog, UserState
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
@@ -187,6 +188,26 @@ def test_dialogs_are_told_from_the_first_ring_to_the_end() -> None:
     assert dialogs(last) == [("recipient", "terminated", "sip:carol@example.org")]
     assert last is not None
     assert [int(n) for n in re.findall(r'version="(\d+)"', last.body.decode())] == [4]
+
+
+def test_an_agent_on_a_page_is_there_and_in_a_call_beside_the_phones() -> None:
+    wire = house()
+    _, first = begun(wire, "presence", call_id="there")
+    begun(wire, "dialog", call_id="talks")
+    assert b"<basic>closed</basic>" in first.body
+    talking = UserDialog("page", "recipient", "confirmed", "sip:+4930555@example.org")
+    wire.core.show_user(ALICE, UserState(True, (talking,)))
+    bodies = {}
+    for _ in range(60):
+        for _, message in wire.wait(0.1):
+            assert isinstance(message, Request)
+            bodies[message.call_id] = message
+            wire.receive(answer(message, 200))
+    assert b"<basic>open</basic>" in bodies["there"].body
+    assert b"On the phone" in bodies["there"].body
+    assert dialogs(bodies["talks"]) == [("recipient", "confirmed", "sip:+4930555@example.org")]
+    wire.core.show_user("alice@192.0.2.1", UserState(False))
+    assert wire.core.user_state(ALICE, wire.now) == UserState(False)
 
 
 def test_who_calls_is_the_initiator() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from mediaserver.sip.config import Bind, SipConfig, SipLimits, TrunkRule
-from mediaserver.sip.core import Announced, Core, NewInvite, SessionHappened
+from mediaserver.sip.core import Announced, Core, NewInvite, Noticed, SessionHappened
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow
@@ -54,6 +54,8 @@ class Wire:
         self.events: list[SessionEvent] = []
         self.new: list[NewInvite] = []
         self.changed: list[str] = []
+        self.noticed: list[tuple[str, str]] = []
+        """Kind and source of what would be logged."""
 
     def receive(self, data: bytes | str, flow: Flow | None = None) -> list[Request | Response]:
         """Give a datagram in; returns what is sent because of it."""
@@ -84,6 +86,8 @@ class Wire:
                 self.events.append(event.event)
             elif isinstance(event, NewInvite):
                 self.new.append(event)
+            elif isinstance(event, Noticed):
+                self.noticed.append((event.kind, event.source))
             else:
                 self.changed.append(event)
 

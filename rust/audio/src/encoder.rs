@@ -49,6 +49,16 @@ impl Encoder {
         self.rate
     }
 
+    /// Forgets what was encoded: the next payload refers to nothing before it.
+    pub fn reset(&mut self) {
+        match &mut self.codec {
+            // libopus refuses this to nobody.
+            Codec::Opus(encoder) => encoder.reset_state().unwrap_or_default(),
+            Codec::Pcmu | Codec::Pcma => {}
+            Codec::G722(encoder) => **encoder = g722::Encoder::default(),
+        }
+    }
+
     /// Appends the payload of one frame.
     pub fn encode(&mut self, samples: &[i16], out: &mut Vec<u8>) -> Result<(), AudioError> {
         match &mut self.codec {

@@ -38,6 +38,11 @@ impl Format {
         self.native_rate().or(other.native_rate()).unwrap_or(48_000)
     }
 
+    /// Whether a decoder can go over from what one encoder makes to what another one does, once that was reset.
+    pub const fn shares_encoder(self) -> bool {
+        !matches!(self, Format::G722)
+    }
+
     /// RTP clock units of one frame.
     pub const fn frame_units(self) -> u32 {
         self.clock_rate() / 1000 * FRAME_MS

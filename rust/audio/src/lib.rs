@@ -14,14 +14,17 @@ pub mod format;
 pub mod g711;
 pub mod g722;
 pub mod jitter_buffer;
+pub mod mix;
 pub mod mixer;
 pub mod pitch;
 pub mod playout;
 pub mod resampler;
 pub mod transcoder;
+pub mod voice;
 
 pub use format::Format;
 pub use jitter_buffer::{Arrival, Content};
+pub use mix::Mix;
 pub use playout::{Playout, PlayoutStats};
 pub use transcoder::{Produced, Transcoder};
 

@@ -1,66 +1,51 @@
-//! Several voices to each of their owners: everybody hears all but themselves (mix-minus).
+//! Several voices to each of their owners: everybody hears all but themselves (mix-minus), and never too loud.
 
-/// A leg is mixed from this level on (root mean square), and for so many frames after it was last as loud.
-const OPEN_ABOVE: i64 = 60;
-const HOLD_FRAMES: u32 = 25;
+/// Up to this level sound passes as it is; what is louder comes ever closer to the loudest that there is.
+const KNEE: i32 = 24_000;
+const ROOM: i32 = i16::MAX as i32 - KNEE;
 
-/// One conference's sum of a frame. Use: [`Mixer::begin`], [`Mixer::add`] for each leg, [`Mixer::hear`] for each leg.
+/// One frame's sum at one rate. Use: [`Mixer::begin`], [`Mixer::add`] for each voice, [`Mixer::hear`] for each listener.
 #[derive(Debug)]
 pub struct Mixer {
     sum: Vec<i32>,
-    legs: Vec<Leg>,
-    frame: usize,
-}
-
-#[derive(Debug, Default)]
-struct Leg {
-    samples: Vec<i16>,
-    /// Frames for which it is still mixed.
-    open: u32,
-    spoke: bool,
+    rest: Vec<i32>,
 }
 
 impl Mixer {
     /// For frames of `frame` samples.
     pub fn new(frame: usize) -> Mixer {
-        Mixer { sum: vec![0; frame], legs: Vec::new(), frame }
+        Mixer { sum: vec![0; frame], rest: vec![0; frame] }
     }
 
-    /// Begins a frame of `legs` legs.
-    pub fn begin(&mut self, legs: usize) {
+    /// Begins a frame.
+    pub fn begin(&mut self) {
         self.sum.fill(0);
-        self.legs.resize_with(legs, Leg::default);
-        self.legs.iter_mut().for_each(|leg| leg.spoke = false);
     }
 
-    /// Adds what a leg says. Noise between its words is left out: with many legs it would add up.
-    pub fn add(&mut self, leg: usize, samples: &[i16]) {
-        let Some(leg) = self.legs.get_mut(leg) else { return };
-        let samples = &samples[..samples.len().min(self.frame)];
-        let energy: i64 = samples.iter().map(|&sample| i64::from(sample).pow(2)).sum();
-        if energy > OPEN_ABOVE.pow(2) * samples.len() as i64 {
-            leg.open = HOLD_FRAMES;
+    /// Adds a voice; one that says nothing has no samples.
+    pub fn add(&mut self, samples: &[i16]) {
+        self.sum.iter_mut().zip(samples).for_each(|(sum, &sample)| *sum += i32::from(sample));
+    }
+
+    /// Gives what a listener hears in place of what is in `out`: all but the voices `without`, which were added.
+    pub fn hear<'a>(&mut self, without: impl IntoIterator<Item = &'a [i16]>, out: &mut Vec<i16>) {
+        self.rest.copy_from_slice(&self.sum);
+        for voice in without {
+            self.rest.iter_mut().zip(voice).for_each(|(rest, &sample)| *rest -= i32::from(sample));
         }
-        leg.spoke = leg.open > 0;
-        leg.open = leg.open.saturating_sub(1);
-        if leg.spoke {
-            leg.samples.clear();
-            leg.samples.extend_from_slice(samples);
-            self.sum.iter_mut().zip(samples).for_each(|(sum, &sample)| *sum += i32::from(sample));
-        }
+        out.clear();
+        out.extend(self.rest.iter().map(|&sample| soften(sample)));
     }
+}
 
-    /// Whether a leg is in the mix of this frame.
-    pub fn speaks(&self, leg: usize) -> bool {
-        self.legs.get(leg).is_some_and(|leg| leg.spoke)
+/// The sample as it fits into 16 bits: beyond the knee, `room * x / (room + x)` of what it is above.
+fn soften(sample: i32) -> i16 {
+    let beyond = sample.saturating_abs() - KNEE;
+    if beyond <= 0 {
+        return sample as i16;
     }
-
-    /// Appends what a leg hears: the others. What is too loud together is cut off.
-    pub fn hear(&self, leg: usize, out: &mut Vec<i16>) {
-        let own = self.legs.get(leg).filter(|leg| leg.spoke).map_or(&[][..], |leg| &leg.samples);
-        let own = own.iter().copied().chain(std::iter::repeat(0));
-        out.extend(self.sum.iter().zip(own).map(|(&sum, own)| crate::saturate(sum - i32::from(own))));
-    }
+    let level = KNEE + (i64::from(ROOM) * i64::from(beyond) / i64::from(ROOM.saturating_add(beyond))) as i32;
+    (level * sample.signum()) as i16
 }
 
 #[cfg(test)]
@@ -69,41 +54,45 @@ mod tests {
 
     fn mixed(voices: &[i16]) -> Vec<i16> {
         let mut mixer = Mixer::new(4);
-        mixer.begin(voices.len());
-        for (leg, &voice) in voices.iter().enumerate() {
-            mixer.add(leg, &[voice; 4]);
+        mixer.begin();
+        for &voice in voices {
+            mixer.add(&[voice; 4]);
         }
-        (0..voices.len())
-            .map(|leg| {
-                let mut out = Vec::new();
-                mixer.hear(leg, &mut out);
-                assert_eq!(out.len(), 4);
-                out[3]
-            })
-            .collect()
+        let heard = voices.iter().map(|&voice| {
+            let mut out = vec![7];
+            mixer.hear([&[voice; 4][..]], &mut out);
+            assert_eq!(out.len(), 4);
+            out[3]
+        });
+        heard.collect()
     }
 
     #[test]
     fn everybody_hears_all_but_themselves() {
         assert_eq!(mixed(&[1_000, 2_000, -500]), [1_500, 500, 3_000]);
+        assert_eq!(mixed(&[i16::MIN, i16::MIN, i16::MAX]), [-1, -1, soften(-65_536)]);
     }
 
     #[test]
-    fn what_is_too_loud_is_cut_off_and_not_wrapped() {
-        assert_eq!(mixed(&[30_000, 30_000, 30_000]), [32_767, 32_767, 32_767]);
-        assert_eq!(mixed(&[i16::MIN, i16::MIN, i16::MAX]), [-1, -1, i16::MIN]);
-    }
-
-    #[test]
-    fn noise_is_left_out_but_not_the_end_of_a_word() {
-        let mut mixer = Mixer::new(4);
-        let mut heard = Vec::new();
-        for frame in 0..40 {
-            mixer.begin(2);
-            mixer.add(0, &[if frame == 5 { 3_000 } else { 30 }; 4]);
-            heard.push(mixer.speaks(0));
+    fn what_is_too_loud_is_bent_and_neither_wrapped_nor_turned_round() {
+        let mut before = i16::MIN;
+        for sample in (-400_000..400_000).step_by(37) {
+            let soft = soften(sample);
+            assert!(soft >= before, "{sample}");
+            assert_eq!(soft, -soften(-sample));
+            assert!(sample.abs() > KNEE || i32::from(soft) == sample);
+            before = soft;
         }
-        assert_eq!(heard.iter().position(|&speaks| speaks), Some(5));
-        assert_eq!(heard.iter().filter(|&&speaks| speaks).count(), HOLD_FRAMES as usize);
+        assert!(soften(i32::MAX) > 32_000 && soften(i32::MIN) < -32_000);
+    }
+
+    #[test]
+    fn without_voices_there_is_silence() {
+        let mut mixer = Mixer::new(2);
+        mixer.add(&[5, 5]);
+        mixer.begin();
+        let mut out = Vec::new();
+        mixer.hear([], &mut out);
+        assert_eq!(out, [0, 0]);
     }
 }

@@ -56,6 +56,30 @@ pub struct PlayoutStats {
     pub delay_ms: u32,
 }
 
+impl PlayoutStats {
+    /// Together with those of what was heard before.
+    #[must_use]
+    pub fn after(self, before: &PlayoutStats) -> PlayoutStats {
+        let (buffer, earlier) = (self.buffer, before.buffer);
+        PlayoutStats {
+            buffer: BufferCounts {
+                received: buffer.received + earlier.received,
+                late: buffer.late + earlier.late,
+                repeated: buffer.repeated + earlier.repeated,
+                lost: buffer.lost + earlier.lost,
+                discarded: buffer.discarded + earlier.discarded,
+            },
+            repaired: self.repaired + before.repaired,
+            concealed: self.concealed + before.concealed,
+            shortened: self.shortened + before.shortened,
+            lengthened: self.lengthened + before.lengthened,
+            underruns: self.underruns + before.underruns,
+            undecodable: self.undecodable + before.undecodable,
+            ..self
+        }
+    }
+}
+
 /// What stands in for sound that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {

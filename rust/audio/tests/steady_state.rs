@@ -1,8 +1,8 @@
-//! Once a stream has warmed up, transcoding it allocates nothing.
+//! Once a stream has warmed up, transcoding and mixing it allocates nothing.
 
 use mediaserver_audio::encoder::Encoder;
 use mediaserver_audio::transcoder::Input;
-use mediaserver_audio::{Arrival, Content, Format, Transcoder};
+use mediaserver_audio::{Arrival, Content, Format, Mix, Transcoder};
 use mediaserver_proto::time::Time;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -64,4 +64,33 @@ fn a_warm_stream_with_jitter_and_losses_allocates_nothing() {
         assert!(frames > 1_980, "{frames}");
         assert_eq!(allocated, 0, "{from:?} to {to:?}");
     }
+}
+
+#[test]
+fn a_warm_mix_in_which_voices_come_and_go_allocates_nothing() {
+    let formats = [Format::Opus, Format::Pcmu, Format::G722, Format::Opus, Format::Pcma, Format::Opus];
+    let payloads = formats.map(payload);
+    let mut mix = Mix::default();
+    for (id, &format) in formats.iter().enumerate() {
+        mix.add_voice(id as u64, format).unwrap();
+        mix.set_listener(100 + id as u64, format, &[id as u64]).unwrap();
+    }
+    let (mut frames, mut warm) = (0u64, 0);
+    for number in 0..2_000u64 {
+        if number == 1_000 {
+            warm = ALLOCATIONS.with(Cell::get);
+        }
+        let now = Time::from_millis(number * 20 + 3);
+        for (id, (&format, payload)) in formats.iter().zip(&payloads).enumerate() {
+            // Each speaks for a while and is silent for a while, and every ninth packet is lost.
+            if !(number / 50 + id as u64).is_multiple_of(3) && (number + id as u64) % 9 != 8 {
+                let timestamp = number as u32 * format.frame_units();
+                let arrival = Arrival { sequence: number, timestamp, content: Content::Sound, capture: now, payload };
+                mix.push(id as u64, Input::Sound(format), &arrival, now).unwrap();
+            }
+        }
+        mix.pull(Time::from_millis(number * 20 + 10), |_, _| frames += 1).unwrap();
+    }
+    assert_eq!(frames, 12_000);
+    assert_eq!(ALLOCATIONS.with(Cell::get) - warm, 0);
 }

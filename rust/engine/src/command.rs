@@ -32,6 +32,8 @@ pub struct Limits {
     pub clip_bytes: usize,
     /// Directions of sound that are decoded and encoded at one time, on all audio threads together.
     pub transcodes: usize,
+    /// Legs that hear others mixed at one time, on all audio threads together.
+    pub mixed_legs: usize,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             half_open: 1_000,
             clip_bytes: 64 << 20,
             transcodes: 100,
+            mixed_legs: 100,
         }
     }
 }
@@ -57,6 +60,10 @@ fn default_audio_threads() -> usize {
 
 fn default_true() -> bool {
     true
+}
+
+fn default_webrtc_ports() -> u16 {
+    1
 }
 
 fn default_ports() -> (u16, u16) {
@@ -92,6 +99,9 @@ pub struct EngineConfig {
     /// `ip:port` of the shared WebRTC sockets.
     #[serde(default)]
     pub webrtc_binds: Vec<String>,
+    /// Ports from that of each bind on, which the shards take in turn.
+    #[serde(default = "default_webrtc_ports")]
+    pub webrtc_ports: u16,
     /// Bind address to the address that peers see.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,
@@ -242,6 +252,26 @@ pub struct Target {
     pub is_screen: bool,
 }
 
+/// Whose sound goes into a mix.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MixVoice {
+    /// The up track, on any shard.
+    pub source: u64,
+    /// Codec name, until something else comes.
+    pub codec: String,
+}
+
+/// Who hears a mix.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MixListener {
+    /// Id of the up track that is made, on the mix's audio thread.
+    pub id: u64,
+    /// Codec name.
+    pub codec: String,
+    /// Sources that are not heard.
+    pub without: Vec<u64>,
+}
+
 /// `ip`, port.
 pub type Address = (IpAddr, u16);
 
@@ -356,6 +386,12 @@ pub enum Action {
         codec: String,
     },
     CloseTranscoder,
+    /// On an audio thread: makes a mix, or makes it another one.
+    SetMix {
+        voices: Vec<MixVoice>,
+        listeners: Vec<MixListener>,
+    },
+    CloseMix,
     ReadStats {
         ids: Vec<u64>,
     },
@@ -431,6 +467,8 @@ impl Action {
             Action::SendDtmf { .. } => "send_dtmf",
             Action::OpenTranscoder { .. } => "open_transcoder",
             Action::CloseTranscoder => "close_transcoder",
+            Action::SetMix { .. } => "set_mix",
+            Action::CloseMix => "close_mix",
             Action::ReadStats { .. } => "read_stats",
             Action::AcceptData { .. } => "accept_data",
             Action::OpenChannel { .. } => "open_channel",

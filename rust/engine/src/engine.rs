@@ -15,7 +15,7 @@ use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::audio::{AudioWorker, Transcoders};
+use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, Dscp, EngineConfig, read_batch, shard_of};
 use crate::event::{Event, write_batch};
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
@@ -145,8 +145,7 @@ impl Engine {
             return Err(EngineError::State("the engine was started before"));
         }
         let count = self.config.shards;
-        let (shared, addresses) = self.bind_shared()?;
-        let announced = self.announced(&addresses)?;
+        let shared = self.bind_shared()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
         let mut rings = make_rings(count + self.config.audio_threads);
         let mut workers = Vec::with_capacity(count);
@@ -157,7 +156,7 @@ impl Engine {
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
-            let (announced, sockets) = (announced.clone(), Sockets::new(sockets));
+            let (announced, sockets) = (self.announced(&sockets)?, Sockets::new(sockets));
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
@@ -196,9 +195,9 @@ impl Engine {
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
         // What cannot be shared out evenly goes to the first ones.
-        let most =
-            self.config.limits.transcodes / threads + usize::from(number < self.config.limits.transcodes % threads);
-        let pool = Transcoders::new(Shard::try_from(shards).unwrap_or(Shard::MAX), most);
+        let share = |whole: usize| whole / threads + usize::from(number < whole % threads);
+        let (transcodes, mixed_legs) = (self.config.limits.transcodes, self.config.limits.mixed_legs);
+        let pool = AudioPool::new(Shard::try_from(shards).unwrap_or(Shard::MAX), share(transcodes), share(mixed_legs));
         let worker =
             AudioWorker::new(index, self.epoch, pool, links).map_err(io_error(format!("audio thread {number}")))?;
         let thread = std::thread::Builder::new()
@@ -362,38 +361,43 @@ impl Engine {
         }
     }
 
-    /// One set of sockets for each shard, and the addresses that they share.
-    fn bind_shared(&mut self) -> Result<(Vec<Vec<UdpSocket>>, Vec<SocketAddr>), EngineError> {
+    /// One set of sockets for each shard. With more shards than ports some share theirs, and the kernel gives a packet to any
+    /// of them.
+    fn bind_shared(&mut self) -> Result<Vec<Vec<UdpSocket>>, EngineError> {
         let mut shards: Vec<Vec<UdpSocket>> = (0..self.config.shards).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
+        let ports = usize::from(self.config.webrtc_ports.max(1));
         for (index, text) in self.config.webrtc_binds.iter().enumerate() {
-            let mut address: SocketAddr =
+            let first: SocketAddr =
                 text.parse().map_err(|_| EngineError::Config(format!("webrtc_binds: {text} is not ip:port")))?;
             let id = SocketId(u32::try_from(index).unwrap_or(u32::MAX));
-            for shard in &mut shards {
+            for shard in 0..shards.len() {
+                let address = match shard.checked_sub(ports) {
+                    Some(before) => shards[before][index].local(),
+                    // With port 0 the kernel chooses one.
+                    None if first.port() == 0 => first,
+                    None => SocketAddr::new(first.ip(), first.port().saturating_add(shard as u16)),
+                };
                 let socket = UdpSocket::bind(id, address, true, self.config.receive_buffer_bytes)
                     .map_err(io_error(format!("cannot bind {address}")))?;
                 if self.config.dscp.video != 0 {
                     socket.mark(self.config.dscp.video);
                 }
-                // With port 0 the kernel chose one for the first shard, and the others take the same.
-                address = socket.local();
                 self.receive_buffer = socket.receive_buffer_bytes() as u64;
-                shard.push(socket);
+                shards[shard].push(socket);
             }
-            addresses.push(address);
         }
-        Ok((shards, addresses))
+        Ok(shards)
     }
 
-    fn announced(&self, addresses: &[SocketAddr]) -> Result<Announced, EngineError> {
+    /// What the peers of a shard with these sockets are told.
+    fn announced(&self, sockets: &[UdpSocket]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
         for (bind, announced) in &self.config.announced {
             ips.insert(read_ip(bind)?, read_ip(announced)?);
         }
         let mut announced = Announced { ips, shared: Vec::new() };
-        announced.shared =
-            addresses.iter().map(|address| SocketAddr::new(announced.ip(address.ip()), address.port())).collect();
+        let addresses = sockets.iter().map(UdpSocket::local);
+        announced.shared = addresses.map(|local| SocketAddr::new(announced.ip(local.ip()), local.port())).collect();
         Ok(announced)
     }
 

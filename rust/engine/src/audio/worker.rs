@@ -11,8 +11,8 @@ use mediaserver_audio::transcoder::FRAME;
 use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::time::Time;
 
-use super::pool::{PHASES, Refused, Transcoders, format_named};
-use crate::command::{Action, Command};
+use super::pool::{AudioPool, PHASES};
+use crate::command::Command;
 use crate::event::Event;
 use crate::media::Inbox;
 use crate::metrics::{PUBLISH_EVERY, set};
@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(FRAME.as_millis() as u64 / PHASES a
 const LATE: Duration = Duration::from_millis(5);
 /// After so much delay the deadlines in between are given up: what they would make nobody could play.
 const GIVE_UP: Duration = Duration::from_millis(100);
-/// Without transcoders the thread looks around this often; commands and subscriptions wake it at once.
+/// With nothing to make the thread looks around this often; commands and subscriptions wake it at once.
 const IDLE: Duration = Duration::from_secs(1);
 /// Messages of one shard handled before the deadline is looked at again.
 const MESSAGES_PER_ROUND: usize = 256;
@@ -48,7 +48,7 @@ struct Counts {
 pub struct AudioWorker {
     index: usize,
     epoch: Instant,
-    pool: Transcoders,
+    pool: AudioPool,
     links: Links,
     poller: Poller,
     waiting: VecDeque<(Shard, ShardMessage)>,
@@ -59,7 +59,7 @@ pub struct AudioWorker {
 
 impl AudioWorker {
     /// The audio thread with `index` among shards and audio threads; `epoch` is the instant of `Time::ZERO`.
-    pub fn new(index: usize, epoch: Instant, pool: Transcoders, links: Links) -> io::Result<AudioWorker> {
+    pub fn new(index: usize, epoch: Instant, pool: AudioPool, links: Links) -> io::Result<AudioWorker> {
         let poller = Poller::new()?;
         poller.add(links.wakers[index].as_raw_fd(), 0)?;
         let counts = Counts::default();
@@ -124,6 +124,9 @@ impl AudioWorker {
         let (phase, pool) = (self.phase, &mut self.pool);
         let result = catch_unwind(AssertUnwindSafe(|| pool.tick(phase, deadline)));
         self.counts.panics += u64::from(result.is_err());
+        while let Some(event) = self.pool.take_event() {
+            self.tell(event);
+        }
         deadline
     }
 
@@ -131,29 +134,22 @@ impl AudioWorker {
         while let Ok(item) = self.links.inbox.pop() {
             let Inbox::Command(Command { id, request, action }) = item else { continue };
             let name = action.name();
-            let result = match action {
-                Action::OpenTranscoder { source, source_codec, codec } => {
-                    match (format_named(&source_codec), format_named(&codec)) {
-                        (Some(from), Some(to)) => {
-                            self.pool.open(id, source, from, to).map_err(|refused| refused.to_string())
-                        }
-                        _ => Err(Refused::Codec.to_string()),
-                    }
-                }
-                Action::CloseTranscoder => self.pool.close(id).map_err(|refused| refused.to_string()),
-                _ => Err("invalid command for an audio thread".to_owned()),
-            };
+            let result = self.pool.command(id, &action);
             let event = match result {
                 Ok(()) => request.map(|request| Event::CommandDone { request }),
                 Err(reason) => Some(Event::CommandFailed { request, id, command: name, reason }),
             };
             if let Some(event) = event {
-                match self.links.events.send(event) {
-                    Ok(()) => self.links.events.wake(),
-                    // The control plane is not reading: its own timeout is the answer.
-                    Err(_) => self.counts.events_lost += 1,
-                }
+                self.tell(event);
             }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match self.links.events.send(event) {
+            Ok(()) => self.links.events.wake(),
+            // The control plane is not reading: its own timeout is the answer.
+            Err(_) => self.counts.events_lost += 1,
         }
     }
 
@@ -198,25 +194,14 @@ impl AudioWorker {
     }
 
     fn publish(&mut self, now: Time) {
-        let (counts, pool) = (&self.counts, self.pool.counts());
-        let live = self.pool.len() as u64;
+        let (counts, pool) = (&self.counts, &self.pool);
         let published = self.links.published.publish(|counters| {
+            pool.publish(counters);
             let named = [
-                ("transcodes", live),
-                ("transcodes_opened", pool.opened),
-                ("transcodes_refused", pool.refused),
-                ("transcoded_frames", pool.frames),
-                ("transcode_lost", pool.lost),
-                ("transcode_late", pool.late),
-                ("transcode_repaired", pool.repaired),
-                ("transcode_concealed_samples", pool.concealed_samples),
                 ("audio_ticks", counts.ticks),
                 ("audio_late_ticks", counts.late),
                 ("audio_given_up_ticks", counts.given_up),
                 ("drop.audio_handover_full", counts.handover_full),
-                ("drop.audio_no_buffer", pool.no_buffer),
-                ("drop.audio_not_encoded", pool.frames_failed),
-                ("drop.audio_not_taken", pool.packets_failed),
                 ("panics", counts.panics),
                 ("events_lost", counts.events_lost),
                 ("cpu_ns", thread_cpu_ns()),
