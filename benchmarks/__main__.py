@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_calls, startup
+from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_calls, sip_reading, startup
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
@@ -22,6 +22,7 @@ async def _run(names: list[str], *, quick: bool) -> Report:
     if "startup" in names:
         await startup.measure(report, 1 if quick else 5)
     if "sip" in names:
+        sip_reading.measure(report, messages=200 if quick else 10_000)
         few = sip_calls.Shape(calls=20, rate=20, rounds=1, hold_ms=100, ramp_s=1, last_rate=50, held_calls=20)
         await sip_calls.measure(report, few if quick else None)
     if "join" in names:
