@@ -98,7 +98,7 @@ fn static_payload(pt: u8) -> Option<(&'static str, u32, u8)> {
 }
 
 /// The entry of `key`, which is appended where there is none.
-pub(crate) fn entry<'t, K: PartialEq, V: Default>(table: &'t mut Vec<(K, V)>, key: K) -> &'t mut V {
+pub(crate) fn entry<K: PartialEq, V: Default>(table: &mut Vec<(K, V)>, key: K) -> &mut V {
     let index = table.iter().position(|(of, _)| *of == key).unwrap_or_else(|| {
         table.push((key, V::default()));
         table.len() - 1

@@ -94,8 +94,11 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
+/// Method, URI and version.
+type RequestLine<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 /// Exactly one space on each side (§7.1); RFC 4475 §3.1.2.7 (lwsruri) and §3.1.2.9 (lwsstart, trws) may be refused.
-fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], &[u8]), ParseError> {
+fn request_line(line: &[u8]) -> Result<RequestLine<'_>, ParseError> {
     let mut parts = line.split(|&byte| byte == b' ');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(method), Some(uri), Some(version), None) if is_token(method) && !uri.is_empty() => {

@@ -75,18 +75,20 @@ fn param(part: &[u8]) -> Result<(&[u8], Option<&[u8]>), ParseError> {
     if !is_token(name) || value.is_some_and(<[u8]>::is_empty) {
         return Err(ParseError::new("empty or broken header parameter"));
     }
-    match value {
-        Some(value) if value[0] == b'"' => {
-            if end_of_quote(value, 0)? != value.len() {
-                return Err(ParseError::new("text after a quoted parameter value"));
-            }
-        }
-        Some(value) if value.iter().any(|byte| b" \t,;<>\"".contains(byte)) => {
-            return Err(ParseError::new("broken header parameter value"));
-        }
-        _ => {}
-    }
+    value.map_or(Ok(()), check_value)?;
     Ok((name, value))
+}
+
+fn check_value(value: &[u8]) -> Result<(), ParseError> {
+    if value[0] != b'"' {
+        let separated = value.iter().any(|byte| b" \t,;<>\"".contains(byte));
+        return if separated { Err(ParseError::new("broken header parameter value")) } else { Ok(()) };
+    }
+    if end_of_quote(value, 0)? == value.len() {
+        Ok(())
+    } else {
+        Err(ParseError::new("text after a quoted parameter value"))
+    }
 }
 
 #[cfg(test)]
