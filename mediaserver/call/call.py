@@ -115,6 +115,12 @@ class Call:
         """The leg on the other side of one of the two."""
         return self.callee if leg is self.caller else self.caller
 
+    def hold(self, leg: Leg, *, on: bool, clip: int | None = None) -> None:
+        """Parts a leg from the other one, both ways, or joins them again; its peer is shown. It hears `clip`, if any."""
+        self.passing.hold(leg, on=on, clip=clip)
+        self.connect()
+        self._tasks.spawn(leg.show_hold(on=on, hears=clip is not None), name="show-hold")
+
     def say(self, leg: Leg, text: str) -> bool:
         """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
         return self._chat.take(leg, text)
@@ -186,6 +192,8 @@ class Call:
         """Gives away whom `leg` talks to, and ends; `leg` is hung up."""
         given = self.other(leg)
         self._cause = cause
+        if self.passing.is_held(given):
+            await given.show_hold(on=False, hears=False)  # what it comes to knows of no hold
         self.passing.forget(given)
         _part(given)
         _stop_transcoding(leg)

@@ -196,6 +196,10 @@ class Leg(ABC):
         """Shows the peer that the other side gets no picture of it, or that it does again."""
         self.log.debug("withheld_not_shown", reason=reason)
 
+    async def show_hold(self, *, on: bool, hears: bool) -> None:
+        """Shows the peer that the house has put it on hold, with something to hear or nothing, or takes it back."""
+        self.log.debug("hold_not_shown", on=on, hears=hears)
+
     @property
     def takes_texts(self) -> bool:
         """Whether `send_text` reaches the peer; pages have data channels for that."""

@@ -9,7 +9,7 @@ from mediaserver.call.leg import Codecs, LegMedia
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.engine.commands import Kind
 from mediaserver.sdp.bandwidth import Packets
-from mediaserver.sdp.description import Bandwidth, SessionDescription
+from mediaserver.sdp.description import Bandwidth, Direction, SessionDescription
 from mediaserver.sdp.offer_answer import NegotiatedMedia
 from mediaserver.sdp.picture import PictureBounds
 
@@ -22,6 +22,8 @@ class SessionMedia(Protocol):
 
     bandwidth: Callable[[Kind], tuple[Bandwidth, ...]]
     """Gives the `b=` lines of what we write."""
+    direction: Direction
+    """What the house wants of every line, seen from us: less than both ways while it holds the peer."""
 
     @property
     def media(self) -> dict[Kind, LegMedia]:
@@ -71,6 +73,9 @@ class SessionMedia(Protocol):
 
     def repeat(self) -> bytes:
         """What holds, as an offer that changes nothing (RFC 4028 §7.4)."""
+
+    def turn(self) -> bytes:
+        """What holds, as an offer with `direction` for every line (RFC 3264 §8.4)."""
 
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer; with `final` False the next one takes its place."""

@@ -158,6 +158,15 @@ class SipLeg(BookedSipLeg):
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
 
+    async def show_hold(self, *, on: bool, hears: bool) -> None:
+        """See `Leg`: by a re-INVITE (RFC 3264 §8.4), where the trunk wants to know."""
+        held = Direction.SENDONLY if hears else Direction.INACTIVE
+        wanted = held if on else Direction.SENDRECV
+        session = self._session
+        if session is None or self.ended or not self._policy.tells_hold or wanted is self._sip_media.direction:
+            return
+        await self._negotiation.turn(session, wanted)
+
     def holds(self, session: InviteSession) -> bool:
         """Whether this is the leg of a session."""
         return self._session is session

@@ -58,6 +58,7 @@ class SipLegs:
             media.accepted_video(trunk.video_codecs),
             trunk.srtp,
             trunk.audio_transcode,
+            trunk.hold_signalled,
         )
 
     def _media_settings(self, peer_ip: str) -> SipMediaSettings:

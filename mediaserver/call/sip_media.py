@@ -81,6 +81,8 @@ class SipMedia:
         self._remote: SessionDescription | None = None
         self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
         """Gives the `b=` lines of what we write."""
+        self.direction = Direction.SENDRECV
+        """What the house wants of every line, seen from us."""
         self._session_id = secrets.randbits(62)
         self._version = 0
         self._closed = False
@@ -201,6 +203,19 @@ class SipMedia:
             raise NegotiationError("there is no session to offer again")
         proposal.local = self._local
         return serialize(self._local).encode()
+
+    def turn(self) -> bytes:
+        """What holds, as an offer with `direction` for every line (RFC 3264 §8.4)."""
+        proposal = self._propose()
+        if self._local is None:
+            raise NegotiationError("there is no session to offer again")
+        media = tuple(
+            section if section.rejected else replace(section, direction=self.direction) for section in self._local.media
+        )
+        self._version += 1
+        origin = replace(self._local.origin, version=str(self._version))
+        proposal.local = replace(self._local, origin=origin, media=media)
+        return serialize(proposal.local).encode()
 
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer. Raises SdpError and NegotiationError.
@@ -376,7 +391,7 @@ class SipMedia:
             port=line.rtp.rtp_port,
             rtcp_port=line.rtp.rtcp_port,
             codecs=codecs,
-            direction=Direction.SENDRECV,
+            direction=self.direction,
             crypto=proposal.keys.get(index, line.crypto),
             bandwidth=self.bandwidth(line.kind),
         )

@@ -16,7 +16,7 @@ from mediaserver.call.session_media import SessionMedia
 from mediaserver.call.sip_policy import SipPolicy
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.sdp.codecs import matches
-from mediaserver.sdp.description import SessionDescription
+from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_states import SessionState
@@ -60,6 +60,8 @@ class SipNegotiation:
         self._owed = _Owed.NOTHING
         self._has_refused = False
         self._lock = asyncio.Lock()
+        self._turning = False
+        """The house has put the phone on hold or takes it back, and the phone is to be told."""
         self._wish: Codecs | None = None
         """What we would like to offer, when nothing else is under way."""
         self._offered: Codecs = {}
@@ -148,6 +150,12 @@ class SipNegotiation:
             self._wish = wanted
             await self._send_wish(session)
 
+    async def turn(self, session: InviteSession, direction: Direction) -> None:
+        """Tells the phone by a re-INVITE what goes which way from now on, now or when what is under way is done."""
+        async with self._lock:
+            self._media.direction, self._turning = direction, True
+            await self._send_wish(session)
+
     async def refresh(self, session: InviteSession) -> None:
         """Sends what holds by a re-INVITE, so that the phone sees us alive; anything else under way does that too."""
         async with self._lock:
@@ -176,28 +184,31 @@ class SipNegotiation:
             if self._owed is _Owed.ANSWER:
                 self._owed = _Owed.NOTHING
                 self._media.drop()
-                if self._offered and code == _GLARE:
+                if not self._offered and code == _GLARE:
+                    self._turning = True  # it was a hold, or a refresh, which does no harm again
+                elif code == _GLARE:
                     self._wish = self._wish or self._offered
                 elif self._offered:
                     self._refused = self._offered
             await self._send_wish(session)
 
     async def _send_wish(self, session: InviteSession) -> None:
-        wanted = self._wish
-        if wanted is None or self._owed is not _Owed.NOTHING or not session.may_reoffer:
+        wanted, turning = self._wish, self._turning
+        nothing = wanted is None and not turning
+        if nothing or self._owed is not _Owed.NOTHING or not session.may_reoffer:
             return
-        self._wish = None
+        self._wish, self._turning = None, False  # every offer of ours says which way
         try:
-            body = await self._offer(wanted)
+            body = self._media.turn() if wanted is None else await self._offer(wanted)
             session.reoffer(body)
         except MediaServerError as error:
             self._media.drop()
             if isinstance(error, LocalProtocolError) and session.state is not SessionState.ENDED:
-                self._wish = wanted  # the phone's own re-INVITE came in the meantime
+                self._wish, self._turning = wanted, turning  # the phone's own re-INVITE came in the meantime
             else:
                 self._log.info("reoffer_not_made", error=str(error))
             return
-        self._offered, self._owed = wanted, _Owed.ANSWER
+        self._offered, self._owed = wanted or {}, _Owed.ANSWER
 
 
 def _as_it_is(codecs: Codecs, offer: SessionDescription | None) -> Codecs:

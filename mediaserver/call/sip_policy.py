@@ -28,6 +28,8 @@ class SipPolicy:
     video_codecs: tuple[str, ...]
     srtp: SrtpPolicy
     transcode: TranscodeRule = "never"
+    tells_hold: bool = True
+    """Whether the peer is told by SDP when the house puts it on hold."""
 
     def towards(self, codecs: Codecs) -> Codecs:
         """What the leg may be offered when it meets one with `codecs`: those allowed, and what would be transcoded."""

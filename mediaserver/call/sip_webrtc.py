@@ -48,6 +48,8 @@ class SipWebRtc:
         self._policy = MediaPolicy(audio=settings.audio_codecs, video=settings.video_codecs, simulcast=0)
         self._on_event = on_event
         self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
+        self.direction = Direction.SENDRECV
+        """What the house wants of every section, seen from us."""
         self._peer = WebRtcPeer(
             engine=engine,
             fingerprint=settings.fingerprint,
@@ -135,7 +137,7 @@ class SipWebRtc:
             kind: wanted[kind] for kind in KINDS if wanted.get(kind) and kind not in new
         }
         directions = {
-            section.mid: Direction.SENDRECV if wanted.get(kind) else Direction.INACTIVE
+            section.mid: self.direction if wanted.get(kind) else Direction.INACTIVE
             for kind in KINDS
             if (section := self._peer.section(kind)) is not None
         }
@@ -154,6 +156,13 @@ class SipWebRtc:
         self.drop()
         self._proposed = self._wanted
         return self._peer.make_offer().encode()
+
+    def turn(self) -> bytes:
+        """What holds, as an offer with `direction` for every section in use."""
+        self.drop()
+        self._proposed = self._wanted
+        sections = [section for kind in self._wanted if (section := self._peer.section(kind)) is not None]
+        return self._peer.make_offer(directions={section.mid: self.direction for section in sections}).encode()
 
     def accept_answer(self, body: bytes, *, final: bool = True) -> None:
         """Takes the answer to our offer. Raises SdpError and NegotiationError."""

@@ -256,6 +256,10 @@ class Trunk(Section):
     """Decode sound and encode it again: `never`, `when_needed` where the two sides share no audio codec, or
     `prefer_opus` to keep Opus, which repairs losses, towards whoever has it, whatever the trunk speaks."""
 
+    hold_signalled: bool = True
+    """Tell the trunk by a re-INVITE (`sendonly` or `inactive`) when software of the house puts its call on hold; false
+    leaves the signalling as it is, and the trunk hears the announcement or nothing."""
+
     video_codecs: tuple[VideoCodec, ...] = ("VP8", "H264")
     """Video codecs allowed, best first, as far as `media` allows them; an empty list is audio only."""
 

@@ -173,8 +173,7 @@ class CallControl:
         """Parts a leg from the other one, or joins them again. Raises NotFound, NotNow."""
         opened, call, leg = self._up(call_id, leg_id)
         clip = self._clip(announcement) if announcement is not None and on else None
-        call.passing.hold(leg, on=on, clip=clip)
-        call.connect()
+        call.hold(leg, on=on, clip=clip)
         opened.contact.note("held" if on else "resumed", leg.name)
 
     def mute(self, call_id: str, leg_id: str, kinds: Sequence[Kind], *, on: bool) -> None:

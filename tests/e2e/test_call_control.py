@@ -45,6 +45,19 @@ async def sound_at(tab: Tab, judged: Callable[[int], bool], complaint: str) -> N
         raise AssertionError(f"{complaint}: {packets} packets in half a second") from None
 
 
+async def phone_sends(desk: Baresip, *, sends: bool) -> None:
+    """baresip sends sound, or none for half a second: that is how it takes a re-INVITE with `inactive`."""
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                before = (await desk.audio_stats()).packets_sent
+                await asyncio.sleep(0.5)
+                if ((await desk.audio_stats()).packets_sent > before) is sends:
+                    return
+    except TimeoutError:
+        raise AssertionError(f"sends {not sends}: {await desk.call_text()}") from None
+
+
 async def originated(server: Daemon, tab: Tab, desk: Baresip, token: str) -> dict[str, Any]:
     status, call = await ask(
         server, "POST", "/v1/calls", {"from": "agent", "to": "desk", "attributes": {"ticket": "7"}}, token=token
@@ -86,6 +99,13 @@ async def test_software_of_the_house_makes_holds_and_ends_a_call(tmp_path: Path)
             await sound_at(tab, lambda packets: packets == 0, "the page hears the phone while it is on hold")
             await ask(server, "POST", f"{path}/hold", {"leg": page["id"], "on": False}, token=token)
             await sound_at(tab, lambda packets: packets >= 10, "the page hears nothing after the hold")
+
+            held = next(leg for leg in up["legs"] if leg["kind"] == "sip")
+            await ask(server, "POST", f"{path}/hold", {"leg": held["id"]}, token=token)
+            await phone_sends(desk, sends=False)
+            await ask(server, "POST", f"{path}/hold", {"leg": held["id"], "on": False}, token=token)
+            await phone_sends(desk, sends=True)
+            await sound_at(tab, lambda packets: packets >= 10, "the page hears nothing after the phone's hold")
 
             status, _ = await ask(server, "POST", f"{path}/hangup", token=token)
             assert status == 200
