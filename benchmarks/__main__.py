@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_calls, sip_reading, startup
+from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip, sip_calls, sip_reading, startup
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe", "audio", "mixing")
+OTHERS = ("sfu", "bwe", "audio", "mixing", "sip-all")
 """Programs that run only when they are named."""
 
 
@@ -23,8 +23,9 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         await startup.measure(report, 1 if quick else 5)
     if "sip" in names:
         sip_reading.measure(report, messages=200 if quick else 10_000)
-        few = sip_calls.Shape(calls=20, rate=20, rounds=1, hold_ms=100, ramp_s=1, last_rate=50, held_calls=20)
-        await sip_calls.measure(report, few if quick else None)
+        await sip_calls.measure(report, sip.QUICK.calls if quick else None)
+    if "sip-all" in names:
+        await sip.measure(report, sip.QUICK if quick else None)
     if "join" in names:
         await join.measure(report, 1 if quick else 10)
     if "fanout" in names:
