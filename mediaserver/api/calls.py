@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from mediaserver.api import call_messages as bodies
 from mediaserver.api.auth import AdminAuth
@@ -18,6 +18,7 @@ from mediaserver.api.operation import JSON, MERGE_PATCH, Operation, json_answer,
 from mediaserver.api.problem import Problem
 from mediaserver.contact.call_control import CallControl, Wish
 from mediaserver.contact.call_view import CallView, ContactView
+from mediaserver.store.outcomes import Outcome, Outcomes
 
 _CALL: Final = "/v1/calls/{call}"
 _NO_CALL: Final = {404: "There is no such call or leg."}
@@ -37,11 +38,15 @@ class CallsResource:
         admin: AdminAuth,
         admission: Admission,
         clock: Callable[[], float] = time.monotonic,
+        outcomes: Outcomes | None = None,
+        known: Iterable[Outcome] = (),
     ) -> None:
+        """`outcomes` keeps the answers to keys over a restart, and `known` are those that it has kept."""
         self._control = control
         self._admin = admin
         self._admission = admission
-        self._idempotency = Idempotency[CallView](clock=clock)
+        self._idempotency = Idempotency(TypeAdapter(CallView), clock=clock, store=outcomes)
+        self._idempotency.restore(known)
 
     def operations(self) -> list[Operation]:
         """Everything about calls."""
@@ -52,7 +57,10 @@ class CallsResource:
             "was used for another body.",
             503: "The server is about to stop.",
         }
-        key = {HEADER: f"Of the caller's choice; repeating it within {KEPT_S:.0f} s repeats the answer, not the call."}
+        key = {
+            HEADER: f"Of the caller's choice; repeating it within {KEPT_S:.0f} s, also after a restart, repeats the answer, "
+            "not the call."
+        }
         return [
             Operation(
                 method="POST",

@@ -17,6 +17,9 @@ pub mod shared_pool;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod text;
+#[cfg(test)]
+mod text_tests;
 mod timers;
 mod topics;
 mod tracks;
@@ -178,6 +181,7 @@ impl Endpoint {
             if slot.transport.poll_timeout().is_some_and(|due| due <= now) {
                 slot.transport.handle_timeout(now, out);
             }
+            slot.send_text(now, out);
             self.touch(index);
         }
         self.current = None;
@@ -253,6 +257,8 @@ impl Endpoint {
             slot.closed = Some("failed");
             self.touch(index);
         }
+        // It may name datagrams that are gone by the time of the next batch.
+        self.media.forget_batch();
         self.settle(now, out);
     }
 

@@ -37,6 +37,37 @@ impl Endpoint {
         now: Time,
         out: &mut TransmitQueue,
     ) {
+        self.take_from(via, batch, entries, now, out);
+        self.finish_from(via, batch, now, out);
+    }
+
+    /// Takes datagrams as [`Endpoint::handle_batch`] does, and keeps their media back until [`Endpoint::finish_batch`], which
+    /// is to be called with the same batch, whatever was added to it. Returns how many packets will leave for a frame of which
+    /// more is to come: when those are many, it is worth a look whether it has come.
+    pub fn take_batch(
+        &mut self,
+        batch: &mut ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> usize {
+        self.take_from(None, batch, entries, now, out);
+        self.media.unfinished_copies()
+    }
+
+    /// Forwards what [`Endpoint::take_batch`] kept back.
+    pub fn finish_batch(&mut self, batch: &ReceiveBatch, now: Time, out: &mut TransmitQueue) {
+        self.finish_from(None, batch, now, out);
+    }
+
+    fn take_from(
+        &mut self,
+        via: Option<Shard>,
+        batch: &mut ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
         for entry in entries.start..entries.end.min(batch.len()) {
             let received = batch.entries()[entry];
             match self.owner(received.path, batch.datagram(&received), now) {
@@ -57,6 +88,9 @@ impl Endpoint {
             }
         }
         self.current = None;
+    }
+
+    fn finish_from(&mut self, via: Option<Shard>, batch: &ReceiveBatch, now: Time, out: &mut TransmitQueue) {
         self.media.finish_batch(batch, &mut self.slots, now, out);
         self.messages.extend(self.routes.collected());
         self.via = via;
@@ -120,7 +154,10 @@ impl Endpoint {
             Received::Rtp { len, .. } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                self.media.handle_rtp(slot.id, entry, &datagram[..len], now);
+                match &mut slot.text {
+                    Some(text) => text.handle_rtp(&datagram[..len]),
+                    None => self.media.handle_rtp(slot.id, entry, &datagram[..len], now),
+                }
             }
             Received::Rtcp { len } => {
                 slot.traffic.packets_received += 1;
@@ -139,6 +176,9 @@ impl Endpoint {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             slot.dirty = false;
             self.transport_drops.merge(&slot.transport.drops_mut().take());
+            if let Some(text) = &mut slot.text {
+                self.transport_drops.merge(&text.drops_mut().take());
+            }
             while let Some(event) = self.slots.get_mut(index).and_then(|slot| slot.transport.poll_event()) {
                 self.handle_transport_event(index, event, now);
             }
@@ -156,7 +196,7 @@ impl Endpoint {
                     self.media.router.set_round_trip(TransportId(slot.id), round_trip).ok();
                 }
             }
-            self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
+            self.timers.arm(index, slot.poll_timeout(), &mut slot.armed);
         }
         self.take_media_outputs();
     }
