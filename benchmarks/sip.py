@@ -52,7 +52,7 @@ async def _over_tls(report: Report, shape: sip_calls.Shape) -> None:
         ):
             command = [
                 *(sys.executable, "-m", "benchmarks.sip_load", server.sip_uri(sip_calls.USER, "tls")),
-                *("--transport", "tls", "--ca", str(server.certificates.chain)),
+                *("--transport", "tls", "--ca", str(server.certificates.ca)),
                 *("--rate", str(shape.rate), "--hold", str(shape.hold_ms / 1000)),
             ]
             await _load(command, shape.rate)

@@ -242,14 +242,18 @@ async def measure(report: Report, shape: Shape | None = None) -> None:
     Servers are kept on CPU 0, generator and user agents on CPU 1.
     """
     shape = shape or Shape()
-    os.sched_setaffinity(0, {GENERATOR_CPU % (os.cpu_count() or 1)})
     if reason := missing():
         report.details["sip_relay_missing"] = {"rtpengine": reason}
         print(f"# without rtpengine: {reason}")
+    allowed = os.sched_getaffinity(0)
     with cores_awake():
-        for case in CASES:
-            await _compare(report, shape, case)
-        await _first_loss(report, shape)
+        os.sched_setaffinity(0, {GENERATOR_CPU % (os.cpu_count() or 1)})
+        try:
+            for case in CASES:
+                await _compare(report, shape, case)
+            await _first_loss(report, shape)
+        finally:
+            os.sched_setaffinity(0, allowed)
 
 
 async def _compare(report: Report, shape: Shape, case: str) -> None:
