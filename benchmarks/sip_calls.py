@@ -72,11 +72,15 @@ async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncI
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
-        async with asyncio.timeout(60):
-            # The announcement is encoded behind the running daemon: the first calls would pay for it.
-            while not (await server.metrics())["mediaserver_announcements_loaded"]:  # noqa: ASYNC110 - a process
-                await asyncio.sleep(0.2)
+        await announcements_loaded(server)
         yield server
+
+
+async def announcements_loaded(server: Daemon) -> None:
+    """Wait until the announcement is encoded behind the running daemon: the first calls would pay for it."""
+    async with asyncio.timeout(60):
+        while not (await server.metrics())["mediaserver_announcements_loaded"]:  # noqa: ASYNC110 - a process
+            await asyncio.sleep(0.2)
 
 
 async def calls_through(

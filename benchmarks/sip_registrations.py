@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, Report
 from benchmarks.processes import cpu_ns
+from benchmarks.sip_calls import announcements_loaded
 from mediaserver.sip.config import MessageLimits
 from mediaserver.sip.credentials import Credentials
 from mediaserver.sip.digest import answer_challenge, choose_challenge
@@ -85,6 +86,7 @@ async def measure(report: Report, directory: Path, shape: Shape | None = None) -
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
+        await announcements_loaded(server)
         phones = [await _phone(server, name, f"127.0.2.{number}") for number, name in enumerate(names, 1)]
         for phone in phones:
             phone.register()

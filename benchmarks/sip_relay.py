@@ -21,6 +21,7 @@ from benchmarks.processes import cores_awake, cpu_ns
 from benchmarks.rtp_generator import Sent, Streams, media_socket
 from benchmarks.rtpengine import RtpEngine, missing, rtpengine
 from benchmarks.sfu_face import pin
+from benchmarks.sip_calls import announcements_loaded
 from mediaserver.sdp.parser import parse
 from mediaserver.sip.config import Bind, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.credentials import StoredCredential
@@ -169,6 +170,7 @@ async def own_relay(directory: Path, case: str) -> AsyncIterator[OwnRelay]:
             "log": {"level": "warning"},
         }
         server = await stack.enter_async_context(daemon(directory, changes=changes))
+        await announcements_loaded(server)
         relay = OwnRelay(agents[0], Target("udp", server.host, server.ports.sip))
         stack.callback(relay.close)
         agents[1].on_invite = relay.take
@@ -224,9 +226,18 @@ async def foreign_relay(directory: Path, case: str) -> AsyncIterator[ForeignRela
 async def _generate(relay: Relay, seconds: float, *, both_ways: bool) -> Sent:
     caller, callee = relay.sides
     sides = [caller, callee if both_ways else Streams(callee.sock, [])]
-    sent = await asyncio.to_thread(rtp_generator.run, sides, seconds, relay.sequence)
+    sent = await asyncio.to_thread(_on_its_core, sides, seconds, relay.sequence)
     relay.sequence += sent.ticks
     return sent
+
+
+def _on_its_core(sides: list[Streams], seconds: float, sequence: int) -> Sent:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {GENERATOR_CPU % (os.cpu_count() or 1)})  # of this thread alone
+    try:
+        return rtp_generator.run(sides, seconds, sequence)
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 async def _cost_us(relay: Relay, shape: Shape) -> tuple[float, Sent]:
@@ -239,21 +250,16 @@ async def _cost_us(relay: Relay, shape: Shape) -> tuple[float, Sent]:
 async def measure(report: Report, shape: Shape | None = None) -> None:
     """Add the cost of a relayed packet beside rtpengine, and the calls that ours relays before the first loss.
 
-    Servers are kept on CPU 0, generator and user agents on CPU 1.
+    Servers are kept on CPU 0, the generator's thread on CPU 1.
     """
     shape = shape or Shape()
     if reason := missing():
         report.details["sip_relay_missing"] = {"rtpengine": reason}
         print(f"# without rtpengine: {reason}")
-    allowed = os.sched_getaffinity(0)
     with cores_awake():
-        os.sched_setaffinity(0, {GENERATOR_CPU % (os.cpu_count() or 1)})
-        try:
-            for case in CASES:
-                await _compare(report, shape, case)
-            await _first_loss(report, shape)
-        finally:
-            os.sched_setaffinity(0, allowed)
+        for case in CASES:
+            await _compare(report, shape, case)
+        await _first_loss(report, shape)
 
 
 async def _compare(report: Report, shape: Shape, case: str) -> None:
