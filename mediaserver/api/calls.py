@@ -23,7 +23,10 @@ from mediaserver.store.outcomes import Outcome, Outcomes
 _CALL: Final = "/v1/calls/{call}"
 _NO_CALL: Final = {404: "There is no such call or leg."}
 _WRONG_STATE: Final = {**_NO_CALL, 409: "The call is not in a state in which this is possible."}
-_NOT_YET: Final = {**_WRONG_STATE, 501: "The server cannot do this; `missing` names what it lacks."}
+_BRINGS_IN: Final = {
+    **_WRONG_STATE,
+    422: "The body is not as it must be, or the routing table takes such a call nowhere (`sip_status`).",
+}
 _V = TypeVar("_V", CallView, ContactView)
 _B = TypeVar("_B", bound=BaseModel)
 
@@ -108,8 +111,17 @@ class CallsResource:
             self._action(
                 "transfer", self.transfer, "Give a leg's place to somebody else.", bodies.Transfer, status=202
             ),
-            self._action("add", self.add, "Call a third party into a call.", bodies.Add, problems=_NOT_YET),
-            self._action("supervise", self.supervise, "Listen to a call.", bodies.Supervise, problems=_NOT_YET),
+            self._action(
+                "add", self.add, "Call a third party into a call.", bodies.Add, status=202, problems=_BRINGS_IN
+            ),
+            self._action(
+                "supervise",
+                self.supervise,
+                "Let somebody listen to a call, or speak in it.",
+                bodies.Supervise,
+                status=202,
+                problems=_BRINGS_IN,
+            ),
             Operation(
                 method="PATCH",
                 path=f"{_CALL}/attributes",
@@ -226,16 +238,16 @@ class CallsResource:
         return self._shown(request, status=202)
 
     async def add(self, request: web.Request) -> web.Response:
-        """A third party."""
+        """202; the outcome is an event."""
         call, body = await self._asked(request, bodies.Add)
-        self._control.add(call, body.to)
-        return self._shown(request)
+        await self._control.add(call, body.to)
+        return self._shown(request, status=202)
 
     async def supervise(self, request: web.Request) -> web.Response:
-        """Somebody listens."""
+        """202; the outcome is an event."""
         call, body = await self._asked(request, bodies.Supervise)
-        self._control.supervise(call, body.by, body.mode)
-        return self._shown(request)
+        await self._control.supervise(call, body.by, body.mode, of=body.leg)
+        return self._shown(request, status=202)
 
     async def change_attributes(self, request: web.Request) -> web.Response:
         """All attributes after the change."""

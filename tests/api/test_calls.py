@@ -63,15 +63,21 @@ async def test_actions_reach_the_leg_that_they_name(house: AdminHouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "body"), [("add", {"to": "expert"}), ("supervise", {"by": "expert", "mode": "whisper"})]
+    ("action", "body", "supervises"),
+    [("add", {"to": "expert"}, None), ("supervise", {"by": "expert", "mode": "whisper"}, "whisper")],
 )
-async def test_what_needs_a_mixer_is_501_and_says_what_is_missing(
-    house: AdminHouse, action: str, body: dict[str, str]
+async def test_others_come_into_a_call(
+    house: AdminHouse, action: str, body: dict[str, str], supervises: str | None
 ) -> None:
     call, _ = await house.calls.phone_call()
-    status, problem = await house.ask("POST", f"/v1/calls/{call}/{action}", body)
-    assert (status, problem["missing"], problem["status"]) == (501, "mixing", 501)
-    assert house.last.content_type == "application/problem+json"
+    path = f"/v1/calls/{call}"
+    assert (await house.ask("POST", f"{path}/{action}", body))[0] == 202
+    await settled()
+    status, shown = await house.ask("GET", path)
+    assert (status, [leg["supervises"] for leg in shown["legs"]]) == (200, [None, None, supervises])
+    wrong = {**body, "leg": "none", next(iter(body)): "666"}
+    status, problem = await house.ask("POST", f"{path}/{action}", wrong if action == "supervise" else {"to": "666"})
+    assert (status, problem["status"]) == ((404, 404) if action == "supervise" else (422, 422))
 
 
 @pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/json"])
