@@ -15,6 +15,7 @@ from mediaserver.call.events import (
     LegEnded,
     LegEvent,
     MediaChanged,
+    PartyChanged,
     PictureWithheld,
     QualityChanged,
     RateChanged,
@@ -221,6 +222,8 @@ class Call:
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
+            case PartyChanged() if self._joined:
+                self.other(leg).represent(leg)
             case Dtmf(digit=digit, duration_ms=duration_ms):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)

@@ -72,6 +72,11 @@ class QualityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PartyChanged:
+    """Somebody else is at the end of the leg, by the word of a peer that is believed; see `Leg.identity`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dtmf:
     """One key was pressed."""
 
@@ -111,6 +116,7 @@ LegEvent = (
     | RateChanged
     | PictureWithheld
     | QualityChanged
+    | PartyChanged
     | Dtmf
     | TextReceived
     | TransferAsked
