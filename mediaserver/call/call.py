@@ -26,6 +26,7 @@ from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
+from mediaserver.call.text_bridge import TextBridge
 from mediaserver.call.transcoding import stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
@@ -77,6 +78,7 @@ class Call:
         self._on_quality = on_quality
         self._topics: Topics | None = None
         self._chat = PhoneChat()
+        self._text = TextBridge()
         self._cause: EndCause | None = None
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
@@ -224,10 +226,10 @@ class Call:
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case PartyChanged() if self._joined:
                 self.other(leg).represent(leg)
-            case Dtmf(digit=digit, duration_ms=duration_ms):
+            case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
-                self._pass_digit(leg, digit, duration_ms)
+                self._pass_key(leg, event)
             case TextReceived(text=text):
                 self.say(leg, text)
             case TransferAsked():
@@ -259,13 +261,14 @@ class Call:
             leg.settle_with(peer)
         await one.joined(other)
 
-    def _pass_digit(self, leg: Leg, digit: str, duration_ms: int) -> None:
-        """A digit that came as a message goes on as RFC 4733 events; what came as events is forwarded as packets."""
-        if leg.kind != "browser":
-            return
-        media = self.other(leg).media.get("audio")
-        if media is not None and media.down is not None:
-            media.down.send_dtmf(digit, duration_ms=duration_ms)
+    def _pass_key(self, leg: Leg, key: Dtmf) -> None:
+        """A key that came as a message goes on in the way that the other side takes; what came as RFC 4733 events is
+
+        forwarded as packets, but to a phone without them.
+        """
+        other = self.other(leg)
+        if leg.kind == "browser" or key.as_message or (other.kind == "sip" and not other.takes_events):
+            other.press(key.digit, duration_ms=key.duration_ms)
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         await self.other(first).end(cause)
@@ -316,11 +319,13 @@ class Call:
         """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
         self._chat.connect(self.caller, self.callee)
         one, two = self.caller.data, self.callee.data
-        if one is None or two is None or self._topics is not None:
-            return
-        self._topics = one.new_topics()
-        one.use(self._topics)
-        two.use(self._topics)
+        if one is not None and two is not None and self._topics is None:
+            self._topics = one.new_topics()
+            one.use(self._topics)
+            two.use(self._topics)
+        apart = self.passing.is_held(self.caller) or self.passing.is_held(self.callee)
+        for leg, on in self._text.connect(self.caller, self.callee, apart=apart):
+            self._tasks.spawn(leg.show_text(on=on), name="text")
 
 
 def _spoken(leg: Leg) -> tuple[str, ...]:

@@ -380,6 +380,7 @@ class Calls:
         try:
             booking = request.caller.booking
             others = booking.wishes() if booking is not None else {}
+            leg.allow_text(request.caller)
             await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
         except BaseException as error:
             leg.listen(None)

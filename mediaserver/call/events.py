@@ -78,10 +78,11 @@ class PartyChanged:
 
 @dataclass(frozen=True, slots=True)
 class Dtmf:
-    """One key was pressed."""
+    """One key was pressed. `as_message`: it came beside the media, so nothing of it is forwarded as packets."""
 
     digit: str
     duration_ms: int
+    as_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)

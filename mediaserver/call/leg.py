@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 from uuid import uuid4
 
 import structlog
@@ -19,14 +19,14 @@ from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_meter import QualityMeter
 from mediaserver.call.transcoding import TranscodeRule, stronger, understood
 from mediaserver.config.bandwidth import MediaKind
-from mediaserver.core.data import DataChannels
+from mediaserver.core.data import DataChannels, Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import Kind, Play, StopPlaying
+from mediaserver.engine.commands import JoinTopic, Kind, LeaveTopic, Play, StopPlaying
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
 from mediaserver.errors import MediaServerError
-from mediaserver.sdp.codecs import matches
+from mediaserver.sdp.codecs import TELEPHONE_EVENT, matches
 from mediaserver.sdp.description import Codec
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
 
@@ -34,6 +34,10 @@ Codecs = Mapping[Kind, tuple[Codec, ...]]
 """Codecs by kind, in order of preference; a kind without codecs is absent."""
 
 KINDS: tuple[Kind, ...] = ("audio", "video")
+
+TEXT_STREAM: Final = 0
+"""Under which a phone's text is in a topic (see `OpenText`)."""
+_MOST_SENDER_BYTES: Final = 128
 
 _log = structlog.get_logger(__name__)
 
@@ -211,6 +215,52 @@ class Leg(ABC):
     def send_text(self, text: str) -> None:
         """Sends the peer a text. What cannot be sent is counted, and lost."""
         self.log.debug("text_not_sent")
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether keys reach the peer as packets (RFC 4733)."""
+        down = self.media["audio"].down if "audio" in self.media else None
+        return down is not None and any(codec.key == TELEPHONE_EVENT for codec in down.codecs)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether keys reach the peer in any way."""
+        return self.takes_events
+
+    def press(self, digits: str, *, duration_ms: int) -> None:
+        """Presses keys towards the peer, one after the other."""
+        down = self.media["audio"].down if "audio" in self.media else None
+        if down is not None:
+            down.send_dtmf(digits, duration_ms=duration_ms)
+
+    @property
+    def text_line(self) -> int | None:
+        """The engine transport of the peer's real-time text (RFC 4103); None where it has none."""
+        return None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the peer may have real-time text: by a data channel, or by a line that it offered or agreed on."""
+        return self.data is not None
+
+    def join_text(self, topic: int) -> None:
+        """Puts the peer's real-time text into a topic of the engine."""
+        if self.text_line is not None and not self.ended:
+            name = " ".join(self.name.split()).encode()[:_MOST_SENDER_BYTES].decode("utf-8", "ignore")
+            self._engine.submit(JoinTopic(id=self.text_line, stream=TEXT_STREAM, topic=topic, sender=name))
+
+    def leave_text(self) -> None:
+        """Takes it out again."""
+        if self.text_line is not None and not self.ended:
+            self._engine.submit(LeaveTopic(id=self.text_line, stream=TEXT_STREAM))
+
+    def new_topics(self) -> Topics:
+        """Topics of the engine for this leg and the other one."""
+        return Topics(self._engine)
+
+    async def show_text(self, *, on: bool) -> None:
+        """Shows the peer that the other side has real-time text, or has it no more."""
+        self.log.debug("text_not_shown", on=on)
 
     async def show_quality(self, quality: LegQuality) -> None:
         """Shows the peer how its line is doing."""

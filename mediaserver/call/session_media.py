@@ -24,6 +24,14 @@ class SessionMedia(Protocol):
     """Gives the `b=` lines of what we write."""
     direction: Direction
     """What the house wants of every line, seen from us: less than both ways while it holds the peer."""
+    takes_text: bool
+    """Real-time text is taken where the peer offers it."""
+    offers_text: bool
+    """It is offered, too."""
+
+    @property
+    def text_line(self) -> int | None:
+        """The engine transport of the peer's real-time text; None where there is none."""
 
     @property
     def media(self) -> dict[Kind, LegMedia]:

@@ -39,6 +39,7 @@ from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip_events
 from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.info_keys import read_key, write_key
 from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_id import NIL
@@ -52,6 +53,7 @@ _PICTURE_FAST_UPDATE: Final = (
     b'<?xml version="1.0" encoding="utf-8"?>'
     b"<media_control><vc_primitive><to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>"
 )
+_BETWEEN_KEYS_MS: Final = 100
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
 _CLOSED_WITHOUT_A_WORD_S: Final = 1.0
@@ -92,6 +94,9 @@ class SipLeg(BookedSipLeg):
         self._session: InviteSession | None = None
         self._answering = asyncio.Lock()
         self._transferring = False
+        self._pressing = asyncio.Lock()
+        self._sends_events = False
+        """Keys of the phone come as packets."""
         self._early_agreed: asyncio.Future[bool] | None = None
         """The answer to such an offer, once it is there."""
         self._early = EarlyAnswers(self._sip_media, self.log)
@@ -261,6 +266,7 @@ class SipLeg(BookedSipLeg):
 
     async def _own_description(self, other: Leg) -> bytes:
         """Our answer to the phone's offer, or our offer where it made none, with what `other` speaks."""
+        self.allow_text(other)
         if self._offer is not None:
             return await self._answer_to(self._offer, other)
         wanted = self._policy.towards(other.codecs)
@@ -453,7 +459,36 @@ class SipLeg(BookedSipLeg):
                 self._charge()
             self.set_media(self._sip_media.media)
 
+    @property
+    def takes_keys(self) -> bool:
+        """See `Leg`."""
+        return self.takes_events or self._takes_info
+
+    @property
+    def _takes_info(self) -> bool:
+        session = self._session
+        return session is not None and session.takes_info and self._answered and not self.ended
+
+    def press(self, digits: str, *, duration_ms: int) -> None:
+        """See `Leg`: by INFO to a phone that has agreed on no events and allows that."""
+        if not self.takes_events and self._takes_info:
+            self._tasks.spawn(self._press_by_info(digits, duration_ms), name="keys")
+        else:
+            super().press(digits, duration_ms=duration_ms)
+
+    async def _press_by_info(self, digits: str, duration_ms: int) -> None:
+        """One after the other, each with its time: nothing else keeps requests over UDP in order."""
+        async with self._pressing:
+            for digit in digits.replace(",", ""):
+                if self._session is not None and self._takes_info:
+                    self._session.send_info(*write_key(digit, duration_ms))
+                await asyncio.sleep((duration_ms + _BETWEEN_KEYS_MS) / 1000)
+
     def _on_info(self, content_type: str, body: bytes) -> None:
+        key = read_key(content_type, body)
+        # Some phones say each key in both ways.
+        if key is not None and not self._sends_events:
+            self.emit(Dtmf(key.name, key.duration_ms, as_message=True))
         if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
             down = self.media["video"].down if "video" in self.media else None
             if down is not None and down.source is not None:
@@ -475,6 +510,7 @@ class SipLeg(BookedSipLeg):
             case engine_events.TransportConnected():
                 self.emit(Connected())
             case engine_events.DtmfReceived(digit=digit, duration_ms=duration_ms):
+                self._sends_events = True
                 self.emit(Dtmf(digit, duration_ms))
             case engine_events.KeyframeNeeded():
                 if self._session is not None and self._answered and not self.ended:

@@ -17,6 +17,7 @@ from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.sdp.bandwidth import PLAIN, above_udp, bandwidth_lines, to_tias
 from mediaserver.sdp.description import Bandwidth, SessionDescription
+from mediaserver.sdp.offer_answer import first_of_kind
 from mediaserver.sdp.picture import PictureBounds
 
 
@@ -76,6 +77,25 @@ class BookedSipLeg(Leg):
         return self.codecs if remote is None else self._policy.limited(self._sip_media.codecs_of(remote))
 
     @property
+    def text_line(self) -> int | None:
+        """See `Leg`."""
+        return self._sip_media.text_line
+
+    @property
+    def reads_text(self) -> bool:
+        """See `Leg`."""
+        offer = self._offer
+        return self.text_line is not None or (offer is not None and first_of_kind(offer, "text") is not None)
+
+    def allow_text(self, other: Leg) -> None:
+        """`other` is on the other side from now on: what it can read the phone may type. To a phone we pass on what
+
+        another one offers; that a page could read is said to those only whose policy wants it.
+        """
+        self._sip_media.takes_text = other.reads_text
+        self._sip_media.offers_text = other.reads_text and (other.kind == "sip" or self._policy.offers_text)
+
+    @property
     def transports(self) -> tuple[int, ...]:
         """RTP transports of audio and video."""
         return self._sip_media.transports
@@ -99,6 +119,7 @@ class BookedSipLeg(Leg):
     def settle_with(self, other: Leg) -> None:
         """See `Leg`; also bounds the picture towards the phone."""
         super().settle_with(other)
+        self.allow_text(other)
         self._bound_picture()
 
     def set_media(self, media: dict[Kind, LegMedia]) -> None:

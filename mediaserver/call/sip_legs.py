@@ -48,7 +48,7 @@ class SipLegs:
         """What a user's phone may speak."""
         media = self.media
         picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
-        return SipPolicy(media.audio_codecs, picture, srtp)
+        return SipPolicy(media.audio_codecs, picture, srtp, offers_text=media.offer_text)
 
     def trunk_policy(self, trunk: Trunk) -> SipPolicy:
         """What a trunk may speak."""
@@ -59,6 +59,7 @@ class SipLegs:
             trunk.srtp,
             trunk.audio_transcode,
             trunk.hold_signalled,
+            offers_text=trunk.offer_text,
         )
 
     def _media_settings(self, peer_ip: str) -> SipMediaSettings:

@@ -23,19 +23,44 @@ _SUITES: Final[Mapping[str, SrtpSuite]] = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class SipLine:
-    """Carries media of one kind; its place in the description is known to whoever holds it."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class RtpLine:
+    """What every line has, whatever it carries; its place in the description is known to whoever holds it."""
 
-    kind: Kind
     rtp: LocalRtp
     crypto: tuple[Crypto, ...] = ()
     """Our keys; empty is plain RTP."""
     agreed: NegotiatedMedia | None = None
-    tracks: LegMedia = field(default_factory=LegMedia)
     known: tuple[Codec, ...] = ()
     """Every codec that this line ever had, under its payload type: a number never changes its meaning
     (RFC 3264 §8.3.2)."""
+
+    def expect(self, engine: Engine) -> None:
+        """Tells the engine where the peer is by what was agreed; silence counts from now on."""
+        media = self.agreed
+        if media is not None:
+            engine.submit(
+                SetRtpRemote(
+                    id=self.rtp.id,
+                    rtp=media.remote_rtp,
+                    rtcp=media.remote_rtcp,
+                    rtcp_mux=media.rtcp_mux,
+                    srtp=_srtp_keys(media),
+                )
+            )
+
+    def remember(self, codecs: tuple[Codec, ...]) -> None:
+        """These payload types are taken from now on."""
+        numbers = {codec.pt for codec in self.known}
+        self.known += tuple(codec for codec in codecs if codec.pt not in numbers)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SipLine(RtpLine):
+    """Carries sound or picture."""
+
+    kind: Kind
+    tracks: LegMedia = field(default_factory=LegMedia)
 
     def apply(self, media: NegotiatedMedia, *, engine: Engine, cname: str, watch: Callable[[int, Kind], None]) -> None:
         """Puts what was agreed into force; `watch(id, kind)` subscribes to the events of a new track."""
@@ -64,30 +89,11 @@ class SipLine:
         if self.kind == "video" and before is not None:
             self._begin_with_keyframes(before, media)
 
-    def expect(self, engine: Engine) -> None:
-        """Tells the engine where the peer is by what was agreed; silence counts from now on."""
-        media = self.agreed
-        if media is not None:
-            engine.submit(
-                SetRtpRemote(
-                    id=self.rtp.id,
-                    rtp=media.remote_rtp,
-                    rtcp=media.remote_rtcp,
-                    rtcp_mux=media.rtcp_mux,
-                    srtp=_srtp_keys(media),
-                )
-            )
-
     def silence(self) -> None:
         """Sends nothing any more; the ports stay, so that the line can come back."""
         if self.tracks.down is not None:
             self.tracks.down.update(self.tracks.down.codecs, active=False)
         self.agreed = None
-
-    def remember(self, codecs: tuple[Codec, ...]) -> None:
-        """These payload types are taken from now on."""
-        numbers = {codec.pt for codec in self.known}
-        self.known += tuple(codec for codec in codecs if codec.pt not in numbers)
 
     def _begin_with_keyframes(self, before: NegotiatedMedia, now: NegotiatedMedia) -> None:
         """After a hold, and for a decoder that is new, the picture begins anew in both directions."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
 from mediaserver.call.sip_line import SipLine
+from mediaserver.call.text_line import TextLine
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.transport_limits import TransportLimits
 from mediaserver.engine.commands import Kind
@@ -33,6 +35,12 @@ from mediaserver.sdp.offer_answer import (
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
+from mediaserver.sdp.text import text_codecs
+
+Line = SipLine | TextLine
+LineKind = Kind | Literal["text"]
+
+_LINE_KINDS: Final[tuple[LineKind, ...]] = (*KINDS, "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +57,10 @@ class SipMediaSettings:
 class _Proposal:
     """A description of ours that is not in force yet. Until it is, everything stays as it was (RFC 6141 §3)."""
 
-    lines: dict[int, SipLine]
+    lines: dict[int, Line]
     """By their place in the description."""
     keys: dict[int, tuple[Crypto, ...]] = field(default_factory=dict)
-    opened: list[SipLine] = field(default_factory=list)
+    opened: list[Line] = field(default_factory=list)
     local: SessionDescription | None = None
     agreed: tuple[NegotiatedMedia, ...] | None = None
     """None for an offer: its answer brings it."""
@@ -73,7 +81,7 @@ class SipMedia:
         self._settings = settings
         self._cname = cname
         self._on_event = on_event
-        self._lines: dict[int, SipLine] = {}
+        self._lines: dict[int, Line] = {}
         self._limits = TransportLimits(engine)
         self._proposal: _Proposal | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -81,6 +89,10 @@ class SipMedia:
         self._remote: SessionDescription | None = None
         self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
         """Gives the `b=` lines of what we write."""
+        self.takes_text = False
+        """Real-time text is taken where the phone offers it (RFC 4103)."""
+        self.offers_text = False
+        """It is offered, too."""
         self.direction = Direction.SENDRECV
         """What the house wants of every line, seen from us."""
         self._session_id = secrets.randbits(62)
@@ -92,7 +104,13 @@ class SipMedia:
     @property
     def media(self) -> dict[Kind, LegMedia]:
         """The tracks by kind."""
-        return {line.kind: line.tracks for line in self._lines.values() if line.agreed}
+        return {line.kind: line.tracks for line in self._media_lines() if line.agreed}
+
+    @property
+    def text_line(self) -> int | None:
+        """The transport of the phone's real-time text; None where there is none."""
+        line = self._line_of("text")
+        return line.rtp.id if line is not None and line.agreed is not None else None
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -103,7 +121,7 @@ class SipMedia:
     @property
     def agreed(self) -> dict[Kind, NegotiatedMedia]:
         """What the last offer and answer agreed on, by kind."""
-        return {line.kind: line.agreed for line in self._lines.values() if line.agreed}
+        return {line.kind: line.agreed for line in self._media_lines() if line.agreed}
 
     @property
     def remote(self) -> SessionDescription | None:
@@ -135,7 +153,7 @@ class SipMedia:
     @property
     def picture_bounds(self) -> PictureBounds:
         """The most that the phone's decoder takes, by its last description."""
-        found = self._line_of("video")
+        found = self._media_line("video")
         if found is None or found.agreed is None or self._remote is None:
             return UNBOUNDED
         theirs = found.agreed.send[0]
@@ -144,7 +162,7 @@ class SipMedia:
 
     def aim(self, bounds: PictureBounds) -> None:
         """Tells the engine what the phone may be given. Its size is a limit, its rate a wish."""
-        line = self._line_of("video")
+        line = self._media_line("video")
         if line is not None and line.tracks.down is not None:
             line.tracks.down.set_target(
                 max_width=bounds.max_width,
@@ -156,14 +174,14 @@ class SipMedia:
 
     def limit_picture(self, *, send_bps: int | None, receive_bps: int | None) -> None:
         """Bounds the picture both ways, in bits per second above UDP; None is no bound."""
-        line = next((line for line in self._lines.values() if line.kind == "video"), None)
+        line = self._media_line("video")
         if line is not None and line.agreed is not None:
             self._limits.set(line.rtp.id, send_bps=send_bps, receive_bps=receive_bps)
 
     # -- offers ----------------------------------------------------------------------------------------------------
 
     async def offer(self, wanted: Codecs, *, srtp: bool) -> bytes:
-        """Our offer, the first or a later one: a line for each kind in `wanted`, encrypted where `srtp`.
+        """Our offer, the first or a later one: a line for each kind in `wanted` and for text, encrypted where `srtp`.
 
         Lines of earlier descriptions keep their places and payload types; those that are not wanted any more, or never
         were ours to take, have port 0 (RFC 3264 §8.2). Whoever is behind a later offer may be somebody else
@@ -173,8 +191,8 @@ class SipMedia:
         before = self._local.media if self._local is not None else ()
         payload_types = PayloadTypes()
         sections: list[LocalMedia | MediaDescription] = list(before)
-        for kind in KINDS:
-            codecs = offerable(wanted.get(kind, ()), payload_types, feedback=FEEDBACK if kind == "video" else ())
+        for kind in _LINE_KINDS:
+            codecs = self._offered(kind, wanted, payload_types)
             index = next((index for index, line in proposal.lines.items() if line.kind == kind), None)
             if not codecs:
                 continue
@@ -186,7 +204,10 @@ class SipMedia:
                 proposal.lines[index] = line
             # Whoever takes a later offer may not read what was sent before.
             proposal.keys[index] = _new_keys() if srtp else ()
-            codecs = keep_payload_types(codecs, line.known) if line.known else codecs
+            if isinstance(line, TextLine):
+                codecs = line.offered(codecs)
+            elif line.known:
+                codecs = keep_payload_types(codecs, line.known)
             sections[index : index + 1] = [self._local_media(proposal, index, codecs)]
         proposal.local = self._described(sections)
         return serialize(proposal.local).encode()
@@ -231,6 +252,11 @@ class SipMedia:
         for line in self._lines.values():
             line.expect(self._engine)
 
+    def _offered(self, kind: LineKind, wanted: Codecs, payload_types: PayloadTypes) -> tuple[Codec, ...]:
+        if kind == "text":
+            return text_codecs(payload_types) if self.offers_text else ()
+        return offerable(wanted.get(kind, ()), payload_types, feedback=FEEDBACK if kind == "video" else ())
+
     def _described(self, sections: list[LocalMedia | MediaDescription]) -> SessionDescription:
         ours = [section for section in sections if isinstance(section, LocalMedia)]
         self._version += 1
@@ -254,12 +280,12 @@ class SipMedia:
         proposal = self._propose()
         stranger = self._remote is not None and offer.origin.session_id != self._remote.origin.session_id
         media: dict[int, LocalMedia] = {}
-        taken: dict[int, SipLine] = {}
-        for kind in KINDS:
+        taken: dict[int, Line] = {}
+        for kind in _LINE_KINDS:
             # Some phones offer the same sound twice, encrypted and plain.
             secure = True if srtp_required else None if srtp_allowed else False
             index, line = self._place(offer, kind, secure=secure)
-            if index is None or not wanted.get(kind):
+            if index is None or not self._may_answer(kind, wanted):
                 continue
             section = offer.media[index]
             srtp = srtp_allowed and (srtp_required or bool(section.cryptos))
@@ -267,9 +293,8 @@ class SipMedia:
                 line = await self._open(proposal, kind)
             taken[index] = proposal.lines[index] = line
             proposal.keys[index] = () if not srtp else _new_keys() if stranger or not line.crypto else line.crypto
-            codecs = _in_use_first(wanted[kind], line.agreed)
             media[index] = replace(
-                self._local_media(proposal, index, (*codecs, *own_events(codecs))),
+                self._local_media(proposal, index, _answerable(kind, wanted, line.agreed)),
                 crypto_required=srtp_required,
                 rtcp_mux=section.rtcp_mux,
             )
@@ -291,6 +316,9 @@ class SipMedia:
         proposal.local, proposal.remote = local, offer
         return serialize(local).encode()
 
+    def _may_answer(self, kind: LineKind, wanted: Codecs) -> bool:
+        return self.takes_text if kind == "text" else bool(wanted.get(kind))
+
     def commit(self) -> None:
         """The answer that was proposed last is on its way: it is in force."""
         proposal = self._proposal
@@ -300,8 +328,8 @@ class SipMedia:
         self._put_into_force(proposal, proposal.agreed, proposal.remote)
 
     def _place(
-        self, offer: SessionDescription, kind: Kind, *, secure: bool | None
-    ) -> tuple[int | None, SipLine | None]:
+        self, offer: SessionDescription, kind: LineKind, *, secure: bool | None
+    ) -> tuple[int | None, Line | None]:
         """Where an offer has the line of a kind: in its old place, else the first that is live and fits."""
         for index, line in self._lines.items():
             if line.kind == kind and index < len(offer.media):
@@ -349,26 +377,33 @@ class SipMedia:
             if self._local is not None:
                 line.remember(self._local.media[index].codecs if index < len(self._local.media) else ())
             media = by_index.get(index)
-            if media is None:
+            if media is None or self._local is None:
                 line.silence()
+            elif isinstance(line, TextLine):
+                line.apply(media, self._local.media[index], remote.media[index], engine=self._engine)
             else:
                 line.apply(media, engine=self._engine, cname=self._cname, watch=self._watch)
 
-    async def _open(self, proposal: _Proposal, kind: Kind) -> SipLine:
+    async def _open(self, proposal: _Proposal, kind: LineKind) -> Line:
         rtp = await self._engine.open_rtp_transport(
             self._settings.bind_ip,
             latching_ms=self._settings.latching_ms,
-            timeout_ms=self._settings.timeout_ms,
+            # Nobody types all the time.
+            timeout_ms=0 if kind == "text" else self._settings.timeout_ms,
         )
         if self._closed or self._proposal is not proposal:
             self._engine.close_transport(rtp.id)
             raise NegotiationError("the call was over before its ports were open")
-        line = SipLine(kind, rtp)
+        line: Line
+        if kind == "text":
+            line = TextLine(rtp=rtp)
+        else:
+            line = SipLine(kind=kind, rtp=rtp)
+            self._watch(rtp.id, kind)
         proposal.opened.append(line)
-        self._watch(rtp.id, kind)
         return line
 
-    def _close(self, lines: list[SipLine]) -> None:
+    def _close(self, lines: list[Line]) -> None:
         for line in lines:
             self._engine.close_transport(line.rtp.id)
 
@@ -388,15 +423,28 @@ class SipMedia:
             codecs=codecs,
             direction=self.direction,
             crypto=proposal.keys.get(index, line.crypto),
-            bandwidth=self.bandwidth(line.kind),
+            bandwidth=() if line.kind == "text" else self.bandwidth(line.kind),
         )
 
-    def _line_of(self, kind: Kind) -> SipLine | None:
+    def _line_of(self, kind: LineKind) -> Line | None:
         return next((line for line in self._lines.values() if line.kind == kind), None)
+
+    def _media_lines(self) -> list[SipLine]:
+        return [line for line in self._lines.values() if isinstance(line, SipLine)]
+
+    def _media_line(self, kind: Kind) -> SipLine | None:
+        return next((line for line in self._media_lines() if line.kind == kind), None)
 
 
 def _new_keys() -> tuple[Crypto, ...]:
     return make_cryptos(secrets.token_bytes)
+
+
+def _answerable(kind: LineKind, wanted: Codecs, agreed: NegotiatedMedia | None) -> tuple[Codec, ...]:
+    if kind == "text":
+        return text_codecs(PayloadTypes())
+    codecs = _in_use_first(wanted[kind], agreed)
+    return (*codecs, *own_events(codecs))
 
 
 def _in_use_first(wanted: Sequence[Codec], agreed: NegotiatedMedia | None) -> tuple[Codec, ...]:

@@ -30,6 +30,8 @@ class SipPolicy:
     transcode: TranscodeRule = "never"
     tells_hold: bool = True
     """Whether the peer is told by SDP when the house puts it on hold."""
+    offers_text: bool = False
+    """Real-time text is offered, and not only taken."""
 
     def towards(self, codecs: Codecs) -> Codecs:
         """What the leg may be offered when it meets one with `codecs`: those allowed, and what would be transcoded."""

@@ -48,6 +48,7 @@ class SipWebRtc:
         self._policy = MediaPolicy(audio=settings.audio_codecs, video=settings.video_codecs, simulcast=0)
         self._on_event = on_event
         self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
+        self.takes_text = self.offers_text = False
         self.direction = Direction.SENDRECV
         """What the house wants of every section, seen from us."""
         self._peer = WebRtcPeer(
@@ -206,6 +207,11 @@ class SipWebRtc:
         """Forgets what was proposed."""
         self._offered = None
         self._peer.roll_back()
+
+    @property
+    def text_line(self) -> None:
+        """None: SIP clients in browsers have no `m=text`."""
+        return
 
     def close(self) -> None:
         """Closes the transport and forgets the listener. Calling it again does nothing."""

@@ -185,6 +185,11 @@ class WebRtcLeg(Leg):
             video = messages.VideoPermission(may_send=not reason, reason="size" if reason else "")
             await self._show_connected(self._other.name, video)
 
+    async def show_text(self, *, on: bool) -> None:
+        """See `Leg`."""
+        if not self.ended:
+            await self._signaling.send(messages.Text(on=on))
+
     async def show_quality(self, quality: LegQuality) -> None:
         """See `Leg`."""
         if self.ended:

@@ -156,6 +156,10 @@ class Media(Section):
     data_channels: bool = True
     """Take data channels of browsers and pass their messages on, by label, to the others in the call or room."""
 
+    offer_text: bool = False
+    """Offer phones real-time text (RFC 4103) when a page calls them; some cannot bear a line that they do not know. What
+    phones themselves offer is always taken, and passed on to pages and other phones."""
+
     rtp_timeout: Duration = 30.0
     """Silence of a SIP leg that should be sending, after which its call ends."""
 

@@ -256,6 +256,9 @@ class Trunk(Section):
     """Decode sound and encode it again: `never`, `when_needed` where the two sides share no audio codec, or
     `prefer_opus` to keep Opus, which repairs losses, towards whoever has it, whatever the trunk speaks."""
 
+    offer_text: bool = False
+    """Offer real-time text (RFC 4103) when a page calls over this trunk. What the trunk offers is always taken."""
+
     hold_signalled: bool = True
     """Tell the trunk by a re-INVITE (`sendonly` or `inactive`) when software of the house puts its call on hold; false
     leaves the signalling as it is, and the trunk hears the announcement or nothing."""

@@ -184,12 +184,11 @@ class CallControl:
         opened.contact.note("muted" if on else "unmuted", f"{leg.name} {' and '.join(kinds)}")
 
     def send_digits(self, call_id: str, leg_id: str, digits: str, *, duration_ms: int) -> None:
-        """Presses keys towards a leg (RFC 4733). Raises NotFound, NotNow."""
+        """Presses keys towards a leg (RFC 4733, or INFO where a phone takes only that). Raises NotFound, NotNow."""
         _, _, leg = self._up(call_id, leg_id)
-        down = leg.media["audio"].down if "audio" in leg.media else None
-        if down is None or not any(codec.key == "telephone-event" for codec in down.codecs):
-            raise NotNow("This leg takes no telephone events (RFC 4733).")
-        down.send_dtmf(digits, duration_ms=duration_ms)
+        if not leg.takes_keys:
+            raise NotNow("This leg takes no telephone events (RFC 4733) and no INFO.")
+        leg.press(digits, duration_ms=duration_ms)
 
     async def transfer(self, call_id: str, leg_id: str, to: str) -> None:
         """Somebody else takes the place of a leg, which stays until he has answered; the outcome is an event.

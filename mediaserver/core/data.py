@@ -17,6 +17,9 @@ from mediaserver.engine.events import AnyEvent, ChannelClosed, ChannelMessage, C
 MOST_TOPICS: Final = 16
 """Labels of one room or call; a channel with one more is closed."""
 
+T140: Final = "t140"
+"""Label and protocol of channels for real-time text (RFC 8865 §3.2); a channel of the protocol may have any label."""
+
 NAMED: Final = "mediaserver.named"
 """Protocol of channels on which every message has its sender's name in a line before it (see `JoinTopic`)."""
 
@@ -56,6 +59,11 @@ class DataChannels:
     def labels(self) -> tuple[str, ...]:
         """The labels of the channels that are open."""
         return tuple(self._labels.values())
+
+    @property
+    def topics(self) -> Topics | None:
+        """Those that the channels are in."""
+        return self._topics
 
     def new_topics(self) -> Topics:
         """Topics for this party and those whom it will meet."""
@@ -98,6 +106,7 @@ class DataChannels:
         """Takes the engine's events about the transport."""
         match event:
             case ChannelOpened(stream=stream, label=label, protocol=protocol):
+                label = T140 if protocol == T140 else label
                 self._labels[stream] = label
                 if protocol == NAMED:
                     self._named.add(stream)

@@ -479,6 +479,27 @@ class LeaveTopic(Command, frozen=True, kw_only=True, tag="leave_topic"):
     stream: int
 
 
+class TextFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload types of one direction of real-time text: `t140/1000`, and `red/1000` of it where it is agreed on."""
+
+    t140: int
+    red: int | None = None
+
+
+class OpenText(Command, frozen=True, kw_only=True, tag="open_text"):
+    """Carry real-time text (RFC 4103) on an RTP transport without tracks, or under other formats from now on.
+
+    It is one data channel on stream 0, open at once and without `ChannelOpened`, which `JoinTopic` puts into a topic.
+    Lost text comes as U+FFFD; 8 KiB wait for the phone, and what is written beyond them is lost, counted and marked."""
+
+    ssrc: int
+    receive: TextFormat
+    send: TextFormat | None
+    """The phone's formats; None while nothing may be sent, and then it waits."""
+    characters_per_second: int = 30
+    """The phone's `cps`: a mean over ten seconds (RFC 4103 §6)."""
+
+
 class SendMessage(Command, frozen=True, kw_only=True, tag="send_message"):
     """Send on one data channel of the transport `id`; text is UTF-8."""
 
@@ -529,6 +550,7 @@ AnyCommand = (
     | CloseChannel
     | JoinTopic
     | LeaveTopic
+    | OpenText
     | SendMessage
     | Publish
 )

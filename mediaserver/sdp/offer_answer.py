@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.codecs import TELEPHONE_EVENT, events_for, intersect, is_media, matches
+from mediaserver.sdp.codecs import TELEPHONE_EVENT, events_for, intersect, is_media, matches, redundancy_for
 from mediaserver.sdp.description import (
     Bandwidth,
     Codec,
@@ -279,6 +279,9 @@ def _answer_codecs(offered: MediaDescription, local: LocalMedia) -> tuple[Codec,
     answered = [_answer_codec(codec, next(c for c in own if matches(c, codec))) for codec in chosen]
     if any(codec.key == TELEPHONE_EVENT for codec in local.codecs):
         answered += [event.with_feedback(()) for event in events_for(chosen, offered.codecs)]
+    if any(codec.key == "red" for codec in local.codecs):
+        # RFC 4103 §10.1: where the peer can read redundancy it is the first format, and so the one that is sent.
+        answered = [*(red.with_feedback(()) for red in redundancy_for(chosen, offered.codecs)[:1]), *answered]
     return tuple(answered)
 
 

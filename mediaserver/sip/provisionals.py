@@ -22,7 +22,9 @@ class Provisionals(Updates):
 
     def _learn(self, message: Message) -> None:
         """What the peer can do, by its INVITE or 2xx."""
-        self._peer_updates = "UPDATE" in message.tokens("Allow")
+        allowed = message.tokens("Allow")
+        self._peer_updates = "UPDATE" in allowed
+        self.peer_takes_info = "INFO" in allowed
 
     def _pending_invite(self) -> ServerTransaction:
         if self._invite_transaction is None:

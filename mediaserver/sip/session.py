@@ -52,6 +52,11 @@ class InviteSession:
         return self._machine.state
 
     @property
+    def takes_info(self) -> bool:
+        """Whether the peer's Allow names INFO."""
+        return self._machine.peer_takes_info
+
+    @property
     def local_party(self) -> NameAddr:
         """Our From or To."""
         return self._machine.local_party

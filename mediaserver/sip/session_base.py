@@ -144,6 +144,8 @@ class SessionBase:
         self._session_timer = SessionTimer(wanted_s=port.config.session_expires_s, least_s=port.config.min_se_s)
         self._peer_updates = False
         """The peer's Allow names UPDATE."""
+        self.peer_takes_info = False
+        """It names INFO."""
         self._reinvite: Attempt | None = None
         self._reinvite_transaction: ServerTransaction | None = None
         self._glare_at: float | None = None

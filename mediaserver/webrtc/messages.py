@@ -257,6 +257,13 @@ class Picture(Message):
     max_bps: int | None = None
 
 
+class Text(Message):
+    """Whether the other side has real-time text now; the page's is on its data channel of the protocol `t140`."""
+
+    type: Literal["text"] = "text"
+    on: bool
+
+
 class Quality(Message):
     """The line of this page is doing better or worse than before."""
 
@@ -318,6 +325,7 @@ ServerMessage = Annotated[
     | Offer
     | State
     | Picture
+    | Text
     | Quality
     | Incoming
     | Withdrawn

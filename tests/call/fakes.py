@@ -84,6 +84,7 @@ class FakeSession:
         self.direction = direction
         self.may_reoffer = True
         self.may_offer_early = False
+        self.takes_info = False
         self.session_id = SessionId()
         self.remote_party = NameAddr(SipUri("example.org", "agent"))
         self.told: dict[str, str] = {}

@@ -192,6 +192,15 @@ pub enum Kind {
     Video,
 }
 
+/// Payload types of one direction of real-time text.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct TextFormat {
+    /// `t140/1000`.
+    pub t140: u8,
+    /// `red/1000` of it.
+    pub red: Option<u8>,
+}
+
 /// SDES keys.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SrtpKeys {
@@ -424,6 +433,12 @@ pub enum Action {
     LeaveTopic {
         stream: u16,
     },
+    OpenText {
+        ssrc: u32,
+        receive: TextFormat,
+        send: Option<TextFormat>,
+        characters_per_second: u32,
+    },
     SendMessage {
         stream: u16,
         text: bool,
@@ -475,6 +490,7 @@ impl Action {
             Action::CloseChannel { .. } => "close_channel",
             Action::JoinTopic { .. } => "join_topic",
             Action::LeaveTopic { .. } => "leave_topic",
+            Action::OpenText { .. } => "open_text",
             Action::SendMessage { .. } => "send_message",
             Action::Publish { .. } => "publish",
         }

@@ -3,13 +3,17 @@
 use aws_lc_rs::rand;
 use mediaserver_proto::endpoint::{DataRates, Membership, TopicMessage};
 use mediaserver_proto::io::TransmitQueue;
+use mediaserver_proto::rtp::Ssrc;
 use mediaserver_proto::sctp::{Channel, DataConfig, DataLimits, MessageKind, Reliability};
+use mediaserver_proto::text::{SendFormat, TextConfig, TextFormat};
 use mediaserver_proto::time::Time;
 
-use crate::command::Action;
+use crate::command::{Action, TextFormat as TextFormatCommand};
 use crate::event::Event;
 use crate::shard::{Refusal, ShardControl};
 
+/// What a phone may type: several times what anybody can, for text that is pasted.
+const TEXT_RATES: DataRates = DataRates { messages_per_second: 20, bytes_per_second: 4096 };
 /// Of a sender's name, which stands before each of its messages.
 const MOST_SENDER_BYTES: usize = 128;
 
@@ -54,6 +58,19 @@ impl ShardControl {
                 endpoint.join_topic((id, stream), membership, now, out)?;
             }
             Action::LeaveTopic { stream } => endpoint.leave_topic((id, stream))?,
+            Action::OpenText { ssrc, receive, send, characters_per_second } => {
+                let send = send.map(|send| SendFormat { format: read_format(send), characters_per_second });
+                let [sequence, timestamp] = start()?;
+                let config = TextConfig {
+                    ssrc: Ssrc(ssrc),
+                    // RFC 3711 §3.3.1: a first number in the lower half leaves no doubt about the rollover counter.
+                    sequence: sequence as u16 & 0x7fff,
+                    timestamp,
+                    receive: read_format(receive),
+                    send,
+                };
+                endpoint.open_text(id, config, TEXT_RATES, now, out)?;
+            }
             Action::SendMessage { stream, text, payload } => {
                 endpoint.send_message((id, stream), &read_message(text, payload.into_vec())?, now, out)?;
             }
@@ -82,6 +99,18 @@ fn read_message(text: bool, payload: Vec<u8>) -> Result<TopicMessage, Refusal> {
         return Err(Refusal::Invalid("text: not UTF-8"));
     }
     Ok(TopicMessage { kind: if text { MessageKind::Text } else { MessageKind::Binary }, payload })
+}
+
+fn read_format(format: TextFormatCommand) -> TextFormat {
+    TextFormat { t140: format.t140, red: format.red }
+}
+
+/// Where the numbers and timestamps of a stream begin (RFC 3550 §5.1).
+fn start() -> Result<[u32; 2], Refusal> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Refusal::Random)?;
+    let [a, b, c, d, e, f, g, h] = bytes;
+    Ok([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
 }
 
 fn entropy() -> Result<u64, Refusal> {

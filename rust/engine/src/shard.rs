@@ -231,6 +231,7 @@ impl ShardControl {
             | Action::CloseChannel { .. }
             | Action::JoinTopic { .. }
             | Action::LeaveTopic { .. }
+            | Action::OpenText { .. }
             | Action::SendMessage { .. }
             | Action::Publish { .. } => self.apply_data(id, action, now, out)?,
             action => self.apply_media(id, action, now, out)?,

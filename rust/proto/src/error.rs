@@ -80,6 +80,16 @@ counted! {
     RtpNoRemote => "rtp_no_remote",
     /// RTP or RTCP from an address that is neither negotiated nor latched.
     UnexpectedSource => "unexpected_source",
+    /// Real-time text under a payload type that was not agreed on, or whose blocks do not parse.
+    TextFormat => "text_format",
+    /// A packet of text whose turn is over: a copy, or one that was made up for.
+    TextLate => "text_late",
+    /// A packet of text that was lost and is shown as a mark.
+    TextLost => "text_lost",
+    /// A block of text that is not UTF-8.
+    TextNotUtf8 => "text_not_utf8",
+    /// A character for a phone with too much text waiting.
+    TextOverflow => "text_overflow",
     /// The transport is closed.
     TransportClosed => "transport_closed",
 }

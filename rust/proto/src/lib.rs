@@ -18,5 +18,6 @@ pub mod sctp;
 pub mod sfu;
 pub mod srtp;
 pub mod stun;
+pub mod text;
 pub mod time;
 pub mod transport;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::message::{Shard, ShardMessage};
-use super::slot::AnyTransport;
+use super::slot::{AnyTransport, Slot};
 use super::topics::{ChannelId, DataRates, Membership, TopicMessage, Verdict};
 use super::{CommandError, Endpoint, EndpointEvent};
 use crate::io::TransmitQueue;
@@ -135,7 +135,7 @@ impl Endpoint {
     pub(super) fn take_data_events(&mut self, index: usize, now: Time, out: &mut TransmitQueue) {
         while let Some(slot) = self.slots.get_mut(index) {
             let id = slot.id;
-            let Some(event) = slot.transport.poll_data_event() else { return };
+            let Some(event) = slot.poll_data_event() else { return };
             match event {
                 DataEvent::Opened { stream, channel } => {
                     self.topics.add_channel((id, stream), &channel);
@@ -251,11 +251,14 @@ impl Endpoint {
         let payload = message.payload_for(sender, self.topics.wants_names(channel));
         // Should the receiver's association fail badly, it is the receiver that goes, not the sender.
         let current = self.current.replace(index);
-        if let Ok(transport) = self.ice_transport(index)
-            && transport.send_message(stream, message.kind, &payload, now, out).is_ok()
-        {
-            self.topics.delivered += 1;
-        }
+        let delivered = match &mut self.slots[index] {
+            Slot { transport: AnyTransport::Ice(transport), .. } => {
+                transport.send_message(stream, message.kind, &payload, now, out).is_ok()
+            }
+            Slot { text: Some(text), .. } => message.kind == MessageKind::Text && text.take_message(&payload),
+            Slot { text: None, .. } => false,
+        };
+        self.topics.delivered += u64::from(delivered);
         self.current = current;
         self.touch(index);
     }

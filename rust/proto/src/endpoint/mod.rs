@@ -17,6 +17,9 @@ pub mod shared_pool;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod text;
+#[cfg(test)]
+mod text_tests;
 mod timers;
 mod topics;
 mod tracks;
@@ -178,6 +181,7 @@ impl Endpoint {
             if slot.transport.poll_timeout().is_some_and(|due| due <= now) {
                 slot.transport.handle_timeout(now, out);
             }
+            slot.send_text(now, out);
             self.touch(index);
         }
         self.current = None;

@@ -120,7 +120,10 @@ impl Endpoint {
             Received::Rtp { len, .. } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                self.media.handle_rtp(slot.id, entry, &datagram[..len], now);
+                match &mut slot.text {
+                    Some(text) => text.handle_rtp(&datagram[..len]),
+                    None => self.media.handle_rtp(slot.id, entry, &datagram[..len], now),
+                }
             }
             Received::Rtcp { len } => {
                 slot.traffic.packets_received += 1;
@@ -139,6 +142,9 @@ impl Endpoint {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             slot.dirty = false;
             self.transport_drops.merge(&slot.transport.drops_mut().take());
+            if let Some(text) = &mut slot.text {
+                self.transport_drops.merge(&text.drops_mut().take());
+            }
             while let Some(event) = self.slots.get_mut(index).and_then(|slot| slot.transport.poll_event()) {
                 self.handle_transport_event(index, event, now);
             }
@@ -156,7 +162,7 @@ impl Endpoint {
                     self.media.router.set_round_trip(TransportId(slot.id), round_trip).ok();
                 }
             }
-            self.timers.arm(index, slot.transport.poll_timeout(), &mut slot.armed);
+            self.timers.arm(index, slot.poll_timeout(), &mut slot.armed);
         }
         self.take_media_outputs();
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::text::TEXT_STREAM;
 use super::transports::Statistics;
 use crate::error::DropCounters;
 use crate::io::{Path, SocketId, TransmitQueue};
-use crate::sctp::DataEvent;
+use crate::sctp::{DataEvent, MessageKind};
+use crate::text::TextLine;
 use crate::time::Time;
 use crate::transport::{CloseReason, IceTransport, Received, RtpTransport, SendError, TransportEvent};
 
@@ -142,6 +144,40 @@ pub(super) struct Slot {
     pub(super) cname: String,
     /// Counters for statistics.
     pub(super) traffic: Traffic,
+    /// Real-time text on it, in place of tracks.
+    pub(super) text: Option<Box<TextLine>>,
+}
+
+impl Slot {
+    /// When something will be due.
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let text = self.text.as_ref().and_then(|text| text.poll_timeout());
+        self.transport.poll_timeout().into_iter().chain(text).min()
+    }
+
+    /// The oldest event of its data channels not yet taken; a phone's text is one channel.
+    pub(super) fn poll_data_event(&mut self) -> Option<DataEvent> {
+        match &mut self.text {
+            Some(text) => text.poll_message().map(|text| DataEvent::Message {
+                stream: TEXT_STREAM,
+                kind: MessageKind::Text,
+                payload: text.into_bytes(),
+            }),
+            None => self.transport.poll_data_event(),
+        }
+    }
+
+    /// Sends the text that is due.
+    pub(super) fn send_text(&mut self, now: Time, out: &mut TransmitQueue) {
+        let Some(text) = &mut self.text else { return };
+        let mut header = Vec::new();
+        while let Some(payload) = text.poll_transmit(now, &mut header) {
+            if self.transport.protect_rtp(&header, &payload, out).is_ok() {
+                self.traffic.packets_sent += 1;
+                self.traffic.bytes_sent += (header.len() + payload.len()) as u64;
+            }
+        }
+    }
 }
 
 /// Media that passed a transport, RTP and RTCP.

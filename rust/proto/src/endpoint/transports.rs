@@ -282,6 +282,7 @@ impl Endpoint {
             tracks: 0,
             cname,
             traffic: Traffic::default(),
+            text: None,
         });
         self.media.insert(id, index);
         self.ids.insert(id, index);
