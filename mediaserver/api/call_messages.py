@@ -87,7 +87,11 @@ class Supervise(_Body):
     """Somebody who listens to a call, or speaks in it."""
 
     by: Number
+    """Who is rung for it; one who supervises already goes over to `mode`."""
     mode: Literal["listen", "whisper", "barge"]
+    """Heard by nobody, by `leg` alone, by everybody."""
+    leg: LegId | None = None
+    """Who is supervised; without it, whoever was called."""
 
 
 class Digits(_Body):

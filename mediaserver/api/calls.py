@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from mediaserver.api import call_messages as bodies
 from mediaserver.api.auth import AdminAuth
@@ -18,11 +18,15 @@ from mediaserver.api.operation import JSON, MERGE_PATCH, Operation, json_answer,
 from mediaserver.api.problem import Problem
 from mediaserver.contact.call_control import CallControl, Wish
 from mediaserver.contact.call_view import CallView, ContactView
+from mediaserver.store.outcomes import Outcome, Outcomes
 
 _CALL: Final = "/v1/calls/{call}"
 _NO_CALL: Final = {404: "There is no such call or leg."}
 _WRONG_STATE: Final = {**_NO_CALL, 409: "The call is not in a state in which this is possible."}
-_NOT_YET: Final = {**_WRONG_STATE, 501: "The server cannot do this; `missing` names what it lacks."}
+_BRINGS_IN: Final = {
+    **_WRONG_STATE,
+    422: "The body is not as it must be, or the routing table takes such a call nowhere (`sip_status`).",
+}
 _V = TypeVar("_V", CallView, ContactView)
 _B = TypeVar("_B", bound=BaseModel)
 
@@ -37,11 +41,15 @@ class CallsResource:
         admin: AdminAuth,
         admission: Admission,
         clock: Callable[[], float] = time.monotonic,
+        outcomes: Outcomes | None = None,
+        known: Iterable[Outcome] = (),
     ) -> None:
+        """`outcomes` keeps the answers to keys over a restart, and `known` are those that it has kept."""
         self._control = control
         self._admin = admin
         self._admission = admission
-        self._idempotency = Idempotency[CallView](clock=clock)
+        self._idempotency = Idempotency(TypeAdapter(CallView), clock=clock, store=outcomes)
+        self._idempotency.restore(known)
 
     def operations(self) -> list[Operation]:
         """Everything about calls."""
@@ -52,7 +60,10 @@ class CallsResource:
             "was used for another body.",
             503: "The server is about to stop.",
         }
-        key = {HEADER: f"Of the caller's choice; repeating it within {KEPT_S:.0f} s repeats the answer, not the call."}
+        key = {
+            HEADER: f"Of the caller's choice; repeating it within {KEPT_S:.0f} s, also after a restart, repeats the answer, "
+            "not the call."
+        }
         return [
             Operation(
                 method="POST",
@@ -100,8 +111,17 @@ class CallsResource:
             self._action(
                 "transfer", self.transfer, "Give a leg's place to somebody else.", bodies.Transfer, status=202
             ),
-            self._action("add", self.add, "Call a third party into a call.", bodies.Add, problems=_NOT_YET),
-            self._action("supervise", self.supervise, "Listen to a call.", bodies.Supervise, problems=_NOT_YET),
+            self._action(
+                "add", self.add, "Call a third party into a call.", bodies.Add, status=202, problems=_BRINGS_IN
+            ),
+            self._action(
+                "supervise",
+                self.supervise,
+                "Let somebody listen to a call, or speak in it.",
+                bodies.Supervise,
+                status=202,
+                problems=_BRINGS_IN,
+            ),
             Operation(
                 method="PATCH",
                 path=f"{_CALL}/attributes",
@@ -218,16 +238,16 @@ class CallsResource:
         return self._shown(request, status=202)
 
     async def add(self, request: web.Request) -> web.Response:
-        """A third party."""
+        """202; the outcome is an event."""
         call, body = await self._asked(request, bodies.Add)
-        self._control.add(call, body.to)
-        return self._shown(request)
+        await self._control.add(call, body.to)
+        return self._shown(request, status=202)
 
     async def supervise(self, request: web.Request) -> web.Response:
-        """Somebody listens."""
+        """202; the outcome is an event."""
         call, body = await self._asked(request, bodies.Supervise)
-        self._control.supervise(call, body.by, body.mode)
-        return self._shown(request)
+        await self._control.supervise(call, body.by, body.mode, of=body.leg)
+        return self._shown(request, status=202)
 
     async def change_attributes(self, request: web.Request) -> web.Response:
         """All attributes after the change."""

@@ -51,6 +51,15 @@ def signatures(secrets: Sequence[str], identifier: str, body: bytes, *, at: floa
     return {**made[0], "webhook-signature": " ".join(each["webhook-signature"] for each in made)}
 
 
+def checked_secrets(name: str, secrets: Sequence[str]) -> tuple[str, ...]:
+    """The keys of a webhook. Raises ConfigError for one that is no base64 behind `whsec_`."""
+    try:
+        signatures(secrets, "check", b"", at=0.0)
+    except ValueError:
+        raise ConfigError(f"events.webhooks.{name}: a key that begins with whsec_ must be base64") from None
+    return tuple(secrets)
+
+
 @dataclass(slots=True)
 class _Lane:
     """What waits for one contact; only the first is under way."""
@@ -79,15 +88,21 @@ class EventWebhooks:
         self._store = store
         self._targets: dict[str, _Target] = {}
         for name, settings in webhooks.items():
-            secrets = tuple(secrets_of(name, settings))
-            try:
-                signatures(secrets, "check", b"", at=0.0)
-            except ValueError:
-                raise ConfigError(f"events.webhooks.{name}: a key that begins with whsec_ must be base64") from None
+            secrets = checked_secrets(name, secrets_of(name, settings))
             target = _Target(name, settings, secrets, store, told, wall_clock, chance)
             waiting.labels(name).set_function(partial(getattr, target, "waiting"))
             self._targets[name] = target
         self._tasks = TaskGroupOwner("event-webhooks")
+
+    def adopt(self, secrets: Mapping[str, Sequence[str]]) -> list[str]:
+        """Signs with these from now on, by name of the webhook; which have changed. Those that are absent stay."""
+        changed = []
+        for name, target in self._targets.items():
+            fresh = tuple(secrets.get(name, target.secrets))
+            if fresh != target.secrets:
+                target.secrets = fresh
+                changed.append(name)
+        return changed
 
     def owed(self, type_: str) -> list[str]:
         """Names of those that want events of a type and have room for more; the others' are counted as dead."""
@@ -136,7 +151,7 @@ class _Target:
         self._told = told
         self.waiting = 0
         self.work = asyncio.Event()
-        self._secrets = secrets
+        self.secrets = tuple(secrets)
         self._store = store
         self._wall_clock = wall_clock
         self._chance = chance
@@ -258,7 +273,7 @@ class _Target:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "mediaserver",
-            **signatures(self._secrets, f"event-{delivery.number}", body, at=self._wall_clock()),
+            **signatures(self.secrets, f"event-{delivery.number}", body, at=self._wall_clock()),
         }
         try:
             if not settings.allow_private and is_literal(host := urlsplit(settings.url).hostname or ""):

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from mediaserver.call.signaling import AttributesRefused, RoomBusy, StaleEtag, UnknownEntry, UnknownRoom
-from mediaserver.contact.refusals import NotFound, NotNow, NotYet, Undeliverable
+from mediaserver.contact.refusals import NotFound, NotNow, Undeliverable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError, ProtocolError
 from mediaserver.store.records import StoreError
 
@@ -81,8 +81,6 @@ def problem_of(error: MediaServerError) -> Problem:
             return Problem(409, "not-now", str(error))
         case Undeliverable():
             return Problem(422, "undeliverable", str(error), sip_status=error.code)
-        case NotYet():
-            return Problem(501, "not-yet", str(error), missing=error.missing)
         case StoreError():
             log.error("store_failed", error=str(error))
             return Problem(503, "store-failed", "What is kept cannot be read.", headers={"Retry-After": "10"})

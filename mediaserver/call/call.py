@@ -1,14 +1,16 @@
-"""Two legs joined: each hears and sees the other, and when one goes, both go."""
+"""Legs joined: two that hear and see each other, and others who come into their call; with the last but one it is over."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import structlog
 
+from mediaserver.call.conference import Conference, Supervision
 from mediaserver.call.events import (
     Dtmf,
     EndCause,
@@ -22,16 +24,18 @@ from mediaserver.call.events import (
     TextReceived,
     TransferAsked,
 )
-from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.leg import Leg
+from mediaserver.call.linking import fits, link, mixes, part, sound, spoken, stop_transcoding
 from mediaserver.call.passing import Passing
 from mediaserver.call.phone_chat import PhoneChat
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.text_bridge import TextBridge
-from mediaserver.call.transcoding import stronger, transcoded_into
+from mediaserver.call.transcoding import TranscodeRule, stronger, transcoded_into
 from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
-from mediaserver.errors import MediaServerError, NegotiationError
+from mediaserver.engine.engine import Engine
+from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _STOP_DEADLINE_S = 2.0
@@ -39,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Call:
-    """`caller` and `callee` are legs that both exist; `join` lets them meet.
+    """`caller` and `callee` are legs that both exist; `join` lets them meet, `add` brings in others.
 
     The call subscribes each leg's down tracks to the other's up tracks and keeps doing so whenever a leg's media
     change; no transport moves. `on_ended` is called once, after both legs are over; `on_withheld(leg, reason)` when the
@@ -60,10 +64,21 @@ class Call:
         on_transfer: Callable[[Call, Leg, TransferAsked], None] | None = None,
         on_replaced: Callable[[Leg], None] | None = None,
         on_digit: Callable[[Leg, str], None] | None = None,
+        engine: Engine | None = None,
+        shows_supervision: bool = False,
     ) -> None:
         """`on_transfer(call, leg, event)`: a leg asks to be replaced; `on_replaced(leg)`: somebody else came in;
-        `on_digit(leg, digit)`: a key was pressed there."""
+        `on_digit(leg, digit)`: a key was pressed there. Without `engine` nobody can be added.
+        `shows_supervision`: a leg's peer is shown who supervises it."""
+        self._shows_supervision = shows_supervision
         self._on_digit = on_digit
+        self._engine = engine
+        self._conference: Conference | None = None
+        self._ending = False
+        self.guests: list[Leg] = []
+        """Who came in beside the two, parties and supervisors, the last one last."""
+        self.supervisions: dict[str, Supervision] = {}
+        """Those of the guests who are no parties, by leg."""
         self.passing = Passing()
         """What of each leg goes to the other; `connect` puts a change of it into force."""
         self._on_transfer = on_transfer
@@ -95,7 +110,7 @@ class Call:
         self.caller.represent(self.callee)
         await self.caller.meet(self.callee)
         await self.callee.meet(self.caller)
-        self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
+        self._met = {leg.id: spoken(leg) for leg in (self.caller, self.callee)}
         self._joined = True
         self.connect()
         self._tasks.spawn(self._bound_length(), name="length")
@@ -105,10 +120,58 @@ class Call:
             if leg.end_cause is not None:  # hung up while the two were being brought together
                 self._on_leg_event(leg, LegEnded(leg.end_cause))
 
+    @property
+    def members(self) -> tuple[Leg, ...]:
+        """Everybody, the two first of whom the call began."""
+        return self.caller, self.callee, *self.guests
+
     async def end(self, cause: EndCause) -> None:
-        """Ends both legs."""
-        await self.caller.end(cause)
-        await self.callee.end(cause)
+        """Ends all legs."""
+        self._ending = True
+        for leg in self.members:
+            await leg.end(cause)
+
+    async def add(self, leg: Leg, supervision: Supervision | None = None) -> None:
+        """Brings in somebody who has answered; `supervision` makes it no party.
+
+        Raises LocalProtocolError for a call whose sound cannot be mixed.
+        """
+        if self._engine is None or self._cause is not None:
+            raise LocalProtocolError("nobody can come into this call")
+        silent = [each.name for each in (*self.members, leg) if not mixes(each)]
+        if silent:
+            raise LocalProtocolError(f"the sound of {', '.join(silent)} cannot be mixed")
+        if self._conference is None:
+            self._conference = Conference(engine=self._engine, on_refused=self._on_mix_refused)
+        leg.represent(self.caller)
+        leg.listen(self._on_leg_event)
+        self.guests.append(leg)
+        if supervision is not None:
+            self.supervisions[leg.id] = supervision
+        if self._on_replaced is not None:
+            self._on_replaced(leg)
+        self.connect()
+        await leg.joined(self.callee if supervision is not None and supervision.of == self.callee.id else self.caller)
+        await self._show_supervision(leg, supervision)
+        if leg.end_cause is not None:  # hung up meanwhile
+            self._on_leg_event(leg, LegEnded(leg.end_cause))
+
+    def supervisor(self, by: str) -> Leg | None:
+        """Who supervises by this name."""
+        found = (leg for leg in self.guests if not leg.ended and leg.id in self.supervisions)
+        return next((leg for leg in found if self.supervisions[leg.id].by == by), None)
+
+    async def supervise(self, leg: Leg, supervision: Supervision) -> None:
+        """Somebody who supervises does so in another way."""
+        self.supervisions[leg.id] = supervision
+        self.connect()
+        await self._show_supervision(leg, supervision)
+
+    async def _show_supervision(self, leg: Leg, supervision: Supervision | None, *, over: bool = False) -> None:
+        if supervision is not None and self._shows_supervision:
+            supervised = next((each for each in self.members if each.id == supervision.of), None)
+            if supervised is not None:
+                await supervised.show_supervision(leg.name, "" if over else supervision.mode)
 
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the call."""
@@ -139,7 +202,7 @@ class Call:
             yield
         finally:
             self._leaving = None
-            if leg.end_cause is not None and leg in (self.caller, self.callee):
+            if leg.end_cause is not None and leg in self.members:
                 self._on_leg_event(leg, LegEnded(leg.end_cause))
 
     async def replace(self, old: Leg, new: Leg) -> None:
@@ -150,13 +213,15 @@ class Call:
         await new.meet(other)
         if old is self.caller:
             self.caller = new
-        else:
+        elif old is self.callee:
             self.callee = new
+        else:
+            self.guests[self.guests.index(old)] = new
         self.passing.forget(old)
-        _part(old)
+        part(old)
         new.listen(self._on_leg_event)
         await other.meet(new)
-        self._met = {leg.id: _spoken(leg) for leg in (self.caller, self.callee)}
+        self._met = {leg.id: spoken(leg) for leg in (self.caller, self.callee)}
         self.connect()
         for leg, peer in ((other, new), (new, other)):
             leg.settle_with(peer)
@@ -192,14 +257,16 @@ class Call:
         return new, joined
 
     async def surrender(self, leg: Leg, cause: EndCause) -> Leg:
-        """Gives away whom `leg` talks to, and ends; `leg` is hung up."""
+        """Gives away whom `leg` talks to, and ends; `leg` is hung up. Raises NegotiationError where they are several."""
+        if self.guests:
+            raise NegotiationError("there are more than two in the other call")
         given = self.other(leg)
         self._cause = cause
         if self.passing.is_held(given):
             await given.show_hold(on=False, hears=False)  # what it comes to knows of no hold
         self.passing.forget(given)
-        _part(given)
-        _stop_transcoding(leg)
+        part(given)
+        stop_transcoding(leg)
         await leg.end(cause)
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
@@ -207,6 +274,7 @@ class Call:
 
     async def _bound_length(self) -> None:
         await asyncio.sleep(self._longest_s)
+        self._ending = True
         await self.caller.end(EndCause("system", "call_duration"))
 
     def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
@@ -235,8 +303,10 @@ class Call:
             case TransferAsked():
                 if self._on_transfer is not None:
                     self._on_transfer(self, leg, event)
-            case LegEnded(cause=cause) if leg is not self._leaving:
-                if self._cause is None:
+            case LegEnded(cause=cause) if leg is not self._leaving and self._cause is None:
+                if not self._ending and self._goes_on_without(leg):
+                    self._tasks.spawn(self._left(leg), name="left")
+                else:
                     self._cause = cause
                     self._tasks.spawn(self._finish(leg, cause), name="finish")
             case _:
@@ -247,8 +317,8 @@ class Call:
 
         A hold changes neither, and so the other side hears nothing of it.
         """
-        if self._joined and self._met.get(leg.id) != _spoken(leg):
-            self._met[leg.id] = _spoken(leg)
+        if self._joined and not self.guests and self._met.get(leg.id) != spoken(leg):
+            self._met[leg.id] = spoken(leg)
             self._tasks.spawn(self._meet(self.other(leg), leg), name="meet")
 
     async def _meet(self, one: Leg, other: Leg) -> None:
@@ -266,28 +336,103 @@ class Call:
 
         forwarded as packets, but to a phone without them.
         """
+        if self.guests:
+            return  # of several nobody knows whom it is for
         other = self.other(leg)
         if leg.kind == "browser" or key.as_message or (other.kind == "sip" and not other.takes_events):
             other.press(key.digit, duration_ms=key.duration_ms)
 
+    def _goes_on_without(self, leg: Leg) -> bool:
+        """Whether two parties remain; whoever came in later then has the place of one of the first two who goes."""
+        parties = [each for each in self.members if each is not leg and each.id not in self.supervisions]
+        if leg not in self.members or len([each for each in parties if not each.ended]) < 2:
+            return False
+        if leg in self.guests:
+            self.guests.remove(leg)
+        else:
+            heir = next(each for each in self.guests if each in parties and not each.ended)
+            self.guests.remove(heir)
+            if leg is self.caller:
+                self.caller = heir
+            else:
+                self.callee = heir
+        return True
+
+    async def _left(self, leg: Leg) -> None:
+        """Somebody has left, and the others go on: two who remain do so as if nobody had been there."""
+        self.passing.forget(leg)
+        stop_transcoding(leg)
+        await self._show_supervision(leg, self.supervisions.pop(leg.id, None), over=True)
+        if not self.guests:
+            try:
+                await self.caller.meet(self.callee)
+                await self.callee.meet(self.caller)
+            except NegotiationError as error:
+                self.caller.log.info("legs_apart", call=self.id, reason=str(error))
+            self._met = {each.id: spoken(each) for each in (self.caller, self.callee)}
+        if self._cause is not None:
+            return
+        self.connect()
+        if not self.guests:
+            await self.caller.joined(self.callee)
+            await self.callee.joined(self.caller)
+
     async def _finish(self, first: Leg, cause: EndCause) -> None:
-        await self.other(first).end(cause)
-        _stop_transcoding(self.caller)
-        _stop_transcoding(self.callee)
+        for leg in self.members:
+            if leg is not first:
+                await leg.end(cause)
+        if self._conference is not None:
+            self._conference.close()
+        for leg in (first, *self.members):
+            stop_transcoding(leg)
         self._chat.close()
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
     def connect(self) -> None:
-        """Lets each leg hear and see what of the other one it may."""
-        self.passing.connect(self.caller, self.callee, self._link)
+        """Lets each leg hear and see what of the other ones it may."""
+        conference = self._conference
+        if conference is not None and self._cause is None and (self.guests or not self._meets()):
+            conference.connect(self.members, self.passing, self.supervisions, self._link_alone)
+            for leg in self.members:
+                self._connect_held(leg)
+        else:
+            self.passing.connect(self.caller, self.callee, self._link)
+            if conference is not None:
+                conference.close()
         self._bound_pictures()
         self._connect_data()
 
-    def _link(self, down: DownTrack | None, up: UpTrack | None) -> None:
+    def _meets(self) -> bool:
+        """Whether two who were in a conference can go on without its mix."""
+        rule = stronger(self.caller.transcode, self.callee.transcode)
+        for giver, taker in ((self.caller, self.callee), (self.callee, self.caller)):
+            up, down = sound(giver)[0], sound(taker)[1]
+            if up is None or down is None or fits(up, down):
+                continue
+            if transcoded_into(up.codecs, down.codecs, rule) is None:
+                return False
+        return True
+
+    def _connect_held(self, leg: Leg) -> None:
+        clip = self.passing.clip(leg)
+        if clip is None:
+            leg.stop_playing()
+        else:
+            leg.play(clip, loop=True)
+
+    def _link_alone(self, down: DownTrack, up: UpTrack) -> bool:
+        """Sends the sound of one to one, without a mix where they have a codec in common or may be transcoded."""
+        rule = reduce(stronger, (leg.transcode for leg in self.members))
+        if not fits(up, down) and transcoded_into(up.codecs, down.codecs, rule) is None:
+            return False
+        self._link(down, up, rule)
+        return True
+
+    def _link(self, down: DownTrack | None, up: UpTrack | None, rule: TranscodeRule | None = None) -> None:
         """Sends what comes from one side to the other, decoded and encoded where that is to be."""
         if down is not None and up is not None and down.kind == "audio":
-            rule = stronger(self.caller.transcode, self.callee.transcode)
+            rule = rule or stronger(self.caller.transcode, self.callee.transcode)
             codecs = transcoded_into(up.codecs, down.codecs, rule)
             if codecs is not None:
                 down.transcode(up, *codecs, self._on_transcoder_refused)
@@ -296,11 +441,15 @@ class Call:
 
     def _on_transcoder_refused(self, reason: str) -> None:
         self.caller.log.warning("transcoder_refused", call=self.id, reason=reason)
-        self.caller.transcode = self.callee.transcode = "never"
+        for leg in self.members:
+            leg.transcode = "never"
         self._tasks.spawn(self._go_without_transcoding(reason), name="without-transcoding")
 
     async def _go_without_transcoding(self, reason: str) -> None:
         """The legs come to terms by what they share; where that is nothing, the call is over."""
+        if self.guests:
+            self.connect()
+            return
         try:
             await self.caller.meet(self.callee)
             await self.callee.meet(self.caller)
@@ -309,8 +458,17 @@ class Call:
             return
         self.connect()
 
+    def _on_mix_refused(self, reason: str) -> None:
+        """Who came last goes: there is no room for it."""
+        self.caller.log.warning("mix_refused", call=self.id, reason=reason)
+        if self.guests:
+            last = self.guests[-1]
+            self._tasks.spawn(last.end(EndCause("system", "mix_refused", 503, reason)), name="mix-refused")
+
     def _bound_pictures(self) -> None:
         """Each side is asked for no more than the other one can show."""
+        if self.guests:
+            return
         for leg in (self.caller, self.callee):
             if "video" in leg.media:
                 leg.limit_picture(self.other(leg).picture_bounds)
@@ -318,41 +476,12 @@ class Call:
     def _connect_data(self) -> None:
         """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
         self._chat.connect(self.caller, self.callee)
-        one, two = self.caller.data, self.callee.data
-        if one is not None and two is not None and self._topics is None:
-            self._topics = one.new_topics()
-            one.use(self._topics)
-            two.use(self._topics)
+        channels = [leg.data for leg in self.members if leg.data is not None and leg.id not in self.supervisions]
+        if len(channels) > 1 and self._topics is None:
+            self._topics = channels[0].new_topics()
+        for data in channels if len(channels) > 1 else ():
+            if data.topics is not self._topics:
+                data.use(self._topics)
         apart = self.passing.is_held(self.caller) or self.passing.is_held(self.callee)
         for leg, on in self._text.connect(self.caller, self.callee, apart=apart):
             self._tasks.spawn(leg.show_text(on=on), name="text")
-
-
-def _spoken(leg: Leg) -> tuple[str, ...]:
-    """Kinds and codecs of a leg, without payload types and directions."""
-    return tuple(f"{kind} {codec}" for kind in KINDS for codec in leg.codecs.get(kind, ()))
-
-
-def _part(leg: Leg) -> None:
-    """A leg that leaves its call gets nothing more from it, and its end is nobody's business there."""
-    leg.listen(None)
-    leg.stop_playing()
-    for media in leg.media.values():
-        link(media.down, None)
-
-
-def _stop_transcoding(leg: Leg) -> None:
-    """The tracks of a leg that has ended are gone, but what was made for them is not."""
-    for media in leg.media.values():
-        if media.down is not None:
-            media.down.stop_transcoding()
-
-
-def link(down: DownTrack | None, up: UpTrack | None) -> None:
-    """Forwards `up` to `down`, or nothing; without `down` there is nothing to do."""
-    if down is None:
-        return
-    if up is None:
-        down.unsubscribe()
-    else:
-        down.subscribe(up)

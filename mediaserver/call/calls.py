@@ -112,7 +112,7 @@ class Calls:
         """A text that a phone sent outside of its call: it goes to the page that its user talks to. Gives the status."""
         user = incoming.authenticated_user
         for call in reversed(list(self._calls.values())) if user is not None else ():
-            for leg in (call.caller, call.callee):
+            for leg in call.members:
                 booking = leg.booking if leg.kind == "sip" else None
                 if booking is not None and booking.party.user == user and call.say(leg, incoming.text):
                     return 200
@@ -171,6 +171,8 @@ class Calls:
             on_transfer=partial(self.transfers.asked, request),
             on_replaced=request.on_leg,
             on_digit=request.on_digit,
+            engine=self._engine,
+            shows_supervision=self._config.supervision.visible,
         )
         self._calls[call.id] = call
         try:

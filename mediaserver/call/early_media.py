@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mediaserver.call.call import link
 from mediaserver.call.leg import KINDS, Leg
+from mediaserver.call.linking import link
 
 
 class EarlyMedia:

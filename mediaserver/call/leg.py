@@ -266,6 +266,10 @@ class Leg(ABC):
         """Shows the peer how its line is doing."""
         self.log.debug("quality_not_shown", level=quality.level)
 
+    async def show_supervision(self, by: str, mode: Literal["", "listen", "whisper", "barge"]) -> None:
+        """Shows the peer that somebody listens to its call, or speaks in it; an empty mode is nobody any more."""
+        self.log.debug("supervision_not_shown", by=by, mode=mode)
+
     def cap(self, kind: MediaKind) -> int | None:
         """Most bits per second, headers included, that may flow to or from the peer; None is no bound, 0 is nothing."""
         bookings = [leg.booking for leg in (self, self._other) if leg is not None and leg.booking is not None]

@@ -43,6 +43,10 @@ class Passing:
         else:
             self._held.pop(leg.id, None)
 
+    def clip(self, leg: Leg) -> int | None:
+        """What a leg on hold hears."""
+        return self._held.get(leg.id)
+
     def forget(self, leg: Leg) -> None:
         """The leg has left the call."""
         self._held.pop(leg.id, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from mediaserver.call.events import EndCause
@@ -9,6 +10,7 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.sip_policy import EVERYTHING
 from mediaserver.engine.engine import Engine
 from mediaserver.runtime.ids import new_id
+from mediaserver.sdp.description import Codec
 
 
 class StandIn(Leg):
@@ -16,10 +18,12 @@ class StandIn(Leg):
 
     kind: ClassVar[Literal["browser", "sip", "room", "announcement"]] = "announcement"
 
-    def __init__(self, *, contact_id: str, engine: Engine, video: bool) -> None:
-        """Without `video` it has no picture."""
+    def __init__(self, *, contact_id: str, engine: Engine, video: bool, pictures: Sequence[Codec] = ()) -> None:
+        """Without `video` it has no picture; `pictures` are the only ones that it has then, where there are any."""
         super().__init__(leg_id=new_id(), contact_id=contact_id, name="", engine=engine)
         self._codecs: Codecs = EVERYTHING if video else {"audio": EVERYTHING["audio"]}
+        if video and pictures:
+            self._codecs = {"audio": EVERYTHING["audio"], "video": tuple(pictures)}
 
     @property
     def codecs(self) -> Codecs:

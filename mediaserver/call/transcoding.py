@@ -59,13 +59,17 @@ def transcoded_into(sent: Sequence[Codec], taken: Sequence[Codec], rule: Transco
 
     `sent` are the codecs of who speaks, `taken` those of who listens, both with what is used first.
     """
-    source = next(filter(_transcodable, sent), None)
-    target = next(filter(_transcodable, taken), None)
+    source, target = transcodable(sent), transcodable(taken)
     if rule == "never" or source is None or target is None:
         return None
     direct = any(matches(source, codec) for codec in taken)
     wants_opus = rule == "prefer_opus" and target.key == "opus" and source.key != "opus"
     return (source, target) if wants_opus or not direct else None
+
+
+def transcodable(codecs: Sequence[Codec]) -> Codec | None:
+    """The first of the codecs that the daemon decodes and encodes."""
+    return next(filter(_transcodable, codecs), None)
 
 
 def _transcodable(codec: Codec) -> bool:

@@ -142,7 +142,7 @@ class Transfers:
         if session is None:
             return None
         for call in self._calls():
-            for leg in (call.caller, call.callee):
+            for leg in call.members:
                 if isinstance(leg, SipLeg) and leg.holds(session):
                     return call, leg
         return None

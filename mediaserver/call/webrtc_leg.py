@@ -196,6 +196,11 @@ class WebRtcLeg(Leg):
             return
         await self._signaling.send(quality_message(quality))
 
+    async def show_supervision(self, by: str, mode: Literal["", "listen", "whisper", "barge"]) -> None:
+        """See `Leg`."""
+        if not self.ended:
+            await self._signaling.send(messages.Supervised(by=by, mode=mode))
+
     async def _show_connected(self, name: str, video: messages.VideoPermission) -> None:
         await self._signaling.send(messages.State(state="connected", peer=messages.Peer(name=name), video=video))
 

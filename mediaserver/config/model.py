@@ -27,6 +27,7 @@ from mediaserver.config.sections import (
     Secrets,
     Section,
     Site,
+    Supervision,
     Tokens,
     Trunk,
     User,
@@ -110,6 +111,9 @@ class Config(Section):
 
     log: Log = Log()
     """Logs on standard error."""
+
+    supervision: Supervision = Supervision()
+    """What those see who are supervised."""
 
     drain: Drain = Drain()
     """What SIGTERM does."""

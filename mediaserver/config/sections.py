@@ -264,6 +264,13 @@ class Log(Section):
     """`auto` is console on a terminal and JSON elsewhere."""
 
 
+class Supervision(Section):
+    """Supervisors who listen to calls or speak in them (`POST /v1/calls/{call}/supervise`)."""
+
+    visible: bool = False
+    """Show the page of whoever is supervised that somebody listens, whispers or joins in. Phones show nothing."""
+
+
 class Drain(Section):
     """What SIGTERM does."""
 

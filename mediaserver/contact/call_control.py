@@ -1,10 +1,10 @@
-"""What the house's own software may do with calls: make them, answer, hold, mute, transfer and end them."""
+"""What the house's own software may do with calls: make, answer, hold, mute, transfer, join and end them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
@@ -12,10 +12,12 @@ from mediaserver.call.agents import Presentation
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.calls import Calls
+from mediaserver.call.conference import Supervision, SupervisionMode
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
+from mediaserver.call.sip_policy import EVERYTHING
 from mediaserver.call.stand_in import StandIn
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.call_view import CallView, ContactView, contact_view
@@ -23,13 +25,17 @@ from mediaserver.contact.contact import Contact
 from mediaserver.contact.contacts import Contacts
 from mediaserver.contact.open_contacts import OpenContact
 from mediaserver.contact.originated_call import OriginatedCall
-from mediaserver.contact.refusals import NotFound, NotNow, NotYet, Undeliverable
+from mediaserver.contact.refusals import NotFound, NotNow, Undeliverable
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
+from mediaserver.sdp.codecs import matches
 from mediaserver.store.records import ContactRecords
+
+MAX_MEMBERS: Final = 16
+"""Parties and supervisors of one call; more of them meet in a room."""
 
 _TRANSFERRED: Final = EndCause("system", "transferred", 200)
 _log = structlog.get_logger(__name__)
@@ -238,15 +244,37 @@ class CallControl:
         opened.contact.note("contact_joined", joined)
         opened.contact.note("transferred", f"{leg.name} to {given.name}")
 
-    def add(self, call_id: str, to: str) -> None:
-        """A third party. Raises NotFound, NotNow and, as long as nothing mixes sound, NotYet."""
-        self._up(call_id, None)
-        raise NotYet(f"Calling {to} into this call needs its sound to be mixed, which no call does.", missing="mixing")
+    async def add(self, call_id: str, to: str) -> None:
+        """A third party, which comes into the call when it has answered; the outcome is an event.
 
-    def supervise(self, call_id: str, by: str, mode: Literal["listen", "whisper", "barge"]) -> None:
-        """Somebody listens to a call, or speaks in it. Raises NotFound, NotNow and, as `add`, NotYet."""
-        self._up(call_id, None)
-        raise NotYet(f"{mode} by {by} needs the sound of several to be mixed, which no call does.", missing="mixing")
+        Raises NotFound, NotNow, Undeliverable.
+        """
+        opened, call, _ = self._up(call_id, None)
+        destination = await self._destination(
+            Question(called=to, caller=opened.contact.number, attributes=opened.contact.attributes.verified)
+        )
+        opened, call, _ = self._up(call_id, None)  # a webhook may have taken its time
+        if len(call.members) >= MAX_MEMBERS:
+            raise NotNow(f"There are {MAX_MEMBERS} in this call already.")
+        call.run(self._bring_in(opened.contact, call, destination, None), name="api-add")
+
+    async def supervise(self, call_id: str, by: str, mode: SupervisionMode, *, of: str | None = None) -> None:
+        """Somebody listens to a call, or speaks in it; who does so already goes over to `mode`. The outcome is an event.
+
+        `of` is the leg that hears a whisper; None is whoever was called. Raises NotFound, NotNow, Undeliverable.
+        """
+        opened, call, leg = self._up(call_id, of)
+        destination = await self._destination(Question(called=by, caller=opened.contact.number))
+        opened, call, leg = self._up(call_id, of)
+        supervision = Supervision(mode, leg.id, by)
+        present = call.supervisor(by)
+        if present is not None:
+            await call.supervise(present, supervision)
+            opened.contact.note("supervised", f"{present.name} {mode}")
+            return
+        if len(call.members) >= MAX_MEMBERS:
+            raise NotNow(f"There are {MAX_MEMBERS} in this call already.")
+        call.run(self._bring_in(opened.contact, call, destination, supervision), name="api-supervise")
 
     def change_attributes(self, call_id: str, changes: Mapping[str, str | None]) -> Mapping[str, str]:
         """Sets attributes, or takes them away (None); returns all. Raises NotFound, AttributesRefused."""
@@ -258,6 +286,49 @@ class CallControl:
         return kept
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    async def _bring_in(
+        self, contact: Contact, call: Call, destination: Destination, supervision: Supervision | None
+    ) -> None:
+        """Rings somebody, and takes him into the call."""
+        shown = [codec for leg in call.members for codec in leg.codecs.get("video", ())]
+        pictures = [codec for codec in EVERYTHING["video"] if any(matches(codec, other) for other in shown)]
+        request = CallRequest(
+            contact.id,
+            StandIn(contact_id=contact.id, engine=self._engine, video=bool(pictures), pictures=pictures),
+            destination,
+            Presentation(
+                name=contact.caller,
+                verified=True,
+                attributes=contact.attributes.verified,
+                unverified=contact.attributes.unverified,
+                page=contact.page,
+                number=contact.number,
+            ),
+            note=contact.note,
+            call_id=contact.call_id,
+        )
+        failed = "add_failed" if supervision is None else "supervision_failed"
+        try:
+            leg = await self._calls.ring(request)
+        except MediaServerError as error:
+            _log.info(failed, contact_id=contact.id, why=str(error))
+            contact.note(failed, str(error))
+            return
+        try:
+            leg.settle_with(request.caller)
+            await call.add(leg, supervision)
+        except BaseException as error:
+            leg.listen(None)
+            await leg.end(EndCause("system", "not_added", 488, str(error)))
+            if not isinstance(error, MediaServerError):
+                raise
+            contact.note(failed, str(error))
+            return
+        if supervision is None:
+            contact.note("added", leg.name)
+            return
+        contact.note("supervised", f"{leg.name} {supervision.mode}")
 
     async def _replace(self, contact: Contact, call: Call, leg: Leg, request: CallRequest) -> None:
         try:
@@ -298,7 +369,7 @@ class CallControl:
             raise NotNow("The call is not up yet.")
         if leg_id is None:
             return opened, call, call.callee
-        leg = next((leg for leg in (call.caller, call.callee) if leg.id == leg_id), None)
+        leg = next((leg for leg in call.members if leg.id == leg_id), None)
         if leg is None:
             raise NotFound("This call has no such leg.")
         if leg.ended:
@@ -310,7 +381,7 @@ class CallControl:
             call = opened.runner.call
             if call is None:
                 continue
-            for leg in (call.caller, call.callee):
+            for leg in call.members:
                 if leg.id == leg_id and not leg.ended:
                     return call, leg
         return None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from mediaserver.call.call import Call
+from mediaserver.call.conference import SupervisionMode
 from mediaserver.call.leg import Leg
 from mediaserver.contact.contact import Contact
 
@@ -26,6 +27,8 @@ class LegView:
     held: bool
     muted: tuple[str, ...]
     """What of it the other side does not get."""
+    supervises: SupervisionMode | None
+    """How, where it is no party: it hears all, and `whisper` is heard by one, `barge` by all."""
     started_at: datetime
     answered_at: datetime | None
     ended_at: datetime | None
@@ -115,7 +118,8 @@ def contact_view(contact: Contact) -> ContactView:
 
 def _leg_view(leg: Leg, call: Call | None) -> LegView:
     passing = call.passing if call is not None else None
-    up = leg.answered_at is not None or (call is not None and leg in (call.caller, call.callee))
+    up = leg.answered_at is not None or (call is not None and leg in call.members)
+    supervision = call.supervisions.get(leg.id) if call is not None else None
     return LegView(
         id=leg.id,
         kind=leg.kind,
@@ -123,6 +127,7 @@ def _leg_view(leg: Leg, call: Call | None) -> LegView:
         state="ended" if leg.ended else "up" if up else "ringing",
         held=passing is not None and passing.is_held(leg),
         muted=tuple(passing.muted(leg)) if passing is not None else (),
+        supervises=supervision.mode if supervision is not None else None,
         started_at=leg.started_at,
         answered_at=leg.answered_at,
         ended_at=leg.ended_at,

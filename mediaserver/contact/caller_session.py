@@ -82,6 +82,8 @@ class CallerSession:
 
     async def end(self, cause: EndCause) -> None:
         """Ends the contact from our side."""
+        if self._call is not None:
+            await self._call.end(cause)
         await self._leg.end(cause)
 
     def _on_consent(self, camera: bool, text_version: str) -> None:

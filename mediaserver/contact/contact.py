@@ -39,6 +39,9 @@ _TOLD: Final = frozenset(
         "muted",
         "unmuted",
         "added",
+        "add_failed",
+        "supervised",
+        "supervision_failed",
     }
 )
 """Notes of the timeline that are events, too."""

@@ -19,11 +19,3 @@ class Undeliverable(MediaServerError):
     def __init__(self, message: str, *, code: int) -> None:
         super().__init__(message)
         self.code = code
-
-
-class NotYet(MediaServerError):
-    """The server cannot do this; `missing` is the part it lacks, in one word."""
-
-    def __init__(self, message: str, *, missing: str) -> None:
-        super().__init__(message)
-        self.missing = missing

@@ -47,6 +47,8 @@ class DownTrack:
         self.source: UpTrack | None = None
         self.transcoder: Transcoder | None = None
         """What stands between the source and this, where they share no codec."""
+        self.mixed: int | None = None
+        """What is made of several sources for this, in place of one."""
         self.target = SetDownTrackTarget(id=self.id)
         engine.submit(
             AddDownTrack(
@@ -72,7 +74,7 @@ class DownTrack:
         """Forwards `source` from now on, in place of what was forwarded or played before."""
         if self.source is source and self.transcoder is None:
             return
-        self.source = source
+        self.source, self.mixed = source, None
         self._engine.submit(Subscribe(id=self.id, up=source.id))
         self.stop_transcoding()
 
@@ -82,10 +84,18 @@ class DownTrack:
         if before is not None and before.source is source and before.codecs == (sent, wanted):
             return
         after = Transcoder(engine=self._engine, source=source, sent=sent, wanted=wanted, on_refused=on_refused)
-        self.source = source
+        self.source, self.mixed = source, None
         self._engine.submit(Subscribe(id=self.id, up=after.id))
         self.stop_transcoding()
         self.transcoder = after
+
+    def hear_mix(self, mixed: int) -> None:
+        """Sends the track that a mix makes for this, from now on; `mixed` is its id."""
+        if self.mixed == mixed:
+            return
+        self.source, self.mixed = None, mixed
+        self._engine.submit(Subscribe(id=self.id, up=mixed))
+        self.stop_transcoding()
 
     def stop_transcoding(self) -> None:
         """Gives back the transcoder, if there is one; for who subscribes to something else next, or ends."""
@@ -95,9 +105,9 @@ class DownTrack:
 
     def unsubscribe(self) -> None:
         """Forwards nothing from now on."""
-        if self.source is None:
+        if self.source is None and self.mixed is None:
             return
-        self.source = None
+        self.source = self.mixed = None
         self._engine.submit(Unsubscribe(id=self.id))
         self.stop_transcoding()
 

@@ -44,6 +44,13 @@ class Speakers:
         self._active_since = float("-inf")
         self._due: float | None = None
 
+    def seat(self, places: int) -> None:
+        """There are so many places from now on; whoever has spoken last and was not heard comes into a new one."""
+        self._most = places + 1
+        while len(self._heard) < self._most and (following := self._best_unheard()) is not None:
+            self._heard.append(following)
+        del self._heard[self._most :]
+
     @property
     def heard(self) -> tuple[str, ...]:
         """Whom to hear, one more than there are places; the order means nothing."""

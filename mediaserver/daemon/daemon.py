@@ -62,6 +62,7 @@ from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.events import SqliteEvents
 from mediaserver.store.journal import Journal
+from mediaserver.store.outcomes import SqliteOutcomes
 from mediaserver.store.records import SqliteRecords
 from mediaserver.store.revocations import SqliteRevocations
 from mediaserver.store.writer import RecordWriter
@@ -113,6 +114,7 @@ class Daemon:
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         revocations = await SqliteRevocations.open(self._records)
+        outcomes = await SqliteOutcomes.open(self._records)
         tokens = DaemonTokens(
             session_key=self._secrets.key(config.secrets.session_key, purpose="agent-tokens"),
             room_key=self._secrets.key(config.secrets.room_key, purpose="room-tokens"),
@@ -224,6 +226,8 @@ class Daemon:
             members=self._room_members,
             records=self._records,
             revocations=revocations,
+            outcomes=outcomes,
+            known_outcomes=await outcomes.current(time.time()),
             tokens=tokens,
             attribute_limits=attribute_limits,
             admission=self._admission,
@@ -246,6 +250,7 @@ class Daemon:
             contacts=self._contacts,
             bandwidth=bandwidth,
             https=self._web.https_tls,
+            event_webhooks=self._event_webhooks,
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from mediaserver.api.agents import PlainAgentDirectory
+from mediaserver.api.event_webhooks import EventWebhooks, checked_secrets
 from mediaserver.call.admission import Admission
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
@@ -36,6 +37,8 @@ class Prepared:
     """User and secret by which trunks prove themselves, by the trunk's name."""
     agents: Mapping[str, tuple[str, str]]
     """Secret and shown name of those who may sign in on the page."""
+    events: Mapping[str, tuple[str, ...]]
+    """Keys of the webhooks that are told events, by the webhook's name."""
     sip_tls: ssl.SSLContext
     sip_client_tls: ssl.SSLContext
 
@@ -65,6 +68,10 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
         users=users,
         trunks=trunk_secrets(config, store),
         agents=page_agents(config, users),
+        events={
+            name: checked_secrets(name, [store.text(secret) for secret in webhook.secrets])
+            for name, webhook in config.events.webhooks.items()
+        },
         sip_tls=sip_tls,
         sip_client_tls=sip_client_tls,
     )
@@ -101,6 +108,7 @@ class RunningParts:
         contacts: Contacts,
         bandwidth: Admission,
         https: ssl.SSLContext | None,
+        event_webhooks: EventWebhooks | None,
     ) -> None:
         self._users = users
         self._agents = agents
@@ -111,6 +119,7 @@ class RunningParts:
         self._contacts = contacts
         self._bandwidth = bandwidth
         self._https = https
+        self._event_webhooks = event_webhooks
 
     async def apply(self, config: Config, prepared: Prepared) -> None:
         """Take `config` from now on. Calls that are up go on as they were agreed."""
@@ -118,6 +127,8 @@ class RunningParts:
         for name in changed:
             _log.info("secret_changed", user=name)
         self._agents.replace(prepared.agents)
+        for name in self._event_webhooks.adopt(prepared.events) if self._event_webhooks is not None else ():
+            _log.info("secret_changed", event_webhook=name)
         self._bandwidth.reload(config)
         self._calls.adopt(config)
         self._contacts.adopt(config)

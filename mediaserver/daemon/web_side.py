@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import structlog
@@ -43,6 +43,7 @@ from mediaserver.daemon.tls import server_tls
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
+from mediaserver.store.outcomes import Outcome, Outcomes
 from mediaserver.store.records import ContactRecords
 from mediaserver.store.revocations import Revocations
 
@@ -63,6 +64,8 @@ class WebSide:
         members: RoomMembers,
         records: ContactRecords,
         revocations: Revocations,
+        outcomes: Outcomes,
+        known_outcomes: Sequence[Outcome],
         tokens: DaemonTokens,
         attribute_limits: AttributeLimits,
         admission: Admission,
@@ -86,6 +89,8 @@ class WebSide:
         self._rooms = rooms
         self._records = records
         self._revocations = revocations
+        self._outcomes = outcomes
+        self._known_outcomes = known_outcomes
         self._tokens = tokens
         self._admission = admission
         self._registry = metrics
@@ -195,7 +200,13 @@ class WebSide:
         # No proxy speaks for others on the administration's listener.
         self._events = EventsResource(journal=self._journal, admin=admin, source_of=SourceResolver())
         described: list[Described] = [
-            CallsResource(control=self._control, admin=admin, admission=self._admission),
+            CallsResource(
+                control=self._control,
+                admin=admin,
+                admission=self._admission,
+                outcomes=self._outcomes,
+                known=self._known_outcomes,
+            ),
             ContactsResource(control=self._control, admin=admin),
             self._events,
             TokensResource(tokens=self._tokens, admin=admin, lifetime_s=self._config.tokens.room_lifetime),

@@ -5,6 +5,7 @@ import { AUDIO, VIDEO, capture, deviceProblem } from "./peer.js";
 import { Talk, iceServersOf, release } from "./talk.js";
 
 const RECONNECT_MS = 3000;
+const SUPERVISION = { listen: "listens to this call", whisper: "speaks to you alone", barge: "is in this call" };
 const NOT_SHOWN = "The other side's phone cannot show your camera's picture.";
 const MAX_SHOWN_DIGITS = 32;
 
@@ -138,6 +139,8 @@ export class Agent extends Talk {
         return;
       case "picture":
         return this._peer?.limitPicture(message);
+      case "supervised":
+        return this._set({ notice: message.mode ? `${message.by} ${SUPERVISION[message.mode]}.` : `${message.by} has left.` });
       case "state":
         return this.#takeState(message);
       case "answer":

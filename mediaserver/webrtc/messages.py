@@ -276,6 +276,15 @@ class Quality(Message):
     """Of pictures, in the interval that was looked at."""
 
 
+class Supervised(Message):
+    """Somebody of the house listens to this page's call, or speaks in it; sent only where the house shows it."""
+
+    type: Literal["supervised"] = "supervised"
+    by: str
+    mode: Literal["", "listen", "whisper", "barge"]
+    """`whisper` is heard by this page alone; empty when it is over."""
+
+
 class Incoming(Message):
     """An agent is asked to take a call."""
 
@@ -327,6 +336,7 @@ ServerMessage = Annotated[
     | Picture
     | Text
     | Quality
+    | Supervised
     | Incoming
     | Withdrawn
     | Layers

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from pydantic import TypeAdapter
 
-from mediaserver.api.idempotency import KEPT_S, MAX_KEYS
-from tests.api.admin_house import AdminHouse
+from mediaserver.api.idempotency import KEPT_S, MAX_KEYS, Idempotency
+from mediaserver.api.problem import Problem
+from mediaserver.contact.call_control import Wish
+from mediaserver.contact.call_view import CallView
+from mediaserver.store.outcomes import Outcome, SqliteOutcomes
+from mediaserver.store.records import SqliteRecords
+from tests.api.admin_house import AdminHouse, Clock
 from tests.contact.call_house import settled
 
 WISH = {"from": "anna", "to": "5001"}
@@ -56,15 +63,21 @@ async def test_actions_reach_the_leg_that_they_name(house: AdminHouse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "body"), [("add", {"to": "expert"}), ("supervise", {"by": "expert", "mode": "whisper"})]
+    ("action", "body", "supervises"),
+    [("add", {"to": "expert"}, None), ("supervise", {"by": "expert", "mode": "whisper"}, "whisper")],
 )
-async def test_what_needs_a_mixer_is_501_and_says_what_is_missing(
-    house: AdminHouse, action: str, body: dict[str, str]
+async def test_others_come_into_a_call(
+    house: AdminHouse, action: str, body: dict[str, str], supervises: str | None
 ) -> None:
     call, _ = await house.calls.phone_call()
-    status, problem = await house.ask("POST", f"/v1/calls/{call}/{action}", body)
-    assert (status, problem["missing"], problem["status"]) == (501, "mixing", 501)
-    assert house.last.content_type == "application/problem+json"
+    path = f"/v1/calls/{call}"
+    assert (await house.ask("POST", f"{path}/{action}", body))[0] == 202
+    await settled()
+    status, shown = await house.ask("GET", path)
+    assert (status, [leg["supervises"] for leg in shown["legs"]]) == (200, [None, None, supervises])
+    wrong = {**body, "leg": "none", next(iter(body)): "666"}
+    status, problem = await house.ask("POST", f"{path}/{action}", wrong if action == "supervise" else {"to": "666"})
+    assert (status, problem["status"]) == ((404, 404) if action == "supervise" else (422, 422))
 
 
 @pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/json"])
@@ -146,6 +159,38 @@ async def test_a_key_is_forgotten_after_its_time_and_keys_are_bounded(house: Adm
     keys._known = {("x", str(number)): keys._known[("admin", "k")] for number in range(MAX_KEYS)}
     assert (await house.ask("POST", "/v1/calls", WISH, headers={"Idempotency-Key": "new"}))[0] == 429
     assert (await house.ask("POST", "/v1/calls", WISH))[0] == 201, "without a key"
+
+
+async def test_a_key_outlives_the_process(house: AdminHouse, tmp_path: Path) -> None:
+    records = await SqliteRecords.open(tmp_path / "records.sqlite")
+    kept = await SqliteOutcomes.open(records)
+    wall = Clock()
+    wall.now = 1_800_000_000.0
+    view = TypeAdapter(CallView)
+    made = house.calls.control
+
+    def idempotency(known: Sequence[Outcome] = ()) -> Idempotency[CallView]:
+        found = Idempotency(view, clock=house.clock, store=kept, wall_clock=wall)
+        found.restore(known)
+        return found
+
+    async def call() -> CallView:
+        return await made.originate(Wish(from_="anna", to="5001"))
+
+    async def never() -> CallView:
+        raise AssertionError("a second call")
+
+    request = make_mocked_request("POST", "/v1/calls", headers={"Idempotency-Key": "k"})
+    first = await idempotency().once(request, "admin", b"{}", call)
+    await kept.add(Outcome("admin", "old", b"", wall.now + 5, "not what is written today"))
+    after = idempotency(await kept.current(wall.now))
+    assert len(after) == 1
+    assert await after.once(request, "admin", b"{}", never) == first
+    with pytest.raises(Problem):
+        await after.once(request, "admin", b"other", never)
+    house.clock.now += KEPT_S + 1
+    assert (await after.once(request, "admin", b"{}", call)).id != first.id
+    await records.close()
 
 
 async def test_what_failed_can_be_tried_again_under_its_key(house: AdminHouse) -> None:

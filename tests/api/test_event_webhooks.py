@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from mediaserver.api.event_webhooks import LONGEST_PAUSE_S, EventWebhooks, pause_s, signatures, wants
+from mediaserver.api.event_webhooks import LONGEST_PAUSE_S, EventWebhooks, checked_secrets, pause_s, signatures, wants
 from mediaserver.api.webhook_address import AddressRefused, PublicResolver, require_public
 from mediaserver.config.events import EventWebhook
 from mediaserver.config.sections import SecretRef
@@ -208,6 +208,18 @@ async def test_an_address_of_the_house_is_not_asked_unless_allowed(house: House)
     await house.happen("a")
     await house.until(lambda: house.count("failed") == 1, "refused")
     assert house.service.told == []
+
+
+async def test_other_keys_sign_what_follows_and_only_the_changed_are_named(tmp_path: Path) -> None:
+    settings = EventWebhook(url="https://x.example/", secrets=(SecretRef(env="A"),))
+    nothing: Any = None
+    webhooks = EventWebhooks({"crm": settings}, store=nothing, secrets_of=lambda *_: ["one"], metrics=Metrics())
+    assert webhooks.adopt({"crm": ("one",)}) == []
+    assert webhooks.adopt({}) == []
+    assert webhooks.adopt({"crm": ("two", "one"), "gone": ("x",)}) == ["crm"]
+    assert webhooks.adopt({"crm": ("two", "one")}) == []
+    with pytest.raises(ConfigError, match=r"events\.webhooks\.crm"):
+        checked_secrets("crm", ["whsec_x"])
 
 
 async def test_a_broken_key_is_told_at_the_start(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class FakeEngine:
     """Has the face of `Engine` as far as legs use it; `sent` holds every command in order."""
 
     def __init__(self) -> None:
+        self.running = True
         self.sent: list[commands.Command] = []
         self.closed: list[int] = []
         self._number = 0
@@ -39,6 +40,12 @@ class FakeEngine:
 
     def new_id(self) -> int:
         return self._next()
+
+    def new_transcoder_id(self) -> int:
+        return self._next(7)
+
+    def new_listener_id(self, mix: int) -> int:
+        return self._next(shard_of(mix))
 
     def submit(self, *batch: commands.Command) -> None:
         self.sent.extend(batch)
@@ -178,6 +185,7 @@ class FakeLeg(Leg):
         self.met: list[str] = []
         self.progressed: list[int] = []
         self.refused: list[tuple[EndCause, str | None]] = []
+        self.supervised: list[tuple[str, str]] = []
         self._codecs = codecs or {}
 
     @property
@@ -193,6 +201,9 @@ class FakeLeg(Leg):
 
     async def meet(self, other: Leg) -> None:
         self.met.append(other.name)
+
+    async def show_supervision(self, by: str, mode: str) -> None:
+        self.supervised.append((by, mode))
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         self.refused.append((cause, warning))

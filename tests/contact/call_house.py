@@ -73,6 +73,7 @@ class FakeCalls:
             on_ended=on_ended,
             on_replaced=request.on_leg,
             on_digit=request.on_digit,
+            engine=self.engine,  # type: ignore[arg-type]
         )
         await call.join()
         return call
@@ -84,7 +85,8 @@ def make_leg(name: str, engine: FakeEngine) -> FakeLeg:
     leg._engine = engine  # type: ignore[assignment]
     event = next(codec for codec in KNOWN.values() if codec.key == "telephone-event")
     common: dict[str, Any] = {"engine": engine, "transport": 1, "kind": "audio", "mid": None}
-    up, down = UpTrack(**common, codecs=()), DownTrack(**common, codecs=(event,), ssrc=1, cname="c")
+    sound = KNOWN["PCMU"]
+    up, down = UpTrack(**common, codecs=(sound,)), DownTrack(**common, codecs=(sound, event), ssrc=1, cname="c")
     leg.media["audio"] = LegMedia(up, down)
     return leg
 

@@ -10,9 +10,9 @@ import pytest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import Dtmf, EndCause
 from mediaserver.call.signaling import AttributesRefused
-from mediaserver.contact.call_control import Wish
-from mediaserver.contact.refusals import NotFound, NotNow, NotYet, Undeliverable
-from mediaserver.engine.commands import Play, SendDtmf
+from mediaserver.contact.call_control import MAX_MEMBERS, Wish
+from mediaserver.contact.refusals import NotFound, NotNow, Undeliverable
+from mediaserver.engine.commands import CloseMix, Play, SendDtmf, SetMix
 from tests.contact.call_house import GREETING, CallHouse, settled
 
 
@@ -235,15 +235,78 @@ async def test_hanging_up_ends_both_legs(house: CallHouse) -> None:
     assert house.calls.legs["anna"].ended
 
 
-async def test_what_needs_a_mixer_says_so(house: CallHouse) -> None:
+# -- more than two -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_third_party_is_rung_and_comes_into_the_call(house: CallHouse) -> None:
+    call, caller = await house.phone_call()
+    await house.control.add(call, "expert")
+    await settled()
+    legs = house.control.call(call).legs
+    assert [(leg.state, leg.supervises) for leg in legs] == [("up", None)] * 3
+    assert house.told[-1] == ("call.added", {"detail": legs[2].name})
+    (mix,) = house.engine.of(SetMix)
+    assert (len(mix.voices), len(mix.listeners)) == (3, 3)
+    assert all(len(listener.without) == 1 for listener in mix.listeners)
+    await caller.end(EndCause("caller", "hangup"))
+    await settled()
+    assert house.control.call(call).state == "up", "the other two go on"
+    assert len(house.engine.of(CloseMix)) == 1
+    await house.calls.legs["expert"].end(EndCause("agent", "hangup"))
+    await settled()
+    ended = house.control.call(call)
+    assert (ended.state, ended.end_reason) == ("ended", "hangup")
+
+
+async def test_a_third_party_that_does_not_come_leaves_the_call_as_it_was(house: CallHouse) -> None:
     call, _ = await house.phone_call()
-    for ask in (
-        lambda: house.control.add(call, "expert"),
-        lambda: house.control.supervise(call, "expert", "listen"),
-    ):
-        with pytest.raises(NotYet) as refused:
-            ask()
-        assert refused.value.missing == "mixing"
+    house.calls.fails["expert"] = DialFailed(486, "Busy")
+    await house.control.add(call, "expert")
+    await settled()
+    assert "call.add_failed" in house.types
+    assert len(house.control.call(call).legs) == 2
+    assert house.engine.of(SetMix) == []
+    with pytest.raises(Undeliverable):
+        await house.control.add(call, "666")
+
+
+async def test_a_call_takes_no_more_than_its_bound(house: CallHouse) -> None:
+    call, _ = await house.phone_call()
+    for _ in range(MAX_MEMBERS - 2):
+        await house.control.add(call, "expert")
+        await settled()
+    with pytest.raises(NotNow):
+        await house.control.add(call, "expert")
+    with pytest.raises(NotNow):
+        await house.control.supervise(call, "ben", "listen")
+
+
+async def test_a_supervisor_listens_and_goes_over_to_whispering(house: CallHouse) -> None:
+    call, caller = await house.phone_call()
+    await house.control.supervise(call, "ben", "listen")
+    await settled()
+    agent, boss = house.calls.legs["anna"], house.calls.legs["ben"]
+    assert [leg.supervises for leg in house.control.call(call).legs] == [None, None, "listen"]
+    (mix,) = house.engine.of(SetMix)
+    assert len(mix.listeners) == 1, "the two hear each other as before"
+    await house.control.supervise(call, "ben", "whisper")
+    await settled()
+    assert len(house.calls.rung) == 2, "nobody is rung again"
+    mix = house.engine.of(SetMix)[-1]
+    assert len(mix.listeners) == 2
+    sound = boss.media["audio"].up
+    assert sound is not None
+    assert [sound.id in listener.without for listener in mix.listeners] == [False, True]
+    down = caller.media["audio"].down
+    assert down is not None
+    assert down.source is agent.media["audio"].up
+    assert [data["detail"] for type_, data in house.told if type_ == "call.supervised"] == [
+        f"{boss.name} listen",
+        f"{boss.name} whisper",
+    ]
+    await agent.end(EndCause("agent", "hangup"))
+    await settled()
+    assert boss.ended, "a supervisor alone with the customer is no call"
 
 
 # -- what is not there -------------------------------------------------------------------------------------------------

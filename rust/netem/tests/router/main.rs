@@ -4,6 +4,7 @@ mod fall;
 mod liars;
 mod limits;
 mod publisher;
+mod screen;
 mod stage;
 mod viewer;
 

@@ -8,9 +8,6 @@ pub(crate) const MID: u8 = 1;
 pub(crate) const RID: u8 = 3;
 pub(crate) const FRAME_MS: u64 = 33;
 const PACKET: usize = 1_050;
-/// A keyframe is so many times as large as other frames.
-const KEYFRAME: usize = 4;
-
 /// A keyframe that was asked for leaves so long after: the way there and back, and the encoder.
 const ANSWER_MS: u64 = 60;
 
@@ -34,6 +31,24 @@ pub(crate) const CAMERA: [Shape; 3] = [
 /// A screen: one layer that is worth more than every camera.
 pub(crate) const SCREEN: [Shape; 1] = [Shape { rid: "", height: 1_080, bps: 1_000_000 }];
 
+/// A screen at which somebody writes: [`Pace::WRITING`] goes with it.
+pub(crate) const TEXT: [Shape; 1] = [Shape { rid: "", height: 540, bps: 100_000 }];
+
+/// How its frames come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// One of so many moments has a frame.
+    every: u64,
+    /// A keyframe is so many times as large as other frames.
+    key: usize,
+}
+
+impl Pace {
+    const MOVING: Pace = Pace { every: 1, key: 4 };
+    /// Five frames a second of a few lines each; a keyframe is all of the text.
+    pub(crate) const WRITING: Pace = Pace { every: 6, key: 24 };
+}
+
 struct Layer {
     shape: Shape,
     ssrc: u32,
@@ -54,6 +69,8 @@ pub(crate) struct Publisher {
     pub(crate) plis: u32,
     /// What it was asked to send at most, and when, in bits per second.
     pub(crate) asked_for: Vec<(u64, u64)>,
+    pub(crate) pace: Pace,
+    moments: u64,
     layers: Vec<Layer>,
 }
 
@@ -74,6 +91,8 @@ impl Publisher {
             obeys: false,
             plis: 0,
             asked_for: Vec::new(),
+            pace: Pace::MOVING,
+            moments: 0,
             layers: shapes.iter().enumerate().map(layer).collect(),
         }
     }
@@ -108,16 +127,20 @@ impl Publisher {
 
     /// The packets of all layers for one moment.
     pub(crate) fn frames(&mut self, ms: u64) -> Vec<Vec<u8>> {
-        let (mid, rates) = (self.mid, self.rates());
+        let (mid, rates, pace) = (self.mid, self.rates(), self.pace);
+        self.moments += 1;
+        if !self.moments.is_multiple_of(pace.every) {
+            return Vec::new();
+        }
         let layers = self.layers.iter_mut().zip(rates).enumerate();
-        layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps)).collect()
+        layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps, pace)).collect()
     }
 }
 
 impl Layer {
-    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize) -> Vec<Vec<u8>> {
+    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize, pace: Pace) -> Vec<Vec<u8>> {
         let key = self.key_at_ms.take_if(|at| *at <= ms).is_some();
-        let bytes = bps * FRAME_MS as usize / 8_000 * if key { KEYFRAME } else { 1 };
+        let bytes = bps * (FRAME_MS * pace.every) as usize / 8_000 * if key { pace.key } else { 1 };
         let count = bytes.div_ceil(PACKET);
         self.picture = self.picture.wrapping_add(1) & 0x7fff;
         self.frame += 1;

@@ -23,6 +23,8 @@ const WALL: WallClock = WallClock { at: Time::ZERO, ntp: NtpTime(5000 << 32) };
 /// Propagation delay of a line unless said otherwise, there and back the same.
 const DELAY: Duration = Duration::from_millis(25);
 const FIRST_VIEWER: u8 = 100;
+/// A picture of this priority is a shared screen.
+pub(crate) const SCREEN_PRIORITY: u8 = 200;
 /// IP and UDP headers count on the line.
 const BELOW: usize = 28;
 
@@ -162,7 +164,13 @@ impl Stage {
                 payloads: vec![payload(MEDIA_TYPE, "VP8", &[]), payload(REPAIR_TYPE, "rtx", &[("apt", "120")])],
             };
             self.router.add_down_track(config).unwrap();
-            self.router.set_target(picture.down, Target { priority, ..Target::default() }, self.now).unwrap();
+            self.router
+                .set_target(
+                    picture.down,
+                    Target { priority, is_screen: priority >= SCREEN_PRIORITY, ..Target::default() },
+                    self.now,
+                )
+                .unwrap();
             self.router.subscribe(picture.down, up, self.now).unwrap();
             viewer.pictures.push(picture);
         }

@@ -413,7 +413,8 @@ impl Estimator {
         }
         self.believe_what_passed(sum, now);
         let estimate_bps = self.estimate(now);
-        let input = LossInput { estimate_bps, acked_bps, round_trip: self.round_trip(), overflows };
+        let input =
+            LossInput { estimate_bps, acked_bps, round_trip: self.round_trip(), overflows, idle: self.is_idle(now) };
         self.loss.set_learning_only(competing);
         let verdict = self.loss.packets(sum.lost, sum.packets, sum.taken_back, &input, now);
         if let Some(Verdict::Congestion { bps }) = verdict

@@ -22,6 +22,8 @@ const TEST_PACKETS: u32 = 40;
 const TEST: Duration = Duration::from_millis(400);
 /// More than this is never taken as the path's own.
 const INHERENT_MAX: f64 = 0.25;
+/// What a test leaves of the rate at the least where little was sent: a large frame may have been lost at once.
+const IDLE_KEEPS: f64 = 0.5;
 /// Share of the loss that must remain at the lower rate to be the path's own.
 const REMAINS: f64 = 0.6;
 /// Weight of a new sample in the path's own loss.
@@ -58,6 +60,8 @@ pub struct LossInput {
     pub round_trip: Duration,
     /// Whether a long queue explains the loss, so that nothing is learnt of the path.
     pub overflows: bool,
+    /// Whether so little is sent that what arrives says nothing of what the line carries.
+    pub idle: bool,
 }
 
 /// The controller: a limit while a test runs, and what the path is known to lose.
@@ -148,7 +152,8 @@ impl LossControl {
     fn begin(&mut self, loss: f64, input: &LossInput, now: Time) {
         let kept = 1.0 - (loss - self.inherent).clamp(0.05, 0.5);
         let arriving = input.acked_bps.unwrap_or(input.estimate_bps * kept) / (1.0 - self.inherent);
-        let limit_bps = (0.95 * arriving).min(input.estimate_bps * kept);
+        let least_bps = if input.idle { IDLE_KEEPS * input.estimate_bps } else { 0.0 };
+        let limit_bps = (0.95 * arriving).min(input.estimate_bps * kept).max(least_bps);
         let after = now + input.round_trip + Duration::from_millis(100);
         self.test = Some(Test { loss, limit_bps, after });
         (self.lost, self.packets, self.since) = (0, 0, None);
@@ -198,6 +203,7 @@ mod tests {
                 acked_bps,
                 round_trip: Duration::from_millis(100),
                 overflows: false,
+                idle: false,
             };
             if let Some(verdict) = control.packets(lost, 20, 0, &input, now) {
                 if let Verdict::Congestion { bps } = verdict {
@@ -247,8 +253,13 @@ mod tests {
     #[test]
     fn what_comes_late_is_not_lost() {
         let mut control = LossControl::default();
-        let input =
-            LossInput { estimate_bps: 1e6, acked_bps: None, round_trip: Duration::from_millis(50), overflows: false };
+        let input = LossInput {
+            estimate_bps: 1e6,
+            acked_bps: None,
+            round_trip: Duration::from_millis(50),
+            overflows: false,
+            idle: false,
+        };
         for index in 0..100 {
             control.packets(5, 20, 5, &input, Time::from_millis(index * 50));
         }

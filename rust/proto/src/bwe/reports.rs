@@ -41,7 +41,7 @@ impl Reports {
         let elapsed_s = self.reported.map_or(0.0, |last| now.since(last).as_secs_f64()).min(5.0);
         self.reported = Some(now);
         self.bound_bps *= 1.0 + GROWTH * elapsed_s;
-        let input = LossInput { estimate_bps: sent_bps, acked_bps: None, round_trip, overflows: false };
+        let input = LossInput { estimate_bps: sent_bps, acked_bps: None, round_trip, overflows: false, idle: false };
         if let Some(Verdict::Congestion { bps }) = self.loss.packets(lost.min(packets), packets, 0, &input, now) {
             self.bound_bps = bps;
         }

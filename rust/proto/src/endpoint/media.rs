@@ -77,6 +77,20 @@ impl Media {
         self.router.handle_rtcp(TransportId(transport), packet, &self.wall, now, &mut departures);
     }
 
+    /// Packets that will leave, all receivers together, for what is pending of a frame whose last packet is not there.
+    pub(super) fn unfinished_copies(&self) -> usize {
+        let Some((meta, _)) = self.pending.last().filter(|(meta, _)| meta.codec.is_video() && !meta.marker) else {
+            return 0;
+        };
+        let packets = self.pending.iter().rev().take_while(|(other, _)| other.up == meta.up).count();
+        packets * self.router.receivers(meta.up)
+    }
+
+    /// Forgets what was kept of a batch.
+    pub(super) fn forget_batch(&mut self) {
+        self.pending.clear();
+    }
+
     /// Forwards the packets of the batch: all of one source to one receiver side by side, so that they leave as one run.
     pub(super) fn finish_batch(
         &mut self,

@@ -257,6 +257,8 @@ impl Endpoint {
             slot.closed = Some("failed");
             self.touch(index);
         }
+        // It may name datagrams that are gone by the time of the next batch.
+        self.media.forget_batch();
         self.settle(now, out);
     }
 

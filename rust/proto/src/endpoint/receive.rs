@@ -37,6 +37,37 @@ impl Endpoint {
         now: Time,
         out: &mut TransmitQueue,
     ) {
+        self.take_from(via, batch, entries, now, out);
+        self.finish_from(via, batch, now, out);
+    }
+
+    /// Takes datagrams as [`Endpoint::handle_batch`] does, and keeps their media back until [`Endpoint::finish_batch`], which
+    /// is to be called with the same batch, whatever was added to it. Returns how many packets will leave for a frame of which
+    /// more is to come: when those are many, it is worth a look whether it has come.
+    pub fn take_batch(
+        &mut self,
+        batch: &mut ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> usize {
+        self.take_from(None, batch, entries, now, out);
+        self.media.unfinished_copies()
+    }
+
+    /// Forwards what [`Endpoint::take_batch`] kept back.
+    pub fn finish_batch(&mut self, batch: &ReceiveBatch, now: Time, out: &mut TransmitQueue) {
+        self.finish_from(None, batch, now, out);
+    }
+
+    fn take_from(
+        &mut self,
+        via: Option<Shard>,
+        batch: &mut ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue,
+    ) {
         for entry in entries.start..entries.end.min(batch.len()) {
             let received = batch.entries()[entry];
             match self.owner(received.path, batch.datagram(&received), now) {
@@ -57,6 +88,9 @@ impl Endpoint {
             }
         }
         self.current = None;
+    }
+
+    fn finish_from(&mut self, via: Option<Shard>, batch: &ReceiveBatch, now: Time, out: &mut TransmitQueue) {
         self.media.finish_batch(batch, &mut self.slots, now, out);
         self.messages.extend(self.routes.collected());
         self.via = via;

@@ -33,11 +33,15 @@ pub(super) fn id(shard: Shard, number: u64) -> u64 {
     (u64::from(shard) << 48) | number
 }
 
-fn payloads() -> Vec<Payload> {
+fn payloads(kind: MediaKind) -> Vec<Payload> {
+    let (payload_type, name, clock_rate) = match kind {
+        MediaKind::Audio => (0, "PCMU", 8_000),
+        MediaKind::Video => (96, "VP8", 90_000),
+    };
     vec![Payload {
-        payload_type: 0,
-        name: "PCMU".to_owned(),
-        clock_rate: 8000,
+        payload_type,
+        name: name.to_owned(),
+        clock_rate,
         channels: 1,
         parameters: Vec::new(),
         feedback: Feedback::default(),
@@ -52,6 +56,10 @@ struct Leg {
 }
 
 fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
+    open_leg_of(MediaKind::Audio, endpoint, transport, port)
+}
+
+fn open_leg_of(kind: MediaKind, endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
     let mut out = TransmitQueue::default();
     let socket = SocketId(u32::from(port));
     let sockets = RtpSockets { rtp: socket, rtcp: SocketId(u32::from(port) + 1) };
@@ -62,9 +70,9 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
     let up = UpTrackConfig {
         id: UpTrackId(transport + 1),
         transport: TransportId(transport),
-        kind: MediaKind::Audio,
+        kind,
         mid: None,
-        payloads: payloads(),
+        payloads: payloads(kind),
         ssrcs: Vec::new(),
         rtx_ssrcs: Vec::new(),
         rids: Vec::new(),
@@ -74,12 +82,12 @@ fn open_leg(endpoint: &mut Endpoint, transport: u64, port: u16) -> Leg {
     let down = DownTrackConfig {
         id: DownTrackId(transport + 2),
         transport: TransportId(transport),
-        kind: MediaKind::Audio,
+        kind,
         mid: None,
         ssrc: Ssrc(u32::from(port)),
         rtx_ssrc: None,
         cname: "test".to_owned(),
-        payloads: payloads(),
+        payloads: payloads(kind),
     };
     endpoint.add_down_track(down).unwrap();
     Leg { transport, socket, peer }
@@ -90,6 +98,16 @@ fn rtp(sequence: u16, fill: u8) -> Vec<u8> {
     packet[2..4].copy_from_slice(&sequence.to_be_bytes());
     packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
     packet.extend_from_slice(&[fill; 160]);
+    packet
+}
+
+/// A packet of the keyframe that a picture begins with: the first, the last, or neither.
+fn picture(sequence: u16, marker: bool) -> Vec<u8> {
+    let mut packet = vec![0x80, 96 | (u8::from(marker) << 7), 0, sequence as u8, 0, 0, 0, 9, 0, 0, 0, 9];
+    // RFC 7741 §4.2 and §4.3: the first packet of partition 0 has S set and holds the frame's header.
+    packet.push(if sequence == 1 { 0x10 } else { 0 });
+    packet.extend_from_slice(&[0x10, 2, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0]);
+    packet.extend_from_slice(&[sequence as u8; 100]);
     packet
 }
 
@@ -157,6 +175,32 @@ fn a_large_batch_may_be_given_in_parts() {
         left.extend(out.entries().iter().map(|entry| out.datagram(entry)[12]));
     }
     assert_eq!(left, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn what_comes_of_a_frame_while_it_is_looked_for_leaves_with_the_rest() {
+    let mut shard = endpoint(0, 1);
+    let [source, first, second] =
+        [10u64, 20, 30].map(|number| open_leg_of(MediaKind::Video, &mut shard, number, 1000 + number as u16));
+    for leg in [&first, &second] {
+        shard.subscribe(leg.transport + 2, source.transport + 1, Time::ZERO).unwrap();
+    }
+    let (mut batch, mut out) = (ReceiveBatch::default(), TransmitQueue::default());
+    let path = Path { socket: source.socket, remote: source.peer };
+    let unfinished: Vec<usize> = [(1, false), (2, false), (3, true)]
+        .into_iter()
+        .enumerate()
+        .map(|(at, (sequence, marker))| {
+            batch.push(path, &picture(sequence, marker));
+            shard.take_batch(&mut batch, at..at + 1, Time::from_millis(1), &mut out)
+        })
+        .collect();
+    // Packets for both receivers, until the last one of the frame is there.
+    assert_eq!(unfinished, [2, 4, 0]);
+    assert!(out.is_empty());
+    shard.finish_batch(&batch, Time::from_millis(1), &mut out);
+    let remotes: Vec<_> = out.entries().iter().map(|entry| entry.path.remote).collect();
+    assert_eq!(remotes, [[first.peer; 3], [second.peer; 3]].concat());
 }
 
 #[test]
@@ -329,6 +373,20 @@ fn bounds_are_refused_by_name() {
     }
     assert_eq!(open(&mut shard, 30), Err(CommandError::Limit("transports")));
     assert_eq!(shard.request_keyframe(99, Time::ZERO), Err(CommandError::NoTrack));
+}
+
+#[test]
+fn after_a_panic_nothing_of_its_batch_is_forwarded_out_of_the_next_one() {
+    let mut shard = endpoint(0, 1);
+    let [source, receiver] = [10u64, 20].map(|number| open_leg(&mut shard, number, 1000 + number as u16));
+    shard.subscribe(receiver.transport + 2, source.transport + 1, Time::ZERO).unwrap();
+    let (mut batch, mut out) = (ReceiveBatch::default(), TransmitQueue::default());
+    let path = Path { socket: source.socket, remote: source.peer };
+    batch.push(path, &rtp(1, 1));
+    shard.take_batch(&mut batch, 0..1, Time::ZERO, &mut out);
+    shard.recover(Time::ZERO, &mut out);
+    let left = send(&mut shard, &source, &[rtp(2, 2)], Time::from_millis(20));
+    assert_eq!(left.entries().iter().map(|entry| left.datagram(entry)[12]).collect::<Vec<_>>(), [2]);
 }
 
 #[test]

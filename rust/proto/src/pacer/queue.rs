@@ -2,7 +2,9 @@
 //! goes beyond it waits and is spaced.
 //!
 //! The pacer holds small records, not bytes; whoever takes one out writes the packet and encrypts it then. Audio
-//! never waits. Behind it come retransmissions, then video, then padding, and padding only for a train of probes.
+//! never waits. Behind it come a shared screen, then cameras, of each what is sent again before what is new, then
+//! padding, and padding only for a train of probes. So a large keyframe of a screen leaves as fast as the line carries
+//! it, whatever waits of cameras that have not yet given way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,10 +18,29 @@ use crate::time::Time;
 pub enum Class {
     /// Leaves at once, always; its bytes are debt all the same.
     Audio,
-    /// A packet that was asked for again.
+    /// A packet of a screen that was asked for again.
+    ScreenRetransmission,
+    /// A shared screen.
+    Screen,
+    /// Any other packet that was asked for again.
     Retransmission,
     /// Everything else that is media.
     Video,
+}
+
+impl Class {
+    /// Those that wait, in order of precedence.
+    const WAITING: [Class; 4] = [Class::ScreenRetransmission, Class::Screen, Class::Retransmission, Class::Video];
+
+    /// Whether it was asked for again.
+    pub fn is_repair(self) -> bool {
+        matches!(self, Class::ScreenRetransmission | Class::Retransmission)
+    }
+
+    /// The queue in which it waits.
+    fn queue(self) -> usize {
+        Class::WAITING.iter().position(|class| *class == self).unwrap_or(0)
+    }
 }
 
 /// Whether a packet may leave now.
@@ -64,14 +85,15 @@ pub enum Release<R> {
     },
 }
 
-/// Room for retransmissions and video that is made at once; a line that needs more makes more, and keeps it.
-const ROOM: [usize; 2] = [64, 128];
+/// Room of each queue that is made at once; a line that needs more makes more, and keeps it.
+const ROOM: [usize; 4] = [0, 0, 64, 128];
 /// Records that wait in one class, at most.
 const MOST_RECORDS: usize = 2_048;
 /// Bytes that wait, at most.
 const MOST_BYTES: usize = 2 << 20;
-/// A record that has waited this long is of no use any more.
+/// A record that has waited this long is of no use any more. The tail of a screen's keyframe is until the next one.
 const STALE: Duration = Duration::from_millis(1_500);
+const STALE_SCREEN: Duration = Duration::from_millis(3_000);
 /// Debt that may be made at once: this much time at the rate, and at least so many bytes.
 const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: f64 = 6_000.0;
@@ -80,8 +102,11 @@ const SPREAD: Duration = Duration::from_millis(5);
 const SPREAD_BYTES: f64 = 2_400.0;
 /// Debt is paid back this much faster than the estimate, so that what waits gets out before the next frame comes.
 const PACE: f64 = 1.25;
-/// What waits has left after this time, if the rate must be exceeded for it.
+/// What waits has left after this time, if the rate must be exceeded for it. Not while a screen is shared: what the line
+/// has no room for is lost, of the screen, too, and a keyframe of it that takes the line for a second has to take a second.
 const LONGEST_WAIT_SECONDS: f64 = 0.5;
+/// A screen is shared for so long after its last packet.
+const SHARED: Duration = Duration::from_secs(2);
 const SHORTEST_SECONDS: f64 = 0.02;
 /// Size of a packet of padding.
 const PADDING: usize = 1_000;
@@ -100,13 +125,15 @@ struct Train {
 /// The pacer of one transport.
 #[derive(Debug)]
 pub struct Pacer<R> {
-    queues: [VecDeque<Held<R>>; 2],
+    queues: [VecDeque<Held<R>>; 4],
     bytes: usize,
     rate_bps: f64,
     spread: bool,
     debt_bytes: f64,
     counted: Time,
     train: Option<Train>,
+    /// When the last packet of a screen came.
+    screen: Option<Time>,
     drops: PacerDrops,
 }
 
@@ -121,6 +148,7 @@ impl<R> Pacer<R> {
             debt_bytes: 0.0,
             counted: Time::ZERO,
             train: None,
+            screen: None,
             drops: PacerDrops::default(),
         }
     }
@@ -140,7 +168,9 @@ impl<R> Pacer<R> {
     /// Whether a packet of `size` bytes may leave now; accounts for it when it may.
     pub fn admit(&mut self, class: Class, size: usize, now: Time) -> Admission {
         self.pay(now);
-        let free = self.is_empty() && self.train.is_none() && self.debt_bytes < self.burst_bytes();
+        self.screen = if class == Class::Screen { Some(now) } else { self.screen };
+        let is_next = self.queues[..=class.queue()].iter().all(VecDeque::is_empty);
+        let free = is_next && self.train.is_none() && self.debt_bytes < self.burst_bytes();
         if class == Class::Audio || free {
             self.debt_bytes += size as f64;
             return Admission::Now;
@@ -150,7 +180,7 @@ impl<R> Pacer<R> {
 
     /// Keeps a record until it is its turn; audio belongs to nobody here and is taken as a retransmission.
     pub fn hold(&mut self, class: Class, size: usize, record: R, now: Time) -> Result<(), PacerDrop> {
-        let queue = &mut self.queues[usize::from(class == Class::Video)];
+        let queue = &mut self.queues[class.queue()];
         let reason = if queue.len() >= MOST_RECORDS {
             PacerDrop::QueueFull
         } else if self.bytes + size > MOST_BYTES {
@@ -178,7 +208,8 @@ impl<R> Pacer<R> {
                 return None;
             }
             let cluster = train.probe.cluster;
-            let Some((held, class)) = self.take() else {
+            // A train may be more than the line carries: what must not be lost is no part of it.
+            let Some((held, class)) = self.take(Class::Retransmission) else {
                 return Some(Release::Padding { bytes: PADDING, cluster });
             };
             self.count(held.size, now);
@@ -187,7 +218,7 @@ impl<R> Pacer<R> {
         if self.debt_bytes >= self.burst_bytes().min(self.debt_limit()) {
             return None;
         }
-        let (held, class) = self.take()?;
+        let (held, class) = self.take(Class::ScreenRetransmission)?;
         self.count(held.size, now);
         Some(Release::Packet { held, class, cluster: None })
     }
@@ -199,6 +230,11 @@ impl<R> Pacer<R> {
         }
         self.count(bytes, now);
         None
+    }
+
+    /// A record that was taken out has not left after all: its bytes are no debt.
+    pub fn forgive(&mut self, size: usize) {
+        self.debt_bytes = (self.debt_bytes - size as f64).max(0.0);
     }
 
     /// When to call [`Pacer::poll`] next; `None` when nothing waits.
@@ -220,9 +256,9 @@ impl<R> Pacer<R> {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
-    /// The records of new pictures that wait, in order.
+    /// The records of new pictures that wait, those of one picture in order.
     pub fn waiting_video(&self) -> impl Iterator<Item = &Held<R>> {
-        self.queues[1].iter()
+        self.queues[Class::Screen.queue()].iter().chain(&self.queues[Class::Video.queue()])
     }
 
     /// Drops what is of no use any more.
@@ -254,8 +290,9 @@ impl<R> Pacer<R> {
         &mut self.drops
     }
 
-    fn take(&mut self) -> Option<(Held<R>, Class)> {
-        for (queue, class) in self.queues.iter_mut().zip([Class::Retransmission, Class::Video]) {
+    /// The next record, of classes from `first` on.
+    fn take(&mut self, first: Class) -> Option<(Held<R>, Class)> {
+        for (queue, class) in self.queues.iter_mut().zip(Class::WAITING).filter(|(_, class)| *class >= first) {
             if let Some(held) = queue.pop_front() {
                 self.bytes -= held.size;
                 return Some((held, class));
@@ -290,6 +327,9 @@ impl<R> Pacer<R> {
     }
 
     fn drain_bps(&self) -> f64 {
+        if self.screen.is_some_and(|screen| self.counted.since(screen) < SHARED) {
+            return PACE * self.rate_bps;
+        }
         let left_s = (LONGEST_WAIT_SECONDS - self.longest_wait(self.counted).as_secs_f64()).max(SHORTEST_SECONDS);
         (PACE * self.rate_bps).max(self.bytes as f64 * 8.0 / left_s)
     }
@@ -301,8 +341,9 @@ impl<R> Pacer<R> {
     }
 
     fn drop_stale(&mut self, now: Time) {
-        for queue in &mut self.queues {
-            while queue.front().is_some_and(|held| now.since(held.since) > STALE) {
+        for (queue, class) in self.queues.iter_mut().zip(Class::WAITING) {
+            let limit = if class < Class::Retransmission { STALE_SCREEN } else { STALE };
+            while queue.front().is_some_and(|held| now.since(held.since) > limit) {
                 self.bytes -= queue.pop_front().map_or(0, |held| held.size);
                 self.drops.count(PacerDrop::Stale);
             }
@@ -444,5 +485,42 @@ mod tests {
         let released = drain(&mut pacer);
         assert!(released.last().unwrap().0 < 2_500, "{:?}", released.last());
         assert_eq!(pacer.drops_mut().get(PacerDrop::Stale), 0);
+    }
+
+    fn hold(pacer: &mut Pacer<u32>, class: Class, records: std::ops::Range<u32>, now: Time) {
+        for record in records {
+            match pacer.admit(class, 1_000, now) {
+                Admission::Now => {}
+                Admission::Hold => pacer.hold(class, 1_000, record, now).unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_keyframe_of_a_screen_goes_before_cameras_takes_its_time_and_leaves_whole() {
+        let mut pacer = Pacer::new(200_000);
+        let now = Time::from_millis(1_000);
+        hold(&mut pacer, Class::Video, 0..40, now);
+        hold(&mut pacer, Class::Retransmission, 100..110, now);
+        hold(&mut pacer, Class::Screen, 200..260, now);
+        let released = drain(&mut pacer);
+        let of_screen = |release: &Release<u32>| matches!(release, Release::Packet { class: Class::Screen, .. });
+        let (screen, cameras) = released.split_at(60);
+        assert!(screen.iter().all(|(_, release)| of_screen(release)), "{screen:?}");
+        // 60 packets at a quarter more than the rate.
+        assert!((2_800..3_050).contains(&screen[59].0), "{:?}", screen[59]);
+        assert!(screen.windows(10).all(|ten| ten[9].0 - ten[0].0 >= 280), "{screen:?}");
+        assert_eq!((cameras.len(), pacer.drops_mut().get(PacerDrop::Stale)), (0, 44), "what waited behind it is late");
+    }
+
+    #[test]
+    fn a_small_frame_of_a_screen_leaves_at_once_though_cameras_wait() {
+        let mut pacer = Pacer::new(1_200_000);
+        let now = Time::from_millis(1_000);
+        hold(&mut pacer, Class::Video, 0..30, now);
+        let later = Time::from_millis(1_020);
+        while pacer.poll(later).is_some() {}
+        assert_eq!(pacer.admit(Class::Screen, 900, later), Admission::Now);
+        assert_eq!(pacer.admit(Class::Video, 900, later), Admission::Hold);
     }
 }

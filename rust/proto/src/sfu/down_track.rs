@@ -81,6 +81,8 @@ pub struct DownTrack {
     dtmf: DtmfSender,
     dtmf_timestamp: u32,
     freezes: FreezeMeter,
+    /// Timestamp under which the last keyframe was forwarded.
+    keyframe: Option<u32>,
     stats: DownStats,
     /// Highest sequence number that the receiver has reported.
     reported: Option<u32>,
@@ -122,6 +124,7 @@ impl DownTrack {
             dtmf: DtmfSender::default(),
             dtmf_timestamp: 0,
             freezes: FreezeMeter::default(),
+            keyframe: None,
             stats: DownStats::default(),
             reported: None,
             retransmitter: None,

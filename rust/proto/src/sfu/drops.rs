@@ -78,6 +78,8 @@ counted! {
     NackRepeated => "nack_repeated",
     /// A receiver asks for more than its share of retransmissions, or for too much at once.
     NackLimit => "nack_limit",
+    /// A receiver asks for a keyframe of a screen while one waits for its turn on its line.
+    KeyframeUnderWay => "keyframe_under_way",
     /// A receiver asks for keyframes faster than any receiver needs them.
     KeyframeRequestLimit => "keyframe_request_limit",
     /// A packet of a layer that the receiver is not given.

@@ -8,8 +8,10 @@ use super::retransmitter::Original;
 use super::rewriter::REMEMBERED;
 use super::router::Output;
 use crate::bwe::{Bounds, ClusterId, Demand, Estimator, Faults, Figures};
+use crate::io::Carries;
 use crate::pacer::{Admission, Class, Pacer, PacerDrops, Release};
 use crate::rtcp::twcc::TwccFeedback;
+use crate::rtp::Ssrc;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -124,6 +126,11 @@ impl Egress {
             && control.peer == Peer::Heard
         {
             let size = rewrite.prefix().len() + payload.len() - rewrite.skip().min(payload.len()) + OVERHEAD;
+            let class = match (class, rewrite.carries) {
+                (Class::Video, Carries::Screen) => Class::Screen,
+                (Class::Retransmission, Carries::Screen) => Class::ScreenRetransmission,
+                (class, _) => class,
+            };
             if control.pacer.admit(class, size, now) == Admission::Hold {
                 let origin = packet.map(|packet| (packet.meta.up, Original::of(&packet.meta)));
                 // What there is no room for is counted by the pacer; the receiver asks for it again.
@@ -277,6 +284,20 @@ impl Egress {
     /// What is to leave now; call until it is `None`.
     pub fn poll(&mut self, now: Time) -> Option<Release<Waiting>> {
         self.control.as_mut()?.pacer.poll(now)
+    }
+
+    /// What was to leave is gone: a packet of `size` bytes.
+    pub fn forgive(&mut self, size: usize) {
+        if let Some(control) = &mut self.control {
+            control.pacer.forgive(size);
+        }
+    }
+
+    /// Whether packets of a picture wait that were forwarded under this timestamp.
+    pub fn holds(&self, ssrc: Ssrc, timestamp: u32) -> bool {
+        let Some(control) = &self.control else { return false };
+        let is_it = |waiting: &Waiting| waiting.rewrite.ssrc == ssrc && waiting.rewrite.timestamp == timestamp;
+        control.pacer.waiting_video().any(|held| is_it(&held.record))
     }
 
     /// Tells how many bytes of padding left; 0 when there is nothing to pad with, which ends the probe.

@@ -7,8 +7,12 @@ use std::time::Duration;
 /// Slots at first, and at most; a power of two, so that a sequence number finds its slot by a mask.
 const FEWEST: usize = 64;
 const MOST: usize = 1024;
-/// The ring grows while it holds less than this.
+/// The ring grows while it holds less than this; while it is small for longer, because what leaves slowly on a narrow
+/// line is a screen's rare keyframe, not a camera's top layer.
 const KEEP: Duration = Duration::from_secs(1);
+const KEEP_SMALL: Duration = Duration::from_secs(3);
+const SMALL: usize = 256;
+const SMALL_BYTES: usize = 256 * 1024;
 /// Bytes of payloads at first, and at most: a second of eight Mbit/s.
 const FEWEST_BYTES: usize = 16 * 1024;
 const MOST_BYTES: usize = 1024 * 1024;
@@ -111,7 +115,7 @@ impl PacketRing {
         if let Some(old) = &self.slots[index].meta
             && old.stream == meta.stream
             && old.sequence < meta.sequence
-            && meta.arrival.since(old.arrival) < KEEP
+            && meta.arrival.since(old.arrival) < if self.slots.len() < SMALL { KEEP_SMALL } else { KEEP }
             && self.slots.len() < MOST
         {
             self.grow();
@@ -119,7 +123,8 @@ impl PacketRing {
         }
         let len = packet.payload.len();
         let lap = meta.arrival.since(self.payloads.lap_began);
-        if !self.payloads.fits(len) && lap < KEEP && self.payloads.bytes.len() < MOST_BYTES {
+        let keep = if self.payloads.bytes.len() < SMALL_BYTES { KEEP_SMALL } else { KEEP };
+        if !self.payloads.fits(len) && lap < keep && self.payloads.bytes.len() < MOST_BYTES {
             self.widen();
         }
         let start = self.payloads.push(packet.payload, meta.arrival);
@@ -252,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_grow_to_a_second_and_payloads_of_every_size_stay_whole() {
+    fn bytes_grow_until_they_last_and_payloads_of_every_size_stay_whole() {
         let mut ring = PacketRing::default();
         let payload = |sequence: u64| vec![sequence as u8; 40 + (sequence as usize * 389) % 1_200];
         let insert = |ring: &mut PacketRing, sequence: u64, ms: u64| {
             ring.insert(&UpPacket { meta: meta(1, sequence, ms, false), payload: &payload(sequence) });
         };
-        // 200 packets a second of 640 bytes in the mean are 128 kB, a little less than 128 KiB.
+        // 200 packets a second of 640 bytes in the mean: 256 KiB are two seconds, and no longer little.
         for sequence in 0..3_000 {
             insert(&mut ring, sequence, 5 * sequence);
             let kept = (0..=sequence).rev().take_while(|&old| ring.get(1, old).is_some()).count() as u64;
@@ -267,7 +272,7 @@ mod tests {
                 assert_eq!(ring.get(1, old).unwrap().payload, payload(old));
             }
         }
-        assert_eq!(ring.payloads.bytes.len(), 128 * 1024);
+        assert_eq!(ring.payloads.bytes.len(), SMALL_BYTES);
         for sequence in 3_000..20_000 {
             insert(&mut ring, sequence, 15_000);
         }

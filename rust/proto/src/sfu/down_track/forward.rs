@@ -96,6 +96,7 @@ impl DownTrack {
         self.count(octets);
         if self.config.kind == MediaKind::Video {
             self.freezes.packet(timestamp, now);
+            self.keyframe = if meta.keyframe_start { Some(timestamp) } else { self.keyframe };
         }
         Ok(rewrite)
     }

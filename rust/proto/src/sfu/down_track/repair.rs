@@ -44,6 +44,11 @@ impl DownTrack {
         Ok(answer)
     }
 
+    /// Timestamp under which the last keyframe was forwarded; it may still wait for its turn.
+    pub fn keyframe_sent(&self) -> Option<u32> {
+        self.keyframe
+    }
+
     /// A packet of the past that fills a probe of the line, or, when there is none, one of padding; `None` where the
     /// receiver takes no retransmissions. `find` gives the payload.
     pub fn pad<'a>(&mut self, find: impl Fn(&Original) -> Option<UpPacket<'a>>) -> Option<Answer<'a>> {

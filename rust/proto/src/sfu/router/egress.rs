@@ -5,7 +5,7 @@ use super::media_transport::MediaTransport;
 use super::{Output, Router, TimerKey, Timers};
 use crate::bwe::{ClusterId, Faults};
 use crate::io::Paced;
-use crate::pacer::{Class, PacerDrops, Release};
+use crate::pacer::{PacerDrops, Release};
 use crate::sfu::drops::MediaDrop;
 use crate::sfu::egress::Waiting;
 use crate::sfu::ids::{IdMap, UpTrackId};
@@ -68,11 +68,12 @@ impl Router {
                 Release::Packet { held, class, cluster } => {
                     let Some(payload) = payload(&self.sources, &held.record) else {
                         self.drops.count(MediaDrop::PacedTooLate);
+                        self.transports[key].egress.forgive(held.size);
                         continue;
                     };
                     let egress = &mut self.transports[key].egress;
                     if egress.depart(&held.record.rewrite, payload, cluster, now, output).is_some() {
-                        let is_repair = class == Class::Retransmission;
+                        let is_repair = class.is_repair();
                         output.paced(Paced { since: held.since, until: now, is_repair });
                     }
                 }

@@ -341,6 +341,11 @@ impl Router {
         arm_in(&mut self.timers, &mut self.transports[transport], transport, at);
     }
 
+    /// Down tracks of this shard that subscribed to a track.
+    pub fn receivers(&self, up: UpTrackId) -> usize {
+        self.sources.get(&up).map_or(0, |source| source.downs.len())
+    }
+
     fn has_receivers(&self, up: UpTrackId) -> bool {
         let remote = self.up_keys.get(&up).is_some_and(|&key| !self.ups[key].remote.is_empty());
         remote || self.sources.contains_key(&up)

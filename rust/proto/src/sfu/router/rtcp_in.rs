@@ -164,6 +164,12 @@ impl Router {
             self.drops.count(MediaDrop::KeyframeRequestLimit);
             return;
         }
+        // Another one would only wait behind the one that is on its way.
+        let keyframe = entry.track.keyframe_sent().filter(|_| entry.track.target().is_screen);
+        if keyframe.is_some_and(|timestamp| self.transports[key].egress.holds(media, timestamp)) {
+            self.drops.count(MediaDrop::KeyframeUnderWay);
+            return;
+        }
         self.want_keyframe(up, layer, want, now);
     }
 

@@ -1,5 +1,7 @@
 //! One thread, one loop: sockets and queues in, the shard's endpoint in the middle, sockets and queues out.
 
+mod receive;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mediaserver_proto::endpoint::{Endpoint, Shard, ShardMessage};
-use mediaserver_proto::io::{Outlet, ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::io::{Outlet, ReceiveBatch, TransmitQueue};
 use mediaserver_proto::time::Time;
 use rtrb::{Consumer, Producer};
 
@@ -19,22 +21,17 @@ use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
 use crate::scheduling::Scheduling;
 use crate::shard::{Inbox, ShardControl};
-use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
-use crate::sockets::FIRST_OWN_SOCKET;
+use crate::socket::{Receiver, Sender, UdpSocket};
 use crate::sys::{Poller, thread_cpu_ns};
 
 /// Token of the eventfd among the sockets' ids.
 const WAKE_TOKEN: u64 = u64::MAX;
-/// Messages that one receive call takes from a socket of one transport.
-const OWN_SOCKET_MESSAGES: usize = 8;
 /// Commands handled before the sockets get their turn again.
 const COMMANDS_PER_ROUND: usize = 64;
 /// Messages of another shard handled before the sockets get their turn again.
 const MESSAGES_PER_ROUND: usize = 64;
 /// Messages that wait for room in another shard's ring; only such as must not be lost.
 const MOST_WAITING: usize = 65_536;
-/// Datagrams handled before what they caused is sent.
-const DATAGRAMS_PER_PART: usize = 32;
 /// Bytes after which the transmit queue is sent in the middle of a round.
 const SEND_ABOVE_BYTES: usize = 1 << 20;
 
@@ -74,6 +71,9 @@ pub struct Worker {
     receiver: Receiver,
     sender: Sender,
     batch: ReceiveBatch,
+    /// Datagrams of the batch that the endpoint has taken, and packets that will leave for a frame that is not whole.
+    taken: usize,
+    unfinished: usize,
     out: TransmitQueue<'static>,
     waiting: Vec<VecDeque<ShardMessage>>,
     /// Which shards were given something in this round.
@@ -107,6 +107,8 @@ impl Worker {
             receiver: Receiver::default(),
             sender,
             batch: Receiver::new_batch(),
+            taken: 0,
+            unfinished: 0,
             out: TransmitQueue::default(),
             waiting,
             passed,
@@ -181,47 +183,6 @@ impl Worker {
         let retry = (!self.unsent_events.is_empty() || self.waiting.iter().any(|queue| !queue.is_empty()))
             .then_some(Duration::from_millis(1));
         [endpoint, publish, retry].into_iter().flatten().min()
-    }
-
-    /// Reads every ready socket once; a batch goes to the endpoint when its slots are full, and at the end.
-    fn receive(&mut self, now: Time) {
-        let mut slot = 0;
-        for index in 0..self.poller.ready() {
-            let token = self.poller.token(index);
-            if token == WAKE_TOKEN {
-                self.links.wakers[self.shard].reset();
-                continue;
-            }
-            let id = SocketId(u32::try_from(token).unwrap_or(u32::MAX));
-            let most = if id.0 < FIRST_OWN_SOCKET { RECEIVE_SLOTS } else { OWN_SOCKET_MESSAGES };
-            if slot + most.min(OWN_SOCKET_MESSAGES) > RECEIVE_SLOTS {
-                self.handle_batch(now);
-                slot = 0;
-            }
-            let Some(socket) = self.control.sockets.get_mut(id) else { continue };
-            match self.receiver.receive(socket, &mut self.batch, slot, most) {
-                Ok(count) => {
-                    slot += count.messages;
-                    self.metrics.received(&count);
-                }
-                Err(_) => self.metrics.receive_errors += 1,
-            }
-        }
-        self.handle_batch(now);
-    }
-
-    fn handle_batch(&mut self, now: Time) {
-        if self.batch.is_empty() {
-            return;
-        }
-        self.metrics.batches += 1;
-        self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
-        for start in (0..self.batch.len()).step_by(DATAGRAMS_PER_PART) {
-            let part = start..start + DATAGRAMS_PER_PART;
-            self.drive(now, Some(now), |endpoint, now, out, batch| endpoint.handle_batch(batch, part, now, out));
-            self.send(Some(now));
-        }
-        self.batch.recycle();
     }
 
     fn take_messages(&mut self, now: Time) {
@@ -412,8 +373,8 @@ mod tests {
     use crate::shard::Announced;
     use crate::socket::Marks;
 
-    const CERTIFICATE: &[u8] = include_bytes!("../../proto/tests/data/dtls_certificate.der");
-    const KEY: &[u8] = include_bytes!("../../proto/tests/data/dtls_key.der");
+    const CERTIFICATE: &[u8] = include_bytes!("../../../proto/tests/data/dtls_certificate.der");
+    const KEY: &[u8] = include_bytes!("../../../proto/tests/data/dtls_key.der");
 
     fn worker() -> Worker {
         let epoch = Instant::now();

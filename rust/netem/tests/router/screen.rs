@@ -1,0 +1,52 @@
+//! A shared screen and two cameras on a line that falls and recovers: the cameras give way, the screen goes on.
+
+use std::time::Duration;
+
+use mediaserver_netem::{LinkConfig, Schedule};
+
+use crate::publisher::{CAMERA, Pace, TEXT};
+use crate::stage::{SCREEN_PRIORITY, Stage, line};
+
+const TOP: u8 = 2;
+const SEEDS: [u64; 4] = [7, 21, 58, 93];
+const FALLS_MS: u64 = 12_000;
+const ENDS_MS: u64 = 30_000;
+const OVER_MS: u64 = 60_000;
+/// A keyframe of the screen alone takes the line for 0.7 s, and a second one follows where the first was lost.
+const STILL_MS: u64 = 2_500;
+
+/// What went wrong, if anything.
+fn story(round_trip_ms: u64, seed: u64) -> Option<String> {
+    let rate = Schedule::steps(&[(0.0, 6e6), (FALLS_MS as f64 / 1e3, 7e5), (ENDS_MS as f64 / 1e3, 6e6)]);
+    let mut stage = Stage::new(&[&TEXT, &CAMERA, &CAMERA]);
+    stage.publishers[0].pace = Pace::WRITING;
+    let line = LinkConfig { delay: Duration::from_micros(round_trip_ms * 500), seed, ..line(rate) };
+    stage.view(line, &[(0, SCREEN_PRIORITY), (1, 100), (2, 100)]);
+    stage.run(OVER_MS);
+    let [screen, cameras @ ..] = stage.viewers[0].pictures.as_slice() else { unreachable!("three pictures") };
+    let late = cameras.iter().any(|camera| camera.layer_at(FALLS_MS) != Some(TOP));
+    let stays = cameras.iter().any(|camera| {
+        let mut shown = camera.shown.iter().filter(|shown| (FALLS_MS + 3_000..ENDS_MS).contains(&shown.ms));
+        shown.any(|shown| shown.layer == TOP)
+    });
+    let (still_ms, rate) = (screen.longest_freeze(FALLS_MS, OVER_MS), screen.frames_per_s(FALLS_MS + 3_000, ENDS_MS));
+    let lost = cameras.iter().any(|camera| camera.layer_at(OVER_MS) != Some(TOP));
+    let seen = format!("late {late}, stays {stays}, still {still_ms} ms, {rate:.1} a second, lost {lost}");
+    let wrong = late || stays || lost || still_ms > STILL_MS || rate < 4.0;
+    wrong.then(|| format!("seed {seed}: {seen}\n{}\n", stage.story(0)))
+}
+
+fn holds(round_trip_ms: u64) {
+    let wrong: Vec<_> = SEEDS.iter().filter_map(|seed| story(round_trip_ms, *seed)).collect();
+    assert!(wrong.is_empty(), "{} at {round_trip_ms} ms:\n{}", wrong.len(), wrong.concat());
+}
+
+#[test]
+fn over_a_short_path_a_screen_goes_on_and_cameras_give_way() {
+    holds(10);
+}
+
+#[test]
+fn over_a_path_of_50_ms_a_screen_goes_on_and_cameras_give_way() {
+    holds(50);
+}
