@@ -61,12 +61,12 @@ async def ask(server: Daemon, path: str, body: Mapping[str, object] | None = Non
     return json.loads(answer)
 
 
-async def hears(shares: Callable[[], Awaitable[dict[int, float]]], *wanted: int, within_s: float = 30.0) -> None:
-    """These tones in about equal parts and none of the others, sooner or later."""
+async def hears(shares: Callable[[], Awaitable[dict[int, float]]], *wanted: int, within_s: float = 60.0) -> None:
+    """These tones, each as loud as its sender made it, and none of the others, sooner or later."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         found = await shares()
-        least = 0.4 / len(wanted)
+        least = 0.05 if len(wanted) > 1 else 0.5
         if all((share > least) if hz in wanted else (share < 0.02) for hz, share in found.items()):
             return
         assert asyncio.get_running_loop().time() < deadline, (wanted, found)
