@@ -17,6 +17,7 @@ from mediaserver.call.events import (
     LegEnded,
     LegEvent,
     MediaChanged,
+    PartyChanged,
     PictureWithheld,
     QualityChanged,
     RateChanged,
@@ -291,6 +292,8 @@ class Call:
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
+            case PartyChanged() if self._joined:
+                self.other(leg).represent(leg)
             case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)

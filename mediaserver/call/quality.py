@@ -23,6 +23,8 @@ _LEAST_PACKETS: Final = 20
 _MOS_STEPS: Final = (4.02, 3.60, 3.10)
 _FROZEN_STEPS: Final = (0.01, 0.05, 0.20)
 """Share of the time in which a picture stood still."""
+_LEAST_MISSED: Final = 0.01
+"""Of a picture whose line lost less than this share the sender stood still, not the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class PictureQuality:
     """How often another layer began to flow; 0 for what the peer sends."""
     repaired: int = 0
     """Packets that were lost and sent again; they do not count in `loss`."""
+    missed: float = 0.0
+    """Share of packets that were lost at first, repaired or not."""
+
+    @property
+    def frozen_by_line(self) -> float:
+        """`frozen` where this leg's line lost packets; else what stood still was a sender, or the line in front of it."""
+        return self.frozen if self.missed >= _LEAST_MISSED else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,9 @@ class LegQuality:
 
     @property
     def level(self) -> Level:
-        """The worst of all directions."""
+        """The worst of all directions, by what this leg's own line did."""
         ranks = [_rank(-sound.mos, [-step for step in _MOS_STEPS]) for sound in self.sounds if sound.mos is not None]
-        ranks += [_rank(picture.frozen, _FROZEN_STEPS) for picture in self.pictures]
+        ranks += [_rank(picture.frozen_by_line, _FROZEN_STEPS) for picture in self.pictures]
         return LEVELS[max(ranks, default=0)]
 
     @property
@@ -140,6 +149,7 @@ def _all_pictures(pictures: Sequence[PictureQuality | None]) -> PictureQuality |
         height=max((picture.height for picture in present if picture.height is not None), default=None),
         switches=sum(picture.switches for picture in present),
         repaired=sum(picture.repaired for picture in present),
+        missed=max(picture.missed for picture in present),
     )
 
 
@@ -176,6 +186,7 @@ def _picture_from(before: UpTrackStats | None, now: UpTrackStats, seconds: float
     if packets <= 0:
         return None
     lost = _lost(now) - (_lost(before) if before else 0)
+    missed = now.lost - (before.lost if before else 0)
     alive = [layer.height for layer in now.layers if layer.alive and layer.height]
     return PictureQuality(
         loss=_share(lost, packets + lost),
@@ -185,6 +196,7 @@ def _picture_from(before: UpTrackStats | None, now: UpTrackStats, seconds: float
         height=max(alive, default=None),
         switches=0,
         repaired=now.recovered - (before.recovered if before else 0),
+        missed=_share(missed, packets + lost),
     )
 
 
@@ -200,6 +212,7 @@ def _picture_to(before: DownTrackStats | None, now: DownTrackStats, seconds: flo
         height=now.layer.height if now.layer is not None else None,
         switches=now.layer_switches - (before.layer_switches if before else 0),
         repaired=now.recovered - (before.recovered if before else 0),
+        missed=_share(now.remote_lost - (before.remote_lost if before else 0), packets),
     )
 
 

@@ -110,6 +110,17 @@ def test_a_picture_tells_its_freezes_its_layer_and_its_switches() -> None:
     assert found == PictureQuality(0.0, 3.0, freezes=2, frozen=pytest.approx(0.1), height=360, switches=1)
 
 
+def test_a_sender_that_stands_still_is_not_blamed_on_the_line_of_whoever_looks_nor_on_its_own() -> None:
+    still = {"packets": 300, "freezes": 5, "frozen_ms": 4000.0}
+    sound = (changed(UP, packets=500), changed(DOWN, packets=500))
+    clear = of(transport(*sound, changed(PICTURE, **still), changed(SHOWN, **still), round_trip_ms=0.4))
+    assert [picture.frozen for picture in clear.pictures] == [0.4, 0.4], "it is told all the same"
+    assert clear.level == "good"
+    repaired = changed(PICTURE, **still, lost=30, recovered=30)
+    assert of(transport(*sound, repaired)).level == "bad", "it came late, because its line had lost it"
+    assert of(transport(*sound, changed(SHOWN, **still, remote_lost=30))).level == "bad"
+
+
 def test_what_a_viewer_was_sent_again_is_not_lost_and_is_told_and_kept() -> None:
     before = transport(changed(SHOWN, packets=100, remote_lost=4, recovered=3), changed(PICTURE, recovered=1))
     now = transport(
@@ -143,7 +154,8 @@ SIGHT = PictureQuality(0.0, 1.0, 0, 0.0, 720, 0)
         (replace(EMPTY, sound_from=SOUND, picture_to=SIGHT), "good"),
         (replace(EMPTY, sound_from=SOUND, sound_to=replace(SOUND, mos=3.9)), "fair"),
         (replace(EMPTY, sound_from=replace(SOUND, mos=3.3), picture_to=SIGHT), "poor"),
-        (replace(EMPTY, sound_from=SOUND, picture_to=replace(SIGHT, frozen=0.3)), "bad"),
+        (replace(EMPTY, sound_from=SOUND, picture_to=replace(SIGHT, frozen=0.3, missed=0.05)), "bad"),
+        (replace(EMPTY, sound_from=SOUND, picture_to=replace(SIGHT, frozen=0.3, missed=0.005)), "good"),
         (replace(EMPTY, sound_from=replace(SOUND, mos=2.0)), "bad"),
     ],
 )
