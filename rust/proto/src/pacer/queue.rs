@@ -97,6 +97,8 @@ const STALE_SCREEN: Duration = Duration::from_millis(3_000);
 /// Debt that may be made at once: this much time at the rate, and at least so many bytes.
 const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: f64 = 6_000.0;
+/// The same where much less is sent than the line carries.
+const ROOMY_BURST: Duration = Duration::from_millis(80);
 /// The same where bursts are spread.
 const SPREAD: Duration = Duration::from_millis(5);
 const SPREAD_BYTES: f64 = 2_400.0;
@@ -129,6 +131,7 @@ pub struct Pacer<R> {
     bytes: usize,
     rate_bps: f64,
     spread: bool,
+    roomy: bool,
     debt_bytes: f64,
     counted: Time,
     train: Option<Train>,
@@ -145,6 +148,7 @@ impl<R> Pacer<R> {
             bytes: 0,
             rate_bps: rate_bps.max(1) as f64,
             spread: false,
+            roomy: false,
             debt_bytes: 0.0,
             counted: Time::ZERO,
             train: None,
@@ -163,6 +167,11 @@ impl<R> Pacer<R> {
     /// causes the very loss that it suffers from.
     pub fn set_spread(&mut self, spread: bool) {
         self.spread = spread;
+    }
+
+    /// Whether much less is sent than the line carries: then larger frames leave as one burst, too.
+    pub fn set_roomy(&mut self, roomy: bool) {
+        self.roomy = roomy;
     }
 
     /// Whether a packet of `size` bytes may leave now; accounts for it when it may.
@@ -322,7 +331,11 @@ impl<R> Pacer<R> {
     }
 
     fn burst_bytes(&self) -> f64 {
-        let (time, bytes) = if self.spread { (SPREAD, SPREAD_BYTES) } else { (BURST, BURST_BYTES) };
+        let (time, bytes) = match (self.spread, self.roomy) {
+            (true, _) => (SPREAD, SPREAD_BYTES),
+            (false, true) => (ROOMY_BURST, BURST_BYTES),
+            (false, false) => (BURST, BURST_BYTES),
+        };
         (self.rate_bps * time.as_secs_f64() / 8.0).max(bytes)
     }
 
@@ -386,6 +399,18 @@ mod tests {
 
     fn probe(rate_bps: u64) -> Probe {
         Probe { cluster: ClusterId(NonZeroU8::MIN), rate_bps, bytes: 5_000, packets: 5 }
+    }
+
+    #[test]
+    fn where_the_line_has_room_a_larger_frame_leaves_at_once() {
+        let mut pacer = Pacer::new(RATE_BPS);
+        assert_eq!(frame(&mut pacer, 10, Time::ZERO), 6);
+        let mut pacer = Pacer::new(RATE_BPS);
+        pacer.set_roomy(true);
+        assert_eq!(frame(&mut pacer, 10, Time::ZERO), 10);
+        assert!(pacer.is_empty());
+        // Not without end.
+        assert_eq!(frame(&mut pacer, 10, Time::ZERO), 2);
     }
 
     #[test]
