@@ -288,10 +288,11 @@ impl Estimator {
         self.loss.fraction().max(self.loss.inherent()) > SPREAD_LOSS
     }
 
-    /// Whether so much less is sent than the line carries that large frames may leave at once
+    /// Whether so much less is sent than the line carries, and passes without a queue, that large frames may leave at once
     /// ([`crate::pacer::Pacer::set_roomy`]).
     pub fn leaves_room(&self, now: Time) -> bool {
-        self.sent_bps(now) < ROOMY * self.estimate(now)
+        let passes = self.passing.is_some_and(|since| now.since(since) >= PASSED);
+        passes && self.sent_bps(now) < ROOMY * self.estimate(now)
     }
 
     /// The rate at which packets left lately, in bits per second.
