@@ -56,8 +56,8 @@ export class CallPanel {
         el(
           "div",
           { class: "controls" },
-          this.#startButton, this.#muteButton, this.#chat.button, this.#liveText.button, this.#showButton,
-          this.#cameraButton, this.#hangUpButton,
+          this.#startButton, this.#muteButton, this.#showButton, this.#cameraButton, this.#chat.button,
+          this.#liveText.button, this.#hangUpButton,
         ),
         this.#liveText.element,
         this.#chat.element,

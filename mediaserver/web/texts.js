@@ -21,7 +21,7 @@ class TextPanel {
   constructor(label, iconName) {
     this.#label = label;
     this.button = button(label, iconName, "control", () => this.#toggle());
-    this.element = el("section", { class: "texts", id: `texts-${++panels}`, "aria-label": label });
+    this.element = el("section", { class: "texts", id: `texts-${++panels}`, "aria-label": label }, el("h3", { text: label }));
     this.button.setAttribute("aria-controls", this.element.id);
     this._list.setAttribute("aria-label", label);
     this.#setOpen(false);
