@@ -461,7 +461,7 @@ class Call:
     def _on_mix_refused(self, reason: str) -> None:
         """Who came last goes: there is no room for it."""
         self.caller.log.warning("mix_refused", call=self.id, reason=reason)
-        if self.guests:
+        if self.guests and not any(leg.ended for leg in self.guests):  # one that goes makes room
             last = self.guests[-1]
             self._tasks.spawn(last.end(EndCause("system", "mix_refused", 503, reason)), name="mix-refused")
 
