@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mediaserver_engine::Engine as PacketEngine;
-use mediaserver_engine::command::read_config;
+use mediaserver_engine::config::read_config;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
