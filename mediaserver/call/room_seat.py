@@ -26,7 +26,7 @@ from mediaserver.errors import LimitExceeded, MediaServerError
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sdp.codecs import matches
+from mediaserver.sdp.codecs import h264_mode, matches
 from mediaserver.sdp.description import Codec
 
 KEPT_S: Final = 300.0
@@ -85,11 +85,15 @@ class RoomSeat(Leg):
         """None: what flows is counted on the other leg."""
         return ()
 
-    def reserve(self, wanted: Codecs) -> None:
-        """Reserves what somebody who speaks `wanted` sends into the room. Raises InsufficientBandwidth."""
+    def prepare(self, wanted: Codecs) -> None:
+        """Reserves what somebody who speaks `wanted` sends into the room, and chooses. Raises InsufficientBandwidth."""
+        common = {kind: _common(self._codecs.get(kind, ()), wanted.get(kind, ())) for kind in KINDS}
+        if any(_fragments(codec) for codec in common["video"]):
+            # What pages send first. A phone that has both modes puts either before the other.
+            common["video"] = tuple(codec for codec in common["video"] if codec.key != "h264" or _fragments(codec))
+            self._codecs = {**self._codecs, "video": common["video"]}
         if self.booking is None or not self.booking.matters:
             return
-        common = {kind: _common(self._codecs.get(kind, ()), wanted.get(kind, ())) for kind in KINDS}
         allowed = self.booking.narrow({kind: codecs for kind, codecs in common.items() if codecs})
         self._codecs = {kind: allowed[kind] for kind in KINDS if kind in allowed}
 
@@ -240,7 +244,7 @@ class RoomSeats:
         party = Party(room=room, participant=seat.id)
         seat.booking = self._parts.admission.book(seat.id, party, contact_id=request.contact_id, note=request.note)
         try:
-            seat.reserve(request.caller.codecs)
+            seat.prepare(request.caller.codecs)
         except MediaServerError as error:
             await seat.end(EndCause("system", "insufficient_bandwidth", 488, str(error)))
             raise
@@ -256,6 +260,11 @@ def _active(leg: Leg, kind: Kind) -> DownTrack | None:
     """The track of a kind on which the peer takes something now."""
     down = leg.media[kind].down if kind in leg.media else None
     return down if down is not None and down.active else None
+
+
+def _fragments(codec: Codec) -> bool:
+    """Whether it is H.264 in packets of any size (RFC 6184 §6.3)."""
+    return codec.key == "h264" and h264_mode(codec) == "1"
 
 
 def _common(ours: tuple[Codec, ...], theirs: tuple[Codec, ...]) -> tuple[Codec, ...]:

@@ -30,7 +30,7 @@ from mediaserver.engine.commands import CloseMix, CloseTranscoder, Kind, OpenTra
 from mediaserver.engine.events import CommandFailed, SpeechChanged
 from mediaserver.errors import InsufficientBandwidth, LocalProtocolError
 from mediaserver.runtime.metrics import Metrics
-from mediaserver.sdp.codecs import KNOWN
+from mediaserver.sdp.codecs import KNOWN, h264_mode
 from mediaserver.sdp.description import Codec, Fingerprint
 from tests.call.fakes import FakeEngine, FakeLeg
 
@@ -380,3 +380,14 @@ async def test_a_place_that_nobody_takes_is_given_back(house: House, monkeypatch
     seat = await house.seats.enter(house.request(house.leg("desk")))
     await settled()
     assert (seat.ended, len(house.rooms), len(house.seats)) == (True, 0, 0)
+
+
+async def test_a_phone_with_both_packetization_modes_speaks_the_one_that_pages_send_first(house: House) -> None:
+    leg = house.leg("desk", PCMU, H264)
+    leg._codecs = {"audio": (PCMU,), "video": (KNOWN["H264/0"], H264, VP8)}
+    call = await house.call(leg)
+    assert [h264_mode(codec) for codec in call.callee.codecs["video"] if codec.key == "h264"] == ["1"]
+    old = house.leg("old", PCMU)
+    old._codecs = {"audio": (PCMU,), "video": (KNOWN["H264/0"],)}
+    call = await house.call(old)
+    assert "0" in [h264_mode(codec) for codec in call.callee.codecs["video"]]
