@@ -63,6 +63,8 @@ class Leg(ABC):
         self.name = name
         self.identity = ConnectedIdentity(name)
         """Who is at the other end, for those who may be told."""
+        self.shown_name = name
+        """What a page on the other side calls who is at the other end; a peer that is believed may change it."""
         self.media: dict[Kind, LegMedia] = {}
         self.data: DataChannels | None = None
         """Data channels, where the peer can have them and has asked for them."""
@@ -135,6 +137,10 @@ class Leg(ABC):
     def represent(self, other: Leg) -> None:
         """From now on we speak to the peer for whoever is at the other end of `other`."""
         self.log.debug("leg_represents", other=other.id, session_uuid=other.session_uuid)
+
+    async def show_party(self, other: Leg) -> None:
+        """Shows the peer that somebody else is at the end of `other` by now."""
+        self.log.debug("party_not_shown", other=other.id)
 
     def move_to(self, contact_id: str) -> None:
         """The leg goes on in another contact."""
