@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON_SOURCES := mediaserver tests $(wildcard benchmarks) $(wildcard scripts/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-bwe fuzz schema lock dist clean
+.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-sip bench-bwe fuzz schema lock dist clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -80,6 +80,15 @@ bench: setup-dev peers ## figures: `name: value unit` lines, and benchmarks/resu
 bench-sfu: setup-dev peers ## forwarding beside janus and livekit-server, where they are on the PATH
 	@$(BIN)/python -m benchmarks sfu
 
+# A peer to compare with, in an environment of its own: it comes as source and compiles parts of itself.
+$(VENV)/.sippy: requirements/sippy.lock | $(VENV)/.dev
+	@$(STEP) "sippy, to compare with" bash -c '$(PYTHON) -m venv --clear $(VENV)/sippy && \
+		$(VENV)/sippy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<'
+	@touch $@
+
+bench-sip: setup-dev peers $(VENV)/.sippy ## SIP calls, registrations and relayed packets, beside sippy and rtpengine (where it is on the PATH)
+	@$(BIN)/python -m benchmarks sip-all
+
 bench-bwe: setup-dev ## bandwidth estimation on a virtual wire: the cases of RFC 8867, as a table and as figures
 	@$(BIN)/python -m benchmarks bwe
 
@@ -90,7 +99,7 @@ schema: $(VENV)/.runtime ## write config/mediaserver.yaml and config/schema.json
 	@$(BIN)/python -m mediaserver.config.document config
 
 lock: $(VENV)/.dev ## write the lock files again from requirements/*.in
-	@for name in runtime build dev; do \
+	@for name in runtime build dev sippy; do \
 		$(STEP) "lock $$name" $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate requirements/$$name.in --output-file requirements/$$name.lock; \
 	done

@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip_calls, startup
+from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip, sip_calls, sip_reading, startup
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe", "audio", "mixing")
+OTHERS = ("sfu", "bwe", "audio", "mixing", "sip-all")
 """Programs that run only when they are named."""
 
 
@@ -22,8 +22,10 @@ async def _run(names: list[str], *, quick: bool) -> Report:
     if "startup" in names:
         await startup.measure(report, 1 if quick else 5)
     if "sip" in names:
-        few = sip_calls.Shape(calls=20, rate=20, rounds=1, hold_ms=100, ramp_s=1, last_rate=50, held_calls=20)
-        await sip_calls.measure(report, few if quick else None)
+        sip_reading.measure(report, messages=200 if quick else 10_000)
+        await sip_calls.measure(report, sip.QUICK.calls if quick else None)
+    if "sip-all" in names:
+        await sip.measure(report, sip.QUICK if quick else None)
     if "join" in names:
         await join.measure(report, 1 if quick else 10)
     if "fanout" in names:

@@ -33,6 +33,21 @@ class Shape:
     held_calls: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class B2bua:
+    """A process that passes calls on, and where it takes them."""
+
+    name: str
+    """Behind the names of its figures; empty for ours."""
+    pid: int
+    target: tuple[str, int]
+
+
+def own(server: Daemon) -> B2bua:
+    """The daemon."""
+    return B2bua("", server.pid, (server.host, server.ports.sip))
+
+
 @asynccontextmanager
 async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncIterator[Daemon]:
     """A daemon that passes calls from one trunk to the other."""
@@ -57,20 +72,24 @@ async def b2bua(directory: Path, *, transport: str, callee: sipp.Sipp) -> AsyncI
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
-        async with asyncio.timeout(60):
-            # The announcement is encoded behind the running daemon: the first calls would pay for it.
-            while not (await server.metrics())["mediaserver_announcements_loaded"]:  # noqa: ASYNC110 - a process
-                await asyncio.sleep(0.2)
+        await announcements_loaded(server)
         yield server
 
 
-async def _calls(
-    server: Daemon, directory: Path, *, calls: int, rate: int, hold_ms: int, transport: str
+async def announcements_loaded(server: Daemon) -> None:
+    """Wait until the announcement is encoded behind the running daemon: the first calls would pay for it."""
+    async with asyncio.timeout(60):
+        while not (await server.metrics())["mediaserver_announcements_loaded"]:  # noqa: ASYNC110 - a process
+            await asyncio.sleep(0.2)
+
+
+async def calls_through(
+    server: B2bua, directory: Path, *, calls: int, rate: int, hold_ms: int, transport: str
 ) -> sipp.SippResult:
-    target = (server.host, server.ports.sip)
+    """Calls at a steady rate, and what became of them."""
     async with sipp.caller(
         directory,
-        target,
+        server.target,
         user=USER,
         calls=calls,
         rate=rate,
@@ -92,32 +111,42 @@ async def measure(report: Report, shape: Shape | None = None) -> None:
                 sipp.callee(directory, transport=transport, network=CALLEE) as uas,
                 b2bua(directory, transport=transport, callee=uas) as server,
             ):
-                await _cpu_per_call(report, server, directory, shape, transport)
+                await cpu_per_call(report, own(server), directory, shape, transport)
                 if transport == "udp":
-                    await _memory_per_call(report, server, directory, shape)
-                    await _highest_rate(report, server, directory, shape)
+                    await _memory_per_call(report, own(server), directory, shape)
+                    await highest_rate(report, own(server), directory, shape)
 
 
-async def _cpu_per_call(report: Report, server: Daemon, directory: Path, shape: Shape, transport: str) -> None:
-    await _calls(server, directory, calls=shape.rate, rate=shape.rate, hold_ms=100, transport=transport)
+async def cpu_per_call(report: Report, server: B2bua, directory: Path, shape: Shape, transport: str) -> None:
+    """CPU time of the process per call at a steady rate, after calls that warm it up."""
+    await calls_through(server, directory, calls=shape.rate, rate=shape.rate, hold_ms=100, transport=transport)
     samples, failed = [], 0
     for _ in range(shape.rounds):
         before = cpu_ns(server.pid)
-        result = await _calls(
+        result = await calls_through(
             server, directory, calls=shape.calls, rate=shape.rate, hold_ms=shape.hold_ms, transport=transport
         )
         samples.append((cpu_ns(server.pid) - before) / shape.calls / 1e6)
         failed += result.failed
-    suffix = "" if transport == "udp" else f"_{transport}"
+    suffix = named(server, transport)
     note = f"{shape.calls} calls at {shape.rate}/s over {transport.upper()}"
     report.add(median(f"sip_cpu_ms_per_call{suffix}", samples, "ms", note=note))
-    report.add(Figure(f"sip_failed_calls{suffix}", failed, f"of {shape.calls * shape.rounds}", bound=0))
+    report.add(
+        Figure(
+            f"sip_failed_calls{suffix}", failed, f"of {shape.calls * shape.rounds}", bound=None if server.name else 0
+        )
+    )
 
 
-async def _memory_per_call(report: Report, server: Daemon, directory: Path, shape: Shape) -> None:
+def named(server: B2bua, transport: str = "udp") -> str:
+    """What stands behind the names of its figures."""
+    return "".join(f"_{part}" for part in (server.name, transport.replace("udp", "")) if part)
+
+
+async def _memory_per_call(report: Report, server: B2bua, directory: Path, shape: Shape) -> None:
     idle = memory_bytes(server.pid)
     calls = asyncio.create_task(
-        _calls(server, directory, calls=shape.held_calls, rate=shape.rate, hold_ms=6000, transport="udp"),
+        calls_through(server, directory, calls=shape.held_calls, rate=shape.rate, hold_ms=6000, transport="udp"),
         name="held-calls",
     )
     await asyncio.sleep(shape.held_calls / shape.rate + 1)
@@ -127,13 +156,17 @@ async def _memory_per_call(report: Report, server: Daemon, directory: Path, shap
     report.add(Figure("memory_per_sip_call", (held - idle) / shape.held_calls / 1024, "KiB", note=note))
 
 
-async def _highest_rate(report: Report, server: Daemon, directory: Path, shape: Shape) -> None:
+async def highest_rate(report: Report, server: B2bua, directory: Path, shape: Shape) -> None:
     """Raise the rate by a quarter until a call fails, a message is repeated, or the rate is not reached."""
     best, rate, why = 0.0, shape.first_rate, "the end of the scale"
     while rate <= shape.last_rate:
-        result = await _calls(server, directory, calls=rate * shape.ramp_s, rate=rate, hold_ms=0, transport="udp")
+        result = await calls_through(
+            server, directory, calls=rate * shape.ramp_s, rate=rate, hold_ms=0, transport="udp"
+        )
         if result.failed or result.retransmissions or result.call_rate < rate * 0.9:
             why = f"at {rate}/s: {result.failed} failed, {result.retransmissions} repeated, {result.call_rate:.0f}/s reached"
             break
         best, rate = result.call_rate, rate * 5 // 4
-    report.add(Figure("sip_calls_per_s", best, "calls/s", note=f"stopped by {why}; SIPp runs on the same CPUs"))
+    report.add(
+        Figure(f"sip_calls_per_s{named(server)}", best, "calls/s", note=f"stopped by {why}; SIPp runs on the same CPUs")
+    )

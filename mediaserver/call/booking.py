@@ -66,6 +66,8 @@ class Booking:
         self._lines = lines
         self.leg_id = leg_id
         self.party = party
+        self.packets = replace(party.packets, ipv6=":" in party.address)
+        """Headers of the leg's media."""
         self.site = site
         self.way = way
         self.contact_id = contact_id
@@ -251,11 +253,6 @@ class Booking:
                 if wanted is not None:
                     wishes[kind] = wanted
         return wishes
-
-    @property
-    def packets(self) -> Packets:
-        """Headers of the leg's media."""
-        return replace(self.party.packets, ipv6=":" in self.party.address)
 
     def release(self) -> None:
         """Gives everything back. Calling it again does nothing."""

@@ -17,6 +17,7 @@ from mediaserver.call.events import (
     LegEnded,
     LegEvent,
     MediaChanged,
+    PartyChanged,
     PictureWithheld,
     QualityChanged,
     RateChanged,
@@ -291,6 +292,8 @@ class Call:
                 if self._on_quality is not None:
                     self._on_quality(leg, quality)
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
+            case PartyChanged() if self._joined:
+                self.other(leg).represent(leg)
             case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
@@ -458,7 +461,7 @@ class Call:
     def _on_mix_refused(self, reason: str) -> None:
         """Who came last goes: there is no room for it."""
         self.caller.log.warning("mix_refused", call=self.id, reason=reason)
-        if self.guests:
+        if self.guests and not any(leg.ended for leg in self.guests):  # one that goes makes room
             last = self.guests[-1]
             self._tasks.spawn(last.end(EndCause("system", "mix_refused", 503, reason)), name="mix-refused")
 

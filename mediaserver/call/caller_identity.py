@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mediaserver.call.agents import Presentation
+from mediaserver.call.connected_identity import ConnectedIdentity
+from mediaserver.call.identity_rules import trunk_rules
 from mediaserver.call.trunk import TrunkLine
 from mediaserver.sip.diversions import Diversion, diversions
 from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.identity import ANONYMOUS, asserted_identity, identity_fields, number_of, wants_anonymity
+from mediaserver.sip.identity import ANONYMOUS, asserted_identity, number_of, wants_anonymity
 from mediaserver.sip.uri import SipUri, escape_user
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.sip.user_to_user import read_user_to_user, user_to_user
@@ -72,10 +74,9 @@ def from_field(shown: Presentation, number: str | None, *, domain: str) -> NameA
 
 def told_fields(shown: Presentation, line: TrunkLine, *, domain: str) -> list[tuple[str, str]]:
     """What a trunk is told beside From, by its own rules: who is calling and what goes along. Its fixed fields win."""
-    rules, number = line.settings.identity, line.numbers.caller(shown.number)
-    name = "" if shown.withheld else shown.name
-    identity = NameAddr(SipUri(host=domain, user=escape_user(number)), name) if number else None
-    fields = identity_fields(rules.outgoing, identity, withheld=shown.withheld)
+    rules = line.settings.identity
+    who = ConnectedIdentity(shown.name, shown.number, shown.withheld)
+    fields = list(trunk_rules(line, domain).tell(who))
     told = shown.attributes.get(rules.user_to_user) if rules.user_to_user is not None else None
     value = user_to_user(told) if told else None
     if value is not None:

@@ -17,9 +17,11 @@ from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest, Note
 from mediaserver.call.caller_identity import from_field, identity_of, told_fields
+from mediaserver.call.connected_identity import ConnectedIdentity, IdentityRules
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
+from mediaserver.call.identity_rules import phone_rules, trunk_rules
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
@@ -126,7 +128,9 @@ class Calls:
     def _incoming_leg(self, incoming: IncomingInvite, contact_id: str, note: Note | None) -> SipLeg:
         user = self._config.users.get(incoming.authenticated_user or "")
         trunk = self._config.trunks.get(incoming.trunk or "")
-        name = identity_of(incoming, self.trunks.get(incoming.trunk)).name
+        line = self.trunks.get(incoming.trunk)
+        caller = identity_of(incoming, line)
+        name = caller.name
         browser = is_webrtc(incoming.body, incoming.source.transport)
         legs = self._sip_legs
         srtp = user.srtp if user else "prefer"
@@ -136,6 +140,13 @@ class Calls:
             policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
         )
         leg.booking = self._admission.book(leg.id, party, contact_id=contact_id, note=note)
+        leg.identity = ConnectedIdentity(
+            caller.display_name or caller.number or name,
+            caller.number,
+            caller.withheld,
+            verified=caller.trusted or user is not None,
+        )
+        leg.identity_rules = self._identity_rules(line)
         leg.take(incoming.session, incoming.body)
         return leg
 
@@ -289,6 +300,9 @@ class Calls:
         name = settings.display_name or user
         leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser)
         self._book(leg, party_of(policy, address, user=user, browser=browser), request)
+        leg.identity, leg.identity_rules = ConnectedIdentity(name, user), self._identity_rules(None)
+        shown = request.presentation
+        caller = replace(request.caller.identity, name=shown.name, number=shown.number, withheld=shown.withheld)
 
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
@@ -297,7 +311,10 @@ class Calls:
                 to=NameAddr(SipUri(host=self._config.domain_of(user), user=user)),
                 body=body,
                 via_flow=binding.flow,
-                headers=request.own_headers,
+                headers=[
+                    *request.own_headers,
+                    *leg.identity_rules.tell(caller),
+                ],
                 session_uuid=request.caller.session_uuid,
                 max_forwards=request.max_forwards,
             )
@@ -322,6 +339,7 @@ class Calls:
             policy, address = self._sip_legs.trunk_policy(line.settings), way.hops[0].host
             leg = self._sip_legs.make(request.contact_id, number or name, "agent", policy, address)
             self._book(leg, party_of(policy, address, trunk=name), request)
+            leg.identity, leg.identity_rules = ConnectedIdentity(number or name, number), self._identity_rules(line)
         except BaseException:
             line.release("outgoing")
             raise
@@ -382,6 +400,11 @@ class Calls:
         )
 
     # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _identity_rules(self, line: TrunkLine | None) -> IdentityRules:
+        """Of a trunk, or of a user's phone."""
+        domain = self._config.listeners.sip.realm
+        return trunk_rules(line, domain) if line is not None else phone_rules(domain)
 
     def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
         return from_field(presentation, number, domain=self._config.listeners.sip.realm)

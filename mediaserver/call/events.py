@@ -72,6 +72,11 @@ class QualityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PartyChanged:
+    """Somebody else is at the end of the leg, by the word of a peer that is believed; see `Leg.identity`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dtmf:
     """One key was pressed. `as_message`: it came beside the media, so nothing of it is forwarded as packets."""
 
@@ -112,6 +117,7 @@ LegEvent = (
     | RateChanged
     | PictureWithheld
     | QualityChanged
+    | PartyChanged
     | Dtmf
     | TextReceived
     | TransferAsked

@@ -13,6 +13,7 @@ from uuid import uuid4
 import structlog
 
 from mediaserver.call.booking import Booking
+from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, MediaChanged
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_meter import QualityMeter
@@ -58,6 +59,8 @@ class Leg(ABC):
         self.id = leg_id
         self.contact_id = contact_id
         self.name = name
+        self.identity = ConnectedIdentity(name)
+        """Who is at the other end, for those who may be told."""
         self.media: dict[Kind, LegMedia] = {}
         self.data: DataChannels | None = None
         """Data channels, where the peer can have them and has asked for them."""

@@ -65,6 +65,11 @@ class SessionMedia(Protocol):
     def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
         """What the peer takes at most of each kind, in bits per second."""
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether there may be a picture for `aim` and `limit_picture` to bound."""
+        ...
+
     def aim(self, bounds: PictureBounds) -> None:
         """Tells the engine what picture the peer may be given."""
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
+from mediaserver.call.connected_identity import SILENT, ConnectedIdentity, Fields
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import (
     Answered,
@@ -14,6 +15,7 @@ from mediaserver.call.events import (
     Dtmf,
     EndCause,
     Party,
+    PartyChanged,
     PictureWithheld,
     Ringing,
     TextReceived,
@@ -78,6 +80,8 @@ class SipLeg(BookedSipLeg):
         )
         self.party = party
         self.transcode = policy.transcode
+        self.identity_rules = SILENT
+        """What the phone is told of the other side, and what it is believed."""
         self._picture_fit = PictureFit(self._on_picture)
         self._negotiation = SipNegotiation(
             media=self._sip_media,
@@ -114,6 +118,16 @@ class SipLeg(BookedSipLeg):
         if self._session is not None:
             self._session.session_id.local = other.session_uuid
             self._note_session(self._session)
+            self._identify(self._session, other.identity)
+
+    def _identify(self, session: InviteSession, identity: ConnectedIdentity) -> None:
+        try:
+            told = session.identify(self.identity_rules.tell(identity))
+        except MediaServerError as error:
+            self.log.info("identity_not_told", error=str(error))
+            return
+        if not told and not self.ended:
+            self.run(self._negotiation.refresh(session), name="identity")
 
     def _note_session(self, session: InviteSession) -> None:
         """Keeps the Session-ID for the record, and for every line of the log from now on."""
@@ -384,6 +398,8 @@ class SipLeg(BookedSipLeg):
                 await self._negotiation.refresh(session)
             case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by):
                 self.emit(TransferAsked(target, replaces, referred_by))
+            case sip_events.PartyTold(headers=headers):
+                self._on_party(headers)
             case sip_events.Info(content_type=content_type, body=body):
                 self._on_info(content_type, body)
             case sip_events.TextReceived(text=text):
@@ -393,6 +409,12 @@ class SipLeg(BookedSipLeg):
             case sip_events.Ended(by=by, code=code, reason=reason):
                 ended_by: Party = self.party if by in ("remote", "local") else "system"
                 await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
+
+    def _on_party(self, headers: Fields) -> None:
+        found = self.identity_rules.believe(headers)
+        if found is not None and found != self.identity:
+            self.identity = found
+            self.emit(PartyChanged())
 
     def _on_early(self, body: bytes, branch: str, *, reliable: bool) -> bool:
         heard = self._early.take(body, branch, reliable=reliable)

@@ -130,6 +130,8 @@ class BookedSipLeg(Leg):
         super().set_media(media)
 
     def _bound_picture(self) -> None:
+        if not self._sip_media.has_picture:
+            return
         self._sip_media.aim(self.picture_bounds)
         if self.booking is not None:
             caps = self.booking.cap("video"), self.peer_limits.get("video")

@@ -160,6 +160,11 @@ class SipMedia:
         ours = next((codec for codec in found.agreed.receive if matches(codec, theirs)), None)
         return picture_bounds(self._remote.media[found.agreed.index], theirs, ours)
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a line for a picture is in force."""
+        return self._line_of("video") is not None
+
     def aim(self, bounds: PictureBounds) -> None:
         """Tells the engine what the phone may be given. Its size is a limit, its rate a wish."""
         line = self._media_line("video")

@@ -110,6 +110,11 @@ class SipWebRtc:
         """None: a browser says by its feedback what its line carries."""
         return {}
 
+    @property
+    def has_picture(self) -> bool:
+        """True: the bounds of a picture are those of the transport, which sound shares."""
+        return True
+
     def aim(self, bounds: PictureBounds) -> None:
         """Nothing: the rate is all that can be bound, and `limit_picture` does."""
 

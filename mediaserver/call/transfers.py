@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from mediaserver.call.call import Call
+from mediaserver.call.caller_identity import NAMELESS
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
 from mediaserver.call.leg import Leg
@@ -84,7 +85,9 @@ class Transfers:
         shown = request.presentation
         if other is not request.caller:
             # What is known of the contact goes with whoever stays in it.
-            shown = replace(shown, name=other.name, verified=True, number=None, withheld=False)
+            who = other.identity
+            name = NAMELESS if who.withheld else other.name
+            shown = replace(shown, name=name, verified=True, number=who.number, withheld=who.withheld)
         asked = replace(
             request,
             caller=other,

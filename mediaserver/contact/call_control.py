@@ -319,7 +319,8 @@ class CallControl:
             leg.settle_with(request.caller)
             await call.add(leg, supervision)
         except BaseException as error:
-            leg.listen(None)
+            if leg not in call.guests:
+                leg.listen(None)
             await leg.end(EndCause("system", "not_added", 488, str(error)))
             if not isinstance(error, MediaServerError):
                 raise

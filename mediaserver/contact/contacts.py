@@ -14,6 +14,7 @@ from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
 from mediaserver.call.caller_identity import identity_of
 from mediaserver.call.calls import Calls
+from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.dial_failed import warning_value
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
@@ -359,6 +360,7 @@ class Contacts:
             closed_gates={"video": gates} if gates else {},
             may_send_video=may_send_video,
         )
+        leg.identity = ConnectedIdentity(name, user)
         party = Party(address=signaling.source, user=user, packets=BROWSER_PACKETS)
         peer = contact.legs[0].booking if contact.legs and not caller else None
         leg.booking = self._admission.book(leg.id, party, contact_id=contact.id, peer=peer, note=contact.note)

@@ -14,7 +14,7 @@ from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
 from mediaserver.engine.certificate import DtlsCertificate
-from mediaserver.engine.commands import DscpMarks, EngineConfig, EngineLimits
+from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.dns_client import DnsClient

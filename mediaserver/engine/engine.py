@@ -13,6 +13,7 @@ import structlog
 
 from mediaserver import _engine
 from mediaserver.engine import commands, events
+from mediaserver.engine.config import EngineConfig
 from mediaserver.engine.event_pump import EventPump
 from mediaserver.engine.ids import IdSequence, make_id, shard_of
 from mediaserver.errors import LimitExceeded, MediaServerError
@@ -56,7 +57,7 @@ class LocalRtp:
 class Engine:
     """One engine per process. All methods belong to the loop on which `start` ran."""
 
-    def __init__(self, config: commands.EngineConfig) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._native: _engine.Engine | None = None
         self._pump: EventPump | None = None

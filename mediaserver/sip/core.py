@@ -23,6 +23,7 @@ from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
+from mediaserver.sip.identity import identity_of_message
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
@@ -243,6 +244,7 @@ class Core(Sender):
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
         machine.aor = aor
+        machine.identity = identity_of_message(headers)
         for name, value in machine.timer_headers:
             table.add(name, value)
         machine.session_id.local = session_uuid or uuid4().hex

@@ -13,7 +13,7 @@ from typing import Final
 
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.headers import end_of_quote, is_token, quote_string, split_list, unquote_string
+from mediaserver.sip.headers import is_quoted, is_token, quote_string, split_list, unquote_string
 from mediaserver.sip.uri import parse_sip_uri
 
 _ALGORITHMS: Final = {"MD5": "md5", "SHA-256": "sha256"}
@@ -47,7 +47,7 @@ def parse_digest(value: str) -> dict[str, str] | None:
         name, text = name.strip().lower(), text.strip()
         if not equals or not is_token(name) or name in params or len(params) >= 32:
             raise SipParseError("broken digest parameter")
-        if text.startswith('"') and end_of_quote(text, 0) != len(text):
+        if text.startswith('"') and not is_quoted(text):
             raise SipParseError("text after a quoted digest parameter")
         params[name] = unquote_string(text)
     return params

@@ -101,6 +101,14 @@ class Referred:
 
 
 @dataclass(frozen=True, slots=True)
+class PartyTold:
+    """The peer says, as it answers or later, who is at its end (RFC 3325); whether it is believed, the owner decides."""
+
+    headers: tuple[tuple[str, str], ...]
+    """The fields of `identity.IDENTITY_FIELDS` as they came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """An INFO in the dialog, already answered 200 (RFC 6086 legacy use: picture_fast_update, dtmf-relay)."""
 
@@ -144,6 +152,7 @@ SessionEvent = (
     | ReofferRejected
     | RefreshDue
     | Referred
+    | PartyTold
     | Info
     | TextReceived
     | Cancelled

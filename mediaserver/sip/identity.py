@@ -5,6 +5,7 @@ Nothing here decides who is believed: that is the trust rule of a trunk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from mediaserver.sip.errors import SipParseError
@@ -19,7 +20,19 @@ ANONYMOUS: Final = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous
 
 _MOST_VALUES: Final = 4
 """RFC 3325 §9.1 allows two, a SIP URI and a telephone number."""
+_MOST_FIELDS: Final = 8
 _VISUAL: Final = str.maketrans("", "", "-.()")
+
+
+IDENTITY_FIELDS: Final = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "Privacy")
+"""Header fields that say who is at an end of a call, beside From and To."""
+
+
+def identity_of_message(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What a message says of who sent it; only a wish to be anonymous says nothing."""
+    names = {name.lower() for name in IDENTITY_FIELDS}
+    found = tuple((name, value) for name, value in headers if name.lower() in names)[:_MOST_FIELDS]
+    return found if any(name.lower() != "privacy" for name, _ in found) else ()
 
 
 def asserted_identity(headers: Headers) -> NameAddr | None:

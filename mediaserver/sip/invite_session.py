@@ -113,6 +113,20 @@ class InviteMachine(Referrals):
         request.body = body
         self._send(self._attempt(request, dialog), now)
 
+    def identify(self, headers: Extra, *, now: float) -> bool:
+        """Say from now on by these fields who is at our end; a standing call is told at once by UPDATE (RFC 3311).
+
+        False where the peer knows no UPDATE: a re-INVITE of the owner's would tell it.
+        """
+        if headers == self.identity:
+            return True
+        self.identity = headers
+        if self.state is not _S.CONFIRMED or not headers:
+            return True
+        if self._peer_updates:
+            self._send_update(now)
+        return self._peer_updates
+
     def send_text(self, text: str, *, now: float) -> None:
         """Send a text. Raises LimitExceeded beyond what may be sent."""
         if self.state is not _S.CONFIRMED:
@@ -185,6 +199,7 @@ class InviteMachine(Referrals):
         if not self._late_offer:
             self._step(_I.SEND_ACK)
             self._send_ack(attempt, dialog, None)
+        self._hear_identity(response)
         self._tell(Answered(response.body or None, branch=tag))
 
     def gave_up(self, attempt: Attempt) -> bool:
@@ -267,6 +282,8 @@ class InviteMachine(Referrals):
             return
         dialog.flow = flow
         self.session_id.learn(request)  # another UUID than before: somebody else has taken the place (RFC 7989 §6)
+        if request.method in ("INVITE", "UPDATE"):
+            self._hear_identity(request)
         if request.method == "BYE":
             self._handle_bye(transaction, now)
         elif request.method == "INVITE":

@@ -195,7 +195,7 @@ class Message:
         """Contact entries in order; a `*` is not an entry (see `contact_is_star`)."""
         value: tuple[NameAddr, ...] | None = self._cache.get("contacts")
         if value is None:
-            value = parse_name_addrs(v for v in self.headers.all("Contact") if v.strip() != "*")
+            value = parse_name_addrs([v for v in self.headers.all("Contact") if v.strip() != "*"])
             self._cache["contacts"] = value
         return value
 

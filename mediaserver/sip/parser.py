@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from mediaserver._engine import read_sip_head
 from mediaserver.sip.config import MessageLimits
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.headers import TOKEN, Headers, canonical_name, parse_number
+from mediaserver.sip.headers import Headers, parse_number
 from mediaserver.sip.message import Request, Response
 
-_VERSION: Final = "SIP/2.0"
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
 
@@ -71,101 +71,15 @@ def content_length(headers: Headers) -> int | None:
 
 def parse_head(data: bytes, limits: MessageLimits) -> Request | Response:
     """Start line and headers, without the empty line. Raises SipParseError or PartialRequest."""
-    # Surrogates keep bytes that are not UTF-8 as they are (RFC 4475 §3.1.1.2 has such in quoted strings).
-    lines = data.decode("utf-8", "surrogateescape").split("\r\n")
-    start_line = lines[0]
-    if len(lines) - 1 > limits.headers * 2:
-        raise SipParseError("too many header lines", status=400)
-    if start_line.startswith("SIP/"):
-        code, reason = _status_line(start_line)
-        return Response(code, reason, Headers.from_canonical(_header_lines(lines, limits)))
-    error: SipParseError | None = None
-    method, uri, version = "", "", _VERSION
-    try:
-        method, uri, version = _request_line(start_line)
-    except SipParseError as problem:
-        error = problem
-    try:
-        headers = Headers.from_canonical(_header_lines(lines, limits))
-    except _HeaderError as problem:
-        request = Request(method or "UNKNOWN", uri, Headers.from_canonical(problem.read))
-        raise PartialRequest(str(problem), status=400, request=request) from problem
-    request = Request(method or "UNKNOWN", uri, headers)
-    if error is not None:
-        raise PartialRequest(str(error), status=error.status or 400, request=request)
-    if version != _VERSION:
-        # RFC 4475 §3.3.16 badvers
-        raise PartialRequest(f"version {version[:16]} is not supported", status=505, request=request)
+    method, text, code, fields, problem = read_sip_head(data, limits.headers, limits.header_bytes)
+    headers = Headers.from_canonical(fields)
+    if method is None:
+        return Response(code, text, headers)
+    request = Request(method, text, headers)
+    if problem is not None:
+        reason, status = problem
+        raise PartialRequest(reason, status=status, request=request)
     return request
-
-
-class _HeaderError(SipParseError):
-    """A header line is broken; `read` holds those that were fine."""
-
-    def __init__(self, message: str, read: list[tuple[str, str]]) -> None:
-        super().__init__(message)
-        self.read = read
-
-
-def _request_line(line: str) -> tuple[str, str, str]:
-    # Exactly one space on each side (§7.1); RFC 4475 §3.1.2.7 (lwsruri) and §3.1.2.9 (lwsstart, trws) may be refused.
-    parts = line.split(" ")
-    if len(parts) != 3 or not parts[0] or not TOKEN.issuperset(parts[0]) or not parts[1]:
-        raise SipParseError("request line is not method, URI and version")
-    method, uri, version = parts
-    if version.upper() == _VERSION:
-        version = _VERSION  # §7.1: case-insensitive, sent in upper case
-    elif not version.upper().startswith("SIP/"):
-        raise SipParseError("request line without a SIP version")
-    return method, uri, version
-
-
-def _status_line(line: str) -> tuple[int, str]:
-    version, _, rest = line.partition(" ")
-    if version.upper() != _VERSION:
-        raise SipParseError("response of another version", status=505)
-    code_text, _, reason = rest.partition(" ")
-    if len(code_text) != 3:
-        raise SipParseError("status code is not three digits")
-    code = parse_number(code_text, "status code", 699)
-    if code < 100:
-        raise SipParseError("status code is below 100")
-    return code, reason
-
-
-def _header_lines(lines: list[str], limits: MessageLimits) -> list[tuple[str, str]]:
-    items: list[tuple[str, str]] = []
-    bound = limits.header_bytes
-    for index in range(1, len(lines)):
-        line = lines[index]
-        if not line:
-            continue
-        if line[0] in " \t":
-            # §7.3.1 folding; the whole stretch counts as one space.
-            if not items:
-                raise _HeaderError("a folded line without a header", items)
-            name, value = items[-1]
-            folded = line.strip()
-            items[-1] = (name, f"{value} {folded}" if value and folded else value or folded)
-            if len(items[-1][1]) > bound:
-                items.pop()
-                raise _HeaderError("a header is too long", items)
-            continue
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise _HeaderError("a header line without a colon", items)
-        name = name.rstrip(" \t")
-        if not name or not TOKEN.issuperset(name):
-            raise _HeaderError("a header name is not a token", items)
-        if len(line) > bound:
-            raise _HeaderError("a header is too long", items)
-        if "\r" in value or "\n" in value or ("\0" in value and "\0" in value.replace("\\\0", "")):
-            # NUL may only stand as a quoted-pair (§25.1; RFC 4475 §3.1.1.2)
-            raise _HeaderError("a header holds a bare CR, LF or NUL", items)
-        if len(items) >= limits.headers:
-            raise _HeaderError("too many headers", items)
-        items.append((canonical_name(name), value.strip(" \t")))
-    return items
 
 
 class StreamFramer:

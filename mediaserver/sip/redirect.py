@@ -15,7 +15,7 @@ MOST_TARGETS: Final = 10
 def redirect_targets(headers: Sequence[tuple[str, str]]) -> tuple[SipUri, ...]:
     """The SIP URIs of the Contact fields, highest q first, at most ten; none where a field is broken."""
     try:
-        contacts = parse_name_addrs(value for name, value in headers if name == "Contact")
+        contacts = parse_name_addrs([value for name, value in headers if name == "Contact"])
     except SipParseError:
         return ()
     ordered = sorted(contacts, key=_preference, reverse=True)

@@ -50,7 +50,7 @@ class Reinvites(SessionBase, ABC):
     def _send_reinvite(self, body: bytes | None, now: float) -> None:
         dialog = self._established()
         request = dialog.make_request("INVITE")
-        for name, value in (("Supported", "timer"), *self._session_timer.request_headers()):
+        for name, value in (("Supported", "timer"), *self._session_timer.request_headers(), *self.identity):
             request.headers.add(name, value)
         if body is not None:
             request.headers.add("Content-Type", SDP)

@@ -121,6 +121,10 @@ class Sender(ABC):
             table.add("Allow", ALLOW)
         for name, value in headers:
             table.add(name, value)
+        owner = transaction.owner
+        if isinstance(owner, InviteMachine) and request.method in ("INVITE", "UPDATE") and 100 < code < 300:
+            for name, value in owner.identity:
+                table.add(name, value)
         if code > 100:
             table.add("Server", self.config.server_name)
         self._name_session(table, transaction.owner)

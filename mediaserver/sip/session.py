@@ -144,6 +144,15 @@ class InviteSession:
         self._machine.send_info(content_type, body, now=self._now())
         self._drive()
 
+    def identify(self, headers: Sequence[tuple[str, str]]) -> bool:
+        """Say from now on by these fields who is at our end (P-Asserted-Identity and the like).
+
+        A standing call is told at once, by UPDATE. False where the peer knows none: `reoffer` would tell it.
+        """
+        told = self._machine.identify(tuple(headers), now=self._now())
+        self._drive()
+        return told
+
     def send_text(self, text: str) -> None:
         """Send a text (MESSAGE) to the peer of the established call; its outcome is not reported. Raises LimitExceeded."""
         self._machine.send_text(text, now=self._now())

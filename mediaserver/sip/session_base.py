@@ -14,11 +14,13 @@ from mediaserver.sip.dialog import Dialog, dialog_of_response
 from mediaserver.sip.events import (
     Cancelled,
     Ended,
+    PartyTold,
     Rejected,
     SessionEvent,
 )
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.identity import identity_of_message
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.reliable import ReliableReceived, ReliableSent
 from mediaserver.sip.server_transaction import ServerTransaction
@@ -105,6 +107,9 @@ class SessionBase:
         self.remote_party = remote
         self.session_id = SessionId()
         """What the RFC 7989 header field of every message in the dialog says."""
+        self.identity: Extra = ()
+        """Who is at our end, as header fields of every message that may say so (RFC 3325 §9.1)."""
+        self._identity_heard: Extra = ()
         self.first_offer: bytes | None = None
         self.state = _S.CALLING if direction == "outgoing" else _S.INCOMING
         self.offer_state = _O.IDLE
@@ -203,6 +208,13 @@ class SessionBase:
     def poll_event(self) -> SessionEvent | None:
         """The next thing that the owner must know."""
         return self._events.popleft() if self._events else None
+
+    def _hear_identity(self, message: Request | Response) -> None:
+        """Who is at their end, where it is somebody else than before."""
+        told = identity_of_message(message.headers)
+        if told and told != self._identity_heard:
+            self._identity_heard = told
+            self._tell(PartyTold(told))
 
     def _established(self) -> Dialog:
         if self.dialog is None:

@@ -74,9 +74,13 @@ class Updates(Reinvites):
             if self.may_reoffer:
                 self._tell(RefreshDue())
             return
-        dialog = self._established()
+        self._send_update(now)
+
+    def _send_update(self, now: float) -> None:
+        """An UPDATE without a description: it refreshes the session, and says who is at our end."""
+        dialog, timer = self._established(), self._session_timer
         request = dialog.make_request("UPDATE")
-        for name, value in timer.request_headers():
+        for name, value in (*timer.request_headers(), *self.identity):
             request.headers.add(name, value)
         request.headers.add("Supported", "timer")
         timer.refresh_at = None

@@ -1,32 +1,26 @@
-"""URIs of RFC 3261 §19.1: parsing, writing and comparing; values stay escaped as they came."""
+"""URIs of RFC 3261 §19.1: writing and comparing; values stay escaped as they came. `parse_uri` reads them."""
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from urllib.parse import unquote
 
+import msgspec
+from msgspec.structs import replace
+
+from mediaserver._engine import parse_host_port, parse_uri
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import bracketed
 
+__all__ = ["OtherUri", "Params", "SipUri", "Uri", "escape_user", "parse_host_port", "parse_sip_uri", "parse_uri"]
+
 Params = tuple[tuple[str, str | None], ...]
 
-_ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_MARK = frozenset("-_.!~*'()")
-_UNRESERVED = _ALNUM | _MARK
-_USER = _UNRESERVED | frozenset("&=+$,;?/%")
-_PASSWORD = _UNRESERVED | frozenset("&=+$,%")
-_PARAM = _UNRESERVED | frozenset("[]/:&+$%")
-_HEADER = _UNRESERVED | frozenset("[]/?:+$%")
-_HOST = _ALNUM | frozenset("-._")  # tolerant: "_" is not in the grammar but in many names
-_SCHEME = _ALNUM | frozenset("+-.")
-_HEX = frozenset("0123456789abcdefABCDEF")
-MAX_URI = 2048
+# RFC 3261 §25.1 `user` without its escapes
+_USER = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,;?/")
 
 
-@dataclass(frozen=True, slots=True)
-class SipUri:
+class SipUri(msgspec.Struct, frozen=True, gc=False):
     """A sip: or sips: URI. `user`, `password`, params and headers keep their escapes; `host` has no brackets."""
 
     host: str
@@ -110,8 +104,7 @@ class SipUri:
         return _header_set(self.headers) == _header_set(other.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class OtherUri:
+class OtherUri(msgspec.Struct, frozen=True, gc=False):
     """A URI of another scheme (tel:, urn:, ...), kept as text."""
 
     scheme: str
@@ -142,100 +135,6 @@ def _header_set(headers: tuple[tuple[str, str], ...]) -> set[tuple[str, str]]:
     return {(unquote(key).lower(), unquote(value)) for key, value in headers}
 
 
-def _check(text: str, allowed: frozenset[str], what: str) -> str:
-    if not allowed.issuperset(text):
-        raise SipParseError(f"{what} of a URI holds a character that must be escaped")
-    start = text.find("%")
-    while start >= 0:
-        if not _HEX.issuperset(text[start + 1 : start + 3]) or len(text) < start + 3:
-            raise SipParseError(f"{what} of a URI holds a broken escape")
-        start = text.find("%", start + 3)
-    return text
-
-
-def parse_host_port(text: str) -> tuple[str, int | None]:
-    """`hostport` of RFC 3261 §25.1. Returns the host without brackets; raises SipParseError."""
-    if text.startswith("["):
-        end = text.find("]")
-        if end < 0:
-            raise SipParseError("IPv6 reference without its closing bracket")
-        host, rest = text[1:end], text[end + 1 :]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError as error:
-            raise SipParseError("not an IPv6 address between brackets") from error
-        if "%" in host:
-            raise SipParseError("an IPv6 reference has no zone (RFC 3261 §25.1)")
-        if not rest:
-            return host, None
-        if not rest.startswith(":"):
-            raise SipParseError("text after an IPv6 reference")
-        return host, _port(rest[1:])
-    host, colon, port = text.partition(":")
-    if not host or not _HOST.issuperset(host) or len(host) > 255:
-        raise SipParseError("host is empty or holds a wrong character")
-    return host, _port(port) if colon else None
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5):
-        raise SipParseError("port is not a number")
-    port = int(text)
-    if port > 65_535:
-        raise SipParseError("port is above 65535")
-    return port
-
-
-@lru_cache(maxsize=2048)
-def parse_uri(text: str) -> Uri:
-    """Parse an addr-spec without surrounding brackets. Raises SipParseError (416 for what has no scheme at all)."""
-    if len(text) > MAX_URI:
-        raise SipParseError("URI is too long", status=414)
-    scheme, colon, rest = text.partition(":")
-    if not colon or not scheme or not scheme[0].isalpha() or not _SCHEME.issuperset(scheme):
-        raise SipParseError("URI without a scheme")
-    scheme = scheme.lower()
-    if scheme not in ("sip", "sips"):
-        if not rest or any(c <= " " or c in '<>"' or c > "~" for c in rest):
-            raise SipParseError(f"{scheme}: URI holds a character that must be escaped")
-        return OtherUri(scheme, text)
-    return _parse_sip(scheme, rest)
-
-
-def _parse_sip(scheme: str, rest: str) -> SipUri:
-    # The userinfo may hold ; ? and /, so the "@" is looked for first; a later "@" must be escaped (§25.1).
-    userinfo, at, after = rest.rpartition("@")
-    user: str | None = None
-    password: str | None = None
-    if at:
-        user, colon, secret = userinfo.partition(":")
-        if not user:
-            raise SipParseError("URI with @ but no user")
-        _check(user, _USER, "user")
-        if colon:
-            password = _check(secret, _PASSWORD, "password")
-    after, question, header_text = after.partition("?")
-    host_port, *param_texts = after.split(";")
-    host, port = parse_host_port(host_port)
-    params: list[tuple[str, str | None]] = []
-    for item in param_texts:
-        name, equals, value = item.partition("=")
-        if not name or (equals and not value):
-            raise SipParseError("empty URI parameter")
-        _check(name, _PARAM, "parameter")
-        params.append((name, _check(value, _PARAM, "parameter") if equals else None))
-    headers: list[tuple[str, str]] = []
-    if question:
-        for item in header_text.split("&"):
-            name, equals, value = item.partition("=")
-            if not name or not equals:
-                raise SipParseError("URI header without a value")
-            headers.append((_check(name, _HEADER, "header"), _check(value, _HEADER, "header")))
-    return SipUri(
-        host=host, user=user, port=port, scheme=scheme, password=password, params=tuple(params), headers=tuple(headers)
-    )
-
-
 def parse_sip_uri(text: str) -> SipUri:
     """Parse a sip: or sips: URI. Raises SipParseError with 416 for another scheme (RFC 3261 §8.2.2.1)."""
     uri = parse_uri(text)
@@ -246,5 +145,4 @@ def parse_sip_uri(text: str) -> SipUri:
 
 def escape_user(text: str) -> str:
     """Escape free text so that it may stand as the user part of a SIP URI."""
-    allowed = _USER - {"%"}
-    return "".join(chr(b) if chr(b) in allowed else f"%{b:02X}" for b in text.encode())
+    return "".join(chr(b) if chr(b) in _USER else f"%{b:02X}" for b in text.encode())

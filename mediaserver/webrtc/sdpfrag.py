@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mediaserver.errors import LocalProtocolError
-from mediaserver.sdp.attributes import parse_candidate
 from mediaserver.sdp.description import Candidate, SdpError
+from mediaserver.sdp.parser import parse_candidate
 from mediaserver.webrtc.lines import candidates as host_candidates
 from mediaserver.webrtc.section import LocalIceParams
 

@@ -94,6 +94,10 @@ class FakeSession:
         self.takes_info = False
         self.session_id = SessionId()
         self.remote_party = NameAddr(SipUri("example.org", "agent"))
+        self.told: dict[str, str] = {}
+        """Who is at our end, as the phone was told."""
+        self.updates = True
+        self.answered = False
         self.withdrawn = False
         """The phone took its re-INVITE back."""
         self.log: list[tuple[Any, ...]] = []
@@ -114,6 +118,7 @@ class FakeSession:
         self.log.append(("ring", code) if body is None else ("ring", code, body))
 
     def answer(self, body: bytes | None, headers: object = ()) -> None:
+        self.answered = True
         self.log.append(("answer", body))
 
     def reject(self, code: int, reason: str | None = None, headers: object = ()) -> None:
@@ -129,6 +134,13 @@ class FakeSession:
 
     def reject_reoffer(self, code: int, headers: object = ()) -> None:
         self.log.append(("reject_reoffer", code))
+
+    def identify(self, headers: object) -> bool:
+        told = dict(headers)  # type: ignore[call-overload]
+        if told != self.told:
+            self.told = told
+            self.log.append(("identify", told))
+        return self.updates or (self.direction == "incoming" and not self.answered)
 
     def send_info(self, content_type: str, body: bytes) -> None:
         self.log.append(("info", content_type, body))

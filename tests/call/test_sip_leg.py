@@ -12,6 +12,8 @@ from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_policy import SipPolicy, srtp_towards
+from mediaserver.core.up_track import UpTrack
+from mediaserver.engine.commands import RequestKeyframe
 from mediaserver.engine.events import KeyframeNeeded, MediaTimeout
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Direction, SessionDescription
@@ -143,6 +145,25 @@ async def test_keyframes_are_asked_for_by_info_where_rtcp_cannot() -> None:
     kind, content_type, body = session.log[-1]
     assert (kind, content_type) == ("info", "application/media_control+xml")
     assert b"picture_fast_update" in body
+
+
+async def test_a_phone_that_asks_by_info_gets_a_keyframe_from_whoever_sends_to_it() -> None:
+    engine = FakeEngine()
+    leg, session = await dialled(engine)
+    down = leg.media["video"].down
+    assert down is not None
+    source = UpTrack(engine=engine, transport=1, kind="video", mid=None, codecs=down.codecs)  # type: ignore[arg-type]
+    down.subscribe(source)
+    engine.sent.clear()
+    session.happen(sip.Info("application/dtmf-relay", b"picture_fast_update"))
+    session.happen(sip.Info("Application/Media_Control+XML; charset=utf-8", b"<x/>"))
+    await settle()
+    assert engine.sent == []
+    session.happen(sip.Info("Application/Media_Control+XML; charset=utf-8", b"<picture_fast_update/>"))
+    await settle()
+    (asked,) = engine.sent
+    assert isinstance(asked, RequestKeyframe)
+    assert asked.id == source.id
 
 
 async def test_a_voice_that_stops_ends_the_leg_but_a_camera_may_rest() -> None:

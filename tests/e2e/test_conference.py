@@ -16,10 +16,11 @@ from tests.peers.chromium import Tab, chromium
 from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
 from tests.peers.tone import write_tone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 PAGE_HZ, DESK_HZ, EXPERT_HZ = 1000, 440, 700
 ALL = (PAGE_HZ, DESK_HZ, EXPERT_HZ)
+LEAST, MOST_OF_OTHERS = 0.004, 0.001
 MIXED_LEGS = 'mediaserver_engine_mixed_legs{shard="audio0"}'
 
 # For each frequency its share of the power of what the page hears.
@@ -61,13 +62,17 @@ async def ask(server: Daemon, path: str, body: Mapping[str, object] | None = Non
     return json.loads(answer)
 
 
-async def hears(shares: Callable[[], Awaitable[dict[int, float]]], *wanted: int, within_s: float = 30.0) -> None:
-    """These tones in about equal parts and none of the others, sooner or later."""
+async def hears(shares: Callable[[], Awaitable[dict[int, float]]], *wanted: int, within_s: float = 60.0) -> None:
+    """These tones and none of the others, sooner or later.
+
+    A browser takes a tone that goes on for noise and makes it up to 24 dB quieter, so one of several may be a small share;
+    what is not mixed is no share at all, whatever the codecs add.
+    """
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         found = await shares()
-        least = 0.4 / len(wanted)
-        if all((share > least) if hz in wanted else (share < 0.02) for hz, share in found.items()):
+        least = LEAST if len(wanted) > 1 else 0.5
+        if all((share > least) if hz in wanted else (share < MOST_OF_OTHERS) for hz, share in found.items()):
             return
         assert asyncio.get_running_loop().time() < deadline, (wanted, found)
         await asyncio.sleep(0.2)

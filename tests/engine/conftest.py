@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mediaserver.engine import certificate, commands
+from mediaserver.engine import certificate
 from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.config import DscpMarks, EngineConfig
 from mediaserver.engine.engine import Engine
 from tests.engine.phones import LOOPBACK, Phone
 
@@ -32,12 +33,12 @@ async def running(
     dtls: DtlsCertificate,
     *,
     shards: int,
-    dscp: commands.DscpMarks | None = None,
+    dscp: DscpMarks | None = None,
     real_time: bool = False,
     ports: int = 1,
 ) -> AsyncIterator[Engine]:
     engine = Engine(
-        commands.EngineConfig(
+        EngineConfig(
             shards=shards,
             webrtc_binds=(f"{LOOPBACK}:0",),
             webrtc_ports=ports,
@@ -46,7 +47,7 @@ async def running(
             certificate_der=dtls.certificate_der,
             private_key_der=dtls.private_key_der,
             ufrag_key=os.urandom(32),
-            dscp=dscp or commands.DscpMarks(),
+            dscp=dscp or DscpMarks(),
             real_time=real_time,
         )
     )

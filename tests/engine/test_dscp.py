@@ -11,13 +11,14 @@ import pytest
 
 from mediaserver.engine import commands
 from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.config import DscpMarks
 from mediaserver.engine.engine import Engine, EngineError, LocalRtp
 from tests.engine.conftest import running
 from tests.engine.phones import LOOPBACK, PCMU
 
 H264 = commands.Payload(pt=97, codec="H264", clock_rate=90_000)
 KEYFRAME = bytes.fromhex("6742c01f8c8d402802dd80")
-MARKS = commands.DscpMarks(audio=46, video=34, screen=26)
+MARKS = DscpMarks(audio=46, video=34, screen=26)
 
 
 @dataclass
@@ -64,8 +65,8 @@ def rtp(payload_type: int, number: int, payload: bytes) -> bytes:
     return struct.pack("!BBHII", 0x80, 0x80 | payload_type, number, number * 3000, 7) + payload
 
 
-@pytest.mark.parametrize("dscp", [MARKS, commands.DscpMarks(audio=34, video=34, screen=34), commands.DscpMarks()])
-async def test_sound_camera_and_screen_are_marked(dtls_certificate: DtlsCertificate, dscp: commands.DscpMarks) -> None:
+@pytest.mark.parametrize("dscp", [MARKS, DscpMarks(audio=34, video=34, screen=34), DscpMarks()])
+async def test_sound_camera_and_screen_are_marked(dtls_certificate: DtlsCertificate, dscp: DscpMarks) -> None:
     async with running(dtls_certificate, shards=1, dscp=dscp) as engine:
         talker, listener, local, _ = await call(engine, "audio", PCMU)
         talker.sock.sendto(rtp(0, 1, bytes(160)), (local.ip, local.rtp_port))
@@ -82,5 +83,5 @@ async def test_sound_camera_and_screen_are_marked(dtls_certificate: DtlsCertific
 
 async def test_a_mark_of_more_than_six_bits_is_refused(dtls_certificate: DtlsCertificate) -> None:
     with pytest.raises(EngineError, match="dscp"):
-        async with running(dtls_certificate, shards=1, dscp=commands.DscpMarks(audio=64)):
+        async with running(dtls_certificate, shards=1, dscp=DscpMarks(audio=64)):
             pass

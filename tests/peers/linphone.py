@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.peers.daemon import AGENT_PASSWORD, Daemon
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.process import PeerProcess
 from tests.peers.tone import write_tone
@@ -115,6 +117,70 @@ async def linphone(user: str, server: str, password: str, directory: Path) -> As
     await running.start()
     try:
         await running.wait_for("(?i)registration.*(successful|ok)")
+        yield running
+    finally:
+        await running.stop()
+
+
+class Typist:
+    """Linphone's library as a phone with real-time text (`linphone_typist`), which its console client has no word for."""
+
+    def __init__(self, user: str, server: Daemon, directory: Path) -> None:
+        folder = directory / f"typist-{user}"
+        (folder / ".local/share/linphone").mkdir(parents=True)
+        host, _, _ = server.sip_server().partition(":")
+        config = folder / "linphonerc"
+        # Without a port of its own for text it takes one that is always the same.
+        text_port = f"[rtp]\ntext_rtp_port={LOOPBACK.free_port(4)}"
+        config.write_text(
+            _CONFIG.replace("[rtp]", text_port).format(
+                port=LOOPBACK.free_port(),
+                media=LOOPBACK.free_port(4),
+                user=user,
+                domain=host,
+                server=server.sip_server(),
+                password=AGENT_PASSWORD,
+            )
+        )
+        tone = write_tone(folder / "tone.wav", rate=8000, channels=1, seconds=60, hz=440)
+        self._orders = folder / "orders"
+        os.mkfifo(self._orders)
+        self._pipe = os.open(self._orders, os.O_RDWR)
+        program = Path(__file__).with_name("linphone_typist.py")
+        self._process = PeerProcess(
+            f"typist-{user}",
+            [sys.executable, str(program), str(config), str(tone), str(self._orders)],
+            directory=folder,
+            environment={"HOME": str(folder)},
+        )
+
+    @property
+    def log(self) -> str:
+        return self._process.log()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def order(self, text: str) -> None:
+        """`call URI`, or `type TEXT` once it is talking."""
+        os.write(self._pipe, f"{text}\n".encode())
+
+    async def wait_for(self, pattern: str, timeout_s: float = 20.0) -> None:
+        """Wait until it has printed it."""
+        await self._process.wait_for_log(pattern, timeout_s)
+
+    async def stop(self) -> None:
+        await self._process.stop()
+        os.close(self._pipe)
+
+
+@contextlib.asynccontextmanager
+async def typist(user: str, server: Daemon, directory: Path) -> AsyncIterator[Typist]:
+    """Registers at the daemon and waits until it is."""
+    running = Typist(user, server, directory)
+    await running.start()
+    try:
+        await running.wait_for("registered")
         yield running
     finally:
         await running.stop()

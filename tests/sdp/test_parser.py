@@ -177,7 +177,7 @@ def test_a_text_that_does_not_begin_with_the_version_is_refused(text: str) -> No
         AUDIO + "a=x\r\n" * (parser.MAX_ATTRIBUTES + 1),
         HEAD + "m=audio 0 RTP/AVP 0\r\n" * (parser.MAX_MEDIA + 1),
         HEAD + "x=1\r\n" * (parser.MAX_LINES + 1),
-        AUDIO + "a=" + "x" * parser.MAX_LINE_CHARS + "\r\n",
+        AUDIO + "a=" + "x" * parser.MAX_LINE_BYTES + "\r\n",
         AUDIO + "i=" + ("x" * 100 + "\r\ni=") * 700,
         HEAD + "m=application 1 TCP " + " ".join(str(n) for n in range(parser.MAX_FORMATS + 1)),
     ],

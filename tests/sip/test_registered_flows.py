@@ -6,6 +6,7 @@ import ipaddress
 import struct
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from mediaserver.sip.flow import Flow
@@ -27,7 +28,7 @@ def flow(number: int) -> Flow:
 def bound(number: int, *, reg_id: int | None = None, path: tuple[str, ...] = ()) -> Binding:
     return Binding(
         "alice@example.org",
-        replace(CONTACT, port=5060 + number),
+        msgspec.structs.replace(CONTACT, port=5060 + number),
         flow(number),
         5000.0,
         1.0,

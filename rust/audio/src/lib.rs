@@ -19,6 +19,7 @@ pub mod mixer;
 pub mod pitch;
 pub mod playout;
 pub mod resampler;
+pub mod sample;
 pub mod transcoder;
 pub mod voice;
 

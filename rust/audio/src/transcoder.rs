@@ -32,6 +32,17 @@ pub enum Input {
     Nothing,
 }
 
+impl Input {
+    /// What it is to a jitter buffer.
+    pub fn content(self) -> Content {
+        match self {
+            Input::Sound(_) => Content::Sound,
+            Input::ComfortNoise => Content::ComfortNoise,
+            Input::Event(_) | Input::Nothing => Content::Nothing,
+        }
+    }
+}
+
 /// A packet that goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Produced<'a> {
@@ -116,21 +127,12 @@ impl Transcoder {
 
     /// Takes a packet. The contents of `arrival` are those of `input`.
     pub fn push(&mut self, input: Input, arrival: &Arrival<'_>, now: Time) -> Result<(), AudioError> {
-        let content = match input {
-            Input::Sound(format) => {
-                if format != self.playout.format() {
-                    self.change_input(format)?;
-                }
-                Content::Sound
-            }
-            Input::ComfortNoise => Content::ComfortNoise,
-            Input::Event(clock_rate) => {
-                self.take_event(arrival, clock_rate);
-                Content::Nothing
-            }
-            Input::Nothing => Content::Nothing,
-        };
-        self.playout.push(&Arrival { content, ..*arrival }, now);
+        match input {
+            Input::Sound(format) if format != self.playout.format() => self.change_input(format)?,
+            Input::Event(clock_rate) => self.take_event(arrival, clock_rate),
+            _ => {}
+        }
+        self.playout.push(&Arrival { content: input.content(), ..*arrival }, now);
         Ok(())
     }
 

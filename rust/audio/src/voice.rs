@@ -2,7 +2,7 @@
 
 use crate::AudioError;
 use crate::format::{Format, frame_samples};
-use crate::jitter_buffer::{Arrival, Content};
+use crate::jitter_buffer::Arrival;
 use crate::playout::{Playout, PlayoutStats};
 use crate::resampler::Resampler;
 use crate::transcoder::Input;
@@ -84,17 +84,12 @@ impl Voice {
 
     /// Takes a packet. The contents of `arrival` are those of `input`. Telephone events are not heard.
     pub fn push(&mut self, input: Input, arrival: &Arrival<'_>, now: Time) -> Result<(), AudioError> {
-        let content = match input {
-            Input::Sound(format) => {
-                if format != self.playout.format() {
-                    self.change_format(format)?;
-                }
-                Content::Sound
-            }
-            Input::ComfortNoise => Content::ComfortNoise,
-            Input::Event(_) | Input::Nothing => Content::Nothing,
-        };
-        self.playout.push(&Arrival { content, ..*arrival }, now);
+        if let Input::Sound(format) = input
+            && format != self.playout.format()
+        {
+            self.change_format(format)?;
+        }
+        self.playout.push(&Arrival { content: input.content(), ..*arrival }, now);
         Ok(())
     }
 

@@ -16,7 +16,8 @@ use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::audio::{AudioPool, AudioWorker};
-use crate::command::{Action, Command, Dscp, EngineConfig, read_batch, shard_of};
+use crate::command::{Action, Command, read_batch, shard_of};
+use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;

@@ -2,6 +2,7 @@
 
 pub mod audio;
 pub mod command;
+pub mod config;
 mod data;
 pub mod engine;
 pub mod event;

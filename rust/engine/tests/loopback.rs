@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use mediaserver_engine::Engine;
-use mediaserver_engine::command::read_config;
+use mediaserver_engine::config::read_config;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 

@@ -1,12 +1,16 @@
-//! Python face of the packet engine: bytes in, bytes out, and never a wait under the interpreter's lock.
+//! Python face of the packet engine: bytes in, bytes out, and never a wait under the interpreter's lock; and of the
+//! readers of SIP messages and session descriptions.
 
 mod error;
+mod object;
+mod sdp;
+mod sip;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mediaserver_engine::Engine as PacketEngine;
-use mediaserver_engine::command::read_config;
+use mediaserver_engine::config::read_config;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -73,6 +77,13 @@ impl Engine {
 mod _engine {
     #[pymodule_export]
     use super::Engine;
+    #[pymodule_export]
+    use super::sdp::{parse_candidate, parse_sdp, sdp_bounds, static_payloads};
+    #[pymodule_export]
+    use super::sip::{
+        canonical_name, is_quoted, parse_cseq, parse_host_port, parse_name_addr, parse_name_addrs, parse_number,
+        parse_params, parse_uri, parse_via, parse_vias, read_sip_head, split_list, unquote_string,
+    };
 
     use pyo3::prelude::*;
 

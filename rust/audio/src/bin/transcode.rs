@@ -4,6 +4,7 @@
 //! buffer, decoder, resampler and encoder, with a frame every 20 ms.
 
 use mediaserver_audio::encoder::Encoder;
+use mediaserver_audio::sample::speech;
 use mediaserver_audio::transcoder::Input;
 use mediaserver_audio::{Arrival, Content, Format, Transcoder};
 use mediaserver_proto::time::Time;
@@ -19,19 +20,6 @@ const CASES: [(&str, Format, Format); 4] = [
     ("opus_to_g722", Format::Opus, Format::G722),
     ("g722_to_opus", Format::G722, Format::Opus),
 ];
-
-/// Something like speech: a voice whose pitch and loudness move, with pauses; a second of it, over and over.
-fn speech(rate: u32) -> Vec<i16> {
-    let mut phase = 0.0f64;
-    let wave = |n: u32| {
-        let t = f64::from(n) / f64::from(rate);
-        phase += (140.0 + 30.0 * (std::f64::consts::TAU * 2.0 * t).sin()) / f64::from(rate);
-        let voice: f64 = (1..20).map(|k| (std::f64::consts::TAU * f64::from(k) * phase).sin() / f64::from(k)).sum();
-        let loud = (std::f64::consts::TAU * 3.0 * t).sin().max(0.0);
-        (voice * 4_000.0 * loud) as i16
-    };
-    (0..rate).map(wave).collect()
-}
 
 fn packets(format: Format) -> Vec<Vec<u8>> {
     let rate = format.native_rate().unwrap_or(48_000);

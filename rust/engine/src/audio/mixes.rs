@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use mediaserver_audio::transcoder::Input;
-use mediaserver_audio::{Arrival, Format, Mix};
+use mediaserver_audio::{Arrival, Format, Mix, PlayoutStats};
 use mediaserver_proto::time::Time;
 
 use super::delivery::Delivery;
+use super::listening::Listening;
 use super::packets::{format_named, written};
 use super::pool::PHASES;
 use super::refused::Refused;
@@ -26,10 +27,8 @@ pub struct MixCounts {
     pub given: u64,
     pub frames_failed: u64,
     pub packets_failed: u64,
-    pub lost: u64,
-    pub late: u64,
-    pub repaired: u64,
-    pub concealed_samples: u64,
+    /// Of all voices; delays are those of nobody.
+    pub voices: PlayoutStats,
 }
 
 #[derive(Debug)]
@@ -46,8 +45,7 @@ struct Entry {
 pub struct Mixes {
     most: usize,
     entries: HashMap<u64, Entry>,
-    /// Mixes by the up track that they hear.
-    by_source: HashMap<u64, Vec<u64>>,
+    listening: Listening,
     by_phase: [Vec<u64>; PHASES],
     counts: MixCounts,
 }
@@ -55,8 +53,8 @@ pub struct Mixes {
 impl Mixes {
     /// None yet; at most `most` listeners in all, and twice as many voices.
     pub fn new(most: usize) -> Mixes {
-        let (entries, by_source) = (HashMap::new(), HashMap::new());
-        Mixes { most, entries, by_source, by_phase: Default::default(), counts: MixCounts::default() }
+        let (entries, counts) = (HashMap::new(), MixCounts::default());
+        Mixes { most, entries, listening: Listening::default(), by_phase: Default::default(), counts }
     }
 
     /// Number of mixes.
@@ -112,7 +110,7 @@ impl Mixes {
             if entry.voices.iter().all(|(source, _)| *source != voice.source) {
                 entry.mix.add_voice(voice.source, format).map_err(|_| Refused::Codec)?;
                 entry.voices.push((voice.source, None));
-                self.by_source.entry(voice.source).or_default().push(id);
+                self.listening.begin(voice.source, id);
                 delivery.want(voice.source);
             }
         }
@@ -120,7 +118,7 @@ impl Mixes {
         for source in gone.into_iter().filter(|source| voices.iter().all(|voice| voice.source != *source)) {
             entry.mix.remove_voice(source);
             entry.voices.retain(|(known, _)| *known != source);
-            forget(&mut self.by_source, source, id);
+            self.listening.end(source, id);
             delivery.unwant(source);
         }
         for (listener, _) in entry.listeners.iter().filter(|(known, _)| listeners.iter().all(|each| each.id != *known))
@@ -178,7 +176,7 @@ impl Mixes {
         self.counts = with(self.counts, &entry.mix);
         self.by_phase[entry.phase].retain(|&other| other != id);
         for (source, _) in entry.voices {
-            forget(&mut self.by_source, source, id);
+            self.listening.end(source, id);
             delivery.unwant(source);
         }
         Ok(())
@@ -186,7 +184,7 @@ impl Mixes {
 
     /// Takes a packet of an up track, of the generation `stream`.
     pub fn take_packet(&mut self, up: u64, stream: u32, input: Input, arrival: &Arrival<'_>, at: Time) {
-        for id in self.by_source.get(&up).map(Vec::as_slice).unwrap_or_default() {
+        for id in self.listening.to(up) {
             let Some(entry) = self.entries.get_mut(id) else { continue };
             let Some((_, known)) = entry.voices.iter_mut().find(|(source, _)| *source == up) else { continue };
             if known.replace(stream).is_some_and(|before| before != stream) {
@@ -220,10 +218,10 @@ impl Mixes {
             ("mixes_refused", counts.refused),
             ("mix_frames", counts.given),
             ("mix_encoded_frames", counts.encoded),
-            ("mix_lost", counts.lost),
-            ("mix_late", counts.late),
-            ("mix_repaired", counts.repaired),
-            ("mix_concealed_samples", counts.concealed_samples),
+            ("mix_lost", counts.voices.buffer.lost),
+            ("mix_late", counts.voices.buffer.late),
+            ("mix_repaired", counts.voices.repaired),
+            ("mix_concealed_samples", counts.voices.concealed),
         ];
         named.into_iter().for_each(|(name, value)| set(counters, name, value));
     }
@@ -234,28 +232,16 @@ impl Mixes {
     }
 }
 
-fn forget(by_source: &mut HashMap<u64, Vec<u64>>, source: u64, id: u64) {
-    if let Some(ids) = by_source.get_mut(&source) {
-        ids.retain(|&other| other != id);
-        if ids.is_empty() {
-            by_source.remove(&source);
-        }
-    }
-}
-
 fn repeats<T>(items: &[T], id: impl Fn(&T) -> u64) -> bool {
     items.iter().enumerate().any(|(index, item)| items[..index].iter().any(|other| id(other) == id(item)))
 }
 
 fn with(counts: MixCounts, mix: &Mix) -> MixCounts {
-    let (stats, (encoded, given)) = (mix.stats(), mix.frames());
+    let (encoded, given) = mix.frames();
     MixCounts {
         encoded: counts.encoded + encoded,
         given: counts.given + given,
-        lost: counts.lost + stats.buffer.lost,
-        late: counts.late + stats.buffer.late,
-        repaired: counts.repaired + stats.repaired,
-        concealed_samples: counts.concealed_samples + stats.concealed,
+        voices: mix.stats().after(&counts.voices),
         ..counts
     }
 }

@@ -5,6 +5,7 @@
 //! track of its own, which down tracks of any shard subscribe to.
 
 pub mod delivery;
+pub mod listening;
 pub mod mixes;
 pub mod packets;
 pub mod pool;

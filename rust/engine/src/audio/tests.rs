@@ -160,7 +160,7 @@ fn a_source_that_begins_anew_goes_on_being_heard() {
     }
     assert!(out.len() > 185, "{}", out.len());
     assert!(out.windows(2).all(|pair| pair[1].1.sequence == pair[0].1.sequence + 1));
-    assert_eq!(pool.transcoders().counts().late, 0);
+    assert_eq!(pool.transcoders().counts().streams.buffer.late, 0);
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn losses_are_still_counted_when_the_transcoder_is_gone() {
     for part in [0..50, 52..100] {
         run(&mut pool, part);
     }
-    assert_eq!(pool.transcoders().counts().lost, 2);
+    assert_eq!(pool.transcoders().counts().streams.buffer.lost, 2);
     close(&mut pool, id).unwrap();
-    assert_eq!(pool.transcoders().counts().lost, 2);
+    assert_eq!(pool.transcoders().counts().streams.buffer.lost, 2);
 }
 
 /// A mix of the sources 1 to `parties`, who all speak µ-law; who listens has the id of the mix and the number.
@@ -261,7 +261,7 @@ fn everybody_in_a_mix_hears_the_others_and_who_comes_and_goes_disturbs_nobody() 
     assert!(pool.is_empty());
     assert_eq!(pool.command(ID, &Action::CloseMix), Err(Refused::Unknown.to_string()));
     let counts = pool.mixes().counts();
-    assert!(counts.given >= 990 && counts.encoded >= 990 && counts.lost == 0, "{counts:?}");
+    assert!(counts.given >= 990 && counts.encoded >= 990 && counts.voices.buffer.lost == 0, "{counts:?}");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use mediaserver_audio::transcoder::Input;
-use mediaserver_audio::{Arrival, Format, Transcoder};
+use mediaserver_audio::{Arrival, Format, PlayoutStats, Transcoder};
 use mediaserver_proto::time::Time;
 
 use super::delivery::Delivery;
+use super::listening::Listening;
 use super::packets::written;
 use super::pool::PHASES;
 use super::refused::Refused;
@@ -21,10 +22,8 @@ pub struct TranscoderCounts {
     pub frames: u64,
     pub frames_failed: u64,
     pub packets_failed: u64,
-    pub lost: u64,
-    pub late: u64,
-    pub repaired: u64,
-    pub concealed_samples: u64,
+    /// Of all streams that came in; delays are those of nobody.
+    pub streams: PlayoutStats,
 }
 
 #[derive(Debug)]
@@ -41,8 +40,7 @@ struct Entry {
 pub struct Transcoders {
     most: usize,
     entries: HashMap<u64, Entry>,
-    /// Transcoders by the up track that they listen to.
-    by_source: HashMap<u64, Vec<u64>>,
+    listening: Listening,
     by_phase: [Vec<u64>; PHASES],
     counts: TranscoderCounts,
 }
@@ -50,8 +48,8 @@ pub struct Transcoders {
 impl Transcoders {
     /// None yet; at most `most`.
     pub fn new(most: usize) -> Transcoders {
-        let (entries, by_source) = (HashMap::new(), HashMap::new());
-        Transcoders { most, entries, by_source, by_phase: Default::default(), counts: TranscoderCounts::default() }
+        let (entries, counts) = (HashMap::new(), TranscoderCounts::default());
+        Transcoders { most, entries, listening: Listening::default(), by_phase: Default::default(), counts }
     }
 
     /// Number of transcoders.
@@ -107,7 +105,7 @@ impl Transcoders {
         let phase = (0..PHASES).min_by_key(|&phase| self.by_phase[phase].len()).unwrap_or(0);
         self.entries.insert(id, Entry { transcoder, source, stream: None, phase });
         self.by_phase[phase].push(id);
-        self.by_source.entry(source).or_default().push(id);
+        self.listening.begin(source, id);
         delivery.want(source);
         Ok(())
     }
@@ -117,19 +115,14 @@ impl Transcoders {
         let entry = self.entries.remove(&id).ok_or(Refused::Unknown)?;
         self.counts = add_stream(self.counts, &entry.transcoder);
         self.by_phase[entry.phase].retain(|&other| other != id);
-        if let Some(ids) = self.by_source.get_mut(&entry.source) {
-            ids.retain(|&other| other != id);
-            if ids.is_empty() {
-                self.by_source.remove(&entry.source);
-            }
-        }
+        self.listening.end(entry.source, id);
         delivery.unwant(entry.source);
         Ok(())
     }
 
     /// Takes a packet of an up track, of the generation `stream`.
     pub fn take_packet(&mut self, up: u64, stream: u32, input: Input, arrival: &Arrival<'_>, at: Time) {
-        for id in self.by_source.get(&up).map(Vec::as_slice).unwrap_or_default() {
+        for id in self.listening.to(up) {
             let Some(entry) = self.entries.get_mut(id) else { continue };
             if entry.stream.replace(stream).is_some_and(|before| before != stream) {
                 entry.transcoder.restart();
@@ -159,22 +152,15 @@ impl Transcoders {
             ("transcodes_opened", counts.opened),
             ("transcodes_refused", counts.refused),
             ("transcoded_frames", counts.frames),
-            ("transcode_lost", counts.lost),
-            ("transcode_late", counts.late),
-            ("transcode_repaired", counts.repaired),
-            ("transcode_concealed_samples", counts.concealed_samples),
+            ("transcode_lost", counts.streams.buffer.lost),
+            ("transcode_late", counts.streams.buffer.late),
+            ("transcode_repaired", counts.streams.repaired),
+            ("transcode_concealed_samples", counts.streams.concealed),
         ];
         named.into_iter().for_each(|(name, value)| set(counters, name, value));
     }
 }
 
 fn add_stream(counts: TranscoderCounts, transcoder: &Transcoder) -> TranscoderCounts {
-    let stats = transcoder.stats();
-    TranscoderCounts {
-        lost: counts.lost + stats.buffer.lost,
-        late: counts.late + stats.buffer.late,
-        repaired: counts.repaired + stats.repaired,
-        concealed_samples: counts.concealed_samples + stats.concealed,
-        ..counts
-    }
+    TranscoderCounts { streams: transcoder.stats().after(&counts.streams), ..counts }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mediaserver_audio::Format;
 use mediaserver_audio::encoder::Encoder;
+use mediaserver_audio::sample::speech;
 use mediaserver_engine::audio::{AudioPool, AudioWorker};
 use mediaserver_engine::command::{Action, Command, MixListener, MixVoice, SHARD_SHIFT};
 use mediaserver_engine::mailbox::{Waker, event_queue};
@@ -119,19 +120,6 @@ fn packet<'a>(source: u64, leg: &Leg, number: u64, payload: &'a [u8], now: Time)
         payload_len: payload.len() as u16,
     };
     UpPacket { meta, payload }
-}
-
-/// Something like speech: a voice whose pitch and loudness move, with pauses; a second of it.
-fn speech(rate: u32) -> Vec<i16> {
-    let mut phase = 0.0f64;
-    let wave = |n: u32| {
-        let t = f64::from(n) / f64::from(rate);
-        phase += (140.0 + 30.0 * (std::f64::consts::TAU * 2.0 * t).sin()) / f64::from(rate);
-        let voice: f64 = (1..20).map(|k| (std::f64::consts::TAU * f64::from(k) * phase).sin() / f64::from(k)).sum();
-        let loud = (std::f64::consts::TAU * 3.0 * t).sin().max(0.0);
-        (voice * 4_000.0 * loud) as i16
-    };
-    (0..rate).map(wave).collect()
 }
 
 fn payloads(format: Format) -> Result<Arc<Vec<Vec<u8>>>> {

@@ -8,7 +8,7 @@ use mediaserver_proto::io::{Carries, SocketId, Transmit, TransmitQueue};
 use socket2::SockAddr;
 
 use super::{CONTROL_BYTES, Control, SOL_UDP, UdpSocket, empty_header, tos, tos_option};
-use crate::command::Dscp;
+use crate::config::Dscp;
 
 /// Messages of one `sendmmsg`.
 pub(super) const SEND_MESSAGES: usize = 256;

@@ -6,7 +6,7 @@ use mediaserver_proto::io::{Carries, Path, SocketId, TransmitQueue};
 
 use super::sender::{GSO_BYTES, GSO_SEGMENTS, run_length};
 use super::*;
-use crate::command::Dscp;
+use crate::config::Dscp;
 
 fn path(port: u16) -> Path {
     Path { socket: SocketId(0), remote: SocketAddr::from(([127, 0, 0, 1], port)) }

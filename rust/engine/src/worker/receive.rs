@@ -14,8 +14,8 @@ const OWN_SOCKET_MESSAGES: usize = 8;
 /// Datagrams handled before what they caused is sent.
 const DATAGRAMS_PER_PART: usize = 32;
 /// While a frame that goes to many is not whole, more of it is looked for as long as this for each packet that will leave, a
-/// hundredth of what that costs: what comes in time leaves in one run with the rest.
-const LOOK_PER_COPY: Duration = Duration::from_nanos(20);
+/// fortieth of what that costs: what comes in time leaves in one run with the rest.
+const LOOK_PER_COPY: Duration = Duration::from_nanos(50);
 /// A look costs about this much.
 const LOOK: Duration = Duration::from_nanos(600);
 

@@ -94,6 +94,7 @@ impl Sender {
         let estimate_bps = self.estimator.estimate_bps(now);
         self.pacer.set_rate(estimate_bps, now);
         self.pacer.set_spread(self.estimator.wants_spread());
+        self.pacer.set_roomy(self.estimator.leaves_room(now));
         self.frames(estimate_bps, now, out);
         self.estimator.set_demand(self.source.demand());
         if self.is_active(now)

@@ -54,6 +54,8 @@ const PASSED: Duration = Duration::from_millis(500);
 const PASSED_QUEUE_MS: f64 = 20.0;
 /// Share of packets lost at which frames are spread over time.
 const SPREAD_LOSS: f64 = 0.01;
+/// Where less than this share of the estimate is sent, large frames may leave at once.
+const ROOMY: f64 = 0.6;
 
 /// Bounds of the estimate in bits per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,6 +286,13 @@ impl Estimator {
     /// Whether so much is lost that bursts are better spread ([`crate::pacer::Pacer::set_spread`]).
     pub fn wants_spread(&self) -> bool {
         self.loss.fraction().max(self.loss.inherent()) > SPREAD_LOSS
+    }
+
+    /// Whether so much less is sent than the line carries, and passes without a queue, that large frames may leave at once
+    /// ([`crate::pacer::Pacer::set_roomy`]).
+    pub fn leaves_room(&self, now: Time) -> bool {
+        let passes = self.passing.is_some_and(|since| now.since(since) >= PASSED);
+        passes && self.sent_bps(now) < ROOMY * self.estimate(now)
     }
 
     /// The rate at which packets left lately, in bits per second.

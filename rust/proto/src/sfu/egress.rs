@@ -269,6 +269,7 @@ impl Egress {
         control.pacer.set_rate(control.estimator.estimate_bps(now), now);
         control.pacer.set_spread(control.estimator.wants_spread());
         control.figures = control.estimator.figures(now);
+        control.pacer.set_roomy(control.estimator.leaves_room(now));
         // A line that carries far more than there is to send needs no more of it known.
         let bounded = limit_bps.is_some_and(|limit| control.figures.estimate_bps >= limit);
         let wanted = control.demand || control.figures.estimate_bps < ROOM * control.granted_bps.max(LEAST_GRANTED_BPS);

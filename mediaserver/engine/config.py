@@ -1,0 +1,72 @@
+"""What the packet engine is started with, as it crosses the boundary (a msgpack map)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the engine; what goes beyond is refused or dropped by name and counted."""
+
+    transports: int = 10_000
+    """Transports per shard."""
+    tracks_per_transport: int = 64
+    """Up and down tracks together."""
+    unknown_ssrcs: int = 16
+    """SSRCs per transport that belong to no track and are still remembered."""
+    half_open: int = 1_000
+    """WebRTC transports per shard that have not finished DTLS."""
+    clip_bytes: int = 64 * 1024 * 1024
+    """Payload bytes of all loaded clips together."""
+    transcodes: int = 100
+    """Directions of sound that are decoded and encoded at one time."""
+    mixed_legs: int = 100
+    """Legs that hear others mixed at one time; the voices of all mixes together are at most twice as many."""
+
+
+class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
+    """Marks of outgoing packets by what they carry (RFC 2474 §3), from 0 to 63."""
+
+    audio: int = 0
+    video: int = 0
+    """Cameras, and what is not media: STUN, DTLS, RTCP, data channels."""
+    screen: int = 0
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the engine must know before its threads start."""
+
+    shards: int = 1
+    """Threads that move packets."""
+    audio_threads: int = 1
+    """Threads that decode and encode sound; their ids follow those of the shards."""
+    pin: bool = False
+    """Bind shard n to CPU n."""
+    real_time: bool = False
+    """Schedule shards by SCHED_RR, where the system allows it; a shard that takes four fifths of its CPU gives it up."""
+    webrtc_binds: tuple[str, ...] = ()
+    """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
+    webrtc_ports: int = 1
+    """Ports from that of each bind on, which the shards take in turn."""
+    announced: Mapping[str, str] = {}
+    """Bind address to the address that peers see (1:1 NAT); absent means the same."""
+    sip_binds: tuple[str, ...] = ()
+    """Local addresses on which RTP transports may be opened."""
+    sip_ports: tuple[int, int] = (20_000, 29_999)
+    """First and last UDP port given to RTP transports, taken in even/odd pairs."""
+    certificate_der: bytes
+    """X.509 certificate for DTLS."""
+    private_key_der: bytes
+    """Its private key, PKCS #8."""
+    ufrag_key: bytes
+    """32 bytes that sign structured ICE user fragments."""
+    core_id: int = 0
+    key_id: int = 0
+    limits: EngineLimits = EngineLimits()
+    gso: bool = True
+    """Send runs of equal datagrams as one message (UDP_SEGMENT)."""
+    receive_buffer_bytes: int = 8 * 1024 * 1024
+    """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
+    dscp: DscpMarks = DscpMarks()

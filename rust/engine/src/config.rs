@@ -1,0 +1,134 @@
+//! What the engine is started with, as it crosses the boundary.
+//!
+//! The same nouns as in `mediaserver/engine/config.py`, which says what they mean.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+/// Bounds of the engine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Transports per shard.
+    pub transports: usize,
+    /// Up and down tracks of a transport together.
+    pub tracks_per_transport: usize,
+    /// SSRCs per transport that belong to no track and are still remembered.
+    pub unknown_ssrcs: usize,
+    /// WebRTC transports per shard that have not finished DTLS.
+    pub half_open: usize,
+    /// Payload bytes of all loaded clips together.
+    pub clip_bytes: usize,
+    /// Directions of sound that are decoded and encoded at one time, on all audio threads together.
+    pub transcodes: usize,
+    /// Legs that hear others mixed at one time, on all audio threads together.
+    pub mixed_legs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            transports: 10_000,
+            tracks_per_transport: 64,
+            unknown_ssrcs: 16,
+            half_open: 1_000,
+            clip_bytes: 64 << 20,
+            transcodes: 100,
+            mixed_legs: 100,
+        }
+    }
+}
+
+fn default_receive_buffer() -> usize {
+    8 << 20
+}
+
+fn default_audio_threads() -> usize {
+    1
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_webrtc_ports() -> u16 {
+    1
+}
+
+fn default_ports() -> (u16, u16) {
+    (20_000, 29_999)
+}
+
+/// Marks by what packets carry (RFC 2474 §3), from 0 to 63; other traffic has that of video.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dscp {
+    /// Sound.
+    pub audio: u8,
+    /// Cameras, and all that is not media.
+    pub video: u8,
+    /// Shared screens.
+    pub screen: u8,
+}
+
+/// Everything that the engine must know before its threads start.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EngineConfig {
+    /// Threads that move packets.
+    pub shards: usize,
+    /// Threads that decode and encode sound; without one nothing is transcoded.
+    #[serde(default = "default_audio_threads")]
+    pub audio_threads: usize,
+    /// Bind shard n to CPU n.
+    #[serde(default)]
+    pub pin: bool,
+    /// Shards run before everything else on their CPU, where the system allows it.
+    #[serde(default)]
+    pub real_time: bool,
+    /// `ip:port` of the shared WebRTC sockets.
+    #[serde(default)]
+    pub webrtc_binds: Vec<String>,
+    /// Ports from that of each bind on, which the shards take in turn.
+    #[serde(default = "default_webrtc_ports")]
+    pub webrtc_ports: u16,
+    /// Bind address to the address that peers see.
+    #[serde(default)]
+    pub announced: BTreeMap<String, String>,
+    /// Local addresses on which RTP transports may be opened.
+    #[serde(default)]
+    pub sip_binds: Vec<String>,
+    /// First and last UDP port given to RTP transports.
+    #[serde(default = "default_ports")]
+    pub sip_ports: (u16, u16),
+    /// X.509 certificate for DTLS.
+    pub certificate_der: ByteBuf,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
+    /// 32 bytes that sign structured ICE user fragments.
+    pub ufrag_key: ByteBuf,
+    /// This core among several.
+    #[serde(default)]
+    pub core_id: u32,
+    /// Names `ufrag_key` among several.
+    #[serde(default)]
+    pub key_id: u32,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Send runs of equal datagrams as one message.
+    #[serde(default = "default_true")]
+    pub gso: bool,
+    /// SO_RCVBUF asked for on the shared port.
+    #[serde(default = "default_receive_buffer")]
+    pub receive_buffer_bytes: usize,
+    /// Marks of outgoing packets.
+    #[serde(default)]
+    pub dscp: Dscp,
+}
+
+/// Reads the configuration.
+pub fn read_config(bytes: &[u8]) -> Result<EngineConfig, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
