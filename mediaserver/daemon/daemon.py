@@ -61,6 +61,7 @@ from mediaserver.sip.counters import PrometheusCounters
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.events import SqliteEvents
+from mediaserver.store.instance import instance_urn
 from mediaserver.store.journal import Journal
 from mediaserver.store.outcomes import SqliteOutcomes
 from mediaserver.store.records import SqliteRecords
@@ -154,6 +155,7 @@ class Daemon:
             password_of=self._trunk_password,
             metrics=self._metrics,
             now=asyncio.get_running_loop().time,
+            instance=instance_urn(config.path(Path("sip-instance"))),
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         agents = Agents(PagePresence(user_agent, realm=realm))

@@ -139,6 +139,8 @@ export class Agent extends Talk {
         return;
       case "picture":
         return this._peer?.limitPicture(message);
+      case "text":
+        return this._set({ liveText: message.on });
       case "supervised":
         return this._set({ notice: message.mode ? `${message.by} ${SUPERVISION[message.mode]}.` : `${message.by} has left.` });
       case "state":

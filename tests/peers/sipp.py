@@ -23,6 +23,9 @@ _LEAST_PAUSE_MS = 1
 """SIPp keeps the moment at which a pause ends in milliseconds of its own life, and takes 0 for no pause: a call that
 comes in its first millisecond, as on a busy machine, and pauses for 0 ms would wait for ever."""
 
+_NEVER_MS = "600000"
+"""SIPp warns among its errors when it has not run for a while, and gives up when that happens often: a busy machine."""
+
 TRANSPORTS = {"udp": "u1", "tcp": "t1"}
 
 
@@ -60,6 +63,7 @@ class Sipp:
                 *("-i", self.host, "-mi", self.host, "-p", str(port)),
                 *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
                 *("-trace_err", "-error_file", str(self._errors)),
+                *("-watchdog_minor_threshold", _NEVER_MS, "-watchdog_major_threshold", _NEVER_MS),
                 "-nostdin",
             ],
             directory=directory,
