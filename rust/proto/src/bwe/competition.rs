@@ -189,7 +189,7 @@ impl Competition {
     /// Whether a train would only meet the queue of another. He may pause or have left, and it may have been a machine
     /// that stood still for some moments: without a queue a train tells what the line carries.
     pub fn hides_line(&self, now: Time) -> bool {
-        self.is_on(now) && !self.empty.is_some_and(|since| now.since(since) >= PAUSES)
+        self.is_on(now) && self.empty.is_none_or(|since| now.since(since) < PAUSES)
     }
 
     /// Whether only loss is to lower the rate now.
