@@ -86,4 +86,4 @@ async def test_two_viewers_with_two_lines_see_two_layers_at_the_same_time(tmp_pa
         low, middle, _ = await until_sent(publisher, 3)
         for line, shape in zip(lines, LINES[make], strict=True):
             await line.set(down=shape)
-        await hold_heights(viewers, (middle, low), within_s=30)
+        await hold_heights(viewers, (middle, low), within_s=45)
