@@ -30,7 +30,7 @@ class Bounds:
 
 
 AIMS = Bounds(3.0, 1_000.0, 10.0)
-BUSY = Bounds(5.0, 2_500.0, 25.0)
+BUSY = Bounds(10.0, 2_500.0, 25.0)
 """Where the viewer on the good line saw its picture stand still, too: then the machine did, not the line, and what is
 left to see is that the viewer on the slow line falls and comes back."""
 BUSY_MS = 400.0
