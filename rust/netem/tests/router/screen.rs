@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use mediaserver_netem::{LinkConfig, Schedule};
+use mediaserver_proto::rtcp::pli;
+use mediaserver_proto::rtp::Ssrc;
 
 use crate::publisher::{CAMERA, Pace, TEXT};
 use crate::stage::{SCREEN_PRIORITY, Stage, line};
@@ -49,4 +51,24 @@ fn over_a_short_path_a_screen_goes_on_and_cameras_give_way() {
 #[test]
 fn over_a_path_of_50_ms_a_screen_goes_on_and_cameras_give_way() {
     holds(50);
+}
+
+#[test]
+fn a_screen_whose_keyframe_is_on_its_way_is_not_asked_for_another() {
+    let mut stage = Stage::new(&[&TEXT]);
+    stage.publishers[0].pace = Pace::WRITING;
+    stage.view(line(Schedule::constant(6e5)), &[(0, SCREEN_PRIORITY)]);
+    // Its 60 kilobytes leave within 0.8 s; what each request brings, at the publisher and at us.
+    let brings = [10_000, 10_500, 14_000].map(|ms| {
+        stage.run(ms);
+        let viewer = &stage.viewers[0];
+        let (transport, media, mut said) = (viewer.transport, viewer.pictures[0].ssrc, Vec::new());
+        let before = (stage.publishers[0].plis, stage.counted("keyframe_under_way"));
+        pli::write(&mut said, Ssrc(1), media);
+        stage.say(transport, &said);
+        let refused = stage.counted("keyframe_under_way") - before.1;
+        stage.run(ms + 100);
+        (stage.publishers[0].plis - before.0, refused)
+    });
+    assert_eq!(brings, [(1, 0), (0, 1), (1, 0)], "{}", stage.story(0));
 }

@@ -182,3 +182,42 @@ fn a_small_frame_of_a_screen_leaves_at_once_though_cameras_wait() {
     assert_eq!(pacer.admit(Class::Screen, 900, later), Admission::Now);
     assert_eq!(pacer.admit(Class::Video, 900, later), Admission::Hold);
 }
+
+#[test]
+fn a_train_is_of_repairs_and_padding_where_a_screen_waits() {
+    let mut pacer = Pacer::new(200_000);
+    let now = Time::from_millis(1_000);
+    hold(&mut pacer, Class::Screen, 0..20, now);
+    pacer.hold(Class::Retransmission, 1_000, 100, now).unwrap();
+    pacer.start_probe(probe(400_000), now);
+    let released = drain(&mut pacer);
+    let in_train = released.iter().filter_map(|(_, release)| match release {
+        Release::Packet { held, cluster: Some(_), .. } => Some(Some(held.record)),
+        Release::Padding { .. } => Some(None),
+        Release::Packet { .. } => None,
+    });
+    let in_train: Vec<_> = in_train.collect();
+    assert_eq!(in_train[0], Some(100));
+    assert!(in_train.len() > 1 && in_train[1..].iter().all(Option::is_none), "{in_train:?}");
+}
+
+#[test]
+fn a_record_that_does_not_leave_is_no_debt() {
+    let left_at = |forgives: bool| {
+        let mut pacer = Pacer::new(200_000);
+        let now = Time::from_millis(1_000);
+        hold(&mut pacer, Class::Video, 0..20, now);
+        let mut at = Time::ZERO;
+        while let Some(due) = pacer.poll_timeout() {
+            while let Some(Release::Packet { held, .. }) = pacer.poll(due) {
+                at = due;
+                if forgives {
+                    pacer.forgive(held.size);
+                }
+            }
+        }
+        at.as_millis()
+    };
+    assert!(left_at(false) >= 1_300, "{}", left_at(false));
+    assert!(left_at(true) <= 1_100, "{}", left_at(true));
+}
