@@ -99,6 +99,7 @@ type RequestLine<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 /// Exactly one space on each side (§7.1); RFC 4475 §3.1.2.7 (lwsruri) and §3.1.2.9 (lwsstart, trws) may be refused.
 fn request_line(line: &[u8]) -> Result<RequestLine<'_>, ParseError> {
+    one_line(line)?;
     let mut parts = line.split(|&byte| byte == b' ');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(method), Some(uri), Some(version), None) if is_token(method) && !uri.is_empty() => {
@@ -114,6 +115,7 @@ fn request_line(line: &[u8]) -> Result<RequestLine<'_>, ParseError> {
 }
 
 fn status_line(line: &[u8]) -> Result<Start<'_>, ParseError> {
+    one_line(line)?;
     let (version, rest) = cut(line, b' ');
     if !version.eq_ignore_ascii_case(VERSION) {
         return Err(ParseError::with_status("response of another version", 505));
@@ -125,6 +127,14 @@ fn status_line(line: &[u8]) -> Result<Start<'_>, ParseError> {
     match number(code, "status code", 699)? {
         code @ 100.. => Ok(Start::Response { code: code as u16, reason: reason.unwrap_or_default() }),
         _ => Err(ParseError::new("status code is below 100")),
+    }
+}
+
+/// What goes on as it came must not look like two lines to others.
+fn one_line(start: &[u8]) -> Result<(), ParseError> {
+    match start.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        true => Err(ParseError::new("the start line holds a bare CR, LF or NUL")),
+        false => Ok(()),
     }
 }
 
@@ -149,6 +159,7 @@ fn header_lines<'a>(lines: Lines<'a>, limits: Limits, fields: &mut Vec<Field<'a>
 fn fold(fields: &mut Vec<Field<'_>>, line: &[u8], bound: usize) -> Result<(), ParseError> {
     let Some(last) = fields.last_mut() else { return Err(ParseError::new("a folded line without a header")) };
     let folded = trim(line);
+    clean(folded)?;
     if !folded.is_empty() {
         let value = last.value.to_mut();
         if !value.is_empty() {
@@ -172,10 +183,12 @@ fn header_line(line: &[u8], bound: usize) -> Result<Field<'_>, ParseError> {
     if line.len() > bound {
         return Err(ParseError::new("a header is too long"));
     }
-    if !is_clean(value) {
-        return Err(ParseError::new("a header holds a bare CR, LF or NUL"));
-    }
+    clean(value)?;
     Ok(Field { name: Name::of(name), value: Cow::Borrowed(trim_blanks(value)) })
+}
+
+fn clean(value: &[u8]) -> Result<(), ParseError> {
+    is_clean(value).then_some(()).ok_or(ParseError::new("a header holds a bare CR, LF or NUL"))
 }
 
 /// NUL may only stand as a quoted-pair (§25.1; RFC 4475 §3.1.1.2).
@@ -213,6 +226,24 @@ mod tests {
         assert_eq!(head.fields.len(), 1);
         assert!(head.problem.is_some());
         assert!(Head::parse(b"SIP/2.0 200 OK\r\nno colon", LIMITS).is_err());
+    }
+
+    #[test]
+    fn no_value_looks_like_two_lines() {
+        let broken = [
+            &b"INVITE sip:a SIP/2.0\r\na: b\nVia: c"[..],
+            b"INVITE sip:a SIP/2.0\r\na: b\r\n c\nVia: d",
+            b"INVITE sip:a SIP/2.0\r\na: b\r\n\tc\rd",
+            b"INVITE sip:a SIP/2.0\r\na: b\r\n c\0",
+            b"INVITE sip:a\nb SIP/2.0\r\na: b",
+        ];
+        for text in broken {
+            let head = Head::parse(text, LIMITS).expect("a head");
+            assert!(head.problem.is_some(), "{:?}", String::from_utf8_lossy(text));
+            assert!(head.fields.iter().all(|field| is_clean(&field.value)));
+        }
+        assert!(Head::parse(b"SIP/2.0 200 a\nVia: c\r\na: b", LIMITS).is_err());
+        assert!(Head::parse(b"SIP/2.0 200 OK\r\na: b\r\n c\nVia: d", LIMITS).is_err());
     }
 
     #[test]
