@@ -22,6 +22,7 @@ wanted=(
 wanted_files=(
     "/usr/lib/baresip/modules/avcodec.so baresip-ffmpeg"
     "/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:/usr/lib/aarch64-linux-gnu/kamailio/modules/tls.so kamailio-tls-modules"
+    "/usr/lib/x86_64-linux-gnu/kamailio/modules/outbound.so:/usr/lib/aarch64-linux-gnu/kamailio/modules/outbound.so kamailio-outbound-modules"
 )
 
 missing=()

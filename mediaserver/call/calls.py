@@ -12,7 +12,7 @@ import structlog
 
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
-from mediaserver.call.announcement_leg import AnnouncementLeg
+from mediaserver.call.announcement_leg import announcement_leg
 from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest, Note
@@ -28,6 +28,7 @@ from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
+from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.sip_leg import SessionMaker, SipLeg
 from mediaserver.call.sip_legs import SipLegs, party_of
 from mediaserver.call.sip_policy import srtp_towards
@@ -70,9 +71,13 @@ class Calls:
         fingerprint: Fingerprint,
         announcements: Announcements | None = None,
         quality: QualityWatch | None = None,
+        rooms: RoomSeats | None = None,
     ) -> None:
-        """Without `quality` nobody looks at how legs are doing; without `announcements` none can be called."""
+        """Without `quality` nobody looks at how legs are doing; what there are no `announcements` or `rooms` of cannot be
+
+        called."""
         self._announcements = announcements
+        self._rooms = rooms
         self._quality = quality
         self._config = config
         self._engine = engine
@@ -249,6 +254,8 @@ class Calls:
         if target.announcement is not None:
             name = target.announcement
             return [Attempt(f"announcement {name}", lambda: self._announce(name, request))]
+        if target.room is not None and (rooms := self._rooms) is not None:
+            return [Attempt(f"room {target.room}", lambda: rooms.enter(request))]
         if target.refuse is not None:
             raise DialFailed(target.refuse, "Refused by the routing table")
         raise DialFailed(501, "This destination takes no calls")
@@ -267,17 +274,7 @@ class Calls:
         return attempts
 
     async def _announce(self, name: str, request: CallRequest) -> Leg:
-        clip = self._announcements.clip(name) if self._announcements is not None else None
-        if clip is None or self._announcements is None:
-            raise DialFailed(480, f"announcement {name} is not there (yet)", elsewhere=True)
-        return AnnouncementLeg(
-            leg_id=new_id(),
-            contact_id=request.contact_id,
-            name=name,
-            engine=self._engine,
-            clip=clip,
-            duration_s=self._announcements.duration_s(name),
-        )
+        return announcement_leg(name, request.contact_id, announcements=self._announcements, engine=self._engine)
 
     async def _ring_browser(self, user: str, request: CallRequest) -> Leg:
         browser = self._agents.browser_of(user)

@@ -19,7 +19,7 @@ from mediaserver.sip.flow import Flow, Target, is_ip_literal
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.service_records import Chance, weighted
 from mediaserver.sip.target_health import TargetHealth
-from mediaserver.sip.upstream import Upstream
+from mediaserver.sip.upstream_flows import UpstreamFlows
 from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 
 Direction = Literal["incoming", "outgoing"]
@@ -60,7 +60,7 @@ class TrunkLine:
         self.name = name
         self.calls: Counter[Direction] = Counter()
         self.health: dict[Target, TargetHealth] = {}
-        self.upstream: Upstream | None = None
+        self.upstream: UpstreamFlows | None = None
         self.route_hops: tuple[Target, ...] = ()
         """Next hops of the first route that the registrar wants our calls to take (RFC 3608); empty without one."""
         self._chance: Chance = chance or random.SystemRandom()
@@ -130,12 +130,24 @@ class TrunkLine:
     @property
     def service_routes(self) -> tuple[NameAddr, ...]:
         """The route of calls while we are registered."""
-        upstream = self.upstream
-        return upstream.service_routes if upstream is not None and upstream.state == "registered" else ()
+        return self.upstream.service_routes if self.upstream is not None else ()
 
     def _routed(self) -> list[tuple[Place, Target]]:
-        """RFC 3608 §5: a route that is laid beforehand leads past the targets; they stay what is asked for."""
-        return [(self.places[0], hop) for hop in self.route_hops] if self.service_routes else []
+        """RFC 3608 §5: a route that is laid beforehand leads past the targets; they stay what is asked for.
+
+        Over the flow that the registrar knows where there is one (RFC 5626 §4.3). Without a route the outbound proxies
+        are the next hops, as a policy of ours that takes no Route (RFC 3261 §8.1.2).
+        """
+        flows = self.upstream
+        if flows is None:
+            return []
+        hops = (flows.outbound_hops or self.route_hops) if self.service_routes else flows.proxy_hops
+        return [(self.places[0], hop) for hop in hops]
+
+    def _flows_first(self) -> list[tuple[Place, Target]]:
+        """Targets that live, those before others that a flow leads to already."""
+        flows = self.upstream.outbound_hops if self.upstream is not None else ()
+        return sorted(self.hops(), key=lambda pair: pair[1] not in flows) if flows else self.hops()
 
     def _dead(self, hop: Target) -> bool:
         health = self.health.get(hop)
@@ -144,7 +156,7 @@ class TrunkLine:
     def way(self, number: str | None) -> Way | None:
         """How a call to `number` goes, or to the targets' own users without one; None where no target lives."""
         called = self.numbers.called(number) if number else None
-        hops = self._routed() or self.hops()
+        hops = self._routed() or self._flows_first()
         if not hops:
             return None
         keys = self.settings.srtp_keys

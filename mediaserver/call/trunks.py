@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -12,15 +12,16 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from mediaserver.call.trunk import Place, TrunkLine
+from mediaserver.call.trunk_registration import FlowStatus, Registering, TrunkRegistration, flow_statuses
 from mediaserver.config.trunks import Trunk
 from mediaserver.errors import MediaServerError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.sip.flow import Target, bracketed
+from mediaserver.sip.flow import Target
 from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.standalone import OutsideRequest, Standalone
-from mediaserver.sip.upstream import Upstream
-from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
+from mediaserver.sip.standalone import OutsideRequest
+from mediaserver.sip.upstream_flows import UpstreamFlows
+from mediaserver.sip.uri import SipUri, parse_sip_uri
 
 _log = structlog.get_logger(__name__)
 _PATIENCE_S: Final = 4.0
@@ -30,14 +31,8 @@ _LOOKUP_S: Final = 60.0
 _STOP_S: Final = 1.0
 
 
-class Requester(Protocol):
+class Requester(Registering, Protocol):
     """What trunks need of the user agent."""
-
-    async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
-        """Send a request and return with its outcome."""
-
-    async def locate(self, uri: SipUri) -> list[Target]:
-        """Next hops of a URI."""
 
     def learn_trunk(self, name: str, addresses: Iterable[str]) -> None:
         """Requests from these addresses are of this trunk, too."""
@@ -74,11 +69,16 @@ class TrunkStatus:
     registered_for_s: float | None
     """Until the registration ends."""
     registration_code: int | None
+    flows: tuple[FlowStatus, ...]
+    """The ways that we are registered by; empty where we do not register."""
     targets: tuple[TargetStatus, ...]
 
 
 class Trunks:
-    """Give it the user agent with `start`; `password_of` reads the secret of a trunk's credentials."""
+    """Give it the user agent with `start`; `password_of` reads the secret of a trunk's credentials.
+
+    `instance` is the URN under which registrars know this daemon's flows (RFC 5626); None asks for no flows.
+    """
 
     def __init__(
         self,
@@ -88,13 +88,16 @@ class Trunks:
         password_of: Callable[[str, Trunk], str | None],
         metrics: Metrics,
         now: Callable[[], float],
+        instance: str | None = None,
         spread: Callable[[], float] = random.random,
     ) -> None:
         self._realm = realm
         self._password_of = password_of
         self._now = now
         self._spread = spread
+        self._instance = instance
         self._agent: Requester | None = None
+        self._registrations: dict[str, TrunkRegistration] = {}
         self._lines: dict[str, TrunkLine] = {}
         self._tasks: dict[str, TaskGroupOwner] = {}
         self._changes = metrics.counter(
@@ -149,29 +152,29 @@ class Trunks:
             return
         tasks = self._tasks[line.name] = TaskGroupOwner(f"trunk-{line.name}")
         tasks.spawn(self._watch(line, self._agent), name="watch")
-        registration = line.settings.registration
-        if registration is not None:
-            if line.upstream is None:
-                line.upstream = Upstream(round(registration.expires), self._spread)
-            tasks.spawn(self._register(line, line.upstream, self._agent), name="register")
-        else:
-            line.upstream = None
+        settings = line.settings.registration
+        if settings is None:
+            return
+        registration = self._registrations.get(line.name)
+        if registration is None or line.upstream is None:
+            line.upstream = UpstreamFlows(
+                round(settings.expires),
+                self._spread,
+                instance=self._instance if settings.outbound else None,
+                proxies=[parse_sip_uri(proxy) for proxy in settings.proxies],
+            )
+            registration = TrunkRegistration(line, line.upstream, self._agent, now=self._now)
+            self._registrations[line.name] = registration
+        registration.start(tasks)
 
     async def _end(self, line: TrunkLine, *, unregister: bool = True) -> None:
         tasks = self._tasks.pop(line.name, None)
         if tasks is not None:
             await tasks.stop(_STOP_S)
-        upstream, agent = line.upstream, self._agent
-        if not unregister or upstream is None or agent is None:
-            return
-        line.upstream = None
-        if upstream.registered_until is not None:
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    upstream.expires_s = 0
-                    await self._send_register(line, upstream, agent)
-            except (TimeoutError, MediaServerError) as error:
-                _log.info("trunk_not_unregistered", trunk=line.name, error=str(error))
+        registration = self._registrations.pop(line.name, None) if unregister else None
+        if registration is not None:
+            await registration.end(_STOP_S)
+            line.upstream, line.route_hops = None, ()
 
     # -- who lives -----------------------------------------------------------------------------------------------
 
@@ -205,64 +208,16 @@ class Trunks:
             )
             code = (await agent.request(request, targets=[hop])).code
         except MediaServerError as error:
-            _log.warning("trunk_not_asked", trunk=line.name, hop=_text(hop), error=str(error))
+            _log.warning("trunk_not_asked", trunk=line.name, hop=str(hop), error=str(error))
             return
         health = line.health.get(hop)
         if health is not None and health.heard(code, self._now()):
             self._changes.labels(line.name, health.state).inc()
             log = _log.info if health.state == "up" else _log.warning
-            log("trunk_target_changed", trunk=line.name, hop=_text(hop), state=health.state, code=code)
+            log("trunk_target_changed", trunk=line.name, hop=str(hop), state=health.state, code=code)
 
     def _us(self) -> NameAddr:
         return NameAddr(SipUri(host=self._realm, user="mediaserver"))
-
-    # -- registering ---------------------------------------------------------------------------------------------
-
-    async def _register(self, line: TrunkLine, upstream: Upstream, agent: Requester) -> None:
-        while True:
-            wait_s = upstream.next_at - self._now()
-            if wait_s > 0:
-                await asyncio.sleep(min(wait_s, 60.0))
-                if upstream.expired(self._now()):
-                    _log.warning("trunk_registration_over", trunk=line.name, code=upstream.last_code)
-                continue
-            await self._send_register(line, upstream, agent)
-
-    async def _send_register(self, line: TrunkLine, upstream: Upstream, agent: Requester) -> None:
-        settings, credentials = line.settings.registration, line.credentials
-        if settings is None or credentials is None:
-            upstream.next_at = self._now() + _LOOKUP_S
-            return
-        first = line.places[0].uri
-        base = parse_sip_uri(settings.registrar) if settings.registrar is not None else first
-        registrar = SipUri(host=base.host, port=base.port, params=base.params, scheme=base.scheme)
-        identity = NameAddr(SipUri(host=base.host, user=escape_user(settings.user or credentials.username)))
-        cseq, expires_s = upstream.begin()
-        try:
-            request = OutsideRequest(
-                "REGISTER",
-                registrar,
-                from_=identity,
-                to=identity,
-                headers=(("Expires", str(expires_s)),),
-                credentials=credentials,
-                call_id=upstream.call_id,
-                cseq=cseq,
-            )
-            done = await agent.request(request)
-            changed = upstream.answered(done.response, done.code, self._now())
-            if upstream.state == "registered":
-                line.route_hops = await self._way_of(upstream, agent)
-        except MediaServerError as error:
-            _log.info("trunk_not_reached", trunk=line.name, error=str(error))
-            changed = upstream.answered(None, 503, self._now())
-        if changed or upstream.state == "refused":
-            log = _log.info if upstream.state == "registered" else _log.warning
-            log("trunk_registration", trunk=line.name, state=upstream.state, code=upstream.last_code)
-
-    async def _way_of(self, upstream: Upstream, agent: Requester) -> tuple[Target, ...]:
-        first = upstream.service_routes[0].uri if upstream.service_routes else None
-        return tuple(await agent.locate(first)) if isinstance(first, SipUri) else ()
 
     # -- what calls ask ------------------------------------------------------------------------------------------
 
@@ -285,6 +240,7 @@ class Trunks:
     def _status(self, line: TrunkLine) -> TrunkStatus:
         now = self._now()
         upstream = line.upstream
+        flows = flow_statuses(upstream)
         until = upstream.registered_until if upstream is not None else None
         targets = tuple(self._target(line, place, hop, now) for place in line.places for hop in place.hops)
         return TrunkStatus(
@@ -296,6 +252,7 @@ class Trunks:
             registration=upstream.state if upstream is not None else None,
             registered_for_s=round(until - now, 1) if until is not None else None,
             registration_code=upstream.last_code or None if upstream is not None else None,
+            flows=flows,
             targets=targets,
         )
 
@@ -303,7 +260,7 @@ class Trunks:
         health = line.health[hop]
         return TargetStatus(
             uri=str(place.uri),
-            hop=_text(hop),
+            hop=str(hop),
             order=place.settings.order,
             weight=place.settings.weight,
             state=health.state if line.watched else "unknown",
@@ -334,7 +291,3 @@ def _summary(states: list[str]) -> str:
     if all(state == "down" for state in states):
         return "down"
     return "degraded" if "down" in states else "up"
-
-
-def _text(hop: Target) -> str:
-    return f"{hop.transport}:{bracketed(hop.host)}:{hop.port}"

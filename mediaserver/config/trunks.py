@@ -107,6 +107,14 @@ class UpstreamRegistration(Section):
     expires: Annotated[Duration, Field(ge=60, le=86_400)] = 3600.0
     """Life that is asked for; the trunk has the last word, and half of what it grants is when we come again."""
 
+    outbound: bool = True
+    """Ask the trunk to send its calls over the connection that we registered on, and keep that alive (RFC 5626); a trunk
+    that does not know this registers us all the same."""
+
+    proxies: Annotated[tuple[SipUriText, ...], Field(max_length=4)] = ()
+    """Outbound proxies by which we register and call, like [sip:edge1.carrier.example, sip:edge2.carrier.example]: one
+    flow over each, where the trunk knows flows; an empty list goes straight to the registrar."""
+
 
 class KeepAlive(Section):
     """OPTIONS to every target, which decide who lives (RFC 3261 §11)."""

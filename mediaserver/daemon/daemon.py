@@ -25,6 +25,7 @@ from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
+from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.trunks import Trunks
 from mediaserver.call.webhook import Webhooks
 from mediaserver.config.events import EventWebhook
@@ -61,6 +62,7 @@ from mediaserver.sip.counters import PrometheusCounters
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.events import SqliteEvents
+from mediaserver.store.instance import instance_urn
 from mediaserver.store.journal import Journal
 from mediaserver.store.outcomes import SqliteOutcomes
 from mediaserver.store.records import SqliteRecords
@@ -154,6 +156,7 @@ class Daemon:
             password_of=self._trunk_password,
             metrics=self._metrics,
             now=asyncio.get_running_loop().time,
+            instance=instance_urn(config.path(Path("sip-instance"))),
         )
         attribute_limits = AttributeLimits(config.limits.attributes, config.limits.attribute_size)
         agents = Agents(PagePresence(user_agent, realm=realm))
@@ -162,6 +165,18 @@ class Daemon:
         self._tasks.spawn(quality.run(), name="quality")
         self._webhooks = Webhooks(config, secret_of=self._webhook_secret, metrics=self._metrics)
         self._dial_plan = dial_plan = DialPlan(config, webhooks=self._webhooks)
+        room_parts = Parts(
+            rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
+            engine=engine,
+            fingerprint=fingerprint,
+            admission=bandwidth,
+            defaults=config.rooms,
+            audio_codecs=config.media.audio_codecs,
+            video_codecs=config.media.video_codecs,
+            data_channels=config.media.data_channels,
+            quality=quality,
+            keep_record=self._writer.submit,
+        )
         calls = Calls(
             announcements=self._announcements,
             admission=bandwidth,
@@ -173,6 +188,7 @@ class Daemon:
             fingerprint=fingerprint,
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
+            rooms=RoomSeats(room_parts, metrics=self._metrics),
         )
         calls.transfers.decide = dial_plan.decide
         self._contacts = Contacts(
@@ -202,18 +218,6 @@ class Daemon:
             server_name=SERVER_NAME,
         )
         user_agent.on_text = calls.take_text
-        room_parts = Parts(
-            rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
-            engine=engine,
-            fingerprint=fingerprint,
-            admission=bandwidth,
-            defaults=config.rooms,
-            audio_codecs=config.media.audio_codecs,
-            video_codecs=config.media.video_codecs,
-            data_channels=config.media.data_channels,
-            quality=quality,
-            keep_record=self._writer.submit,
-        )
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()

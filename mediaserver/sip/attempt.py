@@ -21,6 +21,7 @@ class Attempt:
 
     __slots__ = (
         "challenges",
+        "contact_params",
         "credentials",
         "cseq",
         "destination",
@@ -44,6 +45,7 @@ class Attempt:
         credentials: Credentials | None,
         cseq: Dialog | None,
         patience_s: float | None = None,
+        contact_params: str = "",
     ) -> None:
         self.machine = machine
         self.request = request
@@ -60,6 +62,8 @@ class Attempt:
         """The dialog whose CSeq a repetition with credentials takes; None outside dialogs."""
         self.patience_s = patience_s
         """How long one next hop may be silent, where that is less than the timers of a transaction."""
+        self.contact_params = contact_params
+        """What follows our Contact."""
         self.uris: Mapping[Destination, str] = {}
         """Request-URIs of next hops that want another than the request has."""
         self.challenges = 0

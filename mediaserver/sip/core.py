@@ -25,6 +25,7 @@ from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import identity_of_message
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
+from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
     Request,
@@ -33,7 +34,7 @@ from mediaserver.sip.message import (
     new_tag,
 )
 from mediaserver.sip.notifier import Notification, Notifier
-from mediaserver.sip.parser import PING
+from mediaserver.sip.parser import PING, PONG
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
@@ -82,7 +83,7 @@ class Noticed:
     """Others of which no line was written since the last, because there were too many."""
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | str
+CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | FlowNews | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -136,6 +137,8 @@ class Core(Sender):
     def handle_transport_failure(self, key: object, destination: Destination, now: float) -> None:
         """What `poll_transmit` gave out with `key` could not be delivered."""
         self.counters.inc("sip.transport_failures", transport=destination.transport)
+        if isinstance(destination, Flow) and destination.id:
+            self.kept.handle_closed(destination)
         self.layer.handle_transport_failure(key, now)
         self._run(now)
 
@@ -145,13 +148,24 @@ class Core(Sender):
         `target` is what it had been opened for, if by us.
         """
         self.layer.handle_flow_closed((flow,) if target is None else (flow, target), now)
+        self.kept.handle_closed(flow)
         for aor in self.location.drop_flow(flow):
             self.tell(aor)
+        self._run(now)
+
+    def handle_keep_alive(self, data: bytes, flow: Flow, now: float) -> None:
+        """A pong came (`data` is `PONG`), or a STUN response."""
+        if data == PONG:
+            self.kept.handle_pong(flow, now)
+        else:
+            self.kept.handle_stun(data, flow, now)
         self._run(now)
 
     def handle_timeout(self, now: float) -> None:
         """Time has passed."""
         self.layer.handle_timeout(now)
+        for data, flow in self.kept.handle_timeout(now):
+            self.layer.send_raw(data, flow)
         for machine in self._heap.due(now):
             machine.handle_timeout(now)
             self._touched.add(machine)
@@ -177,13 +191,17 @@ class Core(Sender):
         """When `handle_timeout` wants to be called."""
         if self._touched:
             self._settle()
-        own = (self.layer, self._heap, self.notifier)
+        own = (self.layer, self._heap, self.notifier, self.kept)
         times = (*(each.poll_timeout() for each in own), self._location_check_at)
         return min((at for at in times if at is not None), default=None)
 
     def holds(self, flow: Flow) -> bool:
-        """True while a binding or a session lives on this flow."""
-        return self.location.uses(flow) or any(machine.flow == flow for machine in self._machines.values())
+        """True while a binding, a registration of ours or a session lives on this flow."""
+        return (
+            flow in self.kept
+            or self.location.uses(flow)
+            or any(machine.flow == flow for machine in self._machines.values())
+        )
 
     def bindings(self, aor: SipUri | str, now: float) -> list[Binding]:
         """Live bindings of an address of record, best first, one for each device."""
@@ -273,6 +291,7 @@ class Core(Sender):
             credentials=request.credentials,
             cseq=None,
             patience_s=request.patience_s,
+            contact_params=request.contact_params,
         )
         self.send(attempt, now)
         return standalone
@@ -366,6 +385,12 @@ class Core(Sender):
                     self.touch(owner)
             else:
                 self.on_failure(event, now)
+        while (news := self.kept.poll_event()) is not None:
+            if news.what == "alive":
+                self.counters.inc("sip.flows_formed")
+            else:
+                self.counters.inc("sip.flows_lost", reason=news.what)
+            self._events.append(news)
         self._settle()
 
     def _settle(self) -> None:

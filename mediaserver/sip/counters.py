@@ -17,6 +17,8 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.dns_queries": ("result",),
     "sip.dropped": ("reason",),
     "sip.failovers": (),
+    "sip.flows_formed": (),
+    "sip.flows_lost": ("reason",),
     "sip.keepalives": ("transport",),
     "sip.malformed": ("kind",),
     "sip.registrations": (),

@@ -57,6 +57,9 @@ class Target:
         """True where the transport itself delivers or fails."""
         return self.transport in RELIABLE
 
+    def __str__(self) -> str:
+        return f"{self.transport}:{bracketed(self.host)}:{self.port}"
+
 
 Destination = Flow | Target
 

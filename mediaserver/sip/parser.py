@@ -88,7 +88,7 @@ class StreamFramer:
     After `feed` raised, the stream is out of step and must be closed.
     """
 
-    __slots__ = ("_buffer", "_head", "_length", "_limits", "_raw_head", "_scan", "body")
+    __slots__ = ("_buffer", "_head", "_length", "_limits", "_raw_head", "_scan", "body", "pong_awaited")
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
@@ -99,6 +99,8 @@ class StreamFramer:
         self._raw_head = b""
         self.body = b""
         """Of the message that `feed` yielded last."""
+        self.pong_awaited = False
+        """We sent a ping: the next single CRLF is the answer to it, and not half a ping."""
 
     @property
     def raw(self) -> bytes:
@@ -113,12 +115,16 @@ class StreamFramer:
         return self._head is not None or len(buffer) >= len(PING) or bool(buffer.strip(b"\r\n"))
 
     def feed(self, data: bytes) -> Iterator[Request | Response | bytes | PartialRequest]:
-        """Take bytes in. Yields messages, `PING` (answer it with `PONG`), and PartialRequest for a broken request that
+        """Take bytes in. Yields messages, `PING` (answer it with `PONG`), `PONG`, and PartialRequest for a broken request
 
-        was cut out whole. Raises SipParseError, or PartialRequest where the last request can still be answered.
+        that was cut out whole. Raises SipParseError, or PartialRequest where the last request can still be answered.
         """
         self._buffer += data
         while True:
+            if self.pong_awaited and self._head is None and self._buffer.startswith(PONG):
+                del self._buffer[: len(PONG)]
+                self.pong_awaited, self._scan = False, 0
+                yield PONG
             if self._head is None and not self._read_head():
                 return
             if self._head is None:

@@ -258,8 +258,12 @@ class RequestHandler:
     # -- who is it ---------------------------------------------------------------------------------------------------
 
     def _trunk(self, flow: Flow) -> TrunkRule | None:
-        names = self._core.routes.certificate_names(flow) if flow.transport == "tls" else ()
-        return self._core.trunks.of(flow, names)
+        core = self._core
+        owner = core.kept.trunk_of(flow)
+        if owner is not None:
+            return core.trunks.named(owner)  # who we registered with, over the flow that we opened
+        names = core.routes.certificate_names(flow) if flow.transport == "tls" else ()
+        return core.trunks.of(flow, names)
 
     def _is_ours(self, host: str, port: int | None) -> bool:
         return host.lower() in self._core.config.domains or self._core.routes.is_local(host, port)

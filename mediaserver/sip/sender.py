@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ from mediaserver.sip.digest import answer_challenge, choose_challenge
 from mediaserver.sip.flow import WEBSOCKET, Destination, Flow, Target, Transport, bracketed
 from mediaserver.sip.headers import Headers, NameAddr, Via
 from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.kept_flows import KeptFlows
 from mediaserver.sip.message import (
     Request,
     Response,
@@ -70,6 +72,8 @@ class Sender(ABC):
         self.layer = TransactionLayer(timers=config.timers, limit=config.limits.transactions, counters=counters)
         self.dead = DeadTargets()
         """Next hops that did not answer lately."""
+        self.kept = KeptFlows(random.random)
+        """Flows of ours that registrars know."""
         self._touched: set[InviteMachine | Standalone] = set()
 
     def send(self, attempt: Attempt, now: float) -> None:
@@ -195,7 +199,7 @@ class Sender(ABC):
         uri = attempt.uris.get(destination)
         if uri is not None and uri != request.uri_text:
             request = attempt.request = Request(request.method, uri, request.headers, request.body)
-        self._stamp(request, destination)
+        self._stamp(request, destination, attempt.contact_params)
         attempt.udp_fallback = None
         # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
         # A peer known by its UDP flow stays there: behind its NAT nothing listens for TCP.
@@ -206,14 +210,14 @@ class Sender(ABC):
         ):
             attempt.udp_fallback = destination
             destination = replace(destination, transport="tcp")
-            self._stamp(request, destination)
+            self._stamp(request, destination, attempt.contact_params)
         attempt.destination = destination
         attempt.provisional = False
         elsewhere = bool(attempt.remaining or attempt.udp_fallback)
         patience_s = self.config.limits.failover_s if elsewhere else attempt.patience_s
         attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now, patience_s=patience_s)
 
-    def _stamp(self, request: Request, destination: Destination) -> None:
+    def _stamp(self, request: Request, destination: Destination, contact_params: str = "") -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
         params: Params = (("branch", new_branch()), ("rport", None))
@@ -222,7 +226,9 @@ class Sender(ABC):
         request.set_via(Via(destination.transport, announced.host, announced.port, params))
         if request.method in ("INVITE", "UPDATE", "REGISTER", "NOTIFY"):
             party = request.to if request.method == "REGISTER" else request.from_
-            request.headers.replace("Contact", self._contact(announced, party))
+            # RFC 5626 §4.3: `ob` keeps the requests of the dialog on the flow that its first one takes.
+            ob = request.method == "INVITE" and self.kept.is_outbound(destination)
+            request.headers.replace("Contact", self._contact(announced, party, ob=ob) + contact_params)
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
             request.headers.replace("User-Agent", self.config.server_name)
@@ -232,13 +238,13 @@ class Sender(ABC):
         if isinstance(owner, InviteMachine) and owner.session_id.known:
             headers.replace("Session-ID", str(owner.session_id))
 
-    def _contact(self, announced: Announced, party: NameAddr) -> str:
+    def _contact(self, announced: Announced, party: NameAddr, *, ob: bool = False) -> str:
         user = party.uri.user if isinstance(party.uri, SipUri) else None
         at = f"{user}@" if user else ""
         # RFC 7118 §5.2: the parameter is ws, encrypted or not.
         kind = "ws" if announced.transport in WEBSOCKET else announced.transport
         transport = "" if kind == "udp" else f";transport={kind}"
-        return f"<sip:{at}{bracketed(announced.host)}:{announced.port}{transport}>"
+        return f"<sip:{at}{bracketed(announced.host)}:{announced.port}{transport}{';ob' if ob else ''}>"
 
     def _authenticate(self, attempt: Attempt, response: Response, now: float) -> bool:
         """Repeat a request with credentials; False when we have none that could help."""
@@ -293,7 +299,7 @@ class Sender(ABC):
         try:
             if fallback is not None:
                 attempt.udp_fallback = None
-                self._stamp(attempt.request, fallback)
+                self._stamp(attempt.request, fallback, attempt.contact_params)
                 attempt.destination = fallback
                 attempt.transaction = self.layer.request(attempt.request, fallback, owner=attempt, now=now)
             elif attempt.remaining:

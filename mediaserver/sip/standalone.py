@@ -7,7 +7,7 @@ from typing import Final
 
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.credentials import Credentials
-from mediaserver.sip.flow import Flow
+from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.message import Request, Response, new_call_id, new_tag
 from mediaserver.sip.timers import TimerEntry
@@ -36,6 +36,8 @@ class OutsideRequest:
     """How long the last next hop may be silent, where that is less than timer F."""
     body: bytes = b""
     """Its Content-Type is one of `headers`."""
+    contact_params: str = ""
+    """What follows our Contact in a REGISTER, like `;reg-id=1`."""
 
     def message(self) -> Request:
         """The request without Via and Contact, which depend on the way it takes."""
@@ -59,6 +61,10 @@ class Standalone:
         self.response: Response | None = None
         self.failure: str | None = None
         """`timeout` or `transport`, where no final response came."""
+        self.destination: Destination | None = None
+        """The next hop that gave the final response."""
+        self.flow: Flow | None = None
+        """The way that it came by."""
         self._told = False
 
     @property
@@ -76,7 +82,7 @@ class Standalone:
     def handle_response(self, attempt: Attempt, response: Response, flow: Flow | None, now: float) -> None:
         """A response; provisional ones say nothing here."""
         if response.code >= 200 and not self.over:
-            self.response = response
+            self.response, self.destination, self.flow = response, attempt.destination, flow
 
     def handle_failure(self, attempt: Attempt, reason: str, now: float) -> None:
         """No next hop answered."""

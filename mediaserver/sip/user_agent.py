@@ -25,6 +25,7 @@ from mediaserver.sip.events import FINAL_EVENTS
 from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine
+from mediaserver.sip.kept_flows import FlowNews, Keeping, News
 from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.replaces import Replaces
@@ -74,6 +75,7 @@ OnText = Callable[[IncomingText], int]
 """Takes a text and returns the status to answer with: 200 when it has reached somebody."""
 OnInvite = Callable[[IncomingInvite], Awaitable[None]]
 OnBindings = Callable[[str], None]
+OnFlow = Callable[[News], None]
 
 
 class UserAgent:
@@ -114,6 +116,7 @@ class UserAgent:
             tls_client=tls_client,
             on_message=self._on_message,
             on_malformed=self._on_malformed,
+            on_keep_alive=self._on_keep_alive,
             on_failure=self._on_failure,
             on_closed=self._on_closed,
             is_held=lambda flow: self._core.holds(flow),
@@ -122,6 +125,8 @@ class UserAgent:
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
         self._sessions: dict[str, InviteSession] = {}
         self._requests: dict[Standalone, asyncio.Future[None]] = {}
+        self._flows: dict[Flow, OnFlow] = {}
+        """Who is told what becomes of a kept flow."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -271,6 +276,20 @@ class UserAgent:
         """Requests from these addresses are of trunk `name`, too; replaces what was learnt of it before."""
         self._core.trunks.learn(name, addresses)
 
+    def keep_flow(self, flow: Flow, keeping: Keeping, on_news: OnFlow) -> None:
+        """Keep a flow of ours that a registrar knows, until it is lost or released; requests over it are its trunk's."""
+        if not self._transports.is_open(flow):  # closed right behind the answer that it brought
+            asyncio.get_running_loop().call_soon(on_news, "closed")
+            return
+        self._flows[flow] = on_news
+        self._core.kept.keep(flow, keeping, self._now())
+        self._arm()
+
+    def release_flow(self, flow: Flow) -> None:
+        """Nobody relies on this flow any more; it is closed when it is idle."""
+        self._flows.pop(flow, None)
+        self._core.kept.release(flow)
+
     def bindings(self, aor: SipUri | str) -> list[Binding]:
         """Live bindings of an address of record (`user@domain` as text or URI), highest q first, then newest.
 
@@ -342,6 +361,10 @@ class UserAgent:
         self._core.handle_malformed(error, partial, flow, self._now())
         self._drive()
 
+    def _on_keep_alive(self, data: bytes, flow: Flow) -> None:
+        self._core.handle_keep_alive(data, flow, self._now())
+        self._drive()
+
     def _on_failure(self, key: object, destination: Destination) -> None:
         self._core.handle_transport_failure(key, destination, self._now())
         self._drive()
@@ -387,10 +410,21 @@ class UserAgent:
             done = self._requests.get(event.request)
             if done is not None and not done.done():
                 done.set_result(None)
+        elif isinstance(event, FlowNews):
+            self._flow_news(event)
         elif isinstance(event, Noticed):
             _log.warning("sip_misuse", kind=event.kind, source=event.source, untold=event.untold)
         elif isinstance(event, str) and self.on_bindings_changed is not None:
             self.on_bindings_changed(event)
+
+    def _flow_news(self, event: FlowNews) -> None:
+        if event.what == "alive":
+            on_news = self._flows.get(event.flow)
+        else:
+            on_news = self._flows.pop(event.flow, None)
+            self._transports.close_flow(event.flow)
+        if on_news is not None:
+            on_news(event.what)
 
     def _new_invite(self, event: NewInvite) -> None:
         session = self._wrap(event.machine)

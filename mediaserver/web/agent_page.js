@@ -4,6 +4,7 @@ import { Agent } from "./agent.js";
 import { Keypad } from "./keypad.js";
 import { Ring } from "./ring.js";
 import { Stage } from "./stage.js";
+import { CallChat, LiveText } from "./texts.js";
 import { busy, button, el, say, show, toggle } from "./ui.js";
 
 const STORED = "mediaserver.agent";
@@ -66,6 +67,8 @@ function workView({ token, name, user }) {
   const stage = new Stage();
   const ring = new Ring();
   const keypad = new Keypad((key) => agent.press(key));
+  const chat = new CallChat();
+  const liveText = new LiveText();
   let ringing = false;
 
   const state = el("p", { class: "state", role: "status", "aria-live": "polite" });
@@ -107,7 +110,8 @@ function workView({ token, name, user }) {
       "div",
       { class: "panel" },
       stage.element,
-      el("div", { class: "foot" }, el("div", { class: "controls" }, muteButton, cameraButton, keypad.button, hangUpButton), keypad.element),
+      el("div", { class: "foot" }, el("div", { class: "controls" }, muteButton, cameraButton, chat.button, liveText.button, keypad.button, hangUpButton),
+        keypad.element, liveText.element, chat.element),
     ),
     side,
   );
@@ -159,6 +163,9 @@ function workView({ token, name, user }) {
     toggle(cameraButton, agent.cameraOn);
     busy(cameraButton, agent.cameraBusy);
     keypad.render({ offered: agent.active, usable: agent.phase === "connected", digits: agent.digits });
+    const talking = agent.phase === "connected" || agent.phase === "held";
+    chat.render({ offered: talking, channel: agent.chatChannel, peerName: agent.peerName });
+    liveText.render({ offered: talking && agent.liveText, channel: agent.typingChannel, peerName: agent.peerName });
     if (focused?.closest("[hidden]")) (agent.active ? hangUpButton : agent.phase === "ready" ? target : signOut).focus();
   }
 
@@ -205,11 +212,12 @@ function stateText(agent) {
 }
 
 // What is known about a caller. What the house signed and what a page merely says are kept apart, and all is text.
-function about({ caller, page }) {
+function about({ caller, page, changed = false }) {
+  const words = caller.verified ? "Verified customer" : "Not verified";
   const parts = [
     el("p", {}, el("span", {
-      class: `badge ${caller.verified ? "good" : "plain"}`,
-      text: caller.verified ? "Verified customer" : "Not verified",
+      class: `badge ${caller.verified && !changed ? "good" : "plain"}`,
+      text: changed ? `Called by ${caller.name || "somebody else"}` : words,
     })),
   ];
   if (page?.url) {

@@ -161,6 +161,8 @@ export class Call extends Talk {
         return this._peer?.takeOffer(message);
       case "picture":
         return this._peer?.limitPicture(message);
+      case "text":
+        return this._set({ liveText: message.on });
       case "quality":
         return this._set({ quality: message.level });
       case "state":

@@ -2,6 +2,7 @@
 
 import { Call } from "./call.js";
 import { Stage } from "./stage.js";
+import { CallChat, LiveText } from "./texts.js";
 import { busy, button, el, say, show, toggle } from "./ui.js";
 
 const STATUS = {
@@ -29,6 +30,8 @@ export class CallPanel {
   #showButton = button("Show my camera", "call", "control accent", () => this.#call.showCamera());
   #cameraButton = button("Camera", "call", "control", () => this.#call.toggleCamera());
   #hangUpButton = button("Hang up", "hangup", "control danger", () => this.#call.hangUp());
+  #chat = new CallChat();
+  #liveText = new LiveText();
   #closeButton = button("Close", "close", "icon-only", () => this.#onClose?.());
 
   /** `options` as for Call, and: title, consentText; `onClose` puts a Close button there. */
@@ -53,8 +56,11 @@ export class CallPanel {
         el(
           "div",
           { class: "controls" },
-          this.#startButton, this.#muteButton, this.#showButton, this.#cameraButton, this.#hangUpButton,
+          this.#startButton, this.#muteButton, this.#showButton, this.#cameraButton, this.#chat.button,
+          this.#liveText.button, this.#hangUpButton,
         ),
+        this.#liveText.element,
+        this.#chat.element,
       ),
     );
     this.#call.addEventListener("change", () => this.#render());
@@ -98,12 +104,15 @@ export class CallPanel {
     busy(this.#cameraButton, call.cameraBusy);
     toggle(this.#muteButton, call.muted);
     toggle(this.#cameraButton, call.cameraOn);
+    const talking = phase === "connected" || phase === "held";
+    this.#chat.render({ offered: talking, channel: call.chatChannel, peerName: call.peerName });
+    this.#liveText.render({ offered: talking && call.liveText, channel: call.typingChannel, peerName: call.peerName });
     this.#moveFocus(focused, call);
   }
 
   // A button that goes away under the keyboard's focus hands it to the one that takes its place.
   #moveFocus(focused, call) {
-    if (!focused || !focused.hidden) return;
+    if (!focused?.closest("[hidden]")) return;
     if (focused === this.#startButton) this.#hangUpButton.focus();
     else if (focused === this.#showButton && call.consented) this.#cameraButton.focus();
     else if (call.active) this.#hangUpButton.focus();

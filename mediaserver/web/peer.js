@@ -36,6 +36,9 @@ export class Peer extends EventTarget {
     const local = new MediaStream();
     this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [local] });
     if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [local] });
+    // Whole messages, and text as it is typed (RFC 8865); their labels name what the other side joins.
+    this.chat = this.#pc.createDataChannel("chat");
+    this.typing = this.#pc.createDataChannel("t140", { protocol: "t140" });
     this.#pc.ontrack = ({ track }) => {
       this.remote.addTrack(track);
       this.dispatchEvent(new Event("stream"));

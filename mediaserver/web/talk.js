@@ -13,6 +13,8 @@ export class Talk extends EventTarget {
   cameraOn = false;
   cameraBusy = false;
   localVideo = null;
+  /** The other side has real-time text. */
+  liveText = false;
   _session = null;
   _peer = null;
   _microphone = null;
@@ -24,6 +26,15 @@ export class Talk extends EventTarget {
 
   get remote() {
     return this._peer?.remote ?? null;
+  }
+
+  /** The data channels of the present call; null without one. */
+  get chatChannel() {
+    return this._peer?.chat ?? null;
+  }
+
+  get typingChannel() {
+    return this._peer?.typing ?? null;
   }
 
   /** Mute or unmute the microphone. */
@@ -115,6 +126,7 @@ export class Talk extends EventTarget {
   /** Let go of everything that belongs to the present call. */
   _release() {
     this._number += 1;
+    this.liveText = false;
     this._stopCamera();
     this.cameraBusy = false;
     this._microphone?.stop();

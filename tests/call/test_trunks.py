@@ -255,8 +255,7 @@ async def test_calls_go_by_the_route_that_the_registrar_gives_while_we_are_regis
     assert [str(uri) for uri in way.uris.values()] == ["sip:+4930123@carrier.test"]
     assert one.headers(()) == [("Route", "<sip:edge.test;lr>"), ("Route", "<sip:core.test;lr>")]
     assert one.upstream is not None
-    one.upstream.next_at = house.now
-    one.upstream.answered(None, 403, house.now)
+    one.upstream.flows[0].upstream.answered(None, 403, house.now)
     way = one.way("+4930123")
     assert way is not None
     assert way.hops == [target]

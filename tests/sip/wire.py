@@ -11,6 +11,7 @@ from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine
+from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.parser import PING, PartialRequest, parse_datagram
 from mediaserver.sip.uri import parse_sip_uri
@@ -54,6 +55,8 @@ class Wire:
         self.events: list[SessionEvent] = []
         self.new: list[NewInvite] = []
         self.changed: list[str] = []
+        self.flows: list[FlowNews] = []
+        """What became of flows that are kept."""
         self.noticed: list[tuple[str, str]] = []
         """Kind and source of what would be logged."""
 
@@ -88,6 +91,8 @@ class Wire:
                 self.new.append(event)
             elif isinstance(event, Noticed):
                 self.noticed.append((event.kind, event.source))
+            elif isinstance(event, FlowNews):
+                self.flows.append(event)
             else:
                 self.changed.append(event)
 

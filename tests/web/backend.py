@@ -23,6 +23,9 @@ class MediaLeg:
         self.connection: RTCPeerConnection | None = None
         self.frames = {"audio": 0, "video": 0}
         self.offers = 0
+        self.channels: dict[str, Any] = {}
+        self.said: list[tuple[str, str]] = []
+        """What came on data channels: label and text."""
         self.collide = False
         """Once: let an offer of our own meet the browser's next one (glare); ours wins, as the daemon's does."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -41,6 +44,7 @@ class MediaLeg:
             if "m=video" in message.sdp:
                 self.connection.addTrack(VideoStreamTrack())
             self.connection.on("track", self._watch)
+            self.connection.on("datachannel", self._listen)
         if self.collide:
             self.collide = False
             await self.offer(participant)
@@ -59,6 +63,10 @@ class MediaLeg:
         self._own_offers += 1
         sdp = re.sub(r"a=setup:\w+", "a=setup:actpass", agreed)
         await participant.signaling.send(Offer(id=self._own_offers, sdp=sdp))
+
+    def _listen(self, channel: Any) -> None:
+        self.channels[channel.label] = channel
+        channel.on("message", lambda text: self.said.append((channel.label, text)))
 
     def _watch(self, track: Any) -> None:
         async def count() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from mediaserver.webrtc.messages import Ended, State
+from mediaserver.webrtc.messages import Ended, Peer, State
 from tests.peers.chromium import streams
 from tests.web.backend import until
 
@@ -95,6 +95,21 @@ async def test_a_call_from_click_to_hang_up(browser, backend):
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_somebody_else_at_the_other_end_is_said_and_the_camera_may_still_be_shown(browser, backend):
+    tab = await call_page(browser, backend)
+    await control(tab.page, "Video call").click()
+    await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).offers)
+    await backend.connect(backend.caller)
+    status = tab.page.get_by_role("status")
+    await expect(status).to_have_text("You are talking to Anna Agent.")
+    await backend.caller.signaling.send(State(state="connected", peer=Peer(name="Bert <i>")))
+    await expect(status).to_have_text("You are talking to Bert <i>.")
+    await expect(control(tab.page, "Show my camera")).to_be_visible()
+    assert tab.errors == []
+
+
+@pytest.mark.e2e
 @pytest.mark.timeout(90)
 async def test_the_keyboard_is_enough(browser, backend):
     tab = await call_page(browser, backend)
@@ -109,6 +124,8 @@ async def test_the_keyboard_is_enough(browser, backend):
     await backend.connect(backend.caller)
     await expect(control(page, "Show my camera")).to_be_visible()
     await page.keyboard.press("Shift+Tab")
+    assert await page.evaluate(focused) == "Chat"
+    await page.keyboard.press("Shift+Tab")
     assert await page.evaluate(focused) == "Show my camera"
     await page.keyboard.press("Space")
     await until(lambda: page.evaluate(f"{focused} === 'Camera'"))
@@ -116,9 +133,9 @@ async def test_the_keyboard_is_enough(browser, backend):
     assert await page.evaluate(focused) == "Mute"
     await page.keyboard.press("Space")
     await expect(control(page, "Mute")).to_have_attribute("aria-pressed", "true")
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Tab")
-    assert await page.evaluate(focused) == "Hang up"
+    for name in ("Camera", "Chat", "Hang up"):
+        await page.keyboard.press("Tab")
+        assert await page.evaluate(focused) == name
     await page.keyboard.press("Enter")
     await until(lambda: page.evaluate(f"{focused} === 'Video call'"))
     assert tab.errors == []

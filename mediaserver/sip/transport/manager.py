@@ -19,7 +19,7 @@ from mediaserver.sip.flow import WEBSOCKET, Destination, Flow, Target, Transport
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.transport.listener import Listener, choose_listener
-from mediaserver.sip.transport.stream import Connection
+from mediaserver.sip.transport.stream import Connection, OnKeepAlive
 from mediaserver.sip.transport.udp import UdpSocket
 from mediaserver.sip.transport.websocket import WebSocketConnection
 
@@ -40,6 +40,7 @@ class Transports:
         tls_client: ssl.SSLContext | None,
         on_message: Callable[[Request | Response, Flow], None],
         on_malformed: Callable[[SipParseError, Request | None, Flow], None],
+        on_keep_alive: OnKeepAlive,
         on_failure: Callable[[object, Destination], None],
         on_closed: Callable[[Flow, Target | None], None],
         is_held: Callable[[Flow], bool],
@@ -52,6 +53,7 @@ class Transports:
         self._tls_client = tls_client
         self._on_message = on_message
         self._on_malformed = on_malformed
+        self._on_keep_alive = on_keep_alive
         self._on_failure = on_failure
         self._on_closed = on_closed
         self._is_held = is_held
@@ -99,6 +101,7 @@ class Transports:
                 counters=self._counters,
                 on_message=self._on_message,
                 on_malformed=self._on_malformed,
+                on_keep_alive=self._on_keep_alive,
                 capture=self._capture,
             ),
             local_addr=(ip, port),
@@ -331,9 +334,22 @@ class Transports:
             on_lost=self._forget,
             on_message=self._on_message,
             on_malformed=self._on_malformed,
+            on_keep_alive=self._on_keep_alive,
             now=asyncio.get_running_loop().time,
             capture=self._capture,
         )
+
+    def is_open(self, flow: Flow) -> bool:
+        """Whether something can be sent over a flow; UDP always can."""
+        connection = self._connections.get(flow.id)
+        return not flow.id or (isinstance(connection, Connection) and not connection.is_closing())
+
+    def close_flow(self, flow: Flow) -> None:
+        """Close a connection that does not answer any more; nothing for UDP."""
+        connection = self._connections.get(flow.id)
+        if isinstance(connection, Connection) and not connection.is_closing():
+            self._counters.inc("sip.connections_closed", reason="flow_failed")
+            connection.abort()
 
     def accept_websocket(
         self, *, secure: bool, local: tuple[str, int], remote: tuple[str, int]

@@ -15,6 +15,8 @@ from mediaserver.sip.parser import PING, PONG, PartialRequest, StreamFramer
 
 OnMessage = Callable[[Request | Response, Flow], None]
 OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
+OnKeepAlive = Callable[[bytes, Flow], None]
+"""Takes the answer to a keep-alive of ours: `PONG`, or a STUN message."""
 
 
 class Connection(asyncio.Protocol):
@@ -31,6 +33,7 @@ class Connection(asyncio.Protocol):
         on_lost: Callable[[Connection], None],
         on_message: OnMessage,
         on_malformed: OnMalformed,
+        on_keep_alive: OnKeepAlive,
         now: Callable[[], float],
         capture: Capture | None = None,
     ) -> None:
@@ -51,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._on_message = on_message
         self._on_malformed = on_malformed
+        self._on_keep_alive = on_keep_alive
         self._now = now
         self._capture = capture
         self._transport: asyncio.Transport | None = None
@@ -127,6 +131,8 @@ class Connection(asyncio.Protocol):
                 if isinstance(item, bytes):
                     if item == PING:
                         self.send(PONG)
+                    else:
+                        self._on_keep_alive(item, flow)
                     continue
                 self.message_began_at = None
                 self.messages += 1
@@ -164,10 +170,12 @@ class Connection(asyncio.Protocol):
         if transport is None or self._closing or not self.secured or transport.is_closing():
             return False
         transport.write(data)
+        if data == PING:
+            self._framer.pong_awaited = True
         if transport.get_write_buffer_size() > self._limits.send_buffer_bytes:
             self.abort()
             return False
-        if self._capture is not None and self.flow is not None and data != PONG:
+        if self._capture is not None and self.flow is not None and data not in (PING, PONG):
             self._capture.sent(data, self.flow)
         return True
 

@@ -16,6 +16,7 @@ from mediaserver.sip.stun_keepalive import answer
 
 OnMessage = Callable[[Request | Response, Flow], None]
 OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
+OnKeepAlive = Callable[[bytes, Flow], None]
 _SHORTEST = 20
 _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -30,12 +31,14 @@ class UdpSocket(asyncio.DatagramProtocol):
         counters: Counters,
         on_message: OnMessage,
         on_malformed: OnMalformed,
+        on_keep_alive: OnKeepAlive,
         capture: Capture | None = None,
     ) -> None:
         self._limits = limits
         self._counters = counters
         self._on_message = on_message
         self._on_malformed = on_malformed
+        self._on_keep_alive = on_keep_alive
         self._capture = capture
         self._transport: asyncio.DatagramTransport | None = None
         self.ip = ""
@@ -61,6 +64,8 @@ class UdpSocket(asyncio.DatagramProtocol):
             reply = answer(data, addr[0].partition("%")[0], addr[1])
             if reply is not None:
                 self._put(reply, addr[0], addr[1])
+            elif data[0] == 1:  # a response, to one of ours perhaps
+                self._on_keep_alive(data, Flow("udp", self.ip, self.port, addr[0].partition("%")[0], addr[1]))
             return
         flow = Flow("udp", self.ip, self.port, addr[0].partition("%")[0], addr[1])
         if self._capture is not None:
@@ -82,7 +87,7 @@ class UdpSocket(asyncio.DatagramProtocol):
         """Send one message; False when the socket is closed or the datagram can never go out."""
         if not self._put(data, ip, port):
             return False
-        if self._capture is not None:
+        if self._capture is not None and data[0] > 1:
             self._capture.sent(data, Flow("udp", self.ip, self.port, ip.partition("%")[0], port))
         return True
 
