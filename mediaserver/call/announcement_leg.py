@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar, Final, Literal
 
+from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.sip_policy import EVERYTHING
 from mediaserver.engine.commands import Play, StopPlaying
 from mediaserver.engine.engine import Engine
+from mediaserver.media.announcements import Announcements
+from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 SETTLE_S: Final = 0.4
@@ -69,3 +72,20 @@ class AnnouncementLeg(Leg):
         if self._playing:
             self._engine.submit(StopPlaying(id=self._playing[0], ids=self._playing))
         await self._tasks.stop(_STOP_DEADLINE_S)
+
+
+def announcement_leg(
+    name: str, contact_id: str, *, announcements: Announcements | None, engine: Engine
+) -> AnnouncementLeg:
+    """Plays the announcement of this name. Raises DialFailed while there is none."""
+    clip = announcements.clip(name) if announcements is not None else None
+    if clip is None or announcements is None:
+        raise DialFailed(480, f"announcement {name} is not there (yet)", elsewhere=True)
+    return AnnouncementLeg(
+        leg_id=new_id(),
+        contact_id=contact_id,
+        name=name,
+        engine=engine,
+        clip=clip,
+        duration_s=announcements.duration_s(name),
+    )

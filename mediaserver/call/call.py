@@ -294,6 +294,7 @@ class Call:
                 self._tasks.spawn(leg.show_quality(quality), name="quality")
             case PartyChanged() if self._joined:
                 self.other(leg).represent(leg)
+                self._tasks.spawn(self.other(leg).show_party(leg), name="party")
             case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)

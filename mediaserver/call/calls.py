@@ -12,7 +12,7 @@ import structlog
 
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
-from mediaserver.call.announcement_leg import AnnouncementLeg
+from mediaserver.call.announcement_leg import announcement_leg
 from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest, Note
@@ -28,6 +28,7 @@ from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
+from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.sip_leg import SessionMaker, SipLeg
 from mediaserver.call.sip_legs import SipLegs, party_of
 from mediaserver.call.sip_policy import srtp_towards
@@ -70,9 +71,13 @@ class Calls:
         fingerprint: Fingerprint,
         announcements: Announcements | None = None,
         quality: QualityWatch | None = None,
+        rooms: RoomSeats | None = None,
     ) -> None:
-        """Without `quality` nobody looks at how legs are doing; without `announcements` none can be called."""
+        """Without `quality` nobody looks at how legs are doing; what there are no `announcements` or `rooms` of cannot be
+
+        called."""
         self._announcements = announcements
+        self._rooms = rooms
         self._quality = quality
         self._config = config
         self._engine = engine
@@ -133,8 +138,7 @@ class Calls:
         name = caller.name
         browser = is_webrtc(incoming.body, incoming.source.transport)
         legs = self._sip_legs
-        srtp = user.srtp if user else "prefer"
-        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(srtp, browser=browser)
+        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(user, browser=browser)
         leg = self._sip_legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
         party = party_of(
             policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
@@ -250,6 +254,8 @@ class Calls:
         if target.announcement is not None:
             name = target.announcement
             return [Attempt(f"announcement {name}", lambda: self._announce(name, request))]
+        if target.room is not None and (rooms := self._rooms) is not None:
+            return [Attempt(f"room {target.room}", lambda: rooms.enter(request))]
         if target.refuse is not None:
             raise DialFailed(target.refuse, "Refused by the routing table")
         raise DialFailed(501, "This destination takes no calls")
@@ -268,17 +274,7 @@ class Calls:
         return attempts
 
     async def _announce(self, name: str, request: CallRequest) -> Leg:
-        clip = self._announcements.clip(name) if self._announcements is not None else None
-        if clip is None or self._announcements is None:
-            raise DialFailed(480, f"announcement {name} is not there (yet)", elsewhere=True)
-        return AnnouncementLeg(
-            leg_id=new_id(),
-            contact_id=request.contact_id,
-            name=name,
-            engine=self._engine,
-            clip=clip,
-            duration_s=self._announcements.duration_s(name),
-        )
+        return announcement_leg(name, request.contact_id, announcements=self._announcements, engine=self._engine)
 
     async def _ring_browser(self, user: str, request: CallRequest) -> Leg:
         browser = self._agents.browser_of(user)
@@ -296,7 +292,7 @@ class Calls:
         settings = self._config.users[user]
         # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
         browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
-        policy, address = self._sip_legs.user_policy(settings.srtp, browser=browser), binding.flow.remote_ip
+        policy, address = self._sip_legs.user_policy(settings, browser=browser), binding.flow.remote_ip
         name = settings.display_name or user
         leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser)
         self._book(leg, party_of(policy, address, user=user, browser=browser), request)
@@ -319,7 +315,9 @@ class Calls:
                 max_forwards=request.max_forwards,
             )
 
-        return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
+        return await self._dial(
+            leg, invite, request, srtp=srtp_towards(settings.srtp, settings.srtp_keys, binding.flow.transport)
+        )
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
         line = self.trunks.get(name)

@@ -9,10 +9,10 @@ from typing import Literal
 
 from mediaserver.call.leg import Leg
 from mediaserver.call.passing import Passing
-from mediaserver.call.transcoding import transcodable
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.mix import Hearing, Mix
 from mediaserver.core.speakers import Speakers
+from mediaserver.core.transcoder import transcodable
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, SpeechChanged

@@ -25,7 +25,7 @@ from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import JoinTopic, Kind, LeaveTopic, Play, StopPlaying
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, TransportClosed, TransportStats
-from mediaserver.errors import MediaServerError
+from mediaserver.errors import LocalProtocolError, MediaServerError
 from mediaserver.sdp.codecs import TELEPHONE_EVENT, matches
 from mediaserver.sdp.description import Codec
 from mediaserver.sdp.picture import UNBOUNDED, PictureBounds
@@ -54,6 +54,8 @@ class Leg(ABC):
     """Base of all legs. A leg owns its transports from its creation to `end`; joining and transfer never move them."""
 
     kind: ClassVar[Literal["browser", "sip", "room", "announcement"]]
+    hosts: ClassVar[bool] = False
+    """Has no tracks, and leads those of the other leg elsewhere: see `host`."""
 
     def __init__(self, *, leg_id: str, contact_id: str, name: str, engine: Engine) -> None:
         self.id = leg_id
@@ -61,6 +63,8 @@ class Leg(ABC):
         self.name = name
         self.identity = ConnectedIdentity(name)
         """Who is at the other end, for those who may be told."""
+        self.shown_name = name
+        """What a page on the other side calls who is at the other end; a peer that is believed may change it."""
         self.media: dict[Kind, LegMedia] = {}
         self.data: DataChannels | None = None
         """Data channels, where the peer can have them and has asked for them."""
@@ -133,6 +137,10 @@ class Leg(ABC):
     def represent(self, other: Leg) -> None:
         """From now on we speak to the peer for whoever is at the other end of `other`."""
         self.log.debug("leg_represents", other=other.id, session_uuid=other.session_uuid)
+
+    async def show_party(self, other: Leg) -> None:
+        """Shows the peer that somebody else is at the end of `other` by now."""
+        self.log.debug("party_not_shown", other=other.id)
 
     def move_to(self, contact_id: str) -> None:
         """The leg goes on in another contact."""
@@ -302,6 +310,12 @@ class Leg(ABC):
     async def joined(self, other: Leg) -> None:
         """The media of both legs are connected; a leg that shows this to its peer overrides it."""
         self.log.debug("leg_joined", other=other.id)
+
+    def host(self, guest: Leg, *, says: frozenset[Kind], hears: frozenset[Kind]) -> None:
+        """Takes the other leg's tracks, again whenever they change: of the kinds `says` others may get what it sends,
+
+        of the kinds `hears` it may get what others send. For legs that are `hosts`."""
+        raise LocalProtocolError(f"a {self.kind} leg takes in nobody")
 
     @abstractmethod
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:

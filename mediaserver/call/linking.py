@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mediaserver.call.leg import KINDS, Leg
-from mediaserver.call.transcoding import transcodable
 from mediaserver.core.down_track import DownTrack
+from mediaserver.core.transcoder import transcodable
 from mediaserver.core.up_track import UpTrack
 from mediaserver.sdp.codecs import matches
 
@@ -27,8 +27,8 @@ def fits(up: UpTrack, down: DownTrack) -> bool:
 
 
 def mixes(leg: Leg) -> bool:
-    """Whether the sound of a leg, if it has any, can be decoded and encoded."""
-    return all(track is None or transcodable(track.codecs) is not None for track in sound(leg))
+    """Whether the sound of a leg, if it has any, can be decoded and encoded; what a room sends is a mix already."""
+    return not leg.hosts and all(track is None or transcodable(track.codecs) is not None for track in sound(leg))
 
 
 def part(leg: Leg) -> None:

@@ -58,14 +58,24 @@ class Passing:
         for leg, clip in clips:
             if clip is None:
                 leg.stop_playing()
-        for kind in KINDS:
-            self._pass(two, one, kind, link)
-            self._pass(one, two, kind, link)
+        host, guest = (one, two) if one.hosts else (two, one)
+        if host.hosts:
+            host.host(guest, says=self._passes(guest, host), hears=self._passes(host, guest))
+        else:
+            for kind in KINDS:
+                self._pass(two, one, kind, link)
+                self._pass(one, two, kind, link)
         for leg, clip in clips:
             if clip is not None:
                 leg.play(clip, loop=True)
 
+    def _passes(self, giver: Leg, taker: Leg) -> frozenset[Kind]:
+        """What goes from one leg to the other."""
+        if giver.id in self._held or taker.id in self._held:
+            return frozenset()
+        return frozenset(kind for kind in KINDS if (giver.id, kind) not in self._muted)
+
     def _pass(self, giver: Leg, taker: Leg, kind: Kind, link: Link) -> None:
         given, taken = giver.media.get(kind), taker.media.get(kind)
-        apart = giver.id in self._held or taker.id in self._held or (giver.id, kind) in self._muted
-        link(taken.down if taken is not None else None, given.up if given is not None and not apart else None)
+        passes = given is not None and kind in self._passes(giver, taker)
+        link(taken.down if taken is not None else None, given.up if given is not None and passes else None)

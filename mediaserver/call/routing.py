@@ -102,7 +102,7 @@ class Router:
         found = list(self._all(question))
         if not found:
             return None
-        others = tuple(other for other in found[1:] if other.target.refuse is None and other.target.room is None)
+        others = tuple(other for other in found[1:] if other.target.refuse is None)
         return replace(found[0], others=others)
 
     def _all(self, question: Question) -> Iterator[Destination]:

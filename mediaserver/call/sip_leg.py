@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal
 
+from mediaserver.call.caller_identity import NAMELESS
 from mediaserver.call.connected_identity import SILENT, ConnectedIdentity, Fields
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import (
@@ -414,6 +415,7 @@ class SipLeg(BookedSipLeg):
         found = self.identity_rules.believe(headers)
         if found is not None and found != self.identity:
             self.identity = found
+            self.shown_name = NAMELESS if found.withheld else found.name
             self.emit(PartyChanged())
 
     def _on_early(self, body: bytes, branch: str, *, reliable: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
+from mediaserver.core.transcoder import TRANSCODABLE, transcodable
 from mediaserver.sdp.codecs import KNOWN, is_media, matches
 from mediaserver.sdp.description import Codec
 
@@ -15,7 +16,6 @@ TranscodeRule = Literal["never", "when_needed", "prefer_opus"]
 """`when_needed`: where two legs share no codec for sound; `prefer_opus`: wherever one of them has Opus, too."""
 
 _STRENGTH: Final[Mapping[TranscodeRule, int]] = {"never": 0, "when_needed": 1, "prefer_opus": 2}
-_TRANSCODABLE: Final = ("opus", "g722", "pcmu", "pcma")
 
 
 def stronger(one: TranscodeRule, other: TranscodeRule) -> TranscodeRule:
@@ -35,7 +35,7 @@ def widened(
     common = [codec for codec in theirs if codec.key in _keys(names)]
     if rule == "never" or not any(map(_transcodable, theirs)) or (common and rule == "when_needed"):
         return codecs
-    lacking = [KNOWN[name] for name in names if name.lower() in _TRANSCODABLE and name.lower() not in _keys_of(common)]
+    lacking = [KNOWN[name] for name in names if name.lower() in TRANSCODABLE and name.lower() not in _keys_of(common)]
     return {**codecs, "audio": (*theirs, *lacking)}
 
 
@@ -67,13 +67,8 @@ def transcoded_into(sent: Sequence[Codec], taken: Sequence[Codec], rule: Transco
     return (source, target) if wants_opus or not direct else None
 
 
-def transcodable(codecs: Sequence[Codec]) -> Codec | None:
-    """The first of the codecs that the daemon decodes and encodes."""
-    return next(filter(_transcodable, codecs), None)
-
-
 def _transcodable(codec: Codec) -> bool:
-    return codec.key in _TRANSCODABLE
+    return codec.key in TRANSCODABLE
 
 
 def _keys(names: Sequence[str]) -> set[str]:

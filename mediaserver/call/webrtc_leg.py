@@ -170,7 +170,7 @@ class WebRtcLeg(Leg):
         may_send = self._may_send_video and "video" in other.media
         lacking = not may_send and (self.lacks_bandwidth("video") or other.lacks_bandwidth("video"))
         await self._show_connected(
-            other.name, messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else "")
+            other.shown_name, messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else "")
         )
 
     def limit_picture(self, bounds: PictureBounds) -> None:
@@ -183,7 +183,12 @@ class WebRtcLeg(Leg):
         """See `Leg`."""
         if not self.ended and self._other is not None:
             video = messages.VideoPermission(may_send=not reason, reason="size" if reason else "")
-            await self._show_connected(self._other.name, video)
+            await self._show_connected(self._other.shown_name, video)
+
+    async def show_party(self, other: Leg) -> None:
+        """See `Leg`."""
+        if not self.ended:
+            await self._show_connected(other.shown_name, None)
 
     async def show_text(self, *, on: bool) -> None:
         """See `Leg`."""
@@ -201,7 +206,7 @@ class WebRtcLeg(Leg):
         if not self.ended:
             await self._signaling.send(messages.Supervised(by=by, mode=mode))
 
-    async def _show_connected(self, name: str, video: messages.VideoPermission) -> None:
+    async def _show_connected(self, name: str, video: messages.VideoPermission | None) -> None:
         await self._signaling.send(messages.State(state="connected", peer=messages.Peer(name=name), video=video))
 
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:

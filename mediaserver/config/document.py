@@ -70,6 +70,8 @@ _EXAMPLES = {
   #   to: {user: agent}
   # - match: {trunk: pbx}
   #   to: {announcement: greeting}
+  # - match: {called: "700"}
+  #   to: {room: stage}
   # - match: {called: "0*"}
   #   to: {trunk: pbx}
   # - to: {refuse: 404}

@@ -74,7 +74,10 @@ class Limits(Section):
     """Viewers of one room."""
 
     participants_per_room: Annotated[int, Field(ge=1)] = 100
-    """Participants of one room: those who joined by a WebSocket session, to see and to be seen."""
+    """Participants of one room: those who joined by a WebSocket session, to see and to be seen, and phones."""
+
+    phones_per_room: Annotated[int, Field(ge=0, le=40)] = 20
+    """Phones in one room, which hear it as one sound; `mixed_legs` bounds those of all rooms and conferences."""
 
     room_sessions_per_source: Rate = 5.0
     """WHIP and WHEP sessions that one address may open; a burst of ten times as many is allowed."""

@@ -132,7 +132,8 @@ class Target(Section):
     """This entry, as if a browser had come in by it."""
 
     room: Name | None = None
-    """A room of this name. Rooms take WHIP and WHEP only so far: a call that comes here is refused with 501."""
+    """A room of this name: the phone hears everybody as one sound and sees who speaks, as far as the codecs meet; pages
+    hear and see the phone like anybody. A room that is full refuses the call with 486."""
 
     announcement: Name | None = None
     """The call is answered, hears and sees this announcement once, and ends."""

@@ -21,7 +21,7 @@ class LegView:
 
     id: str
     kind: str
-    """`browser`, `sip` or `announcement`."""
+    """`browser`, `sip`, `announcement` or `room`."""
     name: str
     state: Literal["ringing", "up", "ended"]
     held: bool

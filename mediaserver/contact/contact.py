@@ -34,6 +34,7 @@ _TOLD: Final = frozenset(
         "picture_withheld",
         "picture_shown",
         "announcement",
+        "room_entered",
         "held",
         "resumed",
         "muted",

@@ -48,7 +48,7 @@ class DownTrack:
         self.transcoder: Transcoder | None = None
         """What stands between the source and this, where they share no codec."""
         self.mixed: int | None = None
-        """What is made of several sources for this, in place of one."""
+        """What an audio thread makes of several sources, or of one for several, in place of a source."""
         self.target = SetDownTrackTarget(id=self.id)
         engine.submit(
             AddDownTrack(
@@ -90,7 +90,7 @@ class DownTrack:
         self.transcoder = after
 
     def hear_mix(self, mixed: int) -> None:
-        """Sends the track that a mix makes for this, from now on; `mixed` is its id."""
+        """Sends a track that an audio thread makes and somebody else keeps, from now on; `mixed` is its id."""
         if self.mixed == mixed:
             return
         self.source, self.mixed = None, mixed

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
 from mediaserver.core.data import DataChannels
+from mediaserver.core.ears import Ears
 from mediaserver.core.permissions import Permissions
+from mediaserver.core.renditions import Renditions
 from mediaserver.core.slot import Publication, Slot
 from mediaserver.core.subscription import Subscription
 from mediaserver.core.up_track import UpTrack
@@ -42,7 +44,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Participant:
-    """`up` by kind and `slots` by mid; a publisher has no slots, a viewer no `up`."""
+    """`up` by kind and `slots` by mid; a publisher has no slots, a viewer no `up`, a phone `ears` in place of slots."""
 
     id: str
     name: str = ""
@@ -56,6 +58,9 @@ class Participant:
     observer: Observer | None = None
     afford: Callable[[MediaKind, int], int] | None = None
     """Charges the lines on the way for so many tracks of a kind that are received, and says for how many there is room."""
+    ears: Ears | None = None
+    renditions: Renditions | None = None
+    """Its sound in the codecs of others."""
     member: bool = False
     """Whether it takes part, other than a mere publisher or viewer, of whom there are limits of their own."""
 
@@ -64,7 +69,9 @@ class Participant:
         if kind not in self.live or kind not in self.permissions.publish:
             return None
         track = self.up.get(kind)
-        return None if track is None else Publication(self.id, kind, track)
+        if track is None:
+            return None
+        return Publication(self.id, kind, track, self.renditions if kind == "audio" else None)
 
     @property
     def publishes(self) -> tuple[MediaKind, ...]:

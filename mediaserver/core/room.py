@@ -10,6 +10,7 @@ from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import Topics
 from mediaserver.core.participant import Participant
 from mediaserver.core.permissions import Permissions
+from mediaserver.core.room_mix import RoomMix
 from mediaserver.core.seating import seat
 from mediaserver.core.slot import Publication, Slot
 from mediaserver.core.speakers import Speakers
@@ -31,8 +32,9 @@ class Room:
     """Everybody receives in fixed slots; who is shown there is decided anew whenever somebody comes, goes or speaks.
 
     Sound goes to those who are heard (`Speakers`), pictures to what a participant asked for, then to screens, to those
-    who spoke last and to those who have been there longest. A subscription that stays costs nothing. `audio_places` is
-    the most slots for sound that somebody has.
+    who spoke last and to those who have been there longest. A subscription that stays costs nothing. A phone has one
+    sound, of the room's mix, and the first picture that it can show. `audio_places` is the most slots for sound that
+    somebody has.
     """
 
     def __init__(self, name: str, *, audio_places: int = 1) -> None:
@@ -40,6 +42,7 @@ class Room:
         self.speakers = Speakers(audio_places)
         self._participants: dict[str, Participant] = {}
         self._topics: Topics | None = None
+        self._mix = RoomMix()
         self._told: tuple[str | None, tuple[str, ...]] = (None, ())
 
     def __len__(self) -> int:
@@ -63,14 +66,23 @@ class Room:
         """How many take part."""
         return sum(1 for one in self if one.member)
 
+    @property
+    def phones(self) -> int:
+        """How many of the members hear a mix."""
+        return sum(1 for one in self if one.ears is not None)
+
     def get(self, participant_id: str) -> Participant | None:
         """Who has this id, if anybody here has."""
         return self._participants.get(participant_id)
 
     def codecs(self, kind: Kind) -> tuple[Codec, ...]:
-        """What the present publishers of a kind can send, each codec once; empty without any."""
+        """What the present publishers of a kind can send, each codec once; empty without any.
+
+        The sound of phones does not count: it comes in the codec of who listens.
+        """
         kinds = ("audio",) if kind == "audio" else _VIDEO_KINDS
-        found = (one.up[each].codecs for one in self for each in kinds if each in one.up)
+        present = (one for one in self if kind == "video" or one.renditions is None)
+        found = (one.up[each].codecs for one in present for each in kinds if each in one.up)
         return tuple({(codec.key, codec.pt): codec for codec in chain.from_iterable(found)}.values())
 
     # -- who comes and goes ------------------------------------------------------------------------------------------
@@ -96,7 +108,7 @@ class Room:
         for one in self:
             if one.observer is not None:
                 one.observer.missed(participant_id)
-        if participant.up:
+        if participant.up or participant.ears is not None:
             self._seat_all()
 
     def changed(self, participant: Participant, now: float) -> None:
@@ -176,9 +188,13 @@ class Room:
         sounds, pictures = self._sounds(), self._pictures()
         for participant in self:
             self._place(participant, sounds, pictures)
+        self._mix.connect(self, sounds)
 
     def _seat(self, participant: Participant) -> None:
-        self._place(participant, self._sounds(), self._pictures())
+        sounds = self._sounds()
+        self._place(participant, sounds, self._pictures())
+        if participant.ears is not None:
+            self._mix.connect(self, sounds)
 
     def _sounds(self) -> list[Publication]:
         # Who has one slot only hears the active speaker in it.
@@ -195,6 +211,8 @@ class Room:
         return list(dict.fromkeys(chain(screens, cameras)))
 
     def _place(self, participant: Participant, sounds: list[Publication], pictures: list[Publication]) -> None:
+        if participant.ears is not None:
+            participant.ears.see(one for one in pictures if one.participant != participant.id)
         if not participant.slots:
             return
         moved: list[Slot] = []

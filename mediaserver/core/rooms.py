@@ -12,7 +12,7 @@ from mediaserver.core.room import Room
 from mediaserver.core.subscription import Subscription
 from mediaserver.errors import LimitExceeded
 
-Sort = Literal["publisher", "viewer", "member"]
+Sort = Literal["publisher", "viewer", "member", "phone"]
 
 TELL_EVERY_S: Final = 0.25
 """How long changes of who speaks are gathered before everybody in a room is told."""
@@ -21,11 +21,12 @@ _LIMITS: Final = {
     "publisher": "limits.publishers_per_room",
     "viewer": "limits.viewers_per_room",
     "member": "limits.participants_per_room",
+    "phone": "limits.phones_per_room",
 }
 
 
 class Rooms:
-    """Bounded by `rooms` in number, and by `publishers`, `viewers` and `members` in each.
+    """Bounded by `rooms` in number, and by `publishers`, `viewers`, `members` and, among these, `phones` in each.
 
     `call_later(seconds, callback)` is the loop's; without it no time passes. `audio_places` is the most slots for sound
     that anybody has.
@@ -38,12 +39,18 @@ class Rooms:
         publishers: int,
         viewers: int,
         members: int = 100,
+        phones: int = 20,
         audio_places: int = 1,
         call_later: Callable[[float, Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most_rooms = rooms
-        self._most: dict[Sort, int] = {"publisher": publishers, "viewer": viewers, "member": members}
+        self._most: dict[Sort, int] = {
+            "publisher": publishers,
+            "viewer": viewers,
+            "member": members,
+            "phone": phones,
+        }
         self._audio_places = audio_places
         self._call_later = call_later
         self._clock = clock
@@ -70,7 +77,12 @@ class Rooms:
             if len(self._rooms) >= self._most_rooms:
                 raise LimitExceeded(f"{self._most_rooms} rooms are open", limit="limits.rooms")
             return
-        present = {"publisher": room.publishers, "viewer": room.viewers, "member": room.members}[sort]
+        present = {
+            "publisher": room.publishers,
+            "viewer": room.viewers,
+            "member": room.members,
+            "phone": room.phones,
+        }[sort]
         if present >= self._most[sort]:
             raise LimitExceeded(f"room {name} has {present} {sort}s", limit=_LIMITS[sort])
 

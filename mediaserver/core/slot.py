@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.down_track import DownTrack
+from mediaserver.core.renditions import Renditions
 from mediaserver.core.subscription import Want
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import Kind
@@ -18,6 +19,8 @@ class Publication:
     participant: str
     kind: MediaKind
     track: UpTrack
+    renditions: Renditions | None = field(default=None, compare=False)
+    """The same in other codecs, for those who are not to get it as it comes."""
 
 
 class Slot:
@@ -46,6 +49,11 @@ class Slot:
         self.shows = publication
         if publication is None:
             self._down.unsubscribe()
+            return True
+        renditions = publication.renditions
+        made = renditions.into(self._down.codecs) if renditions is not None else None
+        if made is not None:
+            self._down.hear_mix(made)
         else:
             self._down.subscribe(publication.track)
         return True

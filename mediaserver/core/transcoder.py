@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import CloseTranscoder, OpenTranscoder
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent, CommandFailed
 from mediaserver.sdp.description import Codec
+
+TRANSCODABLE: Final = ("opus", "g722", "pcmu", "pcma")
+"""What the audio threads decode and encode, by `Codec.key`."""
+
+
+def transcodable(codecs: Sequence[Codec]) -> Codec | None:
+    """The first of the codecs that the daemon decodes and encodes."""
+    return next((codec for codec in codecs if codec.key in TRANSCODABLE), None)
 
 
 class Transcoder:

@@ -25,6 +25,7 @@ from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.room_leg import RoomSessions
 from mediaserver.call.room_member import RoomMembers
 from mediaserver.call.room_party import Parts
+from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.trunks import Trunks
 from mediaserver.call.webhook import Webhooks
 from mediaserver.config.events import EventWebhook
@@ -164,6 +165,18 @@ class Daemon:
         self._tasks.spawn(quality.run(), name="quality")
         self._webhooks = Webhooks(config, secret_of=self._webhook_secret, metrics=self._metrics)
         self._dial_plan = dial_plan = DialPlan(config, webhooks=self._webhooks)
+        room_parts = Parts(
+            rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
+            engine=engine,
+            fingerprint=fingerprint,
+            admission=bandwidth,
+            defaults=config.rooms,
+            audio_codecs=config.media.audio_codecs,
+            video_codecs=config.media.video_codecs,
+            data_channels=config.media.data_channels,
+            quality=quality,
+            keep_record=self._writer.submit,
+        )
         calls = Calls(
             announcements=self._announcements,
             admission=bandwidth,
@@ -175,6 +188,7 @@ class Daemon:
             fingerprint=fingerprint,
             addresses=MediaAddresses(announced(config, config.listeners.sip.networks)),
             trunks=trunks,
+            rooms=RoomSeats(room_parts, metrics=self._metrics),
         )
         calls.transfers.decide = dial_plan.decide
         self._contacts = Contacts(
@@ -204,18 +218,6 @@ class Daemon:
             server_name=SERVER_NAME,
         )
         user_agent.on_text = calls.take_text
-        room_parts = Parts(
-            rooms=rooms_of(config, call_later=asyncio.get_running_loop().call_later),
-            engine=engine,
-            fingerprint=fingerprint,
-            admission=bandwidth,
-            defaults=config.rooms,
-            audio_codecs=config.media.audio_codecs,
-            video_codecs=config.media.video_codecs,
-            data_channels=config.media.data_channels,
-            quality=quality,
-            keep_record=self._writer.submit,
-        )
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()

@@ -151,6 +151,7 @@ def rooms_of(config: Config, *, call_later: Callable[[float, Callable[[], None]]
         publishers=config.limits.publishers_per_room,
         viewers=config.limits.viewers_per_room,
         members=config.limits.participants_per_room,
+        phones=config.limits.phones_per_room,
         audio_places=config.rooms.audio_slots,
         call_later=call_later,
     )

@@ -37,6 +37,10 @@ export class Agent extends Talk {
     return !this.cameraOn;
   }
 
+  get #talking() {
+    return this.phase === "connected" || this.phase === "held";
+  }
+
   /** Be there for calls. Fires "signed-out" (detail: text) when the session cannot go on. */
   connect() {
     this._openSession(location.origin, { role: "agent", token: this.#token });
@@ -167,7 +171,10 @@ export class Agent extends Talk {
     if (!this.active) return;
     const phase = state === "connected" || state === "held" ? state : "calling";
     const notice = video?.reason === "size" ? NOT_SHOWN : this.notice === NOT_SHOWN ? "" : this.notice;
-    this._set({ phase, notice, peerName: peer?.name || this.peerName });
+    const peerName = peer?.name || this.peerName;
+    // What was known about who called need not be true of who is there now.
+    const party = this.party && this.#talking && peerName !== this.peerName ? { ...this.party, changed: true } : this.party;
+    this._set({ phase, notice, peerName, party });
   }
 
   _sessionOver(reason) {

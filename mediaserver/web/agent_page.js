@@ -212,11 +212,12 @@ function stateText(agent) {
 }
 
 // What is known about a caller. What the house signed and what a page merely says are kept apart, and all is text.
-function about({ caller, page }) {
+function about({ caller, page, changed = false }) {
+  const words = caller.verified ? "Verified customer" : "Not verified";
   const parts = [
     el("p", {}, el("span", {
-      class: `badge ${caller.verified ? "good" : "plain"}`,
-      text: caller.verified ? "Verified customer" : "Not verified",
+      class: `badge ${caller.verified && !changed ? "good" : "plain"}`,
+      text: changed ? `Called by ${caller.name || "somebody else"}` : words,
     })),
   ];
   if (page?.url) {

@@ -186,6 +186,7 @@ class FakeLeg(Leg):
         self.progressed: list[int] = []
         self.refused: list[tuple[EndCause, str | None]] = []
         self.supervised: list[tuple[str, str]] = []
+        self.parties: list[str] = []
         self._codecs = codecs or {}
 
     @property
@@ -201,6 +202,9 @@ class FakeLeg(Leg):
 
     async def meet(self, other: Leg) -> None:
         self.met.append(other.name)
+
+    async def show_party(self, other: Leg) -> None:
+        self.parties.append(other.shown_name)
 
     async def show_supervision(self, by: str, mode: str) -> None:
         self.supervised.append((by, mode))

@@ -75,7 +75,20 @@ async def test_a_trusted_trunk_that_names_somebody_else_is_passed_on_and_another
         await settle()
         assert [(who.name, who.withheld) for who in heard] == ([("Boss", False)] if believed else [])
         assert (phone.identity.name == "Boss") is believed
+        assert isinstance(call.callee, FakeLeg)
+        assert call.callee.parties == (["Boss"] if believed else [])
+        assert phone.shown_name == ("Boss" if believed else phone.name)
         await call.end(EndCause("system", "over"))
+
+
+async def test_a_page_sees_no_name_of_somebody_who_does_not_want_to_be_named() -> None:
+    call, phone, session = await talking("pbx")
+    session.happen(sip.PartyTold((("P-Asserted-Identity", '"Boss" <sip:030777@pbx.test>'), ("Privacy", "id"))))
+    await settle()
+    assert isinstance(call.callee, FakeLeg)
+    assert call.callee.parties == [phone.shown_name] == ["anonymous"]
+    assert phone.identity.withheld
+    await call.end(EndCause("system", "over"))
 
 
 @pytest.mark.parametrize(

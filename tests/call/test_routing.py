@@ -73,7 +73,7 @@ def test_an_entry_without_a_target_asks_the_table() -> None:
 def test_later_lines_are_where_else_a_call_may_go_as_far_as_one_that_refuses() -> None:
     table = router(
         Route(match=Match(called="1*"), to=Target(user="back")),
-        Route(to=Target(room="lobby")),
+        Route(to=Target(room="stage")),
         Route(match=Match(called="2"), to=Target(user="agent")),
         Route(match=Match(called="1*"), to=Target(user="agent")),
         Route(match=Match(called="12"), to=Target(refuse=404)),
@@ -81,7 +81,7 @@ def test_later_lines_are_where_else_a_call_may_go_as_far_as_one_that_refuses() -
     )
     found = table.route(Question(called="12"))
     assert found is not None
-    assert [other.rule for other in found.others] == ["route 4"]
+    assert [other.rule for other in found.others] == ["route 2", "route 4"]
 
 
 def test_a_users_own_name_comes_after_the_table() -> None:

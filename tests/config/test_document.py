@@ -52,7 +52,7 @@ def test_the_commented_examples_are_good_too(tmp_path: Path) -> None:
     file = tmp_path / "examples.yaml"
     file.write_text(text)
     config = load(file).config
-    assert [len(config.trunks), len(config.routes), len(config.sites)] == [2, 5, 2]
+    assert [len(config.trunks), len(config.routes), len(config.sites)] == [2, 6, 2]
     assert [len(config.groups), len(config.webhooks)] == [1, 1]
 
 

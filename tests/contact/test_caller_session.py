@@ -13,7 +13,7 @@ import pytest
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
-from mediaserver.call.events import EndCause
+from mediaserver.call.events import EndCause, PartyChanged
 from mediaserver.call.routing import Destination
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry, Target
@@ -235,6 +235,23 @@ async def test_a_page_that_closes_its_connection_without_a_word_has_left(house: 
     await asyncio.sleep(0.1)
     (contact,) = house.over
     assert contact.cause == EndCause("caller", "left")
+
+
+async def test_the_page_is_shown_who_is_there_by_now_and_keeps_what_it_knew_of_its_camera(house: Any) -> None:
+    _, calls = await session_of(house)
+    calls.callee.shown_name = "Carl"  # as the phone's answer named itself
+    calls.outcome.set_result(None)
+    await settle()
+    calls.callee.shown_name = "Dora"
+    calls.callee.emit(PartyChanged())
+    await settle()
+    shown = house.signaling.of(messages.State)
+    assert [(state.state, state.peer.name) for state in shown] == [("connected", "Carl"), ("connected", "Dora")]
+    assert shown[0].video is not None
+    assert shown[1].video is None
+    await house.leg.end(EndCause("caller", "hangup"))
+    await house.leg.show_party(calls.callee)
+    assert len(house.signaling.of(messages.State)) == 2
 
 
 async def test_a_phone_with_another_codec_makes_one_offer_with_that_codec_first(house: Any) -> None:

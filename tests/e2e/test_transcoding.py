@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.house import contact_ended, metric_becomes, start_call
+from tests.e2e.tones import strongest_of_page
 from tests.peers.baresip import G722, PCMA, Baresip, Codec, Phone, baresip
 from tests.peers.chromium import Tab, chromium, describe
 from tests.peers.daemon import daemon
@@ -18,27 +19,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
 PAGE_HZ = 1000
 PHONE_HZ = 440
-
-# The strongest frequency of what the page hears, and its share of the power.
-LISTEN = """
-async () => {
-  const receivers = window.__connections.flatMap(connection => connection.getReceivers());
-  const track = receivers.map(receiver => receiver.track).find(track => track.kind === 'audio');
-  const context = new AudioContext();
-  await context.resume();
-  const analyser = new AnalyserNode(context, {fftSize: 16384, smoothingTimeConstant: 0});
-  context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-  await new Promise(done => setTimeout(done, 600));
-  const decibels = new Float32Array(analyser.frequencyBinCount);
-  analyser.getFloatFrequencyData(decibels);
-  const power = Array.from(decibels, value => 10 ** (value / 10));
-  const peak = power.indexOf(Math.max(...power));
-  const near = power.slice(Math.max(0, peak - 4), peak + 5).reduce((sum, value) => sum + value, 0);
-  const hz = peak * context.sampleRate / analyser.fftSize;
-  await context.close();
-  return [hz, near / power.reduce((sum, value) => sum + value, 0)];
-}
-"""
 
 
 def house(port: int, codec: str, **trunk: Any) -> dict[str, Any]:
@@ -64,10 +44,10 @@ async def page_hears(tab: Tab, hz: int, within_s: float = 20.0) -> None:
     """Nothing but the tone, as soon as it is there."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
-        found, share = await tab.page.evaluate(LISTEN)
-        if abs(found - hz) < 10 and share > 0.8:
+        found = await strongest_of_page(tab)
+        if abs(found.hz - hz) < 10 and found.share > 0.8:
             return
-        assert asyncio.get_running_loop().time() < deadline, (found, share, await tab.media(), describe(tab))
+        assert asyncio.get_running_loop().time() < deadline, (found, await tab.media(), describe(tab))
 
 
 async def phone_hears(phone: Baresip, hz: int, within_s: float = 20.0) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page as BrowserPage
 from playwright.async_api import expect
 
-from mediaserver.webrtc.messages import CallerInfo, Ended, Incoming, MediaKinds, Page, State, Withdrawn
+from mediaserver.webrtc.messages import CallerInfo, Ended, Incoming, MediaKinds, Page, Peer, State, Withdrawn
 from tests.web.backend import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -65,6 +65,27 @@ async def test_an_agent_answers_and_talks(browser, backend):
     await control(page, "Hang up").click()
     await until(lambda: agent.messages[-1].type == "hangup")
     await expect(page.get_by_text("Ready for calls")).to_be_visible()
+    assert tab.errors == []
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_somebody_else_at_the_other_end_is_shown_and_not_taken_for_the_verified_customer(browser, backend):
+    tab, agent = await signed_in(browser, backend)
+    page = tab.page
+    await ring(agent, caller=CallerInfo(name="Erika", verified=True, attributes={"tariff": "gold"}))
+    await control(page, "Answer").click()
+    await until(lambda: backend.leg(agent).offers)
+    # The first word of a call about who is there changes nothing of what is known about the caller.
+    await backend.connect(agent, "Erika Muster")
+    side = page.get_by_role("complementary", name="About the caller")
+    await expect(page.get_by_text("Talking to Erika Muster")).to_be_visible()
+    await expect(side).to_contain_text("Verified customer")
+    await agent.signaling.send(State(state="connected", peer=Peer(name="Boss <i>")))
+    await expect(page.get_by_text("Talking to Boss <i>")).to_be_visible()
+    await expect(side).to_contain_text("Called by Erika")
+    await expect(side).not_to_contain_text("Verified customer")
+    await expect(side).to_contain_text("gold")
     assert tab.errors == []
 
 

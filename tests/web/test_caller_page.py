@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from mediaserver.webrtc.messages import Ended, State
+from mediaserver.webrtc.messages import Ended, Peer, State
 from tests.peers.chromium import streams
 from tests.web.backend import until
 
@@ -91,6 +91,21 @@ async def test_a_call_from_click_to_hang_up(browser, backend):
     await until(lambda: backend.stack.sessions.count == 0)
     assert (await types(backend))[-1] == "hangup"
     await expect(page.get_by_role("status")).to_have_text("You hung up.")
+    assert tab.errors == []
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(60)
+async def test_somebody_else_at_the_other_end_is_said_and_the_camera_may_still_be_shown(browser, backend):
+    tab = await call_page(browser, backend)
+    await control(tab.page, "Video call").click()
+    await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).offers)
+    await backend.connect(backend.caller)
+    status = tab.page.get_by_role("status")
+    await expect(status).to_have_text("You are talking to Anna Agent.")
+    await backend.caller.signaling.send(State(state="connected", peer=Peer(name="Bert <i>")))
+    await expect(status).to_have_text("You are talking to Bert <i>.")
+    await expect(control(tab.page, "Show my camera")).to_be_visible()
     assert tab.errors == []
 
 
