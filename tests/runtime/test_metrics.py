@@ -51,7 +51,7 @@ def test_a_source_is_asked_at_every_scrape_until_undone(metrics: Metrics) -> Non
 def test_label_values_lead_to_one_child_however_they_are_given(metrics: Metrics) -> None:
     for made in (
         metrics.counter("calls_total", "Calls", ["by", "why"]),
-        metrics.gauge("calls", "Calls", ["by", "why"]),
+        metrics.gauge("calls_now", "Calls", ["by", "why"]),
         metrics.histogram("call_seconds", "Calls", ["by", "why"]),
     ):
         first = made.labels("agent", "hangup")
