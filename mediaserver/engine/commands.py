@@ -58,6 +58,16 @@ class SrtpKeys(msgspec.Struct, frozen=True, kw_only=True):
     """What the peer sends with."""
 
 
+class DtlsTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the descriptions of a SIP leg say about DTLS (RFC 5763)."""
+
+    association: int
+    """Names the association, 32 bits: as long as it stays the same, its keys go on (RFC 8842 §3.1)."""
+    role: Literal["server", "client"]
+    """Our role."""
+    fingerprints: tuple[Fingerprint, ...]
+
+
 class ClipPacket(msgspec.Struct, frozen=True, kw_only=True):
     """One RTP payload of a clip."""
 
@@ -124,6 +134,8 @@ class SetRtpRemote(Command, frozen=True, kw_only=True, tag="set_rtp_remote"):
     rtcp: Address | None = None
     rtcp_mux: bool = False
     srtp: SrtpKeys | None = None
+    dtls: DtlsTerms | None = None
+    """Keys come by DTLS, and `srtp` has no say. Nothing is sent or taken before they are there."""
 
 
 class SetExtensions(Command, frozen=True, kw_only=True, tag="set_extensions"):

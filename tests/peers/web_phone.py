@@ -44,23 +44,23 @@ _LOADER = """
 })();
 """
 
-_PAGE = """<!doctype html><link rel="icon" href="data:,"><title>Web phone</title><audio autoplay></audio>
+_PAGE = """<!doctype html><link rel="icon" href="data:,"><title>Web phone</title><video autoplay playsinline></video>
 <script src="/jssip.js"></script>
 <script type="module">
 import * as SIP from '/modules/sip.js/lib/index.js';
 
 const said = window.said = [];
 const say = (...words) => said.push(words.join(' '));
-const sound = document.querySelector('audio');
-const AUDIO = {audio: true, video: false};
+const remote = document.querySelector('video');
 
 const start = {
-  'jssip': ({server, domain, user, password}) => {
+  'jssip': ({server, domain, user, password, video}) => {
+    const media = {audio: true, video};
     const agent = new JsSIP.UA({
       sockets: [new JsSIP.WebSocketInterface(server)], uri: `sip:${user}@${domain}`, password, register_expires: 300,
     });
     let current = null;
-    const listen = connection => connection.addEventListener('track', event => { sound.srcObject = event.streams[0]; });
+    const listen = connection => connection.addEventListener('track', event => { remote.srcObject = event.streams[0]; });
     agent.on('registered', () => say('registered'));
     agent.on('unregistered', () => say('unregistered'));
     agent.on('registrationFailed', event => say('registration failed', event.cause));
@@ -74,16 +74,17 @@ const start = {
       session.on('ended', event => say('ended', event.cause));
       session.on('failed', event => say('failed', event.cause));
       session.on('hold', ({originator}) => say('hold', originator));
+      session.on('unhold', ({originator}) => say('unhold', originator));
       if (originator === 'remote') {
         say('incoming', session.remote_identity.uri.user);
-        session.answer({mediaConstraints: AUDIO});
+        session.answer({mediaConstraints: media});
       } else {
         listen(session.connection);
       }
     });
     agent.start();
     return {
-      call: target => { agent.call(target, {mediaConstraints: AUDIO}); },
+      call: target => { agent.call(target, {mediaConstraints: media}); },
       hangup: () => current.terminate(),
       hold: () => current.hold(),
       unhold: () => current.unhold(),
@@ -99,10 +100,11 @@ const start = {
       stop: () => agent.stop(),
     };
   },
-  'sip.js': ({server, domain, user, password}) => {
+  'sip.js': ({server, domain, user, password, video}) => {
+    const media = {audio: true, video};
     const agent = new SIP.Web.SimpleUser(server, {
       aor: `sip:${user}@${domain}`,
-      media: {constraints: AUDIO, remote: {audio: sound}},
+      media: {constraints: media, remote: {audio: remote, video: remote}},
       userAgentOptions: {
         authorizationUsername: user, authorizationPassword: password, logLevel: 'error',
         transportOptions: {server, keepAliveInterval: 1},
@@ -162,12 +164,20 @@ class WebPhones:
     origin: str
 
     async def open(
-        self, browser: Chromium, library: Library, *, server: str, domain: str, user: str, password: str
+        self,
+        browser: Chromium,
+        library: Library,
+        *,
+        server: str,
+        domain: str,
+        user: str,
+        password: str,
+        video: bool = False,
     ) -> WebPhone:
-        """A page in which a client of this make begins to register at ``server`` (``ws://…``)."""
+        """A page in which a client of this make begins to register at ``server`` (``ws://…``, ``wss://…``)."""
         tab = await browser.new_tab(f"{self.origin}/")
         await tab.page.wait_for_function("window.start !== undefined")
-        options = {"server": server, "domain": domain, "user": user, "password": password}
+        options = {"server": server, "domain": domain, "user": user, "password": password, "video": video}
         await tab.page.evaluate("([library, options]) => window.start(library, options)", [library, options])
         return WebPhone(tab)
 

@@ -93,6 +93,17 @@ pub struct SrtpKeys {
     pub remote_key: ByteBuf,
 }
 
+/// What the descriptions of a SIP leg say about DTLS.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DtlsTerms {
+    /// Names the association; the same one goes on.
+    pub association: u32,
+    /// Our role.
+    pub role: DtlsRole,
+    /// Hashes of the peer's certificate.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
 /// One RTP payload of a clip.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ClipPacket {
@@ -196,6 +207,8 @@ pub enum Action {
         rtcp: Option<Address>,
         rtcp_mux: bool,
         srtp: Option<SrtpKeys>,
+        #[serde(default)]
+        dtls: Option<DtlsTerms>,
     },
     SetExtensions {
         extensions: Vec<Extension>,

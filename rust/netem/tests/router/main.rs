@@ -1,6 +1,7 @@
 //! The router as a whole on lines that change: simulcast cameras and a screen in, viewers behind slow lines out.
 
 mod fall;
+mod hiccups;
 mod liars;
 mod limits;
 mod publisher;

@@ -70,6 +70,8 @@ pub(crate) struct Publisher {
     /// What it was asked to send at most, and when, in bits per second.
     pub(crate) asked_for: Vec<(u64, u64)>,
     pub(crate) pace: Pace,
+    /// The last of three layers is not sent before.
+    pub(crate) top_begins_ms: u64,
     moments: u64,
     layers: Vec<Layer>,
 }
@@ -92,6 +94,7 @@ impl Publisher {
             plis: 0,
             asked_for: Vec::new(),
             pace: Pace::MOVING,
+            top_begins_ms: 0,
             moments: 0,
             layers: shapes.iter().enumerate().map(layer).collect(),
         }
@@ -132,7 +135,8 @@ impl Publisher {
         if !self.moments.is_multiple_of(pace.every) {
             return Vec::new();
         }
-        let layers = self.layers.iter_mut().zip(rates).enumerate();
+        let sent = if ms < self.top_begins_ms { 2 } else { self.layers.len() };
+        let layers = self.layers.iter_mut().take(sent).zip(rates).enumerate();
         layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps, pace)).collect()
     }
 }

@@ -51,6 +51,9 @@ const PRESSURE_BEFORE: Duration = Duration::from_millis(500);
 const STAYS: f64 = 0.8;
 /// A queue that was short for so long is another one.
 const ANOTHER: Duration = Duration::from_millis(3_000);
+/// On a line on which the queue was shorter than this (milliseconds) for so long nobody fills one now.
+const EMPTY_MS: f64 = 20.0;
+const PAUSES: Duration = Duration::from_millis(3_000);
 
 /// A queue that stays although we give way.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +88,8 @@ pub struct Competition {
     pressure: Option<Pressure>,
     /// When one was last found to be another's.
     pressed: Option<Time>,
+    /// Since when there has been no queue.
+    empty: Option<Time>,
 }
 
 impl Competition {
@@ -97,6 +102,11 @@ impl Competition {
             self.overflows = [self.overflows[1], Some(now)];
         }
         self.overflowed = Some(now);
+    }
+
+    /// The queue is `queue_ms` long.
+    pub fn saw(&mut self, queue_ms: f64, now: Time) {
+        self.empty = self.empty.filter(|_| queue_ms < EMPTY_MS).or_else(|| (queue_ms < EMPTY_MS).then_some(now));
     }
 
     /// The rate was lowered from `before_bps` because of a queue of `queue_ms`.
@@ -174,6 +184,12 @@ impl Competition {
         }
         self.until = Some(now + BELIEF);
         Some(decrease.before_bps)
+    }
+
+    /// Whether a train would only meet the queue of another. He may pause or have left, and it may have been a machine
+    /// that stood still for some moments: without a queue a train tells what the line carries.
+    pub fn hides_line(&self, now: Time) -> bool {
+        self.is_on(now) && self.empty.is_none_or(|since| now.since(since) < PAUSES)
     }
 
     /// Whether only loss is to lower the rate now.
@@ -271,6 +287,19 @@ mod tests {
         assert_eq!(press(false, TRIP, |ms| if ms % 2_000 < 600 { 10.0 } else { 150.0 }), Some((3_600, 9e5)));
         assert_eq!(press(false, TRIP, |_| 80.0), None, "flows like us may do that");
         assert_eq!(press(true, TRIP, |_| 80.0), Some((3_500, 9e5)));
+    }
+
+    #[test]
+    fn a_competitor_hides_the_line_only_while_there_is_a_queue() {
+        let (mut competition, _) = run(0.8, 2);
+        let mut hides = |ms: u64, queue_ms: f64| {
+            competition.saw(queue_ms, Time::from_millis(ms));
+            competition.hides_line(Time::from_millis(ms))
+        };
+        assert!((10_000..14_000).step_by(50).all(|ms| hides(ms, 5.0 + (ms % 1_000 / 20) as f64)));
+        assert!((14_000..17_000).step_by(50).all(|ms| hides(ms, 5.0)));
+        assert!(!hides(17_000, 5.0));
+        assert!(hides(17_050, 30.0));
     }
 
     #[test]

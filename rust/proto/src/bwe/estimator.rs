@@ -261,7 +261,7 @@ impl Estimator {
                 && (self.trendline.usage() != Usage::Normal
                     || self.trendline.queue_ms() > FULL_QUEUE_MS
                     || self.loss.limit_bps().is_finite()
-                    || self.competition.is_on(now)),
+                    || self.competition.hides_line(now)),
         };
         let probe = self.probes.poll(&input, now);
         self.probe_counts.0 += u64::from(probe.is_some());
@@ -368,8 +368,9 @@ impl Estimator {
     fn conclude(&mut self, sum: &Sum, now: Time) {
         self.concluded = Some(now);
         let (before_bps, acked_bps) = (self.rate.bps(), self.acked.bps());
-        let competing = self.competition.is_on(now);
         let queue_ms = self.trendline.queue_ms();
+        self.competition.saw(queue_ms, now);
+        let competing = self.competition.is_on(now);
         // A queue that is full to the brim no longer grows; that it overflows is how it shows.
         if sum.lost > 0 {
             self.competition.lost(queue_ms, now);
