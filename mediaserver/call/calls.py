@@ -138,8 +138,7 @@ class Calls:
         name = caller.name
         browser = is_webrtc(incoming.body, incoming.source.transport)
         legs = self._sip_legs
-        srtp = user.srtp if user else "prefer"
-        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(srtp, browser=browser)
+        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(user, browser=browser)
         leg = self._sip_legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
         party = party_of(
             policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
@@ -293,7 +292,7 @@ class Calls:
         settings = self._config.users[user]
         # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
         browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
-        policy, address = self._sip_legs.user_policy(settings.srtp, browser=browser), binding.flow.remote_ip
+        policy, address = self._sip_legs.user_policy(settings, browser=browser), binding.flow.remote_ip
         name = settings.display_name or user
         leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser)
         self._book(leg, party_of(policy, address, user=user, browser=browser), request)
@@ -316,7 +315,9 @@ class Calls:
                 max_forwards=request.max_forwards,
             )
 
-        return await self._dial(leg, invite, request, srtp=srtp_towards(settings.srtp, binding.flow.transport))
+        return await self._dial(
+            leg, invite, request, srtp=srtp_towards(settings.srtp, settings.srtp_keys, binding.flow.transport)
+        )
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
         line = self.trunks.get(name)

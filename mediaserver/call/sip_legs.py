@@ -9,9 +9,9 @@ from mediaserver.call.events import Party as Role
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
-from mediaserver.call.sip_policy import SipPolicy, SrtpPolicy
+from mediaserver.call.sip_policy import SipPolicy
 from mediaserver.call.sip_webrtc import SipWebRtcSettings
-from mediaserver.config.sections import Media, Trunk
+from mediaserver.config.sections import Media, Trunk, User
 from mediaserver.engine.engine import Engine
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.bandwidth import PLAIN
@@ -41,14 +41,15 @@ class SipLegs:
             policy=policy,
             settings=SipWebRtcSettings(self._fingerprint, policy.audio_codecs, policy.video_codecs)
             if browser
-            else self._media_settings(_ip_or_any(peer)),
+            else self._media_settings(policy, _ip_or_any(peer)),
         )
 
-    def user_policy(self, srtp: SrtpPolicy, *, browser: bool = False) -> SipPolicy:
-        """What a user's phone may speak."""
+    def user_policy(self, user: User | None, *, browser: bool = False) -> SipPolicy:
+        """What a user's phone may speak, or that of somebody who is none."""
         media = self.media
         picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
-        return SipPolicy(media.audio_codecs, picture, srtp, offers_text=media.offer_text)
+        srtp, keys = (user.srtp, user.srtp_keys) if user else ("prefer", "sdes")
+        return SipPolicy(media.audio_codecs, picture, srtp, srtp_keys=keys, offers_text=media.offer_text)
 
     def trunk_policy(self, trunk: Trunk) -> SipPolicy:
         """What a trunk may speak."""
@@ -59,10 +60,11 @@ class SipLegs:
             trunk.srtp,
             trunk.audio_transcode,
             trunk.hold_signalled,
+            srtp_keys=trunk.srtp_keys,
             offers_text=trunk.offer_text,
         )
 
-    def _media_settings(self, peer_ip: str) -> SipMediaSettings:
+    def _media_settings(self, policy: SipPolicy, peer_ip: str) -> SipMediaSettings:
         bind, announced = self._addresses.towards(peer_ip)
         media = self.media
         return SipMediaSettings(
@@ -70,6 +72,8 @@ class SipLegs:
             announced_ip=announced,
             latching_ms=int(media.latching_window * 1000),
             timeout_ms=int(media.rtp_timeout * 1000),
+            srtp_keys=policy.srtp_keys,
+            fingerprint=self._fingerprint,
         )
 
 

@@ -10,9 +10,11 @@ from typing import Final
 from mediaserver.call.leg import LegMedia
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import Kind, SetRtpRemote, SrtpKeys, SrtpSuite
+from mediaserver.engine.commands import DtlsTerms, Kind, SetRtpRemote, SrtpKeys, SrtpSuite
+from mediaserver.engine.commands import Fingerprint as EngineFingerprint
 from mediaserver.engine.engine import Engine, LocalRtp
-from mediaserver.sdp.description import Codec, Crypto
+from mediaserver.sdp.description import Codec, Crypto, Fingerprint, MediaDescription
+from mediaserver.sdp.dtls import LocalDtls, NegotiatedDtls
 from mediaserver.sdp.offer_answer import NegotiatedMedia
 
 _SUITES: Final[Mapping[str, SrtpSuite]] = {
@@ -22,6 +24,9 @@ _SUITES: Final[Mapping[str, SrtpSuite]] = {
     "AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
 }
 
+_TLS_ID_BYTES: Final = 16
+"""32 characters; 120 bits are wanted (RFC 8842 §4)."""
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RtpLine:
@@ -29,7 +34,13 @@ class RtpLine:
 
     rtp: LocalRtp
     crypto: tuple[Crypto, ...] = ()
-    """Our keys; empty is plain RTP."""
+    """Our keys of SDES; empty without."""
+    association: NegotiatedDtls | None = None
+    """The association of DTLS that there is; it outlives a line that is silent."""
+    association_number: int = 0
+    """Names it to the engine."""
+    peer: tuple[str, int] | None = None
+    """Where it was made with."""
     agreed: NegotiatedMedia | None = None
     known: tuple[Codec, ...] = ()
     """Every codec that this line ever had, under its payload type: a number never changes its meaning
@@ -46,8 +57,30 @@ class RtpLine:
                     rtcp=media.remote_rtcp,
                     rtcp_mux=media.rtcp_mux,
                     srtp=_srtp_keys(media),
+                    dtls=self._dtls_terms(media),
                 )
             )
+
+    def local_dtls(self, fingerprint: Fingerprint, offer: MediaDescription | None) -> LocalDtls:
+        """What we say of DTLS in our offer, where `offer` is None, or in the answer to one."""
+        known = self.association
+        if known is not None and known.local_id and (offer is None or known.is_offered_again(offer)):
+            return LocalDtls(fingerprint, known.local_id, known.role)
+        return LocalDtls(fingerprint, secrets.token_hex(_TLS_ID_BYTES))
+
+    def _dtls_terms(self, media: NegotiatedMedia) -> DtlsTerms | None:
+        before, now = self.association, media.dtls
+        self.association = now
+        if now is None:
+            return None
+        peer = media.remote_rtp or self.peer
+        # RFC 5763 §6.6; who knows tls-id can move with its association (RFC 8842 §3.2).
+        moved = now.remote_id is None and peer != self.peer
+        if before is None or moved or not before.goes_on_as(now):
+            self.association_number += 1
+        self.peer = peer
+        fingerprints = (EngineFingerprint(algorithm=each.algorithm, value=each.value) for each in now.fingerprints)
+        return DtlsTerms(association=self.association_number, role=now.role, fingerprints=tuple(fingerprints))
 
     def remember(self, codecs: tuple[Codec, ...]) -> None:
         """These payload types are taken from now on."""

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from mediaserver.call.booking import USUAL_PICTURE_BPS
 from mediaserver.call.leg import KINDS, Codecs, LegMedia
 from mediaserver.call.sip_line import SipLine
+from mediaserver.call.sip_policy import SrtpKeying
 from mediaserver.call.text_line import TextLine
 from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.transport_limits import TransportLimits
@@ -19,7 +20,16 @@ from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
 from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
-from mediaserver.sdp.description import Bandwidth, Codec, Crypto, Direction, MediaDescription, SessionDescription
+from mediaserver.sdp.description import (
+    Bandwidth,
+    Codec,
+    Crypto,
+    Direction,
+    Fingerprint,
+    MediaDescription,
+    SessionDescription,
+)
+from mediaserver.sdp.dtls import wants_dtls
 from mediaserver.sdp.offer_answer import (
     FEEDBACK,
     LocalMedia,
@@ -51,6 +61,10 @@ class SipMediaSettings:
     announced_ip: str
     latching_ms: int
     timeout_ms: int
+    srtp_keys: SrtpKeying = "sdes"
+    """How our offers want keys to be agreed; either way is taken in the peer's."""
+    fingerprint: Fingerprint | None = None
+    """Of the certificate that DTLS shows; without one there is no DTLS."""
 
 
 @dataclass(slots=True)
@@ -132,7 +146,7 @@ class SipMedia:
     def secure(self) -> bool:
         """Whether what was agreed is encrypted, all of it."""
         agreed = self.agreed.values()
-        return bool(agreed) and all(media.local_crypto is not None for media in agreed)
+        return bool(agreed) and all(media.local_crypto or media.dtls for media in agreed)
 
     def codecs_of(self, description: SessionDescription) -> Codecs:
         """The codecs of the sections that a call would use."""
@@ -208,12 +222,15 @@ class SipMedia:
                 index = next(free, len(sections))
                 proposal.lines[index] = line
             # Whoever takes a later offer may not read what was sent before.
-            proposal.keys[index] = _new_keys() if srtp else ()
+            dtls = line.local_dtls(fingerprint, None) if srtp and (fingerprint := self._certificate) else None
+            proposal.keys[index] = _new_keys() if srtp and dtls is None else ()
             if isinstance(line, TextLine):
                 codecs = line.offered(codecs)
             elif line.known:
                 codecs = keep_payload_types(codecs, line.known)
-            sections[index : index + 1] = [self._local_media(proposal, index, codecs)]
+            # RFC 5764 §4.1: one association instead of two, where the phone can.
+            local = replace(self._local_media(proposal, index, codecs), dtls=dtls, rtcp_mux=dtls is not None)
+            sections[index : index + 1] = [local]
         proposal.local = self._described(sections)
         return serialize(proposal.local).encode()
 
@@ -293,15 +310,17 @@ class SipMedia:
             if index is None or not self._may_answer(kind, wanted):
                 continue
             section = offer.media[index]
-            srtp = srtp_allowed and (srtp_required or bool(section.cryptos))
             if line is None:
                 line = await self._open(proposal, kind)
+            fingerprint = self._settings.fingerprint if srtp_allowed and wants_dtls(section) else None
+            srtp = srtp_allowed and fingerprint is None and (srtp_required or bool(section.cryptos))
             taken[index] = proposal.lines[index] = line
             proposal.keys[index] = () if not srtp else _new_keys() if stranger or not line.crypto else line.crypto
             media[index] = replace(
                 self._local_media(proposal, index, _answerable(kind, wanted, line.agreed)),
                 crypto_required=srtp_required,
                 rtcp_mux=section.rtcp_mux,
+                dtls=line.local_dtls(fingerprint, section) if fingerprint else None,
             )
         # A line that moved to another place leaves its old one.
         proposal.lines = {i: line for i, line in proposal.lines.items() if line not in taken.values()} | taken
@@ -430,6 +449,15 @@ class SipMedia:
             crypto=proposal.keys.get(index, line.crypto),
             bandwidth=() if line.kind == "text" else self.bandwidth(line.kind),
         )
+
+    @property
+    def _certificate(self) -> Fingerprint | None:
+        """What our offers promise for DTLS, where the phone and we speak it, or are to."""
+        agreed = self.agreed.values()
+        by_dtls = any(media.dtls for media in agreed)
+        by_sdes = any(media.local_crypto for media in agreed)
+        wanted = by_dtls or (self._settings.srtp_keys == "dtls" and not by_sdes)
+        return self._settings.fingerprint if wanted else None
 
     def _line_of(self, kind: LineKind) -> Line | None:
         return next((line for line in self._lines.values() if line.kind == kind), None)

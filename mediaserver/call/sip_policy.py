@@ -12,6 +12,7 @@ from mediaserver.sdp.codecs import KNOWN, matches, ordered
 from mediaserver.sdp.description import Codec
 
 SrtpPolicy = Literal["require", "prefer", "never"]
+SrtpKeying = Literal["sdes", "dtls"]
 
 EVERYTHING: Final[Codecs] = {
     "audio": tuple(KNOWN[name] for name in ("opus", "G722", "PCMU", "PCMA")),
@@ -30,6 +31,8 @@ class SipPolicy:
     transcode: TranscodeRule = "never"
     tells_hold: bool = True
     """Whether the peer is told by SDP when the house puts it on hold."""
+    srtp_keys: SrtpKeying = "sdes"
+    """How our offers want the keys of SRTP to be agreed."""
     offers_text: bool = False
     """Real-time text is offered, and not only taken."""
 
@@ -76,6 +79,9 @@ def _with_rate(codec: Codec, limit: Codec) -> Codec:
     return codec if rate is None else replace(codec, fmtp={**codec.fmtp, "maxaveragebitrate": rate})
 
 
-def srtp_towards(policy: SrtpPolicy, transport: str) -> bool:
-    """Whether our offer is encrypted: SDES keys belong into signalling that is itself encrypted (RFC 4568 §7)."""
-    return policy == "require" or (policy == "prefer" and transport == "tls")
+def srtp_towards(policy: SrtpPolicy, keys: SrtpKeying, transport: str) -> bool:
+    """Whether our offer is encrypted: SDES keys belong into signalling that is itself encrypted (RFC 4568 §7).
+
+    DTLS brings its keys by another way, and shows at least to an eavesdropper nothing.
+    """
+    return policy == "require" or (policy == "prefer" and (keys == "dtls" or transport == "tls"))

@@ -295,6 +295,7 @@ def _negotiated(section: Section, send: tuple[Codec, ...], receive: tuple[Codec,
         rtcp_mux=True,
         local_crypto=None,
         remote_crypto=None,
+        dtls=None,
         ptime=None,
     )
 

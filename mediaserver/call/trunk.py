@@ -159,8 +159,9 @@ class TrunkLine:
         hops = self._routed() or self._flows_first()
         if not hops:
             return None
-        encrypted = srtp_towards(self.settings.srtp, hops[0][1].transport)
-        if encrypted and self.settings.srtp != "require":
+        keys = self.settings.srtp_keys
+        encrypted = srtp_towards(self.settings.srtp, keys, hops[0][1].transport)
+        if encrypted and keys == "sdes" and self.settings.srtp != "require":
             # RFC 4568 §7: keys that were meant for TLS do not go on in the clear when that hop fails.
             hops = [(place, hop) for place, hop in hops if hop.transport == "tls"]
         return Way({hop: _request_uri(place, called) for place, hop in hops}, encrypted)

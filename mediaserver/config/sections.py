@@ -30,6 +30,7 @@ from mediaserver.config.routes import Webhook as Webhook
 from mediaserver.config.sites import Site as Site
 from mediaserver.config.trunks import AudioCodec as AudioCodec
 from mediaserver.config.trunks import SipTransport as SipTransport
+from mediaserver.config.trunks import SrtpKeying as SrtpKeying
 from mediaserver.config.trunks import SrtpPolicy as SrtpPolicy
 from mediaserver.config.trunks import Trunk as Trunk
 from mediaserver.config.trunks import TrunkCredentials as TrunkCredentials
@@ -72,6 +73,10 @@ class User(Section):
     srtp: SrtpPolicy = "prefer"
     """SRTP towards the user's phones: `require` refuses calls without it, `prefer` offers it over TLS signalling and
     takes what the phone offers, `never` speaks plain RTP."""
+
+    srtp_keys: SrtpKeying = "sdes"
+    """How our offers want the keys of SRTP to be agreed: `sdes` in the signalling, which `prefer` offers over TLS only, or
+    `dtls` between the media ports (RFC 5763). What the phone offers is taken either way."""
 
 
 class ConsentText(Section):

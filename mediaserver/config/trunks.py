@@ -16,6 +16,7 @@ VideoCodec = Literal["VP8", "H264", "VP9", "AV1"]
 SipTransport = Literal["udp", "tcp", "tls"]
 AudioTranscode = Literal["never", "when_needed", "prefer_opus"]
 SrtpPolicy = Literal["require", "prefer", "never"]
+SrtpKeying = Literal["sdes", "dtls"]
 NumberForm = Literal["as_is", "e164", "plain", "international", "national"]
 
 SipUriText = Annotated[str, Field(pattern=r"^sips?:([^@\s]+@)?[^@\s]+$")]
@@ -255,7 +256,11 @@ class Trunk(Section):
     """Who is calling: what the trunk is believed, and what it is told."""
 
     srtp: SrtpPolicy = "prefer"
-    """SRTP towards the trunk: `require`, `prefer` (offered over TLS signalling) or `never`."""
+    """SRTP towards the trunk: `require`, `prefer` (offered where its keys are safe) or `never`."""
+
+    srtp_keys: SrtpKeying = "sdes"
+    """How our offers want the keys of SRTP to be agreed: `sdes` in the signalling, safe over TLS only, or `dtls` between
+    the media ports (RFC 5763). What the trunk offers is taken either way."""
 
     audio_codecs: tuple[AudioCodec, ...] = ("opus", "G722", "PCMA", "PCMU")
     """Audio codecs allowed, best first, as far as `media` allows them."""

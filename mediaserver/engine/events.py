@@ -54,7 +54,9 @@ class CommandFailed(Event, frozen=True, kw_only=True, tag="command_failed"):
 
 
 class TransportConnected(Event, frozen=True, kw_only=True, tag="transport_connected"):
-    """Media can flow: ICE proven, DTLS done and fingerprint verified; for RTP the first accepted media."""
+    """Media can flow: ICE proven, DTLS done and fingerprint verified; for RTP without DTLS the first accepted media.
+
+    Comes again when a phone's DTLS association is made anew."""
 
     id: int
     remote: Address

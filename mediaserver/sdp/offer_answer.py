@@ -1,4 +1,4 @@
-"""Offers and answers towards SIP phones and gateways (RFC 3264), with SDES keys (RFC 4568).
+"""Offers and answers towards SIP phones and gateways (RFC 3264), with SDES keys (RFC 4568) or DTLS (RFC 5763).
 
 The caller decides what may be used (`LocalMedia` per section) and owns ports and keys; this file decides what the
 descriptions say and what both sides agreed on.
@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from mediaserver.errors import NegotiationError
+from mediaserver.sdp import dtls
 from mediaserver.sdp.codecs import TELEPHONE_EVENT, events_for, intersect, is_media, matches, redundancy_for
 from mediaserver.sdp.description import (
     Bandwidth,
@@ -44,7 +45,7 @@ FEEDBACK: Final = ("nack pli", "ccm fir", "ccm tmmbr", "goog-remb")
 Retransmission and transport-wide feedback are for browsers.
 """
 
-_PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF")
+_PROFILES: Final = ("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", *dtls.PROFILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class LocalMedia:
     crypto: tuple[Crypto, ...] = ()
     crypto_required: bool = True
     """With `crypto`: offer SAVP and refuse plain RTP. False offers AVP with keys and takes what comes."""
+    dtls: dtls.LocalDtls | None = None
+    """Keys come by DTLS, and `crypto` is empty."""
     rtcp_mux: bool = False
     ptime: int | None = None
     """Milliseconds of sound per packet that we would like to receive."""
@@ -93,7 +96,9 @@ class NegotiatedMedia:
     rtcp_mux: bool
     local_crypto: Crypto | None
     remote_crypto: Crypto | None
-    """Both None for plain RTP."""
+    """Both None for plain RTP and for DTLS."""
+    dtls: dtls.NegotiatedDtls | None
+    """How DTLS brings the keys; None where it does not."""
     ptime: int | None
     """Milliseconds of sound per packet that the remote side would like to receive."""
 
@@ -108,11 +113,12 @@ def make_cryptos(
 def first_of_kind(offer: SessionDescription, kind: str, *, secure: bool | None = None) -> int | None:
     """The index of the section that a call uses for `kind`: the first that is offered, over RTP, and not slides.
 
-    Some phones offer the same sound twice, encrypted and plain: `secure` True takes only a section with keys, False
+    Some phones offer the same sound twice, encrypted and plain: `secure` True takes only an encrypted one, False
     only one of a plain profile.
     """
     for index, media in offer.of_kind(kind):
-        fits = secure is None or (bool(media.cryptos) if secure else "SAVP" not in media.protocol)
+        keyed = bool(media.cryptos) or dtls.wants_dtls(media)
+        fits = secure is None or (keyed if secure else "SAVP" not in media.protocol)
         if fits and not media.rejected and media.protocol in _PROFILES and media.attribute("content") != "slides":
             return index
     return None
@@ -218,7 +224,10 @@ def _offer_section(local: LocalMedia) -> MediaDescription:
     secure = bool(local.crypto) and local.crypto_required
     codecs = tuple(_with_feedback(codec, codec.feedback) for codec in local.codecs)
     section = _local_section(local, "RTP/SAVP" if secure else "RTP/AVP", codecs, local.direction)
-    return replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux) if local.port else refusal(section)
+    section = replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux)
+    if local.dtls is not None:
+        section = dtls.offered(section, local.dtls)
+    return section if local.port else refusal(section)
 
 
 def _answer_section(offered: MediaDescription, local: LocalMedia) -> MediaDescription:
@@ -231,7 +240,10 @@ def _answer_section(offered: MediaDescription, local: LocalMedia) -> MediaDescri
     codecs = _answer_codecs(offered, local)
     direction = local.direction.answering(_effective_direction(offered))
     section = _local_section(local, offered.protocol, codecs, direction)
-    crypto = _choose_crypto(offered, local)
+    if local.dtls is not None and dtls.wants_dtls(offered):
+        section, crypto = dtls.answered(section, offered, local.dtls), None
+    else:
+        crypto = _choose_crypto(offered, local)
     return replace(
         section,
         cryptos=(crypto,) if crypto else (),
@@ -318,7 +330,7 @@ def answer_h264(offered: Mapping[str, str], own: Mapping[str, str]) -> dict[str,
 
 
 def _choose_crypto(offered: MediaDescription, local: LocalMedia) -> Crypto | None:
-    secure = offered.protocol in ("RTP/SAVP", "RTP/SAVPF")
+    secure = "SAVP" in offered.protocol
     for own in local.crypto:
         for theirs in offered.cryptos:
             if theirs.suite == own.suite and usable_crypto(theirs):
@@ -359,7 +371,8 @@ def _negotiate_section(
     if not any(is_media(codec) for codec in send):
         named = ", ".join(str(codec) for codec in theirs.codecs) or "nothing known"
         raise NegotiationError(f"The {ours.kind} section has no codec in common: {named}.", warning_code=WARN_FORMAT)
-    local_crypto, remote_crypto = _agreed_cryptos(ours, theirs, we_offered=we_offered)
+    association = dtls.negotiated(ours, theirs, we_offered=we_offered)
+    cryptos = (None, None) if association else _agreed_cryptos(ours, theirs, we_offered=we_offered)
     rtp = _address(theirs.connection, theirs.port)
     mux = ours.rtcp_mux and theirs.rtcp_mux
     rtcp = rtp if mux else _address(theirs.rtcp_address or theirs.connection, theirs.rtcp_port or theirs.port + 1)
@@ -375,8 +388,9 @@ def _negotiate_section(
         remote_rtp=rtp,
         remote_rtcp=rtcp if rtp else None,
         rtcp_mux=mux,
-        local_crypto=local_crypto,
-        remote_crypto=remote_crypto,
+        local_crypto=cryptos[0],
+        remote_crypto=cryptos[1],
+        dtls=association,
         ptime=theirs.ptime,
     )
 

@@ -14,7 +14,7 @@ from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_policy import SipPolicy, srtp_towards
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import RequestKeyframe
-from mediaserver.engine.events import KeyframeNeeded, MediaTimeout
+from mediaserver.engine.events import KeyframeNeeded, MediaTimeout, TransportClosed
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
@@ -67,6 +67,14 @@ async def test_dial_returns_when_the_phone_answers_and_tracks_exist() -> None:
     assert set(leg.media) == {"audio", "video"}
     assert [codec.name for codec in leg.codecs["video"]] == ["H264", "H264"]
     assert leg.answered_at is not None
+
+
+async def test_a_certificate_that_was_not_promised_ends_the_call_and_says_so() -> None:
+    engine = FakeEngine()
+    leg, _ = await dialled(engine)
+    engine.deliver(TransportClosed(id=leg.transports[0], reason="fingerprint_mismatch"))
+    await settle()
+    assert leg.end_cause == EndCause("system", "fingerprint_mismatch")
 
 
 async def test_dial_tells_of_ringing_and_fails_with_the_phones_code() -> None:
@@ -232,13 +240,19 @@ async def test_cancelling_ends_the_leg_by_its_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "transport", "encrypted"),
-    [("require", "udp", True), ("prefer", "udp", False), ("prefer", "tls", True), ("never", "tls", False)],
+    ("policy", "keys", "transport", "encrypted"),
+    [
+        ("require", "sdes", "udp", True),
+        ("prefer", "sdes", "udp", False),
+        ("prefer", "sdes", "tls", True),
+        ("prefer", "dtls", "udp", True),
+        ("never", "dtls", "tls", False),
+    ],
 )
-def test_keys_are_offered_over_encrypted_signalling_only_unless_required(
-    policy: str, transport: str, encrypted: bool
+def test_keys_of_sdes_are_offered_over_encrypted_signalling_only_unless_required(
+    policy: str, keys: str, transport: str, encrypted: bool
 ) -> None:
-    assert srtp_towards(policy, transport) is encrypted  # type: ignore[arg-type]
+    assert srtp_towards(policy, keys, transport) is encrypted  # type: ignore[arg-type]
 
 
 def test_a_warning_stays_one_quoted_line() -> None:

@@ -6,6 +6,8 @@ What this version of baresip taught:
 * a WAV source must have exactly the codec's rate and channels, and its end ends the call: tones are long here;
 * events are sent only to the one connection that ``ctrl_tcp`` holds;
 * video received shows in the ``video_debug`` command: frames that reached the display, keyframes, packets;
+* its module dtls_srtp makes itself a certificate of RSA, which our DTLS library does not know, and takes none from a file:
+  it is given one of ECDSA by a function that is loaded before libre's (``baresip_ecdsa.c``);
 * its own answer delay does not exist yet, so automatic answers are given by this harness.
 """
 
@@ -16,11 +18,13 @@ import contextlib
 import itertools
 import json
 import re
+import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.peers.certificates import write_certificates
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.process import PeerError, PeerProcess
 from tests.peers.tone import Recording, read_wav, write_tone
@@ -116,6 +120,7 @@ class Baresip:
             f"baresip-{phone.user}",
             ["baresip", "-4", "-f", str(directory), "-v"],
             directory=directory,
+            environment=_ecdsa(directory) if phone.encryption == "dtls_srtp" else {},
             prefix=network.exec_prefix,
         )
         self._writer: asyncio.StreamWriter | None = None
@@ -398,6 +403,14 @@ class Baresip:
         ]
         account = f"<sip:{phone.user}@{domain};transport={phone.transport}>;" + ";".join(filter(None, parameters))
         (self.directory / "accounts").write_text(account + "\n")
+
+
+def _ecdsa(directory: Path) -> dict[str, str]:
+    """What a phone's environment needs for a certificate of ECDSA."""
+    library = directory / "ecdsa.so"
+    source = Path(__file__).parent / "baresip_ecdsa.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    return {"LD_PRELOAD": str(library), "BARESIP_ECDSA": str(write_certificates(directory, "dtls.invalid").both)}
 
 
 @contextlib.asynccontextmanager

@@ -109,7 +109,7 @@ class Sipp:
 
     async def stop(self) -> SippResult:
         """End a callee: SIGUSR1 lets SIPp finish its calls and write its statistics."""
-        code = await self._process.stop(grace_s=3.0, first=signal.SIGUSR1)
+        code = await self._process.stop(grace_s=10.0, first=signal.SIGUSR1)
         return self._result(code if code is not None else -1)
 
     async def abandon(self) -> None:

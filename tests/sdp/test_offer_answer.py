@@ -255,11 +255,11 @@ def test_an_answer_over_srtp_without_or_with_a_foreign_key_is_refused() -> None:
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_browsers_offer_is_refused_here_by_its_transport() -> None:
+def test_an_offer_of_dtls_is_refused_where_there_is_no_certificate_for_it() -> None:
     offer = recorded("chromium_sendrecv")
     with pytest.raises(NegotiationError, match="UDP/TLS/RTP/SAVPF") as caught:
         make_answer(offer, {0: audio()}, session_id=1, version=1, address="192.0.2.1")
-    assert caught.value.warning_code == 302
+    assert caught.value.warning_code == 306
 
 
 def test_no_common_codec_is_a_305_that_names_both_sides() -> None:

@@ -93,6 +93,17 @@ pub struct SrtpKeys {
     pub remote_key: ByteBuf,
 }
 
+/// What the descriptions of a SIP leg say about DTLS.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DtlsTerms {
+    /// Names the association; the same one goes on.
+    pub association: u32,
+    /// Our role.
+    pub role: DtlsRole,
+    /// Hashes of the peer's certificate.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
 /// One RTP payload of a clip.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ClipPacket {
@@ -140,6 +151,10 @@ pub struct Target {
     pub is_screen: bool,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// Whose sound goes into a mix.
 #[derive(Clone, Debug, Deserialize)]
 pub struct MixVoice {
@@ -147,6 +162,9 @@ pub struct MixVoice {
     pub source: u64,
     /// Codec name, until something else comes.
     pub codec: String,
+    /// Whether what is decoded says how loudly it speaks.
+    #[serde(default = "yes")]
+    pub judged: bool,
 }
 
 /// Who hears a mix.
@@ -189,6 +207,8 @@ pub enum Action {
         rtcp: Option<Address>,
         rtcp_mux: bool,
         srtp: Option<SrtpKeys>,
+        #[serde(default)]
+        dtls: Option<DtlsTerms>,
     },
     SetExtensions {
         extensions: Vec<Extension>,

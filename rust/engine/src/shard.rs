@@ -11,7 +11,7 @@ use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
 use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
 use mediaserver_proto::time::Time;
-use mediaserver_proto::transport::{RemoteParameters, RtpRemote};
+use mediaserver_proto::transport::{DtlsTerms, RemoteParameters, RtpRemote};
 use serde_bytes::ByteBuf;
 
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
@@ -198,10 +198,7 @@ impl ShardControl {
                 let remote = RemoteParameters {
                     credentials: RemoteCredentials::new(ufrag, pwd),
                     fingerprints: read_fingerprints(&fingerprints)?,
-                    role: match dtls_role {
-                        DtlsRole::Server => Role::Server,
-                        DtlsRole::Client => Role::Client,
-                    },
+                    role: read_role(dtls_role),
                 };
                 self.endpoint.set_ice_remote(id, remote, now, out)?;
             }
@@ -209,12 +206,13 @@ impl ShardControl {
                 let event = self.open_rtp(id, request, bind_ip, latching_ms, timeout_ms, now)?;
                 return Ok(Answer::Event(event));
             }
-            Action::SetRtpRemote { rtp, rtcp, rtcp_mux, srtp } => {
+            Action::SetRtpRemote { rtp, rtcp, rtcp_mux, srtp, dtls } => {
                 let remote = RtpRemote {
                     rtp: read_address(rtp),
                     rtcp: read_address(rtcp),
                     rtcp_mux,
                     srtp: srtp.as_ref().map(read_srtp_keys).transpose()?,
+                    dtls: dtls.as_ref().map(read_dtls_terms).transpose()?,
                 };
                 self.endpoint.set_rtp_remote(id, remote, now, out)?;
             }
@@ -329,6 +327,21 @@ fn read_fingerprints(fingerprints: &[command::Fingerprint]) -> Result<Vec<Finger
         })
         .collect();
     if known.is_empty() { Err(Refusal::Invalid("fingerprints")) } else { Ok(known) }
+}
+
+fn read_role(role: DtlsRole) -> Role {
+    match role {
+        DtlsRole::Server => Role::Server,
+        DtlsRole::Client => Role::Client,
+    }
+}
+
+fn read_dtls_terms(terms: &command::DtlsTerms) -> Result<DtlsTerms, Refusal> {
+    Ok(DtlsTerms {
+        association: terms.association,
+        role: read_role(terms.role),
+        fingerprints: read_fingerprints(&terms.fingerprints)?,
+    })
 }
 
 fn read_srtp_keys(keys: &command::SrtpKeys) -> Result<SrtpKeys, Refusal> {

@@ -61,6 +61,8 @@ enum State {
 /// One DTLS association. Nothing leaves it and nothing enters the library before [`Dtls::drive`] may send.
 pub struct Dtls {
     identity: Identity,
+    /// The peer's address is not proven: a client must repeat a cookie first (RFC 6347 §4.2.1).
+    asks_cookie: bool,
     promised: Vec<Fingerprint>,
     state: State,
     held: Vec<Vec<u8>>,
@@ -84,10 +86,11 @@ impl std::fmt::Debug for Dtls {
 }
 
 impl Dtls {
-    /// An association that waits for the remote description.
+    /// An association that waits for the remote description, with a peer whose address is proven before it starts.
     pub fn new(identity: Identity) -> Dtls {
         Dtls {
             identity,
+            asks_cookie: false,
             promised: Vec::new(),
             state: State::New,
             held: Vec::new(),
@@ -98,14 +101,20 @@ impl Dtls {
         }
     }
 
+    /// An association with a peer whose address nobody has proven: as server we ask for a cookie first.
+    pub fn with_cookie(identity: Identity) -> Dtls {
+        Dtls { asks_cookie: true, ..Dtls::new(identity) }
+    }
+
     /// The remote description is known. Only the first call counts: an ICE restart keeps the association.
     pub fn start(&mut self, role: Role, promised: Vec<Fingerprint>, now: Time) {
         if !matches!(self.state, State::New) {
             return;
         }
+        let config = if self.asks_cookie { &self.identity.cookie_config } else { &self.identity.config };
         let mut engine = Box::new(dimpl::Dtls::new_12(
-            self.identity.config.clone(),
-            self.identity.certificate.clone(),
+            config.clone(),
+            (*self.identity.certificate).clone(),
             self.identity.instant(now),
         ));
         engine.set_active(role == Role::Client);
@@ -142,7 +151,8 @@ impl Dtls {
 
     /// Advances time, feeds what was held, hands each datagram to `send`, and says what came of it.
     ///
-    /// To be called only while there is a proven path: what it sends is far larger than a spoofed check.
+    /// To be called only while there is a path, and without a cookie only one that is proven: what it sends is far larger
+    /// than a spoofed check.
     pub fn drive(&mut self, now: Time, mut send: impl FnMut(&[u8])) -> Option<DtlsEvent> {
         if matches!(self.state, State::New) {
             return None;

@@ -29,8 +29,11 @@ pub enum IdentityError {
 /// Certificate, private key and handshake settings; one for all transports.
 #[derive(Clone)]
 pub struct Identity {
+    /// For peers whose address ICE has proven.
     pub(super) config: Arc<Config>,
-    pub(super) certificate: DtlsCertificate,
+    /// For peers who still have to prove theirs.
+    pub(super) cookie_config: Arc<Config>,
+    pub(super) certificate: Arc<DtlsCertificate>,
     pub(super) base: Instant,
 }
 
@@ -47,18 +50,14 @@ impl Identity {
     ///
     /// `base` is the instant of the engine's `Time::ZERO`: the DTLS library keeps time as `Instant`.
     pub fn new(certificate_der: Vec<u8>, private_key_der: Vec<u8>, base: Instant) -> Result<Identity, IdentityError> {
-        let config = Config::builder()
-            // No HelloVerifyRequest: its only purpose is return routability (RFC 6347 §4.2.1), which ICE has already
-            // proven, because our flights only leave to a tuple that answered our own challenge. It would cost a round trip.
-            .use_server_cookie(false)
-            .flight_start_rto(FIRST_RETRANSMISSION)
-            .flight_retries(RETRANSMISSIONS)
-            .handshake_timeout(HANDSHAKE_LIMIT)
-            .build()?;
+        // HelloVerifyRequest has one purpose, return routability (RFC 6347 §4.2.1), which ICE has already proven, because our
+        // flights only leave to a tuple that answered our own challenge. It would cost a round trip.
+        let config = settings(false)?;
+        let cookie_config = settings(true)?;
         // The library panics on a bad key at the first handshake; so it is tried here, where an answer can be given.
         config.crypto_provider().key_provider.load_private_key(&private_key_der).map_err(IdentityError::PrivateKey)?;
-        let certificate = DtlsCertificate { certificate: certificate_der, private_key: private_key_der };
-        Ok(Identity { config: Arc::new(config), certificate, base })
+        let certificate = Arc::new(DtlsCertificate { certificate: certificate_der, private_key: private_key_der });
+        Ok(Identity { config: Arc::new(config), cookie_config: Arc::new(cookie_config), certificate, base })
     }
 
     /// The fingerprint for SDP.
@@ -73,4 +72,13 @@ impl Identity {
     pub(super) fn time(&self, instant: Instant) -> Time {
         Time::ZERO + instant.saturating_duration_since(self.base)
     }
+}
+
+fn settings(cookie: bool) -> Result<Config, dimpl::Error> {
+    Config::builder()
+        .use_server_cookie(cookie)
+        .flight_start_rto(FIRST_RETRANSMISSION)
+        .flight_retries(RETRANSMISSIONS)
+        .handshake_timeout(HANDSHAKE_LIMIT)
+        .build()
 }

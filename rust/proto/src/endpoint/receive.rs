@@ -208,8 +208,12 @@ impl Endpoint {
             TransportEvent::PathBound(path) => self.bind_path(index, path),
             TransportEvent::PathUnbound(path) => self.unbind_path(index, path),
             TransportEvent::Connected { path, suite } => {
-                if !std::mem::replace(&mut slot.connected, true) && slot.sockets.is_none() {
+                let first = !std::mem::replace(&mut slot.connected, true);
+                if first && slot.sockets.is_none() {
                     self.half_open = self.half_open.saturating_sub(1);
+                }
+                // A phone's association may be made anew, a browser's is not.
+                if slot.transport.waits_for_keys() {
                     // What was forwarded before had no keys to leave with, the keyframe among it.
                     self.media.router.restart_down_tracks(TransportId(id), now);
                 }

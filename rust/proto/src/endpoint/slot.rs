@@ -31,7 +31,7 @@ impl AnyTransport {
     ) -> Received {
         match self {
             AnyTransport::Ice(transport) => transport.handle_datagram(path, datagram, now, out),
-            AnyTransport::Rtp(transport) => transport.handle_datagram(path, datagram, now),
+            AnyTransport::Rtp(transport) => transport.handle_datagram(path, datagram, now, out),
         }
     }
 
@@ -39,7 +39,7 @@ impl AnyTransport {
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         match self {
             AnyTransport::Ice(transport) => transport.handle_timeout(now, out),
-            AnyTransport::Rtp(transport) => transport.handle_timeout(now),
+            AnyTransport::Rtp(transport) => transport.handle_timeout(now, out),
         }
     }
 
@@ -71,7 +71,7 @@ impl AnyTransport {
     pub(super) fn close(&mut self, reason: CloseReason, out: &mut TransmitQueue) {
         match self {
             AnyTransport::Ice(transport) => transport.close(reason, out),
-            AnyTransport::Rtp(transport) => transport.close(reason),
+            AnyTransport::Rtp(transport) => transport.close(reason, out),
         }
     }
 
@@ -93,6 +93,14 @@ impl AnyTransport {
         match self {
             AnyTransport::Ice(transport) => transport.protect_rtcp(packet, out),
             AnyTransport::Rtp(transport) => transport.protect_rtcp(packet, out),
+        }
+    }
+
+    /// Whether what was to be sent before [`TransportEvent::Connected`] had no keys to leave with.
+    pub(super) fn waits_for_keys(&self) -> bool {
+        match self {
+            AnyTransport::Ice(_) => true,
+            AnyTransport::Rtp(transport) => transport.uses_dtls(),
         }
     }
 

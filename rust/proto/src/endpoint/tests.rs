@@ -65,7 +65,7 @@ fn open_leg_of(kind: MediaKind, endpoint: &mut Endpoint, transport: u64, port: u
     let sockets = RtpSockets { rtp: socket, rtcp: SocketId(u32::from(port) + 1) };
     endpoint.open_rtp_transport(transport, sockets, entropy(1), Duration::ZERO, Duration::ZERO).unwrap();
     let peer = ([192, 0, 2, 1], port).into();
-    let remote = RtpRemote { rtp: Some(peer), rtcp: None, rtcp_mux: false, srtp: None };
+    let remote = RtpRemote { rtp: Some(peer), ..RtpRemote::default() };
     endpoint.set_rtp_remote(transport, remote, Time::ZERO, &mut out).unwrap();
     let up = UpTrackConfig {
         id: UpTrackId(transport + 1),

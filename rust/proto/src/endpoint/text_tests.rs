@@ -47,7 +47,7 @@ impl House {
             let sockets = RtpSockets { rtp: socket, rtcp: SocketId(u32::from(port) + 1) };
             shard.open_rtp_transport(transport, sockets, entropy(1), Duration::ZERO, Duration::ZERO).unwrap();
             let address = ([192, 0, 2, 1], port).into();
-            let remote = RtpRemote { rtp: Some(address), rtcp: None, rtcp_mux: false, srtp: None };
+            let remote = RtpRemote { rtp: Some(address), ..RtpRemote::default() };
             shard.set_rtp_remote(transport, remote, Time::ZERO, &mut out).unwrap();
             shard.open_text(transport, config(1), RATES, Time::ZERO, &mut out).unwrap();
             Phone { transport, address, line: TextLine::new(config(2)), read: String::new() }

@@ -142,7 +142,13 @@ impl Endpoint {
         timeout: Duration,
     ) -> Result<(), CommandError> {
         self.check_new_transport(id)?;
-        let config = RtpTransportConfig { rtp_socket: sockets.rtp, rtcp_socket: Some(sockets.rtcp), latching, timeout };
+        let config = RtpTransportConfig {
+            rtp_socket: sockets.rtp,
+            rtcp_socket: Some(sockets.rtcp),
+            latching,
+            timeout,
+            identity: Some(self.config.identity.clone()),
+        };
         let transport = AnyTransport::Rtp(Box::new(RtpTransport::new(config)));
         let index = self.insert(id, transport, Duration::ZERO, Some((sockets.rtp, sockets.rtcp)), &entropy)?;
         self.routes.bind_socket(sockets.rtp, index);

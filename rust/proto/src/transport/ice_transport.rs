@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{CloseReason, Received, SendError, TransportEvent, drop_of, send_error_of};
+use super::{CloseReason, Received, SendError, TransportEvent, close_reason, drop_of, send_error_of};
 use crate::demux::{Kind, classify};
-use crate::dtls::{Dtls, DtlsEnd, DtlsEvent, Fingerprint, Identity, Role};
+use crate::dtls::{Dtls, DtlsEvent, Fingerprint, Identity, Role};
 use crate::error::{Drop, DropCounters};
 use crate::ice::{Agent, IceEvent, LocalCredentials, RemoteCredentials};
 use crate::io::{Path, TransmitQueue};
@@ -410,13 +410,5 @@ impl IceTransport {
     /// What was dropped and why; take or merge them from here.
     pub fn drops_mut(&mut self) -> &mut DropCounters {
         &mut self.drops
-    }
-}
-
-fn close_reason(end: DtlsEnd) -> CloseReason {
-    match end {
-        DtlsEnd::Failed => CloseReason::DtlsFailed,
-        DtlsEnd::FingerprintMismatch => CloseReason::FingerprintMismatch,
-        DtlsEnd::PeerClosed => CloseReason::PeerClosed,
     }
 }

@@ -82,6 +82,11 @@ impl Latch {
         before != self.destination()
     }
 
+    /// Whether `source` fits the description better than `other`.
+    pub(super) fn outweighs(&self, source: SocketAddr, other: SocketAddr) -> bool {
+        self.fit(source) > self.fit(other)
+    }
+
     fn fit(&self, source: SocketAddr) -> Fit {
         match self.signalled {
             Some(signalled) if signalled == source => Fit::Exact,

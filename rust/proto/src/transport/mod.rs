@@ -1,19 +1,26 @@
-//! Transports: one WebRTC peer (ICE, DTLS, SRTP on the shared port) or one SIP media leg (RTP or SDES-SRTP).
+//! Transports: one WebRTC peer (ICE, DTLS, SRTP on the shared port) or one SIP media leg (RTP, or SRTP by SDES or DTLS).
 
+pub mod dtls_srtp;
+#[cfg(test)]
+mod dtls_srtp_tests;
 pub mod ice_transport;
 #[cfg(test)]
 mod ice_transport_tests;
 mod latch;
+mod protection;
 pub mod rtp_transport;
 #[cfg(test)]
 mod rtp_transport_tests;
+mod srtp_pair;
 
 use thiserror::Error;
 
+use crate::dtls::DtlsEnd;
 use crate::error::Drop;
 use crate::io::Path;
 use crate::srtp::{SrtpError, Suite};
 
+pub use dtls_srtp::DtlsTerms;
 pub use ice_transport::{IceTransport, IceTransportConfig, RemoteParameters};
 pub use rtp_transport::{RtpRemote, RtpTransport, RtpTransportConfig};
 
@@ -75,7 +82,7 @@ pub enum TransportEvent {
     PathBound(Path),
     /// ICE transport: the tuple is forgotten.
     PathUnbound(Path),
-    /// Media can flow: ICE proven, DTLS done and fingerprint right; or the first accepted RTP of a SIP leg.
+    /// Media can flow: ICE proven, DTLS done and fingerprint right; or the first accepted RTP of a SIP leg without DTLS.
     Connected {
         /// Where media goes.
         path: Path,
@@ -110,6 +117,14 @@ pub enum SendError {
     /// Not an RTP or RTCP packet, or too long.
     #[error("the packet is malformed")]
     Malformed,
+}
+
+fn close_reason(end: DtlsEnd) -> CloseReason {
+    match end {
+        DtlsEnd::Failed => CloseReason::DtlsFailed,
+        DtlsEnd::FingerprintMismatch => CloseReason::FingerprintMismatch,
+        DtlsEnd::PeerClosed => CloseReason::PeerClosed,
+    }
 }
 
 /// The counter of a refused packet.

@@ -1,20 +1,25 @@
-//! One SIP media leg: plain RTP or SDES-SRTP with symmetric-RTP latching in a bounded window.
+//! One SIP media leg: plain RTP, or SRTP by SDES or DTLS, with symmetric-RTP latching in a bounded window.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::dtls_srtp::{DtlsTerms, Progress};
 use super::latch::{Latch, Verdict};
-use super::{CloseReason, Received, SendError, TransportEvent, drop_of, send_error_of};
+use super::protection::{Keys, Protection};
+use super::{CloseReason, Received, SendError, TransportEvent, close_reason, drop_of, send_error_of};
 use crate::demux::{Kind, classify};
+use crate::dtls::Identity;
 use crate::error::{Drop, DropCounters};
 use crate::io::{Path, SocketId, TransmitQueue};
 use crate::srtp::header::rtcp_ssrc;
-use crate::srtp::{Inbound, MasterKey, Outbound, RtpHeader, SrtpKeys, StreamIndices, Suite, guess_index};
+use crate::srtp::{RtpHeader, SrtpKeys, StreamIndices, Suite, guess_index};
 use crate::time::Time;
 
 /// SSRCs of plain RTP whose rollovers are counted; a newer one takes the place of the oldest.
 const PLAIN_SSRCS: usize = 8;
+/// DTLS datagrams kept until the peer's SDP is known: its hello overtakes its answer, and takes two when post-quantum.
+const MAX_EARLY: usize = 2;
 
 /// What a SIP media leg is built from.
 #[derive(Clone, Debug)]
@@ -27,10 +32,12 @@ pub struct RtpTransportConfig {
     pub latching: Duration,
     /// Silence after which a media timeout is reported; zero: never.
     pub timeout: Duration,
+    /// The certificate that peers are shown; without one there is no DTLS.
+    pub identity: Option<Identity>,
 }
 
 /// What the peer's SDP says about this media.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RtpRemote {
     /// Address for RTP; `None` when the SDP gives none (0.0.0.0 or port 0).
     pub rtp: Option<SocketAddr>,
@@ -38,17 +45,10 @@ pub struct RtpRemote {
     pub rtcp: Option<SocketAddr>,
     /// RTCP on the RTP port (RFC 5761).
     pub rtcp_mux: bool,
-    /// SDES keys; `None` for plain RTP. An unchanged key keeps its indices; a replaced local key must never come back.
+    /// SDES keys; `None` without. An unchanged key keeps its indices; a replaced local key must never come back.
     pub srtp: Option<SrtpKeys>,
-}
-
-/// SRTP of both directions, with the keys to tell whether they change.
-#[derive(Debug)]
-struct Srtp {
-    local: MasterKey,
-    remote: MasterKey,
-    inbound: Inbound,
-    outbound: Outbound,
+    /// Keys come by DTLS, and SDES has no say; until they are there nothing is sent or taken.
+    pub dtls: Option<DtlsTerms>,
 }
 
 /// One SIP media leg's transport.
@@ -58,7 +58,8 @@ pub struct RtpTransport {
     /// Whether the peer's SDP is known, and its RTCP comes and goes on the RTP port.
     described: bool,
     rtcp_mux: bool,
-    srtp: Option<Srtp>,
+    protection: Protection,
+    early: Vec<(Path, Vec<u8>)>,
     rtp: Latch,
     rtcp: Latch,
     window_ends: Time,
@@ -80,7 +81,8 @@ impl RtpTransport {
             config,
             described: false,
             rtcp_mux: false,
-            srtp: None,
+            protection: Protection::Plain,
+            early: Vec::new(),
             rtp: Latch::default(),
             rtcp: Latch::default(),
             window_ends: Time::ZERO,
@@ -110,14 +112,26 @@ impl RtpTransport {
         self.quiet_since = now;
         // What was silent by agreement, on hold, is waited for anew.
         self.timed_out = false;
-        self.srtp = remote.srtp.map(|keys| rekey(self.srtp.take(), keys));
+        self.protect(remote.srtp, remote.dtls, now);
         self.report_path(before);
     }
 
+    fn protect(&mut self, srtp: Option<SrtpKeys>, dtls: Option<DtlsTerms>, now: Time) {
+        let dtls = dtls.zip(self.config.identity.as_ref());
+        self.protection.update(srtp, dtls, self.config.rtp_socket, now);
+        if let Protection::Dtls(dtls) = &mut self.protection {
+            let rtcp = self.config.rtcp_socket.filter(|_| !self.rtcp_mux);
+            dtls.aim(self.rtp.destination(), rtcp.map(|socket| (socket, self.rtcp.destination())), now);
+        } else {
+            self.early.clear();
+        }
+    }
+
     /// Takes one datagram; decrypts in place.
-    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Time) -> Received {
+    pub fn handle_datagram(&mut self, path: Path, datagram: &mut [u8], now: Time, out: &mut TransmitQueue) -> Received {
         let result = match classify(datagram) {
             _ if self.closed => Err(Drop::TransportClosed),
+            Kind::Dtls => self.handle_dtls(path, datagram, now, out),
             _ if !self.described => Err(Drop::RtpNoRemote),
             Kind::Rtp => self.handle_rtp(path, datagram, now),
             Kind::Rtcp => self.handle_rtcp(path, datagram, now),
@@ -129,18 +143,65 @@ impl RtpTransport {
         })
     }
 
+    fn handle_dtls(
+        &mut self,
+        path: Path,
+        datagram: &[u8],
+        now: Time,
+        out: &mut TransmitQueue,
+    ) -> Result<Received, Drop> {
+        if !self.described {
+            if self.config.identity.is_none() || self.early.len() >= MAX_EARLY {
+                return Err(Drop::DtlsEarly);
+            }
+            self.early.push((path, datagram.to_vec()));
+            return Ok(Received::Consumed);
+        }
+        let latch = if path.socket == self.config.rtp_socket { &self.rtp } else { &self.rtcp };
+        judge(latch, path.remote, now < self.window_ends, &self.config)?;
+        let Protection::Dtls(dtls) = &mut self.protection else { return Err(Drop::Unclassified) };
+        let outweighs = |other| latch.outweighs(path.remote, other);
+        let progress = dtls.handle_datagram(path, datagram, outweighs, now, out)?;
+        for _ in 0..dtls.take_ignored() {
+            self.drops.count(Drop::DtlsApplicationData);
+        }
+        self.follow(path.socket == self.config.rtp_socket, progress, now);
+        Ok(Received::Consumed)
+    }
+
+    /// What came of the handshake on the RTP port, or on RTCP's.
+    fn follow(&mut self, on_rtp_port: bool, progress: Progress, now: Time) {
+        match progress {
+            Progress::Pending => {}
+            Progress::Keyed(peer) => {
+                // It has shown the certificate of the description: that is better than any address.
+                let latch = if on_rtp_port { &mut self.rtp } else { &mut self.rtcp };
+                latch.learn(peer);
+                if on_rtp_port {
+                    self.connected = true;
+                    self.quiet_since = now;
+                    if let Some(path) = self.selected_path() {
+                        self.events.push_back(TransportEvent::Connected { path, suite: self.suite() });
+                    }
+                }
+            }
+            Progress::Failed(end) => self.end(close_reason(end)),
+        }
+    }
+
     fn handle_rtp(&mut self, path: Path, datagram: &mut [u8], now: Time) -> Result<Received, Drop> {
         if path.socket != self.config.rtp_socket {
             return Err(Drop::UnexpectedSource);
         }
         let verdict = judge(&self.rtp, path.remote, now < self.window_ends, &self.config)?;
         let header = RtpHeader::parse(datagram).ok_or(Drop::RtpMalformed)?;
-        let (len, index) = match &mut self.srtp {
-            Some(srtp) => {
+        let (len, index) = match self.protection.rtp() {
+            Keys::Awaited => return Err(Drop::SrtpNoKeys),
+            Keys::Srtp(srtp) => {
                 let opened = srtp.inbound.unprotect_rtp(datagram, &header).map_err(drop_of)?;
                 (opened.len, opened.index)
             }
-            None => (datagram.len(), self.plain_index(&header)),
+            Keys::None => (datagram.len(), self.plain_index(&header)),
         };
         let before = self.rtp.destination();
         if verdict == Verdict::Learn {
@@ -169,9 +230,10 @@ impl RtpTransport {
         let latch = if on_rtp_port { &self.rtp } else { &self.rtcp };
         let verdict = judge(latch, path.remote, now < self.window_ends, &self.config)?;
         rtcp_ssrc(datagram).ok_or(Drop::RtpMalformed)?;
-        let len = match &mut self.srtp {
-            Some(srtp) => srtp.inbound.unprotect_rtcp(datagram).map_err(drop_of)?,
-            None => datagram.len(),
+        let len = match self.protection.rtcp(on_rtp_port) {
+            Keys::Awaited => return Err(Drop::SrtpNoKeys),
+            Keys::Srtp(srtp) => srtp.inbound.unprotect_rtcp(datagram).map_err(drop_of)?,
+            Keys::None => datagram.len(),
         };
         if verdict == Verdict::Learn {
             let before = self.rtp.destination();
@@ -182,9 +244,17 @@ impl RtpTransport {
         Ok(Received::Rtcp { len })
     }
 
-    /// Reports silence when it is due.
-    pub fn handle_timeout(&mut self, now: Time) {
-        if self.poll_timeout().is_some_and(|due| due <= now) {
+    /// Does what is due: flights of a handshake, and the word that it has long been silent.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
+        for (path, mut datagram) in std::mem::take(&mut self.early) {
+            self.handle_datagram(path, &mut datagram, now, out);
+        }
+        if let Protection::Dtls(dtls) = &mut self.protection {
+            let [rtp, rtcp] = dtls.drive(now, out);
+            self.follow(true, rtp, now);
+            self.follow(false, rtcp, now);
+        }
+        if self.silent_at().is_some_and(|due| due <= now) {
             self.timed_out = true;
             let silent_ms = u64::try_from(now.since(self.quiet_since).as_millis()).unwrap_or(u64::MAX);
             self.events.push_back(TransportEvent::MediaTimeout { silent_ms });
@@ -193,6 +263,16 @@ impl RtpTransport {
 
     /// When [`RtpTransport::handle_timeout`] wants to be called; moves with every RTP packet.
     pub fn poll_timeout(&self) -> Option<Time> {
+        let dtls = match &self.protection {
+            // What came early waits for the next call, which is due at once.
+            Protection::Dtls(_) if !self.early.is_empty() => Time::ZERO,
+            Protection::Dtls(dtls) => dtls.poll_timeout(),
+            Protection::Plain | Protection::Sdes(_) => Time::FAR_FUTURE,
+        };
+        self.silent_at().into_iter().chain((dtls != Time::FAR_FUTURE).then_some(dtls)).min()
+    }
+
+    fn silent_at(&self) -> Option<Time> {
         let watching = self.described && !self.closed && !self.timed_out && !self.config.timeout.is_zero();
         watching.then(|| self.quiet_since + self.config.timeout)
     }
@@ -205,9 +285,13 @@ impl RtpTransport {
     /// Writes one RTP packet, protected when SRTP was negotiated, for the peer's address.
     pub fn protect_rtp(&mut self, header: &[u8], payload: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let path = self.selected_path().ok_or(SendError::NotConnected)?;
-        out.push_with(path, |bytes| match &mut self.srtp {
-            Some(srtp) => srtp.outbound.protect_rtp(header, payload, bytes).map(drop),
-            None => {
+        let keys = self.protection.rtp();
+        if matches!(keys, Keys::Awaited) {
+            return Err(SendError::NotConnected);
+        }
+        out.push_with(path, |bytes| match keys {
+            Keys::Srtp(srtp) => srtp.outbound.protect_rtp(header, payload, bytes).map(drop),
+            Keys::None | Keys::Awaited => {
                 bytes.extend_from_slice(header);
                 bytes.extend_from_slice(payload);
                 Ok(())
@@ -219,9 +303,13 @@ impl RtpTransport {
     /// Writes one compound RTCP packet, protected when SRTP was negotiated, for the peer's RTCP address.
     pub fn protect_rtcp(&mut self, packet: &[u8], out: &mut TransmitQueue) -> Result<(), SendError> {
         let path = self.rtcp_path().ok_or(SendError::NotConnected)?;
-        out.push_with(path, |bytes| match &mut self.srtp {
-            Some(srtp) => srtp.outbound.protect_rtcp(packet, bytes).map(drop),
-            None => {
+        let keys = self.protection.rtcp(path.socket == self.config.rtp_socket);
+        if matches!(keys, Keys::Awaited) {
+            return Err(SendError::NotConnected);
+        }
+        out.push_with(path, |bytes| match keys {
+            Keys::Srtp(srtp) => srtp.outbound.protect_rtcp(packet, bytes).map(drop),
+            Keys::None | Keys::Awaited => {
                 bytes.extend_from_slice(packet);
                 Ok(())
             }
@@ -229,11 +317,19 @@ impl RtpTransport {
         .map_err(send_error_of)
     }
 
-    /// Ends the leg.
-    pub fn close(&mut self, reason: CloseReason) {
+    /// Ends the leg; an association of DTLS is told.
+    pub fn close(&mut self, reason: CloseReason, out: &mut TransmitQueue) {
+        if let (Protection::Dtls(dtls), false) = (&mut self.protection, self.closed) {
+            dtls.close(out);
+        }
+        self.end(reason);
+    }
+
+    fn end(&mut self, reason: CloseReason) {
         if !self.closed {
             self.closed = true;
-            self.srtp = None;
+            self.early.clear();
+            self.protection = Protection::Plain;
             self.events.push_back(TransportEvent::Closed(reason));
         }
     }
@@ -259,14 +355,19 @@ impl RtpTransport {
         Some(Path { socket, remote })
     }
 
-    /// How what we send is protected; `None` for plain RTP.
+    /// Whether keys come by DTLS, so that what is to be sent may have to wait for them.
+    pub fn uses_dtls(&self) -> bool {
+        matches!(self.protection, Protection::Dtls(_))
+    }
+
+    /// How what we send is protected; `None` for plain RTP and before there are keys.
     pub fn suite(&self) -> Option<Suite> {
-        self.srtp.as_ref().map(|srtp| srtp.outbound.suite())
+        self.protection.pairs().next().map(|srtp| srtp.outbound.suite())
     }
 
     /// Highest SRTP and SRTCP indices we sent under, for export.
     pub fn send_indices(&self) -> impl Iterator<Item = StreamIndices> + '_ {
-        self.srtp.iter().flat_map(|srtp| srtp.outbound.indices())
+        self.protection.pairs().flat_map(|srtp| srtp.outbound.indices())
     }
 
     /// What was dropped and why; take or merge them from here.
@@ -303,20 +404,5 @@ fn judge(latch: &Latch, source: SocketAddr, open: bool, config: &RtpTransportCon
     match latch.judge(source, open, !config.latching.is_zero()) {
         Verdict::Refuse => Err(Drop::UnexpectedSource),
         verdict => Ok(verdict),
-    }
-}
-
-/// A direction whose key did not change keeps its context: its indices must go on (RFC 3711 §9.1).
-fn rekey(old: Option<Srtp>, keys: SrtpKeys) -> Srtp {
-    let (mut inbound, mut outbound) = (None, None);
-    if let Some(old) = old {
-        inbound = (old.remote == keys.remote).then_some(old.inbound);
-        outbound = (old.local == keys.local).then_some(old.outbound);
-    }
-    Srtp {
-        inbound: inbound.unwrap_or_else(|| Inbound::new(&keys.remote)),
-        outbound: outbound.unwrap_or_else(|| Outbound::new(&keys.local)),
-        local: keys.local,
-        remote: keys.remote,
     }
 }

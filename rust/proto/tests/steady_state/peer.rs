@@ -77,7 +77,7 @@ impl End {
     fn handle(&mut self, path: Path, datagram: &mut [u8], now: Time, out: &mut TransmitQueue) -> Received {
         match self {
             End::Browser(transport) => transport.handle_datagram(path, datagram, now, out),
-            End::Phone(transport) => transport.handle_datagram(path, datagram, now),
+            End::Phone(transport) => transport.handle_datagram(path, datagram, now, out),
         }
     }
 
@@ -184,6 +184,7 @@ impl Peer {
             rtp: Some(rtp),
             rtcp: None,
             rtcp_mux: true,
+            dtls: None,
             srtp: Some(SrtpKeys { local: local.clone(), remote: remote.clone() }),
         };
         let mut out = TransmitQueue::default();
@@ -193,6 +194,7 @@ impl Peer {
             rtcp_socket: None,
             latching: Duration::ZERO,
             timeout: Duration::ZERO,
+            identity: None,
         });
         transport.set_remote(remote(server, &theirs, &ours), now);
         let arrives_at = (id >> 48) as usize;
