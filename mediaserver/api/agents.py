@@ -19,6 +19,7 @@ from mediaserver.api.body import read_json
 from mediaserver.api.context import Admission
 from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.operation import Operation, json_answer, routes
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.source import SourceResolver
@@ -93,10 +94,23 @@ class PlainAgentDirectory:
         return hmac.digest(self._salt, password.encode(), "sha256")
 
 
-class _SignIn(BaseModel):
+class SignIn(BaseModel):
+    """User and password."""
+
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
     user: Annotated[str, StringConstraints(min_length=1, max_length=128)]
     password: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class SignedIn(BaseModel):
+    """An agent who may open a session."""
+
+    token: str
+    expires_at: int
+    """Seconds since 1970."""
+    user: str
+    name: str
+    """As it is shown."""
 
 
 class AgentsResource:
@@ -138,10 +152,36 @@ class AgentsResource:
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
         return [
-            web.post("/v1/agents/sign-in", self.sign_in),
-            web.post("/v1/agents/sign-out", self.sign_out),
+            *routes(self.operations()),
             web.options("/v1/agents/sign-in", self.preflight),
             web.options("/v1/agents/sign-out", self.preflight),
+        ]
+
+    def operations(self) -> list[Operation]:
+        """Sign-in and sign-out."""
+        closed = {403: "Pages of this origin may not sign in agents."}
+        return [
+            Operation(
+                method="POST",
+                path="/v1/agents/sign-in",
+                handler=self.sign_in,
+                summary="Sign an agent in, by the password of the SIP user.",
+                scope=None,
+                status=201,
+                answer=SignedIn,
+                body=SignIn,
+                problems={**closed, 401: "User or password is not right.", 503: "The server drains."},
+            ),
+            Operation(
+                method="POST",
+                path="/v1/agents/sign-out",
+                handler=self.sign_out,
+                summary="Sign an agent out: the token is refused from now on.",
+                scope=None,
+                bearer="agent",
+                status=204,
+                problems=closed,
+            ),
         ]
 
     async def sign_in(self, request: web.Request) -> web.Response:
@@ -149,7 +189,7 @@ class AgentsResource:
         self._check_origin(request)
         self._admission.require_open()
         source = self._source_of(request)
-        form = await read_json(request, _SignIn)
+        form = await read_json(request, SignIn)
         now = self._clock()
         # Only failures cost tokens, so that a busy morning behind one address locks nobody out.
         for limit, key in ((self._by_source, source_prefix(source)), (self._by_user, form.user)):
@@ -167,13 +207,9 @@ class AgentsResource:
             raise Problem(401, "sign-in-refused", "User or password is not right.")
         self._metrics.sign_ins.labels(result="accepted").inc()
         token = self._tokens.mint_agent(profile.user, lifetime_s=self._lifetime_s)
-        body = {
-            "token": token,
-            "expires_at": int(self._tokens.verify_agent(token).expires_at),
-            "user": profile.user,
-            "name": profile.name,
-        }
-        return web.json_response(body, status=201, headers={"Cache-Control": "no-store"})
+        expires_at = int(self._tokens.verify_agent(token).expires_at)
+        signed_in = SignedIn(token=token, expires_at=expires_at, user=profile.user, name=profile.name)
+        return json_answer(SignedIn, signed_in, status=201)
 
     async def sign_out(self, request: web.Request) -> web.Response:
         """204; the bearer token is refused from now on, after a restart as well."""

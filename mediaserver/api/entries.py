@@ -14,6 +14,24 @@ from mediaserver.api.origins import allow_cors, preflight
 from mediaserver.api.problem import Problem
 
 
+class EntryConsent(BaseModel):
+    """What a caller agrees to before the camera is shown."""
+
+    version: str
+    text: str
+
+
+class EntryForPages(BaseModel):
+    """An entry as a page sees it."""
+
+    name: str
+    title: str
+    video: str
+    consent: EntryConsent
+    open: bool
+    """Whether calls are taken now."""
+
+
 class EntriesResource:
     """Titles and media of the entries, for the pages that may use them."""
 
@@ -23,19 +41,33 @@ class EntriesResource:
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
-        return [web.get("/v1/entries/{name}", self.read), web.options("/v1/entries/{name}", self.describe)]
+        return [*routes(self.operations()), web.options("/v1/entries/{name}", self.describe)]
+
+    def operations(self) -> list[Operation]:
+        """What pages ask for."""
+        return [
+            Operation(
+                method="GET",
+                path="/v1/entries/{name}",
+                handler=self.read,
+                summary="What a page may know about an entry before anybody calls.",
+                scope=None,
+                answer=EntryForPages,
+                problems={403: "Pages of this origin may not use the entry.", 404: "There is no such entry."},
+            )
+        ]
 
     async def read(self, request: web.Request) -> web.Response:
         """Title, media, consent text, and whether calls are taken now."""
         entry = self._entry(request)
-        body = {
-            "name": entry.name,
-            "title": entry.title,
-            "video": entry.video,
-            "consent": {"version": entry.consent.version, "text": entry.consent.text},
-            "open": not self._admission.draining,
-        }
-        return web.json_response(body, headers={"Cache-Control": "no-cache"})
+        shown = EntryForPages(
+            name=entry.name,
+            title=entry.title,
+            video=entry.video,
+            consent=EntryConsent(version=entry.consent.version, text=entry.consent.text),
+            open=not self._admission.draining,
+        )
+        return json_answer(EntryForPages, shown, headers={"Cache-Control": "no-cache"})
 
     async def describe(self, request: web.Request) -> web.Response:
         """CORS preflight."""

@@ -21,8 +21,17 @@ _ABOUT: Final = (
     "Software of the house makes calls, sees them, acts in them and hears what happens. Errors are problem details "
     "(RFC 9457)."
 )
+_PUBLIC_ABOUT: Final = (
+    "What browsers, encoders and viewers use: entries, the sign-in of agents, the WebSocket session, WHIP (RFC 9725) and "
+    "WHEP. Errors are problem details (RFC 9457)."
+)
+_BEARERS: Final = {
+    "agent": "A token of `POST /v1/agents/sign-in`.",
+    "room": "A token for a room, made by the administration listener.",
+}
+"""Tokens that have no scopes, by the name of their security scheme."""
 _REF: Final = "#/components/schemas/{model}"
-_PARAMETER: Final = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
+_PARAMETER: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 
 
 class Described(Protocol):
@@ -59,8 +68,8 @@ _USUAL: Final = {
 }
 
 
-def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The whole document; equal operations give an equal one."""
+def document(operations: Iterable[Operation], *, public: bool = False) -> dict[str, Any]:
+    """The document of the administration's listener, or of the `public` one; equal operations give an equal one."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -69,26 +78,23 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "info": {"title": "mediaserver", "version": VERSION, "description": _ABOUT},
+        "info": {"title": "mediaserver", "version": VERSION, "description": _PUBLIC_ABOUT if public else _ABOUT},
         "paths": paths,
-        "components": {
-            "schemas": schemas.components,
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "A token of `POST /v1/api-tokens`, or the admin token, which has every scope. "
-                    "Scopes: " + "; ".join(f"`{name}`: {text}" for name, text in SCOPES.items()) + ".",
-                }
-            },
-        },
+        "components": {"schemas": schemas.components, "securitySchemes": _schemes(public=public)},
     }
+
+
+def _schemes(*, public: bool) -> dict[str, Any]:
+    scopes = "; ".join(f"`{name}`: {text}" for name, text in SCOPES.items())
+    token = f"A token of `POST /v1/api-tokens`, or the admin token, which has every scope. Scopes: {scopes}."
+    bearers = _BEARERS if public else {"token": token}
+    return {name: {"type": "http", "scheme": "bearer", "description": text} for name, text in bearers.items()}
 
 
 class OpenApiResource:
     """Serves the document of other resources, and of itself."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Iterable[Operation], *, public: bool = False) -> None:
         own = Operation(
             method="GET",
             path="/v1/openapi.json",
@@ -98,7 +104,7 @@ class OpenApiResource:
             answer=dict[str, Any],
         )
         self._own = own
-        found = document([*operations, own])
+        found = document([*operations, own], public=public)
         self._text = msgspec.json.encode(found).decode()
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -156,6 +162,8 @@ def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
         # OpenAPI 3.1 §4.8.30: for schemes other than OAuth the list may name roles, which here are scopes.
         described["security"] = [{"token": [operation.scope]}]
         described["x-scope"] = operation.scope
+    elif operation.bearer is not None:
+        described["security"] = [{operation.bearer: []}]
     return described
 
 
@@ -165,10 +173,11 @@ def _operation_id(operation: Operation) -> str:
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name, _ in _PARAMETER.findall(operation.path)
-    ]
+    found = []
+    for name, pattern in _PARAMETER.findall(operation.path):
+        schema = {"type": "string", "minLength": 1} | ({"pattern": f"^{pattern}$"} if pattern else {})
+        found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    return found
 
 
 def _query_parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
@@ -190,7 +199,12 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
     if operation.answer is not None:
         schema = schemas.of(operation.answer, answer=True)
         good["content"] = {operation.media_type: {"schema": schema}}
+    if operation.answer_headers:
+        good["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in operation.answer_headers.items()
+        }
     responses: dict[str, Any] = {str(operation.status): good}
+    responses |= {str(status): {"description": text} for status, text in operation.also.items()}
     for status, text in sorted(_problems(operation).items()):
         responses[str(status)] = {
             "description": text,
@@ -201,7 +215,7 @@ def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
 
 def _problems(operation: Operation) -> dict[int, str]:
     usual = {400, 429}
-    if operation.scope is not None:
+    if operation.scope is not None or operation.bearer is not None:
         usual |= {401, 403}
     if operation.body is not None:
         usual |= {408, 413, 415, 422}

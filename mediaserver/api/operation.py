@@ -32,7 +32,13 @@ class Operation:
     """Type of the body of the good answer: a pydantic model, a dataclass or a msgspec struct; None is no body."""
     media_type: str = JSON
     """Of the good answer."""
-    body: type[BaseModel] | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Header fields of the good answer, with what they say."""
+    also: Mapping[int, str] = field(default_factory=dict)
+    """Other good answers, which have no body, by status."""
+    bearer: Literal["agent", "room"] | None = None
+    """Another bearer token than those with scopes: an agent's of sign-in, or one for a room."""
+    body: type[BaseModel | str] | None = None
     body_types: tuple[str, ...] = (JSON,)
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

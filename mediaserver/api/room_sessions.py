@@ -15,6 +15,7 @@ from mediaserver.api.body import read_text
 from mediaserver.api.context import Admission
 from mediaserver.api.limits import RateLimit
 from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.operation import Operation, routes
 from mediaserver.api.origins import Origins, allow_cors, preflight
 from mediaserver.api.problem import Problem, problem_of, too_many
 from mediaserver.api.source import SourceResolver
@@ -94,11 +95,70 @@ class RoomSessionsResource:
         endpoint = f"/v1/rooms/{_ROOM}/{self._kind}"
         resource = f"{endpoint}/{_SESSION}"
         return [
-            web.post(endpoint, self.create),
+            *routes(self.operations()),
             web.options(endpoint, self.describe_endpoint),
-            web.patch(resource, self.change),
-            web.delete(resource, self.delete),
             web.options(resource, self.describe_session),
+        ]
+
+    def operations(self) -> list[Operation]:
+        """Begin, change and end a session (RFC 9725 §4.2, §4.3)."""
+        endpoint = f"/v1/rooms/{_ROOM}/{self._kind}"
+        resource = f"{endpoint}/{_SESSION}"
+        what = "Publish into a room (WHIP)" if self._kind == "whip" else "View a room (WHEP)"
+        return [
+            Operation(
+                method="POST",
+                path=endpoint,
+                handler=self.create,
+                summary=f"{what}: an SDP offer, answered with SDP.",
+                scope=None,
+                bearer="room",
+                status=201,
+                answer=str,
+                media_type=SDP,
+                answer_headers={
+                    "Location": "The session's resource, for PATCH and DELETE.",
+                    "ETag": "The ICE session (RFC 9725 §4.3.1).",
+                    "Accept-Patch": "What PATCH takes.",
+                    "Link": "ICE servers (RFC 9725 §4.6).",
+                },
+                body=str,
+                body_types=(SDP,),
+                problems={
+                    404: "There is no such room.",
+                    409: "Somebody publishes in this room already.",
+                    422: "The offer has nothing that can be served.",
+                    503: "The server drains, or the lines have no room.",
+                },
+            ),
+            Operation(
+                method="PATCH",
+                path=resource,
+                handler=self.change,
+                summary="Trickled candidates (204), or an ICE restart (200 with the fragment that answers it).",
+                scope=None,
+                bearer="room",
+                answer=str,
+                media_type=SDP_FRAGMENT,
+                also={204: "The candidates were taken."},
+                body=str,
+                body_types=(SDP_FRAGMENT,),
+                headers={"If-Match": 'The ETag of the current ICE session, or "*" to restart ICE.'},
+                problems={
+                    404: "There is no such session.",
+                    412: "Another ICE session is the current one.",
+                    428: "`If-Match` is missing.",
+                },
+            ),
+            Operation(
+                method="DELETE",
+                path=resource,
+                handler=self.delete,
+                summary="End the session.",
+                scope=None,
+                bearer="room",
+                problems={404: "There is no such session."},
+            ),
         ]
 
     @property

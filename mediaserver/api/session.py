@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import WSMsgType, web
+from pydantic import BaseModel, ConfigDict
 
 from mediaserver.api.agents import AgentDirectory
 from mediaserver.api.auth import DaemonTokens, SiteTokens, TokenRefused
@@ -16,6 +17,7 @@ from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.limits import Occupancy, RateLimit
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics
+from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.session_channel import (
@@ -69,6 +71,16 @@ class SessionLimits:
     kept_bytes: int = 2_000_000
 
 
+class SessionQuery(BaseModel):
+    """What the address of a session says before the first message; values do not matter."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    resume: str | None = None
+    """The session is taken up again: allowed while the server drains."""
+    room: str | None = None
+    """A member of a room comes; its token stands for its origin."""
+
+
 class SessionResource:
     """Opens, resumes and ends sessions; what is said in them goes to the contact layer."""
 
@@ -116,6 +128,25 @@ class SessionResource:
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
         return [web.get("/v1/session", self.connect, allow_head=False)]
+
+    def operations(self) -> list[Operation]:
+        """The one there is; its messages are those of `webrtc.messages`."""
+        return [
+            Operation(
+                method="GET",
+                path="/v1/session",
+                handler=self.connect,
+                summary="The WebSocket session (RFC 6455) of a caller, an agent or a member of a room; begins with `hello`.",
+                scope=None,
+                status=101,
+                query=SessionQuery,
+                problems={
+                    403: "Pages of this origin may not connect here.",
+                    426: "This is not a WebSocket handshake.",
+                    503: "The server drains.",
+                },
+            )
+        ]
 
     @property
     def count(self) -> int:

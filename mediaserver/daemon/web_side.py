@@ -172,12 +172,13 @@ class WebSide:
             lifetime_s=config.tokens.agent_lifetime,
             failures_per_second=limits.sign_in_failures_per_source,
         )
+        entries = EntriesResource(entries=self._entries, admission=self._admission)
+        described: list[Described] = [entries, agents, self._sessions, *rooms]
+        operations = [operation for resource in described for operation in resource.operations()]
         return [
             HealthResource(admission=self._admission, checks=self._checks, detailed=False),
-            self._sessions,
-            EntriesResource(entries=self._entries, admission=self._admission),
-            agents,
-            *rooms,
+            *described,
+            OpenApiResource(operations, public=True),
             *([self._sip_sockets] if self._sip_sockets is not None else []),
             *([PagesResource(entries=self._entries.values())] if config.web.pages else []),
         ]

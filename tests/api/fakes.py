@@ -19,6 +19,8 @@ from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import HealthResource
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.openapi import Described, OpenApiResource
+from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
@@ -307,24 +309,29 @@ class Stack:
             kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
         )
         self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
+        self.described: list[Described] = [
+            EntriesResource(entries=self.entries, admission=self.admission),
+            AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
+            self.sessions,
+            self.whip,
+            self.whep,
+        ]
         checks = {"engine": lambda: self.problem}
         limits = HttpLimits(**http)
+        self.public_app = make_app(
+            [
+                *self.described,
+                OpenApiResource(self.operations, public=True),
+                HealthResource(admission=self.admission, checks=checks, detailed=False),
+                PagesResource(entries=self.entries.values()),
+            ],
+            name="http",
+            metrics=api_metrics,
+            source_of=source_of,
+            limits=limits,
+        )
         self.public = Listeners(
-            make_app(
-                [
-                    self.sessions,
-                    self.whip,
-                    self.whep,
-                    AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
-                    EntriesResource(entries=self.entries, admission=self.admission),
-                    HealthResource(admission=self.admission, checks=checks, detailed=False),
-                    PagesResource(entries=self.entries.values()),
-                ],
-                name="http",
-                metrics=api_metrics,
-                source_of=source_of,
-                limits=limits,
-            ),
+            self.public_app,
             [Bind("127.0.0.1", 0)],
             metrics=api_metrics,
             limits=limits,
@@ -364,6 +371,11 @@ class Stack:
         await self.admin_http.close()
         await self.public.stop()
         await self.admin.stop()
+
+    @property
+    def operations(self) -> list[Operation]:
+        """What the public document describes."""
+        return [operation for resource in self.described for operation in resource.operations()]
 
     @property
     def origin(self) -> str:
