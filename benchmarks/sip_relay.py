@@ -21,7 +21,7 @@ from benchmarks.processes import cores_awake, cpu_ns
 from benchmarks.rtp_generator import Sent, Streams, media_socket
 from benchmarks.rtpengine import RtpEngine, missing, rtpengine
 from benchmarks.sfu_face import pin
-from benchmarks.sip_calls import announcements_loaded
+from benchmarks.sip_calls import TRUNK, announcements_loaded
 from mediaserver.sdp.parser import parse
 from mediaserver.sip.config import Bind, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.credentials import StoredCredential
@@ -119,8 +119,8 @@ class OwnRelay(_Sides):
 
     async def add(self, calls: int) -> None:
         """See `Relay`; so many at a time as need no queue."""
-        for _ in range(0, calls, 10):
-            await asyncio.gather(*(self._call() for _ in range(min(10, calls))))
+        for begun in range(0, calls, 10):
+            await asyncio.gather(*(self._call() for _ in range(min(10, calls - begun))))
 
     async def _call(self) -> None:
         target = SipUri(host=self._route.host, port=self._route.port, user="relay")
@@ -152,21 +152,21 @@ async def own_relay(directory: Path, case: str) -> AsyncIterator[OwnRelay]:
             await agent.start()
             stack.push_async_callback(agent.stop, 3.0)
         (_, _, port), *_ = agents[1].listening
-        trunk = {"srtp": "never", "keep_alive": {"interval": "0s"}}
         changes = {
             "trunks": {
-                "caller": {"peers": [CALLER], "target": f"sip:{CALLER}:9", **trunk},
+                "caller": {"peers": [CALLER], "target": f"sip:{CALLER}:9", **TRUNK},
                 "callee": {
                     "peers": [CALLEE],
                     "target": f"sip:{CALLEE}:{port}",
                     "transport": "udp",
-                    **trunk,
+                    **TRUNK,
                     "srtp": "require" if case == "rtp_to_sdes" else "never",
                 },
             },
             "routes": [{"match": {"trunk": "caller"}, "to": {"trunk": "callee"}}],
             "limits": {"calls": 5000, "contacts": 5000, "contacts_per_source": 5000, "sip_transactions": 100_000},
-            "media": {"sip_ports": "18000-32000"},
+            # One side is silent for minutes while servers take turns, which would end the calls.
+            "media": {"sip_ports": "18000-32000", "rtp_timeout": "10min"},
             "log": {"level": "warning"},
         }
         server = await stack.enter_async_context(daemon(directory, changes=changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from mediaserver.core.down_track import DownTrack
@@ -33,11 +34,22 @@ class Mix:
         self._last: SetMix | None = None
         self._unsubscribe = engine.subscribe_events(self.id, self._on_event)
 
-    def set(self, voices: Mapping[UpTrack, Codec], listeners: Mapping[DownTrack, Hearing]) -> None:
-        """Says who is heard, in the codec that each sends, and who hears; a call without change costs nothing."""
+    def set(
+        self,
+        voices: Mapping[UpTrack, Codec],
+        listeners: Mapping[DownTrack, Hearing],
+        *,
+        unjudged: AbstractSet[int] = frozenset(),
+    ) -> None:
+        """Says who is heard, in the codec that each sends, and who hears; a call without change costs nothing.
+
+        Of the up tracks `unjudged`, by id, their own packets say how loudly somebody speaks, and the mix does not.
+        """
         told = SetMix(
             id=self.id,
-            voices=tuple(MixVoice(source=up.id, codec=codec.name) for up, codec in voices.items()),
+            voices=tuple(
+                MixVoice(source=up.id, codec=codec.name, judged=up.id not in unjudged) for up, codec in voices.items()
+            ),
             listeners=tuple(
                 MixListener(
                     id=self._listener(down, hearing.codec),

@@ -116,7 +116,9 @@ class Room:
         participant.set_gates()
         sound = participant.up.get("audio")
         if sound is not None:
-            sound.watch_speech(on=True)
+            # What a phone says tells of no level (RFC 6464): where it is in the mix, that is how we know.
+            mixed = participant.ears is not None and participant.ears.sound is not None
+            sound.watch_speech(on=not mixed)
         if participant.published("audio") is not None:
             self.speakers.add(participant.id)
         else:

@@ -49,7 +49,12 @@ class RoomMix:
             return
         if self._mix is None:
             self._mix = Mix(engine=self._listening[0].engine, on_refused=self._on_refused)
-        self._mix.set(voices, listeners)
+        phone_ids = {one.id for one in phones}
+        self._mix.set(
+            voices,
+            listeners,
+            unjudged={said.track.id for said in heard if said.participant not in phone_ids},
+        )
 
     def close(self) -> None:
         """Ends it. Calling it again does nothing."""

@@ -333,6 +333,8 @@ class MixVoice(msgspec.Struct, frozen=True, kw_only=True):
     """An up track on any shard."""
     codec: str
     """What it sends; when something else comes, that is decoded."""
+    judged: bool = True
+    """Whether `SpeechChanged` is to be made of what is decoded; not where `WatchSpeech` makes it of what packets say."""
 
 
 class MixListener(msgspec.Struct, frozen=True, kw_only=True):
@@ -350,8 +352,8 @@ class SetMix(Command, frozen=True, kw_only=True, tag="set_mix"):
     """Makes a mix, or makes it what it is to be from now on; the id is on an audio thread.
 
     Each voice is decoded once, each listener gets the sum of all voices but those `without`. Who stays is not disturbed.
-    `SpeechChanged` follows for each source that speaks louder or quieter. Refused as a whole with `limit mixed_legs`
-    when all are in use, or with more than 64 voices or listeners."""
+    `SpeechChanged` follows for each `judged` source that speaks louder or quieter. Refused as a whole with
+    `limit mixed_legs` when all are in use, or with more than 64 voices or listeners."""
 
     voices: tuple[MixVoice, ...]
     listeners: tuple[MixListener, ...]

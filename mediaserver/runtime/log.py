@@ -51,7 +51,7 @@ def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_Logger,
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
@@ -69,6 +69,18 @@ def configure(level: str = "info", format: LogFormat = "auto", *, stream: TextIO
     # These libraries tell every request or statement at their lowest levels; ours are enough.
     for name in ("aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class _Logger(structlog.stdlib.BoundLogger):
+    """Drops what nobody wants to read before anything of it is gathered: several lines of every call are `info`."""
+
+    def debug(self, event: str | None = None, *args: Any, **fields: Any) -> Any:
+        """See `structlog.stdlib.BoundLogger`."""
+        return super().debug(event, *args, **fields) if self._logger.isEnabledFor(logging.DEBUG) else None
+
+    def info(self, event: str | None = None, *args: Any, **fields: Any) -> Any:
+        """See `structlog.stdlib.BoundLogger`."""
+        return super().info(event, *args, **fields) if self._logger.isEnabledFor(logging.INFO) else None
 
 
 def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:

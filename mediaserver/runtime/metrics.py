@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -39,7 +40,7 @@ class Metrics:
             Counter,
             name,
             labels,
-            lambda full: Counter(full, documentation, tuple(labels), registry=self.registry),
+            lambda full: _Counter(full, documentation, tuple(labels), registry=self.registry),
         )
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
@@ -48,7 +49,7 @@ class Metrics:
             Gauge,
             name,
             labels,
-            lambda full: Gauge(full, documentation, tuple(labels), registry=self.registry),
+            lambda full: _Gauge(full, documentation, tuple(labels), registry=self.registry),
         )
 
     def histogram(
@@ -64,7 +65,7 @@ class Metrics:
             Histogram,
             name,
             labels,
-            lambda full: Histogram(full, documentation, tuple(labels), registry=self.registry, buckets=tuple(buckets)),
+            lambda full: _Histogram(full, documentation, tuple(labels), registry=self.registry, buckets=tuple(buckets)),
         )
 
     def add_source(self, collect: Callable[[], Iterable[Metric]]) -> Callable[[], None]:
@@ -91,6 +92,38 @@ class Metrics:
         if known[0] is not kind or known[1] != tuple(labels) or not isinstance(known[2], kind):
             raise ValueError(f"metric {name!r} exists already as {known[0].__name__} with labels {known[1]}")
         return known[2]
+
+
+class _Remembering(MetricWrapperBase):
+    """Finds the child of label values that it has seen before without the checks, the lock and the copies of `labels`.
+
+    Children are never removed here, and as many as the labels have values.
+    """
+
+    _seen: dict[tuple[object, ...], Self]
+
+    def labels(self, *values: object, **named: object) -> Self:
+        """The child of these label values."""
+        if named:
+            return super().labels(*values, **named)
+        try:
+            return self._seen[values]
+        except (AttributeError, KeyError):
+            child = super().labels(*values)
+        self.__dict__.setdefault("_seen", {})[values] = child
+        return child
+
+
+class _Counter(_Remembering, Counter):
+    """A counter."""
+
+
+class _Gauge(_Remembering, Gauge):
+    """A gauge."""
+
+
+class _Histogram(_Remembering, Histogram):
+    """A histogram."""
 
 
 class _Source(Collector):

@@ -26,7 +26,7 @@ from mediaserver.core.permissions import Permissions
 from mediaserver.core.rooms import Rooms
 from mediaserver.core.slot import Slot
 from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import CloseMix, CloseTranscoder, Kind, OpenTranscoder, Play, SetMix
+from mediaserver.engine.commands import CloseMix, CloseTranscoder, Kind, OpenTranscoder, Play, SetMix, WatchSpeech
 from mediaserver.engine.events import CommandFailed, SpeechChanged
 from mediaserver.errors import InsufficientBandwidth, LocalProtocolError
 from mediaserver.runtime.metrics import Metrics
@@ -206,6 +206,14 @@ async def test_what_is_decoded_says_that_a_phone_speaks(house: House) -> None:
     await house.call(desk := house.leg("desk"))
     house.engine.deliver(SpeechChanged(id=up(desk).id, loudness=4))
     assert present(house.rooms.get(ROOM)).speakers.active == house.people()["desk"].id
+
+
+async def test_browsers_say_by_themselves_how_loudly_they_speak_and_of_phones_the_mix_does(house: House) -> None:
+    browser = house.browser("anna")
+    await house.call(desk := house.leg("desk"))
+    judged = {voice.source: voice.judged for voice in house.mix.voices}
+    assert judged == {up(desk).id: True, browser.up["audio"].id: False}
+    assert [command.id for command in house.engine.of(WatchSpeech) if command.on] == [browser.up["audio"].id]
 
 
 async def test_nothing_is_said_twice(house: House) -> None:

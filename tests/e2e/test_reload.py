@@ -1,21 +1,23 @@
-"""SIGHUP: users, trunks and routes change under a call that goes on; a wrong file changes nothing."""
+"""SIGHUP: users, trunks, routes and certificates change under calls that go on; a wrong file changes nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.house import phone
+from tests.e2e.house import contact_ended, phone
 from tests.e2e.test_trunks import trunk_becomes
 from tests.peers import sipp
-from tests.peers.baresip import baresip
-from tests.peers.daemon import Daemon, daemon
+from tests.peers.baresip import Baresip, baresip
+from tests.peers.certificates import write_certificates
+from tests.peers.daemon import AGENT_PASSWORD, Daemon, daemon
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(90)]
 
@@ -95,3 +97,56 @@ async def test_a_wrong_file_leaves_everything_as_it_was(tmp_path: Path) -> None:
             tmp_path, (server.host, server.ports.sip), user="1", scenario="uac_refused_404"
         ) as caller:
             assert (await caller.finish(10)).successful == 1
+
+
+async def certificate_shown(server: Daemon) -> bytes:
+    """The certificate that a new TLS connection to the SIP port is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection(server.host, server.ports.sip_tls, ssl=context)
+    try:
+        return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)  # type: ignore[no-any-return]
+    finally:
+        writer.transport.abort()
+
+
+async def packets_reach(one: Baresip, count: int) -> int:
+    """Wait until a phone has received so many packets of sound."""
+    async with asyncio.timeout(20):
+        while (got := (await one.audio_stats()).packets_received) < count:
+            await asyncio.sleep(0.1)
+    return got
+
+
+async def test_a_new_certificate_is_shown_to_whoever_comes_and_a_call_over_tls_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "phones").mkdir()
+    secret = tmp_path / "caller.secret"
+    secret.touch(mode=0o600)
+    secret.write_text(AGENT_PASSWORD)
+    changes = {
+        "users": {"caller": {"secret": {"file": str(secret)}}},
+        "routes": [{"match": {"called": "agent"}, "to": {"user": "agent"}}],
+    }
+    async with (
+        daemon(tmp_path, changes=changes) as server,
+        baresip(phone(server, "tls", "srtp-mand", video=()), tmp_path / "phones") as agent,
+        baresip(phone(server, "tls", "srtp-mand", user="caller", video=()), tmp_path / "phones") as caller,
+    ):
+        await agent.wait_registered()
+        await caller.wait_registered()
+        before = await certificate_shown(server)
+        await caller.dial(server.sip_uri("agent", "tls"))
+        await caller.wait_established()
+        await packets_reach(caller, 50)
+        # In place of the old ones, from an authority that no phone here knows: these can use old connections only.
+        write_certificates(tmp_path / "daemon", server.host)
+        await reload(server, {})
+        after = await certificate_shown(server)
+        for one in (agent, caller):
+            await packets_reach(one, (await one.audio_stats()).packets_received + 50)
+        await agent.hangup()
+        await caller.wait_closed()
+        await contact_ended(server, by="agent", reason="hangup")
+        metrics = await server.metrics()
+    assert after != before
+    assert metrics['mediaserver_sip_tls_handshakes_total{result="ok"}'] == 4  # two phones, and twice this test

@@ -46,3 +46,19 @@ def test_a_source_is_asked_at_every_scrape_until_undone(metrics: Metrics) -> Non
     assert "mediaserver_drops_total 4.0" in metrics.render().decode()
     undo()
     assert "mediaserver_drops" not in metrics.render().decode()
+
+
+def test_label_values_lead_to_one_child_however_they_are_given(metrics: Metrics) -> None:
+    for made in (
+        metrics.counter("calls_total", "Calls", ["by", "why"]),
+        metrics.gauge("calls_now", "Calls", ["by", "why"]),
+        metrics.histogram("call_seconds", "Calls", ["by", "why"]),
+    ):
+        first = made.labels("agent", "hangup")
+        assert made.labels("agent", "hangup") is first
+        assert made.labels(by="agent", why="hangup") is first
+        assert made.labels("hangup", "agent") is not first
+        with pytest.raises(ValueError, match="label"):
+            made.labels("agent")
+    metrics.counter("calls_total", "Calls", ["by", "why"]).labels("agent", "hangup").inc(2)
+    assert metrics.value("calls_total", by="agent", why="hangup") == 2

@@ -151,6 +151,10 @@ pub struct Target {
     pub is_screen: bool,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// Whose sound goes into a mix.
 #[derive(Clone, Debug, Deserialize)]
 pub struct MixVoice {
@@ -158,6 +162,9 @@ pub struct MixVoice {
     pub source: u64,
     /// Codec name, until something else comes.
     pub codec: String,
+    /// Whether what is decoded says how loudly it speaks.
+    #[serde(default = "yes")]
+    pub judged: bool,
 }
 
 /// Who hears a mix.

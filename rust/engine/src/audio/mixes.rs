@@ -36,6 +36,8 @@ struct Entry {
     mix: Mix,
     /// Up tracks that are heard, with the generation of what comes from each.
     voices: Vec<(u64, Option<u32>)>,
+    /// Those of whom somebody else says how loudly they speak.
+    unjudged: Vec<u64>,
     listeners: Vec<(u64, Format)>,
     phase: usize,
 }
@@ -102,7 +104,8 @@ impl Mixes {
         if !self.entries.contains_key(&id) {
             let phase = (0..PHASES).min_by_key(|&phase| self.weight(phase)).unwrap_or(0);
             self.by_phase[phase].push(id);
-            self.entries.insert(id, Entry { mix: Mix::default(), voices: Vec::new(), listeners: Vec::new(), phase });
+            let (mix, voices, unjudged, listeners) = (Mix::default(), Vec::new(), Vec::new(), Vec::new());
+            self.entries.insert(id, Entry { mix, voices, unjudged, listeners, phase });
         }
         let Some(entry) = self.entries.get_mut(&id) else { return Err(Refused::Unknown) };
         let (spoken, heard) = formats;
@@ -114,6 +117,8 @@ impl Mixes {
                 delivery.want(voice.source);
             }
         }
+        entry.unjudged.clear();
+        entry.unjudged.extend(voices.iter().filter(|voice| !voice.judged).map(|voice| voice.source));
         let gone: Vec<u64> = entry.voices.iter().map(|(source, _)| *source).collect();
         for source in gone.into_iter().filter(|source| voices.iter().all(|voice| voice.source != *source)) {
             entry.mix.remove_voice(source);
@@ -205,7 +210,9 @@ impl Mixes {
                 }
             });
             self.counts.frames_failed += u64::from(made.is_err());
-            told.extend(entry.mix.take_speech().map(|(id, loudness)| Event::SpeechChanged { id, loudness }));
+            let unjudged = &entry.unjudged;
+            let judged = entry.mix.take_speech().filter(|(id, _)| !unjudged.contains(id));
+            told.extend(judged.map(|(id, loudness)| Event::SpeechChanged { id, loudness }));
         }
     }
 

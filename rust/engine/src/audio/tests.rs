@@ -16,6 +16,7 @@ use super::mixes::MOST_OF_A_MIX;
 use super::pool::PHASES;
 use super::refused::Refused;
 use crate::command::{Action, MixListener, MixVoice};
+use crate::event::Event;
 
 const SOURCE: u64 = 7;
 const SOURCE_ON_SECOND: u64 = 1 << 48 | 9;
@@ -179,7 +180,7 @@ fn losses_are_still_counted_when_the_transcoder_is_gone() {
 /// A mix of the sources 1 to `parties`, who all speak µ-law; who listens has the id of the mix and the number.
 fn set_mix(pool: &mut AudioPool, id: u64, parties: u64) -> Result<(), String> {
     let codec = "PCMU".to_owned();
-    let voices = (1..=parties).map(|source| MixVoice { source, codec: codec.clone() }).collect();
+    let voices = (1..=parties).map(|source| MixVoice { source, codec: codec.clone(), judged: true }).collect();
     let listeners = (1..=parties)
         .map(|number| MixListener { id: id + number, codec: codec.clone(), without: vec![number] })
         .collect();
@@ -265,6 +266,23 @@ fn everybody_in_a_mix_hears_the_others_and_who_comes_and_goes_disturbs_nobody() 
 }
 
 #[test]
+fn a_mix_says_how_loudly_those_speak_of_whom_nobody_else_does() {
+    let mut pool = AudioPool::new(2, 0, 4);
+    let codec = "PCMU".to_owned();
+    let voices = [1, 2].map(|source| MixVoice { source, codec: codec.clone(), judged: source == 2 }).to_vec();
+    let listeners = vec![MixListener { id: ID + 1, codec, without: Vec::new() }];
+    pool.command(ID, &Action::SetMix { voices, listeners }).unwrap();
+    talk(&mut pool, ID, 2, 0..100);
+    let mut told = Vec::new();
+    while let Some(event) = pool.take_event() {
+        if let Event::SpeechChanged { id, loudness: 1.. } = event {
+            told.push(id);
+        }
+    }
+    assert!(!told.is_empty() && told.iter().all(|&id| id == 2), "{told:?}");
+}
+
+#[test]
 fn mixes_are_bounded_and_what_is_refused_changes_nothing() {
     let mut pool = AudioPool::new(2, 0, 4);
     set_mix(&mut pool, ID, 3).unwrap();
@@ -276,7 +294,7 @@ fn mixes_are_bounded_and_what_is_refused_changes_nothing() {
         Err("limit mixed_legs".to_owned())
     );
     let listener = |id, codec: &str| MixListener { id, codec: codec.to_owned(), without: Vec::new() };
-    let voice = |source| MixVoice { source, codec: "opus".to_owned() };
+    let voice = |source| MixVoice { source, codec: "opus".to_owned(), judged: true };
     let refused = |pool: &mut AudioPool, voices, listeners| {
         pool.command(other, &Action::SetMix { voices, listeners }).unwrap_err()
     };

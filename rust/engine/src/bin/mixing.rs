@@ -190,7 +190,7 @@ fn conference_of(number: u64, parties: std::ops::Range<usize>, shard: &mut Shard
     for index in parties {
         let (source, id) = (index as u64 + 1, 1 << SHARD_SHIFT | (index as u64 + 1));
         let codec = shard.legs[index].codec.name().to_owned();
-        voices.push(MixVoice { source, codec: codec.clone() });
+        voices.push(MixVoice { source, codec: codec.clone(), judged: true });
         listeners.push(MixListener { id, codec, without: vec![source] });
         shard.to_audio.push(ShardMessage::Want { up: id }).map_err(|_| "full")?;
     }
