@@ -1,7 +1,8 @@
 """The service examples of RFC 5359 by section, as far as a back-to-back user agent has a part in them.
 
-Not here: §2.6 (transfer by instant message), §2.10 and §2.11 (three-way conferences at an end), §2.15 (park) and §2.17
-(automatic redial), which are services of phones or of other servers.
+Not here: §2.6 (transfer by instant message), which a phone does with the address that it was sent, §2.11 (a third party
+that joins by a Join header, RFC 3911, which is not known here) and §2.17 (automatic redial), which is a phone's own; the
+dialog package that it watches by is in ``tests/sip/test_subscriptions``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
 from mediaserver.sip.uri import parse_sip_uri
+from tests.call import test_conference as conference
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled, phones_view, settle, taken
 from tests.call.test_sip_media import BROWSER, media
@@ -156,6 +158,21 @@ async def test_2_8_and_2_9_call_forwarding_busy_and_no_answer(section: str, code
     assert (leg.name, phones.rung) == ("carol", ["bob", "carol"])
 
 
+async def test_2_10_three_way_conference_third_party_is_added() -> None:
+    """The mix is ours and not at an end: whoever adds Carol names her, and all three hear each other."""
+    mixed = conference.House()
+    alice, bob, carol = (mixed.leg(name) for name in ("alice", "bob", "carol"))
+    call = await mixed.call(alice, bob)
+    await call.add(carol)
+    everybody = [alice, bob, carol]
+    assert [mixed.hears(leg, everybody) for leg in everybody] == [
+        ["bob", "carol"],
+        ["alice", "carol"],
+        ["alice", "bob"],
+    ]
+    await call.end(EndCause("system", "over"))
+
+
 async def test_2_12_find_me() -> None:
     phones = Answering(desk=DialFailed(408, ""), mobile=DialFailed(480, ""), home=DialFailed(486, ""))
     group = Group(members=("desk", "mobile", "home", "box"), ring="serial")
@@ -186,6 +203,25 @@ def test_2_13_and_2_14_call_screening(section: str, question: Question, refused:
     found = Router(load_text(SCREENING).config).route(question)
     assert found is not None, section
     assert found.target.refuse == refused
+
+
+async def test_2_15_call_park() -> None:
+    """Bob refers Alice to where calls are parked; Bill takes her from there with INVITE and Replaces."""
+    house = House()
+    park, parked = await dialled(FakeEngine())
+    house.rings = park
+    alice, bob, session, call = await house.talk("alice")
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    assert (call.caller, call.callee) == (alice, park)
+    assert bob.ended
+    house.sessions[NAMED] = parked
+    bill, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
+    assert await house.transfers.take_over(bill, NAMED)
+    await wait()
+    assert (call.caller, call.callee) == (alice, bill)
+    assert [entry[0] for entry in incoming.log] == ["answer"]
+    assert park.ended
 
 
 async def test_2_16_call_pickup() -> None:

@@ -42,6 +42,11 @@ async def test_a_visitor_calls_a_plain_phone(tmp_path: Path) -> None:
         await show_my_camera(tab)
         await asyncio.sleep(2)
         await both_see_and_hear(tab, agent, seconds=5)
+        # baresip names no packetization mode, which is 0 (RFC 6184 §8.1): the page sends and gets single NAL units.
+        pictures = [item for way in ("inbound", "outbound") for item in streams(await tab.media(), way, "video")]
+        assert {(item.codec, "packetization-mode=0" in item.format) for item in pictures if item.packets} == {
+            ("H264", True)
+        }
         await agent.hangup()
         await contact_ended(server, by="agent", reason="hangup")
 

@@ -54,6 +54,8 @@ class Media:
     mid: str
     codec: str
     """As in SDP: ``opus``, ``H264``; empty before the first packet."""
+    format: str
+    """The codec's ``a=fmtp`` parameters."""
     payload_type: int
     packets: int
     bytes: int
@@ -139,6 +141,7 @@ def _parse_one(item: dict[str, Any]) -> Media:
         ssrc=whole("ssrc"),
         mid=str(item.get("mid") or ""),
         codec=(item.get("mimeType") or "/").split("/")[1],
+        format=str(item.get("sdpFmtpLine") or ""),
         payload_type=whole("payloadType"),
         packets=whole("packetsReceived") if inbound else whole("packetsSent"),
         bytes=whole("bytesReceived") if inbound else whole("bytesSent"),
