@@ -13,29 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.certificates import Certificates
-from tests.peers.kamailio_process import kamailio_process
+from tests.peers.kamailio_process import REGISTRAR_MODULES, kamailio_process
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.process import PeerProcess
 
 PASSWORD = "s3cret"
 
-CONFIG = """tcp_children=2
+CONFIG = (
+    """tcp_children=2
 enable_tls=yes
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 listen=tls:{host}:{tls_port}
-loadmodule "kex.so"
-loadmodule "tm.so"
+"""
+    + REGISTRAR_MODULES
+    + """loadmodule "kex.so"
 loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "maxfwd.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "usrloc.so"
-loadmodule "registrar.so"
-loadmodule "auth.so"
 loadmodule "tls.so"
 loadmodule "nathelper.so"
 modparam("nathelper|registrar", "received_avp", "$avp(received)")
@@ -60,6 +53,7 @@ request_route {{
 }}
 onreply_route {{ set_contact_alias(); }}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

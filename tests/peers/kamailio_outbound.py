@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.kamailio_process import kamailio_process
+from tests.peers.kamailio_process import REGISTRAR_MODULES, kamailio_process
 from tests.peers.namespace import LOOPBACK
 from tests.peers.process import PeerProcess
 
@@ -19,23 +19,16 @@ HOST = "127.0.0.2"
 USER, PASSWORD = "4930123", "carrier-s3cret"
 FLOW_TIMER_S = 5
 
-CONFIG = """tcp_children=1
+CONFIG = (
+    """tcp_children=1
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 tcp_crlf_ping=yes
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "maxfwd.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "usrloc.so"
-loadmodule "registrar.so"
-loadmodule "outbound.so"
+"""
+    + REGISTRAR_MODULES
+    + """loadmodule "outbound.so"
 loadmodule "nathelper.so"
 loadmodule "tcpops.so"
-loadmodule "auth.so"
 loadmodule "xlog.so"
 modparam("outbound", "flow_token_secret", "flow-token-s3cret")
 modparam("nathelper|registrar", "received_avp", "$avp(received)")
@@ -64,6 +57,7 @@ request_route {{
     sl_send_reply("404", "Not Found");
 }}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

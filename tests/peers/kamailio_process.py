@@ -19,6 +19,12 @@ auto_aliases=no
 """
 """What every configuration here begins with."""
 
+REGISTRAR_MODULES = "".join(
+    f'loadmodule "{name}.so"\n'
+    for name in ("tm", "sl", "rr", "pv", "maxfwd", "textops", "siputils", "usrloc", "registrar", "auth")
+)
+"""What those have in common that keep registrations with a password."""
+
 
 @contextlib.asynccontextmanager
 async def kamailio_process(

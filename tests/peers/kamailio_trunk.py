@@ -11,27 +11,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers.kamailio_process import kamailio_process
+from tests.peers.kamailio_process import REGISTRAR_MODULES, kamailio_process
 from tests.peers.namespace import LOOPBACK
 from tests.peers.process import PeerProcess
 
 HOST = "127.0.0.2"
 USER, PASSWORD = "4930123", "carrier-s3cret"
 
-CONFIG = """tcp_children=1
+CONFIG = (
+    """tcp_children=1
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "maxfwd.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "usrloc.so"
-loadmodule "registrar.so"
-loadmodule "auth.so"
-loadmodule "xlog.so"
+"""
+    + REGISTRAR_MODULES
+    + """loadmodule "xlog.so"
 modparam("registrar", "min_expires", 90)
 modparam("registrar", "default_expires", 120)
 modparam("registrar", "max_expires", 120)
@@ -54,6 +47,7 @@ request_route {{
     t_relay();
 }}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
