@@ -18,7 +18,7 @@ from mediaserver.sdp.codecs import (
     repairs_for,
 )
 from mediaserver.sdp.description import Codec, Extension, Fingerprint, MediaDescription, SdpError, SessionDescription
-from mediaserver.webrtc.section import EXTENSIONS, RID_URI, MediaPolicy, RemoteTransport
+from mediaserver.webrtc.section import DEPENDENCY_URI, EXTENSIONS, RID_URI, MediaPolicy, RemoteTransport
 
 _HASHES: Final = ("sha-256", "sha-384", "sha-512")
 _H264_FAMILIES: Final = ("baseline", "main", "high")
@@ -161,6 +161,17 @@ def usable_extensions(sections: Iterable[MediaDescription]) -> tuple[tuple[Exten
                 taken.setdefault(extension.uri, Extension(extension.id, extension.uri))
         chosen.append(tuple(taken.values()))
     return tuple(chosen)
+
+
+def fitting_extensions(extensions: Sequence[Extension], codecs: Sequence[Codec], sends: bool) -> tuple[Extension, ...]:
+    """`extensions` without the dependency descriptor where the peer `sends` and AV1 is not the first of `codecs`.
+
+    Only AV1 needs it. Chromium leaves out of VP8's payload descriptor (RFC 7741 §4.2) whatever the dependency descriptor
+    tells, too: the picture id and the temporal layer, by which its frames are chosen and numbered.
+    """
+    first = next((codec.name.lower() for codec in codecs if is_media(codec)), "")
+    keeps = not sends or first == "av1"
+    return tuple(extension for extension in extensions if keeps or extension.uri != DEPENDENCY_URI)
 
 
 def media_ssrcs(section: MediaDescription) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from mediaserver.sdp.serializer import serialize
 from mediaserver.webrtc.agreed import Agreed, answered_section, difference, named_extensions, nothing_code
 from mediaserver.webrtc.choice import (
     answering_role,
+    fitting_extensions,
     media_ssrcs,
     narrowed,
     offering_role,
@@ -274,6 +275,8 @@ class Negotiation:
         capable = usable_codecs(media, self.policy)
         narrow_to = self._agreed.narrowed_to.get(mid, ()) if same is not None else ()
         codecs = narrowed(capable, narrow_to) or capable
+        sends = media.direction.sends and self.policy.direction(media.kind).receives
+        extensions = fitting_extensions(extensions, codecs, sends)
         section = Section(
             index=index,
             mid=mid,
@@ -376,18 +379,20 @@ class Negotiation:
         mids = {section.mid for section in sections}
         mid = next(f"s{number}" for number in range(len(sections) + 1) if f"s{number}" not in mids)
         used = self._used_ssrcs()
+        direction = self.policy.direction(kind)
+        extensions = new_section_extensions(kind, self._agreed.extension_ids)
         section = Section(
             index=free,
             mid=mid,
             kind=kind,
-            direction=self.policy.direction(kind),
+            direction=direction,
             send=codecs,
             receive=codecs,
             capable=codecs,
             local_ssrc=self._new_ssrc(used),
             local_repair_ssrc=self._repair_ssrc(kind, used),
             msid=f"{self._cname} {self._cname}-{mid}",
-            extensions=new_section_extensions(kind, self._agreed.extension_ids),
+            extensions=fitting_extensions(extensions, codecs, direction.receives),
             formats=tuple(str(codec.pt) for codec in codecs),
         )
         sections[free : free + 1] = [section]

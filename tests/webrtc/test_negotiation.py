@@ -526,7 +526,7 @@ def test_sections_must_not_vanish() -> None:
 
 
 def test_a_section_that_we_add_reuses_the_browsers_numbers() -> None:
-    negotiation = agreed(policy=MediaPolicy(sections={"audio": 1, "video": 2}))
+    negotiation = agreed(policy=MediaPolicy(sections={"audio": 1, "video": 2}, video=("AV1", "VP8")))
     offer = parse(negotiation.create_offer(add=["video"]))
     old, new = offer.media[1], offer.media[3]
     assert (new.mid, new.formats) == ("s0", old.formats)
@@ -624,10 +624,22 @@ def test_the_main_profile_of_av1_stands_before_the_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["chromium_simulcast", "firefox_simulcast", "chromium_sendrecv"])
-def test_dependency_descriptors_are_taken_where_they_are_offered(name: str) -> None:
+@pytest.mark.parametrize("first", ["AV1", "VP8"])
+def test_dependency_descriptors_are_taken_of_who_sends_av1(name: str, first: str) -> None:
     offered = DEPENDENCY_URI in recorded(name)
-    video = next(section for section in agreed(name).sections if section.kind == "video")
-    assert (DEPENDENCY_URI in {extension.uri for extension in video.extensions}) is offered
     assert offered is ("simulcast" in name)
-    own = parse(server(MediaPolicy()).create_offer(add=["video"])).media[0]
-    assert DEPENDENCY_URI in {extension.uri for extension in own.extensions}
+    policy = replace(WHIP, video=(first, *(codec for codec in ("VP8", "AV1") if codec != first)))
+    video = next(section for section in agreed(name, policy).sections if section.kind == "video")
+    sends = next(codec.name for codec in video.receive if is_media(codec))
+    taken = DEPENDENCY_URI in {extension.uri for extension in video.extensions}
+    assert taken is (offered and sends == "AV1")
+
+
+def test_dependency_descriptors_are_offered_to_who_only_receives_or_sends_av1() -> None:
+    def offers(policy: MediaPolicy) -> bool:
+        own = parse(server(policy).create_offer(add=["video"])).media[0]
+        return DEPENDENCY_URI in {extension.uri for extension in own.extensions}
+
+    assert offers(WHEP)
+    assert offers(MediaPolicy(video=("AV1", "VP8")))
+    assert not offers(MediaPolicy(video=("VP8", "AV1")))

@@ -109,3 +109,19 @@ fn a_picture_that_was_paused_comes_back_when_the_line_does() {
     assert!(picture.frames_per_s(25_000, 40_000) < 10.0, "it does not fit: {}", stage.story(0));
     assert!(picture.frames_per_s(50_000, 60_000) > 28.0, "{}", stage.story(0));
 }
+
+#[test]
+fn a_picture_of_one_size_on_a_slow_line_loses_frames_and_does_not_stand_still() {
+    let mut stage = Stage::new(&[&[Shape { rid: "", height: 360, bps: 1_500_000 }]]);
+    stage.publishers[0].temporal = true;
+    stage.view(line(Schedule::constant(5e6)), &[(0, 100)]);
+    stage.view(line(Schedule::steps(&[(0.0, 5e6), (10.0, 1.1e6), (40.0, 5e6)])), &[(0, 100)]);
+    stage.run(60_000);
+    let [free, bound] = [0, 1].map(|viewer| &stage.viewers[viewer].pictures[0]);
+    assert!(free.frames_per_s(5_000, 60_000) > 29.0, "{}", stage.story(0));
+    assert!(bound.frames_per_s(5_000, 10_000) > 29.0, "{}", stage.story(1));
+    let slow = bound.frames_per_s(15_000, 40_000);
+    assert!((10.0..25.0).contains(&slow), "{slow} {}", stage.story(1));
+    assert!(bound.longest_freeze(10_000, 60_000) < 1_000, "{}", bound.longest_freeze(10_000, 60_000));
+    assert!(bound.frames_per_s(50_000, 60_000) > 29.0, "{}", stage.story(1));
+}

@@ -21,6 +21,11 @@ pub(crate) struct Shape {
     pub(crate) bps: usize,
 }
 
+/// Temporal layers of four frames as Chromium sends three, and how many frames before is the one that each needs.
+const TEMPORAL: [(u8, u8); 4] = [(0, 4), (2, 1), (1, 2), (2, 1)];
+/// The last of them needs a frame that is not of layer 0.
+const NO_SYNC: usize = 3;
+
 /// What a browser sends of a camera of 720 lines.
 pub(crate) const CAMERA: [Shape; 3] = [
     Shape { rid: "l", height: 180, bps: 150_000 },
@@ -55,6 +60,8 @@ struct Layer {
     sequence: u16,
     picture: u16,
     frame: u32,
+    /// Frames since the last keyframe.
+    since_key: usize,
     /// A keyframe leaves then.
     key_at_ms: Option<u64>,
 }
@@ -70,6 +77,8 @@ pub(crate) struct Publisher {
     /// What it was asked to send at most, and when, in bits per second.
     pub(crate) asked_for: Vec<(u64, u64)>,
     pub(crate) pace: Pace,
+    /// Whether its frames are of three temporal layers.
+    pub(crate) temporal: bool,
     /// The last of three layers is not sent before.
     pub(crate) top_begins_ms: u64,
     moments: u64,
@@ -84,6 +93,7 @@ impl Publisher {
             sequence: 500,
             picture: 9,
             frame: 0,
+            since_key: 0,
             key_at_ms: Some(0),
         };
         Publisher {
@@ -94,6 +104,7 @@ impl Publisher {
             plis: 0,
             asked_for: Vec::new(),
             pace: Pace::MOVING,
+            temporal: false,
             top_begins_ms: 0,
             moments: 0,
             layers: shapes.iter().enumerate().map(layer).collect(),
@@ -130,28 +141,40 @@ impl Publisher {
 
     /// The packets of all layers for one moment.
     pub(crate) fn frames(&mut self, ms: u64) -> Vec<Vec<u8>> {
-        let (mid, rates, pace) = (self.mid, self.rates(), self.pace);
+        let (mid, rates, pace, temporal) = (self.mid, self.rates(), self.pace, self.temporal);
         self.moments += 1;
         if !self.moments.is_multiple_of(pace.every) {
             return Vec::new();
         }
         let sent = if ms < self.top_begins_ms { 2 } else { self.layers.len() };
         let layers = self.layers.iter_mut().take(sent).zip(rates).enumerate();
-        layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps, pace)).collect()
+        layers.flat_map(|(index, (layer, bps))| layer.frame(index as u8, mid, ms, bps, (pace, temporal))).collect()
     }
 }
 
 impl Layer {
-    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize, pace: Pace) -> Vec<Vec<u8>> {
+    fn frame(&mut self, index: u8, mid: [u8; 1], ms: u64, bps: usize, how: (Pace, bool)) -> Vec<Vec<u8>> {
+        let (pace, temporal) = how;
         let key = self.key_at_ms.take_if(|at| *at <= ms).is_some();
         let bytes = bps * (FRAME_MS * pace.every) as usize / 8_000 * if key { pace.key } else { 1 };
         let count = bytes.div_ceil(PACKET);
         self.picture = self.picture.wrapping_add(1) & 0x7fff;
         self.frame += 1;
-        (0..count).map(|part| self.packet(index, mid, ms, key, bytes / count, (part, count))).collect()
+        self.since_key = if key { 0 } else { self.since_key + 1 };
+        let place = temporal.then_some(self.since_key % TEMPORAL.len());
+        (0..count).map(|part| self.packet(index, mid, ms, (key, place), bytes / count, (part, count))).collect()
     }
 
-    fn packet(&mut self, index: u8, mid: [u8; 1], ms: u64, key: bool, bytes: usize, part: (usize, usize)) -> Vec<u8> {
+    fn packet(
+        &mut self,
+        index: u8,
+        mid: [u8; 1],
+        ms: u64,
+        kind: (bool, Option<usize>),
+        bytes: usize,
+        part: (usize, usize),
+    ) -> Vec<u8> {
+        let (key, place) = kind;
         let header = HeaderWriter {
             marker: part.0 + 1 == part.1,
             payload_type: PAYLOAD_TYPE,
@@ -170,7 +193,13 @@ impl Layer {
         let start = out.len();
         let picture = self.picture.to_be_bytes();
         let first = if part.0 == 0 { 0x90 } else { 0x80 };
-        out.extend_from_slice(&[first, 0x80, 0x80 | picture[0], picture[1]]);
+        let optional = if place.is_some() { 0xe0 } else { 0x80 };
+        out.extend_from_slice(&[first, optional, 0x80 | picture[0], picture[1]]);
+        if let Some(place) = place {
+            let sync = if place == NO_SYNC { 0 } else { 0x20 };
+            out.extend_from_slice(&[(self.frame / TEMPORAL.len() as u32) as u8, TEMPORAL[place].0 << 6 | sync]);
+        }
+        let needs = place.map_or(1, |place| TEMPORAL[place].1);
         if part.0 == 0 {
             out.extend_from_slice(&[u8::from(!key), 0, 0]);
             if key {
@@ -179,7 +208,7 @@ impl Layer {
             }
         }
         out.resize(start + bytes.max(40) - TRAILER, 0xee);
-        out.extend_from_slice(&[index, u8::from(key)]);
+        out.extend_from_slice(&[index, if key { 0 } else { needs }]);
         out.extend_from_slice(&self.frame.to_be_bytes());
         out.extend_from_slice(&[part.0 as u8, part.1 as u8]);
         out

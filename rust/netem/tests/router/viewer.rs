@@ -1,6 +1,6 @@
 //! A viewer behind a line: what arrives, which frames of it can be shown, and the feedback that a browser gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mediaserver_netem::{Delivery, Link};
@@ -29,7 +29,8 @@ pub(crate) struct Shown {
 struct Frame {
     parts: u64,
     count: u8,
-    key: bool,
+    /// How many frames before is the one that it needs; 0 for a keyframe.
+    needs: u8,
 }
 
 /// One picture at the viewer.
@@ -40,6 +41,8 @@ pub(crate) struct Picture {
     pub(crate) shown: Vec<Shown>,
     frames: BTreeMap<(u8, u32), Frame>,
     last: Option<(u8, u32)>,
+    /// The frames shown lately, for those that need them.
+    decoded: VecDeque<(u8, u32)>,
     highest: Option<u16>,
     /// Sequence numbers that came under its own SSRC; no run is long enough for them to wrap.
     numbers: BTreeSet<u16>,
@@ -56,6 +59,7 @@ impl Picture {
             shown: Vec::new(),
             frames: BTreeMap::new(),
             last: None,
+            decoded: VecDeque::new(),
             highest: None,
             numbers: BTreeSet::new(),
             missing: BTreeMap::new(),
@@ -79,23 +83,26 @@ impl Picture {
     }
 
     fn packet(&mut self, payload: &[u8], ms: u64) {
-        let [layer, key, a, b, c, d, part, count] = *payload.last_chunk::<TRAILER>().expect("a trailer");
+        let [layer, needs, a, b, c, d, part, count] = *payload.last_chunk::<TRAILER>().expect("a trailer");
         let frame = (layer, u32::from_be_bytes([a, b, c, d]));
         let known = self.frames.entry(frame).or_default();
-        (known.count, known.key) = (count, key == 1);
+        (known.count, known.needs) = (count, needs);
         known.parts |= 1 << part;
         self.show(ms);
     }
 
-    /// Shows what can be decoded: a whole keyframe, or the whole frame after the last one shown.
+    /// Shows what can be decoded: a whole keyframe, or a whole frame of which the one that it needs was shown.
     fn show(&mut self, ms: u64) {
         while let Some((&id, _)) = self.frames.iter().find(|(id, frame)| {
             let whole = frame.parts.count_ones() == u32::from(frame.count);
-            let follows = self.last.is_some_and(|(layer, number)| layer == id.0 && number + 1 == id.1);
+            let follows =
+                self.decoded.iter().any(|(layer, number)| *layer == id.0 && number + u32::from(frame.needs) == id.1);
             let newer = self.last.is_none_or(|(layer, number)| layer != id.0 || number < id.1);
-            whole && newer && (frame.key || follows)
+            whole && newer && (frame.needs == 0 || follows)
         }) {
             self.last = Some(id);
+            self.decoded.truncate(3);
+            self.decoded.push_front(id);
             self.shown.push(Shown { ms, layer: id.0 });
             self.frames.retain(|other, _| other.0 == id.0 && other.1 > id.1);
         }

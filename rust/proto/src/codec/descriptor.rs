@@ -18,6 +18,18 @@ pub enum Descriptor {
     Dependency(dependency::Frame),
 }
 
+impl Descriptor {
+    /// Spatial and temporal layer of the packet's frame; `None` where the format does not tell.
+    pub fn place(&self) -> Option<(u8, u8)> {
+        match self {
+            Descriptor::Vp8(descriptor) => descriptor.temporal.map(|(temporal, _)| (0, temporal)),
+            Descriptor::Vp9(descriptor) => descriptor.temporal().map(|temporal| (descriptor.spatial(), temporal)),
+            Descriptor::Dependency(frame) => Some((frame.spatial, frame.temporal)),
+            Descriptor::None | Descriptor::Red(_) => None,
+        }
+    }
+}
+
 impl Codec {
     /// The descriptor at the start of a payload, for formats that have one there; `table` says what the payload types inside it mean.
     pub fn describe(self, payload: &[u8], table: &PayloadTable) -> Descriptor {

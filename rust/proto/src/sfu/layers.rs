@@ -1,6 +1,7 @@
 //! The layers of one up track as receivers see them: what lives, how large it is, and which one fits a target.
 
 use super::target::Target;
+use super::temporal_rates::BelowBps;
 use crate::rtp::Token;
 
 /// Most layers of one track.
@@ -19,6 +20,8 @@ pub struct Layer {
     pub height: u16,
     /// Measured bits per second.
     pub bitrate_bps: u32,
+    /// Of its temporal layers; of spatial layers inside one stream the lowest has them.
+    pub temporal_bps: BelowBps,
     /// Whether packets came lately.
     pub alive: bool,
     /// Whether packets came ever.
@@ -181,8 +184,9 @@ impl LayerTable {
 
     /// Whether a rate differs so much that whoever shares out bandwidth must know.
     pub fn rates_differ(&self, other: &LayerTable) -> bool {
-        let pairs = self.layers.iter().zip(&other.layers);
-        pairs.into_iter().any(|(one, two)| one.bitrate_bps.abs_diff(two.bitrate_bps) > two.bitrate_bps / 8)
+        let rates = |layer: Layer| std::iter::once(layer.bitrate_bps).chain(layer.temporal_bps);
+        let pairs = self.layers.into_iter().flat_map(rates).zip(other.layers.into_iter().flat_map(rates));
+        pairs.into_iter().any(|(one, two)| one.abs_diff(two) > two / 8)
     }
 
     /// The best live layer within a target and below `most` (a rank, by the allocation of bandwidth).

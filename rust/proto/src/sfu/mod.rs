@@ -26,6 +26,7 @@ pub mod spatial_layers;
 pub mod speech;
 pub mod target;
 pub mod temporal;
+pub mod temporal_rates;
 pub mod up_layer;
 pub mod up_track;
 pub mod vp9_filter;

@@ -2,6 +2,7 @@
 
 use super::layers::{Layer, MAX_LAYERS};
 use super::rate_meter::RateMeter;
+use super::temporal_rates::BelowBps;
 use crate::codec::vp9_structure::Structure;
 use crate::time::Time;
 use std::time::Duration;
@@ -63,8 +64,9 @@ impl SpatialLayers {
         }
     }
 
-    /// What receivers are told: each layer with the cost of those below it, which are sent with it.
-    pub fn describe(&self) -> impl Iterator<Item = Layer> + '_ {
+    /// What receivers are told: each layer with the cost of those below it, which are sent with it. The lowest one has
+    /// temporal layers of these rates.
+    pub fn describe(&self, temporal_bps: BelowBps) -> impl Iterator<Item = Layer> + '_ {
         let mut below = 0u32;
         self.layers[..usize::from(self.count)].iter().enumerate().map(move |(index, layer)| {
             below = below.saturating_add(layer.meter.bps());
@@ -74,6 +76,7 @@ impl SpatialLayers {
                 width: layer.size.0,
                 height: layer.size.1,
                 bitrate_bps: below,
+                temporal_bps: if index == 0 { temporal_bps } else { BelowBps::default() },
                 alive: layer.alive,
                 heard: layer.last.is_some(),
             }
@@ -103,7 +106,8 @@ mod tests {
             layers.count(1, 10_000, now);
             layers.tick(now);
         }
-        let told: Vec<_> = layers.describe().map(|layer| (layer.spatial, layer.height, layer.bitrate_bps)).collect();
+        let told: Vec<_> =
+            layers.describe([0; 3]).map(|layer| (layer.spatial, layer.height, layer.bitrate_bps)).collect();
         assert_eq!(told, [(0, 180, 101_760), (1, 360, 503_520)]);
     }
 
@@ -114,7 +118,7 @@ mod tests {
         assert!(!layers.is_layered());
         assert!(layers.count(2, 1, Time::ZERO));
         assert!(layers.is_layered());
-        let alive = |layers: &SpatialLayers| layers.describe().map(|layer| layer.alive).collect::<Vec<_>>();
+        let alive = |layers: &SpatialLayers| layers.describe([0; 3]).map(|layer| layer.alive).collect::<Vec<_>>();
         assert_eq!(alive(&layers), [true, false, true]);
         layers.count(0, 1, Time::from_millis(700));
         layers.tick(Time::ZERO + TICK * 4);
@@ -130,6 +134,6 @@ mod tests {
         assert!(layers.announce(&structure(&[(640, 360)])));
         assert!(!layers.is_layered());
         assert!(layers.count(2, 1, Time::ZERO), "what comes all the same is a layer again");
-        assert_eq!(layers.describe().count(), 3);
+        assert_eq!(layers.describe([0; 3]).count(), 3);
     }
 }

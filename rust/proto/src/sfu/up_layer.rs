@@ -7,6 +7,7 @@ use super::layers::{Layer, MAX_LAYERS};
 use super::rate_meter::{RateMeter, TICK};
 use super::receive_stream::Place;
 use super::spatial_layers::{ALIVE, SpatialLayers};
+use super::temporal_rates::{BelowBps, TemporalRates};
 use crate::codec::dependency::Dependencies;
 use crate::codec::vp9_structure::Structure;
 use crate::rtp::{Ssrc, Token};
@@ -39,6 +40,8 @@ pub struct UpLayer {
     meter: RateMeter,
     /// Of a stream that has any inside.
     spatial: Option<Box<SpatialLayers>>,
+    /// Of a stream that numbers its temporal layers.
+    temporal: Option<Box<TemporalRates>>,
     /// What its dependency descriptors refer to, where it has them.
     pub dependencies: Dependencies,
     /// How many changes of them were told at once since when.
@@ -136,9 +139,19 @@ impl UpLayer {
         true
     }
 
+    /// Counts a packet of a temporal layer of the lowest spatial one.
+    pub fn count_temporal(&mut self, temporal: u8, octets: usize) {
+        self.temporal.get_or_insert_default().count(temporal, octets);
+    }
+
+    /// What its temporal layers cost, or those of the lowest spatial layer inside.
+    pub fn temporal_bps(&self) -> BelowBps {
+        self.temporal.as_ref().map_or_else(BelowBps::default, |rates| rates.below_bps())
+    }
+
     /// Another codec comes, which may have none.
-    pub fn forget_spatial(&mut self) {
-        self.spatial = None;
+    pub fn forget_inner_layers(&mut self) {
+        (self.spatial, self.temporal) = (None, None);
     }
 
     /// The spatial layers inside the stream; `None` while it has but one.
@@ -184,6 +197,9 @@ impl UpLayer {
         if let Some(spatial) = &mut self.spatial {
             spatial.tick(now);
         }
+        if let Some(temporal) = &mut self.temporal {
+            temporal.tick();
+        }
         if self.active.is_none_or(|(_, last)| now.since(last) > ALIVE) {
             self.alive = false;
         }
@@ -202,6 +218,7 @@ impl UpLayer {
             width: self.size.0,
             height: self.size.1,
             bitrate_bps: self.bitrate_bps(),
+            temporal_bps: self.temporal_bps(),
             alive: self.alive,
             heard: self.active.is_some(),
         }

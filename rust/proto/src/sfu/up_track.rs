@@ -188,8 +188,9 @@ impl UpTrack {
 
     /// Ranks the layers, or the spatial layers of the only one, by what is known of them now.
     pub fn describe(&self, table: &mut LayerTable) {
-        match self.layers.first().and_then(UpLayer::spatial).filter(|_| self.config.rids.is_empty()) {
-            Some(spatial) => table.update(spatial.describe()),
+        let one = self.layers.first().filter(|_| self.config.rids.is_empty());
+        match one.and_then(|layer| Some((layer.spatial()?, layer.temporal_bps()))) {
+            Some((spatial, temporal_bps)) => table.update(spatial.describe(temporal_bps)),
             None => table.update(self.layers.iter().map(UpLayer::describe)),
         }
         table.set_described(matches!(self.stats.codec, Some(Codec::Av1 { .. })));
@@ -278,7 +279,7 @@ impl UpTrack {
             let medium = if let Descriptor::Red(red) = &descriptor { red.codec } else { codec };
             if self.stats.codec != Some(medium) {
                 self.stats.codec = Some(medium);
-                layer.forget_spatial();
+                layer.forget_inner_layers();
                 news.started = Some((medium, packet.ssrc));
             }
         }
@@ -297,6 +298,9 @@ impl UpTrack {
             let structure = layer.dependencies.structure().filter(|_| frame.layout.has_structure());
             let sizes = structure.map(|structure| structure.sizes);
             news.layers |= layer.count_spatial(frame.spatial, packet.payload.len(), sizes.as_ref(), now);
+        }
+        if let Some((0, temporal)) = descriptor.place() {
+            layer.count_temporal(temporal, packet.payload.len());
         }
         let keyframe_start = codec.starts_keyframe(packet.payload, &descriptor);
         if keyframe_start {

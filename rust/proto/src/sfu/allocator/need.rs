@@ -62,22 +62,32 @@ impl TrackNeed {
         if target.paused {
             return need;
         }
-        let mut lowest = None;
+        let mut smallest = None;
         let small_enough = |layer: &Layer| !target.strict || layer.is_within(target);
         let live = table.ranked().enumerate().filter(|(_, (_, layer))| layer.alive && small_enough(layer));
         for (rank, (_, layer)) in live {
-            let rung =
-                Rung { max_spatial: rank as u8, max_temporal: target.max_temporal, bitrate_bps: layer.bitrate_bps };
-            lowest = lowest.or(Some(rung));
+            smallest = smallest.or(Some((rank as u8, layer)));
             if layer.fits(target, rank) {
-                need.push(rung);
+                need.push_layer(rank as u8, layer, target.max_temporal);
             }
         }
-        if need.len == 0 {
+        if need.len == 0
+            && let Some((rank, layer)) = smallest
+        {
             // As in `LayerTable::choose`: a wish that no layer meets gets the smallest.
-            lowest.into_iter().for_each(|rung| need.push(rung));
+            need.push_layer(rank, layer, target.max_temporal);
         }
         need
+    }
+
+    /// Adds a layer. Of the smallest one fewer frames a second are rungs, too: better than a picture that stands still,
+    /// while a smaller picture is better than one that jerks.
+    fn push_layer(&mut self, rank: u8, layer: &Layer, most: u8) {
+        let below = if self.len == 0 { &layer.temporal_bps[..] } else { &[] };
+        for (max_temporal, &bitrate_bps) in (0..most).zip(below).filter(|(_, bps)| **bps > 0) {
+            self.push(Rung { max_spatial: rank, max_temporal, bitrate_bps: bitrate_bps.min(layer.bitrate_bps) });
+        }
+        self.push(Rung { max_spatial: rank, max_temporal: most, bitrate_bps: layer.bitrate_bps });
     }
 
     /// Adds a rung above those there are. One that costs hardly more takes the place of the one below.
@@ -163,6 +173,30 @@ mod tests {
         }
         let seen: Vec<_> = need.rungs().iter().map(|rung| (rung.max_temporal, rung.bitrate_bps)).collect();
         assert_eq!(seen, [(0, 100), (2, 520), (3, 1000)]);
+    }
+
+    #[test]
+    fn fewer_frames_of_the_smallest_layer_come_below_it() {
+        let mut table = table(&[(180, 150, true), (360, 500, true)]);
+        table.update([(180, [60_000, 90_000, 0]), (360, [200_000, 300_000, 0])].into_iter().map(
+            |(height, temporal_bps)| Layer {
+                height,
+                bitrate_bps: 1_000 * u32::from(height) / 180 * 150,
+                temporal_bps,
+                alive: true,
+                heard: true,
+                rid: Token::new(format!("{height}").as_bytes()),
+                ..Layer::default()
+            },
+        ));
+        let rungs = |target: &Target| -> Vec<_> {
+            let need = TrackNeed::of_layers(DownTrackId(1), &table, target);
+            need.rungs().iter().map(|rung| (rung.place(), rung.bitrate_bps / 1000)).collect()
+        };
+        let any = Target::default();
+        assert_eq!(rungs(&any), [((0, 0), 60), ((0, 1), 90), ((0, 255), 150), ((1, 255), 300)]);
+        assert_eq!(rungs(&Target { max_temporal: 1, ..any }), [((0, 0), 60), ((0, 1), 150), ((1, 1), 300)]);
+        assert_eq!(rungs(&Target { max_temporal: 0, ..any })[0], ((0, 0), 150));
     }
 
     #[test]

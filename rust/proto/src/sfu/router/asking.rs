@@ -112,7 +112,7 @@ impl Router {
             }
             let need = needs.iter().find(|need| need.id == entry.track.config().id);
             let mut affordable = entry.affordable;
-            match (known_bps, need.and_then(|need| Some((need, need.rungs().first()?)))) {
+            match (known_bps, need.and_then(|need| Some((need, need.rungs().last()?)))) {
                 (Some(bps), Some((need, rung))) => {
                     let free_bps = free_bps(need, needs, &self.transports[key].allocator, bps as f64);
                     affordable.look(rung.bitrate_bps, free_bps, now);
