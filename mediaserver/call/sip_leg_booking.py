@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from mediaserver.call.events import RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.session_media import SessionMedia
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
+from mediaserver.call.sip_lines import peer_limits
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy
 from mediaserver.call.sip_webrtc import SipWebRtc, SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
