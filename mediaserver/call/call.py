@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -36,8 +36,11 @@ from mediaserver.core.data import Topics
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
+from mediaserver.errors import LimitExceeded, LocalProtocolError, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
+
+MAX_MEMBERS: Final = 16
+"""Parties, supervisors and companions of one call; more people meet in a room."""
 
 _STOP_DEADLINE_S = 2.0
 _log = structlog.get_logger(__name__)
@@ -80,6 +83,8 @@ class Call:
         """Who came in beside the two, parties and supervisors, the last one last."""
         self.supervisions: dict[str, Supervision] = {}
         """Those of the guests who are no parties, by leg."""
+        self.focus = ""
+        """User part of the URI of the conference that this is (RFC 4579); empty where it is none."""
         self.companions = Companions()
         """Those of the guests who belong to another leg."""
         self.passing = Passing()
@@ -172,12 +177,20 @@ class Call:
         if leg.end_cause is not None:  # hung up meanwhile
             self._on_leg_event(leg, LegEnded(leg.end_cause))
 
-    def _make_room(self, leg: Leg) -> None:
+    def check_room(self, newcomers: Sequence[Leg], *, instead: int = 0) -> None:
+        """Whether these can come in, `instead` of so many who leave. Raises LocalProtocolError, LimitExceeded."""
+        if len(self.members) + len(newcomers) - instead > MAX_MEMBERS:
+            raise LimitExceeded(f"{MAX_MEMBERS} are in one call at most", limit="call_members")
         if self._engine is None or self._cause is not None:
             raise LocalProtocolError("nobody can come into this call")
-        silent = [each.name for each in (*self.members, leg) if not mixes(each)]
+        silent = [each.name for each in (*self.members, *newcomers) if not mixes(each)]
         if silent:
             raise LocalProtocolError(f"the sound of {', '.join(silent)} cannot be mixed")
+
+    def _make_room(self, leg: Leg) -> None:
+        self.check_room([leg])
+        if self._engine is None:
+            raise LocalProtocolError("nobody can come into this call")
         if self._conference is None:
             self._conference = Conference(engine=self._engine, on_refused=self._on_mix_refused)
 
@@ -282,27 +295,37 @@ class Call:
     async def merge(self, old: Leg, second: Call, theirs: Leg, cause: EndCause) -> tuple[Leg, str]:
         """Whom `theirs` talks to in another call takes the place of `old`; who that is, and the contact he came from.
 
-        The other call ends with `cause`. Raises NegotiationError.
+        Where they are several, the others come in beside him. The other call ends with `cause`. Raises NegotiationError.
         """
+        if len(second.parties) > 2:
+            self.check_room([party for party in second.parties if party is not theirs], instead=1)
         with self.letting_go(old):
-            new = await second.surrender(theirs, cause)
+            new, *beside = await second.surrender(theirs, cause)
             joined = new.contact_id
-            new.move_to(old.contact_id)
+            for leg in (new, *beside):
+                leg.move_to(old.contact_id)
             await self.replace(old, new)
+            for leg in beside:
+                await self.add(leg)
         return new, joined
 
-    async def surrender(self, leg: Leg, cause: EndCause) -> Leg:
-        """Gives away whom `leg` talks to, and ends; `leg` is hung up. Raises NegotiationError where they are several."""
-        if self.guests:
-            raise NegotiationError("there are more than two in the other call")
-        given = self.other(leg)
+    async def surrender(self, leg: Leg, cause: EndCause, *, keep: bool = False) -> list[Leg]:
+        """Gives away whom `leg` talks to, and ends; `leg` is hung up, unless it is kept, and so is who is no party."""
+        given = [party for party in self.parties if party is not leg]
         self._cause = cause
-        if self.passing.is_held(given):
-            await given.show_hold(on=False, hears=False)  # what it comes to knows of no hold
-        self.passing.forget(given)
-        part(given)
+        for other in given:
+            if self.passing.is_held(other):
+                await other.show_hold(on=False, hears=False)  # what it comes to knows of no hold
+            self.passing.forget(other)
+            part(other)
+            stop_transcoding(other)
+        if self._conference is not None:
+            self._conference.close()
+        self._chat.close()
         stop_transcoding(leg)
-        await leg.end(cause)
+        for gone in self.members:
+            if gone not in given and not (keep and gone is leg):
+                await gone.end(cause)
         self._on_ended(self, cause)
         await self._tasks.stop(_STOP_DEADLINE_S)
         return given

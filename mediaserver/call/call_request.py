@@ -40,6 +40,8 @@ class CallRequest:
     """The call's id, where it is told to somebody before the call is up."""
     on_digit: Callable[[Leg, str], None] | None = None
     """Gets every key that is pressed on a leg."""
+    focus: str | None = None
+    """User part of the URI of the conference that calls (RFC 4579), where it is one."""
 
     @property
     def max_forwards(self) -> int:

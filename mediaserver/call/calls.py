@@ -21,6 +21,7 @@ from mediaserver.call.connected_identity import ConnectedIdentity, IdentityRules
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
+from mediaserver.call.focus import Conferences
 from mediaserver.call.identity_rules import phone_rules, trunk_rules
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
@@ -87,7 +88,10 @@ class Calls:
         self._admission = admission
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
-        self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
+        self.conferences = Conferences(ring=self.ring, engine=engine)
+        self.transfers = Transfers(
+            ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced, conferences=self.conferences
+        )
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -173,12 +177,13 @@ class Calls:
             on_withheld=self._withheld(request),
             on_quality=_noted_quality(request),
             on_transfer=partial(self.transfers.asked, request),
-            on_replaced=request.on_leg,
+            on_replaced=partial(self._came_in, request),
             on_digit=request.on_digit,
             engine=self._engine,
             shows_supervision=self._config.supervision.visible,
         )
         self._calls[call.id] = call
+        self.conferences.began(call)
         try:
             await call.join()
             callee.settle_with(request.caller)
@@ -186,7 +191,7 @@ class Calls:
             if self._quality is not None:
                 self._quality.watch(request.caller, callee)
         except NegotiationError:
-            self._calls.pop(call.id, None)
+            self._forget(call)
             callee.listen(None)
             await callee.end(EndCause("system", "no_common_media", 488))
             raise
@@ -256,6 +261,8 @@ class Calls:
             return [Attempt(f"announcement {name}", lambda: self._announce(name, request))]
         if target.room is not None and (rooms := self._rooms) is not None:
             return [Attempt(f"room {target.room}", lambda: rooms.enter(request))]
+        if target.conference is not None:
+            return [Attempt("conference", lambda: self.conferences.open(request))]
         if target.refuse is not None:
             raise DialFailed(target.refuse, "Refused by the routing table")
         raise DialFailed(501, "This destination takes no calls")
@@ -313,6 +320,7 @@ class Calls:
                 ],
                 session_uuid=request.caller.session_uuid,
                 max_forwards=request.max_forwards,
+                focus=request.focus,
             )
 
         return await self._dial(
@@ -358,6 +366,7 @@ class Calls:
                 credentials=line.credentials,
                 session_uuid=request.caller.session_uuid,
                 max_forwards=request.max_forwards,
+                focus=request.focus,
             )
 
         try:
@@ -423,10 +432,21 @@ class Calls:
 
     def _over(self, on_ended: Callable[[Call, EndCause], None]) -> Callable[[Call, EndCause], None]:
         def ended(call: Call, cause: EndCause) -> None:
-            self._calls.pop(call.id, None)
+            self._forget(call)
             on_ended(call, cause)
 
         return ended
+
+    def _forget(self, call: Call) -> None:
+        self._calls.pop(call.id, None)
+        self.conferences.over(call)
+
+    def _came_in(self, request: CallRequest, leg: Leg) -> None:
+        """A leg has come into a call that is up, by a transfer or beside the others."""
+        if self._quality is not None:
+            self._quality.watch(leg)
+        if request.on_leg is not None:
+            request.on_leg(leg)
 
 
 async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:

@@ -140,6 +140,10 @@ class Leg(ABC):
         """From now on we speak to the peer for whoever is at the other end of `other`."""
         self.log.debug("leg_represents", other=other.id, session_uuid=other.session_uuid)
 
+    def show_focus(self, address: str) -> None:
+        """From now on the peer talks to a conference; `address` is the user part of its URI."""
+        self.log.debug("focus_not_shown", address=address)
+
     async def show_party(self, other: Leg) -> None:
         """Shows the peer that somebody else is at the end of `other` by now."""
         self.log.debug("party_not_shown", other=other.id)

@@ -93,6 +93,11 @@ class SipLegDialog(BookedSipLeg):
         if not told and not self.ended:
             self.run(self._refresh(session), name="identity")
 
+    def show_focus(self, address: str) -> None:
+        """See `Leg`: by our Contact, in whatever carries it next (RFC 4579 §4)."""
+        if self._session is not None:
+            self._session.focus = address
+
     def _note_session(self, session: InviteSession) -> None:
         """Keeps the Session-ID for the record, and for every line of the log from now on."""
         if session.session_id.known and self.session_id != (text := str(session.session_id)):

@@ -17,6 +17,7 @@ from mediaserver.call.call import Call
 from mediaserver.call.caller_identity import NAMELESS
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
+from mediaserver.call.focus import Conferences
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.sip_leg import SipLeg
@@ -43,12 +44,14 @@ class Transfers:
         ring: Callable[[CallRequest], Awaitable[Leg]],
         calls: Callable[[], Iterable[Call]],
         find: Callable[[Replaces], InviteSession | None],
+        conferences: Conferences,
     ) -> None:
         self.decide: Callable[[Question], Awaitable[Destination | None]] | None = None
         """The dial plan, which says where a transfer leads; without one they are refused."""
         self._ring = ring
         self._calls = calls
         self._find = find
+        self._conferences = conferences
         self._notices = Notices()
 
     def asked(self, request: CallRequest, call: Call, leg: Leg, event: TransferAsked) -> None:
@@ -58,7 +61,12 @@ class Transfers:
 
     async def _transfer(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
         try:
-            if event.replaces is None or self._is_elsewhere(leg, event.replaces):
+            conference = self._conferences.of(event.target.user_text)
+            if call.focus and (conference is not call or event.replaces is not None):
+                await self._to_conference(request, call, leg, event)
+            elif conference is not None and conference is not call and event.replaces is None:
+                await self._move(request, call, leg, conference)
+            elif event.replaces is None or self._is_elsewhere(leg, event.replaces):
                 await self._blind(request, call, leg, event)
             else:
                 await self._attended(request, call, leg, event.replaces)
@@ -71,7 +79,40 @@ class Transfers:
         except MediaServerError as error:
             self._failed(request, call, leg, 500, str(error))
 
-    async def _blind(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+    async def _to_conference(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+        """A REFER to a focus invites (RFC 4579 §5.5); with Replaces it brings whom another call of the phone is with."""
+        if event.replaces is not None and not self._is_elsewhere(leg, event.replaces):
+            second, theirs = self._own(leg, call, event.replaces)
+            leg.answer_transfer(202)
+            conference, joined = await self._conferences.bring(call, second, theirs)
+            if conference is call:  # else the contact of this request is over
+                self._came(request, leg, theirs, joined)
+        else:
+            destination = await self._destination(leg, event)
+            leg.answer_transfer(202)
+            leg.answer_transfer(180)
+            asked = replace(request, destination=destination, own_headers=_sent_on(leg, event))
+            self._came(request, leg, await self._conferences.invite(call, asked), "")
+        leg.answer_transfer(200)
+
+    async def _move(self, request: CallRequest, call: Call, leg: SipLeg, conference: Call) -> None:
+        """A REFER to a conference's URI takes whom the phone talks to there (RFC 4579 §5.6)."""
+        conference.check_room([party for party in call.parties if party is not leg])
+        leg.answer_transfer(202)
+        moves = _same_party(leg, conference.caller)
+        conference, joined = await self._conferences.bring(conference, call, leg, keep=True, moves=moves)
+        self._came(request, leg, conference.caller, joined)
+        await self._done(request, leg, conference.caller)
+
+    def _came(self, request: CallRequest, by: Leg, who: Leg, joined: str) -> None:
+        _log.info("conference_joined", contact_id=by.contact_id, by=by.name, with_=who.name)
+        if request.note is not None:
+            request.note("added", f"{who.name} by {by.name}")
+            if joined:
+                request.note("contact_joined", joined)
+
+    async def _destination(self, leg: SipLeg, event: TransferAsked) -> Destination:
+        """Where a transfer leads, as if whoever asks for it had called there. Raises DialFailed."""
         party = leg.booking.party if leg.booking is not None else None
         user, trunk = (party.user, party.trunk) if party is not None else (None, None)
         question = Question(called=event.target.user_text, caller=user, trunk=trunk)
@@ -80,6 +121,10 @@ class Transfers:
             raise DialFailed(404, "the routing table knows no such destination")
         if destination.target.refuse is not None:
             raise DialFailed(destination.target.refuse, "refused by the routing table")
+        return destination
+
+    async def _blind(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+        destination = await self._destination(leg, event)
         leg.answer_transfer(202)
         other = call.other(leg)
         shown = request.presentation
@@ -101,17 +146,29 @@ class Transfers:
         await self._done(request, leg, new)
 
     async def _attended(self, request: CallRequest, call: Call, leg: SipLeg, replaces: Replaces) -> None:
+        second, theirs = self._own(leg, call, replaces)
+        if second.focus:
+            leg.answer_transfer(202)
+            conference, joined = await self._conferences.bring(second, call, leg, keep=True, moves=False)
+            self._came(request, leg, theirs, joined)
+            await theirs.end(_TRANSFERRED)
+            await self._done(request, leg, conference.caller)
+            return
+        leg.answer_transfer(202)
+        new, joined = await call.merge(leg, second, theirs, _TRANSFERRED)
+        if request.note is not None and joined != request.contact_id:
+            request.note("contact_joined", joined)
+        await self._done(request, leg, new)
+
+    def _own(self, leg: SipLeg, call: Call, replaces: Replaces) -> tuple[Call, SipLeg]:
+        """Another call of whoever asks, and its leg there. Raises DialFailed."""
         found = self._of(replaces)
         if found is None:
             raise DialFailed(481, "the other call is not here")
         second, theirs = found
         if second is call or not _same_party(leg, theirs):
             raise DialFailed(403, "the other call belongs to somebody else")
-        leg.answer_transfer(202)
-        new, joined = await call.merge(leg, second, theirs, _TRANSFERRED)
-        if request.note is not None and joined != request.contact_id:
-            request.note("contact_joined", joined)
-        await self._done(request, leg, new)
+        return second, theirs
 
     async def take_over(self, leg: SipLeg, replaces: Replaces) -> bool:
         """The caller `leg`, not answered yet, takes the place of a leg whose dialog it names (RFC 3891 §3).

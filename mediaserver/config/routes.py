@@ -135,6 +135,9 @@ class Target(Section):
     """A room of this name: the phone hears everybody as one sound and sees who speaks, as far as the codecs meet; pages
     hear and see the phone like anybody. A room that is full refuses the call with 486."""
 
+    conference: Literal["new"] | None = None
+    """A conference of its own for every phone that calls (RFC 4579): others come in by its URI, or by REFER to it."""
+
     announcement: Name | None = None
     """The call is answered, hears and sees this announcement once, and ends."""
 
@@ -147,7 +150,9 @@ class Target(Section):
     @model_validator(mode="after")
     def _exactly_one(self) -> Target:
         if len(self.model_fields_set) != 1 or all(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("give exactly one of user, group, trunk, entry, room, announcement, webhook or refuse")
+            raise ValueError(
+                "give exactly one of user, group, trunk, entry, room, conference, announcement, webhook or refuse"
+            )
         return self
 
     @property

@@ -13,6 +13,7 @@ import structlog
 from mediaserver.call.admission import Admission
 from mediaserver.call.agents import Agents, Presentation
 from mediaserver.call.booking import BROWSER_PACKETS, Party
+from mediaserver.call.call import Call
 from mediaserver.call.caller_identity import identity_of
 from mediaserver.call.calls import Calls
 from mediaserver.call.connected_identity import ConnectedIdentity
@@ -247,6 +248,9 @@ class Contacts:
         if "Replaces" in incoming.request.headers:
             await self._take_over(incoming)
             return
+        if (conference := self._calls.conferences.called_by(incoming)) is not None:
+            await self._join(incoming, conference)
+            return
         identity = identity_of(incoming, self._calls.trunks.get(incoming.trunk))
         question = question_of(incoming, self._calls.trunks, identity)
         destination = await self._dial_plan.decide(question)
@@ -287,6 +291,22 @@ class Contacts:
                 incoming.session.reject(code)
             else:
                 await leg.refuse(EndCause("system", "not_replaced", code, str(error)))
+
+    async def _join(self, incoming: IncomingInvite, conference: Call) -> None:
+        """A phone calls the URI of a conference that is up (RFC 4579 §5.3), and comes in."""
+        leg: SipLeg | None = None
+        try:
+            leg = self._calls.incoming_leg(incoming, conference.caller.contact_id)
+            leg.admit()
+            await self._calls.conferences.enter(conference, leg)
+        except SdpError as error:
+            incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
+        except MediaServerError as error:
+            code = 486 if isinstance(error, LimitExceeded) else 488
+            if leg is None:
+                incoming.session.reject(code)
+            else:
+                await leg.refuse(EndCause("system", "not_added", code, str(error)))
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
         destination = await self._dial_plan.decide(Question(called=_called(target), caller=user))

@@ -241,9 +241,13 @@ class Core(Sender):
         session_uuid: str | None = None,
         uris: Mapping[Destination, str] | None = None,
         aor: str | None = None,
+        focus: str | None = None,
         now: float,
     ) -> InviteMachine:
-        """Begin an outgoing session; `aor` is the user who is called. Raises LimitExceeded, LocalProtocolError."""
+        """Begin an outgoing session; `aor` is the user who is called, `focus` the conference that calls.
+
+        Raises LimitExceeded, LocalProtocolError.
+        """
         if len(self._machines) >= self.config.limits.sessions:
             raise LimitExceeded("too many SIP sessions", limit="sessions")
         local, call_id = from_.with_tag(new_tag()), new_call_id()
@@ -261,7 +265,7 @@ class Core(Sender):
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
         machine = InviteMachine(self, direction="outgoing", call_id=call_id, local=local, remote=to)
-        machine.aor = aor
+        machine.aor, machine.focus = aor, focus
         machine.identity = identity_of_message(headers)
         for name, value in machine.timer_headers:
             table.add(name, value)

@@ -121,7 +121,7 @@ class Sender(ABC):
         table = response.headers
         if request.method in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < code < 300:
             announced = self.routes.announced(transaction.flow)
-            table.add("Contact", self._contact(announced, request.to))
+            table.add("Contact", self._contact(announced, request.to, focus=_focus(transaction.owner)))
             table.add("Allow", ALLOW)
         for name, value in headers:
             table.add(name, value)
@@ -199,7 +199,7 @@ class Sender(ABC):
         uri = attempt.uris.get(destination)
         if uri is not None and uri != request.uri_text:
             request = attempt.request = Request(request.method, uri, request.headers, request.body)
-        self._stamp(request, destination, attempt.contact_params)
+        self._stamp(request, destination, attempt.contact_params, _focus(attempt.machine))
         attempt.udp_fallback = None
         # RFC 3261 §18.1.1: what does not surely fit a datagram goes by TCP, and comes back to UDP if that fails.
         # A peer known by its UDP flow stays there: behind its NAT nothing listens for TCP.
@@ -210,14 +210,16 @@ class Sender(ABC):
         ):
             attempt.udp_fallback = destination
             destination = replace(destination, transport="tcp")
-            self._stamp(request, destination, attempt.contact_params)
+            self._stamp(request, destination, attempt.contact_params, _focus(attempt.machine))
         attempt.destination = destination
         attempt.provisional = False
         elsewhere = bool(attempt.remaining or attempt.udp_fallback)
         patience_s = self.config.limits.failover_s if elsewhere else attempt.patience_s
         attempt.transaction = self.layer.request(request, destination, owner=attempt, now=now, patience_s=patience_s)
 
-    def _stamp(self, request: Request, destination: Destination, contact_params: str = "") -> None:
+    def _stamp(
+        self, request: Request, destination: Destination, contact_params: str = "", focus: str | None = None
+    ) -> None:
         """Write the fields that depend on the way the request takes: Via, Contact, and who we are."""
         announced = self.routes.announced(destination)
         params: Params = (("branch", new_branch()), ("rport", None))
@@ -228,7 +230,8 @@ class Sender(ABC):
             party = request.to if request.method == "REGISTER" else request.from_
             # RFC 5626 §4.3: `ob` keeps the requests of the dialog on the flow that its first one takes.
             ob = request.method == "INVITE" and self.kept.is_outbound(destination)
-            request.headers.replace("Contact", self._contact(announced, party, ob=ob) + contact_params)
+            contact = self._contact(announced, party, ob=ob, focus=focus)
+            request.headers.replace("Contact", contact + contact_params)
             request.headers.replace("Allow", ALLOW)
         if request.method != "ACK":
             request.headers.replace("User-Agent", self.config.server_name)
@@ -238,13 +241,15 @@ class Sender(ABC):
         if isinstance(owner, InviteMachine) and owner.session_id.known:
             headers.replace("Session-ID", str(owner.session_id))
 
-    def _contact(self, announced: Announced, party: NameAddr, *, ob: bool = False) -> str:
-        user = party.uri.user if isinstance(party.uri, SipUri) else None
+    def _contact(self, announced: Announced, party: NameAddr, *, ob: bool = False, focus: str | None = None) -> str:
+        user = focus or (party.uri.user if isinstance(party.uri, SipUri) else None)
         at = f"{user}@" if user else ""
         # RFC 7118 §5.2: the parameter is ws, encrypted or not.
         kind = "ws" if announced.transport in WEBSOCKET else announced.transport
         transport = "" if kind == "udp" else f";transport={kind}"
-        return f"<sip:{at}{bracketed(announced.host)}:{announced.port}{transport}{';ob' if ob else ''}>"
+        return f"<sip:{at}{bracketed(announced.host)}:{announced.port}{transport}{';ob' if ob else ''}>" + (
+            ";isfocus" if focus is not None else ""  # RFC 3840 §10, RFC 4579 §4
+        )
 
     def _authenticate(self, attempt: Attempt, response: Response, now: float) -> bool:
         """Repeat a request with credentials; False when we have none that could help."""
@@ -299,7 +304,7 @@ class Sender(ABC):
         try:
             if fallback is not None:
                 attempt.udp_fallback = None
-                self._stamp(attempt.request, fallback, attempt.contact_params)
+                self._stamp(attempt.request, fallback, attempt.contact_params, _focus(attempt.machine))
                 attempt.destination = fallback
                 attempt.transaction = self.layer.request(attempt.request, fallback, owner=attempt, now=now)
             elif attempt.remaining:
@@ -317,3 +322,8 @@ def retry_after(response: Response) -> float | None:
     text = (response.headers.get("Retry-After") or "").strip()
     digits = text.partition("(")[0].partition(";")[0].strip()
     return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 9 else None
+
+
+def _focus(owner: object) -> str | None:
+    """User part of the conference URI, where the owner of a message is a focus to its peer."""
+    return owner.focus if isinstance(owner, InviteMachine) else None

@@ -77,6 +77,15 @@ class InviteSession:
         return self._machine.session_id
 
     @property
+    def focus(self) -> str | None:
+        """User part of the conference URI that our Contact is from now on, with `isfocus`; None is no conference."""
+        return self._machine.focus
+
+    @focus.setter
+    def focus(self, address: str | None) -> None:
+        self._machine.focus = address
+
+    @property
     def flow(self) -> Flow | None:
         """The flow on which the peer was last heard in this session."""
         return self._machine.flow

@@ -117,6 +117,8 @@ class SessionBase:
         self.timer: TimerEntry | None = None
         self.aor: str | None = None
         """The registered user whose phone is the peer."""
+        self.focus: str | None = None
+        """User part of the conference URI, where we are a focus to the peer (RFC 4579 §4)."""
         self._port = port
         self._events: deque[SessionEvent] = deque()
         self._told = False  # a final event was emitted

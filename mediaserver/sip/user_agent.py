@@ -205,13 +205,15 @@ class UserAgent:
         via_flow: Flow | None = None,
         max_forwards: int = 70,
         session_uuid: str | None = None,
+        focus: str | None = None,
     ) -> InviteSession:
         """Call `target` and return at once; what becomes of it arrives in the session's events.
 
         `from_` without tag (one is made); `to` defaults to the target. `body` None asks the callee for an offer.
         `via_flow` (from a `Binding`) sends over that flow, `route_to` to that next hop or the first of several that
         answers, `uris` being their own Request-URIs; else the target is resolved (RFC 3263). `credentials` answer a
-        401 or 407. `session_uuid` is whom we speak for (RFC 7989), else one is made. Raises LimitExceeded with too many
+        401 or 407. `session_uuid` is whom we speak for (RFC 7989), else one is made; `focus` the user part of the conference
+        URI that calls (RFC 4579). Raises LimitExceeded with too many
         sessions and LocalProtocolError when the target cannot be reached by any transport here.
         """
         destinations: list[Destination]
@@ -237,6 +239,7 @@ class UserAgent:
             credentials=credentials,
             max_forwards=max_forwards,
             session_uuid=session_uuid,
+            focus=focus,
             uris={destination: str(uri.without_headers()) for destination, uri in (uris or {}).items()},
             aor=aor,
             now=self._now(),

@@ -102,6 +102,7 @@ class FakeSession:
         """The phone took its re-INVITE back."""
         self.log: list[tuple[Any, ...]] = []
         self._queue: asyncio.Queue[SessionEvent] = asyncio.Queue()
+        self.focus: str | None = None
 
     def happen(self, event: SessionEvent) -> None:
         """Makes the peer do something."""

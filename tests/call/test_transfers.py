@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
+from mediaserver.call.focus import Conferences
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.sip_leg import SipLeg
@@ -59,7 +61,14 @@ class House:
 
     def __post_init__(self) -> None:
         self.gate.set()
-        self.transfers = Transfers(ring=self._ring, calls=lambda: self.calls, find=self.sessions.get)  # type: ignore[arg-type]
+        self.engine: Any = FakeEngine()
+        self.conferences = Conferences(ring=self._ring, engine=self.engine)
+        self.transfers = Transfers(
+            ring=self._ring,
+            calls=lambda: self.calls,
+            find=self.sessions.get,  # type: ignore[arg-type]
+            conferences=self.conferences,
+        )
         self.routes = Routes()
         self.transfers.decide = self.routes.decide
 
@@ -92,6 +101,7 @@ class House:
             on_ended=lambda _, cause: self.ended.append(cause),
             on_transfer=lambda call, leg, event: self.transfers.asked(request, call, leg, event),
             on_replaced=request.on_leg,
+            engine=self.engine,
         )
         await call.join()
         self.calls.append(call)

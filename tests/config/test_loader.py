@@ -153,7 +153,10 @@ def test_sections_that_contradict_each_other_are_told(text: str, key: str, said:
 def test_a_target_is_exactly_one_thing(target: str) -> None:
     found = problems(f"users: {{a: {{secret: {{env: A}}}}}}\nroutes: [{{to: {target}}}]\n")
     assert [(key, message) for _, _, key, message in found] == [
-        ("routes[0].to", "give exactly one of user, group, trunk, entry, room, announcement, webhook or refuse")
+        (
+            "routes[0].to",
+            "give exactly one of user, group, trunk, entry, room, conference, announcement, webhook or refuse",
+        )
     ]
 
 
