@@ -9,7 +9,7 @@ import pytest
 
 from mediaserver.call.call import Call
 from mediaserver.call.conference import Supervision
-from mediaserver.call.events import EndCause, MediaChanged
+from mediaserver.call.events import Dtmf, EndCause, MediaChanged
 from mediaserver.call.leg import LegMedia
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -30,6 +30,7 @@ class House:
     def __init__(self) -> None:
         self.engine = FakeEngine()
         self.ended: list[EndCause] = []
+        self.digits: list[tuple[str, str]] = []
         self._transports = 0
 
     def leg(self, name: str, sound: Codec = PCMU, picture: Codec | None = None) -> FakeLeg:
@@ -55,6 +56,7 @@ class House:
             longest_s=60,
             on_ended=lambda _, cause: self.ended.append(cause),
             engine=engine,
+            on_digit=lambda leg, digit: self.digits.append((leg.id, digit)),
             shows_supervision=True,
         )
         await call.join()
@@ -109,6 +111,27 @@ async def test_each_of_three_hears_the_others_and_not_itself_whatever_they_speak
     told = len(house.engine.of(SetMix))
     legs[2].emit(MediaChanged())
     assert len(house.engine.of(SetMix)) == told, "without a change nothing is said"
+
+
+async def test_keys_of_everybody_are_told_and_of_several_nobody_hears_them() -> None:
+    house = House()
+    legs = [house.leg("a"), house.leg("b"), house.leg("c")]
+    call = await house.call(*legs[:2])
+    await call.add(legs[2])
+    for leg in legs:
+        leg.emit(Dtmf("7", 100, as_message=True))
+    assert house.digits == [("a", "7"), ("b", "7"), ("c", "7")]
+    assert [leg.pressed for leg in legs] == [[], [], []]
+
+
+async def test_keys_go_to_the_other_one_while_somebody_listens() -> None:
+    house = House()
+    legs = [house.leg("a"), house.leg("b"), house.leg("boss")]
+    call = await house.call(*legs[:2])
+    await call.add(legs[2], Supervision("listen", "b"))
+    for leg in legs:
+        leg.emit(Dtmf("7", 100, as_message=True))
+    assert [leg.pressed for leg in legs] == [["7"], ["7"], []]
 
 
 async def test_when_one_of_three_leaves_the_others_hear_each_other_as_two_do(house: House) -> None:

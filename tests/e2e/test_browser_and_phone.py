@@ -14,6 +14,7 @@ from tests.e2e.house import (
     ENTRY,
     both_see_and_hear,
     contact_ended,
+    metric_becomes,
     page_sees_and_hears,
     phone,
     phone_sees_and_hears,
@@ -125,6 +126,7 @@ async def test_a_browser_that_vanishes_ends_its_call_with_a_reason(tmp_path: Pat
         await agent.wait_established()
         await tab.page.context.close()
         await agent.wait_closed(35)
+        await metric_becomes(server, "mediaserver_contacts_open", 0)
         metrics = await server.metrics()
         ended = [name for name, value in metrics.items() if "contacts_ended_total{" in name and value == 1]
         assert len(ended) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.house import contact_ended, metric_becomes, phone, sign_in_agent
+from tests.e2e.house import contact_ended, metric_becomes, phone, records, sign_in_agent
 from tests.e2e.tones import hears, of_page, of_phone
 from tests.peers.baresip import G722, PCMU, baresip
 from tests.peers.chromium import chromium
@@ -44,7 +44,7 @@ async def test_a_page_and_two_phones_with_three_codecs_hear_each_other(tmp_path:
     (tmp_path / "desk").mkdir()
     (tmp_path / "expert").mkdir()
     async with (
-        daemon(tmp_path, changes=house(tmp_path, "desk", "expert")) as server,
+        daemon(tmp_path, changes=house(tmp_path, "desk", "expert") | {"media": {"quality_interval": "1s"}}) as server,
         chromium(tmp_path, flags=[f"--use-file-for-fake-audio-capture={tone}"]) as browser,
         baresip(phone(server, "udp", "", user="desk", audio=(PCMU,), tone_hz=DESK_HZ), tmp_path / "desk") as desk,
         baresip(
@@ -72,6 +72,8 @@ async def test_a_page_and_two_phones_with_three_codecs_hear_each_other(tmp_path:
         await expert.hangup()
         await contact_ended(server, by="agent", reason="hangup")
         await metric_becomes(server, MIXED_LEGS, 0)
+        (record,) = await records(server)
+        assert [leg["kind"] for leg in record["legs"] if leg["quality"]] == ["browser", "sip", "sip"]
 
 
 async def test_a_whisper_is_heard_by_the_agent_and_not_by_the_customer(tmp_path: Path) -> None:

@@ -152,3 +152,17 @@ def test_a_refer_out_of_a_call_or_from_a_stranger_is_481() -> None:
         assert isinstance(response, Response)
         assert response.code == 481
     assert parse_sip_uri("sip:a@b").host == "b"
+
+
+def test_a_focus_says_so_and_its_uri_in_the_contact_of_all_that_may_carry_one() -> None:
+    wire = Wire()
+    machine, _ = established(wire)
+    wire.receive(refer(machine))
+    machine.accept_referral(now=wire.now)
+    _, before = sent(wire, machine)
+    assert "isfocus" not in (before.headers.get("Contact") or "")
+    machine.focus = "conf-17"
+    machine.notify_referral(200, now=wire.now)
+    (after,) = sent(wire, machine)
+    uri, _, params = (after.headers.get("Contact") or "").partition(">")
+    assert (uri.partition("@")[0], params) == ("<sip:conf-17", ";isfocus")
