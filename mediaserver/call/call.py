@@ -234,7 +234,8 @@ class Call:
 
     def say(self, leg: Leg, text: str) -> bool:
         """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
-        return self._chat.take(leg, text)
+        host = next((each for each in self.members if each.hosts), None)
+        return host.take_text(text) if host is not None else self._chat.take(leg, text)
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:

@@ -240,6 +240,10 @@ class Leg(ABC):
         """Sends the peer a text. What cannot be sent is counted, and lost."""
         self.log.debug("text_not_sent")
 
+    def take_text(self, text: str) -> bool:
+        """Takes what the other leg wrote, for legs that are `hosts`; False where nobody gets it."""
+        return False
+
     @property
     def takes_events(self) -> bool:
         """Whether keys reach the peer as packets (RFC 4733)."""

@@ -49,12 +49,12 @@ class PhoneChat:
         self._page = self._phone = None
 
     def _say_to_phone(self, said: str) -> None:
-        text = _text_of(said)
+        text = text_of(said)
         if text and self._phone is not None:
             self._phone.send_text(text[:MOST_CHARACTERS])
 
 
-def _text_of(said: str) -> str:
+def text_of(said: str) -> str:
     """What a person wrote; empty for what pages tell each other by the same channel."""
     if not said.startswith("{"):
         return said

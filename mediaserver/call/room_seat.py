@@ -12,6 +12,7 @@ from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause, PictureWithheld
 from mediaserver.call.leg import KINDS, Codecs, Leg
+from mediaserver.call.phone_chat import MOST_CHARACTERS, text_of
 from mediaserver.call.room_party import Parts
 from mediaserver.call.sip_policy import EVERYTHING
 from mediaserver.core.down_track import DownTrack
@@ -122,6 +123,10 @@ class RoomSeat(Leg):
         self._state = state
         self._take(ups, live, None if on_hold else sound, None if on_hold else picture)
 
+    def take_text(self, text: str) -> bool:
+        """See `Leg`: it goes into the room's chat."""
+        return bool(text) and self._guest is not None and self._parts.rooms.say(self._room, self._participant.id, text)
+
     async def refuse(self, cause: EndCause, *, warning: str | None = None) -> None:
         """Ends it."""
         await self.end(cause)
@@ -138,7 +143,9 @@ class RoomSeat(Leg):
     def _newcomer(self, name: str) -> Participant:
         ears = Ears(engine=self._engine, on_refused=self._on_refused, on_withheld=self._on_withheld)
         permissions = Permissions(publishables(self._parts.defaults.publish))
-        return Participant(new_participant_id(), name, permissions=permissions, ears=ears, member=True)
+        return Participant(
+            new_participant_id(), name, permissions=permissions, ears=ears, member=True, texts=self._on_said
+        )
 
     def _welcome(self, guest: Leg) -> None:
         """Takes in somebody, or in place of who was here before somebody else: a call may be transferred."""
@@ -194,6 +201,12 @@ class RoomSeat(Leg):
     def _on_event(self, event: AnyEvent) -> None:
         if isinstance(event, SpeechChanged):
             self._parts.rooms.hear(self._room, self._participant.id, event.loudness)
+
+    def _on_said(self, name: str, said: str) -> None:
+        """Somebody else wrote in the room's chat."""
+        guest, text = self._guest, text_of(said)
+        if guest is not None and not guest.ended and guest.takes_texts and text:
+            guest.send_text(f"{name}: {text[:MOST_CHARACTERS]}")
 
     def _on_refused(self, reason: str) -> None:
         """No room in the mix, or for what browsers are to hear of it."""

@@ -61,6 +61,8 @@ class Participant:
     ears: Ears | None = None
     renditions: Renditions | None = None
     """Its sound in the codecs of others."""
+    texts: Callable[[str, str], None] | None = None
+    """Gets what others write in the chat, and the name of who did: for who has no data channels."""
     member: bool = False
     """Whether it takes part, other than a mere publisher or viewer, of whom there are limits of their own."""
 

@@ -10,6 +10,7 @@ from mediaserver.config.bandwidth import MediaKind
 from mediaserver.core.data import Topics
 from mediaserver.core.participant import Participant
 from mediaserver.core.permissions import Permissions
+from mediaserver.core.room_chat import RoomChat
 from mediaserver.core.room_mix import RoomMix
 from mediaserver.core.seating import seat
 from mediaserver.core.slot import Publication, Slot
@@ -43,6 +44,7 @@ class Room:
         self._participants: dict[str, Participant] = {}
         self._topics: Topics | None = None
         self._mix = RoomMix()
+        self._chat = RoomChat()
         self._told: tuple[str | None, tuple[str, ...]] = (None, ())
 
     def __len__(self) -> int:
@@ -97,7 +99,14 @@ class Room:
                     participant.observer.saw(other)
             participant.observer.heard(*self._told)
         self._take_data(participant)
+        if self._chat.join(participant):
+            self._take_all_data()
         self.changed(participant, now)
+
+    def say(self, participant_id: str, text: str) -> bool:
+        """A text of somebody who has no data channels, for the chat; False where nobody gets it."""
+        writer = self._participants.get(participant_id)
+        return writer is not None and self._chat.say(writer, text, self)
 
     def leave(self, participant_id: str, now: float) -> None:
         """Lets a participant go; its tracks end with its transport."""
@@ -105,6 +114,8 @@ class Room:
         if participant is None:
             return
         self.speakers.remove(participant_id, now)
+        if self._chat.leave(participant_id):
+            self._take_all_data()
         for one in self:
             if one.observer is not None:
                 one.observer.missed(participant_id)
@@ -184,7 +195,12 @@ class Room:
             return
         if self._topics is None:
             self._topics = participant.data.new_topics()
+        self._chat.attend(participant)
         participant.data.use(self._topics, may_send="data" in participant.permissions.publish, sender=participant.id)
+
+    def _take_all_data(self) -> None:
+        for one in self:
+            self._take_data(one)
 
     def _seat_all(self) -> None:
         sounds, pictures = self._sounds(), self._pictures()

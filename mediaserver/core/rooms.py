@@ -132,6 +132,11 @@ class Rooms:
             room.hear(participant_id, loudness, self._clock())
             self._watch(room)
 
+    def say(self, name: str, participant_id: str, text: str) -> bool:
+        """A text of somebody without data channels, for the chat of its room; False where nobody gets it."""
+        room = self._present(name, participant_id)
+        return room is not None and room.say(participant_id, text)
+
     # -- time --------------------------------------------------------------------------------------------------------
 
     def _present(self, name: str, participant_id: str) -> Room | None:
