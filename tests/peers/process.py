@@ -70,7 +70,7 @@ class PeerProcess:
     def log_tail(self, characters: int = 3000) -> str:
         return self.log()[-characters:]
 
-    async def wait_for_log(self, pattern: str, timeout_s: float = 10.0) -> re.Match[str]:
+    async def wait_for_log(self, pattern: str, timeout_s: float = 40.0) -> re.Match[str]:
         """Wait until a line matches; raises :class:`PeerError` when the process ends or the time is up."""
         expression = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
@@ -94,7 +94,7 @@ class PeerProcess:
         except TimeoutError:
             raise PeerError(f"{self.name} still runs after {timeout_s} s:\n{self.log_tail()}") from None
 
-    async def stop(self, grace_s: float = 3.0, first: signal.Signals = signal.SIGTERM) -> int | None:
+    async def stop(self, grace_s: float = 5.0, first: signal.Signals = signal.SIGTERM) -> int | None:
         """End the process politely, then its whole group by force; returns its exit code."""
         if self._process is None:
             return None
