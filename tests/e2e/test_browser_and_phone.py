@@ -53,7 +53,7 @@ async def test_a_visitor_calls_a_plain_phone(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("ends", "by"), [("page", "caller"), ("phone", "agent")])
-async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_20_s(tmp_path: Path, ends: str, by: str) -> None:
+async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_10_s(tmp_path: Path, ends: str, by: str) -> None:
     async with (
         daemon(tmp_path, changes=ENTRY) as server,
         chromium(tmp_path) as browser,
@@ -63,7 +63,7 @@ async def test_a_visitor_calls_a_phone_over_tls_with_srtp_for_20_s(tmp_path: Pat
         tab = await press_video_call(server, browser)
         await agent.wait_established()
         await show_my_camera(tab)
-        await both_see_and_hear(tab, agent, seconds=20)
+        await both_see_and_hear(tab, agent, seconds=10)
         if ends == "page":
             await tab.page.get_by_role("button", name="Hang up").click()
             await agent.wait_closed()

@@ -94,7 +94,7 @@ class PeerProcess:
         except TimeoutError:
             raise PeerError(f"{self.name} still runs after {timeout_s} s:\n{self.log_tail()}") from None
 
-    async def stop(self, grace_s: float = 5.0, first: signal.Signals = signal.SIGTERM) -> int | None:
+    async def stop(self, grace_s: float = 3.0, first: signal.Signals = signal.SIGTERM) -> int | None:
         """End the process politely, then its whole group by force; returns its exit code."""
         if self._process is None:
             return None

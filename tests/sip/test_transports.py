@@ -107,6 +107,7 @@ async def test_connections_of_one_source_are_bounded(make_endpoint: MakeEndpoint
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 assert await again_reader.readexactly(2) == b"\r\n"
                 break
+            again.close()
     for other in (writer, again, *(item[1] for item in kept)):
         other.close()
 
