@@ -41,7 +41,7 @@ def _share(sent: list[Media], seen: list[Media], kind: str) -> float:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)  # the first use compiles the relay
+@pytest.mark.timeout(600)  # the first use compiles the relay
 async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(tmp_path: Path) -> None:
     bad = Impairment(delay_ms=40, loss=0.05)
     async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:

@@ -17,7 +17,7 @@ from tests.peers.baresip import OPUS, baresip
 from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
 from tests.peers.sipp import callee
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # the first use compiles the load program
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first use compiles the load program
 
 
 async def _load(server: Daemon, results: Path, *arguments: str) -> int:

@@ -38,7 +38,7 @@ async def round_trips_reported(server: Daemon) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)  # the first use compiles the relay
+@pytest.mark.timeout(600)  # the first use compiles the relay
 async def test_a_bad_line_is_told_to_the_page_and_kept_in_the_record(tmp_path: Path) -> None:
     changes = {**ENTRY, "media": {"shards": 2, "quality_interval": "1s"}}
     async with (

@@ -56,7 +56,7 @@ def is_fewer(share: float) -> bool:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)  # the first use compiles the relay
+@pytest.mark.timeout(600)  # the first use compiles the relay
 async def test_a_slow_line_gets_fewer_frames_of_a_picture_with_temporal_layers(tmp_path: Path) -> None:
     async with stage("chromium", tmp_path) as house:
         line = await house.line()

@@ -14,7 +14,7 @@ from tests.peers.process import PeerError
 
 HEADERS = 28
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 """The first use compiles the relay."""
 
 

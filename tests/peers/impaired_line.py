@@ -145,7 +145,7 @@ def program() -> Path:
     cargo = os.environ.get("CARGO", "cargo")
     command = [cargo, "build", "--release", "--quiet", "--locked", "--manifest-path", str(MANIFEST)]
     command += ["--package", PACKAGE, "--message-format", "json"]
-    built = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    built = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
     if built.returncode != 0:
         raise PeerError(f"{PACKAGE} cannot be built:\n{built.stderr[-3000:]}")
     for line in built.stdout.splitlines():
