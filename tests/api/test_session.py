@@ -450,3 +450,11 @@ async def test_tokens_of_other_purposes_make_no_agent(stack):
         socket = await stack.connect(origin=None)
         await socket.send_json({"type": "hello", "version": 1, "role": "agent", "token": token})
         assert (await closing(socket))[0]["code"] == "token"
+
+
+async def test_a_link_leads_into_a_call_without_sound(stack):
+    _, welcome = await stack.call(link="good")
+    assert (welcome["contact_id"], welcome["media"]) == ("contact-1", {"audio": False, "video": True})
+    _, error = await stack.call(link="used")
+    assert error["code"] == "link"
+    assert stack.contacts.started == []
