@@ -403,7 +403,7 @@ class Stack:
 
 async def receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     """The next message, within a second or two."""
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.TEXT, (message.type, message.data, message.extra)
     return json.loads(message.data)
 
@@ -411,6 +411,6 @@ async def receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
 async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[str, Any], int | None]:
     """The last message before the server closes, and the close code."""
     last = await receive(socket)
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
     return last, socket.close_code

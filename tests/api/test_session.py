@@ -22,7 +22,7 @@ def site_token(clock, *, secret=SITE_SECRET, kid="portal", **claims):
 
 
 async def until(condition):
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -269,7 +269,7 @@ async def test_the_socket_before_a_resume_is_closed(stack):
     second = await stack.connect()
     await second.send_json({"type": "hello", "version": 1, "role": "caller", "resume": welcome["resume"], "ack": 0})
     assert (await receive(second))["type"] == "welcome"
-    message = await first.receive(timeout=3)
+    message = await first.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.CLOSE
     assert first.close_code == 4001
 
@@ -341,7 +341,7 @@ async def test_an_oversize_message_closes_the_socket(stacks):
     stack = await stacks(session=SessionLimits(max_message_bytes=1000))
     socket, _ = await stack.call()
     await socket.send_str("x" * 2000)
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.CLOSE
     assert socket.close_code == 1009
 

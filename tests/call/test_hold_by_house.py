@@ -139,7 +139,7 @@ async def test_a_call_tells_the_leg_that_is_held_and_no_other() -> None:
 
 async def test_whoever_is_given_away_while_held_is_taken_back_first() -> None:
     call, leg, session = await held_call()
-    given = await call.surrender(call.callee, EndCause("system", "transferred"))
+    (given,) = await call.surrender(call.callee, EndCause("system", "transferred"))
     await settle()
     assert given is leg
     assert ways(last(session)) == ["sendrecv"]
