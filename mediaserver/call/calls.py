@@ -23,6 +23,7 @@ from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.focus import Conferences
 from mediaserver.call.identity_rules import phone_rules, trunk_rules
+from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
@@ -91,6 +92,12 @@ class Calls:
         self.conferences = Conferences(ring=self.ring, engine=engine)
         self.transfers = Transfers(
             ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced, conferences=self.conferences
+        )
+        self.joining = Joining(
+            find=user_agent.find_named,
+            calls=self._calls.values,
+            groups=lambda: self._config.groups.values(),
+            engine=engine,
         )
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
-from mediaserver.call.stand_in import StandIn, stand_in_for
+from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
 from mediaserver.sip.uri import SipUri
@@ -143,4 +143,4 @@ class Conferences:
         _log.info("conference_up", conference=address, call=call.id)
 
     def _stand_in(self, call: Call) -> StandIn:
-        return stand_in_for(call.members, contact_id=call.caller.contact_id, engine=self._engine)
+        return beside(call.members, contact_id=call.caller.contact_id, engine=self._engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from mediaserver.call.events import EndCause
@@ -12,6 +12,13 @@ from mediaserver.engine.engine import Engine
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Codec
+
+
+def beside(members: Sequence[Leg], *, contact_id: str, engine: Engine) -> StandIn:
+    """What somebody meets who comes into a call: every sound, and the pictures that somebody in there has."""
+    shown = [codec for leg in members if not isinstance(leg, StandIn) for codec in leg.codecs.get("video", ())]
+    pictures = [codec for codec in EVERYTHING["video"] if any(matches(codec, other) for other in shown)]
+    return StandIn(contact_id=contact_id, engine=engine, video=bool(pictures), pictures=pictures)
 
 
 class StandIn(Leg):
@@ -48,10 +55,3 @@ class StandIn(Leg):
 
     async def _release(self, cause: EndCause) -> None:
         """Nothing is held."""
-
-
-def stand_in_for(members: Iterable[Leg], *, contact_id: str, engine: Engine) -> StandIn:
-    """For those who are in a call: every sound, and the pictures that one of them has."""
-    shown = [codec for leg in members if not isinstance(leg, StandIn) for codec in leg.codecs.get("video", ())]
-    pictures = [codec for codec in EVERYTHING["video"] if any(matches(codec, other) for other in shown)]
-    return StandIn(contact_id=contact_id, engine=engine, video=bool(pictures), pictures=pictures)

@@ -17,7 +17,7 @@ from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.stand_in import StandIn, stand_in_for
+from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.call_view import CallView, ContactView, contact_view
 from mediaserver.contact.contact import Contact
@@ -302,7 +302,7 @@ class CallControl:
         """Rings somebody, and takes him into the call."""
         request = CallRequest(
             contact.id,
-            stand_in_for(call.members, contact_id=contact.id, engine=self._engine),
+            beside(call.members, contact_id=contact.id, engine=self._engine),
             destination,
             Presentation(
                 name=contact.caller,
