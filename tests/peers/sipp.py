@@ -19,6 +19,9 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 TONE_HZ = 600
 """What the scenario ``uac_talk`` plays."""
 
+DIALOGS = "sipp-dialogs.log"
+"""Where the scenario ``uac_named`` logs the tag of the other side, in its working directory."""
+
 _LEAST_PAUSE_MS = 1
 """SIPp keeps the moment at which a pause ends in milliseconds of its own life, and takes 0 for no pause: a call that
 comes in its first millisecond, as on a busy machine, and pauses for 0 ms would wait for ever."""
@@ -226,6 +229,8 @@ async def caller(
     ]
     if scenario == "uac_talk":
         write_mulaw_tone(directory / "tone.ulaw", hz=TONE_HZ, seconds=10)
+    if scenario == "uac_named":
+        arguments += ["-trace_logs", "-log_file", str(directory / DIALOGS)]
     running = Sipp(name, arguments, port, directory, network)
     await running.start()
     try:
