@@ -2,6 +2,7 @@
 
 mod address;
 mod error;
+mod essentials;
 mod head;
 mod list;
 mod name;
@@ -12,6 +13,7 @@ mod via;
 
 pub use address::NameAddr;
 pub use error::ParseError;
+pub use essentials::Essentials;
 pub use head::{Field, Head, Limits, Start};
 pub use list::{is_quoted, params, split, unquoted};
 pub use name::{KNOWN, Name};
