@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar, Final, Literal
 
-from mediaserver.call.caller_identity import NAMELESS
-from mediaserver.call.connected_identity import SILENT, ConnectedIdentity, Fields
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import (
     Answered,
@@ -16,7 +13,6 @@ from mediaserver.call.events import (
     Dtmf,
     EndCause,
     Party,
-    PartyChanged,
     PictureWithheld,
     Ringing,
     TextReceived,
@@ -25,7 +21,7 @@ from mediaserver.call.events import (
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_early import EarlyAnswers
-from mediaserver.call.sip_leg_booking import BookedSipLeg
+from mediaserver.call.sip_leg_dialog import SipLegDialog
 from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
@@ -35,32 +31,21 @@ from mediaserver.engine import events as engine_events
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LocalProtocolError, MediaServerError, NegotiationError
-from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip_events
-from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.info_keys import read_key, write_key
 from mediaserver.sip.redirect import redirect_targets
 from mediaserver.sip.session import InviteSession
-from mediaserver.sip.session_id import NIL
 
 SessionMaker = Callable[[bytes], Awaitable[InviteSession]]
 """Calls the phone with an offer and returns the session at once; made by whoever knows the target."""
 
-_MEDIA_CONTROL: Final = "application/media_control+xml"
-# RFC 5168 §7: the request for a picture that decoders without RTCP feedback understand.
-_PICTURE_FAST_UPDATE: Final = (
-    b'<?xml version="1.0" encoding="utf-8"?>'
-    b"<media_control><vc_primitive><to_encoder><picture_fast_update/></to_encoder></vc_primitive></media_control>"
-)
-_BETWEEN_KEYS_MS: Final = 100
 _NORMAL_CLEARING: Final = 'Q.850;cause=16;text="Normal call clearing"'
 _STOP_DEADLINE_S: Final = 1.0
 _CLOSED_WITHOUT_A_WORD_S: Final = 1.0
 
 
-class SipLeg(BookedSipLeg):
+class SipLeg(SipLegDialog):
     """One phone, or one call over a trunk. `party` is the role of whoever is at the other end, for the record."""
 
     kind: ClassVar[Literal["browser", "sip", "room"]] = "sip"
@@ -81,8 +66,6 @@ class SipLeg(BookedSipLeg):
         )
         self.party = party
         self.transcode = policy.transcode
-        self.identity_rules = SILENT
-        """What the phone is told of the other side, and what it is believed."""
         self._picture_fit = PictureFit(self._on_picture)
         self._negotiation = SipNegotiation(
             media=self._sip_media,
@@ -92,54 +75,15 @@ class SipLeg(BookedSipLeg):
             changed=self._on_agreed,
             log=self.log,
         )
-        self._session: InviteSession | None = None
         self._answering = asyncio.Lock()
-        self._transferring = False
-        self._pressing = asyncio.Lock()
-        self._sends_events = False
-        """Keys of the phone come as packets."""
         self._early_agreed: asyncio.Future[bool] | None = None
         """The answer to such an offer, once it is there."""
         self._early = EarlyAnswers(self._sip_media, self.log)
         self._sought: Codecs = EVERYTHING
         """What whoever is on the other side could do, before the two have met."""
-        self._tasks = TaskGroupOwner(f"sip-leg-{leg_id}")
         self._outcome: asyncio.Future[None] | None = None
 
     # -- what the call asks --------------------------------------------------------------------------------------
-
-    @property
-    def session_uuid(self) -> str:
-        """See `Leg`; by the phone's own word where it gives one."""
-        theirs = self._session.session_id.remote if self._session is not None else NIL
-        return super().session_uuid if theirs == NIL else theirs
-
-    def represent(self, other: Leg) -> None:
-        """See `Leg`."""
-        if self._session is not None:
-            self._session.session_id.local = other.session_uuid
-            self._note_session(self._session)
-            self._identify(self._session, other.identity)
-
-    def _identify(self, session: InviteSession, identity: ConnectedIdentity) -> None:
-        try:
-            told = session.identify(self.identity_rules.tell(identity))
-        except MediaServerError as error:
-            self.log.info("identity_not_told", error=str(error))
-            return
-        if not told and not self.ended:
-            self.run(self._negotiation.refresh(session), name="identity")
-
-    def _note_session(self, session: InviteSession) -> None:
-        """Keeps the Session-ID for the record, and for every line of the log from now on."""
-        if session.session_id.known and self.session_id != (text := str(session.session_id)):
-            self.session_id = text
-            self.log = self.log.bind(session_id=text)
-
-    @property
-    def late_offer(self) -> bool:
-        """True while the phone's INVITE came without an offer and was not answered yet."""
-        return self._late_offer
 
     def take(self, session: InviteSession, body: bytes | None) -> None:
         """Makes this the leg of an incoming session. Raises SdpError for a broken offer, NegotiationError for one that
@@ -186,51 +130,6 @@ class SipLeg(BookedSipLeg):
         if session is None or self.ended or not self._policy.tells_hold or wanted is self._sip_media.direction:
             return
         await self._negotiation.turn(session, wanted)
-
-    def holds(self, session: InviteSession) -> bool:
-        """Whether this is the leg of a session."""
-        return self._session is session
-
-    @property
-    def takes_texts(self) -> bool:
-        """True: by MESSAGE (RFC 3428)."""
-        return True
-
-    def send_text(self, text: str) -> None:
-        """See `Leg`."""
-        if self._session is None or self.ended:
-            return
-        try:
-            self._session.send_text(text)
-        except MediaServerError as error:
-            self.log.info("text_not_sent", error=str(error))
-
-    @property
-    def peer_identity(self) -> NameAddr | None:
-        """The phone's own From or To, without its tag; None before there is a call."""
-        party = self._session.remote_party if self._session is not None else None
-        return NameAddr(party.uri, party.display_name) if party is not None else None
-
-    def answer_transfer(self, code: int) -> None:
-        """Answers the transfer that the phone asked for: 202 takes it, and what comes then is how it is doing."""
-        session = self._session
-        if session is None or self.ended:
-            return
-        try:
-            if code == 202:
-                self._transferring = True
-                session.accept_referral()
-            elif self._transferring:
-                self._transferring = code < 200
-                session.notify_referral(code)
-            else:
-                session.reject_referral(code)
-        except LocalProtocolError as error:
-            self.log.debug("transfer_answered_too_late", error=str(error))
-
-    def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Runs `work` as a task that ends with the leg."""
-        self._tasks.spawn(work, name=name)
 
     async def progress(self, code: int) -> None:
         """Relays that the other side is being alerted."""
@@ -396,7 +295,7 @@ class SipLeg(BookedSipLeg):
             case sip_events.ReofferRejected(code=code):
                 await self._negotiation.on_reoffer_rejected(session, code)
             case sip_events.RefreshDue():
-                await self._negotiation.refresh(session)
+                await self._refresh(session)
             case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by):
                 self.emit(TransferAsked(target, replaces, referred_by))
             case sip_events.PartyTold(headers=headers):
@@ -410,13 +309,6 @@ class SipLeg(BookedSipLeg):
             case sip_events.Ended(by=by, code=code, reason=reason):
                 ended_by: Party = self.party if by in ("remote", "local") else "system"
                 await self.end(EndCause(ended_by, "hangup" if by == "remote" else reason or by, code, reason))
-
-    def _on_party(self, headers: Fields) -> None:
-        found = self.identity_rules.believe(headers)
-        if found is not None and found != self.identity:
-            self.identity = found
-            self.shown_name = NAMELESS if found.withheld else found.name
-            self.emit(PartyChanged())
 
     def _on_early(self, body: bytes, branch: str, *, reliable: bool) -> bool:
         heard = self._early.take(body, branch, reliable=reliable)
@@ -454,51 +346,15 @@ class SipLeg(BookedSipLeg):
         self.picture_withheld = self.picture_withheld or reason
         self.emit(PictureWithheld(reason))
 
+    async def _refresh(self, session: InviteSession) -> None:
+        await self._negotiation.refresh(session)
+
     def _on_agreed(self) -> None:
         """An offer and its answer later in the call are in force."""
         if not self.ended:
             if self._answered:
                 self._charge()
             self.set_media(self._sip_media.media)
-
-    @property
-    def takes_keys(self) -> bool:
-        """See `Leg`."""
-        return self.takes_events or self._takes_info
-
-    @property
-    def _takes_info(self) -> bool:
-        session = self._session
-        return session is not None and session.takes_info and self._answered and not self.ended
-
-    def press(self, digits: str, *, duration_ms: int) -> None:
-        """See `Leg`: by INFO to a phone that has agreed on no events and allows that."""
-        if not self.takes_events and self._takes_info:
-            self._tasks.spawn(self._press_by_info(digits, duration_ms), name="keys")
-        else:
-            super().press(digits, duration_ms=duration_ms)
-
-    async def _press_by_info(self, digits: str, duration_ms: int) -> None:
-        """One after the other, each with its time: nothing else keeps requests over UDP in order."""
-        async with self._pressing:
-            for digit in digits.replace(",", ""):
-                if self._session is not None and self._takes_info:
-                    self._session.send_info(*write_key(digit, duration_ms))
-                await asyncio.sleep((duration_ms + _BETWEEN_KEYS_MS) / 1000)
-
-    def _on_info(self, content_type: str, body: bytes) -> None:
-        key = read_key(content_type, body)
-        # Some phones say each key in both ways.
-        if key is not None and not self._sends_events:
-            self.emit(Dtmf(key.name, key.duration_ms, as_message=True))
-        if content_type.partition(";")[0].strip().lower() == _MEDIA_CONTROL and b"picture_fast_update" in body:
-            down = self.media["video"].down if "video" in self.media else None
-            if down is not None and down.source is not None:
-                down.source.request_keyframe()
-
-    def _mark_answered(self) -> None:
-        self._answered = True
-        self.answered_at = datetime.now(UTC)
 
     def _fail(self, error: Exception) -> None:
         if self._outcome is not None and not self._outcome.done():
@@ -515,8 +371,7 @@ class SipLeg(BookedSipLeg):
                 self._sends_events = True
                 self.emit(Dtmf(digit, duration_ms))
             case engine_events.KeyframeNeeded():
-                if self._session is not None and self._answered and not self.ended:
-                    self._session.send_info(_MEDIA_CONTROL, _PICTURE_FAST_UPDATE)
+                self._ask_for_picture()
             case engine_events.DownTrackLayerChanged():
                 self._picture_fit.on_layer(event)
             case engine_events.MediaTimeout(silent_ms=silent_ms):

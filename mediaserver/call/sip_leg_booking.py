@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from mediaserver.call.events import RateChanged
 from mediaserver.call.leg import KINDS, Codecs, Leg, LegMedia
 from mediaserver.call.session_media import SessionMedia
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings, peer_limits
+from mediaserver.call.sip_lines import peer_limits
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy
 from mediaserver.call.sip_webrtc import SipWebRtc, SipWebRtcSettings
 from mediaserver.config.bandwidth import MediaKind
@@ -52,6 +54,15 @@ class BookedSipLeg(Leg):
     @abstractmethod
     def _on_engine_event(self, kind: Kind, event: engine_events.AnyEvent) -> None:
         """Something happened to a transport or track of the leg."""
+
+    @property
+    def late_offer(self) -> bool:
+        """True while the phone's INVITE came without an offer and was not answered yet."""
+        return self._late_offer
+
+    def _mark_answered(self) -> None:
+        self._answered = True
+        self.answered_at = datetime.now(UTC)
 
     @property
     def codecs(self) -> Codecs:

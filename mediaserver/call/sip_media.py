@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
-from mediaserver.call.booking import USUAL_PICTURE_BPS
-from mediaserver.call.leg import KINDS, Codecs, LegMedia
+from mediaserver.call.leg import KINDS, Codecs
 from mediaserver.call.sip_line import SipLine
+from mediaserver.call.sip_lines import Line, LineKind, SipLines
 from mediaserver.call.sip_policy import SrtpKeying
+from mediaserver.call.sip_proposal import Proposal
 from mediaserver.call.text_line import TextLine
-from mediaserver.config.bandwidth import MediaKind
-from mediaserver.core.transport_limits import TransportLimits
 from mediaserver.engine.commands import Kind
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import AnyEvent
 from mediaserver.errors import NegotiationError
-from mediaserver.sdp.bandwidth import Packets, audio_need, from_tias, peer_limit
 from mediaserver.sdp.codecs import PayloadTypes, is_media, matches, offerable, own_events
 from mediaserver.sdp.description import (
     Bandwidth,
@@ -43,12 +41,8 @@ from mediaserver.sdp.offer_answer import (
     refusal,
 )
 from mediaserver.sdp.parser import parse
-from mediaserver.sdp.picture import UNBOUNDED, PictureBounds, picture_bounds
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sdp.text import text_codecs
-
-Line = SipLine | TextLine
-LineKind = Kind | Literal["text"]
 
 _LINE_KINDS: Final[tuple[LineKind, ...]] = (*KINDS, "text")
 
@@ -67,21 +61,7 @@ class SipMediaSettings:
     """Of the certificate that DTLS shows; without one there is no DTLS."""
 
 
-@dataclass(slots=True)
-class _Proposal:
-    """A description of ours that is not in force yet. Until it is, everything stays as it was (RFC 6141 §3)."""
-
-    lines: dict[int, Line]
-    """By their place in the description."""
-    keys: dict[int, tuple[Crypto, ...]] = field(default_factory=dict)
-    opened: list[Line] = field(default_factory=list)
-    local: SessionDescription | None = None
-    agreed: tuple[NegotiatedMedia, ...] | None = None
-    """None for an offer: its answer brings it."""
-    remote: SessionDescription | None = None
-
-
-class SipMedia:
+class SipMedia(SipLines):
     """Opens, negotiates and closes. `on_event` gets the engine's events about the leg's transports and up tracks.
 
     `offer` and `answer` only propose, for the first time as for every later one: an offer is in force with
@@ -91,16 +71,13 @@ class SipMedia:
     def __init__(
         self, *, engine: Engine, settings: SipMediaSettings, cname: str, on_event: Callable[[Kind, AnyEvent], None]
     ) -> None:
+        super().__init__(engine)
         self._engine = engine
         self._settings = settings
         self._cname = cname
         self._on_event = on_event
-        self._lines: dict[int, Line] = {}
-        self._limits = TransportLimits(engine)
-        self._proposal: _Proposal | None = None
+        self._proposal: Proposal | None = None
         self._unsubscribe: list[Callable[[], None]] = []
-        self._local: SessionDescription | None = None
-        self._remote: SessionDescription | None = None
         self.bandwidth: Callable[[Kind], tuple[Bandwidth, ...]] = _no_lines
         """Gives the `b=` lines of what we write."""
         self.takes_text = False
@@ -113,89 +90,11 @@ class SipMedia:
         self._version = 0
         self._closed = False
 
-    # -- what holds ------------------------------------------------------------------------------------------------
-
-    @property
-    def media(self) -> dict[Kind, LegMedia]:
-        """The tracks by kind."""
-        return {line.kind: line.tracks for line in self._media_lines() if line.agreed}
-
-    @property
-    def text_line(self) -> int | None:
-        """The transport of the phone's real-time text; None where there is none."""
-        line = self._line_of("text")
-        return line.rtp.id if line is not None and line.agreed is not None else None
-
     @property
     def transports(self) -> tuple[int, ...]:
-        """Engine transports of all m-lines."""
-        lines = [*self._lines.values(), *(self._proposal.opened if self._proposal else ())]
-        return tuple(line.rtp.id for line in lines)
-
-    @property
-    def agreed(self) -> dict[Kind, NegotiatedMedia]:
-        """What the last offer and answer agreed on, by kind."""
-        return {line.kind: line.agreed for line in self._media_lines() if line.agreed}
-
-    @property
-    def remote(self) -> SessionDescription | None:
-        """The phone's description that is in force."""
-        return self._remote
-
-    @property
-    def secure(self) -> bool:
-        """Whether what was agreed is encrypted, all of it."""
-        agreed = self.agreed.values()
-        return bool(agreed) and all(media.local_crypto or media.dtls for media in agreed)
-
-    def codecs_of(self, description: SessionDescription) -> Codecs:
-        """The codecs of the sections that a call would use."""
-        return codecs_of(description)
-
-    def peer_limits(self, packets: Packets) -> dict[MediaKind, int]:
-        """What the phone takes at most, by the `b=` lines of its last description and by its decoder's level."""
-        if self._remote is None:
-            return {}
-        limits = peer_limits(self._remote, packets)
-        decoder = self.picture_bounds.max_bps
-        # The rate of a higher level is more than any picture here has; it would only make descriptions longer.
-        if decoder is not None and decoder < USUAL_PICTURE_BPS:
-            limit = from_tias("video", decoder, packets)
-            limits["video"] = min(limit, limits.get("video", limit))
-        return limits
-
-    @property
-    def picture_bounds(self) -> PictureBounds:
-        """The most that the phone's decoder takes, by its last description."""
-        found = self._media_line("video")
-        if found is None or found.agreed is None or self._remote is None:
-            return UNBOUNDED
-        theirs = found.agreed.send[0]
-        ours = next((codec for codec in found.agreed.receive if matches(codec, theirs)), None)
-        return picture_bounds(self._remote.media[found.agreed.index], theirs, ours)
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether a line for a picture is in force."""
-        return self._line_of("video") is not None
-
-    def aim(self, bounds: PictureBounds) -> None:
-        """Tells the engine what the phone may be given. Its size is a limit, its rate a wish."""
-        line = self._media_line("video")
-        if line is not None and line.tracks.down is not None:
-            line.tracks.down.set_target(
-                max_width=bounds.max_width,
-                max_height=bounds.max_height,
-                max_macroblocks=bounds.max_macroblocks,
-                max_bitrate_bps=bounds.max_bps,
-                strict=True,
-            )
-
-    def limit_picture(self, *, send_bps: int | None, receive_bps: int | None) -> None:
-        """Bounds the picture both ways, in bits per second above UDP; None is no bound."""
-        line = self._media_line("video")
-        if line is not None and line.agreed is not None:
-            self._limits.set(line.rtp.id, send_bps=send_bps, receive_bps=receive_bps)
+        """Engine transports of all m-lines, those too that are only proposed."""
+        opened = self._proposal.opened if self._proposal is not None else ()
+        return (*super().transports, *(line.rtp.id for line in opened))
 
     # -- offers ----------------------------------------------------------------------------------------------------
 
@@ -383,13 +282,13 @@ class SipMedia:
         self.bandwidth = _no_lines
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
-    def _propose(self) -> _Proposal:
+    def _propose(self) -> Proposal:
         self.drop()
-        self._proposal = _Proposal(dict(self._lines))
+        self._proposal = Proposal(dict(self._lines))
         return self._proposal
 
     def _put_into_force(
-        self, proposal: _Proposal, agreed: tuple[NegotiatedMedia, ...], remote: SessionDescription
+        self, proposal: Proposal, agreed: tuple[NegotiatedMedia, ...], remote: SessionDescription
     ) -> None:
         kept = set(map(id, proposal.lines.values()))
         self._close([line for line in self._lines.values() if id(line) not in kept])
@@ -408,7 +307,7 @@ class SipMedia:
             else:
                 line.apply(media, engine=self._engine, cname=self._cname, watch=self._watch)
 
-    async def _open(self, proposal: _Proposal, kind: LineKind) -> Line:
+    async def _open(self, proposal: Proposal, kind: LineKind) -> Line:
         rtp = await self._engine.open_rtp_transport(
             self._settings.bind_ip,
             latching_ms=self._settings.latching_ms,
@@ -434,7 +333,7 @@ class SipMedia:
     def _watch(self, object_id: int, kind: Kind) -> None:
         self._unsubscribe.append(self._engine.subscribe_events(object_id, lambda event: self._on_event(kind, event)))
 
-    def _local_media(self, proposal: _Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
+    def _local_media(self, proposal: Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
         line = proposal.lines[index]
         # The codecs may be a browser's, with what that takes.
         pictures = line.kind == "video"
@@ -459,15 +358,6 @@ class SipMedia:
         wanted = by_dtls or (self._settings.srtp_keys == "dtls" and not by_sdes)
         return self._settings.fingerprint if wanted else None
 
-    def _line_of(self, kind: LineKind) -> Line | None:
-        return next((line for line in self._lines.values() if line.kind == kind), None)
-
-    def _media_lines(self) -> list[SipLine]:
-        return [line for line in self._lines.values() if isinstance(line, SipLine)]
-
-    def _media_line(self, kind: Kind) -> SipLine | None:
-        return next((line for line in self._media_lines() if line.kind == kind), None)
-
 
 def _new_keys() -> tuple[Crypto, ...]:
     return make_cryptos(secrets.token_bytes)
@@ -485,29 +375,6 @@ def _in_use_first(wanted: Sequence[Codec], agreed: NegotiatedMedia | None) -> tu
     spoken = agreed.receive if agreed is not None else ()
     kept = [codec for codec in spoken if any(matches(codec, each) for each in wanted)]
     return (*kept, *(codec for codec in wanted if not any(matches(codec, each) for each in kept)))
-
-
-def codecs_of(description: SessionDescription) -> Codecs:
-    """The codecs of the sections that a call would use."""
-    indices = {kind: first_of_kind(description, kind) for kind in KINDS}
-    return {kind: description.media[index].codecs for kind, index in indices.items() if index is not None}
-
-
-def peer_limits(description: SessionDescription, packets: Packets) -> dict[MediaKind, int]:
-    """What a phone takes at most of each kind; of a bound for its whole session, pictures get what sound leaves."""
-    limits: dict[MediaKind, int] = {}
-    sound = 0
-    for kind in KINDS:
-        index = first_of_kind(description, kind)
-        if index is None:
-            continue
-        limit = peer_limit(description, index, packets, others_bps=sound)
-        if limit is not None:
-            limits[kind] = limit
-        if kind == "audio":
-            codecs = [codec for codec in description.media[index].codecs if is_media(codec)]
-            sound = audio_need(codecs[0], packets).usual if codecs else 0
-    return limits
 
 
 def _no_lines(kind: Kind) -> tuple[Bandwidth, ...]:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.capabilities import ALLOW
 from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dead_targets import DeadTargets
@@ -23,7 +24,6 @@ from mediaserver.sip.message import (
     make_response,
     new_branch,
 )
-from mediaserver.sip.request_handler import ALLOW
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.standalone import Standalone
 from mediaserver.sip.transaction_layer import (

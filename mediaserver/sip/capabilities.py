@@ -1,0 +1,58 @@
+"""What this server understands: methods, extensions and content, and what it says of them when it is asked for others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mediaserver.sip.message import Request
+from mediaserver.sip.notifier import ALLOW_EVENTS
+from mediaserver.sip.session_base import Extra
+from mediaserver.sip.text_message import TEXT
+
+METHODS: Final = (
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "INFO",
+    "REGISTER",
+    "PRACK",
+    "UPDATE",
+    "REFER",
+    "MESSAGE",
+    "SUBSCRIBE",
+)
+ALLOW: Final = ", ".join(METHODS)
+SUPPORTED: Final = frozenset(("100rel", "norefersub", "replaces", "timer"))
+"""Extensions that a peer may require."""
+_REGISTERING: Final = frozenset({"path", "outbound"})
+"""What a REGISTER may require besides (RFC 3327, RFC 5626)."""
+ACCEPT: Final = (("Accept", "application/sdp"),)
+
+
+def refusal_of(request: Request) -> tuple[int, Extra] | None:
+    """Status and header fields for a request that asks for what is not known; None for any other."""
+    if request.method not in METHODS:
+        return 405, (("Allow", ALLOW),)
+    known = SUPPORTED | _REGISTERING if request.method == "REGISTER" else SUPPORTED
+    unsupported = [name for name in request.tokens("Require") if name.lower() not in known]
+    if unsupported and request.method != "CANCEL":
+        return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
+    return None
+
+
+def capabilities() -> Extra:
+    """What an OPTIONS is told (RFC 3261 §11.2)."""
+    supported = ", ".join(sorted(SUPPORTED))
+    return (("Allow", ALLOW), ("Supported", supported), ("Allow-Events", ALLOW_EVENTS), *ACCEPT)
+
+
+def accepted(method: str) -> Extra:
+    """What a 415 says that would do (RFC 3261 §21.4.13)."""
+    return (("Accept", TEXT),) if method == "MESSAGE" else ACCEPT
+
+
+def label_of(method: str) -> str:
+    """A method as a metric label: what strangers invent is one label."""
+    return method if method in METHODS else "other"
