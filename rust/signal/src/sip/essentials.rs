@@ -33,8 +33,7 @@ impl<'a> Essentials<'a> {
             to: single(head, "To").and_then(|value| NameAddr::parse(value).ok()),
             call_id: single(head, "Call-ID").filter(|value| is_call_id(value)),
             cseq: single(head, "CSeq").and_then(|value| cseq(value).ok()),
-            length: single(head, "Content-Length")
-                .and_then(|value| number(value, "Content-Length", MAX_LENGTH).ok()),
+            length: single(head, "Content-Length").and_then(|value| number(value, "Content-Length", MAX_LENGTH).ok()),
             ..Self::default()
         };
         let addressed = found.from.is_some() && found.to.is_some() && found.call_id.is_some();
