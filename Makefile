@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON_SOURCES := mediaserver tests $(wildcard benchmarks) $(wildcard scripts/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-sip bench-bwe fuzz schema lock dist clean
+.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-sip bench-bwe bench-line fuzz schema lock dist clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -91,6 +91,9 @@ bench-sip: setup-dev peers $(VENV)/.sippy ## SIP calls, registrations and relaye
 
 bench-bwe: setup-dev ## bandwidth estimation on a virtual wire: the cases of RFC 8867, as a table and as figures
 	@$(BIN)/python -m benchmarks bwe
+
+bench-line: setup-dev peers ## a line that becomes slow and recovers under a viewer, in Chromium and Firefox
+	@$(BIN)/python -m benchmarks line
 
 fuzz: ## every fuzz target, FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup sip join fanout sfu bwe audio mixing]` prints `name: value unit`, writes `results/*.json`.
+"""`python -m benchmarks [PROGRAM ...]` prints `name: value unit` lines, and writes `results/*.json`.
 
 `--quick` tries every program with tiny numbers: its figures mean nothing and are not written.
 """
@@ -9,11 +9,11 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import audio, bwe, fanout, join, native, sfu, sfu_plot, sip, sip_calls, sip_reading, startup
+from benchmarks import audio, bwe, fanout, join, line, native, sfu, sfu_plot, sip, sip_calls, sip_reading, startup
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe", "audio", "mixing", "sip-all")
+OTHERS = ("sfu", "bwe", "line", "audio", "mixing", "sip-all")
 """Programs that run only when they are named."""
 
 
@@ -37,6 +37,8 @@ async def _run(names: list[str], *, quick: bool) -> Report:
         await sfu.measure(report, programs, sfu.QUICK if quick else None)
     if "bwe" in names:
         await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
+    if "line" in names:
+        await line.measure(report, 1 if quick else line.FALLS)
     if "audio" in names:
         await asyncio.to_thread(audio.measure, report, 1 if quick else audio.ROUNDS)
     if "mixing" in names:

@@ -13,6 +13,7 @@ pub mod gates;
 pub mod ids;
 pub mod keyframe;
 pub mod layers;
+pub mod life;
 pub mod nack_generator;
 pub mod packet;
 pub mod packet_ring;

@@ -1,14 +1,11 @@
 //! The spatial layers inside one stream: which of them come, how large they are, and what each costs.
 
 use super::layers::{Layer, MAX_LAYERS};
+use super::life::ALIVE;
 use super::rate_meter::RateMeter;
 use super::temporal_rates::BelowBps;
 use crate::codec::vp9_structure::Structure;
 use crate::time::Time;
-use std::time::Duration;
-
-/// A layer is alive while packets came within this time.
-pub const ALIVE: Duration = Duration::from_millis(500);
 
 /// One spatial layer.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,9 +4,10 @@ use super::drops::MediaDrop;
 use super::freeze::FreezeMeter;
 use super::keyframe::{KeyframeRequests, Want};
 use super::layers::{Layer, MAX_LAYERS};
+use super::life::Life;
 use super::rate_meter::{RateMeter, TICK};
 use super::receive_stream::Place;
-use super::spatial_layers::{ALIVE, SpatialLayers};
+use super::spatial_layers::SpatialLayers;
 use super::temporal_rates::{BelowBps, TemporalRates};
 use crate::codec::dependency::Dependencies;
 use crate::codec::vp9_structure::Structure;
@@ -36,7 +37,8 @@ pub struct UpLayer {
     /// Payload bytes of the last keyframe, as far as they came.
     keyframe_octets: u32,
     size: (u16, u16),
-    alive: bool,
+    /// Whether it is among those that receivers may be given.
+    pub life: Life,
     meter: RateMeter,
     /// Of a stream that has any inside.
     spatial: Option<Box<SpatialLayers>>,
@@ -75,7 +77,12 @@ impl UpLayer {
 
     /// Whether packets came lately.
     pub fn is_alive(&self) -> bool {
-        self.alive
+        self.life.is_alive()
+    }
+
+    /// When the SSRC that is forwarded was heard last.
+    pub fn last_heard(&self) -> Option<Time> {
+        self.active.map(|(_, last)| last)
     }
 
     /// Takes another name, for a layer that the publisher no longer has or did not name before.
@@ -113,7 +120,7 @@ impl UpLayer {
         if self.keyframe_timestamp == Some(timestamp) {
             self.keyframe_octets = self.keyframe_octets.saturating_add(octets as u32);
         }
-        !std::mem::replace(&mut self.alive, true)
+        self.life.hear()
     }
 
     /// Takes the size that a keyframe tells; true when it is another one.
@@ -191,7 +198,7 @@ impl UpLayer {
         }
     }
 
-    /// Ends an interval of the measurement, and the life of a layer that is silent.
+    /// Ends an interval of the measurement.
     pub fn tick(&mut self, now: Time) {
         self.meter.tick();
         if let Some(spatial) = &mut self.spatial {
@@ -199,9 +206,6 @@ impl UpLayer {
         }
         if let Some(temporal) = &mut self.temporal {
             temporal.tick();
-        }
-        if self.active.is_none_or(|(_, last)| now.since(last) > ALIVE) {
-            self.alive = false;
         }
     }
 
@@ -219,7 +223,7 @@ impl UpLayer {
             height: self.size.1,
             bitrate_bps: self.bitrate_bps(),
             temporal_bps: self.temporal_bps(),
-            alive: self.alive,
+            alive: self.is_alive(),
             heard: self.active.is_some(),
         }
     }
@@ -260,19 +264,6 @@ mod tests {
         layer.keyframes.arrived();
         layer.request_keyframe(Want::Picture, Time::from_millis(510));
         assert_eq!(layer.keyframes.poll_timeout(), Some(Time::from_millis(1_200)), "40 kB at 800 kbit/s, a third");
-    }
-
-    #[test]
-    fn a_layer_dies_after_half_a_second_of_silence() {
-        let mut layer = UpLayer::new(None);
-        let place = Place { sequence: 1, restarted: false };
-        layer.choose_ssrc(Ssrc(1), place, true, Time::ZERO).unwrap();
-        layer.count(0, 1);
-        layer.tick(Time::from_millis(500));
-        assert!(layer.is_alive());
-        layer.tick(Time::from_millis(700));
-        assert!(!layer.is_alive());
-        assert!(layer.count(0, 1), "and comes back with its next packet");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::dtmf_receiver::{Digit, DtmfReceiver};
 use super::gates::{Gate, Gates};
 use super::ids::{TransportId, UpTrackId};
 use super::layers::{LayerTable, MAX_LAYERS};
+use super::life::{ALIVE, SMALLEST_ALIVE};
 use super::packet::PacketMeta;
 use super::receive_stream::Place;
 use super::rewriter::Capture;
@@ -174,6 +175,27 @@ impl UpTrack {
     /// Its layers, to ask them for keyframes and to end a measurement.
     pub fn layers_mut(&mut self) -> &mut [UpLayer] {
         &mut self.layers
+    }
+
+    /// Ends an interval of the measurement, and the life of layers that are silent. `smallest` is the index of the one
+    /// that is to be given up last.
+    pub fn tick(&mut self, smallest: Option<u8>, now: Time) {
+        let latest = self.layers.iter().filter_map(UpLayer::last_heard).max();
+        let pauses = latest.is_none_or(|latest| now.since(latest) > ALIVE);
+        let any = self.layers.iter().any(|layer| layer.life.is_heard());
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.tick(now);
+            let is_smallest = smallest.is_some_and(|smallest| usize::from(smallest) == index);
+            layer.life.tick(any, if is_smallest { SMALLEST_ALIVE } else { ALIVE });
+            if pauses {
+                layer.life.sleep();
+            }
+        }
+    }
+
+    /// One of its layers came to life: those that fell silent together with it do, too.
+    pub fn wake(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.life.wake());
     }
 
     /// Whether the publisher names layers.

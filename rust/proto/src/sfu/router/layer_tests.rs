@@ -1,5 +1,6 @@
 //! A publisher with simulcast layers and a viewer, on virtual time: codec by fault, and the viewer gets one clean stream.
 
+mod pauses;
 mod publisher;
 mod room;
 

@@ -132,6 +132,7 @@ impl Router {
         if entry.track.config().kind == MediaKind::Audio {
             return;
         }
+        entry.track.wake();
         if entry.tick_at == Time::FAR_FUTURE {
             entry.tick_at = now + TICK;
             let (transport, at) = (entry.transport, entry.tick_at);
@@ -146,9 +147,8 @@ impl Router {
         if entry.tick_at > now {
             return;
         }
-        for layer in entry.track.layers_mut() {
-            layer.tick(now);
-        }
+        let smallest = entry.table.ranked().find(|(_, layer)| layer.alive).map(|(index, _)| index);
+        entry.track.tick(smallest.filter(|_| !entry.table.is_one_stream()), now);
         let alive = entry.track.layers().iter().any(UpLayer::is_alive);
         entry.tick_at = if alive { now + TICK } else { Time::FAR_FUTURE };
         self.describe_layers(key, now);
