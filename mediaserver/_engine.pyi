@@ -1,6 +1,6 @@
 # Typed face of the Rust extension; `mediaserver.engine` says what the bytes hold, the extension has the docstrings.
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 from mediaserver.sdp.description import Candidate, SessionDescription
 from mediaserver.sip.headers import NameAddr, Via
@@ -44,7 +44,7 @@ class Engine:
 
 def read_sip_head(
     data: bytes, headers: int, header_bytes: int
-) -> tuple[str | None, str, int, list[tuple[str, str]], tuple[str, int] | None, dict[str, Any]]: ...
+) -> tuple[str | None, str, int, list[tuple[str, str]], tuple[str, int] | None]: ...
 def canonical_name(name: str) -> str: ...
 def split_list(text: str, separator: str = ",") -> list[str]: ...
 def is_quoted(text: str) -> bool: ...

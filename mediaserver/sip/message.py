@@ -103,17 +103,10 @@ class Message:
 
     __slots__ = ("_cache", "body", "headers")
 
-    def __init__(self, headers: Headers, body: bytes = b"", *, known: dict[str, Any] | None = None) -> None:
-        """`known` are values that the reader has of these headers already; it belongs to the message from now on."""
+    def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
         self.body = body
-        self._cache: dict[str, Any] = {} if known is None else known
-
-    @property
-    def known_length(self) -> int | None:
-        """Content-Length as the reader found it; None where it was not said once and well."""
-        length: int | None = self._cache.get("length")
-        return length
+        self._cache: dict[str, Any] = {}
 
     def _one(self, name: str) -> str:
         found: str | None = None
@@ -244,16 +237,8 @@ class Request(Message):
 
     __slots__ = ("method", "uri_text")
 
-    def __init__(
-        self,
-        method: str,
-        uri: Uri | str,
-        headers: Headers,
-        body: bytes = b"",
-        *,
-        known: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(headers, body, known=known)
+    def __init__(self, method: str, uri: Uri | str, headers: Headers, body: bytes = b"") -> None:
+        super().__init__(headers, body)
         self.method = method
         self.uri_text = uri if isinstance(uri, str) else str(uri)
 
@@ -292,8 +277,6 @@ class Request(Message):
 
     def check(self) -> None:
         """Check what every request must have (RFC 3261 §8.1.1). Raises SipParseError with the status to answer."""
-        if "sound" in self._cache:
-            return
         vias = self.vias
         if vias[0].version != "2.0":
             raise SipParseError("Via version is not 2.0", status=505)
@@ -310,10 +293,8 @@ class Response(Message):
 
     __slots__ = ("code", "reason")
 
-    def __init__(
-        self, code: int, reason: str, headers: Headers, body: bytes = b"", *, known: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(headers, body, known=known)
+    def __init__(self, code: int, reason: str, headers: Headers, body: bytes = b"") -> None:
+        super().__init__(headers, body)
         self.code = code
         self.reason = reason
 
@@ -325,8 +306,6 @@ class Response(Message):
 
     def check(self) -> None:
         """Check what every response must have. Raises SipParseError; the response is then dropped."""
-        if "sound" in self._cache:
-            return
         self.vias, self.from_, self.to, self.call_id, self.cseq  # noqa: B018
 
 

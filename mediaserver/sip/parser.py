@@ -9,7 +9,7 @@ from mediaserver._engine import read_sip_head
 from mediaserver.sip.config import MessageLimits
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.headers import Headers, parse_number
-from mediaserver.sip.message import Message, Request, Response
+from mediaserver.sip.message import Request, Response
 
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
@@ -39,7 +39,7 @@ def parse_datagram(data: bytes, limits: MessageLimits) -> Request | Response:
     message = parse_head(data[start:end], limits)
     body = data[end + 4 :]
     try:
-        length = _body_length(message)
+        length = content_length(message.headers)
     except SipParseError as error:
         raise _partial(error, message) from error
     if length is None:
@@ -59,11 +59,6 @@ def _partial(error: SipParseError, message: Request | Response) -> SipParseError
     return error
 
 
-def _body_length(message: Message) -> int | None:
-    length = message.known_length
-    return content_length(message.headers) if length is None else length
-
-
 def content_length(headers: Headers) -> int | None:
     """Content-Length, None when absent. Raises SipParseError when it is broken or said twice differently."""
     values = {value.strip() for value in headers.all("Content-Length")}
@@ -76,11 +71,11 @@ def content_length(headers: Headers) -> int | None:
 
 def parse_head(data: bytes, limits: MessageLimits) -> Request | Response:
     """Start line and headers, without the empty line. Raises SipParseError or PartialRequest."""
-    method, text, code, fields, problem, known = read_sip_head(data, limits.headers, limits.header_bytes)
+    method, text, code, fields, problem = read_sip_head(data, limits.headers, limits.header_bytes)
     headers = Headers.from_canonical(fields)
     if method is None:
-        return Response(code, text, headers, known=known)
-    request = Request(method, text, headers, known=known)
+        return Response(code, text, headers)
+    request = Request(method, text, headers)
     if problem is not None:
         reason, status = problem
         raise PartialRequest(reason, status=status, request=request)
@@ -185,7 +180,7 @@ class StreamFramer:
         except PartialRequest as problem:
             message, error = problem.request, problem
         try:
-            length = _body_length(message)
+            length = content_length(message.headers)
             # §20.14: it must be there on streams; some peers leave it out where there is no body.
             length = length or 0
         except SipParseError as problem:

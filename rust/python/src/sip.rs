@@ -17,16 +17,8 @@ static VIA: Class = Class::new("mediaserver.sip.headers", "Via");
 static NAMES: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
 
 /// Method, or `None` of a response; URI or reason phrase; status code, 0 of a request; header fields; what is wrong
-/// with a request that can still be answered, and the status to answer; values of the fields that every message is
-/// asked for, see `known_values`.
-type Head<'py> = (
-    Option<Bound<'py, PyString>>,
-    Bound<'py, PyString>,
-    u16,
-    Bound<'py, PyList>,
-    Option<(String, u16)>,
-    Bound<'py, PyDict>,
-);
+/// with a request that can still be answered, and the status to answer.
+type Head<'py> = (Option<Bound<'py, PyString>>, Bound<'py, PyString>, u16, Bound<'py, PyList>, Option<(String, u16)>);
 
 fn refused(py: Python<'_>, error: &sip::ParseError) -> PyErr {
     let raise = || -> PyResult<PyErr> {
@@ -50,50 +42,11 @@ pub(crate) fn read_sip_head<'py>(
     let fields =
         head.fields.iter().map(|field| (name_text(py, &field.name), wire_text(py, &field.value)?).into_pyobject(py));
     let fields = PyList::new(py, fields.collect::<PyResult<Vec<_>>>()?)?;
-    let known = known_values(py, &head)?;
     let problem = head.problem.map(|problem| (problem.reason.into_owned(), problem.status));
     Ok(match head.start {
-        sip::Start::Request { method, uri } => {
-            (Some(wire_text(py, method)?), wire_text(py, uri)?, 0, fields, problem, known)
-        }
-        sip::Start::Response { code, reason } => (None, wire_text(py, reason)?, code, fields, problem, known),
+        sip::Start::Request { method, uri } => (Some(wire_text(py, method)?), wire_text(py, uri)?, 0, fields, problem),
+        sip::Start::Response { code, reason } => (None, wire_text(py, reason)?, code, fields, problem),
     })
-}
-
-/// What is read of every message, under the names by which `Message` remembers it: `vias`, `from`, `to`, `call-id`,
-/// `cseq`, `length`, and a request's `uri`. `sound` is there when `Message.check` would find nothing. What is broken or
-/// there twice is left out: whoever asks for it reads it again and is told what is wrong.
-fn known_values<'py>(py: Python<'py>, head: &sip::Head<'_>) -> PyResult<Bound<'py, PyDict>> {
-    let known = PyDict::new(py);
-    if head.problem.is_some() {
-        return Ok(known);
-    }
-    let essentials = sip::Essentials::of(head);
-    if let Some(vias) = &essentials.vias {
-        known.set_item(intern!(py, "vias"), tuple_of(py, vias, |via| via_value(py, via))?)?;
-    }
-    if let Some(from) = &essentials.from {
-        known.set_item(intern!(py, "from"), address_value(py, from)?)?;
-    }
-    if let Some(to) = &essentials.to {
-        known.set_item(intern!(py, "to"), address_value(py, to)?)?;
-    }
-    if let Some(call_id) = essentials.call_id {
-        known.set_item(intern!(py, "call-id"), wire_text(py, call_id)?)?;
-    }
-    if let Some((number, method)) = essentials.cseq {
-        known.set_item(intern!(py, "cseq"), (number, wire_text(py, method)?))?;
-    }
-    if let Some(length) = essentials.length {
-        known.set_item(intern!(py, "length"), length)?;
-    }
-    if let Some(uri) = &essentials.uri {
-        known.set_item(intern!(py, "uri"), uri_object(py, uri)?)?;
-    }
-    if essentials.sound {
-        known.set_item(intern!(py, "sound"), true)?;
-    }
-    Ok(known)
 }
 
 fn name_text<'py>(py: Python<'py>, name: &sip::Name<'_>) -> Bound<'py, PyString> {
@@ -190,10 +143,7 @@ pub(crate) fn parse_host_port<'py>(text: &Bound<'py, PyString>) -> PyResult<(Bou
 }
 
 fn address_object<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    address_value(py, &sip::NameAddr::parse(text).map_err(|error| refused(py, &error))?)
-}
-
-fn address_value<'py>(py: Python<'py>, address: &sip::NameAddr<'_>) -> PyResult<Bound<'py, PyAny>> {
+    let address = sip::NameAddr::parse(text).map_err(|error| refused(py, &error))?;
     let display_name = wire_text(py, &address.display_name)?;
     NAME_ADDR.get(py)?.call1((uri_object(py, &address.uri)?, display_name, params_tuple(py, &address.params)?))
 }
@@ -231,10 +181,7 @@ fn every_entry<'py>(
 }
 
 fn via_object<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    via_value(py, &sip::Via::parse(text).map_err(|error| refused(py, &error))?)
-}
-
-fn via_value<'py>(py: Python<'py>, via: &sip::Via<'_>) -> PyResult<Bound<'py, PyAny>> {
+    let via = sip::Via::parse(text).map_err(|error| refused(py, &error))?;
     VIA.get(py)?.call1((
         wire_text(py, &via.transport)?,
         wire_text(py, &via.host)?,

@@ -2,7 +2,6 @@
 
 mod address;
 mod error;
-mod essentials;
 mod head;
 mod list;
 mod name;
@@ -13,7 +12,6 @@ mod via;
 
 pub use address::NameAddr;
 pub use error::ParseError;
-pub use essentials::Essentials;
 pub use head::{Field, Head, Limits, Start};
 pub use list::{is_quoted, params, split, unquoted};
 pub use name::{KNOWN, Name};
