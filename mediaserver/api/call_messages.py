@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
@@ -81,6 +82,27 @@ class Add(_Body):
     """A third party."""
 
     to: Number
+
+
+class Link(_Body):
+    """A way into a call for the browser of a party that talks by phone."""
+
+    entry: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Whose page is opened, with its consent text; one that has pictures."""
+    leg: LegId | None = None
+    """Whose browser comes; without it, that of whoever called."""
+    lifetime_s: Annotated[int, Field(ge=10, le=86_400)] = 900
+    """How long the link waits. It ends with the call, too."""
+
+
+class LinkMade(_Body):
+    """A link that works once; looking at it uses nothing up."""
+
+    token: str
+    path: str
+    """Of the page on the public listener, with the token behind `#`, where no server sees it."""
+    leg: str
+    expires_at: datetime
 
 
 class Supervise(_Body):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from mediaserver.api import call_messages as bodies
 from mediaserver.api.auth import AdminAuth
 from mediaserver.api.body import MAX_JSON_BYTES, parse_json, read_json, read_text
-from mediaserver.api.context import Admission
+from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.idempotency import HEADER, KEPT_S, Idempotency
 from mediaserver.api.operation import JSON, MERGE_PATCH, Operation, json_answer, read_query, routes
 from mediaserver.api.problem import Problem
@@ -43,9 +44,13 @@ class CallsResource:
         clock: Callable[[], float] = time.monotonic,
         outcomes: Outcomes | None = None,
         known: Iterable[Outcome] = (),
+        entries: Mapping[str, EntryAccess] | None = None,
     ) -> None:
-        """`outcomes` keeps the answers to keys over a restart, and `known` are those that it has kept."""
+        """`entries` are those that links may lead to, by name.
+
+        `outcomes` keeps the answers to keys over a restart, and `known` are those that it has kept."""
         self._control = control
+        self._entries = {} if entries is None else entries
         self._admin = admin
         self._admission = admission
         self._idempotency = Idempotency(TypeAdapter(CallView), clock=clock, store=outcomes)
@@ -113,6 +118,17 @@ class CallsResource:
             ),
             self._action(
                 "add", self.add, "Call a third party into a call.", bodies.Add, status=202, problems=_BRINGS_IN
+            ),
+            Operation(
+                method="POST",
+                path=f"{_CALL}/links",
+                handler=self.link,
+                summary="Make a link by which the browser of a party comes into a call that is up.",
+                scope="calls:write",
+                status=201,
+                answer=bodies.LinkMade,
+                body=bodies.Link,
+                problems={**_WRONG_STATE, 422: "The body is not as it must be, or no such entry has pictures."},
             ),
             self._action(
                 "supervise",
@@ -242,6 +258,21 @@ class CallsResource:
         call, body = await self._asked(request, bodies.Add)
         await self._control.add(call, body.to)
         return self._shown(request, status=202)
+
+    async def link(self, request: web.Request) -> web.Response:
+        """201 with the token and where it leads."""
+        call, body = await self._asked(request, bodies.Link)
+        entry = self._entries.get(body.entry)
+        if entry is None or entry.video == "none":
+            raise Problem(422, "invalid-body", "`entry` names no entry that has pictures.")
+        token, link = self._control.link(call, body.entry, leg_id=body.leg, lifetime_s=body.lifetime_s)
+        made = bodies.LinkMade(
+            token=token,
+            path=f"/call/{body.entry}#link={token}",
+            leg=link.leg_id,
+            expires_at=datetime.fromtimestamp(link.expires_at, UTC),
+        )
+        return json_answer(bodies.LinkMade, made, status=201, headers={"Cache-Control": "no-store"})
 
     async def supervise(self, request: web.Request) -> web.Response:
         """202; the outcome is an event."""

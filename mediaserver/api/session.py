@@ -32,7 +32,7 @@ from mediaserver.api.session_channel import (
 )
 from mediaserver.api.session_refused import Refused, over
 from mediaserver.api.source import SourceResolver
-from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry
+from mediaserver.call.signaling import AttributesRefused, Contacts, Identity, UnknownEntry, UnknownLink
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.runtime.sources import source_prefix
 from mediaserver.webrtc.messages import (
@@ -290,19 +290,25 @@ class SessionResource:
             raise Refused("entry", "There is no such entry; `entry` names one of the configuration's `entries`.")
         origin = request.headers.get("Origin")
         # Only browsers send an origin, and always do; an app without one has to bring a token of the house.
-        if not (entry.origins.allow_request(request) or (origin is None and identity is not None)):
+        if not (entry.origins.allow_request(request) or (origin is None and (identity or hello.link))):
             raise Refused("origin", "This page may not use this entry.")
-        if entry.identity_required and identity is None:
+        # A link was made by the house for one person, whom it knows.
+        if entry.identity_required and identity is None and hello.link is None:
             raise Refused("token", "This entry needs a `token` signed by the house's site.")
         try:
-            caller = await self._contacts.start_caller(
-                entry=entry.name,
-                signaling=channel,
-                source=channel.source,
-                page=hello.page,
-                attributes=hello.attributes,
-                identity=identity,
-            )
+            if hello.link is not None:
+                caller = await self._contacts.follow_link(link=hello.link, entry=entry.name, signaling=channel)
+            else:
+                caller = await self._contacts.start_caller(
+                    entry=entry.name,
+                    signaling=channel,
+                    source=channel.source,
+                    page=hello.page,
+                    attributes=hello.attributes,
+                    identity=identity,
+                )
+        except UnknownLink as error:
+            raise Refused("link", str(error)) from error
         except UnknownEntry as error:
             raise Refused("entry", str(error)) from error
         except AttributesRefused as error:
@@ -311,7 +317,8 @@ class SessionResource:
             raise over(error) from error
         channel.start(caller)
         video = entry.video != "none"
-        return channel.welcome(entry.title, self._ice_servers(), video=video, contact_id=caller.contact_id)
+        audio = hello.link is None
+        return channel.welcome(entry.title, self._ice_servers(), audio=audio, video=video, contact_id=caller.contact_id)
 
     def _identity(self, token: str | None) -> Identity | None:
         if token is None:

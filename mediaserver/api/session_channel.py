@@ -167,6 +167,7 @@ class SessionChannel:
         title: str,
         ice_servers: tuple[IceServer, ...],
         *,
+        audio: bool = True,
         video: bool = True,
         contact_id: str | None = None,
         room: RoomInfo | None = None,
@@ -178,7 +179,7 @@ class SessionChannel:
             contact_id=contact_id,
             ice_servers=ice_servers,
             title=title,
-            media=MediaKinds(audio=True, video=video),
+            media=MediaKinds(audio=audio, video=video),
             room=room,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from mediaserver.call.companions import Companions
 from mediaserver.call.conference import Conference, Supervision
 from mediaserver.call.events import (
     Dtmf,
@@ -79,6 +80,8 @@ class Call:
         """Who came in beside the two, parties and supervisors, the last one last."""
         self.supervisions: dict[str, Supervision] = {}
         """Those of the guests who are no parties, by leg."""
+        self.companions = Companions()
+        """Those of the guests who belong to another leg."""
         self.passing = Passing()
         """What of each leg goes to the other; `connect` puts a change of it into force."""
         self._on_transfer = on_transfer
@@ -126,6 +129,11 @@ class Call:
         """Everybody, the two first of whom the call began."""
         return self.caller, self.callee, *self.guests
 
+    @property
+    def parties(self) -> tuple[Leg, ...]:
+        """Who talks here: neither those who supervise nor the further legs of somebody."""
+        return tuple(leg for leg in self.members if leg.id not in self.supervisions and leg not in self.companions)
+
     async def end(self, cause: EndCause) -> None:
         """Ends all legs."""
         self._ending = True
@@ -137,6 +145,35 @@ class Call:
 
         Raises LocalProtocolError for a call whose sound cannot be mixed.
         """
+        self._make_room(leg)
+        leg.represent(self.caller)
+        if supervision is not None:
+            self.supervisions[leg.id] = supervision
+        self._take_in(leg)
+        await leg.joined(self.callee if supervision is not None and supervision.of == self.callee.id else self.caller)
+        await self._show_supervision(leg, supervision)
+        if leg.end_cause is not None:  # hung up meanwhile
+            self._on_leg_event(leg, LegEnded(leg.end_cause))
+
+    async def accompany(self, of: Leg, leg: Leg) -> None:
+        """Brings in a further leg of somebody who is in the call, for its picture; it leaves with that one.
+
+        Raises LocalProtocolError where it cannot be, or there is one already.
+        """
+        if of not in self.parties or of.ended or self.companions.of_leg(of, self.members):
+            raise LocalProtocolError(f"{of.name} takes no further leg")
+        self._make_room(leg)
+        other = next(each for each in self.parties if each is not of)
+        leg.represent(other)
+        self.companions.add(leg, of)
+        self._take_in(leg)
+        leg.settle_with(other)
+        await self.companions.meet(leg, other)
+        await self.companions.show(self.members, self.parties)
+        if leg.end_cause is not None:  # hung up meanwhile
+            self._on_leg_event(leg, LegEnded(leg.end_cause))
+
+    def _make_room(self, leg: Leg) -> None:
         if self._engine is None or self._cause is not None:
             raise LocalProtocolError("nobody can come into this call")
         silent = [each.name for each in (*self.members, leg) if not mixes(each)]
@@ -144,18 +181,13 @@ class Call:
             raise LocalProtocolError(f"the sound of {', '.join(silent)} cannot be mixed")
         if self._conference is None:
             self._conference = Conference(engine=self._engine, on_refused=self._on_mix_refused)
-        leg.represent(self.caller)
+
+    def _take_in(self, leg: Leg) -> None:
         leg.listen(self._on_leg_event)
         self.guests.append(leg)
-        if supervision is not None:
-            self.supervisions[leg.id] = supervision
         if self._on_replaced is not None:
             self._on_replaced(leg)
         self.connect()
-        await leg.joined(self.callee if supervision is not None and supervision.of == self.callee.id else self.caller)
-        await self._show_supervision(leg, supervision)
-        if leg.end_cause is not None:  # hung up meanwhile
-            self._on_leg_event(leg, LegEnded(leg.end_cause))
 
     def supervisor(self, by: str) -> Leg | None:
         """Who supervises by this name."""
@@ -230,6 +262,9 @@ class Call:
             self._on_replaced(new)
         await other.joined(new)
         await new.joined(other)
+        for companion in self.companions.of_leg(old, self.members):
+            await companion.end(EndCause("system", "left_alone"))
+        await self.companions.show(self.members, self.parties)
         if new.end_cause is not None:  # hung up meanwhile
             self._on_leg_event(new, LegEnded(new.end_cause))
 
@@ -287,6 +322,8 @@ class Call:
             case MediaChanged():
                 self.connect()
                 self._meet_again(leg)
+                for companion in self.companions.met_by(leg, self.members):
+                    self._tasks.spawn(self.companions.meet(companion, leg), name="companion")
             case RateChanged():
                 self._bound_pictures()
             case PictureWithheld(reason=reason):
@@ -342,7 +379,7 @@ class Call:
 
         forwarded as packets, but to a phone without them.
         """
-        if self.guests:
+        if len(self.parties) > 2 or leg in self.guests:
             return  # of several nobody knows whom it is for
         other = self.other(leg)
         if leg.kind == "browser" or key.as_message or (other.kind == "sip" and not other.takes_events):
@@ -350,7 +387,7 @@ class Call:
 
     def _goes_on_without(self, leg: Leg) -> bool:
         """Whether two parties remain; whoever came in later then has the place of one of the first two who goes."""
-        parties = [each for each in self.members if each is not leg and each.id not in self.supervisions]
+        parties = [each for each in self.parties if each is not leg]
         if leg not in self.members or len([each for each in parties if not each.ended]) < 2:
             return False
         if leg in self.guests:
@@ -369,6 +406,7 @@ class Call:
         self.passing.forget(leg)
         stop_transcoding(leg)
         await self._show_supervision(leg, self.supervisions.pop(leg.id, None), over=True)
+        await self._leave_companions(leg)
         if not self.guests:
             try:
                 await self.caller.meet(self.callee)
@@ -382,6 +420,16 @@ class Call:
         if not self.guests:
             await self.caller.joined(self.callee)
             await self.callee.joined(self.caller)
+
+    async def _leave_companions(self, leg: Leg) -> None:
+        """Whoever came with a leg goes with it; and the picture that a companion brought is gone."""
+        for companion in self.companions.of_leg(leg, self.members):
+            await companion.end(EndCause("system", "left_alone"))
+        of_id = self.companions.forget(leg)
+        of = next((each for each in self.parties if each.id == of_id), None)
+        for party in self.parties if of is not None else ():
+            if of is not None and party is not of:
+                await party.see(of, None)
 
     async def _finish(self, first: Leg, cause: EndCause) -> None:
         for leg in self.members:
@@ -399,7 +447,7 @@ class Call:
         """Lets each leg hear and see what of the other ones it may."""
         conference = self._conference
         if conference is not None and self._cause is None and (self.guests or not self._meets()):
-            conference.connect(self.members, self.passing, self.supervisions, self._link_alone)
+            conference.connect(self.members, self.passing, self.supervisions, self._link_alone, self.companions.of)
             for leg in self.members:
                 self._connect_held(leg)
         else:

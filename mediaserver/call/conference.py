@@ -57,6 +57,7 @@ class Conference:
         self._members: tuple[Leg, ...] = ()
         self._passing: Passing | None = None
         self._supervisions: Mapping[str, Supervision] = {}
+        self._companions: Mapping[str, str] = {}
 
     @property
     def active(self) -> str | None:
@@ -64,10 +65,19 @@ class Conference:
         return self._speakers.active
 
     def connect(
-        self, members: Sequence[Leg], passing: Passing, supervisions: Mapping[str, Supervision], connect: Connect
+        self,
+        members: Sequence[Leg],
+        passing: Passing,
+        supervisions: Mapping[str, Supervision],
+        connect: Connect,
+        companions: Mapping[str, str] | None = None,
     ) -> None:
-        """`supervisions` are those of members who are no parties, by leg; `connect` is for who hears one voice alone."""
+        """`supervisions` are those of members who are no parties, by leg; `connect` is for who hears one voice alone.
+
+        `companions` are legs of somebody who has another one here, and what that one is.
+        """
         self._members, self._passing, self._supervisions = tuple(members), passing, supervisions
+        self._companions = companions or {}
         self._watch()
         self._connect_sound(connect)
         self._connect_pictures()
@@ -127,7 +137,12 @@ class Conference:
         return media.up
 
     def _is_held(self, leg: Leg) -> bool:
-        return self._passing is not None and self._passing.is_held(leg)
+        """Whether a leg is on hold, or whom it accompanies."""
+        person = self._person(leg)
+        passing = self._passing
+        return passing is not None and any(
+            passing.is_held(each) for each in self._members if each is leg or each.id == person
+        )
 
     # -- pictures ------------------------------------------------------------------------------------------------
 
@@ -135,21 +150,25 @@ class Conference:
         """Everybody sees the active speaker, or who spoke last but itself, of those whose picture it can show."""
         recent = self._speakers.recent
         rank = {leg_id: place for place, leg_id in enumerate(recent)}
-        # A supervisor watches, and is not watched.
+        # A supervisor watches, and is not watched. A companion is seen when the one speaks whom it belongs to.
         seen = sorted(
             (leg for leg in self._members if leg.id not in self._supervisions),
-            key=lambda leg: rank.get(leg.id, len(recent)),
+            key=lambda leg: (rank.get(self._person(leg), len(recent)), leg.id not in self._companions),
         )
         for leg in self._members:
             down = leg.media["video"].down if "video" in leg.media else None
             if down is None:
                 continue
-            ups = (self._up(other, "video") for other in seen if other is not leg)
+            ups = (self._up(other, "video") for other in seen if self._person(other) != self._person(leg))
             found = next((up for up in ups if up is not None and _shows(down, up)), None)
             if found is None or self._is_held(leg):
                 down.unsubscribe()
             else:
                 down.subscribe(found)
+
+    def _person(self, leg: Leg) -> str:
+        """Who is at the end of a leg: the leg itself, or the one that it accompanies."""
+        return self._companions.get(leg.id, leg.id)
 
     # -- who speaks ----------------------------------------------------------------------------------------------
 

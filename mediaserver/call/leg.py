@@ -95,6 +95,8 @@ class Leg(ABC):
         self.transcode: TranscodeRule = "never"
         """Whether sound may be decoded and encoded for this leg."""
         self._other: Leg | None = None
+        self._companion: Leg | None = None
+        """Has the picture of the other side, where that comes by a leg of its own."""
         self._listener: Callable[[Leg, LegEvent], None] | None = None
         self.log = _log.bind(leg=leg_id, contact_id=contact_id, kind=self.kind)
 
@@ -184,8 +186,18 @@ class Leg(ABC):
         """
 
     def understood(self, other: Leg) -> Codecs:
-        """What this leg can speak to `other`: its codecs, or what is transcoded for it."""
-        return understood(self.codecs, other.codecs, stronger(self.transcode, other.transcode))
+        """What this leg can speak to `other`: its codecs, or what is transcoded for it, and its companion's picture."""
+        theirs = understood(self.codecs, other.codecs, stronger(self.transcode, other.transcode))
+        return self._with_picture(theirs)
+
+    def _with_picture(self, theirs: Codecs) -> Codecs:
+        """The codecs of the other side with those of the picture that its companion has."""
+        picture = self._companion.codecs.get("video") if self._companion is not None else None
+        return theirs if picture is None else {**theirs, "video": picture}
+
+    async def see(self, other: Leg, companion: Leg | None) -> None:
+        """The picture of `other` comes by a leg of its own from now on (None: no more), and is to be had by the peer."""
+        self._companion = companion
 
     def admit(self) -> None:
         """Reserves what the leg wants, before anybody is rung for it. Raises InsufficientBandwidth."""
@@ -340,7 +352,7 @@ class Leg(ABC):
         finally:
             if self.booking is not None:
                 self.booking.close()
-            self._other = None
+            self._other = self._companion = None
             self.emit(LegEnded(cause))
             self._listener = None  # whoever listened holds the leg: two that hold each other wait for the collector
             if self.on_released is not None:

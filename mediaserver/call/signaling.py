@@ -22,6 +22,10 @@ class UnknownEntry(MediaServerError):
     """The entry a caller asked for is not in the configuration (or is switched off)."""
 
 
+class UnknownLink(MediaServerError):
+    """A link into a call that was used before, is too old, or leads into a call that is over."""
+
+
 class AttributesRefused(LimitExceeded):
     """What a page or token says of a caller is more than a contact keeps; the fault of whoever said it."""
 
@@ -112,6 +116,9 @@ class Contacts(Protocol):
         Messages sent through `signaling` before this returns are delivered after `welcome`.
         Raises `UnknownEntry`, `AttributesRefused` and `LimitExceeded`.
         """
+
+    async def follow_link(self, *, link: str, entry: str, signaling: Signaling) -> CallerSession:
+        """A party of a call comes in with a browser, too, once. Raises `UnknownLink` and `LimitExceeded`."""
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:
         """Begin an agent's presence; a second sign-in of a user takes the place of the first.

@@ -70,7 +70,7 @@ class SipLeg(SipLegDialog):
         self._negotiation = SipNegotiation(
             media=self._sip_media,
             policy=policy,
-            wanted=lambda: self._sought if self._other is None else self._other.capable,
+            wanted=lambda: self._sought if self._other is None else self._with_picture(self._other.capable),
             admit=self._admit_again,
             changed=self._on_agreed,
             log=self.log,
@@ -208,6 +208,12 @@ class SipLeg(SipLegDialog):
                     await self._answer(other, session)
                     return
         await self._ask_for(other, session)
+
+    async def see(self, other: Leg, companion: Leg | None) -> None:
+        """See `Leg`: by a re-INVITE, where the phone has no line for it."""
+        await super().see(other, companion)
+        if self._session is not None and self._answered and not self.ended:
+            await self._ask_for(other, self._session)
 
     async def _answer(self, other: Leg, session: InviteSession) -> None:
         if self._early_answer is not None:

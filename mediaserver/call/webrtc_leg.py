@@ -167,11 +167,20 @@ class WebRtcLeg(Leg):
         """Shows the page whom it talks to, and whether a camera would be seen."""
         if self.on_joined is not None:
             self.on_joined()
-        may_send = self._may_send_video and "video" in other.media
+        seen = self._companion or other
+        may_send = self._may_send_video and "video" in seen.media
         lacking = not may_send and (self.lacks_bandwidth("video") or other.lacks_bandwidth("video"))
         await self._show_connected(
             other.shown_name, messages.VideoPermission(may_send=may_send, reason="bandwidth" if lacking else "")
         )
+
+    async def see(self, other: Leg, companion: Leg | None) -> None:
+        """See `Leg`: a page that has no section for pictures yet adds one, when it hears of them."""
+        await super().see(other, companion)
+        if self.ended:
+            return
+        self.settle_with(other)
+        await self.joined(other)
 
     def limit_picture(self, bounds: PictureBounds) -> None:
         """Tells the page by a message; it scales its picture down."""

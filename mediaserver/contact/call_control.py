@@ -23,6 +23,7 @@ from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.call_view import CallView, ContactView, contact_view
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.contacts import Contacts
+from mediaserver.contact.join_links import JoinLink
 from mediaserver.contact.open_contacts import OpenContact
 from mediaserver.contact.originated_call import OriginatedCall
 from mediaserver.contact.refusals import NotFound, NotNow, Undeliverable
@@ -257,6 +258,19 @@ class CallControl:
         if len(call.members) >= MAX_MEMBERS:
             raise NotNow(f"There are {MAX_MEMBERS} in this call already.")
         call.run(self._bring_in(opened.contact, call, destination, None), name="api-add")
+
+    def link(self, call_id: str, entry: str, *, leg_id: str | None, lifetime_s: float) -> tuple[str, JoinLink]:
+        """A token by which a party of a call comes in with a browser, too; None is whoever called.
+
+        Raises NotFound, NotNow, LimitExceeded.
+        """
+        opened, call, leg = self._up(call_id, leg_id)
+        leg = call.caller if leg_id is None else leg
+        if leg not in call.parties:
+            raise NotNow("Whoever supervises, or is here by a browser already, takes no further leg.")
+        made = self._contacts.links.make(call_id=call_id, leg_id=leg.id, entry=entry, lifetime_s=lifetime_s)
+        opened.contact.note("linked", leg.name)
+        return made
 
     async def supervise(self, call_id: str, by: str, mode: SupervisionMode, *, of: str | None = None) -> None:
         """Somebody listens to a call, or speaks in it; who does so already goes over to `mode`. The outcome is an event.

@@ -29,6 +29,8 @@ class LegView:
     """What of it the other side does not get."""
     supervises: SupervisionMode | None
     """How, where it is no party: it hears all, and `whisper` is heard by one, `barge` by all."""
+    accompanies: str | None
+    """The leg whose picture it brings, where it is a further one of somebody."""
     started_at: datetime
     answered_at: datetime | None
     ended_at: datetime | None
@@ -128,6 +130,7 @@ def _leg_view(leg: Leg, call: Call | None) -> LegView:
         held=passing is not None and passing.is_held(leg),
         muted=tuple(passing.muted(leg)) if passing is not None else (),
         supervises=supervision.mode if supervision is not None else None,
+        accompanies=call.companions.of.get(leg.id) if call is not None else None,
         started_at=leg.started_at,
         answered_at=leg.answered_at,
         ended_at=leg.ended_at,

@@ -12,6 +12,7 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry
+from mediaserver.contact.consent import show_camera
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.ending import Ending, OnOver, why_not
 from mediaserver.engine.commands import Play, StopPlaying
@@ -68,8 +69,8 @@ class CallerSession:
         match message:
             case messages.Hangup():
                 await self._leg.end(EndCause("caller", "hangup"))
-            case messages.Consent(camera=camera, text_version=text_version):
-                self._on_consent(camera, text_version)
+            case messages.Consent():
+                show_camera(self._contact, self._leg, self._entry, message)
             case _:
                 await self._leg.handle(message)
                 if isinstance(message, messages.Offer) and not self._begun and not self._leg.ended:
@@ -85,19 +86,6 @@ class CallerSession:
         if self._call is not None:
             await self._call.end(cause)
         await self._leg.end(cause)
-
-    def _on_consent(self, camera: bool, text_version: str) -> None:
-        if camera and self._entry.video != "two-way":
-            raise RemoteProtocolError("this entry never shows the caller's camera", status=403)
-        self._contact.consent(given=camera, text_version=text_version)
-        configured = self._entry.consent.version
-        if text_version != configured:
-            # A page that was opened before the text changed, or one that says what it likes: the record keeps its word.
-            self._contact.note("consent_text_differs", f"the entry's is {configured}")
-        if camera:
-            self._leg.open_gate("video", "consent")
-        else:
-            self._leg.close_gate("video", "consent")
 
     async def _connect(self) -> None:
         request = CallRequest(

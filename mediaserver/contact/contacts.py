@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -18,10 +19,11 @@ from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.dial_failed import warning_value
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.events import Party as Role
 from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry
+from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry, UnknownLink
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.unrouted import Unrouted
 from mediaserver.call.webrtc_leg import WebRtcLeg
@@ -30,9 +32,11 @@ from mediaserver.config.sections import Entry, Media
 from mediaserver.contact.agent_session import AgentSession
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.caller_session import CallerSession
+from mediaserver.contact.companion_session import CompanionSession
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact, Tell
 from mediaserver.contact.ending import OnOver
+from mediaserver.contact.join_links import JoinLinks
 from mediaserver.contact.open_contacts import OpenContact, OpenContacts, Runner
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
@@ -88,6 +92,8 @@ class Contacts:
         self._attribute_limits = attribute_limits
         self._admission = admission
         self.open = OpenContacts()
+        self.links = JoinLinks()
+        """Ways into calls that are up."""
         self._by_source: Counter[str] = Counter()
         self._by_entry: Counter[str] = Counter()
         self._draining = False
@@ -172,6 +178,31 @@ class Contacts:
         )
         self._begin(contact, session, "browser", entry)
         return session
+
+    async def follow_link(self, *, link: str, entry: str, signaling: Signaling) -> CompanionSession:
+        """See `call.signaling.Contacts`. Raises UnknownLink, UnknownEntry, LimitExceeded."""
+        found, settings = self.links.find(link), self._config.entries.get(entry)
+        if settings is None:
+            raise UnknownEntry(f"there is no entry {entry!r}")
+        opened = self.open.of_call(found.call_id) if found is not None and found.entry == entry else None
+        call = opened.runner.call if opened is not None else None
+        of = next((leg for leg in call.parties if found and leg.id == found.leg_id), None) if call is not None else None
+        if opened is None or call is None or of is None or of.ended:
+            raise UnknownLink("This link has been used, or the call that it leads into is over.")
+        contact = opened.contact
+        policy = replace(_entry_policy(settings, self._config.media), audio=())
+        leg = self._browser_leg(
+            contact,
+            name=of.name,
+            signaling=signaling,
+            policy=policy,
+            gates=("consent",),
+            may_send_video=settings.video == "two-way",
+            caller=False,
+            party="caller",
+        )
+        self.links.use(link)
+        return CompanionSession(contact=contact, call=call, of=of, leg=leg, entry=settings)
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> AgentSession:
         """See `call.signaling.Contacts`."""
@@ -347,12 +378,13 @@ class Contacts:
         may_send_video: bool,
         caller: bool,
         user: str | None = None,
+        party: Role | None = None,
     ) -> WebRtcLeg:
         leg = WebRtcLeg(
             leg_id=new_id(),
             contact_id=contact.id,
             name=name,
-            party="caller" if caller else "agent",
+            party=party or ("caller" if caller else "agent"),
             engine=self._engine,
             fingerprint=self._fingerprint,
             policy=policy,
@@ -361,9 +393,9 @@ class Contacts:
             may_send_video=may_send_video,
         )
         leg.identity = ConnectedIdentity(name, user)
-        party = Party(address=signaling.source, user=user, packets=BROWSER_PACKETS)
+        booked = Party(address=signaling.source, user=user, packets=BROWSER_PACKETS)
         peer = contact.legs[0].booking if contact.legs and not caller else None
-        leg.booking = self._admission.book(leg.id, party, contact_id=contact.id, peer=peer, note=contact.note)
+        leg.booking = self._admission.book(leg.id, booked, contact_id=contact.id, peer=peer, note=contact.note)
         if caller:
             contact.add_leg(leg)
         return leg
@@ -414,6 +446,7 @@ class Contacts:
     def _over(self, contact: Contact) -> None:
         if self.open.remove(contact) is None:
             return
+        self.links.forget(contact.call_id)
         if not self.open:
             self._idle.set()
         _count_down(self._by_source, source_prefix(contact.source))

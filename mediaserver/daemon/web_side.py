@@ -207,6 +207,7 @@ class WebSide:
                 admission=self._admission,
                 outcomes=self._outcomes,
                 known=self._known_outcomes,
+                entries=self._entries,
             ),
             ContactsResource(control=self._control, admin=admin),
             self._events,

@@ -170,6 +170,8 @@ export class Agent extends Talk {
     if (state === "ended") return this.#endCall("The call has ended.");
     if (!this.active) return;
     const phase = state === "connected" || state === "held" ? state : "calling";
+    // Who talks by phone may come with a browser later, for the picture.
+    if (video?.may_send) this._peer?.addVideo();
     const notice = video?.reason === "size" ? NOT_SHOWN : this.notice === NOT_SHOWN ? "" : this.notice;
     const peerName = peer?.name || this.peerName;
     // What was known about who called need not be true of who is there now.

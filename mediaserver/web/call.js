@@ -7,6 +7,7 @@ const WORDS = {
   draining: "We cannot take calls for a moment. Please try again shortly.",
   entry: "This call button is not set up. Please tell the owner of the page.",
   internal: "Something went wrong on our side. Please try again.",
+  link: "This link has been used, or the call is over. Please ask for another one.",
   limit: "All lines are busy at the moment. Please try again in a few minutes.",
   lost: "The connection was lost. Please call again.",
   origin: "Calls from this page are not allowed. Please tell the owner of the page.",
@@ -58,7 +59,7 @@ export class Call extends Talk {
   consented = false;
   title = "";
 
-  /** `options`: server, entry, token (text or async function), attributes, page, video, consentVersion. */
+  /** `options`: server, entry, link (into a call by phone) or token (text or async function), attributes, page, video, consentVersion. */
   constructor(options) {
     super();
     this.options = options;
@@ -66,6 +67,11 @@ export class Call extends Talk {
 
   get active() {
     return !["idle", "ended"].includes(this.phase);
+  }
+
+  /** The page brings the picture of a call by phone, and no sound. */
+  get silent() {
+    return Boolean(this.options.link);
   }
 
   get videoMuted() {
@@ -80,8 +86,13 @@ export class Call extends Talk {
       maySendVideo: false, consented: false, cameraOn: false, quality: "good",
     });
     this._changed();
-    const { server, entry, attributes, page, video } = this.options;
+    const { server, entry, attributes, page, video, link } = this.options;
     const number = ++this._number;
+    if (link) {
+      this._openSession(server, { role: "caller", entry, link });
+      this._connectPeer({ video: "recvonly", audio: false }).start();
+      return;
+    }
     const granted = microphoneGranted();
     const microphone = capture({ audio: AUDIO });
     microphone.catch(() => {});

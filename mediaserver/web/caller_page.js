@@ -12,6 +12,7 @@ const options = {
   consentVersion: meta("consent-version"),
   consentText: meta("consent-text"),
   token: query.get("token"),
+  link: new URLSearchParams(location.hash.slice(1)).get("link"),
   attributes: attributesOf(query),
   page: { url: location.href.slice(0, 2048), title: document.title.slice(0, 256) },
 };
@@ -19,7 +20,7 @@ const panel = new CallPanel(options);
 document.getElementById("panel").append(panel.element);
 
 // A token does not stay in the address bar, nor in what the agent sees.
-if (query.has("token")) {
+if (query.has("token") || options.link) {
   query.delete("token");
   const rest = query.toString();
   history.replaceState(null, "", location.pathname + (rest ? `?${rest}` : ""));

@@ -96,7 +96,7 @@ export class CallPanel {
     const mayShow = active && call.maySendVideo && !call.consented;
     show(this.#consent, mayShow);
     show(this.#startButton, !active);
-    show(this.#muteButton, active);
+    show(this.#muteButton, active && !call.silent);
     show(this.#showButton, mayShow);
     show(this.#cameraButton, active && call.consented);
     show(this.#hangUpButton, active);
@@ -122,7 +122,7 @@ export class CallPanel {
   #caption() {
     const { phase, peerName } = this.#call;
     if (phase === "connected") return peerName || "Connected";
-    if (phase === "idle") return "Talk to us by sound and picture";
+    if (phase === "idle") return this.#call.silent ? "Bring a picture into your phone call" : "Talk to us by sound and picture";
     return { starting: "Connecting", waiting: "Please wait", held: "On hold", ended: "Call ended" }[phase];
   }
 

@@ -18,7 +18,8 @@ let offersMade = 0;
 export class Peer extends EventTarget {
   remote = new MediaStream();
   #pc;
-  #audio;
+  #local = new MediaStream();
+  #audio = null;
   #video = null;
   #bounds = null;
   #pendingId = null;
@@ -29,13 +30,13 @@ export class Peer extends EventTarget {
   #queue = Promise.resolve();
   #restartTimer = 0;
 
-  /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture. */
-  constructor({ iceServers = [], video = "recvonly" } = {}) {
+  /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture;
+   * `audio`: whether there is sound. */
+  constructor({ iceServers = [], video = "recvonly", audio = true } = {}) {
     super();
     this.#pc = new RTCPeerConnection({ ...POLICIES, iceServers });
-    const local = new MediaStream();
-    this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [local] });
-    if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [local] });
+    if (audio) this.#audio = this.#pc.addTransceiver("audio", { direction: "sendrecv", streams: [this.#local] });
+    if (video) this.#video = this.#pc.addTransceiver("video", { direction: video, streams: [this.#local] });
     // Whole messages, and text as it is typed (RFC 8865); their labels name what the other side joins.
     this.chat = this.#pc.createDataChannel("chat");
     this.typing = this.#pc.createDataChannel("t140", { protocol: "t140" });
@@ -66,9 +67,16 @@ export class Peer extends EventTarget {
     if (iceServers.length && !this.#closed) this.#pc.setConfiguration({ ...POLICIES, iceServers });
   }
 
+  /** The other side has a picture by now: an offer adds it to a call that had none. */
+  addVideo() {
+    if (this.#video || this.#closed) return;
+    this.#unsettled = true;
+    this.#video = this.#pc.addTransceiver("video", { direction: "recvonly", streams: [this.#local] });
+  }
+
   /** Put a microphone's track in, or take it away with null; needs no negotiation. */
   async sendAudio(track) {
-    await this.#audio.sender.replaceTrack(track);
+    await this.#audio?.sender.replaceTrack(track);
   }
 
   /** Put a camera's track in, or take it away with null. The first track makes the section two-way by an offer. */

@@ -11,7 +11,7 @@ const ACK_EVERY = 16;
 
 // Close codes and error codes after which trying again is of no use.
 const FINAL_ERRORS = new Set([
-  "bad_hello", "draining", "entry", "hello_timeout", "internal", "limit", "origin", "replaced", "resume", "token",
+  "bad_hello", "draining", "entry", "hello_timeout", "internal", "limit", "link", "origin", "replaced", "resume", "token",
 ]);
 
 export class Session extends EventTarget {

@@ -108,6 +108,8 @@ class Hello(Message):
     """Signed by the house's site (callers), received at sign-in (agents), or made for a room (members), which it names."""
     resume: Token | None = None
     """Resume token of a session whose socket was lost."""
+    link: Token | None = None
+    """Leads a caller into a call that is up, beside its phone and without sound (`POST /v1/calls/{call}/links`)."""
     page: Page | None = None
     attributes: Attributes = Field(default_factory=dict)
 

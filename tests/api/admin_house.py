@@ -82,7 +82,13 @@ class AdminHouse:
         )
         entry = EntryAccess("demo", "Talk to us")
         self.described = [
-            CallsResource(control=self.calls.control, admin=admin, admission=self.admission, clock=self.clock),
+            CallsResource(
+                control=self.calls.control,
+                admin=admin,
+                admission=self.admission,
+                clock=self.clock,
+                entries={"demo": entry, "plain": EntryAccess("plain", "Talk to us", video="none")},
+            ),
             ContactsResource(control=self.calls.control, admin=admin),
             self.events,
             TokensResource(tokens=self.tokens, admin=admin),

@@ -28,7 +28,7 @@ from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
-from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownRoom
+from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownLink, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.core.permissions import Publishable
@@ -95,6 +95,13 @@ class FakeContacts:
         self.callers.append(caller)
         if self.on_start is not None:
             await self.on_start(caller)
+        return caller
+
+    async def follow_link(self, *, link: str, entry: str, signaling: Signaling) -> FakeParticipant:
+        if link != "good":
+            raise UnknownLink("This link has been used.")
+        caller = FakeParticipant(signaling, "contact-1")
+        self.callers.append(caller)
         return caller
 
     async def sign_in_agent(self, user: str, signaling: Signaling) -> FakeParticipant:
@@ -396,7 +403,7 @@ class Stack:
 
 async def receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     """The next message, within a second or two."""
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.TEXT, (message.type, message.data, message.extra)
     return json.loads(message.data)
 
@@ -404,6 +411,6 @@ async def receive(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
 async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[str, Any], int | None]:
     """The last message before the server closes, and the close code."""
     last = await receive(socket)
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
     return last, socket.close_code

@@ -80,6 +80,25 @@ async def test_others_come_into_a_call(
     assert (status, problem["status"]) == ((404, 404) if action == "supervise" else (422, 422))
 
 
+async def test_a_link_is_made_for_the_phone_of_a_call(house: AdminHouse) -> None:
+    call, caller = await house.calls.phone_call()
+    path = f"/v1/calls/{call}/links"
+    status, made = await house.ask("POST", path, {"entry": "demo"})
+    assert (status, made["leg"], made["path"]) == (201, caller.id, f"/call/demo#link={made['token']}")
+    assert house.last.headers["Cache-Control"] == "no-store"
+    found = house.calls.contacts.links.find(made["token"])
+    assert found is not None
+    assert (found.call_id, found.leg_id, found.entry) == (call, caller.id, "demo")
+    agent = house.calls.calls.legs["anna"].id
+    assert (await house.ask("POST", path, {"entry": "demo", "leg": agent}))[1]["leg"] == agent
+    for body, code in (({"entry": "plain"}, 422), ({"entry": "none"}, 422), ({"entry": "demo", "leg": "none"}, 404)):
+        assert (await house.ask("POST", path, body))[0] == code
+    await house.ask("POST", f"/v1/calls/{call}/hangup")
+    await settled()
+    assert house.calls.contacts.links.find(made["token"]) is None
+    assert (await house.ask("POST", path, {"entry": "demo"}))[0] == 409
+
+
 @pytest.mark.parametrize("media_type", ["application/merge-patch+json", "application/json"])
 async def test_attributes_are_merged(house: AdminHouse, media_type: str) -> None:
     call, _ = await house.calls.phone_call()

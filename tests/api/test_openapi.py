@@ -129,7 +129,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     made.stop()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_api_does_what_the_document_says(served: Served) -> None:
     found = document(served.house.operations)
     schema = schemathesis.openapi.from_dict(found)

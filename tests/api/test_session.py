@@ -22,7 +22,7 @@ def site_token(clock, *, secret=SITE_SECRET, kid="portal", **claims):
 
 
 async def until(condition):
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -269,7 +269,7 @@ async def test_the_socket_before_a_resume_is_closed(stack):
     second = await stack.connect()
     await second.send_json({"type": "hello", "version": 1, "role": "caller", "resume": welcome["resume"], "ack": 0})
     assert (await receive(second))["type"] == "welcome"
-    message = await first.receive(timeout=3)
+    message = await first.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.CLOSE
     assert first.close_code == 4001
 
@@ -341,7 +341,7 @@ async def test_an_oversize_message_closes_the_socket(stacks):
     stack = await stacks(session=SessionLimits(max_message_bytes=1000))
     socket, _ = await stack.call()
     await socket.send_str("x" * 2000)
-    message = await socket.receive(timeout=3)
+    message = await socket.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.CLOSE
     assert socket.close_code == 1009
 
@@ -450,3 +450,11 @@ async def test_tokens_of_other_purposes_make_no_agent(stack):
         socket = await stack.connect(origin=None)
         await socket.send_json({"type": "hello", "version": 1, "role": "agent", "token": token})
         assert (await closing(socket))[0]["code"] == "token"
+
+
+async def test_a_link_leads_into_a_call_without_sound(stack):
+    _, welcome = await stack.call(link="good")
+    assert (welcome["contact_id"], welcome["media"]) == ("contact-1", {"audio": False, "video": True})
+    _, error = await stack.call(link="used")
+    assert error["code"] == "link"
+    assert stack.contacts.started == []

@@ -107,10 +107,10 @@ async def test_messages_pass_both_ways_as_text_or_as_bytes(house: House) -> None
     assert (raw.type, raw.data) == (aiohttp.WSMsgType.BINARY, b"\xffbody")
     while len(connection.received) < 2:
         connection.came.clear()
-        await asyncio.wait_for(connection.came.wait(), 5)
+        await asyncio.wait_for(connection.came.wait(), 30)
     assert connection.received == ["OPTIONS é".encode(), b"\xff\x00"]
     await socket.close()
-    await asyncio.wait_for(connection.gone.wait(), 5)
+    await asyncio.wait_for(connection.gone.wait(), 30)
 
 
 async def test_only_pages_that_may_and_clients_that_speak_sip_get_in(house: House) -> None:
@@ -134,7 +134,7 @@ async def test_the_stack_closes_what_it_does_not_want(house: House) -> None:
     socket = await house.connect()
     house.stack.connections[0].outbox.put_nowait(None)
     assert (await socket.receive(5)).type is aiohttp.WSMsgType.CLOSE
-    await asyncio.wait_for(house.stack.connections[0].gone.wait(), 5)
+    await asyncio.wait_for(house.stack.connections[0].gone.wait(), 30)
     house.stack.full = True
     refused = await house.connect()
     await refused.receive(5)
@@ -155,4 +155,4 @@ async def test_stopping_closes_every_socket(house: House) -> None:
     await socket.receive(5)
     await stopping
     assert socket.close_code == 1001
-    await asyncio.wait_for(house.stack.connections[0].gone.wait(), 5)
+    await asyncio.wait_for(house.stack.connections[0].gone.wait(), 30)

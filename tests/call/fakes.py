@@ -187,6 +187,9 @@ class FakeLeg(Leg):
         self.refused: list[tuple[EndCause, str | None]] = []
         self.supervised: list[tuple[str, str]] = []
         self.parties: list[str] = []
+        self.seen: list[tuple[str, str | None]] = []
+        self.pressed: list[str] = []
+        self.joined_with: list[str] = []
         self._codecs = codecs or {}
 
     @property
@@ -203,8 +206,18 @@ class FakeLeg(Leg):
     async def meet(self, other: Leg) -> None:
         self.met.append(other.name)
 
+    async def joined(self, other: Leg) -> None:
+        self.joined_with.append(other.name)
+
     async def show_party(self, other: Leg) -> None:
         self.parties.append(other.shown_name)
+
+    async def see(self, other: Leg, companion: Leg | None) -> None:
+        self.seen.append((other.id, companion.id if companion is not None else None))
+
+    def press(self, digits: str, *, duration_ms: int) -> None:
+        self.pressed.append(digits)
+        super().press(digits, duration_ms=duration_ms)
 
     async def show_supervision(self, by: str, mode: str) -> None:
         self.supervised.append((by, mode))

@@ -15,6 +15,7 @@ from mediaserver.engine.commands import Subscribe, Unsubscribe
 from mediaserver.errors import NegotiationError
 from mediaserver.sdp.codecs import KNOWN
 from tests.call.fakes import FakeEngine, FakeLeg
+from tests.passing import passed
 
 
 def with_audio(leg: FakeLeg, engine: FakeEngine, transport: int) -> FakeLeg:
@@ -87,7 +88,7 @@ async def test_a_leg_that_speaks_something_else_is_met_again_and_a_hold_is_not()
     callee._codecs = {"audio": (KNOWN["PCMU"],), "video": (KNOWN["H264"],)}
     callee.emit(MediaChanged())
     callee.emit(MediaChanged())
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert caller.met == ["b", "b"]
     assert callee.met == ["a"]
 
@@ -99,7 +100,7 @@ async def test_when_one_leg_ends_the_other_ends_for_the_same_cause(first: str) -
     await call.join()
     cause = EndCause("agent", "hangup")
     await {"a": caller, "b": callee}[first].end(cause)
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert (caller.end_cause, callee.end_cause, ended) == (cause, cause, [cause])
 
 
@@ -111,7 +112,7 @@ async def test_a_leg_that_hung_up_while_joining_ends_the_call() -> None:
     caller, callee = HangsUp("a"), FakeLeg("b")
     call, ended = call_of(caller, callee)
     await call.join()
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert callee.ended
     assert len(ended) == 1
 
@@ -134,6 +135,6 @@ async def test_a_call_has_a_longest_length() -> None:
     caller, callee = FakeLeg("a"), FakeLeg("b")
     call, ended = call_of(caller, callee, longest_s=0.01)
     await call.join()
-    await asyncio.sleep(0.05)
+    await passed(0.05)
     assert ended == [EndCause("system", "call_duration")]
     assert callee.ended

@@ -48,6 +48,7 @@ from mediaserver.webrtc import messages
 from mediaserver.webrtc.section import MediaPolicy
 from tests.call.fakes import FakeEngine, FakeSession, FakeSignaling
 from tests.call.test_sip_media import BROWSER, media
+from tests.passing import passed
 
 CHROMIUM = (Path(__file__).parents[1] / "data/sdp/chromium_sendrecv.sdp").read_text()
 WORLD = """
@@ -215,11 +216,11 @@ async def test_a_call_that_is_over_is_freed_without_the_collector() -> None:
     gc.disable()
     try:
         await call.end(EndCause("caller", "hangup"))
-        await asyncio.sleep(0.01)
+        await passed(0.01)
         del call, leg
         house.contact = Contact(id="next", source="")
         house.phones.sessions.clear()
-        await asyncio.sleep(0.01)
+        await passed(0.01)
         assert [reference() for reference in gone] == [None, None, None]
     finally:
         gc.enable()
@@ -430,7 +431,7 @@ async def test_a_page_hears_by_one_more_offer_that_its_line_has_less_room(monkey
     await first.handle(messages.Offer(id=1, sdp=CHROMIUM))
     second, _ = house.browser("10.1.0.2")
     await second.handle(messages.Offer(id=1, sdp=CHROMIUM))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     (offer,) = signaling.of(messages.Offer)
     video = parse(offer.sdp).media[1]
     assert video.bandwidth[0] == Bandwidth("AS", 850)
@@ -527,7 +528,7 @@ async def test_caps_and_budgets_of_a_reload_act_on_calls_that_run(monkeypatch: p
     lowered = [each for each in house.engine.of(SetLimits) if each.send_bps != before]
     assert len(lowered) == 2, "the page's line and the phone's"
     assert all(each.send_bps is not None and each.send_bps < 560_000 for each in lowered)
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert parse(signaling.of(messages.Offer)[-1].sdp).media[1].bandwidth[0] == Bandwidth("AS", 500)
     house.admission.reload(house.config)
     assert leg.cap("video") == 2_000_000

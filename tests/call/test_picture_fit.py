@@ -25,6 +25,7 @@ from mediaserver.sip import events as sip
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import leg_of, settle
 from tests.call.test_sip_media import BROWSER, media
+from tests.passing import passed
 
 LEVEL_1_2 = {"profile-level-id": "42e00c", "packetization-mode": "1", "level-asymmetry-allowed": "1"}
 FORWARDING = DownTrackLayerChanged(id=1, state="forwarding")
@@ -143,7 +144,7 @@ async def test_a_leg_tells_of_its_picture_and_remembers_it_for_the_record() -> N
     down = leg.media["video"].down
     assert down is not None
     engine.deliver(DownTrackLayerChanged(id=down.id, state="too_large"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     engine.deliver(DownTrackLayerChanged(id=down.id, state="forwarding"))
     assert seen == [PictureWithheld("too_large"), PictureWithheld("")]
     assert leg.picture_withheld == "too_large"
@@ -156,7 +157,7 @@ async def test_a_picture_that_shrinks_in_time_is_never_withheld() -> None:
     fit.on_layer(TOO_LARGE)
     fit.on_layer(TOO_LARGE)
     fit.on_layer(FORWARDING)
-    await asyncio.sleep(0.03)
+    await passed(0.03)
     assert said == []
 
 
@@ -165,12 +166,12 @@ async def test_a_withheld_picture_is_told_once_and_again_only_when_it_flows(afte
     said: list[str] = []
     fit = PictureFit(said.append, fit_s=0)
     fit.on_layer(TOO_LARGE)
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     fit.on_layer(TOO_LARGE)
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     fit.on_layer(after)
     assert said == (["too_large", ""] if after is FORWARDING else ["too_large"])
     fit.on_layer(TOO_LARGE)
     fit.close()
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert len(said) <= 2

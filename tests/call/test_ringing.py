@@ -13,6 +13,7 @@ from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.config.routes import Group
 from mediaserver.errors import NegotiationError
 from tests.call.fakes import FakeLeg
+from tests.passing import passed
 
 
 class Device:
@@ -94,7 +95,7 @@ async def test_no_common_media_is_488() -> None:
 async def test_cancelling_the_search_cancels_every_device() -> None:
     one, two = Device(None), Device(None)
     search = asyncio.ensure_future(ring_all(attempts(one, two), timeout_s=5))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     search.cancel()
     with pytest.raises(asyncio.CancelledError):
         await search

@@ -25,6 +25,7 @@ from mediaserver.sdp.parser import parse
 from mediaserver.store.records import ContactRecord
 from mediaserver.webrtc import messages, room_messages
 from tests.call.fakes import FakeEngine, FakeSignaling
+from tests.passing import passed
 
 SENDING = (("audio", "sendonly"), ("video", "sendonly"), ("video", "sendonly"))
 RECEIVING = (("audio", "recvonly"), ("audio", "recvonly"), ("video", "recvonly"), ("video", "recvonly"))
@@ -113,7 +114,7 @@ class House:
 
     async def told(self, member: RoomMember, kind: type) -> list:  # type: ignore[type-arg]
         """The messages of one type, when those that are gathered have gone out."""
-        await asyncio.sleep(0.08)
+        await passed(0.08)
         return self.signaling[member].of(kind)
 
 
@@ -224,7 +225,7 @@ async def test_the_engine_says_who_speaks_and_which_layers_nobody_wants(house: H
     house.engine.deliver(events.UpTrackLayersWanted(id=camera, rids=("l",), max_spatial=0))
     (layers,) = await house.told(bert, room_messages.Layers)
     assert (layers.mid, layers.rids) == ("1", ("l",))
-    await asyncio.sleep(0.3)
+    await passed(0.3)
     assert (await house.told(anna, room_messages.Speakers))[-1].active == bert.info.participant
 
 

@@ -26,6 +26,7 @@ from mediaserver.sip.uri import parse_sip_uri
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled, settle, taken
 from tests.call.test_sip_media import BROWSER, media
+from tests.passing import passed
 
 CAROL = parse_sip_uri("sip:carol@example.org")
 NAMED = Replaces("other-call", "ours", "theirs")
@@ -132,7 +133,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def wait() -> None:
-    await asyncio.sleep(0.05)
+    await passed(0.05)
     await settle()
 
 

@@ -53,7 +53,7 @@ def mediaserver(*arguments: object, **environment: str) -> subprocess.CompletedP
         [sys.executable, "-m", "mediaserver", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
         env={**os.environ, **environment},
     )
@@ -143,7 +143,7 @@ class Running:
 
     def end(self) -> tuple[str, str]:
         try:
-            return self.process.communicate(timeout=20)
+            return self.process.communicate(timeout=60)
         finally:
             self.process.kill()
 
@@ -190,7 +190,7 @@ def test_run_shows_the_password_to_a_terminal(tmp_path: Path, shipped: Path) -> 
     while b"Metrics" not in said:
         said += os.read(ours, 65536)
     child.send_signal(signal.SIGTERM)
-    _, err = child.communicate(timeout=20)
+    _, err = child.communicate(timeout=60)
     os.close(ours)
     password = (tmp_path / "state/secrets/agent-password").read_bytes()
     assert password in said
@@ -203,7 +203,7 @@ def test_a_start_that_fails_exits_with_1_and_says_why(tmp_path: Path, shipped: P
          "--config", str(shipped), "--state-dir", str(tmp_path / "state")],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
 def wheel() -> Path:
     root = Path(__file__).resolve().parents[2]
-    subprocess.run(["make", "dist"], cwd=root, check=True, capture_output=True, timeout=500)
+    subprocess.run(["make", "dist"], cwd=root, check=True, capture_output=True, timeout=1500)
     [made] = (root / "dist").glob("mediaserver-*.whl")
     return made
 

@@ -27,6 +27,7 @@ from mediaserver.sdp.description import Fingerprint
 from mediaserver.webrtc import messages
 from mediaserver.webrtc.section import MediaPolicy
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSignaling
+from tests.passing import passed
 
 OFFER = (Path(__file__).parents[1] / "data/sdp/chromium_sendrecv.sdp").read_text()
 
@@ -177,7 +178,7 @@ async def test_the_agents_hangup_ends_both_and_is_recorded_once(house: Any) -> N
     calls.outcome.set_result(None)
     await settle()
     await calls.callee.end(EndCause("agent", "hangup"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert [contact.cause for contact in house.over] == [EndCause("agent", "hangup")]
     assert house.leg.ended
 
@@ -187,7 +188,7 @@ async def test_a_page_that_vanishes_ends_the_call_with_a_reason(house: Any) -> N
     calls.outcome.set_result(None)
     await settle()
     house.engine.deliver(TransportClosed(id=house.leg.transports[0], reason="consent_expired"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     (contact,) = house.over
     assert (contact.cause.by, contact.cause.reason) == ("system", "consent_expired")
 
@@ -197,10 +198,10 @@ async def test_a_hangup_is_recorded_as_one_though_the_closed_connection_is_notic
     calls.outcome.set_result(None)
     await settle()
     house.engine.deliver(TransportClosed(id=house.leg.transports[0], reason="peer_closed"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert house.over == []
     await session.handle(messages.Hangup())
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     (contact,) = house.over
     assert contact.cause == EndCause("caller", "hangup")
 
@@ -219,7 +220,7 @@ async def test_what_a_closed_connection_had_counted_is_in_the_record(house: Any)
     )  # fmt: skip
     house.engine.deliver(TransportClosed(id=last.id, reason="peer_closed", last=last))
     await session.handle(messages.Hangup())
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     (contact,) = house.over
     leg = contact.record().legs[0]
     assert leg.round_trip_ms == 12.0
@@ -232,7 +233,7 @@ async def test_a_page_that_closes_its_connection_without_a_word_has_left(house: 
     calls.outcome.set_result(None)
     await settle()
     house.engine.deliver(TransportClosed(id=house.leg.transports[0], reason="peer_closed"))
-    await asyncio.sleep(0.1)
+    await passed(0.1)
     (contact,) = house.over
     assert contact.cause == EndCause("caller", "left")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +17,7 @@ from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
 from mediaserver.errors import LimitExceeded, NegotiationError
 from tests.call.fakes import FakeLeg
+from tests.passing import passed
 
 
 class FakeCalls:
@@ -49,7 +49,7 @@ async def connected(outcome: FakeLeg | Exception) -> tuple[FakeLeg, Contact, lis
         on_over=over.append,
     )
     call.begin()
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     return caller, contact, over
 
 
@@ -77,7 +77,7 @@ async def test_both_legs_are_in_the_record_and_the_first_to_hang_up_is_named() -
     _, contact, over = await connected(callee)
     assert contact.answered_at is not None
     await callee.end(EndCause("agent", "hangup"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert over == [contact]
     record = contact.record()
     assert [leg.party for leg in record.legs] == ["caller", "agent"]

@@ -20,6 +20,9 @@ ENTRY: dict[str, Any] = {
 }
 """An entry that rings the one agent; two shards, so that legs of one call often sit on different ones."""
 
+_SETTLED_S = 30.0
+"""After so long without the picture and sound that are wanted, there are none."""
+
 
 def phone(server: Daemon, transport: str, encryption: str, **more: Any) -> Phone:
     """The agent's SIP phone, registered over `transport`."""
@@ -62,22 +65,29 @@ async def sign_in_agent(server: Daemon, browser: Chromium) -> Tab:
     return tab
 
 
-async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The page gets sound above silence and a moving picture for so long, counted from the first of both."""
+async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 8.0) -> None:
+    """The page gets sound above silence and a moving picture for so long, soon after the first of both.
+
+    How soon is left to the machine: a busy one stands still for moments, and then the next so many seconds count.
+    """
     await _begun(lambda: _page_has_media(tab), "the page hears or sees nothing")
-    media = await tab.media_over(seconds)
-    audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
-    assert len(audio) == len(video) == 1, (media, describe(tab))
-    assert video[0].frames_per_s >= frames_per_s, (video, describe(tab))
-    assert audio[0].loudness > 0.01, (audio, describe(tab))
+    deadline = asyncio.get_running_loop().time() + _SETTLED_S
+    while True:
+        media = await tab.media_over(seconds)
+        audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
+        assert len(audio) == len(video) == 1, (media, describe(tab))
+        if video[0].frames_per_s >= frames_per_s and audio[0].loudness > 0.01:
+            return
+        assert asyncio.get_running_loop().time() < deadline, (audio, video, describe(tab))
 
 
-async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 10.0) -> None:
-    """The phone gets sound above silence and a moving picture for so long, counted from the first picture."""
+async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 8.0) -> None:
+    """The same for the phone."""
     await _begun(lambda: _phone_has_picture(agent), "the phone shows nothing")
-    shown = await agent.shown_frames_per_s(seconds)
-    assert shown >= frames_per_s, (shown, await agent.video_stats(), await agent.call_text())
-    assert agent.heard().level > 0.001
+    deadline = asyncio.get_running_loop().time() + _SETTLED_S
+    while (shown := await agent.shown_frames_per_s(seconds)) < frames_per_s or agent.heard().level <= 0.001:
+        seen = (shown, agent.heard().level, await agent.video_stats(), await agent.call_text())
+        assert asyncio.get_running_loop().time() < deadline, seen
 
 
 async def _page_has_media(tab: Tab) -> bool:
@@ -93,7 +103,7 @@ async def _phone_has_picture(agent: Baresip) -> bool:
     return "Video stream" in await agent.command("video_debug") and (await agent.video_stats()).frames_shown > 0
 
 
-async def _begun(happens: Callable[[], Awaitable[bool]], complaint: str, within_s: float = 15.0) -> None:
+async def _begun(happens: Callable[[], Awaitable[bool]], complaint: str, within_s: float = 40.0) -> None:
     deadline = asyncio.get_running_loop().time() + within_s
     while not await happens():
         assert asyncio.get_running_loop().time() < deadline, f"{complaint} within {within_s} s"
@@ -105,7 +115,7 @@ async def both_see_and_hear(tab: Tab, agent: Baresip, *, seconds: float) -> None
     await asyncio.gather(page_sees_and_hears(tab, seconds=seconds), phone_sees_and_hears(agent, seconds=seconds))
 
 
-async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float = 5.0) -> None:
+async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float = 30.0) -> None:
     """Exactly one contact has ended, and both metric and record (written a moment later) say by whom and why."""
     wanted = f'mediaserver_contacts_ended_total{{by="{by}",reason="{reason}"}}'
     deadline = asyncio.get_running_loop().time() + within_s
@@ -121,7 +131,7 @@ async def contact_ended(server: Daemon, *, by: str, reason: str, within_s: float
     assert ends == [(by, reason)]
 
 
-async def metric_becomes(server: Daemon, name: str, value: float, within_s: float = 10.0) -> None:
+async def metric_becomes(server: Daemon, name: str, value: float, within_s: float = 30.0) -> None:
     """What happens behind a socket is counted a moment after the test did it."""
     deadline = asyncio.get_running_loop().time() + within_s
     while (found := (await server.metrics()).get(name)) != value:

@@ -64,6 +64,8 @@ class LightMember:
         self.active: str | None = None
         self.heard: Counter[int] = Counter()
         """Packets of sound by SSRC."""
+        self.spoken = 0
+        """Packets of its own."""
         self._socket = socket
         self._peer = Peer(identity, sends=True, receives=True)
         self._ssrc = secrets.randbelow(0x7FFFFFFF) + 1
@@ -76,12 +78,12 @@ class LightMember:
         """In the room, connected."""
         self._reading = asyncio.create_task(self._read())
         await self._socket.send_json({"type": "hello", "version": 1, "role": "member", "token": token})
-        room = (await asyncio.wait_for(self._welcomed, 30))["room"]
+        room = (await asyncio.wait_for(self._welcomed, 60))["room"]
         self.id = room["participant"]
         await self._socket.send_json({"type": "publish", "audio": True, "video": True, "screen": False})
         text = offer(self._peer, self._ssrc, room["audio_slots"], room["video_slots"])
         await self._socket.send_json({"type": "offer", "id": 1, "sdp": text})
-        answer = await asyncio.wait_for(self._answered, 30)
+        answer = await asyncio.wait_for(self._answered, 60)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(threads, self._peer.connect, answer)
         self._peer.socket.setblocking(False)
@@ -153,4 +155,5 @@ class LightMember:
             with contextlib.suppress(BlockingIOError):
                 self._peer.socket.sendto(outbound.protect(header + extension + bytes(20)), (host, int(port)))
             number += 1
+            self.spoken = number
             await asyncio.sleep(0.02)

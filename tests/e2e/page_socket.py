@@ -28,7 +28,7 @@ class PageSocket:
 
     async def receive(self, *kinds: str) -> dict[str, Any]:
         """The next message of one of these types."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while True:
                 message: dict[str, Any] = json.loads((await self._socket.receive()).data)
                 if message["type"] in kinds:
@@ -37,7 +37,7 @@ class PageSocket:
     async def refusal(self) -> str:
         """The code of the ``error`` with which the server closes the socket."""
         code = ""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             async for frame in self._socket:
                 code = json.loads(frame.data).get("code", "")
         return code

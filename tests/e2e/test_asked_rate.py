@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,17 +22,21 @@ OUTGOING = """async () => {
 }"""
 """Bits per second of the picture over three seconds."""
 
-SLOW = Impairment(rate_bps=260_000, delay_ms=20)
+SLOW_BPS = 260_000
+SLOW = Impairment(rate_bps=SLOW_BPS, delay_ms=20)
 FREE_BPS = 500_000
 """What a camera of 1280 × 720 takes at least, also on a busy machine."""
 
 
-async def _outgoing(publisher: Tab) -> float:
-    return float(await publisher.page.evaluate(OUTGOING))
+async def _sends(publisher: Tab, fits: Callable[[float], bool], within_s: float = 60.0) -> None:
+    """Until the rate of the publisher's picture fits."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not fits(rate := float(await publisher.page.evaluate(OUTGOING))):
+        assert asyncio.get_running_loop().time() < deadline, (rate, describe(publisher))
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(150)  # the first use compiles the relay
+@pytest.mark.timeout(600)  # the first use compiles the relay
 async def test_a_publisher_sends_what_its_only_viewers_line_carries_and_more_when_that_recovers(tmp_path: Path) -> None:
     async with daemon(tmp_path) as server, impaired_lines() as relay, chromium(tmp_path) as browser:
         line = await relay.line((server.host, server.ports.media))
@@ -42,24 +47,18 @@ async def test_a_publisher_sends_what_its_only_viewers_line_carries_and_more_whe
         context = await browser.browser.new_context(ignore_https_errors=True)
         await context.add_init_script(line.redirect())
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"), context=context)
-        deadline = asyncio.get_running_loop().time() + 30
-        while (free := await _outgoing(publisher)) < FREE_BPS:
-            assert asyncio.get_running_loop().time() < deadline, (free, describe(publisher))
+        await _sends(publisher, lambda rate: rate >= FREE_BPS)
         await line.set(down=SLOW)
-        await asyncio.sleep(6)
-        slow = await _outgoing(publisher)
-        await viewer.media_over(1)
-        frames = [item.frames_per_s for item in await viewer.media_over(5) if item.kind == "video"]
-        await line.set(down=Impairment())
+        await _sends(publisher, lambda rate: rate < SLOW_BPS)
         deadline = asyncio.get_running_loop().time() + 40
-        while (back := await _outgoing(publisher)) < 0.8 * free:
-            assert asyncio.get_running_loop().time() < deadline, (free, slow, back)
-        assert slow < 260_000, (free, slow, back)
-        assert frames[0] > 10, (frames, describe(viewer))
+        while (frames := [item.frames_per_s for item in await viewer.media_over(4) if item.kind == "video"])[0] <= 8:
+            assert asyncio.get_running_loop().time() < deadline, (frames, describe(viewer))
+        await line.set(down=Impairment())
+        await _sends(publisher, lambda rate: rate >= FREE_BPS)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_cap_of_a_track_holds_for_what_chromium_sends(tmp_path: Path) -> None:
     capped = {"media": {"bandwidth": {"track": {"video": "400 kbit/s"}}}}
     async with daemon(tmp_path, changes=capped) as server, chromium(tmp_path) as browser:
@@ -67,6 +66,11 @@ async def test_a_cap_of_a_track_holds_for_what_chromium_sends(tmp_path: Path) ->
             server, browser, "whip", await server.room_token("stage", "publish"), layers=("l", "m", "h")
         )
         await join(server, browser, "whep", await server.room_token("stage", "view"))
-        await asyncio.sleep(6)
-        sent = sum(item.bytes for item in await publisher.media_over(5) if item.kind == "video") * 8 / 5
-        assert 50_000 < sent < 420_000, (sent, describe(publisher))
+        deadline = asyncio.get_running_loop().time() + 40
+        while True:
+            # It begins with more than it may, until it has been told.
+            pictures = [item for item in await publisher.media_over(5) if item.kind == "video" and item.seconds]
+            sent = sum(item.bytes * 8 / item.seconds for item in pictures)
+            if 50_000 < sent < 420_000:
+                break
+            assert asyncio.get_running_loop().time() < deadline, (sent, describe(publisher))

@@ -32,7 +32,7 @@ def house(expert: int) -> dict[str, Any]:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_linphone_asks_an_expert_and_brings_the_visitor_to_him(tmp_path: Path) -> None:
     async with (
         callee(tmp_path, scenario="uas") as expert,
@@ -46,7 +46,7 @@ async def test_linphone_asks_an_expert_and_brings_the_visitor_to_him(tmp_path: P
         agent.order(f"call sip:7001@{server.sip_server()}")
         await agent.wait_for("Call 2 .*connected")
         agent.order("transfer 1 --to-call 2")
-        await server.process.wait_for_log("call_transferred", 10)
-        called, answered = await visitor.finish(30), await expert.stop()
+        await server.process.wait_for_log("call_transferred")
+        called, answered = await visitor.finish(), await expert.stop()
     for result in (called, answered):
         assert (result.successful, result.failed) == (1, 0), result.errors

@@ -39,7 +39,7 @@ async def watch(server: Daemon, browser: Chromium, *, descriptors: bool) -> Tab:
 
 async def sees(viewer: Tab, publisher: Tab, fits: Callable[[int], bool]) -> None:
     """Until the viewer decodes pictures whose height fits, one after the other."""
-    deadline = asyncio.get_running_loop().time() + 40
+    deadline = asyncio.get_running_loop().time() + 60
     while True:
         (video,) = streams(await viewer.media_over(2), "inbound", "video")
         assert video.codec in ("", "AV1")
@@ -51,7 +51,7 @@ async def sees(viewer: Tab, publisher: Tab, fits: Callable[[int], bool]) -> None
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["L1T1", "L2T2_KEY", "L2T3"])
 async def test_viewers_with_descriptors_see_the_largest_layer_and_others_the_smallest(
     tmp_path: Path, mode: str
@@ -71,7 +71,7 @@ async def test_viewers_with_descriptors_see_the_largest_layer_and_others_the_sma
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["L2T3_KEY", "L2T2"])
 async def test_who_asks_for_less_sees_a_smaller_picture_and_later_the_large_one(tmp_path: Path, mode: str) -> None:
     async with daemon(tmp_path, changes=CHANGES) as server, chromium(tmp_path) as browser:
@@ -87,7 +87,7 @@ async def test_who_asks_for_less_sees_a_smaller_picture_and_later_the_large_one(
 
 async def publisher_of_video(member: Member) -> str:
     """The only one in the room who sends a picture, once the member has heard of it."""
-    deadline = asyncio.get_running_loop().time() + 20
+    deadline = asyncio.get_running_loop().time() + 40
     while True:
         people = (await member.look())["people"]
         found = [person for person, publishes in people if "video" in publishes]
@@ -100,7 +100,7 @@ async def publisher_of_video(member: Member) -> str:
 
 async def shows(member: Member, publisher: Tab, height: int) -> None:
     """Until the member's only picture has a height, and goes on."""
-    deadline, before = asyncio.get_running_loop().time() + 40, 0
+    deadline, before = asyncio.get_running_loop().time() + 60, 0
     while True:
         shown = await member.run(SHOWN)
         if len(shown) == 1:

@@ -49,31 +49,31 @@ async def decisions(server: Daemon, outcome: str) -> float:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_call_over_a_full_line_is_refused_with_488_and_warning_370(tmp_path: Path) -> None:
     # RFC 3551 §4.5.14: G.711 takes 64 kbit/s, with headers 80 a leg; both legs of a call pass the trunk.
     trunk = {"bandwidth": {"audio": "200 kbit/s"}}
     async with (
         callee(tmp_path) as service,
         daemon(tmp_path, changes=house(service.port, trunk=trunk)) as server,
-        caller(tmp_path, (server.host, server.ports.sip), hold_ms=6000) as first,
+        caller(tmp_path, (server.host, server.ports.sip), hold_ms=8000) as first,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await decisions(server, "admitted") < 2:
                 await asyncio.sleep(0.05)
         async with caller(tmp_path, (server.host, server.ports.sip), scenario="uac_refused_488") as second:
-            refused = await second.finish(20)
+            refused = await second.finish()
         assert (refused.successful, refused.failed) == (1, 0), refused.errors
         assert await decisions(server, "refused") == 1
-        kept = await first.finish(20)
+        kept = await first.finish()
         assert (kept.successful, kept.failed) == (1, 0), kept.errors
         async with caller(tmp_path, (server.host, server.ports.sip)) as third:
-            again = await third.finish(20)
+            again = await third.finish()
         assert (again.successful, again.failed) == (1, 0), again.errors
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_publisher_over_a_full_line_is_refused_with_503_and_when_to_come_again(tmp_path: Path) -> None:
     full = {"room": {"audio": "10 kbit/s"}}
     async with daemon(tmp_path, changes=house(9, bandwidth=full)) as server, aiohttp.ClientSession() as session:
@@ -89,20 +89,20 @@ async def test_a_publisher_over_a_full_line_is_refused_with_503_and_when_to_come
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_phone_without_room_for_its_picture_is_answered_with_sound_alone(tmp_path: Path) -> None:
     async with (
         callee(tmp_path) as service,
         daemon(tmp_path, changes=house(service.port, bandwidth=NO_PICTURES)) as server,
         caller(tmp_path, (server.host, server.ports.sip), scenario="uac_without_picture", hold_ms=500) as phone,
     ):
-        result = await phone.finish(20)
+        result = await phone.finish()
         assert (result.successful, result.failed) == (1, 0), result.errors
         assert await decisions(server, "audio_only") >= 1
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_page_without_room_for_its_picture_says_so(tmp_path: Path) -> None:
     async with (
         callee(tmp_path) as service,

@@ -26,7 +26,7 @@ async def ask(server: Daemon, method: str, path: str, body: object = None, *, to
 
 async def until(listener: ClientConnection, type_: str) -> dict[str, Any]:
     """The next event of a type."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(40):
         while True:
             event: dict[str, Any] = json.loads(await listener.recv())
             if event["type"] == type_:
@@ -37,7 +37,7 @@ async def sound_at(tab: Tab, judged: Callable[[int], bool], complaint: str) -> N
     """The page gets so many packets of sound in half a second, sooner or later."""
     packets = -1
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not judged(packets):
                 found = streams(await tab.media_over(0.5), "inbound", "audio")
                 packets = sum(item.packets for item in found)
@@ -48,7 +48,7 @@ async def sound_at(tab: Tab, judged: Callable[[int], bool], complaint: str) -> N
 async def phone_sends(desk: Baresip, *, sends: bool) -> None:
     """baresip sends sound, or none for half a second: that is how it takes a re-INVITE with `inactive`."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 before = (await desk.audio_stats()).packets_sent
                 await asyncio.sleep(0.5)
@@ -69,7 +69,7 @@ async def originated(server: Daemon, tab: Tab, desk: Baresip, token: str) -> dic
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_software_of_the_house_makes_holds_and_ends_a_call(tmp_path: Path) -> None:
     secret = tmp_path / "desk.secret"
     secret.write_text("correct-horse-battery")

@@ -16,7 +16,7 @@ from tests.peers.chromium import Chromium, Tab, chromium
 from tests.peers.daemon import Daemon, daemon
 from tests.webrtc.test_data_sections import DATA, offer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 CONNECT = """async ({url, token}) => {
     globalThis.pc = new RTCPeerConnection({bundlePolicy: "max-bundle"});
@@ -53,7 +53,7 @@ async def page(server: Daemon, browser: Chromium, kind: str, token: str, eager: 
     return tab
 
 
-async def heard(tab: Tab, wanted: list[list[Any]], within_s: float = 10.0) -> None:
+async def heard(tab: Tab, wanted: list[list[Any]], within_s: float = 40.0) -> None:
     """The page has heard exactly this since the last call."""
     deadline = asyncio.get_running_loop().time() + within_s
     while (found := await tab.page.evaluate("heard")) != wanted:
@@ -62,7 +62,7 @@ async def heard(tab: Tab, wanted: list[list[Any]], within_s: float = 10.0) -> No
     await tab.page.evaluate("heard.length = 0")
 
 
-async def meet(sender: Tab, listener: Tab, name: str, within_s: float = 10.0) -> None:
+async def meet(sender: Tab, listener: Tab, name: str, within_s: float = 40.0) -> None:
     """Until the listener is in the topic: a browser says `open` before the server has heard of the channel."""
     deadline = asyncio.get_running_loop().time() + within_s
     greeting: list[Any] = []
@@ -94,11 +94,11 @@ class AiortcTalker:
         ):
             assert response.status == 201, await response.text()
             await self.connection.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             await self.opened.wait()
 
     async def hears(self, wanted: list[str | bytes]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while self.heard != wanted:
                 await asyncio.sleep(0.02)
         self.heard.clear()
@@ -130,7 +130,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         await one.page.evaluate("channels.pointer.send('10,20')")
         await heard(two, [["pointer", "10,20"]])
         await one.page.evaluate("for (let n = 0; n < 120; n++) channels.any.send('' + n)")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while len(got := await two.page.evaluate("heard")) < 120:
                 await asyncio.sleep(0.05)
         assert sorted(int(text) for _, text in got) == list(range(120))
@@ -140,7 +140,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         # A closed channel is closed for the page, and its stream carries the next one.
         await asyncio.sleep(1)
         await two.page.evaluate("channels.chat.close()")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await two.page.evaluate("gone") != ["chat"]:
                 await asyncio.sleep(0.05)
         await one.page.evaluate("channels.chat.send('not for two')")
@@ -176,13 +176,16 @@ async def test_a_viewer_reads_along_and_a_flood_is_cut(tmp_path: Path) -> None:
         await metric_becomes(server, 'mediaserver_engine_drops_total{reason="data_not_permitted",shard="0"}', 1)
         await speaker.page.evaluate("channels.chat.send('all')")
         await heard(viewer, [["chat", "all"]])
+        began = asyncio.get_running_loop().time()
         await flooder.page.evaluate("for (let n = 0; n < 3000; n++) channels.chat.send('spam')")
-        async with asyncio.timeout(20):
-            while await flooder.page.evaluate("channels.chat.bufferedAmount") > 0:
+        async with asyncio.timeout(60):
+            while await flooder.page.evaluate("channels.chat.bufferedAmount") > 0 or await spam_heard(viewer) < 200:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
-        spam = len([text for _, text in await viewer.page.evaluate("heard") if text == "spam"])
-        assert 200 <= spam < 1500, spam
+        spam = await spam_heard(viewer)
+        took = asyncio.get_running_loop().time() - began
+        # 200 at once and 100 a second; what waits in a transport may come sooner than it was let through.
+        assert spam <= 400 + 100 * took, (spam, took)
         dropped = {
             name: value for name, value in (await server.metrics()).items() if "data_rate_messages" in name and value
         }
@@ -190,6 +193,10 @@ async def test_a_viewer_reads_along_and_a_flood_is_cut(tmp_path: Path) -> None:
         await viewer.page.evaluate("heard.length = 0")
         await speaker.page.evaluate("channels.chat.send('still here')")
         await heard(viewer, [["chat", "still here"]])
+
+
+async def spam_heard(tab: Tab) -> int:
+    return len([text for _, text in await tab.page.evaluate("heard") if text == "spam"])
 
 
 async def test_data_channels_that_are_switched_off_are_refused(tmp_path: Path) -> None:

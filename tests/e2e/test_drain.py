@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -38,16 +39,16 @@ async def ask(host: str, port: int, number: int, method: str = "OPTIONS") -> str
         local = transport.get_extra_info("sockname")
         text = OPTIONS.format(host=host, port=port, local=local, number=number, method=method)
         transport.sendto(text.replace("OPTIONS sip:", f"{method} sip:", 1).encode(), (host, port))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await probe.answers.get()
     finally:
         transport.close()
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_the_call_lives_on_and_new_ones_are_refused(tmp_path: Path) -> None:
-    changes = {**ENTRY, "drain": {"deadline": "30s"}}
+    changes = {**ENTRY, "drain": {"deadline": "120s"}}
     async with (
         daemon(tmp_path, changes=changes) as server,
         chromium(tmp_path) as browser,
@@ -56,27 +57,29 @@ async def test_the_call_lives_on_and_new_ones_are_refused(tmp_path: Path) -> Non
         await agent.wait_registered()
         tab = await press_video_call(server, browser)
         await agent.wait_established()
-        assert (await ask(server.host, server.ports.sip, 1)).startswith("SIP/2.0 200")
+        numbers = itertools.count(1)
+        assert (await ask(server.host, server.ports.sip, next(numbers))).startswith("SIP/2.0 200")
         os.kill(server.pid, signal.SIGTERM)
-        await asyncio.sleep(0.5)
-        refused = await ask(server.host, server.ports.sip, 2)
-        assert refused.startswith("SIP/2.0 503")
+        async with asyncio.timeout(30):
+            while not (refused := await ask(server.host, server.ports.sip, next(numbers))).startswith("SIP/2.0 503"):
+                await asyncio.sleep(0.05)
         assert "Retry-After:" in refused
-        invite = await ask(server.host, server.ports.sip, 3, method="INVITE")
+        invite = await ask(server.host, server.ports.sip, next(numbers), method="INVITE")
         assert invite.startswith("SIP/2.0 503")
         status, _ = await server.get(f"{server.admin_url}/readyz")
         assert status == 503
-        await asyncio.sleep(3)
-        stats = await agent.audio_stats()
-        assert stats.packets_received > 0
+        heard = (await agent.audio_stats()).packets_received
+        async with asyncio.timeout(30):
+            while (await agent.audio_stats()).packets_received < heard + 50:
+                await asyncio.sleep(0.1)
         assert server.process.returncode is None
         await tab.page.get_by_role("button", name="Hang up").click()
         await agent.wait_closed()
-        assert await server.process.wait(15) == 0
+        assert await server.process.wait(60) == 0
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_at_the_deadline_the_call_is_ended_and_the_daemon_leaves(tmp_path: Path) -> None:
     changes = {**ENTRY, "drain": {"deadline": "2s"}}
     async with (
@@ -88,5 +91,5 @@ async def test_at_the_deadline_the_call_is_ended_and_the_daemon_leaves(tmp_path:
         await press_video_call(server, browser)
         await agent.wait_established()
         os.kill(server.pid, signal.SIGTERM)
-        await agent.wait_closed(10)
-        assert await server.process.wait(15) == 0
+        await agent.wait_closed()
+        assert await server.process.wait(60) == 0

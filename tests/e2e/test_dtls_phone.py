@@ -9,13 +9,21 @@ import pytest
 
 from tests.e2e.house import contact_ended, metric_becomes, phone, phone_sees_and_hears
 from tests.peers.baresip import baresip
-from tests.peers.daemon import AGENT_PASSWORD, daemon
+from tests.peers.daemon import AGENT_PASSWORD, Daemon, daemon
 
 ASSOCIATIONS = 'mediaserver_engine_transports_connected_total{srtp_profile="AEAD_AES_256_GCM"}'
+ACKNOWLEDGED = 'mediaserver_sip_requests_received_total{method="ACK"}'
+
+
+async def acknowledged(server: Daemon, count: float) -> None:
+    """Until so many final answers to an INVITE have been acknowledged to the daemon."""
+    async with asyncio.timeout(40):
+        while (await server.metrics())[ACKNOWLEDGED] < count:
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_phone_with_dtls_calls_another_and_holds_it(tmp_path: Path) -> None:
     secret = tmp_path / "phones.secret"
     secret.touch(mode=0o600)
@@ -33,9 +41,11 @@ async def test_a_phone_with_dtls_calls_another_and_holds_it(tmp_path: Path) -> N
         await asyncio.gather(caller.wait_established(), callee.wait_established())
         await metric_becomes(server, ASSOCIATIONS, 4)
         await asyncio.gather(phone_sees_and_hears(caller, seconds=1), phone_sees_and_hears(callee, seconds=1))
+        before = (await server.metrics())[ACKNOWLEDGED]
         await caller.hold()
-        await asyncio.sleep(0.5)
+        await acknowledged(server, before + 1)
         await caller.resume()
+        await acknowledged(server, before + 2)
         await asyncio.gather(phone_sees_and_hears(caller, seconds=2), phone_sees_and_hears(callee, seconds=2))
         assert (await server.metrics())[ASSOCIATIONS] == 4, "a hold keeps the associations"
         await caller.hangup()

@@ -14,7 +14,7 @@ from tests.peers.daemon import daemon
 from tests.peers.sipp import TONE_HZ, callee, caller
 from tests.peers.tone import write_mulaw_tone
 
-RINGS_FOR_MS = 4000
+RINGS_FOR_MS = 30_000
 
 
 def house(port: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ async def test_sipp_offers_again_on_both_sides_before_the_answer(tmp_path: Path)
         daemon(tmp_path, changes=house(operator.port)) as server,
         caller(tmp_path, (server.host, server.ports.sip), scenario="uac_early_update", hold_ms=200) as visitor,
     ):
-        called, answered = await visitor.finish(20), await operator.stop()
+        called, answered = await visitor.finish(), await operator.stop()
     assert (called.successful, called.failed) == (1, 0), called.errors
     assert (answered.successful, answered.failed) == (1, 0), answered.errors
 
@@ -55,15 +55,15 @@ async def test_sipp_calls_without_an_offer_and_answers_ours_in_its_prack(tmp_pat
         daemon(tmp_path, changes=house(operator.port) | {"media": {"video_codecs": []}}) as server,
         caller(tmp_path, (server.host, server.ports.sip), scenario="uac_late_early", hold_ms=200) as visitor,
     ):
-        called, answered = await visitor.finish(20), await operator.stop()
+        called, answered = await visitor.finish(), await operator.stop()
     assert (called.successful, called.failed) == (1, 0), called.errors
     assert (answered.successful, answered.failed) == (1, 0), answered.errors
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_phone_hears_what_is_sent_before_the_answer(tmp_path: Path) -> None:
-    write_mulaw_tone(tmp_path / "tone.ulaw", hz=TONE_HZ, seconds=10)
+    write_mulaw_tone(tmp_path / "tone.ulaw", hz=TONE_HZ, seconds=30)
     async with (
         callee(tmp_path, scenario="uas_early", pause_ms=RINGS_FOR_MS) as operator,
         daemon(tmp_path, changes=house(operator.port)) as server,
@@ -72,25 +72,25 @@ async def test_a_phone_hears_what_is_sent_before_the_answer(tmp_path: Path) -> N
     ):
         await desk.dial(server.sip_uri("100"))
         await desk.wait_for_type("CALL_PROGRESS")
-        await desk.wait_established()
-        early = desk.heard()
-        assert early.seconds > RINGS_FOR_MS / 1000 / 2
-        assert early.share_of_tone(TONE_HZ) > 0.8
+        async with asyncio.timeout(RINGS_FOR_MS / 1000):
+            while (early := desk.heard()).seconds < 2 or early.last(1).share_of_tone(TONE_HZ) < 0.8:
+                await asyncio.sleep(0.2)
+        assert not [event for event in desk.events if event["type"] == "CALL_ESTABLISHED"]
         await desk.hangup()
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_page_hears_what_is_sent_before_the_answer(tmp_path: Path) -> None:
     write_mulaw_tone(tmp_path / "tone.ulaw", hz=TONE_HZ, seconds=30)
     async with (
-        callee(tmp_path, scenario="uas_early", pause_ms=20_000) as operator,
+        callee(tmp_path, scenario="uas_early", pause_ms=RINGS_FOR_MS) as operator,
         daemon(tmp_path, changes=house(operator.port)) as server,
         chromium(tmp_path) as browser,
     ):
         tab = await browser.new_tab(f"{server.http_url}/call/line")
         await tab.page.get_by_role("button", name="Video call").click()
-        async with asyncio.timeout(15):  # SIPp answers after 20 s
+        async with asyncio.timeout(RINGS_FOR_MS / 1000):  # then SIPp answers
             while not any(item.audio_energy > 0 for item in streams(await tab.media(), "inbound", "audio")):
                 await asyncio.sleep(0.1)
         await tab.page.get_by_role("button", name="Hang up").click()

@@ -14,7 +14,7 @@ from tests.peers.namespace import namespace
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_viewer_that_offers_local_candidates_only_is_found_by_its_checks(tmp_path: Path) -> None:
     # A loopback address is never hidden but left out, so both sides have one of a veth pair.
     async with (

@@ -48,7 +48,7 @@ async def test_an_anonymous_caller_is_named_to_the_trusted_only(tmp_path: Path, 
             tmp_path, (server.host, server.ports.sip), user=number, scenario="uac_asserted", hold_ms=200, keys=CALLER
         ) as pbx,
     ):
-        called = await pbx.finish(20)
+        called = await pbx.finish()
         answered = await (trusted if ends_at == "trusted" else untrusted).stop()
         status, text = await server.request("GET", f"{server.admin_url}/v1/records", token=ADMIN_TOKEN)
     assert (called.successful, called.failed) == (1, 0), called.errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ async def names_active(viewer: Member, who: Member) -> None:
     async def told() -> bool:
         return (await viewer.look())["active"] == who.id
 
-    await until(told, viewer.look, 8)
+    await until(told, viewer.look, 30)
 
 
 async def shows(viewer: Member, kind: str, who: Member) -> None:
@@ -36,11 +35,11 @@ async def shows(viewer: Member, kind: str, who: Member) -> None:
     async def there() -> bool:
         return await viewer.shown(kind) == [who.id]
 
-    await until(there, viewer.look, 8)
+    await until(there, viewer.look, 30)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_slots_follow_the_speaker_and_nobody_negotiates_again(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes=ONE_SLOT) as server, chromium(tmp_path) as browser:
         anna, bert, cleo = [await enter(server, browser, name) for name in ("anna", "bert", "cleo")]
@@ -55,28 +54,33 @@ async def test_slots_follow_the_speaker_and_nobody_negotiates_again(tmp_path: Pa
             await names_active(listener, cleo)
             await shows(listener, "video", cleo)
             await shows(listener, "audio", cleo)
-        before = await bert.received()
-        await asyncio.sleep(2)
-        after = await bert.received()
         slots = {kind: mid for mid, kind, _ in (await bert.look())["slots"]}
-        assert after[slots["video"]][0] - before[slots["video"]][0] >= 16, (before, after)
-        assert after[slots["audio"]][1] - before[slots["audio"]][1] > 0.001, (before, after)
+        before = await bert.received()
+
+        async def seen_and_heard() -> bool:
+            now = await bert.received()
+            pictures, sound = (
+                now[slots[kind]][at] - before[slots[kind]][at] for kind, at in (("video", 0), ("audio", 1))
+            )
+            return pictures >= 30 and sound > 0.001
+
+        await until(seen_and_heard, bert.received, 30)
         # Somebody comes, is seen by name, and goes again.
         dora = await enter(server, browser, "dora", kinds=("audio",))
 
         async def counts(number: int) -> bool:
             return all([len((await member.look())["people"]) == number for member in (anna, bert, cleo)])
 
-        await until(lambda: counts(3), anna.look, 5)
+        await until(lambda: counts(3), anna.look, 30)
         await dora.run("room.leave()")
-        await until(lambda: counts(2), anna.look, 5)
+        await until(lambda: counts(2), anna.look, 30)
         for member in (anna, bert, cleo):
             seen = await member.look()
             assert (seen["descriptions"], seen["problems"], seen["over"]) == (2, [], None)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_member_chooses_whom_to_see_how_large_and_a_moderator_what_is_published(tmp_path: Path) -> None:
     changes = {"rooms": {"audio_slots": 2, "video_slots": 1}}
     async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
@@ -89,7 +93,7 @@ async def test_a_member_chooses_whom_to_see_how_large_and_a_moderator_what_is_pu
         async def known() -> bool:
             return dict((await cleo.look())["people"]) == published
 
-        await until(known, cleo.look, 5)
+        await until(known, cleo.look, 30)
         want = {"participant": anna.id, "kind": "video", "width": 320, "height": 180}
         await cleo.run("(want) => room.subscribe([want, {participant: 'nobody', kind: 'video'}], {fill: false})", want)
         await shows(cleo, "video", anna)
@@ -101,21 +105,21 @@ async def test_a_member_chooses_whom_to_see_how_large_and_a_moderator_what_is_pu
         await bert.run("room.subscribe([], {fill: false})")
         await until(lambda: sends(False), anna.look, 30)
         await cleo.run("(want) => room.subscribe([{...want, width: null, height: null}], {fill: false})", want)
-        await until(lambda: sends(True), anna.look, 5)
+        await until(lambda: sends(True), anna.look, 30)
 
         await cleo.run("(id) => room.permit(id, ['audio'])", anna.id)
 
         async def cut_off() -> bool:
             return (await anna.look())["allowed"] == ["audio"] and await cleo.shown("video") == []
 
-        await until(cut_off, cleo.look, 5)
+        await until(cut_off, cleo.look, 30)
         assert dict((await cleo.look())["people"])[anna.id] == ["audio"]
         await bert.run("(id) => room.permit(id, ['audio'])", cleo.id)
 
         async def refused() -> bool:
             return [problem["code"] for problem in (await bert.look())["problems"]] == ["bad_permit"]
 
-        await until(refused, bert.look, 5)
+        await until(refused, bert.look, 30)
         for member in (anna, bert, cleo):
             assert (await member.look())["descriptions"] == 2
 
@@ -130,7 +134,7 @@ SECOND_RECEIVES = """async () => [...((await second.stats())?.values() ?? [])]
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_firefox_is_a_member_and_sees_and_hears_one(tmp_path: Path) -> None:
     async with (
         namespace() as inside,
@@ -148,7 +152,7 @@ async def test_firefox_is_a_member_and_sees_and_hears_one(tmp_path: Path) -> Non
         async def complaint() -> object:
             return await browser.evaluate(LOOK), browser.errors
 
-        await until(received, complaint, 20)
+        await until(received, complaint, 60)
         seen = await browser.evaluate(LOOK)
         # Two connections of one page, an offer and an answer each.
         assert (seen["descriptions"], seen["over"], browser.errors) == (4, None, [])

@@ -12,7 +12,7 @@ from tests.peers import kamailio_outbound, sipp
 from tests.peers.daemon import Daemon, daemon
 from tests.peers.kamailio_outbound import outbound_carrier
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 async def test_calls_come_over_our_flow_and_a_flow_that_the_carrier_closes_is_formed_anew(tmp_path: Path) -> None:
@@ -37,24 +37,22 @@ async def test_calls_come_over_our_flow_and_a_flow_that_the_carrier_closes_is_fo
             await trunk_becomes(server, "carrier", registration="registered")
             (flow,) = (await trunk(server, "carrier"))["flows"]
             assert (flow["reg_id"], flow["outbound"], flow["code"]) == (1, True, 200)
-            await carrier.process.wait_for_log(r"registered over tcp .*outbound at .*reg-id=1", 5.0)
+            await carrier.process.wait_for_log(r"registered over tcp .*outbound at .*reg-id=1")
             number = kamailio_outbound.USER
             async with sipp.caller(tmp_path, (carrier.host, carrier.port), user=number, calls=2, rate=10) as caller:
-                first = await caller.finish(20)
-            await carrier.process.wait_for_log(
-                r"over its flow: sip:4930123@\S+ by sip:127\.0\.0\.1:\d+;transport=tcp", 5.0
-            )
+                first = await caller.finish()
+            await carrier.process.wait_for_log(r"over its flow: sip:4930123@\S+ by sip:127\.0\.0\.1:\d+;transport=tcp")
             await metric_reaches(server, "mediaserver_sip_flows_formed_total", 1)  # the first ping has had its pong
             carrier.close_flow()
             await metric_reaches(server, 'mediaserver_sip_flows_lost_total{reason="closed"}', 1)
             await trunk_becomes(server, "carrier", registration="registered")
             async with sipp.caller(tmp_path, (carrier.host, carrier.port), user=number, calls=2, rate=10) as caller:
-                second = await caller.finish(20)
+                second = await caller.finish()
     assert (first.successful, first.failed) == (2, 0)
     assert (second.successful, second.failed) == (2, 0)
 
 
 async def metric_reaches(server: Daemon, name: str, value: float) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await server.metrics()).get(name, 0.0) < value:
             await asyncio.sleep(0.1)

@@ -19,7 +19,7 @@ LEAVE = """async (token) =>
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
         await join(server, browser, "whip", await server.room_token("stage", "publish"))
@@ -27,14 +27,10 @@ async def test_one_publisher_two_chromium_viewers_and_aiortc(tmp_path: Path) -> 
         viewers = [await join(server, browser, "whep", view) for _ in range(2)]
         url = f"{server.http_url}/v1/rooms/stage/whep"
         async with whep_viewer(url, view, profiles=[SRTP_AES128_CM_SHA1_80]) as third:
-            await asyncio.gather(third.wait_frames("video", 30, 30), third.wait_frames("audio", 50, 30))
+            await asyncio.gather(third.wait_frames("video", 30), third.wait_frames("audio", 50))
             assert third.received["audio"].level > 0.001
             assert third.srtp_profiles() == {"SRTP_AES128_CM_SHA1_80"}
-            media = await asyncio.gather(*(viewer.media_over(4) for viewer in viewers))
-        for viewer, figures in zip(viewers, media, strict=True):
-            (audio,), (video,) = streams(figures, "inbound", "audio"), streams(figures, "inbound", "video")
-            assert video.frames_per_s >= 10, describe(viewer)
-            assert audio.loudness > 0.01, describe(viewer)
+            await asyncio.gather(*(page_sees_and_hears(viewer, seconds=3) for viewer in viewers))
         # Chromium is given GCM although it offers CM80 first; only aiortc, which offers nothing else, got CM80.
         counted = "mediaserver_engine_transports_connected_total{"
         connected = {name: value for name, value in (await server.metrics()).items() if name.startswith(counted)}
@@ -54,19 +50,19 @@ SEEN = """async () => [...(await pc.getStats()).values()]
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_viewer_sees_the_largest_layer_that_is_sent(tmp_path: Path) -> None:
     """A busy machine makes Chromium drop its top layers; whatever it sends, the viewer has the largest of it."""
     async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
         bearer = await server.room_token("stage", "publish")
         publisher = await join(server, browser, "whip", bearer, layers=("l", "m", "h"))
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
-        deadline = asyncio.get_running_loop().time() + 40
+        deadline = asyncio.get_running_loop().time() + 60
         while True:
             (video,) = streams(await viewer.media_over(3), "inbound", "video")
             sent, seen = await publisher.page.evaluate(SENT), await viewer.page.evaluate(SEEN)
             heights = sorted(height for _, height in sent)
-            if len(heights) >= 2 and seen[0][0] == heights[-1] and video.frames_per_s >= 10:
+            if len(heights) >= 2 and seen[0][0] == heights[-1] and video.frames_per_s >= 8:
                 break
             assert asyncio.get_running_loop().time() < deadline, (sent, seen, video, describe(viewer))
 
@@ -76,7 +72,7 @@ REMOTE_ADDRESSES = """async () => [...(await pc.getStats()).values()]
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_room_is_reached_by_ipv6_alone(tmp_path: Path) -> None:
     changes = {"networks": {"main": {"addresses": [{"bind": "::1"}]}}}
     async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:

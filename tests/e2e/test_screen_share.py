@@ -67,9 +67,9 @@ async def gives_way(viewer: Page, line: ImpairedLine, top: int) -> None:
 
         await until(met, lambda: view_of(viewer), within_s)
 
-    await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 40)
+    await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 60)
     await line.set(down=SLOW)
-    await seen(lambda view: len(view.cameras) == 2 and min(view.cameras) < top, 10)
+    await seen(lambda view: len(view.cameras) == 2 and min(view.cameras) < top, 30)
     shown = (await view_of(viewer)).screen_frames
 
     async def goes_on() -> bool:
@@ -78,13 +78,13 @@ async def gives_way(viewer: Page, line: ImpairedLine, top: int) -> None:
         assert min(view.cameras) < top, "there is no room for both"
         return view.screen_frames >= shown + PICTURES
 
-    await until(goes_on, lambda: view_of(viewer), 40)
+    await until(goes_on, lambda: view_of(viewer), 60)
     await line.set(down=Impairment())
-    await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 40)
+    await seen(lambda view: (view.screen, view.cameras) == (SCREEN, (top, top)), 60)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("make", MAKES)
 async def test_a_screen_stays_sharp_and_cameras_give_way(tmp_path: Path, make: Make) -> None:
     async with stage(make, tmp_path, ROOM) as house:

@@ -26,7 +26,7 @@ RESUMED = "mediaserver_web_sessions_resumed_total"
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_the_call_goes_on_while_the_socket_is_away_and_is_hung_up_over_the_next_one(tmp_path: Path) -> None:
     async with (
         daemon(tmp_path, changes=ENTRY) as server,
@@ -42,11 +42,11 @@ async def test_the_call_goes_on_while_the_socket_is_away_and_is_hung_up_over_the
         status = tab.page.get_by_role("status")
         await line.cut()
         await expect(status).to_contain_text("Reconnecting")
-        await both_see_and_hear(tab, agent, seconds=5)
+        await both_see_and_hear(tab, agent, seconds=3)
         await expect(status).to_contain_text("Reconnecting")
         assert (await server.metrics())[RESUMED] == 0
         await line.mend()
-        await expect(status).to_contain_text("You are talking to", timeout=15_000)
+        await expect(status).to_contain_text("You are talking to")
         assert (await server.metrics())[RESUMED] == 1
         await both_see_and_hear(tab, agent, seconds=2)
         await tab.page.get_by_role("button", name="Hang up").click()
@@ -55,7 +55,7 @@ async def test_the_call_goes_on_while_the_socket_is_away_and_is_hung_up_over_the
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_page_that_does_not_come_back_in_time_has_lost_its_call(tmp_path: Path) -> None:
     async with (
         daemon(tmp_path, changes={**ENTRY, "limits": {"session_resume": "2s"}}) as server,
@@ -68,15 +68,15 @@ async def test_a_page_that_does_not_come_back_in_time_has_lost_its_call(tmp_path
         await agent.wait_established()
         await expect(tab.page.get_by_role("status")).to_contain_text("You are talking to")
         await line.cut()
-        await agent.wait_closed(10)
+        await agent.wait_closed()
         await contact_ended(server, by="caller", reason="browser_lost")
         await line.mend()
         told = "The connection was lost for too long. Please call again."
-        await expect(tab.page.get_by_role("status")).to_have_text(told, timeout=15_000)
+        await expect(tab.page.get_by_role("status")).to_have_text(told)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_resume_token_works_once_and_for_its_own_session_only(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes=ENTRY) as server, page_sockets(server) as sockets:
         first, other = await sockets.open(), await sockets.open()

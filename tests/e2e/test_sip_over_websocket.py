@@ -17,7 +17,7 @@ from tests.peers.chromium import Chromium, chromium, describe, streams
 from tests.peers.daemon import ADMIN_TOKEN, AGENT_PASSWORD, Daemon, daemon
 from tests.peers.web_phone import LIBRARIES, Library, WebPhone, WebPhones, web_phones
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 def house(directory: Path, origin: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ async def registered(
     return client
 
 
-async def becomes(true: Callable[[], Awaitable[bool]], what: str, within_s: float = 20.0) -> None:
+async def becomes(true: Callable[[], Awaitable[bool]], what: str, within_s: float = 40.0) -> None:
     deadline = asyncio.get_running_loop().time() + within_s
     while not await true():
         assert asyncio.get_running_loop().time() < deadline, f"{what} within {within_s} s"

@@ -17,20 +17,21 @@ SENT = """async () => [...(await pc.getStats()).values()]
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("mode", ["L3T3_KEY", "L3T3", "L1T2"])
 async def test_a_viewer_sees_the_largest_spatial_layer_that_is_sent(tmp_path: Path, mode: str) -> None:
     changes = {"media": {"shards": 2, "video_codecs": ["VP9", "VP8", "H264"]}}
     async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
         bearer = await server.room_token("stage", "publish")
-        publisher = await join(server, browser, "whip", bearer, scalability=mode)
+        # No smaller, or Chromium makes fewer layers of it, and no larger than a busy machine encodes.
+        publisher = await join(server, browser, "whip", bearer, scalability=mode, size=(960, 540))
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
-        deadline = asyncio.get_running_loop().time() + 50
+        deadline = asyncio.get_running_loop().time() + 60
         while True:
             (video,) = streams(await viewer.media_over(3), "inbound", "video")
             sent = await publisher.page.evaluate(SENT)
             assert video.codec in ("", "VP9")
             ((used, height, _),) = sent
-            if used == mode and height == video.height and video.frames_per_s >= 8:
+            if used == mode and height == video.height and video.frames_per_s >= 5:
                 break
             assert asyncio.get_running_loop().time() < deadline, (sent, video, describe(viewer))

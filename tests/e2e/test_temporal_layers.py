@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.browsers import stage
 from tests.e2e.members import until
-from tests.e2e.pictures import frames_per_s, stood_still_ms, until_height, watch
+from tests.e2e.pictures import frames_per_s, sent_frames_per_s, stood_still_ms, until_height, watch
 from tests.e2e.rooms import Page
 from tests.peers.impaired_line import Impairment
 
@@ -18,7 +18,7 @@ SENT_BYTES = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "outbound-rtp" && item.kind === "video").map((item) => item.bytesSent)[0] ?? 0"""
 SHARE = 0.75
 """Of what is sent; two of its three layers cost about 0.6."""
-STILL_MS = 2_000.0
+STILL_MS = 3_000.0
 
 
 async def sends_bps(page: Page, seconds: float) -> float:
@@ -30,37 +30,45 @@ async def sends_bps(page: Page, seconds: float) -> float:
     return rate
 
 
-async def until_rate(condition: Callable[[float], bool], page: Page, within_s: float) -> None:
-    """Wait until the frames a second that a viewer decodes meet the condition, for two seconds on end."""
+async def until_share(fits: Callable[[float], bool], page: Page, publisher: Page, within_s: float = 60.0) -> None:
+    """Wait until the share of the frames sent that a viewer decodes is as it should be, for two seconds on end.
+
+    A share, because a busy machine encodes fewer than thirty a second.
+    """
+
+    async def share() -> float:
+        seen, sent = await asyncio.gather(frames_per_s(page, seconds=2), sent_frames_per_s(publisher, seconds=2))
+        return seen / sent if sent else 0.0
 
     async def met() -> bool:
-        return condition(await frames_per_s(page, seconds=2))
+        return fits(await share())
 
-    await until(met, lambda: frames_per_s(page, seconds=2), within_s)
-
-
-def is_whole(rate: float) -> bool:
-    return rate > 24
+    await until(met, share, within_s)
 
 
-def is_fewer(rate: float) -> bool:
-    return 5 < rate < 22
+def is_whole(share: float) -> bool:
+    return share > 0.85
+
+
+def is_fewer(share: float) -> bool:
+    """One of four frames is of the lowest layer, two are of the lower two."""
+    return 0.15 < share < 0.75
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(150)  # the first use compiles the relay
+@pytest.mark.timeout(600)  # the first use compiles the relay
 async def test_a_slow_line_gets_fewer_frames_of_a_picture_with_temporal_layers(tmp_path: Path) -> None:
     async with stage("chromium", tmp_path) as house:
         line = await house.line()
         publisher = await house.publish(scalability="L1T3", size=(640, 360), painted=True)
         free, bound = await house.view(), await house.view(line)
-        await asyncio.gather(*(until_height(lambda height: height > 0, page, 20) for page in (free, bound)))
-        await asyncio.gather(*(until_rate(is_whole, page, 40) for page in (free, bound)))
+        await asyncio.gather(*(until_height(lambda height: height > 0, page, 40) for page in (free, bound)))
+        await asyncio.gather(*(until_share(is_whole, page, publisher) for page in (free, bound)))
         await line.set(down=Impairment(rate_bps=int(SHARE * await sends_bps(publisher, 3)), delay_ms=20))
-        await until_rate(is_fewer, bound, 20)
+        await until_share(is_fewer, bound, publisher)
         await asyncio.gather(watch(free), watch(bound))
-        await asyncio.gather(until_rate(is_whole, free, 10), until_rate(is_fewer, bound, 10))
+        await asyncio.gather(until_share(is_whole, free, publisher), until_share(is_fewer, bound, publisher))
         stood, busy = await stood_still_ms(bound), await stood_still_ms(free)
         assert stood < STILL_MS + busy
         await line.set(down=Impairment())
-        await until_rate(is_whole, bound, 30)
+        await until_share(is_whole, bound, publisher)

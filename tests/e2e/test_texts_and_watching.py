@@ -16,7 +16,7 @@ from tests.peers.chromium import Tab, chromium
 from tests.peers.daemon import daemon
 from tests.peers.web_phone import web_phones
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 CHAT = """(() => {
   const Original = window.RTCPeerConnection;

@@ -15,7 +15,7 @@ from tests.peers.chromium import Tab, chromium, describe
 from tests.peers.daemon import daemon
 from tests.peers.tone import write_tone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 PAGE_HZ = 1000
 PHONE_HZ = 440
@@ -40,7 +40,7 @@ def house(port: int, codec: str, **trunk: Any) -> dict[str, Any]:
     }
 
 
-async def page_hears(tab: Tab, hz: int, within_s: float = 20.0) -> None:
+async def page_hears(tab: Tab, hz: int, within_s: float = 40.0) -> None:
     """Nothing but the tone, as soon as it is there."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
@@ -50,7 +50,7 @@ async def page_hears(tab: Tab, hz: int, within_s: float = 20.0) -> None:
         assert asyncio.get_running_loop().time() < deadline, (found, await tab.media(), describe(tab))
 
 
-async def phone_hears(phone: Baresip, hz: int, within_s: float = 20.0) -> None:
+async def phone_hears(phone: Baresip, hz: int, within_s: float = 40.0) -> None:
     """The same for the phone, over the last second."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
@@ -90,5 +90,5 @@ async def test_a_call_for_which_no_transcoder_is_free_ends_with_that_reason(tmp_
         chromium(tmp_path) as browser,
     ):
         await start_call(browser, f"{server.http_url}/call/line")
-        await contact_ended(server, by="system", reason="transcoder_refused", within_s=20)
+        await contact_ended(server, by="system", reason="transcoder_refused")
         await phone.wait_closed()

@@ -42,7 +42,7 @@ class Stage:
 
     async def end(self) -> tuple[SippResult, SippResult, SippResult]:
         """What visitor, agent and expert saw, when the visitor's call is over."""
-        return await self.visitor.finish(20), await self.agent.stop(), await self.expert.stop()
+        return await self.visitor.finish(), await self.agent.stop(), await self.expert.stop()
 
 
 @contextlib.asynccontextmanager

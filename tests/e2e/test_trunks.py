@@ -16,7 +16,7 @@ from tests.peers import kamailio_trunk, sipp
 from tests.peers.daemon import ADMIN_TOKEN, ROOT, Daemon, daemon
 from tests.peers.kamailio_trunk import Carrier, carrier
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 def house(directory: Path, carrier_port: int, pbx_port: int, **pbx: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ async def trunk(server: Daemon, name: str) -> dict[str, Any]:
 
 
 async def trunk_becomes(server: Daemon, name: str, **wanted: object) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found = await trunk(server, name)
             if {key: found[key] for key in wanted} == wanted:
@@ -69,7 +69,7 @@ async def trunk_becomes(server: Daemon, name: str, **wanted: object) -> dict[str
 
 
 async def carrier_says(peer: Carrier, pattern: str) -> None:
-    await peer.process.wait_for_log(pattern, 5.0)
+    await peer.process.wait_for_log(pattern)
 
 
 async def test_calls_come_in_through_the_registration_and_go_out_with_credentials(tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ async def test_calls_come_in_through_the_registration_and_go_out_with_credential
         found = await trunk_becomes(server, "carrier", state="up", registration="registered")
         assert 0 < found["registered_for_s"] <= 60
         async with sipp.caller(tmp_path, (peer.host, peer.port), user=kamailio_trunk.USER, calls=5, rate=10) as caller:
-            inwards = await caller.finish(20)
+            inwards = await caller.finish()
         await carrier_says(peer, "to the customer: sip:4930123@127.0.0.1")
         async with sipp.caller(
             tmp_path, (server.host, server.ports.sip), user="030555123", calls=5, rate=10, scenario="uac_ticket"
         ) as caller:
-            outwards = await caller.finish(20)
+            outwards = await caller.finish()
         await carrier_says(peer, r"to the world: \+4930555123 from \S+ ticket T-1 house seven")
         await trunk_becomes(server, "carrier", incoming=0, outgoing=0)
         shown = await asyncio.to_thread(
@@ -95,7 +95,7 @@ async def test_calls_come_in_through_the_registration_and_go_out_with_credential
             [sys.executable, "-m", "mediaserver", "status", "--config", str(server.config_path)],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
@@ -121,7 +121,7 @@ async def test_a_carrier_that_dies_is_seen_and_calls_to_it_are_refused_at_once(t
         async with sipp.caller(
             tmp_path, (server.host, server.ports.sip), user="030555123", scenario="uac_refused_dead", calls=1
         ) as caller:
-            refused = await caller.finish(10)
+            refused = await caller.finish()
     assert (refused.successful, refused.failed) == (1, 0)
 
 
@@ -133,11 +133,11 @@ async def test_calls_beyond_the_bound_of_a_trunk_get_503(tmp_path: Path) -> None
     ):
         await trunk_becomes(server, "carrier", state="up")
         target = server.host, server.ports.sip
-        async with sipp.caller(tmp_path, target, user="030555123", hold_ms=3000) as first:
+        async with sipp.caller(tmp_path, target, user="030555123", hold_ms=6000) as first:
             await trunk_becomes(server, "pbx", incoming=1)
             async with sipp.caller(tmp_path, target, user="030555124", scenario="uac_refused_503") as second:
-                refused = await second.finish(10)
-            result = await first.finish(20)
+                refused = await second.finish()
+            result = await first.finish()
         metrics = await server.metrics()
     assert (result.successful, refused.successful) == (1, 1)
     assert metrics['mediaserver_trunk_calls_refused_total{limit="trunks.pbx.max_calls"}'] == 1
@@ -152,7 +152,7 @@ async def test_premium_numbers_are_not_called(tmp_path: Path) -> None:
         async with sipp.caller(
             tmp_path, (server.host, server.ports.sip), user="09001234567", scenario="uac_refused_403"
         ) as caller:
-            refused = await caller.finish(10)
+            refused = await caller.finish()
         metrics = await server.metrics()
     assert refused.successful == 1
     assert metrics['mediaserver_trunk_calls_refused_total{limit="trunks.carrier.numbers.premium_rate"}'] == 1

@@ -31,7 +31,7 @@ def house(*origins: str) -> dict[str, object]:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_page_of_an_allowed_origin_calls_with_picture(tmp_path: Path) -> None:
     async with (
         site() as shop,
@@ -56,7 +56,7 @@ async def test_a_page_of_an_allowed_origin_calls_with_picture(tmp_path: Path) ->
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_page_of_another_origin_is_told_so_and_begins_nothing(tmp_path: Path) -> None:
     async with (
         site() as shop,
@@ -80,7 +80,7 @@ async def test_a_page_of_another_origin_is_told_so_and_begins_nothing(tmp_path: 
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(240)
 async def test_other_origins_may_read_what_the_widget_needs_and_an_entry_only_where_allowed(tmp_path: Path) -> None:
     async with site() as shop, daemon(tmp_path, changes=house(shop.origin)) as server, aiohttp.ClientSession() as http:
         for path in ("/widget.js", "/web/panel.js", "/web/call.css"):

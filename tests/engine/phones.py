@@ -12,7 +12,7 @@ from mediaserver.engine import commands
 LOOPBACK = "127.0.0.1"
 
 
-async def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], *, what: str, timeout_s: float = 30.0) -> None:
     """Wait for something that the engine does on threads of its own."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not condition():

@@ -31,7 +31,7 @@ class Ear:
     def open(cls) -> Ear:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((LOOPBACK, 0))
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         return cls(sock)
 

@@ -12,7 +12,7 @@ from tests.peers.certificates import write_certificates
 from tests.peers.kamailio import kamailio
 from tests.peers.process import PeerError
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 async def talk(caller: Baresip, callee: Baresip, seconds: float = 2.5) -> None:
@@ -22,22 +22,35 @@ async def talk(caller: Baresip, callee: Baresip, seconds: float = 2.5) -> None:
     await asyncio.sleep(seconds)
 
 
+async def shows(phone: Baresip) -> None:
+    """A moving picture for a second, soon: a busy machine stands still for moments."""
+    async with asyncio.timeout(40):
+        while await phone.shown_frames_per_s(1.0) <= 12:
+            pass
+
+
+async def heard_well(phone: Baresip, hz: int) -> None:
+    """A second and a half of a tone and little else, soon."""
+    async with asyncio.timeout(40):
+        while phone.heard().last(1.5).share_of_tone(hz) <= 0.9:
+            await asyncio.sleep(0.2)
+
+
 @pytest.mark.parametrize("encryption", ["", "srtp-mand"])
 async def test_two_phones_hear_and_see_each_other(tmp_path: Path, encryption: str) -> None:
     ann = Phone("ann", video=["H264"], encryption=encryption, tone_hz=440, answer_after_s=None)
     bob = Phone("bob", video=["H264"], encryption=encryption, tone_hz=900, answer_after_s=0.2)
     async with baresip(ann, tmp_path) as caller, baresip(bob, tmp_path) as callee:
         await talk(caller, callee)
-        assert await caller.shown_frames_per_s(1.0) > 15
+        await shows(caller)
         seen = await callee.video_stats()
         assert (seen.decoder, seen.width, seen.height) == ("H264", 352, 288)
         sound = await callee.audio_stats()
-        assert sound.packets_received > 100
+        assert sound.packets_received > 50
         assert sound.secure == bool(encryption)
+        await asyncio.gather(heard_well(caller, 900), heard_well(callee, 440))
         await callee.hangup()
         await caller.wait_closed()
-        assert caller.heard().last(1.5).share_of_tone(900) > 0.9
-        assert callee.heard().last(1.5).share_of_tone(440) > 0.9
 
 
 async def test_two_phones_talk_opus_and_vp8_over_tls(tmp_path: Path) -> None:
@@ -47,7 +60,7 @@ async def test_two_phones_talk_opus_and_vp8_over_tls(tmp_path: Path) -> None:
     bob = Phone("bob", audio=[OPUS], video=["VP8"], encryption="srtp-mand", tone_hz=700, **common)  # type: ignore[arg-type]
     async with baresip(ann, tmp_path) as caller, baresip(bob, tmp_path) as callee:
         await talk(caller, callee)
-        assert await callee.shown_frames_per_s(1.0) > 15
+        await shows(callee)
         assert (await caller.video_stats()).decoder == "VP8"
         assert caller.heard().level > 0.05
         await caller.hangup()
@@ -87,8 +100,7 @@ async def test_phones_register_at_a_proxy_and_call_through_it(tmp_path: Path, tr
             await callee.wait_registered()
             await caller.dial(f"sip:bob@{proxy.host}:{port}")
             await caller.wait_established()
-            await asyncio.sleep(1)
-            assert caller.heard().level > 0.05
+            await heard_well(caller, 440)
             await callee.hangup()
             await caller.wait_closed()
 

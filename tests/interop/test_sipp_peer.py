@@ -9,7 +9,7 @@ import pytest
 from tests.peers import sipp
 from tests.peers.baresip import Phone, baresip
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -18,7 +18,7 @@ async def test_calls_are_placed_and_counted(tmp_path: Path, transport: str) -> N
         sipp.callee(tmp_path, transport=transport) as uas,
         sipp.caller(tmp_path, (uas.host, uas.port), transport=transport, calls=20, rate=20) as uac,
     ):
-        result = await uac.finish(20)
+        result = await uac.finish()
         assert (result.exit_code, result.successful, result.failed, result.errors) == (0, 20, 0, "")
         assert (await uas.stop()).successful >= 19  # the last one may still wait for retransmissions
 
@@ -32,7 +32,7 @@ async def test_scenarios_fit_each_other(tmp_path: Path, caller: str, callee: str
         sipp.callee(tmp_path, scenario=callee, pause_ms=100) as uas,
         sipp.caller(tmp_path, (uas.host, uas.port), scenario=caller, calls=2, hold_ms=100) as uac,
     ):
-        result = await uac.finish(20)
+        result = await uac.finish()
         assert result.failed == (2 if caller_fails else 0), result.errors
         assert result.successful == (0 if caller_fails else 2)
 
@@ -42,12 +42,12 @@ async def test_a_caller_is_not_content_with_an_answer_when_it_wants_503(tmp_path
         sipp.callee(tmp_path) as uas,
         sipp.caller(tmp_path, (uas.host, uas.port), scenario="uac_refused_503") as uac,
     ):
-        assert (await uac.finish(20)).failed == 1
+        assert (await uac.finish()).failed == 1
 
 
 async def test_a_phone_hears_the_tone_that_sipp_streams(tmp_path: Path) -> None:
     async with baresip(Phone("bob"), tmp_path) as phone:
         target = (phone.network.address, phone.sip_port)
         async with sipp.caller(tmp_path, target, user="bob", scenario="uac_talk", hold_ms=2000) as uac:
-            assert (await uac.finish(20)).successful == 1
-        assert phone.heard().share_of_tone(sipp.TONE_HZ) > 0.8
+            assert (await uac.finish()).successful == 1
+        assert phone.heard().last(1).share_of_tone(sipp.TONE_HZ) > 0.8

@@ -96,7 +96,7 @@ class Acd:
         """The body of the next event of a kind; raises PeerError."""
         seen = []
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while not isinstance(event := await self._waiting.get(), kind):
                     seen.append(event)
         except TimeoutError:

@@ -110,7 +110,7 @@ class Viewer:
             received = self.received.setdefault(track.kind, Received(track.kind))
             self._tasks.append(asyncio.create_task(_consume(track, received), name=f"viewer-{track.kind}"))
 
-    async def wait_frames(self, kind: str, count: int, timeout_s: float = 15.0) -> Received:
+    async def wait_frames(self, kind: str, count: int, timeout_s: float = 60.0) -> Received:
         """Wait until so many frames of one kind were decoded; raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while True:

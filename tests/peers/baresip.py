@@ -155,7 +155,7 @@ class Baresip:
     async def start(self) -> None:
         self._write_files()
         await self._process.start()
-        await self._process.wait_for_log(r"baresip is ready\.", 15)
+        await self._process.wait_for_log(r"baresip is ready\.")
         reader, self._writer = await self.network.connect(self._host, self._control_port)
         self._reader_task = asyncio.create_task(self._read(reader), name=f"baresip-{self.phone.user}-events")
 
@@ -199,7 +199,7 @@ class Baresip:
 
     # --- what a test looks at
 
-    async def wait_registered(self, timeout_s: float = 10.0) -> None:
+    async def wait_registered(self, timeout_s: float = 40.0) -> None:
         """Wait for the registrar's verdict; raises :class:`PeerError` when it refuses.
 
         Read from the log: the first registration may be over before the control connection stands.
@@ -208,20 +208,20 @@ class Baresip:
         if verdict[1] is None:
             raise PeerError(f"{self.phone.user} was refused: {verdict[2]}")
 
-    async def wait_established(self, timeout_s: float = 15.0) -> Event:
+    async def wait_established(self, timeout_s: float = 40.0) -> Event:
         return await self.wait_for_type("CALL_ESTABLISHED", timeout_s)
 
-    async def wait_incoming(self, timeout_s: float = 15.0) -> Event:
+    async def wait_incoming(self, timeout_s: float = 40.0) -> Event:
         return await self.wait_for_type("CALL_INCOMING", timeout_s)
 
-    async def wait_closed(self, timeout_s: float = 15.0) -> Event:
+    async def wait_closed(self, timeout_s: float = 40.0) -> Event:
         """The call's end; ``param`` of the event says why, as baresip saw it."""
         return await self.wait_for_type("CALL_CLOSED", timeout_s)
 
-    async def wait_for_type(self, kind: str, timeout_s: float = 15.0) -> Event:
+    async def wait_for_type(self, kind: str, timeout_s: float = 40.0) -> Event:
         return await self.wait_for(lambda event: event["type"] == kind, timeout_s)
 
-    async def wait_for(self, matches: Callable[[Event], bool], timeout_s: float = 15.0) -> Event:
+    async def wait_for(self, matches: Callable[[Event], bool], timeout_s: float = 40.0) -> Event:
         """Next event that matches, after the last one a wait returned; raises :class:`PeerError` in time."""
         position = self._seen
         try:
@@ -305,7 +305,7 @@ class Baresip:
 
     # --- control connection
 
-    async def command(self, name: str, parameters: str = "", timeout_s: float = 5.0) -> str:
+    async def command(self, name: str, parameters: str = "", timeout_s: float = 30.0) -> str:
         """Run one of baresip's commands and return what it printed."""
         if self._writer is None:
             raise PeerError("baresip was not started")

@@ -24,7 +24,7 @@ class Bidi:
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._logs: dict[str, Callable[[dict[str, Any]], None]] = {}
 
-    async def command(self, method: str, timeout_s: float = 30.0, **parameters: Any) -> dict[str, Any]:
+    async def command(self, method: str, timeout_s: float = 60.0, **parameters: Any) -> dict[str, Any]:
         """One command; raises :class:`PeerError` with the browser's own words."""
         number = next(self._numbers)
         reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

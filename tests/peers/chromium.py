@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
 
 from tests.peers.namespace import LOOPBACK, Network
 from tests.peers.webrtc_stats import COLLECT, WATCH_CONNECTIONS, Media, parse
 
 EXECUTABLE = "/usr/bin/chromium"
+
+# How long `expect` waits for what a page is to show; five seconds, which are its own idea, are few on a busy machine.
+expect.set_options(timeout=25_000)
 
 FLAGS = (
     "--disable-background-networking",
@@ -34,6 +37,18 @@ FLAGS = (
 )
 
 
+WATCH_STATUS = """
+(() => {
+  const told = window.told = [];
+  new MutationObserver(() => {
+    for (const { textContent } of document.querySelectorAll("[role=status]"))
+      if (textContent && !told.includes(textContent)) told.push(textContent);
+  }).observe(document, { subtree: true, childList: true, characterData: true });
+})();
+"""
+"""Runs before a page's own scripts and remembers what it tells, which may be gone before a test looks."""
+
+
 @dataclass(slots=True)
 class Tab:
     """A page with everything it complained about."""
@@ -42,6 +57,10 @@ class Tab:
     console: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Uncaught exceptions and console messages of level error."""
+
+    async def told(self, text: str) -> None:
+        """Wait until the page has told this in one of its status lines, for however short a time."""
+        await self.page.wait_for_function("text => told.some(line => line.includes(text))", arg=text)
 
     async def media(self) -> list[Media]:
         """Figures of every RTP stream of every RTCPeerConnection the page has made."""
@@ -72,6 +91,7 @@ class Chromium:
         """Open a page in a fresh context, or in ``context``."""
         context = context or await self.new_context()
         await context.add_init_script(WATCH_CONNECTIONS)
+        await context.add_init_script(WATCH_STATUS)
         page = await context.new_page()
         tab = Tab(page)
         page.on("console", lambda message: _note(tab, message))
@@ -121,6 +141,7 @@ async def chromium(
             headless=False,  # --headless=new instead of the old shell
             args=["--headless=new", *arguments],
             chromium_sandbox=False,
+            timeout=90_000,
         )
         running = Chromium(browser, ["microphone", "camera"] if fake_permission else [])
         try:

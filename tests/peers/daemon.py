@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,7 +24,8 @@ from tests.peers.process import PeerError, PeerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SIP_MEDIA_PORTS = "18000-21999"
+SIP_MEDIA_PORTS = (18000, 21999)
+"""Each daemon begins elsewhere in the lower half: one takes pairs in a row, and another beside it is not in their way."""
 
 AGENT_PASSWORD = "correct-horse-battery"
 ADMIN_TOKEN = "test-admin-token-that-is-long-enough"
@@ -101,7 +103,7 @@ class Daemon:
             if body:
                 head += [f"Content-Type: {content_type}", f"Content-Length: {len(body.encode())}"]
             writer.write(("\r\n".join(head) + "\r\n\r\n" + body).encode())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 fields, _, content = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()
@@ -134,7 +136,7 @@ class Daemon:
                 samples[name] = float(value)
         return samples
 
-    async def wait_ready(self, timeout_s: float = 20.0) -> float:
+    async def wait_ready(self, timeout_s: float = 60.0) -> float:
         """Wait until ``/readyz`` answers 200; returns the seconds it took."""
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -180,6 +182,13 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _media_ports() -> str:
+    low, high = SIP_MEDIA_PORTS
+    half = (high + 1 - low) // 2
+    first = random.randrange(low, low + half, 2)
+    return f"{first}-{first + half - 1}"
+
+
 def _configuration(directory: Path, ports: Ports, host: str, certificates: Certificates) -> dict[str, Any]:
     secret, admin = directory / "agent.secret", directory / "admin.secret"
     for path, content in ((secret, AGENT_PASSWORD), (admin, ADMIN_TOKEN)):
@@ -200,7 +209,7 @@ def _configuration(directory: Path, ports: Ports, host: str, certificates: Certi
         "entries": {"demo": {"title": "Video call", "to": {"user": "agent"}, "announcement": "greeting"}},
         "announcements": {"greeting": {"loop": True}},
         "secrets": {"admin_token": {"file": str(admin)}},
-        "media": {"sip_ports": SIP_MEDIA_PORTS, "shards": 1},
+        "media": {"sip_ports": _media_ports(), "shards": 1},
         "log": {"level": "info", "format": "json"},
         "drain": {"deadline": "5s"},
     }
@@ -237,7 +246,7 @@ async def start_daemon(
 
 @contextlib.asynccontextmanager
 async def daemon(
-    directory: Path, *, changes: Mapping[str, Any] | None = None, network: Network = LOOPBACK, stop_s: float = 15.0
+    directory: Path, *, changes: Mapping[str, Any] | None = None, network: Network = LOOPBACK, stop_s: float = 40.0
 ) -> AsyncIterator[Daemon]:
     """A daemon that is ready; on the way out it must end cleanly and have nothing to complain about."""
     running = await start_daemon(directory, changes=changes, network=network)

@@ -59,7 +59,7 @@ class Firefox:
     _bidi: Bidi | None = None
     _context: str = ""
 
-    async def command(self, method: str, timeout_s: float = 30.0, **parameters: Any) -> dict[str, Any]:
+    async def command(self, method: str, timeout_s: float = 60.0, **parameters: Any) -> dict[str, Any]:
         """One BiDi command; raises :class:`PeerError` with the browser's own words."""
         if self._bidi is None:
             raise PeerError("firefox is not connected")
@@ -79,7 +79,7 @@ class Firefox:
     async def goto(self, url: str) -> None:
         await self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
-    async def evaluate(self, function: str, *arguments: Any, timeout_s: float = 30.0) -> Any:
+    async def evaluate(self, function: str, *arguments: Any, timeout_s: float = 60.0) -> Any:
         """Call a JavaScript function with JSON arguments, await it, and return what it gives, by way of JSON."""
         wrapped = f"""async (text) => {{
             try {{ return JSON.stringify([await ({function})(...JSON.parse(text)) ?? null]); }}
@@ -101,7 +101,7 @@ class Firefox:
             raise ScriptError(value)
         return value[0]
 
-    async def click(self, role: str, name: str, timeout_s: float = 10.0) -> None:
+    async def click(self, role: str, name: str, timeout_s: float = 40.0) -> None:
         """Click the element with this role and accessible name, as a pointer would, once it is there."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
@@ -132,7 +132,7 @@ class Firefox:
             ],
         )
 
-    async def wait_for(self, expression: str, timeout_s: float = 15.0) -> None:
+    async def wait_for(self, expression: str, timeout_s: float = 40.0) -> None:
         """Wait until a JavaScript expression is true."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not await self.evaluate(f"() => Boolean({expression})"):
@@ -201,7 +201,7 @@ async def firefox(directory: Path, network: Network) -> AsyncIterator[Firefox]:
     running = Firefox(process)
     try:
         await process.start()
-        await process.wait_for_log(r"WebDriver BiDi listening on ws://", 40)
+        await process.wait_for_log(r"WebDriver BiDi listening on ws://", 90)
         async with bidi(network, port) as connection:
             await running.connect(connection)
             yield running

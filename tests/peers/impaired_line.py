@@ -129,7 +129,7 @@ class Relay:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise PeerError("the relay has no input or output")
-        async with self._turn, asyncio.timeout(5):
+        async with self._turn, asyncio.timeout(30):
             stdin.write(f"{command}\n".encode())
             await stdin.drain()
             answer = (await stdout.readline()).decode().strip()
@@ -145,7 +145,7 @@ def program() -> Path:
     cargo = os.environ.get("CARGO", "cargo")
     command = [cargo, "build", "--release", "--quiet", "--locked", "--manifest-path", str(MANIFEST)]
     command += ["--package", PACKAGE, "--message-format", "json"]
-    built = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    built = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
     if built.returncode != 0:
         raise PeerError(f"{PACKAGE} cannot be built:\n{built.stderr[-3000:]}")
     for line in built.stdout.splitlines():

@@ -50,7 +50,7 @@ def _written(home: Path, config: str) -> Path:
 
 
 async def _accepts(network: Network, host: str, port: int) -> None:
-    for _ in range(250):
+    for _ in range(2000):
         with contextlib.suppress(OSError):
             _reader, writer = await network.connect(host, port)
             writer.close()

@@ -101,7 +101,7 @@ class Linphone:
         """What somebody types."""
         os.write(self._pipe, f"{text}\n".encode())
 
-    async def wait_for(self, pattern: str, timeout_s: float = 15.0) -> None:
+    async def wait_for(self, pattern: str, timeout_s: float = 40.0) -> None:
         """Wait until the phone has printed it."""
         await self._process.wait_for_log(pattern, timeout_s)
 
@@ -165,7 +165,7 @@ class Typist:
         """`call URI`, or `type TEXT` once it is talking."""
         os.write(self._pipe, f"{text}\n".encode())
 
-    async def wait_for(self, pattern: str, timeout_s: float = 20.0) -> None:
+    async def wait_for(self, pattern: str, timeout_s: float = 40.0) -> None:
         """Wait until it has printed it."""
         await self._process.wait_for_log(pattern, timeout_s)
 

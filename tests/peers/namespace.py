@@ -13,6 +13,7 @@ import ctypes
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,9 @@ PORTS = (12000, 17999)
 """Ports handed to peers: below the kernel's ephemeral range, apart from RTP ports (daemon.py, baresip.py)."""
 
 CLONE_NEWNET = 0x40000000
+
+_given: deque[int] = deque(maxlen=2000)
+"""Ports given lately, the oldest first: who was given one may not have bound it yet."""
 
 
 class Network:
@@ -35,10 +39,11 @@ class Network:
         return socket.socket(family, kind)
 
     def free_port(self, count: int = 1) -> int:
-        """First of ``count`` consecutive ports that are free for UDP and TCP on every IPv4 address."""
-        for _ in range(200):
-            first = random.randrange(PORTS[0], PORTS[1] - count)
-            if all(self._is_free(first + offset) for offset in range(count)):
+        """First of ``count`` consecutive ports that are free for UDP and TCP on every IPv4 address and given to nobody."""
+        for _ in range(500):
+            ports = range(first := random.randrange(PORTS[0], PORTS[1] - count), first + count)
+            if not any(port in _given for port in ports) and all(self._is_free(port) for port in ports):
+                _given.extend(ports)
                 return first
         raise OSError(f"no {count} free ports in a row between {PORTS[0]} and {PORTS[1]}")
 

@@ -45,7 +45,7 @@ class PictureReceiver(asyncio.DatagramProtocol):
                     self.sizes[size] = self.sizes.get(size, 0) + 1
             self._frame.clear()
 
-    async def wait_frames(self, count: int, timeout_s: float = 20.0) -> None:
+    async def wait_frames(self, count: int, timeout_s: float = 60.0) -> None:
         """Wait until so many frames were shown; raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while self.frames < count:

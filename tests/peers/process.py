@@ -70,7 +70,7 @@ class PeerProcess:
     def log_tail(self, characters: int = 3000) -> str:
         return self.log()[-characters:]
 
-    async def wait_for_log(self, pattern: str, timeout_s: float = 10.0) -> re.Match[str]:
+    async def wait_for_log(self, pattern: str, timeout_s: float = 40.0) -> re.Match[str]:
         """Wait until a line matches; raises :class:`PeerError` when the process ends or the time is up."""
         expression = re.compile(pattern)
         deadline = time.monotonic() + timeout_s

@@ -86,7 +86,7 @@ class Sipp:
     async def start(self) -> None:
         await self._process.start()
 
-    async def wait_listening(self, transport: str, network: Network, timeout_s: float = 5.0) -> None:
+    async def wait_listening(self, transport: str, network: Network, timeout_s: float = 30.0) -> None:
         """Wait until the port is taken (UDP) or accepts (TCP)."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while asyncio.get_running_loop().time() < deadline:
@@ -102,14 +102,14 @@ class Sipp:
             await asyncio.sleep(0.02)
         raise PeerError(f"sipp does not listen on {self.host}:{self.port}:\n{self.log[-2000:]}")
 
-    async def finish(self, timeout_s: float) -> SippResult:
-        """Wait until all calls of a caller are over."""
+    async def finish(self, timeout_s: float = 90.0) -> SippResult:
+        """Wait until all calls of a caller are over; it gives up by itself before this does."""
         code = await self._process.wait(timeout_s)
         return self._result(code)
 
     async def stop(self) -> SippResult:
         """End a callee: SIGUSR1 lets SIPp finish its calls and write its statistics."""
-        code = await self._process.stop(grace_s=10.0, first=signal.SIGUSR1)
+        code = await self._process.stop(grace_s=30.0, first=signal.SIGUSR1)
         return self._result(code if code is not None else -1)
 
     async def abandon(self) -> None:

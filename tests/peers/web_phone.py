@@ -144,7 +144,7 @@ class WebPhone:
     def page(self) -> Page:
         return self.tab.page
 
-    async def said(self, words: str, *, times: int = 1, within_s: float = 20.0) -> None:
+    async def said(self, words: str, *, times: int = 1, within_s: float = 40.0) -> None:
         """Wait until the client has said something that begins so, so many times."""
         await self.page.wait_for_function(
             "([words, times]) => window.said.filter(line => line.startsWith(words)).length >= times",

@@ -63,7 +63,10 @@ async def test_the_timer_fires_once_and_drains() -> None:
     echo, seen = Echo(), []
     driver = Driver(echo, clock=SystemClock(), send=seen.append, deliver=seen.append)
     driver.feed(echo.handle_message, "x", timeout_s=0.01)
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        while not echo.timed_out:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
     assert echo.timed_out == 1
     assert seen[-1] == "timeout"
 
@@ -71,7 +74,7 @@ async def test_the_timer_fires_once_and_drains() -> None:
 async def test_a_later_input_moves_the_timer() -> None:
     echo = Echo()
     driver = Driver(echo, clock=SystemClock(), send=lambda _: None, deliver=lambda _: None)
-    driver.feed(echo.handle_message, "x", timeout_s=0.01)
+    driver.feed(echo.handle_message, "x", timeout_s=0.03)
     driver.feed(echo.handle_message, "y")
     await asyncio.sleep(0.05)
     assert echo.timed_out == 0

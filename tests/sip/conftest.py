@@ -78,11 +78,11 @@ class Reader:
         self._events = session.events()
 
     async def next(self) -> SessionEvent:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             return await anext(self._events)
 
     async def rest(self) -> list[SessionEvent]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             return [event async for event in self._events]
 
 

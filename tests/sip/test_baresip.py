@@ -16,7 +16,7 @@ from tests.peers.certificates import write_certificates
 from tests.sip.conftest import PASSWORDS, MakeEndpoint, Reader, party
 from tests.sip.test_sipp import SDP
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
@@ -54,7 +54,7 @@ async def test_phone_registers_calls_and_is_called(
         assert isinstance(ended, Ended)
         assert ended.by == "remote"
         await running.dial(f"sip:alice@127.0.0.1:{port};transport={transport}")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             incoming = await endpoint.incoming.get()
         assert incoming.authenticated_user == "bob"
         incoming.session.ring()

@@ -63,12 +63,12 @@ async def ask(port: int, transport: Transport, context: ssl.SSLContext, message:
             phone.connect(("127.0.0.1", port))
             phone.setblocking(False)
             phone.send(message)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(40):
                 return await asyncio.get_running_loop().sock_recv(phone, 65_536), phone.getsockname()[1]
     secure = {"ssl": context, "server_hostname": "sip.example.org"} if transport == "tls" else {}
     reader, writer = await asyncio.open_connection("127.0.0.1", port, **secure)
     writer.write(b"\r\n\r\n" + message)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(40):
         assert await reader.readexactly(2) == b"\r\n"
         answer = await reader.readuntil(b"\r\n\r\n")
     writer.close()

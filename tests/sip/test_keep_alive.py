@@ -232,12 +232,12 @@ async def test_our_keep_alives_are_answered_by_a_real_peer(make_endpoint: MakeEn
         entry._next_at = kept._next_at = asyncio.get_running_loop().time()
         entry.answered = False
         us.agent._on_timer()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await news.get() == "alive"
     assert us.counts.table["sip.flows_lost.closed"] == 0
     await them.agent.stop(0.1)
     if transport != "udp":
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await news.get() == "closed"
 
 
@@ -245,5 +245,5 @@ async def test_a_flow_that_was_closed_before_it_could_be_kept_is_told_as_well(ma
     us = await make_endpoint()
     news: asyncio.Queue[News] = asyncio.Queue()
     us.agent.keep_flow(replace(STREAM, id=99), KEEPING, news.put_nowait)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await news.get() == "closed"

@@ -18,7 +18,7 @@ from tests.peers.namespace import LOOPBACK
 from tests.sip.conftest import Counts, Reader, Users, party
 from tests.sip.test_sipp import SDP
 
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 async def test_a_call_to_a_domain_passes_what_is_dead_or_busy(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_command_prints_what_a_secret_file_may_hold(tmp_path: Path) -> None:
         input="wonderland\n",
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
         env=dict(os.environ),
     )

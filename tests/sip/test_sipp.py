@@ -21,7 +21,7 @@ SDP = (
 PATIENT = Timers(t1=2.0)
 """Nothing is lost on loopback. On a busy machine the 50 ms of the other tests pass between an answer and its reader, and an
 INVITE that comes again when SIPp waits for the ACK fails its call."""
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 
 async def serve(endpoint: Endpoint, ended: list[Ended]) -> None:
@@ -49,7 +49,7 @@ async def test_sipp_calls_us(make_endpoint: MakeEndpoint, tmp_path: Path, transp
     async with sipp.caller(
         tmp_path, (target.host, target.port), scenario=scenario, transport=transport, calls=30, rate=30, hold_ms=100
     ) as caller:
-        result = await caller.finish(30)
+        result = await caller.finish()
     serving.cancel()
     assert (result.exit_code, result.successful, result.failed, result.errors) == (0, 30, 0, "")
     assert [event.by for event in ended] == ["remote"] * 30
@@ -65,7 +65,7 @@ async def test_sipp_cancels_its_call(make_endpoint: MakeEndpoint, tmp_path: Path
 
     ringing = asyncio.create_task(ring())
     async with sipp.caller(tmp_path, (target.host, target.port), scenario="uac_cancel", calls=3, hold_ms=100) as caller:
-        result = await caller.finish(30)
+        result = await caller.finish()
     ringing.cancel()
     assert (result.successful, result.failed, result.errors) == (3, 0, "")
 
@@ -92,7 +92,7 @@ async def test_we_call_sipp(make_endpoint: MakeEndpoint, tmp_path: Path, transpo
             for _ in range(20):
                 group.create_task(one())
                 await asyncio.sleep(0.02)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while endpoint.agent._core.busy:
                 await asyncio.sleep(0.02)
         result = await uas.stop()
@@ -129,7 +129,7 @@ async def test_sipp_wants_prack_refreshes_once_and_is_given_up(make_endpoint: Ma
     async with sipp.caller(
         tmp_path, (target.host, target.port), scenario="uac_prack_timer", calls=1, keys={"interval": "3"}
     ) as caller:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             incoming = await endpoint.incoming.get()
         incoming.session.ring()
         await asyncio.sleep(0.3)
@@ -137,5 +137,5 @@ async def test_sipp_wants_prack_refreshes_once_and_is_given_up(make_endpoint: Ma
         reader = Reader(incoming.session)
         assert isinstance(await reader.next(), Confirmed)
         assert (await reader.rest())[-1] == Ended("timeout", code=408, reason="session expired")
-        result = await caller.finish(15)
+        result = await caller.finish()
     assert (result.successful, result.failed, result.errors) == (1, 0, "")

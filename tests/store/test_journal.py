@@ -97,7 +97,7 @@ async def test_what_is_no_longer_at_hand_comes_from_the_file(opened: Opened) -> 
     journal = await opened(at_hand=2)
     for index in range(12):
         happen(journal, f"t{index}")
-        await asyncio.wait_for(journal._idle.wait(), 5.0)
+        await asyncio.wait_for(journal._idle.wait(), 30.0)
     assert await types_after(journal, 0, limit=3) == ["t0", "t1", "t2"]
     assert await types_after(journal, journal.last - 2) == ["t10", "t11"]
 
@@ -106,7 +106,7 @@ async def test_a_cursor_that_is_too_old_or_from_elsewhere_is_told(opened: Opened
     journal = await opened()
     happen(journal, "a", "b", "c")
     first = (await journal.after(0, 1))[0].number
-    await asyncio.wait_for(journal._idle.wait(), 5.0)
+    await asyncio.wait_for(journal._idle.wait(), 30.0)
     await journal.stop(1.0)
     store = await SqliteEvents.open(file)
     assert await store.prune(before=0.0, most=2) == first
@@ -148,7 +148,7 @@ async def test_what_cannot_be_written_is_counted_and_a_late_reader_is_told(opene
     metrics = Metrics()
     journal = await opened(Broken(), metrics=metrics)
     happen(journal, "a", "b")
-    await asyncio.wait_for(journal._idle.wait(), 5.0)
+    await asyncio.wait_for(journal._idle.wait(), 30.0)
     assert metrics.value("events_lost_total", reason="store_failed") == 2
     with pytest.raises(CursorLost):
         await journal.after(0, 10)
@@ -161,14 +161,14 @@ async def test_news_wakes_whoever_waits(opened: Opened) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     happen(journal, "a")
-    await asyncio.wait_for(waiting, 5.0)
+    await asyncio.wait_for(waiting, 30.0)
 
 
 async def test_an_event_and_what_is_owed_are_written_at_once(opened: Opened, file: SqliteRecords) -> None:
     store = await SqliteEvents.open(file)
     journal = await opened(store, owed=lambda type_: ["crm"] if type_ == "a" else [])
     happen(journal, "a", "b")
-    await asyncio.wait_for(journal._idle.wait(), 5.0)
+    await asyncio.wait_for(journal._idle.wait(), 30.0)
     found, total = await store.owed("crm", after=0, limit=10)
     assert ([delivery.text for delivery in found], total) == ([(await journal.after(0, 1))[0].text], 1)
     await store.forget_all_but(["other"])

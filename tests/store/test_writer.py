@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.store.records import ContactRecord, MemoryRecords, StoreError
 from mediaserver.store.writer import RecordWriter
+from tests.passing import passed
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -62,7 +63,7 @@ async def test_what_waits_is_written_in_one_batch(metrics: Metrics) -> None:
     store.gate.clear()
     writing = writer(store, metrics)
     writing.submit(record("first"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     for number in range(5):
         writing.submit(record(str(number)))
     store.gate.set()
@@ -83,7 +84,7 @@ async def test_a_store_that_keeps_failing_loses_the_batch_and_counts_it(metrics:
     store = Flaky(failures=2)
     writing = writer(store, metrics)
     writing.submit(record("a"))
-    await asyncio.sleep(0.05)
+    await passed(0.05)
     writing.submit(record("b"))
     await writing.stop(1.0)
     assert lost(metrics, "store_failed") == 1
@@ -95,7 +96,7 @@ async def test_a_full_queue_refuses_without_waiting(metrics: Metrics) -> None:
     store.gate.clear()
     writing = writer(store, metrics, capacity=1)
     writing.submit(record("writing"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     assert writing.submit(record("waiting"))
     assert not writing.submit(record("refused"))
     assert lost(metrics, "queue_full") == 1
@@ -108,7 +109,7 @@ async def test_what_is_left_at_the_deadline_is_counted(metrics: Metrics) -> None
     store.gate.clear()
     writing = writer(store, metrics)
     writing.submit(record("writing"))
-    await asyncio.sleep(0.01)
+    await passed(0.01)
     writing.submit(record("waiting"))
     await writing.stop(0.01)
     assert lost(metrics, "stopped") == 2
@@ -120,6 +121,6 @@ async def test_records_of_many_calls_share_a_transaction(metrics: Metrics) -> No
     writing = writer(store, metrics)
     for number in range(5):
         writing.submit(record(str(number)))
-        await asyncio.sleep(0.01)
+        await passed(0.01)
     await writing.stop(1.0)
     assert store.batches == [1, 4]

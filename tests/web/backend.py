@@ -137,7 +137,7 @@ class Backend:
         return f"http://127.0.0.1:{port}/sick-pay?lang=de"
 
 
-async def until(condition: Any, *, seconds: float = 10.0, what: str = "") -> None:
+async def until(condition: Any, *, seconds: float = 30.0, what: str = "") -> None:
     """Wait for a condition (plain or async) that something outside of this process brings about."""
     async with asyncio.timeout(seconds):
         while True:

@@ -38,7 +38,7 @@ async def types(backend):
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_call_from_click_to_hang_up(browser, backend):
     tab = await call_page(browser, backend, "/call/demo?tariff=gold")
     page = tab.page
@@ -67,7 +67,7 @@ async def test_a_call_from_click_to_hang_up(browser, backend):
     assert leg.frames["video"] == 0
     await expect(page.get_by_text("We see you <only> if you agree.")).to_be_visible()
     await control(page, "Show my camera").click()
-    await until(lambda: leg.frames["video"] > 5, seconds=20)
+    await until(lambda: leg.frames["video"] > 5)
     sent = await types(backend)
     assert sent.index("consent") < len(sent) - 1 - sent[::-1].index("offer")
     assert [message.text_version for message in backend.caller.messages if message.type == "consent"] == ["2026-11"]
@@ -95,7 +95,7 @@ async def test_a_call_from_click_to_hang_up(browser, backend):
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_somebody_else_at_the_other_end_is_said_and_the_camera_may_still_be_shown(browser, backend):
     tab = await call_page(browser, backend)
     await control(tab.page, "Video call").click()
@@ -110,39 +110,38 @@ async def test_somebody_else_at_the_other_end_is_said_and_the_camera_may_still_b
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_the_keyboard_is_enough(browser, backend):
     tab = await call_page(browser, backend)
     page = tab.page
-    focused = "document.activeElement.textContent"
     await page.keyboard.press("Tab")
-    assert await page.evaluate(focused) == "Video call"
+    await expect(control(page, "Video call")).to_be_focused()
     await page.keyboard.press("Enter")
     await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).offers)
     # The button that was pressed is gone; focus is where the caller can stop it.
-    await until(lambda: page.evaluate(f"{focused} === 'Hang up'"))
+    await expect(control(page, "Hang up")).to_be_focused()
     await backend.connect(backend.caller)
     await expect(control(page, "Show my camera")).to_be_visible()
     await page.keyboard.press("Shift+Tab")
-    assert await page.evaluate(focused) == "Chat"
+    await expect(control(page, "Chat")).to_be_focused()
     await page.keyboard.press("Shift+Tab")
-    assert await page.evaluate(focused) == "Show my camera"
+    await expect(control(page, "Show my camera")).to_be_focused()
     await page.keyboard.press("Space")
-    await until(lambda: page.evaluate(f"{focused} === 'Camera'"))
+    await expect(control(page, "Camera")).to_be_focused()
     await page.keyboard.press("Shift+Tab")
-    assert await page.evaluate(focused) == "Mute"
+    await expect(control(page, "Mute")).to_be_focused()
     await page.keyboard.press("Space")
     await expect(control(page, "Mute")).to_have_attribute("aria-pressed", "true")
     for name in ("Camera", "Chat", "Hang up"):
         await page.keyboard.press("Tab")
-        assert await page.evaluate(focused) == name
+        await expect(control(page, name)).to_be_focused()
     await page.keyboard.press("Enter")
-    await until(lambda: page.evaluate(f"{focused} === 'Video call'"))
+    await expect(control(page, "Video call")).to_be_focused()
     assert tab.errors == []
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_an_offer_of_the_server_wins_and_the_camera_comes_after_it(browser, backend):
     tab = await call_page(browser, backend)
     await control(tab.page, "Video call").click()
@@ -153,7 +152,7 @@ async def test_an_offer_of_the_server_wins_and_the_camera_comes_after_it(browser
     await backend.connect(backend.caller)
     leg.collide = True
     await control(tab.page, "Show my camera").click()
-    await until(lambda: leg.frames["video"] > 5, seconds=20)
+    await until(lambda: leg.frames["video"] > 5)
     answers = [message for message in backend.caller.messages if message.type == "answer"]
     assert len(answers) == 2
     assert leg.offers == 3
@@ -161,7 +160,7 @@ async def test_an_offer_of_the_server_wins_and_the_camera_comes_after_it(browser
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 async def test_a_lost_socket_is_shown_and_resumed_and_the_call_goes_on(browser, backend):
     tab = await call_page(browser, backend)
     page = tab.page
@@ -170,7 +169,7 @@ async def test_a_lost_socket_is_shown_and_resumed_and_the_call_goes_on(browser, 
     await backend.connect(backend.caller)
     channel = next(iter(backend.stack.sessions._channels))
     channel._socket._req.transport.abort()
-    await expect(page.get_by_role("status")).to_have_text("The connection was interrupted. Reconnecting …")
+    await tab.told("The connection was interrupted. Reconnecting …")
     await expect(page.get_by_role("status")).to_have_text("You are talking to Anna Agent.")
     before = backend.leg(backend.caller).frames["audio"]
     await control(page, "Mute").click()
@@ -182,17 +181,17 @@ async def test_a_lost_socket_is_shown_and_resumed_and_the_call_goes_on(browser, 
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_closed_page_ends_the_call_at_once(browser, backend):
     tab = await call_page(browser, backend)
     await control(tab.page, "Video call").click()
     await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).offers)
     await tab.page.goto("about:blank")
-    await until(lambda: backend.caller.gone_reasons, seconds=3)
+    await until(lambda: backend.caller.gone_reasons)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("prepare", "text"),
     [
@@ -212,7 +211,7 @@ async def test_a_refusal_is_said_in_human_words(browser, backend, prepare, text)
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_without_a_microphone_the_call_ends_with_advice(browser, backend):
     tab = await call_page(browser, backend)
     await tab.page.evaluate(
@@ -226,7 +225,7 @@ async def test_without_a_microphone_the_call_ends_with_advice(browser, backend):
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_hanging_up_while_the_microphone_is_asked_for_leaves_nothing_behind(browser, backend):
     tab = await call_page(browser, backend)
     page = tab.page

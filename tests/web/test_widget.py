@@ -18,7 +18,7 @@ PAGE = """<!doctype html><title>Sick pay</title>
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_one_script_tag_puts_the_button_on_any_page(browser, backend):
     stack = backend.stack
     url = await backend.foreign_page(PAGE.format(server=stack.origin))
@@ -43,7 +43,7 @@ async def test_one_script_tag_puts_the_button_on_any_page(browser, backend):
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_a_page_that_is_not_allowed_gets_no_button(browser, backend):
     stack = backend.stack
     stack.entries["site"] = EntryAccess("site", "Ask us", Origins.of(["https://www.example.org"]))

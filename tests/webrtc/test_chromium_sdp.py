@@ -15,7 +15,7 @@ from mediaserver.sdp.parser import parse
 from mediaserver.webrtc.negotiation import LocalIceParams, MediaPolicy, Negotiation
 from tests.webrtc.page_script import SCRIPT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 ARGUMENTS = (
     "--no-sandbox",

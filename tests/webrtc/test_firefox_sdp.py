@@ -17,7 +17,7 @@ from tests.peers.local_page import local_page
 from tests.peers.namespace import namespace
 from tests.webrtc.page_script import SCRIPT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
