@@ -22,6 +22,7 @@ from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.identity_rules import phone_rules, trunk_rules
+from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.quality import LegQuality
@@ -88,6 +89,12 @@ class Calls:
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
         self.transfers = Transfers(ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced)
+        self.joining = Joining(
+            find=user_agent.find_named,
+            calls=self._calls.values,
+            groups=lambda: self._config.groups.values(),
+            engine=engine,
+        )
 
     def __len__(self) -> int:
         return len(self._calls)

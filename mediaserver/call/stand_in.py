@@ -10,7 +10,15 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.sip_policy import EVERYTHING
 from mediaserver.engine.engine import Engine
 from mediaserver.runtime.ids import new_id
+from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Codec
+
+
+def beside(members: Sequence[Leg], *, contact_id: str, engine: Engine) -> StandIn:
+    """What somebody meets who comes into a call: every sound, and the pictures that somebody in there has."""
+    shown = [codec for leg in members for codec in leg.codecs.get("video", ())]
+    pictures = [codec for codec in EVERYTHING["video"] if any(matches(codec, other) for other in shown)]
+    return StandIn(contact_id=contact_id, engine=engine, video=bool(pictures), pictures=pictures)
 
 
 class StandIn(Leg):

@@ -139,13 +139,7 @@ class Transfers:
 
     def _of(self, replaces: Replaces) -> tuple[Call, SipLeg] | None:
         session = self._find(replaces)
-        if session is None:
-            return None
-        for call in self._calls():
-            for leg in call.members:
-                if isinstance(leg, SipLeg) and leg.holds(session):
-                    return call, leg
-        return None
+        return leg_of(session, self._calls()) if session is not None else None
 
     async def _done(self, request: CallRequest, leg: SipLeg, new: Leg) -> None:
         _log.info("call_transferred", contact_id=request.contact_id, by=leg.name, to=new.name)
@@ -172,6 +166,15 @@ class Transfers:
         if request.note is not None:
             request.note("transfer_failed", f"{code} {why}")
         leg.answer_transfer(code)
+
+
+def leg_of(session: InviteSession, calls: Iterable[Call]) -> tuple[Call, SipLeg] | None:
+    """The leg of a session in a call that stands, and that call."""
+    for call in calls:
+        for leg in call.members:
+            if isinstance(leg, SipLeg) and leg.holds(session):
+                return call, leg
+    return None
 
 
 def _sent_on(leg: SipLeg, event: TransferAsked) -> tuple[tuple[str, str], ...]:

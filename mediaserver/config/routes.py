@@ -185,6 +185,9 @@ class Group(Section):
     otherwise: Target | None = None
     """Where a call goes that nobody of the group takes, but another group; null refuses it."""
 
+    join: bool = False
+    """Members may come into each other's calls as a third party, by an INVITE with Join (RFC 3911)."""
+
 
 class Webhook(Section):
     """A service of the house that is asked where a call goes; the key of the map is its name.

@@ -15,10 +15,10 @@ from mediaserver.call.calls import Calls
 from mediaserver.call.conference import Supervision, SupervisionMode
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.joining import MAX_MEMBERS
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination, Question
-from mediaserver.call.sip_policy import EVERYTHING
-from mediaserver.call.stand_in import StandIn
+from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.contact.attributes import AttributeLimits, Attributes
 from mediaserver.contact.call_view import CallView, ContactView, contact_view
 from mediaserver.contact.contact import Contact
@@ -32,11 +32,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
-from mediaserver.sdp.codecs import matches
 from mediaserver.store.records import ContactRecords
-
-MAX_MEMBERS: Final = 16
-"""Parties and supervisors of one call; more of them meet in a room."""
 
 _TRANSFERRED: Final = EndCause("system", "transferred", 200)
 _log = structlog.get_logger(__name__)
@@ -305,11 +301,9 @@ class CallControl:
         self, contact: Contact, call: Call, destination: Destination, supervision: Supervision | None
     ) -> None:
         """Rings somebody, and takes him into the call."""
-        shown = [codec for leg in call.members for codec in leg.codecs.get("video", ())]
-        pictures = [codec for codec in EVERYTHING["video"] if any(matches(codec, other) for other in shown)]
         request = CallRequest(
             contact.id,
-            StandIn(contact_id=contact.id, engine=self._engine, video=bool(pictures), pictures=pictures),
+            beside(call.members, contact_id=contact.id, engine=self._engine),
             destination,
             Presentation(
                 name=contact.caller,

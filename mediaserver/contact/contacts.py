@@ -24,7 +24,6 @@ from mediaserver.call.incoming import question_of
 from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.signaling import AttributesRefused, Identity, Signaling, UnknownEntry, UnknownLink
-from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.unrouted import Unrouted
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.model import Config
@@ -37,17 +36,17 @@ from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact, Tell
 from mediaserver.contact.ending import OnOver
 from mediaserver.contact.join_links import JoinLinks
+from mediaserver.contact.named_calls import NamedCalls
 from mediaserver.contact.open_contacts import OpenContact, OpenContacts, Runner
 from mediaserver.core.up_track import Gate
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError, RemoteProtocolError
+from mediaserver.errors import LimitExceeded, RemoteProtocolError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.sources import source_prefix
 from mediaserver.sdp.description import Fingerprint, SdpError
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.replaces import parse_replaces
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.sip.user_agent import IncomingInvite
 from mediaserver.store.writer import RecordWriter
@@ -92,6 +91,7 @@ class Contacts:
         self._attribute_limits = attribute_limits
         self._admission = admission
         self.open = OpenContacts()
+        self._named = NamedCalls(calls=calls, opened=self.open, dial_plan=dial_plan, server_name=server_name)
         self.links = JoinLinks()
         """Ways into calls that are up."""
         self._by_source: Counter[str] = Counter()
@@ -244,8 +244,7 @@ class Contacts:
 
     async def on_invite(self, incoming: IncomingInvite) -> None:
         """Takes a call that came in over SIP: routes it, or says why not."""
-        if "Replaces" in incoming.request.headers:
-            await self._take_over(incoming)
+        if await self._named.take(incoming):
             return
         identity = identity_of(incoming, self._calls.trunks.get(incoming.trunk))
         question = question_of(incoming, self._calls.trunks, identity)
@@ -270,23 +269,6 @@ class Contacts:
         contact.caller = leg.name
         presentation = contact.introduce(identity, self._attribute_limits)
         self._run_connected(contact, leg, destination, presentation, "sip", headers=question.headers)
-
-    async def _take_over(self, incoming: IncomingInvite) -> None:
-        """A call that takes the place of one that is known here (RFC 3891): picked up, or handed over by a phone."""
-        leg: SipLeg | None = None
-        try:
-            replaces = parse_replaces(incoming.request.headers.get("Replaces") or "")
-            leg = self._calls.incoming_leg(incoming, self._calls.transfers.contact_of(replaces))
-            if not await self._calls.transfers.take_over(leg, replaces):
-                await leg.refuse(EndCause("system", "unknown_dialog", 481))
-        except (SdpError, SipParseError) as error:
-            incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
-        except MediaServerError as error:
-            code = 488 if isinstance(error, NegotiationError) else 503
-            if leg is None:
-                incoming.session.reject(code)
-            else:
-                await leg.refuse(EndCause("system", "not_replaced", code, str(error)))
 
     async def _place_call(self, contact: Contact, leg: Leg, user: str, target: str) -> None:
         destination = await self._dial_plan.decide(Question(called=_called(target), caller=user))

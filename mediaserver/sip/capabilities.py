@@ -24,7 +24,7 @@ METHODS: Final = (
     "SUBSCRIBE",
 )
 ALLOW: Final = ", ".join(METHODS)
-SUPPORTED: Final = frozenset(("100rel", "norefersub", "replaces", "timer"))
+SUPPORTED: Final = frozenset(("100rel", "join", "norefersub", "replaces", "timer"))
 """Extensions that a peer may require."""
 _REGISTERING: Final = frozenset({"path", "outbound"})
 """What a REGISTER may require besides (RFC 3327, RFC 5626)."""
@@ -39,6 +39,8 @@ def refusal_of(request: Request) -> tuple[int, Extra] | None:
     unsupported = [name for name in request.tokens("Require") if name.lower() not in known]
     if unsupported and request.method != "CANCEL":
         return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
+    if request.method != "INVITE" and "Join" in request.headers:
+        return 400, ()  # RFC 3911 §4
     return None
 
 

@@ -17,6 +17,7 @@ from mediaserver.runtime.notices import Notices
 from mediaserver.sip.attempt import Attempt
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
+from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import SessionEvent
@@ -313,11 +314,16 @@ class Core(Sender):
         machine = self._machines.get((request.call_id, request.to.tag or ""))
         return machine if machine is not None and machine.owns(request) else None
 
+    def find_named(self, name: DialogName) -> InviteMachine | None:
+        """The session whose dialog a Join names (RFC 3911 §4); None where there is none."""
+        machine = self._machines.get((name.call_id, name.to_tag))
+        dialog = machine.dialog if machine is not None else None
+        return machine if dialog is not None and dialog.remote_tag == name.from_tag else None
+
     def find_replaced(self, replaces: Replaces) -> InviteMachine | None:
         """The session whose dialog a Replaces names (RFC 3891 §3); None where there is none that may be replaced."""
-        machine = self._machines.get((replaces.call_id, replaces.to_tag))
-        dialog = machine.dialog if machine is not None else None
-        if machine is None or dialog is None or dialog.remote_tag != replaces.from_tag:
+        machine = self.find_named(replaces)
+        if machine is None:
             return None
         return None if replaces.early_only and machine.state is SessionState.CONFIRMED else machine
 

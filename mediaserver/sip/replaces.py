@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.headers import CALL_ID, find_param, parse_params, split_list
+from mediaserver.sip.dialog_name import DialogName, parse_dialog_name
 from mediaserver.sip.uri import SipUri
 
 
 @dataclass(frozen=True, slots=True)
-class Replaces:
-    """`to_tag` is the tag of whoever gets this, `from_tag` that of its peer (§3)."""
+class Replaces(DialogName):
+    """What the header says (§3)."""
 
-    call_id: str
-    to_tag: str
-    from_tag: str
     early_only: bool = False
     """Only a call that was not answered yet may be replaced."""
 
@@ -27,12 +23,8 @@ class Replaces:
 
 def parse_replaces(text: str) -> Replaces:
     """The value of a Replaces header. Raises SipParseError (400)."""
-    call_id, *rest = split_list(text, ";")
-    params = parse_params(rest)
-    to_tag, from_tag = find_param(params, "to-tag"), find_param(params, "from-tag")
-    if not call_id or not CALL_ID.issuperset(call_id) or not to_tag or not from_tag:
-        raise SipParseError("Replaces needs a Call-ID, to-tag and from-tag")
-    return Replaces(call_id, to_tag, from_tag, find_param(params, "early-only") is not None)
+    name, others = parse_dialog_name(text, "Replaces")
+    return Replaces(name.call_id, name.to_tag, name.from_tag, "early-only" in others)
 
 
 def replaces_of(uri: SipUri) -> Replaces | None:

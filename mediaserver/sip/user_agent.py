@@ -18,6 +18,7 @@ from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
 from mediaserver.sip.core import Core, NewInvite, NewText, Noticed, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
+from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.dns_client import DnsClient
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.event_packages import UserState
@@ -325,6 +326,11 @@ class UserAgent:
     def find_replaced(self, replaces: Replaces) -> InviteSession | None:
         """The session whose dialog a Replaces names (RFC 3891); None where there is none."""
         machine = self._core.find_replaced(replaces)
+        return self._sessions.get(machine.id) if machine is not None else None
+
+    def find_named(self, name: DialogName) -> InviteSession | None:
+        """The session whose dialog is named so (RFC 3911); None where there is none."""
+        machine = self._core.find_named(name)
         return self._sessions.get(machine.id) if machine is not None else None
 
     def accept_websocket(

@@ -73,6 +73,9 @@ class Phones:
         self.bandwidth: tuple[Bandwidth, ...] = ()
         self.rejection: sip.Rejected | None = None
 
+    def find_named(self, name: object) -> None:
+        return None
+
     def find_replaced(self, replaces: object) -> None:
         return None
 

@@ -1,8 +1,6 @@
 """The service examples of RFC 5359 by section, as far as a back-to-back user agent has a part in them.
 
-Not here: §2.6 (transfer by instant message), which a phone does with the address that it was sent, §2.11 (a third party
-that joins by a Join header, RFC 3911, which is not known here) and §2.17 (automatic redial), which is a phone's own; the
-dialog package that it watches by is in ``tests/sip/test_subscriptions``.
+§2.17 (automatic redial) is in ``tests/sip/test_rfc5359_redial``: there it is the registrar's and notifier's.
 """
 
 from __future__ import annotations
@@ -28,8 +26,10 @@ from mediaserver.sdp.description import Direction
 from mediaserver.sdp.parser import parse
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
+from mediaserver.sip.replaces import replaces_of
 from mediaserver.sip.uri import parse_sip_uri
 from tests.call import test_conference as conference
+from tests.call import test_joining as joining
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled, phones_view, settle, taken
 from tests.call.test_sip_media import BROWSER, media
@@ -143,6 +143,25 @@ async def forwarded(failure: DialFailed) -> tuple[Leg, list[str]]:
     return await Redirects(ring=ring, decide=decide).ring(request), phones.rung
 
 
+async def test_2_6_transfer_instant_messaging() -> None:
+    """Bob has sent Carol the address of his call as a text, with a Replaces in it; she calls it, and Bob is out.
+
+    How the text reached her is not our business: what it names is Bob's dialog with us.
+    """
+    house = House()
+    alice, bob, session, call = await house.talk("alice")
+    told = parse_sip_uri("sip:alice@example.org?Replaces=other-call%3Bto-tag%3Dours%3Bfrom-tag%3Dtheirs")
+    named = replaces_of(told)
+    assert named == NAMED
+    house.sessions[named] = session
+    carol, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
+    assert await house.transfers.take_over(carol, named)
+    await wait()
+    assert (call.caller, call.callee) == (alice, carol)
+    assert [entry[0] for entry in incoming.log] == ["answer"]
+    assert bob.ended
+
+
 @pytest.mark.parametrize("code", [301, 302, 305])
 async def test_2_7_call_forwarding_unconditional(code: int) -> None:
     leg, rung = await forwarded(DialFailed(code, "Moved", redirect=(CAROL,)))
@@ -170,6 +189,24 @@ async def test_2_10_three_way_conference_third_party_is_added() -> None:
         ["alice", "carol"],
         ["alice", "bob"],
     ]
+    await call.end(EndCause("system", "over"))
+
+
+async def test_2_11_three_way_conference_third_party_joins() -> None:
+    """Carol's INVITE names Bob's dialog in a Join: all three hear each other, and nobody is put on hold for it."""
+    mixed = joining.House(groups=[joining.TEAM])
+    alice, bob, call = await mixed.talk(user="bob")
+    told = list(mixed.sessions[joining.NAME].log)
+    carol, incoming = await mixed.comes()
+    await mixed.joining.join(carol, mixed.joining.look(joining.NAME, user="carol", trunk=None))
+    everybody = [alice, bob, carol]
+    assert [mixed.hears(leg, everybody) for leg in everybody] == [  # type: ignore[arg-type]
+        ["bob", "carol"],
+        ["alice", "carol"],
+        ["alice", "bob"],
+    ]
+    assert [entry[0] for entry in incoming.log if entry[0] != "identify"] == ["answer"]
+    assert mixed.sessions[joining.NAME].log == told
     await call.end(EndCause("system", "over"))
 
 

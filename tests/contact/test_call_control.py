@@ -9,8 +9,9 @@ import pytest
 
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import Dtmf, EndCause
+from mediaserver.call.joining import MAX_MEMBERS
 from mediaserver.call.signaling import AttributesRefused
-from mediaserver.contact.call_control import MAX_MEMBERS, Wish
+from mediaserver.contact.call_control import Wish
 from mediaserver.contact.refusals import NotFound, NotNow, Undeliverable
 from mediaserver.engine.commands import CloseMix, Play, SendDtmf, SetMix
 from tests.contact.call_house import GREETING, CallHouse, settled

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mediaserver_netem::{LinkConfig, Schedule};
+use mediaserver_netem::{LinkConfig, QueueLimit, Schedule};
 use mediaserver_proto::rtcp::pli;
 use mediaserver_proto::rtp::Ssrc;
 
@@ -71,4 +71,27 @@ fn a_screen_whose_keyframe_is_on_its_way_is_not_asked_for_another() {
         (stage.publishers[0].plis - before.0, refused)
     });
     assert_eq!(brings, [(1, 0), (0, 1), (1, 0)], "{}", stage.story(0));
+}
+
+/// Its keyframes of 60 kilobytes take such a line for 2.4 s each, when nothing else comes and nothing is lost.
+#[test]
+fn on_a_line_of_twice_its_rate_a_screen_is_seen_and_goes_on() {
+    let lines =
+        [10, 50, 150].into_iter().flat_map(|round_trip_ms| [100, 300, 1_000].map(|queue| (round_trip_ms, queue)));
+    for (round_trip_ms, queue_ms) in lines {
+        let mut stage = Stage::new(&[&TEXT]);
+        stage.publishers[0].pace = Pace::WRITING;
+        let line = LinkConfig {
+            delay: Duration::from_micros(round_trip_ms * 500),
+            queue: QueueLimit::Time(Duration::from_millis(queue_ms)),
+            ..line(Schedule::constant(2e5))
+        };
+        stage.view(line, &[(0, SCREEN_PRIORITY)]);
+        stage.run(35_000);
+        let picture = &stage.viewers[0].pictures[0];
+        let (first_ms, rate) =
+            (picture.shown.first().map_or(u64::MAX, |shown| shown.ms), picture.frames_per_s(15_000, 35_000));
+        let seen = format!("{round_trip_ms} ms, queue {queue_ms}: first {first_ms}, {rate:.1} a second");
+        assert!(first_ms < 15_000 && rate > 2.5, "{seen}\n{}", stage.story(0));
+    }
 }

@@ -94,9 +94,11 @@ const ROOM: [usize; 4] = [0, 0, 64, 128];
 const MOST_RECORDS: usize = 2_048;
 /// Bytes that wait, at most.
 const MOST_BYTES: usize = 2 << 20;
-/// A record that has waited this long is of no use any more. The tail of a screen's keyframe is until the next one.
+/// A record that has waited this long is of no use any more.
 const STALE: Duration = Duration::from_millis(1_500);
-const STALE_SCREEN: Duration = Duration::from_millis(3_000);
+/// Of a screen only the whole of it is: without its tail a keyframe shows nothing, and the next one is as large. On a line
+/// of twice what a screen takes, 60 kilobytes and what comes meanwhile are a matter of seconds.
+const STALE_SCREEN: Duration = Duration::from_secs(10);
 /// Debt that may be made at once: this much time at the rate, and at least so many bytes.
 const BURST: Duration = Duration::from_millis(40);
 const BURST_BYTES: f64 = 6_000.0;

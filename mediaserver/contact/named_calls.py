@@ -1,0 +1,104 @@
+"""INVITEs that name a call that is known here: with Replaces they take a place in it, with Join they come beside."""
+
+from __future__ import annotations
+
+import structlog
+
+from mediaserver.call.calls import Calls
+from mediaserver.call.dial_failed import warning_value
+from mediaserver.call.dial_plan import DialPlan
+from mediaserver.call.events import EndCause
+from mediaserver.call.incoming import question_of
+from mediaserver.call.joining import Joined, JoinRefused
+from mediaserver.call.sip_leg import SipLeg
+from mediaserver.contact.open_contacts import OpenContacts
+from mediaserver.errors import MediaServerError, NegotiationError
+from mediaserver.sdp.description import SdpError
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.join import join_of
+from mediaserver.sip.replaces import parse_replaces
+from mediaserver.sip.user_agent import IncomingInvite
+
+_log = structlog.get_logger(__name__)
+
+
+class NamedCalls:
+    """`take` is asked first of every INVITE."""
+
+    def __init__(self, *, calls: Calls, opened: OpenContacts, dial_plan: DialPlan, server_name: str) -> None:
+        self._calls = calls
+        self._open = opened
+        self._dial_plan = dial_plan
+        self._server_name = server_name
+
+    async def take(self, incoming: IncomingInvite) -> bool:
+        """Deals with an INVITE that names a call, whatever comes of it; False leaves it to be routed."""
+        headers = incoming.request.headers
+        if "Join" in headers:
+            return await self._join(incoming)
+        if "Replaces" in headers:
+            await self._take_over(incoming)
+            return True
+        return False
+
+    async def _join(self, incoming: IncomingInvite) -> bool:
+        try:
+            name = join_of(incoming.request.headers)
+            if name is None:
+                return False
+            user, trunk = incoming.authenticated_user, incoming.trunk
+            joined = self._calls.joining.look(name, user=user, trunk=trunk)
+        except SipParseError as error:
+            self._refuse_malformed(incoming, error)
+        except JoinRefused as refused:
+            # RFC 3911 §4: to a conference's own address, a Join that names nothing is as if it were not there.
+            if refused.code == 481 and await self._leads_to_room(incoming):
+                return False
+            _log.info("join_refused", call_id=incoming.session.call_id, code=refused.code, why=str(refused))
+            incoming.session.reject(refused.code)
+        else:
+            await self._come_in(incoming, joined)
+        return True
+
+    async def _come_in(self, incoming: IncomingInvite, joined: Joined) -> None:
+        leg: SipLeg | None = None
+        opened = self._open.get(joined.leg.contact_id)
+        note = opened.contact.note if opened is not None else None
+        try:
+            leg = self._calls.incoming_leg(incoming, joined.leg.contact_id, note=note)
+            await self._calls.joining.join(leg, joined)
+        except (SdpError, SipParseError) as error:
+            self._refuse_malformed(incoming, error)
+        except MediaServerError as error:
+            await self._refuse(incoming, leg, "not_joined", error)
+        else:
+            _log.info("call_joined_by", contact_id=leg.contact_id, by=leg.name, beside=joined.leg.name)
+            if note is not None:
+                note("added", leg.name)
+
+    async def _leads_to_room(self, incoming: IncomingInvite) -> bool:
+        destination = await self._dial_plan.decide(question_of(incoming, self._calls.trunks))
+        return destination is not None and destination.target.room is not None
+
+    async def _take_over(self, incoming: IncomingInvite) -> None:
+        """A call that takes the place of one that is known here (RFC 3891): picked up, or handed over by a phone."""
+        leg: SipLeg | None = None
+        try:
+            replaces = parse_replaces(incoming.request.headers.get("Replaces") or "")
+            leg = self._calls.incoming_leg(incoming, self._calls.transfers.contact_of(replaces))
+            if not await self._calls.transfers.take_over(leg, replaces):
+                await leg.refuse(EndCause("system", "unknown_dialog", 481))
+        except (SdpError, SipParseError) as error:
+            self._refuse_malformed(incoming, error)
+        except MediaServerError as error:
+            await self._refuse(incoming, leg, "not_replaced", error)
+
+    def _refuse_malformed(self, incoming: IncomingInvite, error: MediaServerError) -> None:
+        incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
+
+    async def _refuse(self, incoming: IncomingInvite, leg: SipLeg | None, reason: str, error: MediaServerError) -> None:
+        code = 488 if isinstance(error, NegotiationError) else 503
+        if leg is None:
+            incoming.session.reject(code)
+        else:
+            await leg.refuse(EndCause("system", reason, code, str(error)))

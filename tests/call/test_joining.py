@@ -1,0 +1,180 @@
+"""Calls that somebody joins by an INVITE (RFC 3911): who hears whom then, and who may not come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from mediaserver.call.booking import Party
+from mediaserver.call.call import Call
+from mediaserver.call.events import EndCause
+from mediaserver.call.joining import MAX_MEMBERS, Joined, Joining, JoinRefused
+from mediaserver.call.sip_leg import SipLeg
+from mediaserver.config.routes import Group
+from mediaserver.sip import events as sip
+from mediaserver.sip.dialog_name import DialogName
+from mediaserver.sip.session_states import SessionState
+from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
+from tests.call.test_conference import House as Mixed
+from tests.call.test_conference import settled
+from tests.call.test_sip_leg import dialled, leg_of
+from tests.call.test_sip_media import BROWSER, media
+from tests.call.test_transfers import Booked
+
+NAME = DialogName("call", "ours", "theirs")
+TEAM = Group(members=("bob", "carol"), join=True)
+
+
+@dataclass
+class House(Mixed):
+    """Alice talks to Bob's phone, whose dialog is `NAME`."""
+
+    groups: list[Group] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.sessions: dict[DialogName, FakeSession] = {}
+        engine: Any = self.engine
+        find: Any = self.sessions.get
+        self.joining = Joining(find=find, calls=lambda: self.calls, groups=lambda: self.groups, engine=engine)
+
+    async def talk(self, *, user: str | None = "bob", trunk: str | None = None) -> tuple[FakeLeg, SipLeg, Call]:
+        alice = self.leg("alice", picture=None)
+        phone, session = await dialled(self.engine)
+        phone.id = "bob"
+        phone.booking = Booked(Party(address="192.0.2.9", user=user, trunk=trunk))  # type: ignore[assignment]
+        self.sessions[NAME] = session
+        call = await self.call(alice, phone)  # type: ignore[arg-type]
+        self.calls.append(call)
+        return alice, phone, call
+
+    async def comes(self) -> tuple[SipLeg, FakeSession]:
+        """The leg of an INVITE that is not answered yet."""
+        leg, session = leg_of(self.engine), FakeSession("incoming")
+        leg.id = "carol"
+        offer = await media(FakeEngine()).offer(BROWSER, srtp=False)
+        leg.take(session, offer)  # type: ignore[arg-type]
+        return leg, session
+
+    def refusal(self, name: DialogName = NAME, *, user: str | None = "bob", trunk: str | None = None) -> int:
+        with pytest.raises(JoinRefused) as refused:
+            self.joining.look(name, user=user, trunk=trunk)
+        return refused.value.code
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_whoever_joins_hears_both_and_is_heard_by_both(house: House) -> None:
+    alice, bob, call = await house.talk()
+    carol, session = await house.comes()
+    await house.joining.join(carol, house.joining.look(NAME, user="bob", trunk=None))
+    everybody: list[Any] = [alice, bob, carol]
+    assert [house.hears(leg, everybody) for leg in everybody] == [
+        ["bob", "carol"],
+        ["alice", "carol"],
+        ["alice", "bob"],
+    ]
+    assert [entry[0] for entry in session.log if entry[0] in ("answer", "reject")] == ["answer"]
+    assert call.members == (alice, bob, carol)
+
+
+async def test_two_go_on_when_whoever_joined_hangs_up(house: House) -> None:
+    alice, bob, call = await house.talk()
+    carol, session = await house.comes()
+    await house.joining.join(carol, house.joining.look(NAME, user="bob", trunk=None))
+    session.happen(sip.Ended("remote"))
+    await settled()
+    assert carol.ended
+    assert call.members == (alice, bob)
+    assert not alice.ended
+    await call.end(EndCause("system", "over"))
+
+
+async def test_a_dialog_that_nobody_knows_is_refused(house: House) -> None:
+    await house.talk()
+    assert house.refusal(DialogName("call", "ours", "guessed")) == 481
+
+
+@pytest.mark.parametrize(
+    ("party", "by"),
+    [
+        ({"user": "bob"}, {"user": "carol"}),
+        ({"user": "bob"}, {"user": None, "trunk": "world"}),
+        ({"user": None, "trunk": "world"}, {"user": "bob"}),
+        ({"user": None, "trunk": "world"}, {"user": None, "trunk": "other"}),
+        ({"user": "bob"}, {"user": None}),
+    ],
+)
+async def test_somebody_elses_call_is_refused(house: House, party: dict[str, Any], by: dict[str, Any]) -> None:
+    await house.talk(**party)
+    assert house.refusal(**by) == 403
+
+
+@pytest.mark.parametrize(
+    ("group", "may"),
+    [
+        (TEAM, True),
+        (Group(members=("bob", "carol")), False),
+        (Group(members=("bob", "dave"), join=True), False),
+        (Group(members=("carol", "dave"), join=True), False),
+    ],
+)
+async def test_colleagues_of_a_group_join_each_other_where_the_group_says_so(
+    house: House, group: Group, may: bool
+) -> None:
+    _, bob, call = await house.talk()
+    house.groups.append(group)
+    if may:
+        assert house.joining.look(NAME, user="carol", trunk=None) == Joined(call, bob)
+    else:
+        assert house.refusal(user="carol") == 403
+
+
+async def test_a_call_manager_joins_its_own_call(house: House) -> None:
+    _, phone, call = await house.talk(user=None, trunk="world")
+    assert house.joining.look(NAME, user=None, trunk="world") == Joined(call, phone)
+
+
+async def test_a_call_that_is_not_up_is_busy(house: House) -> None:
+    house.sessions[NAME] = FakeSession()
+    assert house.refusal() == 486
+
+
+@pytest.mark.parametrize("state", [SessionState.CANCELLING, SessionState.ENDING, SessionState.ENDED])
+async def test_a_call_that_is_over_is_declined(house: House, state: SessionState) -> None:
+    await house.talk()
+    house.sessions[NAME].state = state
+    assert house.refusal() == 603
+
+
+async def test_a_full_call_is_busy(house: House) -> None:
+    _, _, call = await house.talk()
+    for number in range(MAX_MEMBERS - 2):
+        await call.add(house.leg(f"guest{number}"))
+    assert house.refusal() == 486
+
+
+async def test_a_call_whose_sound_cannot_be_mixed_is_refused(house: House) -> None:
+    alice, _, _ = await house.talk()
+    alice.hosts = True  # type: ignore[misc]
+    assert house.refusal() == 488
+
+
+async def test_whoever_joins_a_call_that_ends_meanwhile_is_hung_up(house: House) -> None:
+    _, bob, call = await house.talk()
+    carol, session = await house.comes()
+    joined = house.joining.look(NAME, user="bob", trunk=None)
+    await bob.end(EndCause("agent", "hangup"))
+    await settled()
+    with pytest.raises(Exception, match="nobody can come into this call"):
+        await house.joining.join(carol, joined)
+    assert carol.end_cause is not None
+    assert carol.end_cause.reason == "not_added"
+    assert session.log[-1][0] == "hangup"
+    assert carol not in call.members
