@@ -66,7 +66,8 @@ class Booking:
         self._lines = lines
         self.leg_id = leg_id
         self.party = party
-        self.packets = replace(party.packets, ipv6=":" in party.address)
+        ipv6 = ":" in party.address
+        self.packets = party.packets if party.packets.ipv6 == ipv6 else replace(party.packets, ipv6=ipv6)
         """Headers of the leg's media."""
         self.site = site
         self.way = way
@@ -376,7 +377,7 @@ class Booking:
     def _settle_sound(self, verdict: Verdict, need: Need) -> None:
         exact = need.usual if verdict.bps is None else min(need.usual, verdict.bps)
         self._lines.reserve(self, "audio", floor=exact, wanted=exact)
-        if verdict.bps is not None:
+        if verdict.bps is not None and verdict.bps != exact:
             self.decision = Decision({**self.decision.verdicts, "audio": replace(verdict, bps=exact)})
 
     def _settle_picture(self, kind: MediaKind, verdict: Verdict, peer: int | None) -> None:

@@ -106,6 +106,7 @@ class Call:
         self._met: dict[str, tuple[str, ...]] = {}
         """What each leg spoke when the other one last came to terms with it, by leg."""
         self._joined = False
+        self._length: asyncio.TimerHandle | None = None
         self._tasks = TaskGroupOwner(f"call-{call_id}")
 
     async def join(self) -> None:
@@ -121,7 +122,7 @@ class Call:
         self._met = {leg.id: spoken(leg) for leg in (self.caller, self.callee)}
         self._joined = True
         self.connect()
-        self._tasks.spawn(self._bound_length(), name="length")
+        self._length = asyncio.get_running_loop().call_later(self._longest_s, self._is_too_long)
         await self.caller.joined(self.callee)
         await self.callee.joined(self.caller)
         for leg in (self.caller, self.callee):
@@ -328,13 +329,17 @@ class Call:
             if gone not in given and not (keep and gone is leg):
                 await gone.end(cause)
         self._on_ended(self, cause)
-        await self._tasks.stop(_STOP_DEADLINE_S)
+        await self._stop()
         return given
 
-    async def _bound_length(self) -> None:
-        await asyncio.sleep(self._longest_s)
+    def _is_too_long(self) -> None:
         self._ending = True
-        await self.caller.end(EndCause("system", "call_duration"))
+        self._tasks.spawn(self.caller.end(EndCause("system", "call_duration")), name="length")
+
+    async def _stop(self) -> None:
+        if self._length is not None:
+            self._length.cancel()
+        await self._tasks.stop(_STOP_DEADLINE_S)
 
     def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
         match event:
@@ -460,7 +465,7 @@ class Call:
             stop_transcoding(leg)
         self._chat.close()
         self._on_ended(self, cause)
-        await self._tasks.stop(_STOP_DEADLINE_S)
+        await self._stop()
 
     def connect(self) -> None:
         """Lets each leg hear and see what of the other ones it may."""

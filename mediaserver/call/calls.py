@@ -224,7 +224,8 @@ class Calls:
         ways = (request.destination, *request.destination.others)
         for number, destination in enumerate(ways, 1):
             try:
-                return await self._ring_one(replace(request, destination=destination))
+                same = destination is request.destination
+                return await self._ring_one(request if same else replace(request, destination=destination))
             except DialFailed as failure:
                 if not (failure.lacks_bandwidth or failure.elsewhere) or number == len(ways):
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
 from mediaserver.call.events import Party as Role
@@ -85,6 +86,7 @@ def party_of(
     return Party(address=address, trunk=trunk, user=user, packets=packets)
 
 
+@lru_cache(maxsize=1024)
 def _ip_or_any(host: str) -> str:
     """The address of a peer given as a literal; a name is looked up later, so any route serves until then."""
     try:

@@ -30,6 +30,7 @@ class SipLines:
         self._limits = TransportLimits(engine)
         self._local: SessionDescription | None = None
         self._remote: SessionDescription | None = None
+        self._agreed: dict[Kind, NegotiatedMedia] = {}
 
     @property
     def media(self) -> dict[Kind, LegMedia]:
@@ -49,8 +50,8 @@ class SipLines:
 
     @property
     def agreed(self) -> dict[Kind, NegotiatedMedia]:
-        """What the last offer and answer agreed on, by kind."""
-        return {line.kind: line.agreed for line in self._media_lines() if line.agreed}
+        """What the last offer and answer agreed on, by kind; not to be changed."""
+        return self._agreed
 
     @property
     def remote(self) -> SessionDescription | None:
@@ -113,13 +114,21 @@ class SipLines:
             self._limits.set(line.rtp.id, send_bps=send_bps, receive_bps=receive_bps)
 
     def _line_of(self, kind: LineKind) -> Line | None:
-        return next((line for line in self._lines.values() if line.kind == kind), None)
+        for line in self._lines.values():
+            if line.kind == kind:
+                return line
+        return None
 
     def _media_lines(self) -> list[SipLine]:
         return [line for line in self._lines.values() if isinstance(line, SipLine)]
 
     def _media_line(self, kind: Kind) -> SipLine | None:
-        return next((line for line in self._media_lines() if line.kind == kind), None)
+        line = self._line_of(kind)
+        return line if isinstance(line, SipLine) else None
+
+    def _note_agreed(self) -> None:
+        """The lines are others than before, or what they carry: everybody asks for what was agreed all the time."""
+        self._agreed = {line.kind: line.agreed for line in self._media_lines() if line.agreed}
 
 
 def codecs_of(description: SessionDescription) -> Codecs:
@@ -131,6 +140,8 @@ def codecs_of(description: SessionDescription) -> Codecs:
 def peer_limits(description: SessionDescription, packets: Packets) -> dict[MediaKind, int]:
     """What a phone takes at most of each kind; of a bound for its whole session, pictures get what sound leaves."""
     limits: dict[MediaKind, int] = {}
+    if not description.bandwidth and not any(section.bandwidth for section in description.media):
+        return limits  # most phones say nothing of it
     sound = 0
     for kind in KINDS:
         index = first_of_kind(description, kind)

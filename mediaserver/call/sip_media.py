@@ -27,7 +27,7 @@ from mediaserver.sdp.description import (
     MediaDescription,
     SessionDescription,
 )
-from mediaserver.sdp.dtls import wants_dtls
+from mediaserver.sdp.dtls import LocalDtls, wants_dtls
 from mediaserver.sdp.offer_answer import (
     FEEDBACK,
     LocalMedia,
@@ -128,7 +128,7 @@ class SipMedia(SipLines):
             elif line.known:
                 codecs = keep_payload_types(codecs, line.known)
             # RFC 5764 §4.1: one association instead of two, where the phone can.
-            local = replace(self._local_media(proposal, index, codecs), dtls=dtls, rtcp_mux=dtls is not None)
+            local = self._local_media(proposal, index, codecs, dtls=dtls, rtcp_mux=dtls is not None)
             sections[index : index + 1] = [local]
         proposal.local = self._described(sections)
         return serialize(proposal.local).encode()
@@ -184,6 +184,8 @@ class SipMedia(SipLines):
         offer = make_offer(
             ours, session_id=self._session_id, version=self._version, address=self._settings.announced_ip
         )
+        if len(ours) == len(sections):
+            return offer
         made = iter(offer.media)
         media = tuple(next(made) if isinstance(each, LocalMedia) else refusal(each) for each in sections)
         return replace(offer, media=media)
@@ -215,8 +217,10 @@ class SipMedia(SipLines):
             srtp = srtp_allowed and fingerprint is None and (srtp_required or bool(section.cryptos))
             taken[index] = proposal.lines[index] = line
             proposal.keys[index] = () if not srtp else _new_keys() if stranger or not line.crypto else line.crypto
-            media[index] = replace(
-                self._local_media(proposal, index, _answerable(kind, wanted, line.agreed)),
+            media[index] = self._local_media(
+                proposal,
+                index,
+                _answerable(kind, wanted, line.agreed),
                 crypto_required=srtp_required,
                 rtcp_mux=section.rtcp_mux,
                 dtls=line.local_dtls(fingerprint, section) if fingerprint else None,
@@ -279,6 +283,7 @@ class SipMedia(SipLines):
         self._unsubscribe.clear()
         self._close(list(self._lines.values()))
         self._lines.clear()
+        self._note_agreed()
         self.bandwidth = _no_lines
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
@@ -306,6 +311,7 @@ class SipMedia(SipLines):
                 line.apply(media, self._local.media[index], remote.media[index], engine=self._engine)
             else:
                 line.apply(media, engine=self._engine, cname=self._cname, watch=self._watch)
+        self._note_agreed()
 
     async def _open(self, proposal: Proposal, kind: LineKind) -> Line:
         rtp = await self._engine.open_rtp_transport(
@@ -333,7 +339,16 @@ class SipMedia(SipLines):
     def _watch(self, object_id: int, kind: Kind) -> None:
         self._unsubscribe.append(self._engine.subscribe_events(object_id, lambda event: self._on_event(kind, event)))
 
-    def _local_media(self, proposal: Proposal, index: int, codecs: tuple[Codec, ...]) -> LocalMedia:
+    def _local_media(
+        self,
+        proposal: Proposal,
+        index: int,
+        codecs: tuple[Codec, ...],
+        *,
+        dtls: LocalDtls | None,
+        rtcp_mux: bool,
+        crypto_required: bool = True,
+    ) -> LocalMedia:
         line = proposal.lines[index]
         # The codecs may be a browser's, with what that takes.
         pictures = line.kind == "video"
@@ -346,6 +361,9 @@ class SipMedia(SipLines):
             codecs=codecs,
             direction=self.direction,
             crypto=proposal.keys.get(index, line.crypto),
+            crypto_required=crypto_required,
+            dtls=dtls,
+            rtcp_mux=rtcp_mux,
             bandwidth=() if line.kind == "text" else self.bandwidth(line.kind),
         )
 

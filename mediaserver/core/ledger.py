@@ -86,6 +86,8 @@ class Ledger:
             raise ValueError("a reservation needs 0 <= floor <= wanted, and each hop once")
         key = (id, kind)
         old = self._reservations.get(key)
+        if old is not None and old.floor == floor and old.wanted == wanted == old.granted and old.way == tuple(way):
+            return Grant(wanted)  # it has that already
         for hop in way:
             room = self._room(hop, kind, old, loans=True)
             if room is not None and room < floor:

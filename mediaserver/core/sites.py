@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mediaserver.config.bandwidth import MediaKind, Rates
 from mediaserver.config.sites import Site
@@ -15,9 +14,8 @@ from mediaserver.config.sites import Site
 _NONE = Rates()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Hop:
-    """Something with a budget of its own on the way of a leg's media."""
+class Hop(NamedTuple):
+    """Something with a budget of its own on the way of a leg's media; a key of many tables."""
 
     sort: Literal["site", "link", "trunk", "room", "participant"]
     name: str
@@ -40,6 +38,7 @@ class SiteMap:
         self._by_trunk = {trunk: name for name, site in sites.items() for trunk in site.trunks}
         self._by_user = {user: name for name, site in sites.items() for user in site.users}
         self._prefixes = _prefixes(sites)
+        self._has_prefixes = any(self._prefixes.values())
         self._links: dict[str, dict[str, int]] = {name: {} for name in sites}
         self._budgets: dict[Hop, tuple[Rates, Rates]] = {}
         self._keys: dict[Hop, str] = {}
@@ -122,6 +121,8 @@ class SiteMap:
         return None
 
     def _by_address(self, text: str) -> str | None:
+        if not self._has_prefixes:
+            return None
         try:
             address = ip_address(text)
         except ValueError:

@@ -140,15 +140,16 @@ class Engine:
     async def request(self, command: commands.Command, *, timeout_s: float = REQUEST_TIMEOUT_S) -> events.AnyEvent:
         """Submit one command and wait for its answer. Raises EngineError when it is refused or not answered in time."""
         number = next(self._requests)
-        future: asyncio.Future[events.AnyEvent] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[events.AnyEvent] = loop.create_future()
         self._pending[number] = future
+        # A timer of the loop costs less than `asyncio.timeout`, and a call makes several requests.
+        deadline = loop.call_later(timeout_s, _give_up, future, command, timeout_s)
         try:
             self.submit(msgspec.structs.replace(command, request=number))
-            async with asyncio.timeout(timeout_s):
-                answer = await future
-        except TimeoutError:
-            raise EngineError(f"the packet engine did not answer {type(command).__name__} in {timeout_s} s") from None
+            answer = await future
         finally:
+            deadline.cancel()
             self._pending.pop(number, None)
         if isinstance(answer, events.CommandFailed):
             if answer.reason.startswith("limit"):
@@ -295,3 +296,9 @@ class Engine:
             except Exception:  # noqa: BLE001
                 # One subscriber's mistake must not keep the others from their events.
                 _log.exception("engine_event_callback_failed", event_type=type(event).__name__, id=object_id)
+
+
+def _give_up(future: asyncio.Future[events.AnyEvent], command: commands.Command, timeout_s: float) -> None:
+    if not future.done():
+        name = type(command).__name__
+        future.set_exception(EngineError(f"the packet engine did not answer {name} in {timeout_s} s"))

@@ -178,7 +178,7 @@ class PayloadTypes:
         pt = _STATIC_PTS.get((codec.key, codec.clock_rate, codec.channels))
         if pt is None:
             pt, self._next = self._next, self._next + 1
-        return replace(codec, pt=pt)
+        return codec if codec.pt == pt else replace(codec, pt=pt)
 
 
 def offerable(
@@ -202,7 +202,7 @@ def own_events(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
     """telephone-event of ours at each clock of the audio codecs in `codecs` (RFC 4733 §2.1)."""
     clocks = dict.fromkeys(codec.clock_rate for codec in codecs if is_media(codec) and codec.clock_rate <= 48_000)
     event = KNOWN["telephone-event"]
-    return tuple(replace(event, clock_rate=clock) for clock in clocks)
+    return tuple(event if event.clock_rate == clock else replace(event, clock_rate=clock) for clock in clocks)
 
 
 def bridgeable(browser: Mapping[str, Sequence[Codec]], phone: Mapping[str, Sequence[Codec]]) -> Bridge:

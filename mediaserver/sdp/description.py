@@ -292,7 +292,10 @@ class MediaDescription:
 
     def attribute(self, name: str) -> str | None:
         """The value of the first attribute `name` among `attributes`; "" for a property attribute."""
-        return next((found.value or "" for found in self.attributes if found.name == name), None)
+        for found in self.attributes:
+            if found.name == name:
+                return found.value or ""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,10 +116,16 @@ def first_of_kind(offer: SessionDescription, kind: str, *, secure: bool | None =
     Some phones offer the same sound twice, encrypted and plain: `secure` True takes only an encrypted one, False
     only one of a plain profile.
     """
-    for index, media in offer.of_kind(kind):
-        keyed = bool(media.cryptos) or dtls.wants_dtls(media)
-        fits = secure is None or (keyed if secure else "SAVP" not in media.protocol)
-        if fits and not media.rejected and media.protocol in _PROFILES and media.attribute("content") != "slides":
+    for index, media in enumerate(offer.media):
+        if media.kind != kind or media.rejected or media.protocol not in _PROFILES:
+            continue
+        if secure is None:
+            fits = True
+        elif secure:
+            fits = bool(media.cryptos) or dtls.wants_dtls(media)
+        else:
+            fits = "SAVP" not in media.protocol
+        if fits and media.attribute("content") != "slides":
             return index
     return None
 
@@ -137,7 +143,7 @@ def keep_payload_types(codecs: Sequence[Codec], earlier: Sequence[Codec]) -> tup
         if known is None and pt in taken:
             pt = next(free for free in (*range(96, 128), *range(35, 64)) if free not in taken)
         taken.add(pt)
-        kept.append(replace(codec, pt=pt))
+        kept.append(codec if codec.pt == pt else replace(codec, pt=pt))
     return tuple(kept)
 
 
@@ -223,8 +229,8 @@ def negotiate(
 def _offer_section(local: LocalMedia) -> MediaDescription:
     secure = bool(local.crypto) and local.crypto_required
     codecs = tuple(_with_feedback(codec, codec.feedback) for codec in local.codecs)
-    section = _local_section(local, "RTP/SAVP" if secure else "RTP/AVP", codecs, local.direction)
-    section = replace(section, cryptos=local.crypto, rtcp_mux=local.rtcp_mux)
+    profile = "RTP/SAVP" if secure else "RTP/AVP"
+    section = _local_section(local, profile, codecs, local.direction, cryptos=local.crypto, rtcp_mux=local.rtcp_mux)
     if local.dtls is not None:
         section = dtls.offered(section, local.dtls)
     return section if local.port else refusal(section)
@@ -239,21 +245,29 @@ def _answer_section(offered: MediaDescription, local: LocalMedia) -> MediaDescri
         raise NegotiationError(f"The media type {offered.kind} is not available here.", warning_code=WARN_MEDIA_TYPE)
     codecs = _answer_codecs(offered, local)
     direction = local.direction.answering(_effective_direction(offered))
-    section = _local_section(local, offered.protocol, codecs, direction)
-    if local.dtls is not None and dtls.wants_dtls(offered):
-        section, crypto = dtls.answered(section, offered, local.dtls), None
-    else:
-        crypto = _choose_crypto(offered, local)
-    return replace(
-        section,
+    terms = local.dtls if local.dtls is not None and dtls.wants_dtls(offered) else None
+    crypto = _choose_crypto(offered, local) if terms is None else None
+    section = _local_section(
+        local,
+        offered.protocol,
+        codecs,
+        direction,
         cryptos=(crypto,) if crypto else (),
         rtcp_mux=local.rtcp_mux and offered.rtcp_mux,
         mid=offered.mid,
     )
+    return section if terms is None else dtls.answered(section, offered, terms)
 
 
 def _local_section(
-    local: LocalMedia, protocol: str, codecs: tuple[Codec, ...], direction: Direction
+    local: LocalMedia,
+    protocol: str,
+    codecs: tuple[Codec, ...],
+    direction: Direction,
+    *,
+    cryptos: tuple[Crypto, ...],
+    rtcp_mux: bool,
+    mid: str | None = None,
 ) -> MediaDescription:
     default_rtcp = local.port + 1
     explicit = local.rtcp_port if local.rtcp_port not in (None, default_rtcp) else None
@@ -267,7 +281,10 @@ def _local_section(
         direction=direction,
         codecs=codecs,
         ptime=local.ptime if local.kind == "audio" else None,
+        mid=mid,
+        rtcp_mux=rtcp_mux,
         rtcp_port=explicit,
+        cryptos=cryptos,
     )
 
 

@@ -192,9 +192,12 @@ class Core(Sender):
         """When `handle_timeout` wants to be called."""
         if self._touched:
             self._settle()
-        own = (self.layer, self._heap, self.notifier, self.kept)
-        times = (*(each.poll_timeout() for each in own), self._location_check_at)
-        return min((at for at in times if at is not None), default=None)
+        earliest = self._location_check_at
+        for own in (self.layer, self._heap, self.notifier, self.kept):
+            at = own.poll_timeout()
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def holds(self, flow: Flow) -> bool:
         """True while a binding, a registration of ours or a session lives on this flow."""
@@ -404,6 +407,8 @@ class Core(Sender):
         self._settle()
 
     def _settle(self) -> None:
+        if not self._touched:
+            return
         touched, self._touched = self._touched, set()
         for machine in touched:
             if isinstance(machine, Standalone):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mediaserver.errors import RemoteProtocolError
@@ -126,7 +127,12 @@ def _private_mismatch(target: Target, flow: Flow) -> bool:
     """The target is a private address but the peer's packets come from a public one."""
     if not is_ip_literal(target.host):
         return False
-    return ipaddress.ip_address(target.host).is_private and not ipaddress.ip_address(flow.remote_ip).is_private
+    return _is_private(target.host) and not _is_private(flow.remote_ip)
+
+
+@lru_cache(maxsize=4096)
+def _is_private(ip: str) -> bool:
+    return ipaddress.ip_address(ip).is_private
 
 
 def target_of(uri: SipUri) -> Target:

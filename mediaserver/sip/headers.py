@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -52,6 +53,9 @@ TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 CALL_ID = TOKEN | frozenset('()<>:\\"/[]?{}@')
 
 
+_canonical = lru_cache(maxsize=1024)(canonical_name)
+
+
 def _line(value: str) -> str:
     # Strict out: whatever an upper layer hands us must not become another header field.
     if "\r" in value or "\n" in value or "\0" in value:
@@ -65,7 +69,7 @@ class Headers:
     __slots__ = ("_items",)
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self._items: list[tuple[str, str]] = [(canonical_name(name), value) for name, value in items]
+        self._items: list[tuple[str, str]] = [(_canonical(name), value) for name, value in items]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._items)
@@ -94,15 +98,15 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append one field. Raises LocalProtocolError for a value that would break the message."""
-        self._items.append((canonical_name(name), _line(value)))
+        self._items.append((_canonical(name), _line(value)))
 
     def insert_first(self, name: str, value: str) -> None:
         """Put a field before every other: the place of a new Via (RFC 3261 §8.1.1.7, §16.6 step 8)."""
-        self._items.insert(0, (canonical_name(name), _line(value)))
+        self._items.insert(0, (_canonical(name), _line(value)))
 
     def replace(self, name: str, value: str) -> None:
         """Give the first field called `name` another value and drop the others; append it where there was none."""
-        name, value = canonical_name(name), _line(value)
+        name, value = _canonical(name), _line(value)
         for index, (key, _) in enumerate(self._items):
             if key == name:
                 rest = [item for item in self._items[index + 1 :] if item[0] != name]

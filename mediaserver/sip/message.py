@@ -251,7 +251,10 @@ class Request(Message):
     @property
     def uri(self) -> Uri:
         """The Request-URI parsed."""
-        return parse_uri(self.uri_text)
+        uri: Uri | None = self._cache.get("uri")
+        if uri is None:
+            uri = self._cache["uri"] = parse_uri(self.uri_text)
+        return uri
 
     @property
     def sip_uri(self) -> SipUri:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
@@ -28,7 +29,9 @@ class InviteSession:
         self._machine = machine
         self._drive = drive
         self._now = now
-        self._queue: asyncio.Queue[SessionEvent] = asyncio.Queue(queue_limit)
+        self._queue: deque[SessionEvent] = deque()
+        self._queue_limit = queue_limit
+        self._reader: asyncio.Future[None] | None = None
         self._over = False
 
     @property
@@ -107,8 +110,11 @@ class InviteSession:
 
     async def events(self) -> AsyncIterator[SessionEvent]:
         """Everything that happens, in order, until the session is over. One reader only."""
-        while not (self._over and self._queue.empty()):
-            event = await self._queue.get()
+        while self._queue or not self._over:
+            while not self._queue:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+            event = self._queue.popleft()
             yield event
             if isinstance(event, FINAL_EVENTS):
                 return
@@ -196,10 +202,12 @@ class InviteSession:
             return
         if isinstance(event, FINAL_EVENTS):
             self._over = True
-            while self._queue.full():
-                self._queue.get_nowait()
-        elif self._queue.full():
+            while len(self._queue) >= self._queue_limit:
+                self._queue.popleft()
+        elif len(self._queue) >= self._queue_limit:
             self._machine.hangup(None, now=self._now())
             self.deliver(Ended("error", reason="session events are not read"))
             return
-        self._queue.put_nowait(event)
+        self._queue.append(event)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

@@ -9,15 +9,11 @@ from typing import Generic, Protocol, TypeVar
 class TimerEntry:
     """A place in the heap; emptied when its object is gone, so that nothing dead is kept until the deadline."""
 
-    __slots__ = ("at", "item", "serial")
+    __slots__ = ("at", "item")
 
-    def __init__(self, at: float, serial: int, item: Timed) -> None:
+    def __init__(self, at: float, item: Timed) -> None:
         self.at = at
-        self.serial = serial
         self.item: Timed | None = item
-
-    def __lt__(self, other: TimerEntry) -> bool:
-        return (self.at, self.serial) < (other.at, other.serial)
 
 
 class Timed(Protocol):
@@ -38,7 +34,8 @@ class TimerHeap(Generic[T]):
     __slots__ = ("_heap", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[TimerEntry] = []
+        self._heap: list[tuple[float, int, TimerEntry]] = []
+        # The serial number, which no two have, keeps the heap from comparing entries: tuples compare without Python.
         self._serial = 0
 
     def schedule(self, item: T) -> None:
@@ -50,8 +47,8 @@ class TimerHeap(Generic[T]):
         if entry is not None:
             entry.item = None
         self._serial += 1
-        item.timer = TimerEntry(at, self._serial, item)
-        heapq.heappush(self._heap, item.timer)
+        entry = item.timer = TimerEntry(at, item)
+        heapq.heappush(self._heap, (at, self._serial, entry))
 
     def forget(self, item: T) -> None:
         """`item` is gone."""
@@ -62,15 +59,18 @@ class TimerHeap(Generic[T]):
     def poll_timeout(self) -> float | None:
         """The earliest moment at which something may be due."""
         heap = self._heap
-        while heap and heap[0].item is None:
+        while heap:
+            at, _, entry = heap[0]
+            if entry.item is not None:
+                return at
             heapq.heappop(heap)
-        return heap[0].at if heap else None
+        return None
 
     def due(self, now: float) -> list[T]:
         """Items whose deadline has passed; handle and `schedule` each of them again."""
         out: list[T] = []
         while (at := self.poll_timeout()) is not None and at <= now:
-            item: T = heapq.heappop(self._heap).item  # type: ignore[assignment]
+            item: T = heapq.heappop(self._heap)[2].item  # type: ignore[assignment]
             item.timer = None
             deadline = item.poll_timeout()
             if deadline is not None and deadline <= now:

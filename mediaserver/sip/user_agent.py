@@ -7,9 +7,11 @@ Everything runs on one event loop; no method may be called from another thread.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -37,6 +39,7 @@ from mediaserver.sip.transport.manager import Transports
 from mediaserver.sip.transport.websocket import WebSocketConnection
 from mediaserver.sip.uri import SipUri
 
+_WAKES_PER_S: Final = 50.0
 _log = structlog.get_logger("sip")
 
 __all__ = ["Credentials", "IncomingInvite", "StoredCredential", "UserAgent", "UserDirectory"]
@@ -388,16 +391,17 @@ class UserAgent:
             return  # a session method was called from within; the outer turn drains
         self._driving = True
         try:
-            core, transports = self._core, self._transports
-            more = True
-            while more:
-                more = False
-                while (transmit := core.poll_transmit()) is not None:
-                    transports.send(transmit.data, transmit.destination, transmit.key)
-                    more = True
+            core, send = self._core, self._transports.send
+            transmit = core.poll_transmit()
+            while True:
+                while transmit is not None:
+                    send(transmit.data, transmit.destination, transmit.key)
+                    transmit = core.poll_transmit()
                 while (event := core.poll_event()) is not None:
                     self._handle_event(event)
-                    more = True
+                transmit = core.poll_transmit()
+                if transmit is None:
+                    break
         finally:
             self._driving = False
         self._arm()
@@ -474,6 +478,9 @@ class UserAgent:
 
     def _arm(self) -> None:
         at = self._core.poll_timeout()
+        if at is not None:
+            # Many deadlines share a wake-up: nothing in SIP is so punctual that a few milliseconds matter.
+            at = math.ceil(at * _WAKES_PER_S) / _WAKES_PER_S
         if at == self._timer_at and self._timer is not None:
             return
         if self._timer is not None:

@@ -102,6 +102,8 @@ class Recording:
 def read_wav(path: Path) -> Recording:
     """Read a 16-bit WAV file, also one that is still being written (its header then says zero length)."""
     content = path.read_bytes()
+    if not content:
+        return Recording(8000, [])  # opened, and nothing written yet
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise ValueError(f"{path} is not a WAV file")
     position, channels, rate = 12, 0, 0
