@@ -86,14 +86,19 @@ class NamedCalls:
     async def _enter(self, incoming: IncomingInvite, conference: Call) -> None:
         """A phone calls the URI of a conference that is up (RFC 4579 §5.3), and comes in."""
         leg: SipLeg | None = None
+        opened = self._open.get(conference.caller.contact_id)
+        note = opened.contact.note if opened is not None else None
         try:
-            leg = self._calls.incoming_leg(incoming, conference.caller.contact_id)
+            leg = self._calls.incoming_leg(incoming, conference.caller.contact_id, note=note)
             leg.admit()
             await self._calls.conferences.enter(conference, leg)
         except (SdpError, SipParseError) as error:
             self._refuse_malformed(incoming, error)
         except MediaServerError as error:
             await self._refuse(incoming, leg, "not_added", error)
+        else:
+            if note is not None:
+                note("added", leg.name)
 
     async def _leads_to_room(self, incoming: IncomingInvite) -> bool:
         destination = await self._dial_plan.decide(question_of(incoming, self._calls.trunks))

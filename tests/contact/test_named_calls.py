@@ -36,7 +36,9 @@ class House:
         opened: Any = {bob.contact_id: SimpleNamespace(contact=contact)}
         self._joined = SimpleNamespace(leg=bob)
         fakes: Any = self
-        self.joining = self
+        self.joining = self.conferences = self
+        self.entered: list[FakeLeg] = []
+        self.conference: Any = SimpleNamespace(caller=bob)
         self.trunks: dict[str, object] = {}
         self.named = NamedCalls(calls=fakes, opened=opened, dial_plan=fakes, server_name="ms")
 
@@ -55,6 +57,15 @@ class House:
         assert (leg, joined) == (self.carol, self._joined)
         if self.fails is not None:
             raise self.fails
+
+    def called_by(self, incoming: Any) -> Any:
+        return self.conference if incoming.request.uri.user_text == "conf-17" else None
+
+    async def enter(self, call: object, leg: FakeLeg) -> None:
+        assert call is self.conference
+        if self.fails is not None:
+            raise self.fails
+        self.entered.append(leg)
 
     async def decide(self, question: Question) -> Destination | None:
         return Destination(Target(room="room"), "room", "x") if question.called == "room" else None
@@ -139,3 +150,11 @@ async def test_a_leg_that_does_not_come_in_is_refused_with_its_reason(
     assert await house.invites(("Join", NAME)) == (True, [])
     assert [cause.code for cause, _ in house.carol.refused] == [code]
     assert house.notes == []
+
+
+async def test_whoever_calls_the_uri_of_a_conference_comes_in_and_is_kept_in_its_contact(house: House) -> None:
+    assert await house.invites(to="conf-17") == (True, [])
+    assert (house.entered, house.notes) == ([house.carol], [("added", "carol")])
+    house.fails = LimitExceeded("full", limit="call_members")
+    assert await house.invites(to="conf-17") == (True, [])
+    assert [cause.code for cause, _ in house.carol.refused] == [503]
