@@ -126,8 +126,7 @@ class Call:
         await self.caller.joined(self.callee)
         await self.callee.joined(self.caller)
         for leg in (self.caller, self.callee):
-            if leg.end_cause is not None:  # hung up while the two were being brought together
-                self._on_leg_event(leg, LegEnded(leg.end_cause))
+            self._notice_end(leg)
 
     @property
     def members(self) -> tuple[Leg, ...]:
@@ -157,8 +156,7 @@ class Call:
         self._take_in(leg)
         await leg.joined(self.callee if supervision is not None and supervision.of == self.callee.id else self.caller)
         await self._show_supervision(leg, supervision)
-        if leg.end_cause is not None:  # hung up meanwhile
-            self._on_leg_event(leg, LegEnded(leg.end_cause))
+        self._notice_end(leg)
 
     async def accompany(self, of: Leg, leg: Leg) -> None:
         """Brings in a further leg of somebody who is in the call, for its picture; it leaves with that one.
@@ -175,8 +173,7 @@ class Call:
         leg.settle_with(other)
         await self.companions.meet(leg, other)
         await self.companions.show(self.members, self.parties)
-        if leg.end_cause is not None:  # hung up meanwhile
-            self._on_leg_event(leg, LegEnded(leg.end_cause))
+        self._notice_end(leg)
 
     def check_room(self, newcomers: Sequence[Leg], *, instead: int = 0) -> None:
         """Whether these can come in, `instead` of so many who leave. Raises LocalProtocolError, LimitExceeded."""
@@ -249,8 +246,8 @@ class Call:
             yield
         finally:
             self._leaving = None
-            if leg.end_cause is not None and leg in self.members:
-                self._on_leg_event(leg, LegEnded(leg.end_cause))
+            if leg in self.members:
+                self._notice_end(leg)
 
     async def replace(self, old: Leg, new: Leg) -> None:
         """`new` takes the place of `old`, which goes on by itself and is heard no more. Raises NegotiationError."""
@@ -279,8 +276,7 @@ class Call:
         for companion in self.companions.of_leg(old, self.members):
             await companion.end(EndCause("system", "left_alone"))
         await self.companions.show(self.members, self.parties)
-        if new.end_cause is not None:  # hung up meanwhile
-            self._on_leg_event(new, LegEnded(new.end_cause))
+        self._notice_end(new)
 
     async def exchange(self, old: Leg, ring: Callable[[], Awaitable[Leg]]) -> Leg:
         """Whoever `ring` finds takes the place of `old`; who he is. Raises what `ring` raises, and NegotiationError."""
@@ -321,25 +317,33 @@ class Call:
             self.passing.forget(other)
             part(other)
             stop_transcoding(other)
-        if self._conference is not None:
-            self._conference.close()
-        self._chat.close()
+        self._close_media()
         stop_transcoding(leg)
         for gone in self.members:
             if gone not in given and not (keep and gone is leg):
                 await gone.end(cause)
-        self._on_ended(self, cause)
-        await self._stop()
+        await self._close(cause)
         return given
 
     def _is_too_long(self) -> None:
         self._ending = True
         self._tasks.spawn(self.caller.end(EndCause("system", "call_duration")), name="length")
 
-    async def _stop(self) -> None:
+    def _close_media(self) -> None:
+        if self._conference is not None:
+            self._conference.close()
+        self._chat.close()
+
+    async def _close(self, cause: EndCause) -> None:
+        self._on_ended(self, cause)
         if self._length is not None:
             self._length.cancel()
         await self._tasks.stop(_STOP_DEADLINE_S)
+
+    def _notice_end(self, leg: Leg) -> None:
+        """A leg may have hung up while it was brought in, and before anybody listened to it."""
+        if leg.end_cause is not None:
+            self._on_leg_event(leg, LegEnded(leg.end_cause))
 
     def _on_leg_event(self, leg: Leg, event: LegEvent) -> None:
         match event:
@@ -459,13 +463,10 @@ class Call:
         for leg in self.members:
             if leg is not first:
                 await leg.end(cause)
-        if self._conference is not None:
-            self._conference.close()
+        self._close_media()
         for leg in (first, *self.members):
             stop_transcoding(leg)
-        self._chat.close()
-        self._on_ended(self, cause)
-        await self._stop()
+        await self._close(cause)
 
     def connect(self) -> None:
         """Lets each leg hear and see what of the other ones it may."""

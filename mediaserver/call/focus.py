@@ -18,6 +18,7 @@ from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
@@ -79,8 +80,9 @@ class Conferences:
         if self._up.get(call.focus) is call:
             del self._up[call.focus]
 
-    async def enter(self, call: Call, leg: Leg) -> None:
+    async def enter(self, call: Call, leg: SipLeg) -> None:
         """Somebody who has called the conference's URI comes in, and is answered. Raises LimitExceeded, NegotiationError."""
+        leg.admit()
         call.check_room([leg])
         leg.show_focus(call.focus)
         await leg.meet(self._stand_in(call))

@@ -12,17 +12,17 @@ from mediaserver.call.routing import Destination
 from mediaserver.call.signaling import Signaling
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry
-from mediaserver.contact.consent import show_camera
 from mediaserver.contact.contact import Contact
 from mediaserver.contact.ending import Ending, OnOver, why_not
+from mediaserver.contact.visitor_session import VisitorSession
 from mediaserver.engine.commands import Play, StopPlaying
 from mediaserver.engine.engine import Engine
-from mediaserver.errors import MediaServerError, RemoteProtocolError
+from mediaserver.errors import MediaServerError
 from mediaserver.runtime.tasks import TaskGroupOwner
 from mediaserver.webrtc import messages
 
 
-class CallerSession:
+class CallerSession(VisitorSession):
     """Implements `call.signaling.CallerSession`. `announcement` is a clip of the engine, None plays nothing.
 
     The destination begins to ring with the page's first offer. `on_over` is called once, when the contact is over.
@@ -41,19 +41,14 @@ class CallerSession:
         signaling: Signaling,
         on_over: OnOver,
     ) -> None:
-        self.contact_id = contact.id
-        self._contact = contact
-        self._leg = leg
-        self._entry = entry
+        super().__init__(contact=contact, leg=leg, entry=entry, tasks=TaskGroupOwner(f"caller-{contact.id}"))
         self._destination = destination
         self._announcement = announcement
         self._calls = calls
         self._engine = engine
         self._signaling = signaling
-        self._tasks = TaskGroupOwner(f"caller-{contact.id}")
         self._ending = Ending(contact, on_over=on_over, tasks=self._tasks)
         self._call: Call | None = None
-        self._begun = False
         self._playing: tuple[int, ...] = ()
         leg.listen(self._before_call)
 
@@ -61,25 +56,6 @@ class CallerSession:
     def call(self) -> Call | None:
         """The call, once it is up."""
         return self._call
-
-    async def handle(self, message: messages.ClientMessage) -> None:
-        """Takes what the page says. Raises RemoteProtocolError, SdpError, NegotiationError."""
-        if self._leg.ended:
-            raise RemoteProtocolError("the call is over", status=410)
-        match message:
-            case messages.Hangup():
-                await self._leg.end(EndCause("caller", "hangup"))
-            case messages.Consent():
-                show_camera(self._contact, self._leg, self._entry, message)
-            case _:
-                await self._leg.handle(message)
-                if isinstance(message, messages.Offer) and not self._begun and not self._leg.ended:
-                    self._begun = True
-                    self._tasks.spawn(self._connect(), name="connect")
-
-    async def gone(self, reason: str) -> None:
-        """The page did not come back within its time."""
-        await self._leg.end(EndCause("caller", reason))
 
     async def end(self, cause: EndCause) -> None:
         """Ends the contact from our side."""

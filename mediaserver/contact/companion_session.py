@@ -7,50 +7,29 @@ from mediaserver.call.events import EndCause, LegEnded, LegEvent
 from mediaserver.call.leg import Leg
 from mediaserver.call.webrtc_leg import WebRtcLeg
 from mediaserver.config.sections import Entry
-from mediaserver.contact.consent import show_camera
 from mediaserver.contact.contact import Contact
-from mediaserver.errors import MediaServerError, RemoteProtocolError
+from mediaserver.contact.visitor_session import VisitorSession
+from mediaserver.errors import MediaServerError
 from mediaserver.runtime.tasks import TaskGroupOwner
-from mediaserver.webrtc import messages
 
 _STOP_DEADLINE_S = 1.0
 
 
-class CompanionSession:
+class CompanionSession(VisitorSession):
     """Implements `call.signaling.CallerSession`. The page's first offer brings `leg` into the call beside `of`."""
 
     def __init__(self, *, contact: Contact, call: Call, of: Leg, leg: WebRtcLeg, entry: Entry) -> None:
-        self.contact_id = contact.id
-        self._contact = contact
+        super().__init__(contact=contact, leg=leg, entry=entry, tasks=TaskGroupOwner(f"companion-{leg.id}"))
         self._call = call
         self._of = of
-        self._leg = leg
-        self._entry = entry
-        self._begun = False
-        self._tasks = TaskGroupOwner(f"companion-{leg.id}")
         leg.listen(self._before_call)
-
-    async def handle(self, message: messages.ClientMessage) -> None:
-        """Takes what the page says. Raises RemoteProtocolError, SdpError, NegotiationError."""
-        if self._leg.ended:
-            raise RemoteProtocolError("the call is over", status=410)
-        match message:
-            case messages.Hangup():
-                await self._leg.end(EndCause("caller", "hangup"))
-            case messages.Consent():
-                show_camera(self._contact, self._leg, self._entry, message)
-            case _:
-                await self._leg.handle(message)
-                if isinstance(message, messages.Offer) and not self._begun and not self._leg.ended:
-                    self._begun = True
-                    self._tasks.spawn(self._come_in(), name="come-in")
 
     async def gone(self, reason: str) -> None:
         """The page did not come back within its time."""
-        await self._leg.end(EndCause("caller", reason))
+        await super().gone(reason)
         await self._tasks.stop(_STOP_DEADLINE_S)
 
-    async def _come_in(self) -> None:
+    async def _connect(self) -> None:
         try:
             await self._call.accompany(self._of, self._leg)
         except MediaServerError as error:

@@ -5,15 +5,18 @@ So they do with the URI of a conference that a phone has made.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import structlog
 
-from mediaserver.call.call import Call
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_failed import warning_value
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.incoming import question_of
-from mediaserver.call.joining import Joined, JoinRefused
+from mediaserver.call.joining import JoinRefused
+from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.contact.open_contacts import OpenContacts
 from mediaserver.errors import MediaServerError, NegotiationError
@@ -45,7 +48,9 @@ class NamedCalls:
             return True
         conference = self._calls.conferences.called_by(incoming)
         if conference is not None:
-            await self._enter(incoming, conference)
+            # RFC 4579 §5.3: the conference's URI is called.
+            enter = partial(self._calls.conferences.enter, conference)
+            await self._come_in(incoming, conference.caller, enter, otherwise="not_added")
         return conference is not None
 
     async def _join(self, incoming: IncomingInvite) -> bool:
@@ -64,39 +69,26 @@ class NamedCalls:
             _log.info("join_refused", call_id=incoming.session.call_id, code=refused.code, why=str(refused))
             incoming.session.reject(refused.code)
         else:
-            await self._come_in(incoming, joined)
+            join = partial(self._calls.joining.join, joined=joined)
+            await self._come_in(incoming, joined.leg, join, otherwise="not_joined")
         return True
 
-    async def _come_in(self, incoming: IncomingInvite, joined: Joined) -> None:
+    async def _come_in(
+        self, incoming: IncomingInvite, beside: Leg, bring: Callable[[SipLeg], Awaitable[None]], *, otherwise: str
+    ) -> None:
+        """The caller comes into the contact of a leg as `bring` has it, or is refused for `otherwise`."""
         leg: SipLeg | None = None
-        opened = self._open.get(joined.leg.contact_id)
+        opened = self._open.get(beside.contact_id)
         note = opened.contact.note if opened is not None else None
         try:
-            leg = self._calls.incoming_leg(incoming, joined.leg.contact_id, note=note)
-            await self._calls.joining.join(leg, joined)
+            leg = self._calls.incoming_leg(incoming, beside.contact_id, note=note)
+            await bring(leg)
         except (SdpError, SipParseError) as error:
             self._refuse_malformed(incoming, error)
         except MediaServerError as error:
-            await self._refuse(incoming, leg, "not_joined", error)
+            await self._refuse(incoming, leg, otherwise, error)
         else:
-            _log.info("call_joined_by", contact_id=leg.contact_id, by=leg.name, beside=joined.leg.name)
-            if note is not None:
-                note("added", leg.name)
-
-    async def _enter(self, incoming: IncomingInvite, conference: Call) -> None:
-        """A phone calls the URI of a conference that is up (RFC 4579 §5.3), and comes in."""
-        leg: SipLeg | None = None
-        opened = self._open.get(conference.caller.contact_id)
-        note = opened.contact.note if opened is not None else None
-        try:
-            leg = self._calls.incoming_leg(incoming, conference.caller.contact_id, note=note)
-            leg.admit()
-            await self._calls.conferences.enter(conference, leg)
-        except (SdpError, SipParseError) as error:
-            self._refuse_malformed(incoming, error)
-        except MediaServerError as error:
-            await self._refuse(incoming, leg, "not_added", error)
-        else:
+            _log.info("call_joined_by", contact_id=leg.contact_id, by=leg.name, beside=beside.name)
             if note is not None:
                 note("added", leg.name)
 
