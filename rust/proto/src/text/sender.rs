@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{BYTE_ORDER_MARK, MISSING, blocks};
-use crate::sctp::TokenBucket;
+use crate::token_bucket::TokenBucket;
 use crate::time::Time;
 
 /// Time from packet to packet while there is something to say (RFC 4103 §5.1).
