@@ -18,6 +18,7 @@ use crate::ice::LocalUfrag;
 pub use admission::Admission;
 pub use drops::{EdgeDrop, EdgeDrops};
 pub use id::PathId;
+pub(crate) use table::Restored;
 pub use table::{Entry, PathLimits, PathTable};
 
 /// A session of a Core.

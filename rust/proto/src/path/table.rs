@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::SessionKey;
 use super::drops::EdgeDrop;
 use super::id::PathId;
 use super::prefixes::Prefixes;
 use super::sessions::{MOST_PROVEN, MOST_UNPROVEN, Sessions};
-use super::SessionKey;
 use crate::ice::LocalUfrag;
 use crate::io::Path;
 use crate::time::Time;
