@@ -338,6 +338,43 @@ pub enum Action {
         send: Option<TextFormat>,
         characters_per_second: u32,
     },
+    /// On a shard: begins a link to an Edge's worker.
+    OpenLink {
+        edge: Address,
+        bind_ip: IpAddr,
+        key: ByteBuf,
+        path_bytes_per_second: u32,
+    },
+    CloseLink,
+    /// On a shard: where visitors reach it over Edges.
+    SetEdgeAddresses {
+        addresses: Vec<Address>,
+    },
+    /// On an Edge's worker: a key by which a Core signs ufrags.
+    SetCoreKey {
+        core: u16,
+        key_id: u8,
+        key: ByteBuf,
+    },
+    RemoveCoreKey {
+        core: u16,
+        key_id: u8,
+    },
+    /// On an Edge's worker: a Core's shard may open a link with this key.
+    SetLink {
+        core: u16,
+        shard: u16,
+        key: ByteBuf,
+    },
+    RemoveLink {
+        core: u16,
+        shard: u16,
+    },
+    /// On an Edge's worker: these transports have ended.
+    RevokeSessions {
+        core: u16,
+        sessions: Vec<u64>,
+    },
     SendMessage {
         stream: u16,
         text: bool,
@@ -390,6 +427,14 @@ impl Action {
             Action::JoinTopic { .. } => "join_topic",
             Action::LeaveTopic { .. } => "leave_topic",
             Action::OpenText { .. } => "open_text",
+            Action::OpenLink { .. } => "open_link",
+            Action::CloseLink => "close_link",
+            Action::SetEdgeAddresses { .. } => "set_edge_addresses",
+            Action::SetCoreKey { .. } => "set_core_key",
+            Action::RemoveCoreKey { .. } => "remove_core_key",
+            Action::SetLink { .. } => "set_link",
+            Action::RemoveLink { .. } => "remove_link",
+            Action::RevokeSessions { .. } => "revoke_sessions",
             Action::SendMessage { .. } => "send_message",
             Action::Publish { .. } => "publish",
         }

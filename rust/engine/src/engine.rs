@@ -9,16 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::rand;
 use mediaserver_proto::dtls::Identity;
 use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shard, ShardMessage};
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
+use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
+use mediaserver_proto::path::PathLimits;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
-use crate::config::{Dscp, EngineConfig};
+use crate::config::{Dscp, EdgeConfig, EngineConfig};
+use crate::edge::{EdgeSockets, EdgeWorker};
 use crate::event::{Event, write_batch};
+use crate::links::CoreLinks;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
@@ -79,6 +84,8 @@ struct ShardHandle {
 pub struct Engine {
     config: EngineConfig,
     epoch: Instant,
+    /// Random: this life of the engine, for Edges.
+    instance: u64,
     ufrag_key: UfragKey,
     events: EventReceiver,
     event_sender: EventSender,
@@ -98,20 +105,22 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Checks the configuration; nothing is bound yet.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
-        if !(1..=MOST_SHARDS).contains(&config.shards) {
+        let least = usize::from(config.edge.is_none());
+        if !(least..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
-        if config.shards + config.audio_threads > MOST_SHARDS {
-            let found = config.audio_threads;
-            return Err(EngineError::Config(format!(
-                "audio_threads and shards must be {MOST_SHARDS} at most, not {found}"
-            )));
+        let threads = threads(&config);
+        if threads > MOST_SHARDS {
+            return Err(EngineError::Config(format!("there must be {MOST_SHARDS} threads at most, not {threads}")));
         }
-        let secret: [u8; 32] = config
-            .ufrag_key
-            .as_slice()
-            .try_into()
-            .map_err(|_| EngineError::Config("ufrag_key must have 32 bytes".to_owned()))?;
+        let secret: [u8; 32] = match config.ufrag_key.as_slice().try_into() {
+            Ok(secret) => secret,
+            // An Edge signs nothing.
+            Err(_) if config.shards == 0 => [0; 32],
+            Err(_) => return Err(EngineError::Config("ufrag_key must have 32 bytes".to_owned())),
+        };
+        let mut instance = [0; 8];
+        rand::fill(&mut instance).map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
         let core =
             u16::try_from(config.core_id).map_err(|_| EngineError::Config("core_id must be below 65536".to_owned()))?;
         let key =
@@ -122,12 +131,15 @@ impl Engine {
         }
         let epoch = Instant::now();
         // Only to refuse a bad certificate now; each shard makes its own.
-        identity(&config, epoch)?;
+        if config.shards > 0 {
+            identity(&config, epoch)?;
+        }
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..config.shards + config.audio_threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
+            instance: u64::from_ne_bytes(instance),
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
             event_sender,
@@ -148,7 +160,7 @@ impl Engine {
         let count = self.config.shards;
         let shared = self.bind_shared()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let mut rings = make_rings(count + self.config.audio_threads);
+        let mut rings = make_rings(threads(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -161,9 +173,15 @@ impl Engine {
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
+            let edges = CoreLinks::new(
+                self.config.core_id as u16,
+                shard as u16,
+                self.instance,
+                self.config.receive_buffer_bytes,
+            );
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
-                let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced);
+                let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced, edges);
                 Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
             workers.push((run, producer, published));
@@ -175,10 +193,11 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
+        let edges = rings.split_off(count + self.config.audio_threads);
         for rings in rings.drain(count..) {
             self.start_audio_thread(rings)?;
         }
-        Ok(())
+        self.start_edge_workers(edges)
     }
 
     /// What connects a thread with the others.
@@ -207,6 +226,79 @@ impl Engine {
             .map_err(io_error(format!("audio thread {number}")))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
+    }
+
+    /// Starts the threads of an Edge, whose indices are behind those of the audio threads.
+    fn start_edge_workers(&mut self, ends: Vec<RingEnds>) -> Result<(), EngineError> {
+        let Some(config) = self.config.edge.clone() else { return Ok(()) };
+        let mut public: Vec<SocketAddr> = Vec::new();
+        for (number, ends) in ends.into_iter().enumerate() {
+            let index = self.shards.len();
+            let what = || format!("edge thread {number}");
+            let sockets = self.bind_edge(&config, number, &mut public)?;
+            let (inbox, consumer) = RingBuffer::new(INBOX);
+            let published = Published::default();
+            let links = self.links(consumer, ends, published.clone());
+            let (mut secret, mut instance) = ([0; 32], [0; 8]);
+            let filled = rand::fill(&mut secret).and_then(|()| rand::fill(&mut instance));
+            filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
+            let unix_epoch = self.unix_epoch();
+            let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
+            let edge = EdgeLink::new(EdgeLinkConfig {
+                link_socket: sockets.link(),
+                secret,
+                instance: u64::from_ne_bytes(instance),
+                unix_epoch,
+                limits,
+            });
+            let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
+            let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
+            let worker = EdgeWorker::new(index, self.epoch, unix_epoch, scheduling, sender, edge, sockets, links)
+                .map_err(io_error(what()))?;
+            let thread = std::thread::Builder::new()
+                .name(format!("edge-{number}"))
+                .spawn(move || worker.run())
+                .map_err(io_error(what()))?;
+            self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        }
+        Ok(())
+    }
+
+    /// The sockets of an Edge's worker. All workers share the public addresses, which are in `public` once they are known, and
+    /// the kernel gives a visitor always to the same one.
+    fn bind_edge(
+        &mut self,
+        config: &EdgeConfig,
+        number: usize,
+        public: &mut Vec<SocketAddr>,
+    ) -> Result<EdgeSockets, EngineError> {
+        if number == 0 {
+            *public = config.public_binds.iter().map(|text| read_address(text)).collect::<Result<_, _>>()?;
+        }
+        let buffer = self.config.receive_buffer_bytes;
+        let mut sockets = Vec::with_capacity(public.len());
+        for (at, address) in public.iter_mut().enumerate() {
+            let id = SocketId(u32::try_from(at).unwrap_or(u32::MAX));
+            let socket =
+                UdpSocket::bind(id, *address, true, buffer).map_err(io_error(format!("cannot bind {address}")))?;
+            *address = socket.local();
+            if self.config.dscp.video != 0 {
+                socket.mark(self.config.dscp.video);
+            }
+            self.receive_buffer = socket.receive_buffer_bytes() as u64;
+            sockets.push(socket);
+        }
+        let mut link = read_address(&config.link_bind)?;
+        if link.port() != 0 {
+            link.set_port(link.port().saturating_add(number as u16));
+        }
+        EdgeSockets::new(sockets, |id| Ok(UdpSocket::bind(id, link, false, buffer)?.for_link()))
+            .map_err(io_error(format!("cannot bind {link}")))
+    }
+
+    /// Time since 1970 at the engine's epoch.
+    fn unix_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.epoch.elapsed())
     }
 
     /// Hands a batch of commands to the shards. When it cannot be read, none of it counts.
@@ -241,9 +333,11 @@ impl Engine {
         set(&mut all, "shards", self.config.shards as u64);
         set(&mut all, "receive_buffer_bytes", self.receive_buffer);
         for (shard, handle) in self.shards.iter().enumerate() {
-            let owner = match shard.checked_sub(self.config.shards) {
+            let (shards, audio_threads) = (self.config.shards, self.config.audio_threads);
+            let owner = match shard.checked_sub(shards) {
                 None => format!("shard{shard}"),
-                Some(number) => format!("audio{number}"),
+                Some(number) if number < audio_threads => format!("audio{number}"),
+                Some(number) => format!("edge{}", number - audio_threads),
             };
             for (name, value) in handle.published.read() {
                 set(&mut all, &format!("{owner}.{name}"), value);
@@ -404,14 +498,13 @@ impl Engine {
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
         let limits = &self.config.limits;
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(EndpointConfig {
             shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
             shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
             sources: Shard::try_from(self.config.shards + self.config.audio_threads).unwrap_or(Shard::MAX),
             ufrag_key: self.ufrag_key.clone(),
             identity: identity(&self.config, self.epoch)?,
-            unix_epoch: unix.saturating_sub(self.epoch.elapsed()),
+            unix_epoch: self.unix_epoch(),
             limits: EndpointLimits {
                 transports: limits.transports,
                 half_open: limits.half_open,
@@ -432,6 +525,15 @@ impl Drop for Engine {
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
     Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
         .map_err(|error| EngineError::Config(error.to_string()))
+}
+
+/// All threads that have a ring to each other.
+fn threads(config: &EngineConfig) -> usize {
+    config.shards + config.audio_threads + config.edge.as_ref().map_or(0, |edge| edge.workers)
+}
+
+fn read_address(text: &str) -> Result<SocketAddr, EngineError> {
+    text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))
 }
 
 fn read_ip(text: &str) -> Result<IpAddr, EngineError> {
