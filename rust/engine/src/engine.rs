@@ -173,14 +173,11 @@ impl Engine {
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
-            let edges = CoreLinks::new(
-                self.config.core_id as u16,
-                shard as u16,
-                self.instance,
-                self.config.receive_buffer_bytes,
-            );
+            let (core, instance) = (self.config.core_id as u16, self.instance);
+            let buffer = self.config.receive_buffer_bytes;
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
+                let edges = CoreLinks::new(core, shard as u16, instance, buffer);
                 let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced, edges);
                 Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
@@ -253,12 +250,13 @@ impl Engine {
             });
             let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
-            let worker = EdgeWorker::new(index, self.epoch, unix_epoch, scheduling, sender, edge, sockets, links)
-                .map_err(io_error(what()))?;
-            let thread = std::thread::Builder::new()
-                .name(format!("edge-{number}"))
-                .spawn(move || worker.run())
-                .map_err(io_error(what()))?;
+            let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
+            let epoch = self.epoch;
+            let run = move || {
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, links).run();
+            };
+            let thread =
+                std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
         Ok(())

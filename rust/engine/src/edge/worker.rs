@@ -90,15 +90,10 @@ impl EdgeWorker {
         sender: Sender,
         edge: EdgeLink,
         sockets: EdgeSockets,
+        poller: Poller,
         links: Links,
-    ) -> io::Result<EdgeWorker> {
-        let poller = Poller::new()?;
-        poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
-        let all = sockets.sockets.shared().iter().chain(sockets.sockets.get(sockets.link));
-        for socket in all {
-            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
-        }
-        Ok(EdgeWorker {
+    ) -> EdgeWorker {
+        EdgeWorker {
             index,
             epoch,
             unix_epoch,
@@ -114,7 +109,18 @@ impl EdgeWorker {
             events: VecDeque::new(),
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
-        })
+        }
+    }
+
+    /// Waits for the sockets and the waker of a worker.
+    pub fn poller(index: usize, sockets: &EdgeSockets, links: &Links) -> io::Result<Poller> {
+        let poller = Poller::new()?;
+        poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
+        let all = sockets.sockets.shared().iter().chain(sockets.sockets.get(sockets.link));
+        for socket in all {
+            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
+        }
+        Ok(poller)
     }
 
     /// Runs until the engine stops.
