@@ -112,7 +112,7 @@ class Daemon:
         self._engine = engine = Engine(engine_config(config, secrets=self._secrets, certificate=certificate))
         await engine.start()
         self._last_pulse = asyncio.get_running_loop().time()
-        self._tasks.spawn(self._feel_pulse(engine), name="pulse")
+        self._tasks.spawn(self._feel_pulse(), name="pulse")
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         revocations = await SqliteRevocations.open(self._records)
@@ -341,14 +341,23 @@ class Daemon:
         return self._secrets.text(webhook.secret) if webhook.secret is not None else None
 
     def healthy(self) -> bool:
-        """Whether every shard has answered lately; that this runs at all says the same of the event loop."""
+        """Whether every thread of the engine has answered lately; that this runs at all says the same of the event loop."""
         return asyncio.get_running_loop().time() - self._last_pulse < _PULSE_TIMEOUT_S
 
-    async def _feel_pulse(self, engine: Engine) -> None:
+    async def answers(self) -> bool:
+        """Whether every thread of the engine has answered a command of now; one that slept is woken by it."""
+        engine = self._engine
+        if engine is None:
+            return False
+        try:
+            await engine.ping()
+        except EngineError as error:
+            _log.error("engine_does_not_answer", error=str(error))
+            return False
+        self._last_pulse = asyncio.get_running_loop().time()
+        return True
+
+    async def _feel_pulse(self) -> None:
         while True:
-            try:
-                await engine.ping()
-                self._last_pulse = asyncio.get_running_loop().time()
-            except EngineError as error:
-                _log.error("engine_does_not_answer", error=str(error))
+            await self.answers()
             await asyncio.sleep(_PULSE_S)

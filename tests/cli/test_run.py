@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.held_thread import thread_held, thread_named
 from tests.peers.namespace import LOOPBACK
 
 pytestmark = pytest.mark.timeout(240)
@@ -108,6 +109,24 @@ def test_ready_means_that_every_door_is_open(daemon: Daemon) -> None:
 def test_the_watchdog_is_fed_while_it_runs(daemon: Daemon) -> None:
     assert daemon.told().startswith("READY=1")
     assert [daemon.told(), daemon.told()] == ["WATCHDOG=1", "WATCHDOG=1"]
+
+
+@pytest.mark.parametrize("name", ["shard-1", "audio-0", "event loop"])
+def test_a_thread_that_hangs_stops_the_feeding_and_one_that_only_sleeps_does_not(daemon: Daemon, name: str) -> None:
+    assert daemon.told().startswith("READY=1")
+    assert daemon.told() == "WATCHDOG=1"
+    pid = daemon.process.pid
+    with thread_held(pid, pid if name == "event loop" else thread_named(pid, name)):
+        # What was on its way, or answered before, may still be told; then nothing for much longer than an interval.
+        daemon.manager.settimeout(7)
+        with pytest.raises(TimeoutError):
+            for _ in range(4):
+                assert daemon.manager.recv(500) == b"WATCHDOG=1"
+    daemon.manager.settimeout(60)
+    assert daemon.told() == "WATCHDOG=1", "the thread goes on, and so does the feeding"
+    code, _, err = daemon.stop()
+    assert code == 0
+    assert name == "event loop" or f"no answer from {name}" in err
 
 
 def test_sighup_takes_over_budgets_and_a_wrong_file_changes_nothing(daemon: Daemon, tmp_path: Path) -> None:
