@@ -111,6 +111,7 @@ class Daemon:
         fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
         self._engine = engine = Engine(engine_config(config, secrets=self._secrets, certificate=certificate))
         await engine.start()
+        _tell_small_buffer(engine)
         self._last_pulse = asyncio.get_running_loop().time()
         self._tasks.spawn(self._feel_pulse(), name="pulse")
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
@@ -361,3 +362,14 @@ class Daemon:
         while True:
             await self.answers()
             await asyncio.sleep(_PULSE_S)
+
+
+def _tell_small_buffer(engine: Engine) -> None:
+    granted, asked = engine.counters().get("receive_buffer_bytes", 0), engine.config.receive_buffer_bytes
+    if granted < asked:
+        _log.warning(
+            "receive_buffer_small",
+            granted_bytes=granted,
+            asked_bytes=asked,
+            hint="packets may be lost while a thread is busy: raise net.core.rmem_max, as systemd/sysctl.conf does",
+        )
