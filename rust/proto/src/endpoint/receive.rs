@@ -7,13 +7,11 @@ use super::routes::Owner;
 use super::{Endpoint, EndpointEvent, peek};
 use crate::demux::{Kind, classify};
 use crate::ice::UfragError;
+use crate::ice::ufrag::minute_of;
 use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
 use crate::time::Time;
 use crate::transport::{Received, TransportEvent};
-
-/// 2020-01-01T00:00:00Z.
-const UNIX_2020_S: u64 = 1_577_836_800;
 
 impl Endpoint {
     /// Takes the datagrams `entries` of a batch from this shard's own sockets. What they cause is in `out` when it
@@ -262,7 +260,6 @@ impl Endpoint {
 
     /// Minutes since 2020: what a ufrag's 24 bits of expiry count.
     pub(super) fn minute(&self, now: Time) -> u32 {
-        let unix_s = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
-        u32::try_from(unix_s.saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)
+        minute_of(self.config.unix_epoch + now.since(Time::ZERO))
     }
 }
