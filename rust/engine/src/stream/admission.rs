@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mediaserver_proto::demux::{Kind, classify};
 use mediaserver_proto::endpoint::peek::local_ufrag;
-use mediaserver_proto::ice::{UfragError, UfragKey, ufrag};
+use mediaserver_proto::ice::{UfragError, UfragKey, minute_of};
 use mediaserver_proto::time::Time;
 
 use super::line::End;
@@ -27,7 +27,7 @@ impl Admission {
             return Err(End::NoCheck);
         }
         let token = local_ufrag(datagram).ok_or(End::NoCheck)?;
-        let minute = ufrag::minute_of(self.unix_epoch + now.since(Time::ZERO));
+        let minute = minute_of(self.unix_epoch + now.since(Time::ZERO));
         match self.key.verify(token, minute) {
             Ok(fields) if usize::from(fields.shard) < self.shards => Ok(usize::from(fields.shard)),
             Ok(_) | Err(UfragError::Foreign | UfragError::UnknownKey) => Err(End::ForeignUfrag),

@@ -104,15 +104,24 @@ impl Line {
         }
     }
 
+    /// It has proven nothing, and has not ended.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.bound.get() && self.end.get().is_none()
+    }
+
     /// Ends it, once what waits was tried.
     pub(super) fn end(&self, end: End) {
         self.end.set(self.end.get().or(Some(end)));
         self.notify.notify_one();
     }
 
-    /// Something is to be written, or it shall end: gives how.
-    pub(super) async fn called(&self) -> Option<End> {
+    /// Returns when something is to be written, or it shall end.
+    pub(super) async fn called(&self) {
         self.notify.notified().await;
+    }
+
+    /// How it shall end, if it shall.
+    pub(super) fn ended(&self) -> Option<End> {
         self.end.get()
     }
 

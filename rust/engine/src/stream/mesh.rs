@@ -128,6 +128,11 @@ impl Mesh {
         links.inbox.slots() > 0 || links.inbound.iter().flatten().any(|ring| ring.slots() > 0)
     }
 
+    /// A buffer goes back to whom it belongs; one that finds no room is made anew there.
+    pub(super) fn give_back(&self, to: usize, batch: Box<ReceiveBatch>) {
+        self.pass(to, ShardMessage::Returned(batch)).ok();
+    }
+
     /// A buffer is back.
     pub(super) fn reclaim(&self, batch: Box<ReceiveBatch>) {
         self.state.borrow_mut().reclaim(batch);

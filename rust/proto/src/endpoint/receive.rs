@@ -6,8 +6,7 @@ use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
 use super::{Endpoint, EndpointEvent, peek};
 use crate::demux::{Kind, classify};
-use crate::ice::UfragError;
-use crate::ice::ufrag::minute_of;
+use crate::ice::{UfragError, minute_of};
 use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
 use crate::time::Time;
@@ -249,6 +248,18 @@ impl Endpoint {
     fn unbind_path(&mut self, index: usize, path: Path) {
         self.routes.unbind(path, index);
         self.tell_unbound(path);
+    }
+
+    /// A carrier has lost a tuple: its transport goes on with another one, if it has one.
+    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue) {
+        if path.socket.carrier() == Some(carrier)
+            && let Some(Owner::Here(index)) = self.routes.bound(path)
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.transport.close_path(path);
+            self.touch(index);
+            self.settle(now, out);
+        }
     }
 
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.

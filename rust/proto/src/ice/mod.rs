@@ -12,4 +12,4 @@ pub mod ufrag;
 
 pub use agent::{Agent, IceEvent};
 pub use credentials::{LocalCredentials, RemoteCredentials};
-pub use ufrag::{LocalUfrag, UfragError, UfragKey};
+pub use ufrag::{LocalUfrag, UfragError, UfragKey, minute_of};

@@ -4,9 +4,8 @@
 //! expiry u24 (minutes of the Unix epoch), HMAC-SHA256 of these 15 bytes cut to 96 bits. Any socket of any process that
 //! knows the key can route a first packet without state, and a forged ufrag is refused before any lookup.
 
-use std::time::Duration;
-
 use aws_lc_rs::{constant_time, hmac};
+use std::time::Duration;
 use thiserror::Error;
 
 use super::credentials::{decode_ice_chars, encode_ice_chars};
@@ -17,11 +16,10 @@ const RAW: usize = FIELDS + TAG;
 /// Length of a local ufrag in characters.
 pub const UFRAG_LEN: usize = RAW * 4 / 3;
 const SESSION_BITS: u64 = 48;
-
 /// 2020-01-01T00:00:00Z.
 const UNIX_2020_S: u64 = 1_577_836_800;
 
-/// Minutes since 2020, which 24 bits of expiry count, of a time since the Unix epoch.
+/// Minutes since 2020, which is what a ufrag's 24 bits of expiry count; `unix` is the time since 1970.
 pub fn minute_of(unix: Duration) -> u32 {
     u32::try_from(unix.as_secs().saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)
 }
