@@ -1,5 +1,7 @@
 //! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
 
+mod edges;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,14 +16,11 @@ use mediaserver_proto::dtls::Identity;
 use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shard, ShardMessage};
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
-use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
-use mediaserver_proto::path::PathLimits;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
-use crate::config::{Dscp, EdgeConfig, EngineConfig};
-use crate::edge::{EdgeSockets, EdgeWorker};
+use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
 use crate::links::CoreLinks;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
@@ -32,6 +31,7 @@ use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
+use crate::stream::{self, Admission, Listening, StreamsWorker};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -109,7 +109,7 @@ impl Engine {
         if !(least..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
-        let threads = threads(&config);
+        let threads = members(&config);
         if threads > MOST_SHARDS {
             return Err(EngineError::Config(format!("there must be {MOST_SHARDS} threads at most, not {threads}")));
         }
@@ -135,7 +135,7 @@ impl Engine {
             identity(&config, epoch)?;
         }
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -159,8 +159,9 @@ impl Engine {
         }
         let count = self.config.shards;
         let shared = self.bind_shared()?;
+        let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let mut rings = make_rings(threads(&self.config));
+        let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -169,7 +170,7 @@ impl Engine {
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
-            let (announced, sockets) = (self.announced(&sockets)?, Sockets::new(sockets));
+            let (announced, sockets) = (self.announced(&sockets, &listeners)?, Sockets::new(sockets));
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
@@ -190,11 +191,16 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        let edges = rings.split_off(count + self.config.audio_threads);
+        let mut rest = rings.split_off(count + self.config.audio_threads);
+        let streams = (!listeners.is_empty()).then(|| rest.pop()).flatten();
         for rings in rings.drain(count..) {
             self.start_audio_thread(rings)?;
         }
-        self.start_edge_workers(edges)
+        self.start_edge_workers(rest)?;
+        if let Some(rings) = streams {
+            self.start_streams_thread(rings, listeners)?;
+        }
+        Ok(())
     }
 
     /// What connects a thread with the others.
@@ -225,78 +231,21 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the threads of an Edge, whose indices are behind those of the audio threads.
-    fn start_edge_workers(&mut self, ends: Vec<RingEnds>) -> Result<(), EngineError> {
-        let Some(config) = self.config.edge.clone() else { return Ok(()) };
-        let mut public: Vec<SocketAddr> = Vec::new();
-        for (number, ends) in ends.into_iter().enumerate() {
-            let index = self.shards.len();
-            let what = || format!("edge thread {number}");
-            let sockets = self.bind_edge(&config, number, &mut public)?;
-            let (inbox, consumer) = RingBuffer::new(INBOX);
-            let published = Published::default();
-            let links = self.links(consumer, ends, published.clone());
-            let (mut secret, mut instance) = ([0; 32], [0; 8]);
-            let filled = rand::fill(&mut secret).and_then(|()| rand::fill(&mut instance));
-            filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
-            let unix_epoch = self.unix_epoch();
-            let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
-            let edge = EdgeLink::new(EdgeLinkConfig {
-                link_socket: sockets.link(),
-                secret,
-                instance: u64::from_ne_bytes(instance),
-                unix_epoch,
-                limits,
-            });
-            let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
-            let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
-            let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
-            let epoch = self.epoch;
-            let run = move || {
-                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, links).run();
-            };
-            let thread =
-                std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;
-            self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        }
+    /// Starts the thread that has all TCP; its index is the last one.
+    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let unix_epoch = self.unix_epoch();
+        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
+        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
+            .map_err(io_error("thread of streams"))?;
+        let thread = std::thread::Builder::new()
+            .name("streams".to_owned())
+            .spawn(move || worker.run())
+            .map_err(io_error("thread of streams"))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
-    }
-
-    /// The sockets of an Edge's worker. All workers share the public addresses, which are in `public` once they are known, and
-    /// the kernel gives a visitor always to the same one.
-    fn bind_edge(
-        &mut self,
-        config: &EdgeConfig,
-        number: usize,
-        public: &mut Vec<SocketAddr>,
-    ) -> Result<EdgeSockets, EngineError> {
-        if number == 0 {
-            *public = config.public_binds.iter().map(|text| read_address(text)).collect::<Result<_, _>>()?;
-        }
-        let buffer = self.config.receive_buffer_bytes;
-        let mut sockets = Vec::with_capacity(public.len());
-        for (at, address) in public.iter_mut().enumerate() {
-            let id = SocketId(u32::try_from(at).unwrap_or(u32::MAX));
-            let socket =
-                UdpSocket::bind(id, *address, true, buffer).map_err(io_error(format!("cannot bind {address}")))?;
-            *address = socket.local();
-            if self.config.dscp.video != 0 {
-                socket.mark(self.config.dscp.video);
-            }
-            self.receive_buffer = socket.receive_buffer_bytes() as u64;
-            sockets.push(socket);
-        }
-        let mut link = read_address(&config.link_bind)?;
-        if link.port() != 0 {
-            link.set_port(link.port().saturating_add(number as u16));
-        }
-        EdgeSockets::new(sockets, |id| Ok(UdpSocket::bind(id, link, false, buffer)?.for_link()))
-            .map_err(io_error(format!("cannot bind {link}")))
-    }
-
-    /// Time since 1970 at the engine's epoch.
-    fn unix_epoch(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.epoch.elapsed())
     }
 
     /// Hands a batch of commands to the shards. When it cannot be read, none of it counts.
@@ -335,7 +284,10 @@ impl Engine {
             let owner = match shard.checked_sub(shards) {
                 None => format!("shard{shard}"),
                 Some(number) if number < audio_threads => format!("audio{number}"),
-                Some(number) => format!("edge{}", number - audio_threads),
+                Some(number) if number < audio_threads + edge_workers(&self.config) => {
+                    format!("edge{}", number - audio_threads)
+                }
+                Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
                 set(&mut all, &format!("{owner}.{name}"), value);
@@ -350,6 +302,12 @@ impl Engine {
     /// The same as msgpack.
     pub fn write_counters(&self) -> Result<Vec<u8>, EngineError> {
         Ok(rmp_serde::to_vec_named(&self.counters())?)
+    }
+
+    /// Names of the threads, by the index that ids carry.
+    pub fn threads(&self) -> Vec<String> {
+        let threads = self.shards.iter().map(|handle| handle.thread.as_ref());
+        threads.map(|thread| thread.and_then(|thread| thread.thread().name()).unwrap_or_default().to_owned()).collect()
     }
 
     /// Closes all transports and ends the threads. May be called twice.
@@ -482,16 +440,38 @@ impl Engine {
         Ok(shards)
     }
 
+    /// The TCP sockets, named by their place among them.
+    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
+        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
+        let mut listeners = Vec::new();
+        for (number, text) in self.config.webrtc_tcp_binds.iter().enumerate() {
+            let address: SocketAddr =
+                text.parse().map_err(|_| EngineError::Config(format!("webrtc_tcp_binds: {text} is not ip:port")))?;
+            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
+            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
+            listeners.push(Listening { listener, socket, dscp: self.config.dscp.video });
+        }
+        Ok(listeners)
+    }
+
     /// What the peers of a shard with these sockets are told.
-    fn announced(&self, sockets: &[UdpSocket]) -> Result<Announced, EngineError> {
+    fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
         for (bind, announced) in &self.config.announced {
             ips.insert(read_ip(bind)?, read_ip(announced)?);
         }
-        let mut announced = Announced { ips, shared: Vec::new() };
-        let addresses = sockets.iter().map(UdpSocket::local);
-        announced.shared = addresses.map(|local| SocketAddr::new(announced.ip(local.ip()), local.port())).collect();
+        let mut announced = Announced { ips, ..Announced::default() };
+        let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
+        let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
+        let tcp = listeners.iter().filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
+    }
+
+    /// Time since the Unix epoch at `Time::ZERO`.
+    fn unix_epoch(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        unix.saturating_sub(self.epoch.elapsed())
     }
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
@@ -520,18 +500,20 @@ impl Drop for Engine {
     }
 }
 
+/// All threads: shards, those for sound, and the one for streams where there are some.
+fn members(config: &EngineConfig) -> usize {
+    let before_streams = config.shards + config.audio_threads + edge_workers(config);
+    before_streams + usize::from(!config.webrtc_tcp_binds.is_empty())
+}
+
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
     Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
         .map_err(|error| EngineError::Config(error.to_string()))
 }
 
-/// All threads that have a ring to each other.
-fn threads(config: &EngineConfig) -> usize {
-    config.shards + config.audio_threads + config.edge.as_ref().map_or(0, |edge| edge.workers)
-}
-
-fn read_address(text: &str) -> Result<SocketAddr, EngineError> {
-    text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))
+/// Threads of an Edge.
+fn edge_workers(config: &EngineConfig) -> usize {
+    config.edge.as_ref().map_or(0, |edge| edge.workers)
 }
 
 fn read_ip(text: &str) -> Result<IpAddr, EngineError> {

@@ -31,6 +31,8 @@ pub struct Announced {
     pub ips: HashMap<IpAddr, IpAddr>,
     /// Announced addresses of the shared WebRTC sockets.
     pub shared: Vec<SocketAddr>,
+    /// Announced addresses at which the same is taken over TCP.
+    pub tcp: Vec<SocketAddr>,
 }
 
 impl Announced {
@@ -259,6 +261,7 @@ impl ShardControl {
             Action::SetEdgeAddresses { addresses } => {
                 self.edge_addresses = addresses.iter().map(|&(ip, port)| SocketAddr::new(ip, port)).collect();
             }
+            Action::Ping => {}
             Action::AcceptData { .. }
             | Action::OpenChannel { .. }
             | Action::CloseChannel { .. }
@@ -284,6 +287,7 @@ impl ShardControl {
                 .chain(&self.edge_addresses)
                 .map(|&address| address.into())
                 .collect(),
+            tcp_addresses: self.announced.tcp.iter().map(|&address| address.into()).collect(),
             request,
         }
     }

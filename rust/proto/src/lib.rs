@@ -19,6 +19,7 @@ pub mod rtp;
 pub mod sctp;
 pub mod sfu;
 pub mod srtp;
+pub mod stream;
 pub mod stun;
 pub mod text;
 pub mod time;

@@ -37,6 +37,8 @@ pub(super) fn apply(edge: &mut EdgeLink, action: &Action, unix_epoch: Duration, 
             }
             Ok(())
         }
+        // That the thread answers is all that is asked.
+        Action::Ping => Ok(()),
         _ => Err("invalid command for an edge"),
     }
 }

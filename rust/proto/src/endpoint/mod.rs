@@ -230,6 +230,7 @@ impl Endpoint {
                 }
             }
             ShardMessage::PathUnbound(path) => self.routes.forget_foreign(path, from),
+            ShardMessage::PathClosed(path) => self.close_path(from, path, now, out),
             ShardMessage::Media(batch) => {
                 self.media.handle_media(&batch, &mut self.slots, now, out);
                 self.take_media_outputs();

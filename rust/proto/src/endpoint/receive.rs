@@ -258,6 +258,18 @@ impl Endpoint {
         self.tell_unbound(path);
     }
 
+    /// A carrier has lost a tuple: its transport goes on with another one, if it has one.
+    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue) {
+        if path.socket.carrier() == Some(carrier)
+            && let Some(Owner::Here(index)) = self.routes.bound(path)
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.transport.close_path(path);
+            self.touch(index);
+            self.settle(now, out);
+        }
+    }
+
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.
     pub(super) fn tell_unbound(&mut self, path: Path) {
         if path.socket.link().is_some() {
