@@ -312,6 +312,43 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
     payload: bytes
 
 
+class LinkUp(Event, frozen=True, kw_only=True, tag="link_up"):
+    """The Edge at the other end of the link `id` answers."""
+
+    id: int
+
+
+class LinkDown(Event, frozen=True, kw_only=True, tag="link_down"):
+    """It has not answered for two seconds. The link tries on by itself, and its visitors' paths stay."""
+
+    id: int
+
+
+class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
+    """An Edge's worker runs; `id` is the one that `Engine.edge_id` gives."""
+
+    id: int
+    public: tuple[Address, ...]
+    link: Address
+
+
+class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
+    """A shard of a Core has proven its address to an Edge's worker, for the first time or anew."""
+
+    id: int
+    core: int
+    shard: int
+    remote: Address
+
+
+class EdgeLinkDown(Event, frozen=True, kw_only=True, tag="edge_link_down"):
+    """It is silent; its visitors' paths stay, and nobody new is let in."""
+
+    id: int
+    core: int
+    shard: int
+
+
 AnyEvent = (
     IceTransportOpened
     | RtpTransportOpened
@@ -334,5 +371,10 @@ AnyEvent = (
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage
+    | LinkUp
+    | LinkDown
+    | EdgeOpened
+    | EdgeLinkUp
+    | EdgeLinkDown
 )
 """Every event; the decoder's type."""
