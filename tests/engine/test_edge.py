@@ -64,7 +64,9 @@ async def test_sound_and_picture_go_through_an_edge_both_ways(
         for browser in browsers:
             await browser.close()
             core.close_transport(browser.local.id)
-        await until(lambda: edge.engine.counters()["edge_paths"] == 0, what="paths closed with their transports", timeout_s=5)
+        await until(
+            lambda: edge.engine.counters()["edge_paths"] == 0, what="paths closed with their transports", timeout_s=5
+        )
 
 
 async def test_media_is_back_after_a_restart_of_the_edge(
