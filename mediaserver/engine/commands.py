@@ -475,7 +475,7 @@ class OpenLink(Command, frozen=True, kw_only=True, tag="open_link"):
 
     edge: Address
     """The worker's socket for Cores."""
-    bind_ip: str = "0.0.0.0"  # noqa: S104
+    bind_ip: str = "0.0.0.0"
     """Local address from which the link is opened, of the same family."""
     key: bytes
     """32 random bytes, which the worker was given by `SetLink` for this core and shard."""
@@ -525,7 +525,7 @@ class RemoveLink(Command, frozen=True, kw_only=True, tag="remove_link"):
 
 
 class RevokeSessions(Command, frozen=True, kw_only=True, tag="revoke_sessions"):
-    """On an Edge's worker: these transports of a Core have ended; their paths close, and their user fragments are refused."""
+    """On an Edge's worker: these transports of a Core have ended; their paths close, their user fragments are refused."""
 
     core: int
     sessions: tuple[int, ...]
