@@ -468,8 +468,8 @@ class Publish(Command, frozen=True, kw_only=True, tag="publish"):
     payload: bytes
 
 
-class OpenLink(Command, frozen=True, kw_only=True, tag="open_link"):
-    """Begin a link of the shard of `id` to a worker of an Edge; `LinkUp` follows when the Edge answers.
+class OpenMediaLink(Command, frozen=True, kw_only=True, tag="open_media_link"):
+    """Begin a link of the shard of `id` to a worker of an Edge; `MediaLinkUp` follows when the Edge answers.
 
     Our end is a socket of the link's own, so a firewall need let nothing in."""
 
@@ -478,12 +478,12 @@ class OpenLink(Command, frozen=True, kw_only=True, tag="open_link"):
     bind_ip: str = "0.0.0.0"
     """Local address from which the link is opened, of the same family."""
     key: bytes
-    """32 random bytes, which the worker was given by `SetLink` for this core and shard."""
+    """32 random bytes, which the worker was given by `SetMediaLink` for this core and shard."""
     path_bytes_per_second: int = 0
     """What one visitor may send through the Edge once its address is proven; 0 for no bound."""
 
 
-class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):
+class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link"):
     """End a link; the Edge notices by its silence."""
 
 
@@ -509,7 +509,7 @@ class RemoveCoreKey(Command, frozen=True, kw_only=True, tag="remove_core_key"):
     key_id: int
 
 
-class SetLink(Command, frozen=True, kw_only=True, tag="set_link"):
+class SetMediaLink(Command, frozen=True, kw_only=True, tag="set_media_link"):
     """On an Edge's worker: a shard of a Core may open a link with this key; `EdgeLinkUp` follows when it has."""
 
     core: int
@@ -517,7 +517,7 @@ class SetLink(Command, frozen=True, kw_only=True, tag="set_link"):
     key: bytes
 
 
-class RemoveLink(Command, frozen=True, kw_only=True, tag="remove_link"):
+class RemoveMediaLink(Command, frozen=True, kw_only=True, tag="remove_media_link"):
     """On an Edge's worker: the link and its visitors' paths end."""
 
     core: int
@@ -571,13 +571,13 @@ AnyCommand = (
     | OpenText
     | SendMessage
     | Publish
-    | OpenLink
-    | CloseLink
+    | OpenMediaLink
+    | CloseMediaLink
     | SetEdgeAddresses
     | SetCoreKey
     | RemoveCoreKey
-    | SetLink
-    | RemoveLink
+    | SetMediaLink
+    | RemoveMediaLink
     | RevokeSessions
 )
 """Every command; used by tests to read a batch back."""

@@ -312,13 +312,13 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
     payload: bytes
 
 
-class LinkUp(Event, frozen=True, kw_only=True, tag="link_up"):
+class MediaLinkUp(Event, frozen=True, kw_only=True, tag="media_link_up"):
     """The Edge at the other end of the link `id` answers."""
 
     id: int
 
 
-class LinkDown(Event, frozen=True, kw_only=True, tag="link_down"):
+class MediaLinkDown(Event, frozen=True, kw_only=True, tag="media_link_down"):
     """It has not answered for two seconds. The link tries on by itself, and its visitors' paths stay."""
 
     id: int
@@ -371,8 +371,8 @@ AnyEvent = (
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage
-    | LinkUp
-    | LinkDown
+    | MediaLinkUp
+    | MediaLinkDown
     | EdgeOpened
     | EdgeLinkUp
     | EdgeLinkDown

@@ -82,7 +82,7 @@ class Joint:
         told: list[commands.Command] = [
             commands.SetCoreKey(id=edge.id, core=CORE_ID, key_id=KEY_ID, key=self.ufrag_key),
             *(
-                commands.SetLink(id=edge.id, core=CORE_ID, shard=shard, key=key)
+                commands.SetMediaLink(id=edge.id, core=CORE_ID, shard=shard, key=key)
                 for shard, key in enumerate(self.link_keys)
             ),
         ]
@@ -98,10 +98,10 @@ class Joint:
             up.append(future)
 
             def take(event: events.AnyEvent, future: asyncio.Future[None] = future) -> None:
-                if isinstance(event, events.LinkUp) and not future.done():
+                if isinstance(event, events.MediaLinkUp) and not future.done():
                     future.set_result(None)
 
             self.core.subscribe_events(link, take)
-            await self.core.request(commands.OpenLink(id=link, edge=edge.link, bind_ip=LOOPBACK, key=key))
+            await self.core.request(commands.OpenMediaLink(id=link, edge=edge.link, bind_ip=LOOPBACK, key=key))
             await self.core.request(commands.SetEdgeAddresses(id=link, addresses=(edge.public,)))
         await asyncio.wait_for(asyncio.gather(*up), 5)

@@ -140,7 +140,7 @@ async def test_a_session_that_was_revoked_is_not_let_in(
 
 async def test_an_edge_refuses_what_is_for_others(edge: Edge) -> None:
     with pytest.raises(CommandRefused, match="32 bytes"):
-        await edge.engine.request(commands.SetLink(id=edge.id, core=1, shard=0, key=b"short"))
+        await edge.engine.request(commands.SetMediaLink(id=edge.id, core=1, shard=0, key=b"short"))
     with pytest.raises(CommandRefused, match="invalid command"):
         await edge.engine.request(commands.OpenIceTransport(id=edge.id))
     await edge.engine.request(commands.Ping(id=edge.id))

@@ -341,13 +341,13 @@ pub enum Action {
         characters_per_second: u32,
     },
     /// On a shard: begins a link to an Edge's worker.
-    OpenLink {
+    OpenMediaLink {
         edge: Address,
         bind_ip: IpAddr,
         key: ByteBuf,
         path_bytes_per_second: u32,
     },
-    CloseLink,
+    CloseMediaLink,
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
@@ -363,12 +363,12 @@ pub enum Action {
         key_id: u8,
     },
     /// On an Edge's worker: a Core's shard may open a link with this key.
-    SetLink {
+    SetMediaLink {
         core: u16,
         shard: u16,
         key: ByteBuf,
     },
-    RemoveLink {
+    RemoveMediaLink {
         core: u16,
         shard: u16,
     },
@@ -430,13 +430,13 @@ impl Action {
             Action::JoinTopic { .. } => "join_topic",
             Action::LeaveTopic { .. } => "leave_topic",
             Action::OpenText { .. } => "open_text",
-            Action::OpenLink { .. } => "open_link",
-            Action::CloseLink => "close_link",
+            Action::OpenMediaLink { .. } => "open_media_link",
+            Action::CloseMediaLink => "close_media_link",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
             Action::SetCoreKey { .. } => "set_core_key",
             Action::RemoveCoreKey { .. } => "remove_core_key",
-            Action::SetLink { .. } => "set_link",
-            Action::RemoveLink { .. } => "remove_link",
+            Action::SetMediaLink { .. } => "set_media_link",
+            Action::RemoveMediaLink { .. } => "remove_media_link",
             Action::RevokeSessions { .. } => "revoke_sessions",
             Action::SendMessage { .. } => "send_message",
             Action::Publish { .. } => "publish",

@@ -310,10 +310,10 @@ pub enum Event {
         payload: ByteBuf,
     },
     /// A link of a shard to an Edge's worker answers.
-    LinkUp {
+    MediaLinkUp {
         id: u64,
     },
-    LinkDown {
+    MediaLinkDown {
         id: u64,
     },
     /// An Edge's worker runs.

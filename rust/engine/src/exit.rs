@@ -6,7 +6,7 @@ use mediaserver_proto::io::{Outlet, TransmitQueue};
 use mediaserver_proto::time::Time;
 
 use crate::carried::Carried;
-use crate::links::CoreLinks;
+use crate::media_links::CoreLinks;
 use crate::metrics::ShardMetrics;
 use crate::socket::Sender;
 use crate::sockets::Sockets;

@@ -10,7 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod latency;
-pub mod links;
+pub mod media_links;
 pub mod mailbox;
 pub mod media;
 pub mod metrics;

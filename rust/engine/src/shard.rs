@@ -18,7 +18,7 @@ use serde_bytes::ByteBuf;
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
 use crate::data::channel_opened;
 use crate::event::{Event, Layer, TransportStats};
-use crate::links::{self, CoreLinks, LinkError};
+use crate::media_links::{self, CoreLinks, LinkError};
 use crate::ports::{PortError, PortPools};
 use crate::sockets::Sockets;
 
@@ -247,13 +247,13 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
-            Action::OpenLink { edge, bind_ip, key, path_bytes_per_second } => {
+            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second } => {
                 let key = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
                 let (edge, key) = (SocketAddr::new(edge.0, edge.1), LinkKey::new(key));
-                let opening = links::Opening { id, edge, bind_ip, key, path_bytes_per_second };
+                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second };
                 self.opened.push(self.links.open(opening, &mut self.sockets, now)?);
             }
-            Action::CloseLink => {
+            Action::CloseMediaLink => {
                 if !self.links.close(id, &mut self.sockets) {
                     return Err(Refusal::Invalid("link"));
                 }

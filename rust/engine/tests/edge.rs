@@ -54,14 +54,14 @@ enum Command {
         key_id: u8,
         key: ByteBuf,
     },
-    SetLink {
+    SetMediaLink {
         id: u64,
         request: Option<u64>,
         core: u16,
         shard: u16,
         key: ByteBuf,
     },
-    OpenLink {
+    OpenMediaLink {
         id: u64,
         request: Option<u64>,
         edge: Address,
@@ -187,7 +187,7 @@ fn a_visitor_reaches_the_core_by_the_edge_alone_and_proves_his_address_there() {
         &mut edge,
         &[
             Command::SetCoreKey { id: 0, request: None, core: 0, key_id: 0, key: ByteBuf::from(UFRAG_KEY) },
-            Command::SetLink { id: 0, request: None, core: 0, shard: 0, key: ByteBuf::from(LINK_KEY) },
+            Command::SetMediaLink { id: 0, request: None, core: 0, shard: 0, key: ByteBuf::from(LINK_KEY) },
         ],
     );
     let mut core = start(1, None);
@@ -195,7 +195,7 @@ fn a_visitor_reaches_the_core_by_the_edge_alone_and_proves_his_address_there() {
     submit(
         &mut core,
         &[
-            Command::OpenLink {
+            Command::OpenMediaLink {
                 id: LINK,
                 request: None,
                 edge: link,
@@ -206,7 +206,7 @@ fn a_visitor_reaches_the_core_by_the_edge_alone_and_proves_his_address_there() {
             Command::SetEdgeAddresses { id: LINK, request: None, addresses: vec![public.clone()] },
         ],
     );
-    wait(&core, "link_up");
+    wait(&core, "media_link_up");
     submit(&mut core, &[Command::OpenIceTransport { id: TRANSPORT, request: None, restart_grace_ms: 0 }]);
     let local = wait(&core, "ice_transport_opened");
     assert_eq!(local.addresses, std::slice::from_ref(&public));

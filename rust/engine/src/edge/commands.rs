@@ -21,11 +21,11 @@ pub(super) fn apply(edge: &mut EdgeLink, action: &Action, unix_epoch: Duration, 
             edge.remove_key(*core, *key_id);
             Ok(())
         }
-        Action::SetLink { core, shard, key } => {
+        Action::SetMediaLink { core, shard, key } => {
             let key = LinkKey::new(secret(key)?);
             if edge.set_link(LinkName { core: *core, shard: *shard }, key) { Ok(()) } else { Err("limit links") }
         }
-        Action::RemoveLink { core, shard } => {
+        Action::RemoveMediaLink { core, shard } => {
             edge.remove_link(LinkName { core: *core, shard: *shard });
             Ok(())
         }

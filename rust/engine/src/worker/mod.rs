@@ -388,7 +388,7 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
-    use crate::links::CoreLinks;
+    use crate::media_links::CoreLinks;
     use crate::mailbox::event_queue;
     use crate::ports::PortPools;
     use crate::shard::Announced;

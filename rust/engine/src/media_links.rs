@@ -190,8 +190,8 @@ impl CoreLinks {
         for open in self.links.values_mut() {
             while let Some(event) = open.link.poll_event() {
                 match event {
-                    CoreEvent::Up => events.push(Event::LinkUp { id: open.id }),
-                    CoreEvent::Down => events.push(Event::LinkDown { id: open.id }),
+                    CoreEvent::Up => events.push(Event::MediaLinkUp { id: open.id }),
+                    CoreEvent::Down => events.push(Event::MediaLinkDown { id: open.id }),
                     // The Edge may have lost what the endpoint still has.
                     CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
                     CoreEvent::Opened(_) => {}
