@@ -25,7 +25,7 @@ from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import identity_of_message
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.invite_session import IN_DIALOG, SDP, Extra, InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
@@ -263,7 +263,7 @@ class Core(Sender):
         for name, value in headers:
             table.add(name, value)
         # Without an offer of ours the peer's would have to be answered in the PRACK.
-        table.add("Supported", "timer" if body is None else "100rel, timer")
+        table.add("Supported", IN_DIALOG if body is None else f"100rel, {IN_DIALOG}")
         if body is not None:
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
