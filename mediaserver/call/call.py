@@ -85,6 +85,8 @@ class Call:
         """Those of the guests who are no parties, by leg."""
         self.focus = ""
         """User part of the URI of the conference that this is (RFC 4579); empty where it is none."""
+        self.on_changed: Callable[[Call], None] | None = None
+        """Called when somebody may have come or gone, or is held."""
         self.companions = Companions()
         """Those of the guests who belong to another leg."""
         self.passing = Passing()
@@ -365,6 +367,7 @@ class Call:
             case PartyChanged() if self._joined:
                 self.other(leg).represent(leg)
                 self._tasks.spawn(self.other(leg).show_party(leg), name="party")
+                self._tell_changed()
             case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
@@ -481,6 +484,11 @@ class Call:
                 conference.close()
         self._bound_pictures()
         self._connect_data()
+        self._tell_changed()
+
+    def _tell_changed(self) -> None:
+        if self.on_changed is not None:
+            self.on_changed(self)
 
     def _meets(self) -> bool:
         """Whether two who were in a conference can go on without its mix."""

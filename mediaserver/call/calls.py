@@ -93,7 +93,12 @@ class Calls:
         self._admission = admission
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
-        self.conferences = Conferences(ring=self.ring, engine=engine)
+        self.conferences = Conferences(
+            ring=self.ring,
+            engine=engine,
+            show=user_agent.show_conference,
+            domain=config.listeners.sip.realm,
+        )
         self._unanswered = Unanswered()
         dialogs = NamedDialogs(
             find=user_agent.find_named,

@@ -16,12 +16,14 @@ import structlog
 
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
+from mediaserver.call.conference_members import conference_state
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite
 
@@ -45,10 +47,22 @@ class Focus(StandIn):
 
 
 class Conferences:
-    """Those that are up, by the user part of their URI. `ring` calls a destination for a leg."""
+    """Those that are up, by the user part of their URI. `ring` calls a destination for a leg; `show` gets who is in one,
 
-    def __init__(self, *, ring: Callable[[CallRequest], Awaitable[Leg]], engine: Engine) -> None:
+    None where it is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring: Callable[[CallRequest], Awaitable[Leg]],
+        engine: Engine,
+        show: Callable[[str, ConferenceState | None], None],
+        domain: str,
+    ) -> None:
         self._ring = ring
+        self._show = show
+        self._domain = domain
         self._engine = engine
         self._up: dict[str, Call] = {}
 
@@ -79,6 +93,8 @@ class Conferences:
         """A call is over."""
         if self._up.get(call.focus) is call:
             del self._up[call.focus]
+            call.on_changed = None
+            self._show(call.focus, None)
 
     async def enter(self, call: Call, leg: SipLeg) -> None:
         """Somebody who has called the conference's URI comes in, and is answered. Raises LimitExceeded, NegotiationError."""
@@ -143,6 +159,12 @@ class Conferences:
         for leg in call.members:
             leg.show_focus(address)
         _log.info("conference_up", conference=address, call=call.id)
+        call.on_changed = self._changed
+        self._changed(call)
+
+    def _changed(self, call: Call) -> None:
+        """Somebody may have come or gone (RFC 4575)."""
+        self._show(call.focus, conference_state(call, self._domain))
 
     def _stand_in(self, call: Call) -> StandIn:
         return beside(call.members, contact_id=call.caller.contact_id, engine=self._engine)

@@ -15,11 +15,12 @@ from uuid import uuid4
 from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.notices import Notices
 from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.event_packages import UserState
+from mediaserver.sip.event_packages import Package, UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
@@ -101,6 +102,8 @@ class Core(Sender):
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
         self._dialogs = UserDialogs(self.notifier.changed)
+        self.conferences: dict[str, ConferenceState] = {}
+        """Those that are up, by the address of record of their URI."""
         self._beside: dict[str, UserState] = {}
         """Users who are reached otherwise than by phone; as many as there are pages."""
         self._notices = Notices()
@@ -344,6 +347,23 @@ class Core(Sender):
         return UserState(
             beside.registered or bool(self.location.lookup(aor, now)), (*self._dialogs.of(aor), *beside.dialogs)
         )
+
+    def told(self, package: Package, aor: str, now: float) -> UserState | ConferenceState:
+        """What subscribers of a package are told of a user, or of a conference."""
+        if package == "conference":
+            return self.conferences.get(aor, ConferenceState())
+        return self.user_state(aor, now)
+
+    def show_conference(self, address: str, state: ConferenceState | None, now: float) -> None:
+        """Who is in a conference, by the user part of its URI; None where it is over. Whoever watches it is told."""
+        aor = f"{address}@{self.config.realm}"
+        if state is None:
+            self.conferences.pop(aor, None)
+            self.notifier.keep_watchers(aor, (), "noresource", now)
+            return
+        self.conferences[aor] = state
+        self.notifier.keep_watchers(aor, state.watchers, "rejected", now)
+        self.notifier.changed(aor)
 
     def show_user(self, aor: str, state: UserState) -> None:
         """What there is to tell of a user beside phones and their calls; whoever watches the user is told."""

@@ -13,6 +13,7 @@ from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked
 from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.event_packages import Package
 from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
@@ -308,15 +309,26 @@ class RequestHandler(RequestGate):
                 raise RemoteProtocolError("trunks watch nobody", status=403)
             if not self._is_ours(uri.host, uri.port) or watched is None:
                 raise RemoteProtocolError("not our domain", status=404)
-            package_of(request)
-            known = self._users.lookup(watched, core.config.realm)
-            if known is None or known.trunk is not None:
-                raise RemoteProtocolError("no such user", status=404)
+            self._check_watched(package_of(request), watched, core.aor(uri), checked.username or "")
             core.notifier.subscribe(
                 transaction, aor=core.aor(uri), subscriber=checked.username or "", flow=flow, now=now
             )
         except ProtocolError as error:
             self._refuse_subscription(transaction, error, now)
+
+    def _check_watched(self, package: Package, watched: str, aor: str, subscriber: str) -> None:
+        """Raises RemoteProtocolError where there is nothing of this name, or it is not for this user."""
+        if package == "conference":
+            conference = self._core.conferences.get(aor)
+            if conference is None:
+                raise RemoteProtocolError("no such conference", status=404)
+            if subscriber not in conference.watchers:
+                # RFC 4575 §7: who is in a conference is for those who are.
+                raise RemoteProtocolError("for those who are in it", status=403)
+            return
+        known = self._users.lookup(watched, self._core.config.realm)
+        if known is None or known.trunk is not None:
+            raise RemoteProtocolError("no such user", status=404)
 
     def _resubscribe(self, request: Request, flow: Flow, now: float) -> None:
         subscription = self._core.notifier.find(request)

@@ -17,6 +17,7 @@ import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.capture import Capture
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
 from mediaserver.sip.core import Core, NewInvite, NewText, Noticed, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
@@ -322,6 +323,11 @@ class UserAgent:
         self._core.show_user(aor, state)
         if self._loop is not None:
             self._drive()
+
+    def show_conference(self, address: str, state: ConferenceState | None) -> None:
+        """Tell whoever watches a conference, by the user part of its URI, who is in it; None where it is over."""
+        self._core.show_conference(address, state, self._now())
+        self._drive()
 
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""

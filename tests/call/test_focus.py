@@ -11,6 +11,8 @@ from mediaserver.call.agents import Presentation
 from mediaserver.call.booking import Party
 from mediaserver.call.call import MAX_MEMBERS, Call
 from mediaserver.call.call_request import CallRequest
+from mediaserver.call.conference_members import conference_state
+from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.focus import Focus
@@ -217,3 +219,50 @@ async def test_an_attended_transfer_of_three_brings_all_of_them() -> None:
     await chief.end(EndCause("agent", "hangup"))
     await wait()
     assert (visitor.ended, colleague.ended) == (False, False)
+
+
+async def test_who_comes_and_goes_is_shown_and_with_the_last_one_nothing() -> None:
+    house = House()
+    phone, session, call = await alone(house)
+    assert isinstance(house.rings, FakeLeg)
+    house.rings.identity = ConnectedIdentity("Carol", "+4989", withheld=True)
+    address, state = house.shown[-1]
+    assert (address, state) == (call.focus, conference_state(call, "example.org"))
+    assert state is not None
+    assert [each.entity for each in state.users] == ["sip:agent@example.org"]
+    assert state.watchers == {"agent"}
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    _, state = house.shown[-1]
+    assert state is not None
+    assert [(each.entity, each.name) for each in state.users] == [
+        ("sip:agent@example.org", phone.name),
+        (f"sip:{house.rings.id}@anonymous.invalid", "anonymous"),
+    ]
+    await phone.end(EndCause("caller", "hangup"))
+    await wait()
+    _, state = house.shown[-1]
+    assert state is not None
+    assert [each.name for each in state.users] == ["anonymous"]
+    assert state.watchers == frozenset()
+    await house.rings.end(EndCause("agent", "hangup"))
+    await wait()
+    assert house.shown[-1] == (address, None)
+
+
+async def test_two_phones_of_a_user_are_one_who_is_there_twice_and_a_held_one_is_shown_so() -> None:
+    house = House()
+    phone, _, call = await alone(house)
+    second, _ = await dialled(FakeEngine())
+    second.id = "second"
+    second.booking = phone.booking
+    await call.add(second)
+    call.hold(second, on=True)
+    _, state = house.shown[-1]
+    assert state is not None
+    (user,) = state.users
+    assert [(each.entity, each.status) for each in user.endpoints] == [
+        ("sip:leg@example.org", "connected"),
+        ("sip:second@example.org", "on-hold"),
+    ]
+    await call.end(EndCause("system", "over"))
