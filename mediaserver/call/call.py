@@ -235,7 +235,10 @@ class Call:
     def say(self, leg: Leg, text: str) -> bool:
         """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
         host = next((each for each in self.members if each.hosts), None)
-        return host.take_text(text) if host is not None else self._chat.take(leg, text)
+        if host is not None:
+            return host.take_text(text)
+        shown = self._chat.take(leg, text)
+        return self._chat.pass_on(leg, self.parties, text) or shown
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:

@@ -135,7 +135,7 @@ class Calls:
         return leg
 
     def take_text(self, incoming: IncomingText) -> int:
-        """A text that a phone sent outside of its call: it goes to the page that its user talks to. Gives the status."""
+        """A text that a phone sent outside of its call: it goes to whom its user talks to. Gives the status."""
         user = incoming.authenticated_user
         for call in reversed(list(self._calls.values())) if user is not None else ():
             for leg in call.members:

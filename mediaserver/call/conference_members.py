@@ -7,7 +7,7 @@ from mediaserver.call.caller_identity import NAMELESS
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.stand_in import StandIn
 from mediaserver.sip.conference_info import ConferenceEndpoint, ConferenceState, ConferenceUser
-from mediaserver.sip.uri import escape_user
+from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 
 
 def conference_state(call: Call, domain: str) -> ConferenceState:
@@ -22,6 +22,16 @@ def conference_state(call: Call, domain: str) -> ConferenceState:
     )
     named = {_user(leg) for legs in by_entity.values() for leg in legs}
     return ConferenceState(users, frozenset(user for user in named if user is not None))
+
+
+def legs_named(call: Call, target: SipUri, domain: str) -> list[Leg]:
+    """Those whom a URI of that state names: all phones of a user, or one endpoint; by the user part, as we have several
+
+    addresses, but for those who are not named.
+    """
+    parties = [leg for leg in call.parties if not isinstance(leg, StandIn) and not leg.ended]
+    name = target.user_text
+    return [leg for leg in parties if name in (leg.id, parse_sip_uri(_entity(leg, domain)).user_text)]
 
 
 def _user(leg: Leg) -> str | None:

@@ -8,7 +8,7 @@ contact of whoever called the house goes on. Who is invited, and by whom, is the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final, Literal
 
@@ -16,7 +16,7 @@ import structlog
 
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
-from mediaserver.call.conference_members import conference_state
+from mediaserver.call.conference_members import conference_state, legs_named
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import SipLeg
@@ -25,9 +25,10 @@ from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
 from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.uri import SipUri
-from mediaserver.sip.user_agent import IncomingInvite
+from mediaserver.sip.user_agent import IncomingInvite, IncomingRemoval
 
 _MOVED: Final = EndCause("system", "transferred")
+_REMOVED: Final = EndCause("system", "removed")
 _PREFIX: Final = "conf-"
 _NAME_BYTES: Final = 12
 """Of chance in the name of a conference: whoever knows it may come in."""
@@ -95,6 +96,25 @@ class Conferences:
             del self._up[call.focus]
             call.on_changed = None
             self._show(call.focus, None)
+
+    def removal(self, asked: IncomingRemoval) -> int:
+        """A REFER outside of its calls wants somebody out of a conference; the status of that."""
+        call = self.of(asked.conference)
+        gone = self.named(call, asked.target) if call is not None else []
+        if call is None or not gone:
+            return 404
+        _log.info("conference_removed", conference=call.focus, user=asked.authenticated_user, who=gone[0].name)
+        call.run(self.remove(gone), name="removal")
+        return 200
+
+    def named(self, call: Call, target: SipUri) -> list[Leg]:
+        """Who is in a conference by this URI, as those in it are told."""
+        return legs_named(call, target, self._domain)
+
+    async def remove(self, legs: Sequence[Leg]) -> None:
+        """Hangs them up; the others go on."""
+        for leg in legs:
+            await leg.end(_REMOVED)
 
     async def enter(self, call: Call, leg: SipLeg) -> None:
         """Somebody who has called the conference's URI comes in, and is answered. Raises LimitExceeded, NegotiationError."""

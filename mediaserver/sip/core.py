@@ -37,6 +37,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.notifier import Notification, Notifier
 from mediaserver.sip.parser import PING, PONG
+from mediaserver.sip.removals import NewRemoval, answer
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -84,7 +85,7 @@ class Noticed:
     """Others of which no line was written since the last, because there were too many."""
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | FlowNews | str
+CoreEvent = SessionHappened | NewInvite | NewText | NewRemoval | RequestDone | Noticed | FlowNews | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -327,6 +328,10 @@ class Core(Sender):
         """The session whose dialog a Replaces or Join names (RFC 3891 §3, RFC 3911 §4); None where there is none."""
         machine = self._machines.get((name.call_id, name.to_tag))
         return machine if machine is not None and machine.has_peer(name.from_tag) else None
+
+    def answer_removal(self, event: NewRemoval, code: int, now: float) -> None:
+        """What the removal that was asked for has come to."""
+        answer(self, event, code, now)
 
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up; whoever watches a user whose bindings changed is told, too."""

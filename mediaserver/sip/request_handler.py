@@ -19,6 +19,7 @@ from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.notifier import ALLOW_EVENTS, package_of
 from mediaserver.sip.registrar import Registrar
+from mediaserver.sip.removals import removal
 from mediaserver.sip.request_gate import RequestGate
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_timer import SessionTimer
@@ -174,6 +175,8 @@ class RequestHandler(RequestGate):
             self._message(request, uri, flow, trunk, now)
         elif request.method == "SUBSCRIBE":
             self._subscribe(request, uri, flow, now)
+        elif request.method == "REFER" and self._core.aor(uri) in self._core.conferences:
+            self._refer(request, uri, flow, now)
         else:
             self._refuse(request, flow, 481)  # BYE, INFO without a dialog
 
@@ -315,6 +318,20 @@ class RequestHandler(RequestGate):
             )
         except ProtocolError as error:
             self._refuse_subscription(transaction, error, now)
+
+    def _refer(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
+        """To a conference, by one of its users; calls are referred inside of them."""
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
+            return
+        checked, transaction = opened
+        try:
+            self._check_watched("conference", uri.user_text or "", self._core.aor(uri), checked.username or "")
+            event = removal(transaction, flow, uri.user_text or "", checked.username or "")
+        except ProtocolError as error:
+            self._core.respond(transaction, error.status or 400, now=now)
+        else:
+            self._core.tell(event)
 
     def _check_watched(self, package: Package, watched: str, aor: str, subscriber: str) -> None:
         """Raises RemoteProtocolError where there is nothing of this name, or it is not for this user."""

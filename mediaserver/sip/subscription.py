@@ -1,4 +1,4 @@
-"""One subscription to the state of a user or a conference (RFC 6665): its dialog, its life, and what the subscriber was last told."""
+"""One subscription to a user or a conference (RFC 6665): its dialog, its life, and what the subscriber was last told."""
 
 from __future__ import annotations
 
