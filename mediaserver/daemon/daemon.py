@@ -219,6 +219,7 @@ class Daemon:
             server_name=SERVER_NAME,
         )
         user_agent.on_text = calls.take_text
+        user_agent.on_removal = calls.conferences.removal
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
