@@ -37,11 +37,11 @@ export class LineView {
       { class: "card line-test", "aria-labelledby": "line-title" },
       el("h2", { id: "line-title", text: "Test your line" }),
       el("p", { class: "about-test", text: "It takes some seconds. Camera and microphone are tried on this device alone: nothing of them is sent." }),
+      el("div", { class: "controls" }, this.#startButton, this.#closeButton),
       this.#verdict,
       this.#line,
       this.#own,
       this.#picture,
-      el("div", { class: "controls" }, this.#startButton, this.#closeButton),
     );
     this.#test.addEventListener("change", () => this.#render());
     this.#level.addEventListener("change", () => this.#render());
@@ -118,7 +118,7 @@ export class LineView {
     const { quality, speed } = test;
     if (quality?.rttMs != null) this.#row(this.#line, "rtt", "Round trip", `${Math.round(quality.rttMs)} ms`, quality.rttMs > 300 ? "bad" : "good");
     if (quality) this.#row(this.#line, "loss", "Lost", percent(quality.loss), quality.loss > 0.03 ? "bad" : "good");
-    if (speed) this.#row(this.#line, "speed", "Both ways", `${speed.enough ? "at least " : ""}${bitrate(speed.bps)}`, speed.enough ? "good" : "");
+    if (speed) this.#row(this.#line, "speed", "Speed both ways", `${speed.enough ? "at least " : ""}${bitrate(speed.bps)}`, speed.enough ? "good" : "");
     if (this.#devices.microphone) {
       const { heard } = this.#level;
       this.#row(this.#own, "heard", "Your voice", heard ? "heard" : "not heard yet: say something", heard ? "good" : "");
