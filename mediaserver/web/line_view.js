@@ -15,7 +15,7 @@ export class LineView {
   #devices = { microphone: null, camera: null };
   #asked = false;
   #run = 0;
-  #startButton = button("Start the test", "answer", "primary", () => this.start());
+  #startButton = el("button", { type: "button", class: "button primary", onclick: () => this.start() }, el("span", { class: "label" }));
   #closeButton;
   #verdict = el("div", { class: "verdict", role: "status", "aria-live": "polite" });
   #line = el("dl", { class: "results" });
