@@ -10,7 +10,9 @@ from playwright.async_api import expect
 from tests.peers.chromium import chromium
 from tests.peers.daemon import AGENT_PASSWORD, daemon
 from tests.peers.firefox import firefox
+from tests.peers.firewall import Openings
 from tests.peers.namespace import namespace
+from tests.peers.sandwich import sandwich
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -54,3 +56,24 @@ async def test_a_caller_tests_the_line_in_firefox(tmp_path: Path) -> None:
         await browser.wait_for("document.querySelector('.verdict .sentence')")
         text = await browser.evaluate("() => document.querySelector('.line-test').innerText")
         assert "Everything is ready" in text, text
+
+
+async def test_a_visitor_behind_firewalls_is_told_what_they_let_pass(tmp_path: Path) -> None:
+    async with sandwich(static_nat=True, admitted=Openings(udp=["1024-65535"], tcp=[443])) as rig:
+        edge = rig.edges[0]
+        changes = {
+            "networks": {"main": {"addresses": [{"bind": edge.address, "announced": edge.public}]}},
+            "listeners": {"https": {"bind": [f"{edge.address}:443"]}},
+        }
+        async with (
+            daemon(tmp_path, network=edge, changes=changes),
+            chromium(tmp_path, network=rig.internet) as browser,
+        ):
+            tab = await browser.new_tab(f"https://{edge.public}/call/demo#line")
+            card = tab.page.locator(".line-test")
+            await card.get_by_role("button", name="Start the test").click()
+            await expect(card).to_contain_text("Directly (UDP)works")
+            await expect(card).to_contain_text("Everything is ready for a call with picture.")
+            await rig.admit_visitors(Openings(tcp=[443]))
+            await card.get_by_role("button", name="Test again").click()
+            await expect(card).to_contain_text("Directly (UDP)blocked")
