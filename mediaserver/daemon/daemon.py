@@ -19,6 +19,7 @@ from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.page_presence import PagePresence
 from mediaserver.call.quality_watch import QualityWatch
@@ -244,6 +245,7 @@ class Daemon:
             user_agent=user_agent,
             control=control,
             journal=journal,
+            line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
         )
         await self._web.start()
         parts = RunningParts(

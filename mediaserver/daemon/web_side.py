@@ -19,6 +19,7 @@ from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
+from mediaserver.api.line_tests import LineTestsResource
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
@@ -32,6 +33,7 @@ from mediaserver.api.sip_socket import SipSocketResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.trunks import TrunksResource
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.signaling import Contacts, RoomMembers, Rooms
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
@@ -76,6 +78,7 @@ class WebSide:
         user_agent: UserAgent,
         control: CallControl,
         journal: Journal,
+        line_tests: LineTests,
     ) -> None:
         self._config = config
         self._control = control
@@ -100,10 +103,22 @@ class WebSide:
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
         self._agents = agents
+        site_tokens = self._site_tokens(attribute_limits)
+        self._line_tests = LineTestsResource(
+            tests=line_tests,
+            entries=self._entries,
+            site_tokens=site_tokens,
+            daemon_tokens=tokens,
+            agents=self._agents,
+            admission=admission,
+            source_of=self._source_of,
+            metrics=self._metrics,
+            most=config.limits.line_tests,
+        )
         self._sessions = SessionResource(
             contacts=contacts,
             entries=self._entries,
-            site_tokens=self._site_tokens(attribute_limits),
+            site_tokens=site_tokens,
             daemon_tokens=tokens,
             agents=self._agents,
             admission=admission,
@@ -137,6 +152,7 @@ class WebSide:
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
         await self._sessions.stop()
+        await self._line_tests.stop()
         if self._events is not None:
             await self._events.stop()
         if self._sip_sockets is not None:
@@ -173,7 +189,7 @@ class WebSide:
             failures_per_second=limits.sign_in_failures_per_source,
         )
         entries = EntriesResource(entries=self._entries, admission=self._admission)
-        described: list[Described] = [entries, agents, self._sessions, *rooms]
+        described: list[Described] = [entries, agents, self._sessions, *rooms, self._line_tests]
         operations = [operation for resource in described for operation in resource.operations()]
         return [
             HealthResource(admission=self._admission, checks=self._checks, detailed=False),
