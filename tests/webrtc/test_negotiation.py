@@ -263,10 +263,9 @@ def test_candidates_stand_in_the_section_of_the_transport_and_end_there() -> Non
 def test_tcp_is_passive_and_comes_after_all_udp(who: str) -> None:
     local = replace(ice(), tcp_addresses=(("192.0.2.1", 10000), ("2001:db8::1", 443)))
     negotiation = Negotiation(local, MediaPolicy(), cname="server", random_u32=numbers())
-    if who == "answer":
-        negotiation.handle_offer(recorded("chromium_sendrecv"))
-        text = negotiation.create_answer()
-    else:
+    negotiation.handle_offer(recorded("chromium_sendrecv"))
+    text = negotiation.create_answer()
+    if who == "offer":
         text = negotiation.create_offer()
     assert "a=candidate:4t1 1 tcp " in text
     assert " 192.0.2.1 10000 typ host tcptype passive\r\n" in text
