@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// The longest wait before the first attempt after a loss, and before every attempt while paths exist.
-pub const FIRST: Duration = Duration::from_millis(500);
+pub(crate) const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait.
-pub const LONGEST: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Counts attempts that came to nothing.
 #[derive(Debug, Default)]

@@ -49,7 +49,7 @@ impl TryFrom<&[u8]> for Fingerprint {
 
 /// Who we are, and who vouches for the others.
 #[derive(Debug)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
@@ -57,7 +57,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Reads a certificate chain, its private key and the certificates of the issuers of the other end, all PEM.
-    pub fn from_pem(chain: &[u8], key: &[u8], issuers: &[u8]) -> Result<Credentials, &'static str> {
+    pub(crate) fn from_pem(chain: &[u8], key: &[u8], issuers: &[u8]) -> Result<Credentials, &'static str> {
         let chain = read_certificates(chain).ok_or("invalid certificate_chain_pem")?;
         // What the reader says of a bad key could hold pieces of it.
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "invalid private_key_pem")?;
@@ -76,13 +76,13 @@ fn read_certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
 
 /// A Core that may come: the name in its certificate, and the certificate's fingerprint.
 #[derive(Clone, Debug)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// Names the link of this Core, chosen by the control plane.
-    pub link: u64,
+    pub(crate) link: u64,
     /// DNS name in the certificate.
-    pub name: String,
+    pub(crate) name: String,
     /// Of the certificate itself.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// The Core's side: how to meet an Edge whose certificate has `fingerprint`.

@@ -17,26 +17,27 @@ macro_rules! counted {
 }
 
 counted! {
-    Connected "connections",
-    StreamsOpened "streams_opened",
-    StreamsReset "streams_reset",
-    MessagesSent "messages_sent",
-    MessagesReceived "messages_received",
-    FramesSent "media_frames_sent",
-    FramesReceived "media_frames_received",
-    HandshakesBound "drop.handshakes_bound",
-    HandshakeTime "drop.handshake_time",
-    HandshakeFailed "drop.handshake_failed",
-    NoAlpn "drop.no_protocol_name",
-    AcceptFailed "drop.accept_failed",
-    StreamsBound "drop.streams_bound",
-    StreamInvalid "drop.stream_invalid",
-    StreamNoSocket "drop.stream_no_socket",
-    StreamStalled "drop.stream_stalled",
-    EventsLost "drop.events_lost",
-    FrameLate "drop.media_frame_late",
-    FramesBound "drop.media_frames_bound",
-    FrameSize "drop.media_frame_size",
+    Connected "link_connections",
+    StreamsOpened "link_streams_opened",
+    StreamsReset "link_streams_reset",
+    MessagesSent "link_messages_sent",
+    MessagesReceived "link_messages_received",
+    FramesSent "link_media_frames_sent",
+    FramesReceived "link_media_frames_received",
+    HandshakesBound "drop.link_handshakes_bound",
+    HandshakeTime "drop.link_handshake_time",
+    HandshakeFailed "drop.link_handshake_failed",
+    NoAlpn "drop.link_no_protocol_name",
+    AcceptFailed "drop.link_accept_failed",
+    StreamsBound "drop.link_streams_bound",
+    StreamInvalid "drop.link_stream_invalid",
+    StreamNoSocket "drop.link_stream_no_socket",
+    StreamStalled "drop.link_stream_stalled",
+    EventsLost "drop.link_events_lost",
+    FrameLate "drop.link_media_frame_late",
+    FramesBound "drop.link_media_frames_bound",
+    FrameUnrouted "drop.link_media_frame_unrouted",
+    FrameSize "drop.link_media_frame_size",
 }
 
 /// Counters of all links of a process.
@@ -55,7 +56,8 @@ impl LinkCounters {
     }
 
     /// How often it happened.
-    pub fn get(&self, what: Count) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn get(&self, what: Count) -> u64 {
         self.0[what as usize].load(Ordering::Relaxed)
     }
 

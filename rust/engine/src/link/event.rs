@@ -27,20 +27,6 @@ impl Message {
 /// Something that happened to a link or a listener.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// A listener is bound.
-    Listening {
-        /// The listener.
-        listener: u64,
-        /// Where it listens.
-        address: SocketAddr,
-    },
-    /// A listener cannot be bound.
-    ListenFailed {
-        /// The listener.
-        listener: u64,
-        /// Why, in plain words.
-        reason: String,
-    },
     /// The other end is there and control messages can go both ways.
     Up {
         /// The link.
@@ -102,17 +88,17 @@ pub struct Visitor {
     pub server_name: String,
 }
 
-/// Takes the events of all links; gives an event back when it has no room.
+/// Takes the events of all links and says whether it had room.
 #[derive(Clone)]
-pub struct EventSink(Arc<dyn Fn(LinkEvent) -> Result<(), LinkEvent> + Send + Sync>);
+pub struct EventSink(Arc<dyn Fn(LinkEvent) -> bool + Send + Sync>);
 
 impl EventSink {
     /// A sink that hands everything to `take`, which must not wait.
-    pub fn new(take: impl Fn(LinkEvent) -> Result<(), LinkEvent> + Send + Sync + 'static) -> EventSink {
+    pub fn new(take: impl Fn(LinkEvent) -> bool + Send + Sync + 'static) -> EventSink {
         EventSink(Arc::new(take))
     }
 
-    pub(crate) fn send(&self, event: LinkEvent) -> Result<(), LinkEvent> {
+    pub(crate) fn send(&self, event: LinkEvent) -> bool {
         (self.0)(event)
     }
 }

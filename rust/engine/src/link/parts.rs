@@ -41,7 +41,7 @@ pub struct Parts {
 impl Parts {
     /// Sends an event; whether it was taken.
     pub(crate) fn tell(&self, event: LinkEvent) -> bool {
-        let taken = self.events.send(event).is_ok();
+        let taken = self.events.send(event);
         if !taken {
             self.counters.add(Count::EventsLost, 1);
         }

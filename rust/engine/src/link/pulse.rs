@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between questions while paths exist.
-pub const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const BUSY_INTERVAL: Duration = Duration::from_millis(500);
 /// Between questions while there is nothing to lose.
-pub const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// Without a sign of life for as long the other end is dead; of an idle link from the question on.
-pub const DEAD_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(2);
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::links::Links;
 use super::parts::Parts;
+use super::table::LinkTable;
 
 /// The thread and its links.
 #[derive(Debug)]
 pub struct LinkThread {
     /// The links.
-    pub links: Links,
+    pub links: LinkTable,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -22,7 +22,7 @@ impl LinkThread {
     /// Starts it.
     pub fn start(parts: Parts) -> io::Result<LinkThread> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let links = Links::new(runtime.handle().clone(), parts);
+        let links = LinkTable::new(runtime.handle().clone(), parts);
         let (stop, stopped) = oneshot::channel::<()>();
         let all = links.clone();
         let thread = std::thread::Builder::new().name("link".to_owned()).spawn(move || {

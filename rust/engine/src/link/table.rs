@@ -20,18 +20,18 @@ use super::parts::{Parts, Stopper, stop};
 use super::state::{Connection, Link};
 
 /// Why a command is refused.
-pub type Refused = String;
+pub(crate) type Refused = String;
 
 /// Links and listeners by their ids.
 #[derive(Clone, Debug)]
-pub struct Links {
+pub struct LinkTable {
     runtime: Handle,
     parts: Parts,
-    table: Arc<Mutex<Table>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct Entries {
     links: HashMap<u64, Arc<Link>>,
     /// What keeps them going, by the id under which it was commanded.
     running: HashMap<u64, Running>,
@@ -44,10 +44,10 @@ struct Running {
     links: Vec<u64>,
 }
 
-impl Links {
+impl LinkTable {
     /// None yet; their tasks will run on `runtime`.
-    pub fn new(runtime: Handle, parts: Parts) -> Links {
-        Links { runtime, parts, table: Arc::default() }
+    pub fn new(runtime: Handle, parts: Parts) -> LinkTable {
+        LinkTable { runtime, parts, entries: Arc::default() }
     }
 
     /// Keeps a link to an Edge from now on.
@@ -56,8 +56,8 @@ impl Links {
         let fingerprint = Fingerprint::try_from(command.fingerprint.as_slice())?;
         let name = ServerName::try_from(command.server_name.clone())
             .map_err(|_| format!("invalid server_name: {} is no DNS name", command.server_name))?;
-        let mut table = self.table();
-        table.check_free(id, &[id])?;
+        let mut entries = self.entries();
+        entries.check_free(id, &[id])?;
         let link = Link::new(id, self.parts.counters.clone());
         let (stopper, heard) = stop();
         let mut purposes = vec![(Purpose::Control, CONTROL_PROTOCOL)];
@@ -71,8 +71,8 @@ impl Links {
             let target = Target { address, name: name.clone(), tls: Arc::new(tls), purpose };
             tasks.push(self.runtime.spawn(keep(target, link.clone(), self.parts.clone(), heard.clone())));
         }
-        table.links.insert(id, link);
-        table.running.insert(id, Running { stopper, tasks, links: vec![id] });
+        entries.links.insert(id, link);
+        entries.running.insert(id, Running { stopper, tasks, links: vec![id] });
         Ok(())
     }
 
@@ -89,27 +89,27 @@ impl Links {
         let mut ids: Vec<u64> = pins.iter().map(|pin| pin.link).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut table = self.table();
-        table.check_free(id, &ids)?;
+        let mut entries = self.entries();
+        entries.check_free(id, &ids)?;
         let bind = SocketAddr::from(command.bind);
         let socket = bind_listener(bind).map_err(|error| format!("cannot listen on {bind}: {error}"))?;
         let address = socket.local_addr().map_err(|error| error.to_string())?;
         let links: HashMap<u64, Arc<Link>> =
             ids.iter().map(|&id| (id, Link::new(id, self.parts.counters.clone()))).collect();
-        table.links.extend(links.clone());
+        entries.links.extend(links.clone());
         let (stopper, heard) = stop();
         let listener = Listener::new(Arc::new(tls), pins, links, self.parts.clone());
         let tasks = vec![self.runtime.spawn(listener.run(socket, heard))];
-        table.running.insert(id, Running { stopper, tasks, links: ids });
+        entries.running.insert(id, Running { stopper, tasks, links: ids });
         Ok(address)
     }
 
     /// Closes what was dialled or listens under `id`.
     pub fn close(&self, id: u64) -> Result<(), Refused> {
-        let mut table = self.table();
-        let running = table.running.remove(&id).ok_or("there is no such link")?;
+        let mut entries = self.entries();
+        let running = entries.running.remove(&id).ok_or("there is no such link")?;
         for link in &running.links {
-            table.links.remove(link);
+            entries.links.remove(link);
         }
         running.stopper.stop("closed by us");
         Ok(())
@@ -140,9 +140,9 @@ impl Links {
     /// Closes everything and waits until it is closed.
     pub async fn close_all(&self) {
         let running: Vec<Running> = {
-            let mut table = self.table();
-            table.links.clear();
-            table.running.drain().map(|(_, running)| running).collect()
+            let mut entries = self.entries();
+            entries.links.clear();
+            entries.running.drain().map(|(_, running)| running).collect()
         };
         for each in &running {
             each.stopper.stop("closed by us");
@@ -154,15 +154,15 @@ impl Links {
     }
 
     fn link(&self, id: u64) -> Result<Arc<Link>, Refused> {
-        self.table().links.get(&id).cloned().ok_or_else(|| "there is no such link".to_owned())
+        self.entries().links.get(&id).cloned().ok_or_else(|| "there is no such link".to_owned())
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl Entries {
     fn check_free(&self, id: u64, links: &[u64]) -> Result<(), Refused> {
         if self.running.contains_key(&id) || links.iter().any(|link| self.links.contains_key(link)) {
             return Err("invalid id: it is in use".to_owned());
