@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use crate::link::command::{DialLink, ListenLink};
+
 /// Bits of an id below the shard index.
 pub const SHARD_SHIFT: u32 = 48;
 
@@ -350,6 +352,15 @@ pub enum Action {
         text: bool,
         payload: ByteBuf,
     },
+    DialLink(Box<DialLink>),
+    ListenLink(Box<ListenLink>),
+    CloseLink,
+    SetLinkBusy {
+        busy: bool,
+    },
+    SendLinkMessage {
+        payload: ByteBuf,
+    },
 }
 
 impl Action {
@@ -395,6 +406,11 @@ impl Action {
             Action::OpenText { .. } => "open_text",
             Action::SendMessage { .. } => "send_message",
             Action::Publish { .. } => "publish",
+            Action::DialLink(_) => "dial_link",
+            Action::ListenLink(_) => "listen_link",
+            Action::CloseLink => "close_link",
+            Action::SetLinkBusy { .. } => "set_link_busy",
+            Action::SendLinkMessage { .. } => "send_link_message",
         }
     }
 }

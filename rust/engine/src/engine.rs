@@ -19,6 +19,7 @@ use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
+use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
@@ -63,6 +64,9 @@ pub enum EngineError {
     /// A thread did not end in time.
     #[error("shard {0} did not stop in time")]
     Stuck(usize),
+    /// The thread of the links did not end in time.
+    #[error("the links did not stop in time")]
+    LinksStuck,
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
@@ -88,6 +92,7 @@ pub struct Engine {
     shards: Vec<ShardHandle>,
     clips: HashMap<u64, usize>,
     receive_buffer: u64,
+    links: LinkOwner,
 }
 
 impl std::fmt::Debug for Engine {
@@ -131,6 +136,7 @@ impl Engine {
             epoch,
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
+            links: LinkOwner::new(event_sender.clone()),
             event_sender,
             wakers,
             stop: Arc::new(AtomicBool::new(false)),
@@ -250,7 +256,14 @@ impl Engine {
 
     /// Everything that the shards have to tell.
     pub fn drain(&self) -> Result<Vec<u8>, EngineError> {
-        Ok(write_batch(&self.events.drain())?)
+        let events = self.events.drain();
+        let batch = write_batch(&events)?;
+        for event in &events {
+            if let Event::StreamOpened { fd, .. } = event {
+                fd.hand_over();
+            }
+        }
+        Ok(batch)
     }
 
     /// Readable when [`Engine::drain`] has something to give.
@@ -276,6 +289,7 @@ impl Engine {
                 *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
             }
         }
+        self.links.write(&mut all);
         all
     }
 
@@ -309,7 +323,7 @@ impl Engine {
             // A panic outside of the guarded calls was already printed by the panic hook.
             thread.join().ok();
         }
-        Ok(())
+        if self.links.stop(until) { Ok(()) } else { Err(EngineError::LinksStuck) }
     }
 
     fn route(&mut self, command: Command, touched: &mut [bool]) {
@@ -340,6 +354,13 @@ impl Engine {
             }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
+            }
+            // Links belong to no shard.
+            action if LinkOwner::takes(&action) => {
+                let name = action.name();
+                if let Err(reason) = self.links.command(id, request, action) {
+                    self.refuse(id, request, name, &reason);
+                }
             }
             action => self.push(shard_of(id), Command { id, request, action }, touched),
         }
