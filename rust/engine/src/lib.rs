@@ -1,6 +1,7 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
 pub mod audio;
+pub mod carried;
 pub mod command;
 pub mod config;
 mod data;

@@ -4,9 +4,32 @@ use crate::time::Time;
 use std::net::SocketAddr;
 use std::{fmt, mem};
 
-/// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair.
+/// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair; or a way out by another thread,
+/// a *carrier*, which has the sockets (relay, TCP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
+
+/// Set in the ids of sockets that another thread has.
+const CARRIED: u32 = 1 << 31;
+/// Where the thread's index begins in them; below is a number of its own choice.
+const CARRIER_SHIFT: u32 = 16;
+
+impl SocketId {
+    /// The socket `number` of the thread with index `carrier`, which is below 32,768.
+    pub const fn carried(carrier: u16, number: u16) -> SocketId {
+        SocketId(CARRIED | ((carrier as u32) << CARRIER_SHIFT) & !CARRIED | number as u32)
+    }
+
+    /// Index of the thread that carries what leaves by this socket, when it is none of a shard's own.
+    pub const fn carrier(self) -> Option<u16> {
+        if self.0 & CARRIED == 0 { None } else { Some(((self.0 & !CARRIED) >> CARRIER_SHIFT) as u16) }
+    }
+
+    /// The carrier's own number of a carried socket.
+    pub const fn carried_number(self) -> u16 {
+        self.0 as u16
+    }
+}
 
 /// Where a datagram came from or goes to: the local socket and the remote address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,5 +280,18 @@ impl ReceiveBatch {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carried_socket_names_its_carrier_and_a_shards_own_does_not() {
+        let socket = SocketId::carried(67, 0xfffe);
+        assert_eq!((socket.carrier(), socket.carried_number()), (Some(67), 0xfffe));
+        assert_eq!(SocketId::carried(0x7fff, 0).carrier(), Some(0x7fff));
+        assert_eq!((SocketId(0).carrier(), SocketId((1 << 31) - 1).carrier()), (None, None));
     }
 }

@@ -253,8 +253,12 @@ impl Endpoint {
         self.tell_unbound(path);
     }
 
-    /// Tells every other shard that a tuple is nobody's now.
+    /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.
     pub(super) fn tell_unbound(&mut self, path: Path) {
+        if let Some(carrier) = path.socket.carrier() {
+            self.messages.push_back((carrier, ShardMessage::PathUnbound(path)));
+            return;
+        }
         for shard in (0..self.config.shards).filter(|&shard| shard != self.config.shard) {
             self.messages.push_back((shard, ShardMessage::PathUnbound(path)));
         }
