@@ -23,6 +23,7 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
+use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -124,7 +125,7 @@ impl Engine {
         // Only to refuse a bad certificate now; each shard makes its own.
         identity(&config, epoch)?;
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..config.shards + config.audio_threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..threads(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -148,7 +149,8 @@ impl Engine {
         let count = self.config.shards;
         let shared = self.bind_shared()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let mut rings = make_rings(count + self.config.audio_threads);
+        let relay = self.relay_setup(&shared)?;
+        let mut rings = make_rings(threads(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -175,10 +177,56 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        for rings in rings.drain(count..) {
+        let mut rings = rings.drain(count..);
+        for rings in rings.by_ref().take(self.config.audio_threads) {
             self.start_audio_thread(rings)?;
         }
+        if let (Some(rings), Some(setup)) = (rings.next(), relay) {
+            self.start_relay(rings, setup)?;
+        }
         Ok(())
+    }
+
+    /// The TURN server with its sockets, where there is one.
+    fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
+        let Some(turn) = &self.config.turn else { return Ok(None) };
+        let mut inner = Vec::new();
+        for sockets in shared {
+            for address in self.announced(sockets)?.shared {
+                // Shards may share a port.
+                if !inner.contains(&address) {
+                    inner.push(address);
+                }
+            }
+        }
+        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
+        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+    }
+
+    /// The relay's index among all threads.
+    fn relay_index(&self) -> usize {
+        self.config.shards + self.config.audio_threads
+    }
+
+    fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
+        let index = self.relay_index();
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
+        let sender = Sender::new(self.config.gso, Marks::default());
+        let worker =
+            RelayWorker::new(index, self.epoch, setup, inward, sender, links).map_err(io_error("relay thread"))?;
+        let run = move || worker.run();
+        let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// The time of day at `Time::ZERO`.
+    fn unix_epoch(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        unix.saturating_sub(self.epoch.elapsed())
     }
 
     /// What connects a thread with the others.
@@ -243,7 +291,8 @@ impl Engine {
         for (shard, handle) in self.shards.iter().enumerate() {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
-                Some(number) => format!("audio{number}"),
+                Some(number) if number < self.config.audio_threads => format!("audio{number}"),
+                Some(_) => "relay".to_owned(),
             };
             for (name, value) in handle.published.read() {
                 set(&mut all, &format!("{owner}.{name}"), value);
@@ -307,6 +356,9 @@ impl Engine {
             Action::Play { ids, clip, repeat } => {
                 let play = |ids| Action::Play { ids, clip, repeat };
                 self.scatter(id, request, ids, touched, play);
+            }
+            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+                self.push(self.relay_index(), Command { id, request, action }, touched);
             }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
@@ -404,14 +456,13 @@ impl Engine {
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
         let limits = &self.config.limits;
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(EndpointConfig {
             shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
             shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
             sources: Shard::try_from(self.config.shards + self.config.audio_threads).unwrap_or(Shard::MAX),
             ufrag_key: self.ufrag_key.clone(),
             identity: identity(&self.config, self.epoch)?,
-            unix_epoch: unix.saturating_sub(self.epoch.elapsed()),
+            unix_epoch: self.unix_epoch(),
             limits: EndpointLimits {
                 transports: limits.transports,
                 half_open: limits.half_open,
@@ -432,6 +483,11 @@ impl Drop for Engine {
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
     Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
         .map_err(|error| EngineError::Config(error.to_string()))
+}
+
+/// Threads that are connected with each other: shards, then those for sound, then the relay.
+fn threads(config: &EngineConfig) -> usize {
+    config.shards + config.audio_threads + usize::from(config.turn.is_some())
 }
 
 fn read_ip(text: &str) -> Result<IpAddr, EngineError> {

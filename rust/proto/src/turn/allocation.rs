@@ -6,6 +6,7 @@ use super::authentication::Holder;
 use super::channels::Channels;
 use super::permissions::Permissions;
 use super::ports::Relayed;
+use super::reservations::Token;
 use crate::io::Path;
 use crate::stun::TransactionId;
 use crate::time::Time;
@@ -21,8 +22,8 @@ pub(super) struct Allocation {
     /// The 5-tuple.
     pub(super) client: Path,
     pub(super) relayed: Relayed,
-    /// The next port, while it is kept for another allocation.
-    pub(super) reserved: Option<Relayed>,
+    /// Under which the next port was kept for another allocation.
+    pub(super) token: Option<Token>,
     pub(super) holder: Holder,
     /// The request that made it: the same one is answered in the same way.
     pub(super) transaction: TransactionId,

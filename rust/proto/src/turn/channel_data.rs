@@ -3,10 +3,10 @@
 use super::drops::TurnDrop;
 
 /// Bytes before the data.
-pub const HEADER_LEN: usize = 4;
+pub(super) const HEADER_LEN: usize = 4;
 
 /// The number and the data. Over UDP padding may follow, which is passed over.
-pub fn parse(datagram: &[u8]) -> Result<(u16, &[u8]), TurnDrop> {
+pub(super) fn parse(datagram: &[u8]) -> Result<(u16, &[u8]), TurnDrop> {
     let (&[n0, n1, l0, l1], rest) = datagram.split_first_chunk::<HEADER_LEN>().ok_or(TurnDrop::Malformed)?;
     let len = usize::from(u16::from_be_bytes([l0, l1]));
     let data = rest.get(..len).ok_or(TurnDrop::Malformed)?;
@@ -14,7 +14,7 @@ pub fn parse(datagram: &[u8]) -> Result<(u16, &[u8]), TurnDrop> {
 }
 
 /// Appends a message; `pad` makes its length a multiple of four, as a stream needs it (RFC 8656 §12.5).
-pub fn write(out: &mut Vec<u8>, number: u16, data: &[u8], pad: bool) {
+pub(super) fn write(out: &mut Vec<u8>, number: u16, data: &[u8], pad: bool) {
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&(data.len() as u16).to_be_bytes());
     out.extend_from_slice(data);

@@ -55,8 +55,8 @@ impl Permissions {
         let fresh = Permission { ip, expires_s: now_s.saturating_add(PERMISSION_LIFETIME_S) };
         let place = self.0.iter().position(|permission| permission.ip == ip);
         let place = place.or_else(|| self.0.iter().position(|permission| permission.expires_s <= now_s));
-        match place.and_then(|place| self.0.get_mut(place)) {
-            Some(permission) => *permission = fresh,
+        match place {
+            Some(place) => self.0[place] = fresh,
             None if self.0.len() < MOST_PERMISSIONS => self.0.push(fresh),
             None => return Err(Full),
         }

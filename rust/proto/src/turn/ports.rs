@@ -213,7 +213,7 @@ mod tests {
         #[test]
         fn no_port_is_ever_given_twice(steps in proptest::collection::vec((0u8..3, any::<u16>()), 0..400)) {
             let mut table = PortTable::new(65_500, u16::MAX, 3);
-            let (mut taken, mut now) = (Vec::new());
+            let mut taken = Vec::new();
             for (what, pick) in steps {
                 match what {
                     0 | 1 => {

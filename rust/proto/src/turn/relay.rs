@@ -132,7 +132,8 @@ impl Server {
         let number = allocation.channels.number(peer, now);
         let random = &mut self.random;
         let written = out.transmit.push_with(client, |bytes| {
-            if bytes.len().checked_add(data.len()).is_none() || data.len() > usize::from(u16::MAX) - 64 {
+            // A length field has 16 bits; no datagram of UDP is longer.
+            if data.len() > usize::from(u16::MAX) - 64 {
                 return Err(TurnDrop::Malformed);
             }
             match number {
@@ -157,5 +158,5 @@ impl Server {
 
 /// Whether a client is reached by a stream: its datagrams are carried to this server by whoever owns the streams.
 fn is_stream(client: Path) -> bool {
-    client.socket.is_carried()
+    client.socket.carrier().is_some()
 }

@@ -37,11 +37,6 @@ impl Reservations {
         self.ends.push_back((expires, token));
     }
 
-    /// The token under which a port is kept: for the answer to a request that came again.
-    pub(super) fn token(&self, relayed: Relayed) -> Option<Token> {
-        self.by_token.iter().find(|(_, kept)| kept.relayed == relayed).map(|(token, _)| *token)
-    }
-
     /// Gives a port to whom it was kept for.
     pub(super) fn redeem(&mut self, token: Token, user: UserKey, now: Time) -> Option<Reservation> {
         let kept = *self.by_token.get(&token)?;

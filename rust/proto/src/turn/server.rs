@@ -11,7 +11,7 @@ use super::answer_limit::AnswerLimit;
 use super::authentication::Authenticator;
 use super::drops::{TurnDrop, TurnDrops};
 use super::peers::Peers;
-use super::ports::{RelayPorts, Relayed};
+use super::ports::RelayPorts;
 use super::quota::Quotas;
 use super::relay::Traffic;
 use super::reservations::Reservations;
@@ -243,10 +243,5 @@ impl Server {
             allocation.expires = expires;
             self.ends.insert((expires, index));
         }
-    }
-
-    /// The port that was kept beside an allocation's own, while it is.
-    pub(super) fn kept_beside(&self, index: usize) -> Option<Relayed> {
-        self.allocations.get(index)?.reserved
     }
 }
