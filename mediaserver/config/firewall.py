@@ -32,6 +32,13 @@ def openings(config: Config) -> Iterator[Opening]:
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
             yield Opening(source, address, "udp", listeners.webrtc.shown_ports, "media of browsers (ICE, DTLS, SRTP)")
+    turn = listeners.turn
+    if turn.port is not None:
+        for name in turn.networks:
+            for source, address in _ends(config, name, "browsers"):
+                yield Opening(source, address, "udp", str(turn.port), "TURN")
+                if turn.relay == "open":
+                    yield Opening("peers of TURN users", address, "udp", str(turn.ports), "relayed addresses of TURN")
     sip = listeners.sip
     for name in sip.networks:
         for source, address in _ends(config, name, _phones(config)):

@@ -215,9 +215,9 @@ impl Engine {
         let links = self.links(consumer, ends, published.clone());
         let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
         let sender = Sender::new(self.config.gso, Marks::default());
-        let worker =
-            RelayWorker::new(index, self.epoch, setup, inward, sender, links).map_err(io_error("relay thread"))?;
-        let run = move || worker.run();
+        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
+        let epoch = self.epoch;
+        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
         let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())

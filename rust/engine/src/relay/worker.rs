@@ -56,23 +56,29 @@ pub struct RelayWorker {
 }
 
 impl RelayWorker {
-    /// The thread with `index` among all; `epoch` is the instant of `Time::ZERO`.
+    /// Waits for the sockets of clients and the waker of the thread with `index` among all.
+    pub fn poller(index: usize, setup: &RelaySetup, links: &Links) -> io::Result<Poller> {
+        let poller = Poller::new()?;
+        poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
+        for socket in setup.listeners.iter() {
+            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
+        }
+        Ok(poller)
+    }
+
+    /// The thread's state, made on it; `epoch` is the instant of `Time::ZERO`.
     pub fn new(
         index: usize,
         epoch: Instant,
         setup: RelaySetup,
         inward: Inward,
         sender: Sender,
+        poller: Poller,
         links: Links,
-    ) -> io::Result<RelayWorker> {
+    ) -> RelayWorker {
         let RelaySetup { server, ports, listeners } = setup;
-        let poller = Poller::new()?;
-        poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
-        for socket in listeners.iter() {
-            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
-        }
         let threads = links.outbound.len();
-        Ok(RelayWorker {
+        RelayWorker {
             index,
             epoch,
             server,
@@ -91,7 +97,7 @@ impl RelayWorker {
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
             changed: true,
-        })
+        }
     }
 
     /// Runs until the engine stops.
