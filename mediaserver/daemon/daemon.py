@@ -272,6 +272,10 @@ class Daemon:
     async def drain(self, deadline_s: float) -> None:
         """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""
         self._admission.drain()
+        turn = self._config.listeners.turn
+        # A closed relay is a part of the calls that go on: a page whose network changes needs it anew.
+        if self._engine is not None and turn.port is not None and turn.relay == "open":
+            await self._engine.drain_turn((each.host, each.port) for each in turn.alternates)
         if self._user_agent is not None:
             self._user_agent.drain()
         contacts = self._contacts

@@ -13,6 +13,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits
 from mediaserver.sip.capture import Capture
@@ -70,6 +71,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             mixed_legs=limits.mixed_legs,
         ),
         gso=media.gso,
+        turn=turn_config(config, secrets=secrets),
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 

@@ -42,6 +42,7 @@ from mediaserver.config.sections import Entry
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.tls import server_tls
+from mediaserver.daemon.turn import ice_servers
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -101,6 +102,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
+        self._ice_servers = ice_servers(config, secrets=secrets)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
         self._agents = agents
         site_tokens = self._site_tokens(attribute_limits)
@@ -124,7 +126,8 @@ class WebSide:
             admission=admission,
             source_of=self._source_of,
             metrics=self._metrics,
-            members=MemberDoor(members=members, tokens=tokens),
+            members=MemberDoor(members=members, tokens=tokens, ice_servers=self._ice_servers),
+            ice_servers=self._ice_servers,
             limits=_session_limits(config),
         )
         self._sip_sockets = self._sip_socket()
@@ -175,6 +178,7 @@ class WebSide:
                     posts_per_second_per_source=limits.room_sessions_per_source,
                     post_burst_per_source=10 * limits.room_sessions_per_source,
                 ),
+                ice_servers=self._ice_servers,
             )
             for kind in _ROOM_KINDS
         ]

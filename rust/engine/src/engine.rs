@@ -24,6 +24,7 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
+use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -156,6 +157,7 @@ impl Engine {
         let shared = self.bind_shared()?;
         let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
+        let relay = self.relay_setup(&shared)?;
         let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
@@ -183,13 +185,55 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        let streams = (!listeners.is_empty()).then(|| rings.pop()).flatten();
-        for rings in rings.drain(count..) {
+        let mut rings = rings.drain(count..);
+        for rings in rings.by_ref().take(self.config.audio_threads) {
             self.start_audio_thread(rings)?;
         }
-        if let Some(rings) = streams {
+        if let Some(setup) = relay
+            && let Some(rings) = rings.next()
+        {
+            self.start_relay(rings, setup)?;
+        }
+        if let Some(rings) = rings.next() {
             self.start_streams_thread(rings, listeners)?;
         }
+        Ok(())
+    }
+
+    /// The TURN server with its sockets, where there is one.
+    fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
+        let Some(turn) = &self.config.turn else { return Ok(None) };
+        let mut inner = Vec::new();
+        for sockets in shared {
+            for address in self.announced(sockets, &[])?.shared {
+                // Shards may share a port.
+                if !inner.contains(&address) {
+                    inner.push(address);
+                }
+            }
+        }
+        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
+        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+    }
+
+    /// The relay's index among all threads.
+    fn relay_index(&self) -> usize {
+        self.config.shards + self.config.audio_threads
+    }
+
+    fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
+        let index = self.relay_index();
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
+        let sender = Sender::new(self.config.gso, Marks::default());
+        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
+        let epoch = self.epoch;
+        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
+        let thread =
+            std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
 
@@ -280,6 +324,7 @@ impl Engine {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
                 Some(number) if number < self.config.audio_threads => format!("audio{number}"),
+                Some(number) if number == self.config.audio_threads && self.config.turn.is_some() => "relay".to_owned(),
                 Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
@@ -351,6 +396,9 @@ impl Engine {
             Action::Play { ids, clip, repeat } => {
                 let play = |ids| Action::Play { ids, clip, repeat };
                 self.scatter(id, request, ids, touched, play);
+            }
+            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+                self.push(self.relay_index(), Command { id, request, action }, touched);
             }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
@@ -501,9 +549,10 @@ impl Drop for Engine {
     }
 }
 
-/// All threads: shards, those for sound, and the one for streams where there are some.
+/// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
-    config.shards + config.audio_threads + usize::from(!config.webrtc_tcp_binds.is_empty())
+    let (relay, streams) = (config.turn.is_some(), !config.webrtc_tcp_binds.is_empty());
+    config.shards + config.audio_threads + usize::from(relay) + usize::from(streams)
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
