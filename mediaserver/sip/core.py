@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -103,6 +103,8 @@ class Core(Sender):
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
         self._dialogs = UserDialogs(self.notifier.changed)
+        self.may_pick_up: Callable[[str, str], bool] = lambda user, owner: False
+        """Whether a user may take over the calls of another one."""
         self.conferences: dict[str, ConferenceState] = {}
         """Those that are up, by the address of record of their URI."""
         self._beside: dict[str, UserState] = {}

@@ -313,6 +313,10 @@ class UserAgent:
         self._core.show_conference(address, state, self._now())
         self._drive()
 
+    def let_pick_up(self, may: Callable[[str, str], bool]) -> None:
+        """Those whom `may(user, owner)` allows are told how the owner's calls are named, so that they can take them over."""
+        self._core.may_pick_up = may
+
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""
         self._core.notifier.keep_users(known, self._now())

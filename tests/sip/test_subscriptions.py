@@ -9,6 +9,7 @@ import pytest
 
 from mediaserver.sip.config import SipLimits
 from mediaserver.sip.credentials import Credentials
+from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.digest import answer_challenge, parse_digest
 from mediaserver.sip.event_packages import UserDialog, UserState
 from mediaserver.sip.flow import Flow
@@ -370,3 +371,28 @@ def test_who_is_watched_no_more_and_a_server_that_stops_say_so() -> None:
     assert stopped.headers.get("Subscription-State") == "terminated;reason=deactivated"
     wire.receive(answer(stopped, 200))
     assert len(wire.core.notifier) == 0
+
+
+def names(notify: Request | None) -> list[dict[str, str | None]]:
+    """By which each dialog in a NOTIFY is known."""
+    assert notify is not None
+    root = ElementTree.fromstring(notify.body)  # noqa: S314 - our own document
+    found = root.findall("{urn:ietf:params:xml:ns:dialog-info}dialog")
+    return [{name: each.get(name) for name in ("call-id", "local-tag", "remote-tag")} for each in found]
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_how_a_ringing_call_is_named_is_told_to_those_alone_who_may_pick_it_up(may: bool) -> None:
+    wire = house()
+    wire.core.may_pick_up = lambda user, owner: may and (user, owner) == ("bob", "alice")
+    begun(wire)
+    machine, invite = wire.call(flow=PHONE)
+    machine.aor = ALICE
+    wire.receive(answer(invite, 180, tag="alices-phone"), PHONE)
+    (said,) = names(notified(wire, 2.5))
+    if not may:
+        assert set(said.values()) == {None}
+        return
+    assert said == {"call-id": machine.call_id, "local-tag": "alices-phone", "remote-tag": machine.local_tag}
+    # RFC 3891 §3 from those: to-tag is that of whoever gets the INVITE, from-tag that of its peer.
+    assert wire.core.find_named(DialogName(machine.call_id, machine.local_tag, "alices-phone")) is machine
