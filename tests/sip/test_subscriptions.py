@@ -197,7 +197,7 @@ def test_an_agent_on_a_page_is_there_and_in_a_call_beside_the_phones() -> None:
     begun(wire, "dialog", call_id="talks")
     assert b"<basic>closed</basic>" in first.body
     talking = UserDialog("page", "recipient", "confirmed", "sip:+4930555@example.org")
-    wire.core.show_user(ALICE, UserState(True, (talking,)))
+    wire.core.watched.show_user(ALICE, UserState(True, (talking,)))
     bodies = {}
     for _ in range(60):
         for _, message in wire.wait(0.1):
@@ -207,8 +207,8 @@ def test_an_agent_on_a_page_is_there_and_in_a_call_beside_the_phones() -> None:
     assert b"<basic>open</basic>" in bodies["there"].body
     assert b"On the phone" in bodies["there"].body
     assert dialogs(bodies["talks"]) == [("recipient", "confirmed", "sip:+4930555@example.org")]
-    wire.core.show_user("alice@192.0.2.1", UserState(False))
-    assert wire.core.user_state(ALICE, wire.now) == UserState(False)
+    wire.core.watched.show_user("alice@192.0.2.1", UserState(False))
+    assert wire.core.watched.user_state(ALICE, wire.now) == UserState(False)
 
 
 def test_who_calls_is_the_initiator() -> None:
@@ -384,7 +384,7 @@ def names(notify: Request | None) -> list[dict[str, str | None]]:
 @pytest.mark.parametrize("may", [True, False])
 def test_how_a_ringing_call_is_named_is_told_to_those_alone_who_may_pick_it_up(may: bool) -> None:
     wire = house()
-    wire.core.may_pick_up = lambda user, owner: may and (user, owner) == ("bob", "alice")
+    wire.core.watched.may_pick_up = lambda user, owner: may and (user, owner) == ("bob", "alice")
     begun(wire)
     machine, invite = wire.call(flow=PHONE)
     machine.aor = ALICE
