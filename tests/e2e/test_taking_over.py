@@ -1,4 +1,4 @@
-"""INVITE with Replaces (RFC 3891): SIPp takes over the call of its own trunk, and nobody else does who knows the tags."""
+"""INVITE with Replaces (RFC 3891): SIPp takes over the call of its own trunk, answered or not, and nobody else does."""
 
 from __future__ import annotations
 
@@ -60,3 +60,30 @@ async def test_a_trunk_takes_its_own_call_over_and_another_trunk_does_not(tmp_pa
             succeeded(await other_phone.finish(30))
         await metric_becomes(server, "mediaserver_contacts_open", 0, within_s=30)
         succeeded(await customer.stop())
+
+
+async def test_a_trunk_picks_up_what_rings_at_it_and_another_trunk_does_not(tmp_path: Path) -> None:
+    async with (
+        callee(tmp_path, scenario="uas_rings_named") as ringing,
+        daemon(tmp_path, changes=house(ringing.port)) as server,
+        caller(tmp_path, (server.host, server.ports.sip), user="8001", scenario="uac_waits_for_bye") as first,
+    ):
+        address = server.host, server.ports.sip
+
+        async def named() -> bool:
+            log = tmp_path / DIALOGS
+            return log.exists() and log.read_text().endswith("\n")
+
+        await until(named, lambda: calls(server), 20)
+        name = (tmp_path / DIALOGS).read_text().strip()
+        keys = {"replaces": f"{name};from-tag={ringing.pid}s1;early-only"}
+        async with caller(
+            tmp_path, address, user="8001", scenario="uac_takes_over_in_vain", keys=keys, network=WORLD
+        ) as attacker:
+            succeeded(await attacker.finish(30))
+        async with caller(
+            tmp_path, address, user="8001", scenario="uac_takes_over", keys=keys, hold_ms=1000
+        ) as other_phone:
+            succeeded(await other_phone.finish(30))
+        succeeded(await first.finish(30), await ringing.stop())
+        await metric_becomes(server, "mediaserver_contacts_open", 0, within_s=30)
