@@ -42,6 +42,7 @@ class LocalIce:
     ufrag: str
     pwd: str
     addresses: tuple[commands.Address, ...]
+    tcp_addresses: tuple[commands.Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,7 @@ class Engine:
     def _local_ice(answer: events.AnyEvent) -> LocalIce:
         if not isinstance(answer, events.IceTransportOpened):
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
-        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses)
+        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
     def _flush(self) -> None:
         self._flush_handle = None

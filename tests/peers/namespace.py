@@ -101,6 +101,11 @@ class Namespace(Network):
         with ThreadPoolExecutor(max_workers=1) as thread:  # only this thread enters the namespace, and then it ends
             return thread.submit(self._open_inside, family, kind, protocol).result()
 
+    async def close_udp(self, port: int) -> None:
+        """A firewall: whatever goes to this UDP port is dropped, from now on."""
+        rules = f"table inet closed {{\nchain input {{\ntype filter hook input priority 0\nudp dport {port} drop\n}}\n}}\n"
+        await _run(*self.exec_prefix, "nft", rules)
+
     def _open_inside(self, family: int, kind: int, protocol: int) -> socket.socket:
         libc = ctypes.CDLL(None, use_errno=True)
         handle = os.open(Path("/run/netns") / self.name, os.O_RDONLY | os.O_CLOEXEC)
@@ -117,12 +122,16 @@ LOOPBACK = Network()
 
 async def ip(*arguments: str) -> None:
     """The command `ip`. Raises OSError with what it said where it refuses."""
+    await _run("ip", *arguments)
+
+
+async def _run(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        "ip", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
     if process.returncode != 0:
-        raise OSError(f"ip {' '.join(arguments)}: {output.decode(errors='replace').strip()}")
+        raise OSError(f"{' '.join(command)}: {output.decode(errors='replace').strip()}")
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ use std::time::Instant;
 use mediaserver_proto::io::{Outlet, TransmitQueue};
 use mediaserver_proto::time::Time;
 
+use crate::carried::Carried;
 use crate::metrics::ShardMetrics;
 use crate::socket::Sender;
 use crate::sockets::Sockets;
@@ -16,6 +17,8 @@ pub struct Exit<'a> {
     pub sender: &'a mut Sender,
     /// Where the datagrams leave.
     pub sockets: &'a Sockets,
+    /// What other threads have the sockets for.
+    pub carried: &'a mut Carried,
     /// Counts them.
     pub metrics: &'a mut ShardMetrics,
     /// The instant of `Time::ZERO`.
@@ -28,6 +31,7 @@ impl Outlet for Exit<'_> {
     fn send(&mut self, queue: &TransmitQueue<'_>) {
         let before = self.metrics.sent.datagrams;
         self.sender.send(queue, |id| self.sockets.get(id), &mut self.metrics.sent);
+        self.carried.collect(queue, self.arrived);
         let paced = queue.paced();
         // What has waited came earlier than what causes the rest; it is measured by itself.
         let sent = (self.metrics.sent.datagrams - before).saturating_sub(paced.len() as u64);

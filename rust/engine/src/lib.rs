@@ -1,6 +1,7 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
 pub mod audio;
+pub mod carried;
 pub mod command;
 pub mod config;
 mod data;
@@ -16,6 +17,7 @@ pub mod scheduling;
 pub mod shard;
 pub mod socket;
 pub mod sockets;
+pub mod stream;
 pub mod sys;
 pub mod worker;
 

@@ -4,9 +4,47 @@ use crate::time::Time;
 use std::net::SocketAddr;
 use std::{fmt, mem};
 
-/// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair.
+/// Names a local socket of a shard: the shared WebRTC port or one port of a SIP media pair; or a way out by another thread,
+/// a *carrier*, which has the sockets (relay, TCP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
+
+/// Set in the ids of sockets that another thread has.
+const CARRIED: u32 = 1 << 31;
+/// Where the thread's index begins in them; below is a number of its own choice.
+const CARRIER_SHIFT: u32 = 16;
+
+/// Set in the ids of ways in by an Edge, where [`CARRIED`] is not.
+const LINKED: u32 = 1 << 30;
+/// Where the link's number begins in them; below is the place of the Edge's socket among those that the link knows.
+const LINK_SHIFT: u32 = 8;
+
+impl SocketId {
+    /// The socket `place` of the Edge at the other end of the shard's link `link`, which is below 4,194,304.
+    pub const fn linked(link: u32, place: u8) -> SocketId {
+        SocketId(LINKED | (link << LINK_SHIFT) & (LINKED - 1) | place as u32)
+    }
+
+    /// The shard's link by which leaves what leaves by this socket, when that is at an Edge.
+    pub const fn link(self) -> Option<u32> {
+        if self.0 & (CARRIED | LINKED) == LINKED { Some((self.0 & (LINKED - 1)) >> LINK_SHIFT) } else { None }
+    }
+
+    /// The socket `number` of the thread with index `carrier`, which is below 32,768.
+    pub const fn carried(carrier: u16, number: u16) -> SocketId {
+        SocketId(CARRIED | ((carrier as u32) << CARRIER_SHIFT) & !CARRIED | number as u32)
+    }
+
+    /// Index of the thread that carries what leaves by this socket, when it is none of a shard's own.
+    pub const fn carrier(self) -> Option<u16> {
+        if self.0 & CARRIED == 0 { None } else { Some(((self.0 & !CARRIED) >> CARRIER_SHIFT) as u16) }
+    }
+
+    /// The carrier's own number of a carried socket.
+    pub const fn carried_number(self) -> u16 {
+        self.0 as u16
+    }
+}
 
 /// Where a datagram came from or goes to: the local socket and the remote address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +164,21 @@ impl TransmitQueue<'_> {
         self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
     }
 
+    /// Appends `parts` to the datagram that was queued last, where that goes to the same path with the same mark and stays
+    /// within `most` bytes; else they become a datagram of their own.
+    pub fn append(&mut self, path: Path, most: usize, parts: [&[u8]; 2]) {
+        let added = parts[0].len() + parts[1].len();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(parts[0]);
+        self.bytes.extend_from_slice(parts[1]);
+        match self.entries.last_mut() {
+            Some(last) if last.path == path && last.carries == self.carries && last.len + added <= most => {
+                last.len += added;
+            }
+            _ => self.entries.push(Transmit { path, start, len: added, carries: self.carries }),
+        }
+    }
+
     /// Says that the datagram that was queued last has waited for its turn.
     pub fn note_paced(&mut self, paced: Paced) {
         self.paced.push(paced);
@@ -216,6 +269,12 @@ impl ReceiveBatch {
         }
     }
 
+    /// Takes the announcements from `first` on away and gives them to `unpacked`; the bytes stay where they are, to be
+    /// announced as what is found in them.
+    pub fn unpack(&mut self, first: usize, unpacked: &mut Vec<Received>) {
+        unpacked.extend(self.entries.drain(first.min(self.entries.len())..));
+    }
+
     /// Appends one datagram by copy; the buffer grows.
     pub fn push(&mut self, path: Path, datagram: &[u8]) {
         let start = self.bytes.len();
@@ -257,5 +316,18 @@ impl ReceiveBatch {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carried_socket_names_its_carrier_and_a_shards_own_does_not() {
+        let socket = SocketId::carried(67, 0xfffe);
+        assert_eq!((socket.carrier(), socket.carried_number()), (Some(67), 0xfffe));
+        assert_eq!(SocketId::carried(0x7fff, 0).carrier(), Some(0x7fff));
+        assert_eq!((SocketId(0).carrier(), SocketId((1 << 31) - 1).carrier()), (None, None));
     }
 }

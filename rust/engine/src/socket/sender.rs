@@ -109,7 +109,8 @@ impl Sender {
         self.gso
     }
 
-    /// Sends everything in `queue`, in order. Never waits: what the kernel does not take is dropped and counted.
+    /// Sends everything in `queue`, in order, but for what other threads have the sockets for. Never waits: what the kernel
+    /// does not take is dropped and counted.
     pub fn send<'a>(
         &mut self,
         queue: &TransmitQueue,
@@ -128,6 +129,7 @@ impl Sender {
             }
             match socket(id) {
                 Some(socket) => self.send_runs(socket, queue, count),
+                None if id.carrier().is_some() => {}
                 None => count.no_socket += self.runs.iter().map(|run| run.count as u64).sum::<u64>(),
             }
         }

@@ -15,6 +15,7 @@ use mediaserver_proto::io::{Outlet, ReceiveBatch, TransmitQueue};
 use mediaserver_proto::time::Time;
 use rtrb::{Consumer, Producer};
 
+use crate::carried::Carried;
 use crate::event::Event;
 use crate::exit::Exit;
 use crate::mailbox::{EventSender, Waker};
@@ -75,6 +76,7 @@ pub struct Worker {
     taken: usize,
     unfinished: usize,
     out: TransmitQueue<'static>,
+    carried: Carried,
     waiting: Vec<VecDeque<ShardMessage>>,
     /// Which shards were given something in this round.
     passed: Vec<bool>,
@@ -97,6 +99,7 @@ impl Worker {
     ) -> Worker {
         let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
         let passed = vec![false; links.outbound.len()];
+        let carried = Carried::new(links.outbound.len());
         Worker {
             shard,
             scheduling,
@@ -110,6 +113,7 @@ impl Worker {
             taken: 0,
             unfinished: 0,
             out: TransmitQueue::default(),
+            carried,
             waiting,
             passed,
             unsent_events: VecDeque::new(),
@@ -189,9 +193,9 @@ impl Worker {
         for from in 0..self.links.inbound.len() {
             for _ in 0..MESSAGES_PER_ROUND {
                 let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
-                let from = Shard::try_from(from).unwrap_or(Shard::MAX);
                 let arrived = message.arrival().unwrap_or(now);
-                let mut message = Some(message);
+                let mut message = self.carried.take_returned(from, message);
+                let from = Shard::try_from(from).unwrap_or(Shard::MAX);
                 self.drive(now, Some(arrived), |endpoint, now, out, _| {
                     if let Some(message) = message.take() {
                         endpoint.handle_message(from, message, now, out);
@@ -231,7 +235,7 @@ impl Worker {
     ) {
         let (sender, metrics, epoch) = (&mut self.sender, &mut self.metrics, self.epoch);
         let (ShardControl { endpoint, sockets, .. }, out, batch) = (&mut self.control, &mut self.out, &mut self.batch);
-        let mut exit = Exit { sender, sockets, metrics, epoch, arrived };
+        let mut exit = Exit { sender, sockets, carried: &mut self.carried, metrics, epoch, arrived };
         let result = catch_unwind(AssertUnwindSafe(|| out.through(&mut exit, |out| call(endpoint, now, out, batch))));
         self.recover(now, result.is_err());
     }
@@ -270,12 +274,12 @@ impl Worker {
     fn send(&mut self, arrived: Option<Time>) {
         if !self.out.is_empty() {
             let (sender, sockets, metrics) = (&mut self.sender, &self.control.sockets, &mut self.metrics);
-            Exit { sender, sockets, metrics, epoch: self.epoch, arrived }.send(&self.out);
+            Exit { sender, sockets, carried: &mut self.carried, metrics, epoch: self.epoch, arrived }.send(&self.out);
             self.out.clear();
         }
     }
 
-    /// Carries messages to the other shards. What must not be lost waits for room in their ring; the rest does not.
+    /// Carries messages to the other threads. What must not be lost waits for room in their ring; the rest does not.
     fn pass_messages(&mut self) {
         for to in 0..self.waiting.len() {
             while let Some(message) = self.waiting[to].pop_front() {
@@ -295,6 +299,12 @@ impl Worker {
                 self.control.endpoint.take_back(message);
             } else {
                 self.waiting[to].push_back(message);
+            }
+        }
+        while let Some((to, batch)) = self.carried.take() {
+            if let Err(message) = self.pass(to, ShardMessage::Datagrams(batch)) {
+                self.metrics.handover_full += 1;
+                self.carried.take_back(message);
             }
         }
         for (to, passed) in self.passed.iter_mut().enumerate() {
@@ -342,6 +352,7 @@ impl Worker {
             set(counters, "transports", endpoint.transports() as u64);
             set(counters, "datagrams_handed_over", endpoint.handed_over());
             set(counters, "data_messages", endpoint.messages_delivered());
+            self.carried.write(counters);
             let mut name = String::with_capacity(64);
             endpoint.counters(|reason, value| {
                 name.clear();
@@ -365,6 +376,7 @@ mod tests {
     use mediaserver_proto::dtls::Identity;
     use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Entropy};
     use mediaserver_proto::ice::UfragKey;
+    use mediaserver_proto::io::{Path, SocketId};
     use rtrb::RingBuffer;
 
     use super::*;
@@ -376,7 +388,8 @@ mod tests {
     const CERTIFICATE: &[u8] = include_bytes!("../../../proto/tests/data/dtls_certificate.der");
     const KEY: &[u8] = include_bytes!("../../../proto/tests/data/dtls_key.der");
 
-    fn worker() -> Worker {
+    /// A worker, and what a thread that carries for it is given.
+    fn worker() -> (Worker, Consumer<ShardMessage>) {
         let epoch = Instant::now();
         let endpoint = Endpoint::new(EndpointConfig {
             shard: 0,
@@ -388,23 +401,36 @@ mod tests {
             limits: EndpointLimits { transports: 4, half_open: 4, tracks_per_transport: 4, unknown_ssrcs: 4 },
         });
         let ports = PortPools::new(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], (2, 1), 0, 1);
+        let (to_carrier, carrier) = RingBuffer::new(4);
         let links = Links {
             inbox: RingBuffer::new(1).1,
             events: event_queue().unwrap().0,
-            inbound: vec![None],
-            outbound: vec![None],
-            wakers: Arc::new(vec![Waker::new().unwrap()]),
+            inbound: vec![None, None],
+            outbound: vec![None, Some(to_carrier)],
+            wakers: Arc::new(vec![Waker::new().unwrap(), Waker::new().unwrap()]),
             stop: Arc::default(),
             published: Published::default(),
         };
         let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
-        Worker::new(0, Scheduling::new(None, false), Sender::new(true, Marks::default()), epoch, poller, control, links)
+        let (scheduling, sender) = (Scheduling::new(None, false), Sender::new(true, Marks::default()));
+        (Worker::new(0, scheduling, sender, epoch, poller, control, links), carrier)
+    }
+
+    #[test]
+    fn what_another_thread_has_the_socket_for_goes_there_at_the_end_of_a_round() {
+        let (mut worker, mut carrier) = worker();
+        let path = Path { socket: SocketId::carried(1, 5), remote: ([192, 0, 2, 1], 4000).into() };
+        worker.drive(Time::ZERO, Some(Time::from_millis(3)), |_, _, out, _| out.push(path, b"one"));
+        worker.finish_round(Time::ZERO);
+        let Ok(ShardMessage::Datagrams(batch)) = carrier.pop() else { panic!("nothing went over") };
+        assert_eq!((batch.entries()[0].path, batch.datagram(&batch.entries()[0])), (path, &b"one"[..]));
+        assert_eq!((worker.metrics.sent.datagrams, worker.metrics.sent.no_socket), (0, 0));
     }
 
     #[test]
     fn a_panic_in_the_endpoint_is_counted_and_the_shard_goes_on() {
-        let mut worker = worker();
+        let (mut worker, _carrier) = worker();
         worker.drive(Time::ZERO, None, |_, _, _, _| panic!("this panic is part of a test"));
         assert_eq!(worker.metrics.panics, 1);
         let entropy = Entropy { password: [1; _], seed: [1; 32], cname: [1; 12], rtcp_ssrc: 1 };

@@ -1,4 +1,5 @@
-//! What shards say to each other; the engine only carries it, in order, from one shard to another.
+//! What shards say to each other; the engine only carries it, in order, from one shard to another. Threads that carry
+//! datagrams for shards (relay, TCP) speak the same: to a shard they look like one more, with tuples but no transports.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub type Shard = u16;
 /// A message from one shard to another.
 #[derive(Debug)]
 pub enum ShardMessage {
-    /// Datagrams that came in at the sender's socket and are the receiver's.
+    /// Datagrams that came in at the sender's socket and are the receiver's; towards a carrier, such as are to leave by it.
     Datagrams(Box<ReceiveBatch>),
     /// The buffer of such datagrams goes back to whom it belongs.
     Returned(Box<ReceiveBatch>),
@@ -22,6 +23,8 @@ pub enum ShardMessage {
     PathBound(Path),
     /// They no longer are.
     PathUnbound(Path),
+    /// The tuple, which I carry, is gone: nothing comes from there any more, and nothing gets there.
+    PathClosed(Path),
     /// Media of one of my up tracks, for your down tracks; the buffer is mine again when nobody holds it any more.
     Media(Arc<MediaBatch>),
     /// A message to the members of a topic that you have.
