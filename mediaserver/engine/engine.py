@@ -234,7 +234,12 @@ class Engine:
         threads = self._native.threads
         pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
         answers = await asyncio.gather(*pings, return_exceptions=True)
-        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        # One that refuses the command has answered as well.
+        silent = [
+            name
+            for name, answer in zip(threads, answers, strict=True)
+            if isinstance(answer, BaseException) and not isinstance(answer, CommandRefused)
+        ]
         if silent:
             raise EngineError(f"no answer from {', '.join(silent)}")
 
