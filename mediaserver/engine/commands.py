@@ -510,7 +510,7 @@ class ListenLink(Command, frozen=True, kw_only=True, tag="listen_link"):
 
 
 class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):
-    """Close what was dialled or listens under `id`, with its links; no `LinkDown` follows."""
+    """Close what was dialled or listens under `id`, with its links; `LinkDown` follows for those that were up."""
 
 
 class SetLinkBusy(Command, frozen=True, kw_only=True, tag="set_link_busy"):
