@@ -43,6 +43,7 @@ class LocalIce:
     ufrag: str
     pwd: str
     addresses: tuple[commands.Address, ...]
+    tcp_addresses: tuple[commands.Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +224,15 @@ class Engine:
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
 
     async def ping(self) -> None:
-        """Returns when every shard has answered. Raises EngineError for one that does not."""
-        await asyncio.gather(
-            *(self.request(commands.ReadStats(id=make_id(shard, 0), ids=())) for shard in range(self.config.shards))
-        )
+        """Returns when every thread has answered, one that sleeps too. Raises EngineError that names those that do not."""
+        if self._native is None:
+            raise EngineError("the packet engine is not running")
+        threads = self._native.threads
+        pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
+        answers = await asyncio.gather(*pings, return_exceptions=True)
+        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        if silent:
+            raise EngineError(f"no answer from {', '.join(silent)}")
 
     def new_link_id(self) -> int:
         """A fresh id of a link or of a listener for links."""
@@ -283,7 +289,7 @@ class Engine:
     def _local_ice(answer: events.AnyEvent) -> LocalIce:
         if not isinstance(answer, events.IceTransportOpened):
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
-        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses)
+        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
     def _flush(self) -> None:
         self._flush_handle = None

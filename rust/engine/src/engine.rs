@@ -28,6 +28,7 @@ use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
+use crate::stream::{self, Admission, Listening, StreamsWorker};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -129,7 +130,7 @@ impl Engine {
         // Only to refuse a bad certificate now; each shard makes its own.
         identity(&config, epoch)?;
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..config.shards + config.audio_threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -153,8 +154,9 @@ impl Engine {
         }
         let count = self.config.shards;
         let shared = self.bind_shared()?;
+        let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let mut rings = make_rings(count + self.config.audio_threads);
+        let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -163,7 +165,7 @@ impl Engine {
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
-            let (announced, sockets) = (self.announced(&sockets)?, Sockets::new(sockets));
+            let (announced, sockets) = (self.announced(&sockets, &listeners)?, Sockets::new(sockets));
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
@@ -181,8 +183,12 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
+        let streams = (!listeners.is_empty()).then(|| rings.pop()).flatten();
         for rings in rings.drain(count..) {
             self.start_audio_thread(rings)?;
+        }
+        if let Some(rings) = streams {
+            self.start_streams_thread(rings, listeners)?;
         }
         Ok(())
     }
@@ -211,6 +217,23 @@ impl Engine {
             .name(format!("audio-{number}"))
             .spawn(move || worker.run())
             .map_err(io_error(format!("audio thread {number}")))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// Starts the thread that has all TCP; its index is the last one.
+    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let unix_epoch = self.unix_epoch();
+        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
+        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
+            .map_err(io_error("thread of streams"))?;
+        let thread = std::thread::Builder::new()
+            .name("streams".to_owned())
+            .spawn(move || worker.run())
+            .map_err(io_error("thread of streams"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
@@ -256,7 +279,8 @@ impl Engine {
         for (shard, handle) in self.shards.iter().enumerate() {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
-                Some(number) => format!("audio{number}"),
+                Some(number) if number < self.config.audio_threads => format!("audio{number}"),
+                Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
                 set(&mut all, &format!("{owner}.{name}"), value);
@@ -272,6 +296,12 @@ impl Engine {
     /// The same as msgpack.
     pub fn write_counters(&self) -> Result<Vec<u8>, EngineError> {
         Ok(rmp_serde::to_vec_named(&self.counters())?)
+    }
+
+    /// Names of the threads, by the index that ids carry.
+    pub fn threads(&self) -> Vec<String> {
+        let threads = self.shards.iter().map(|handle| handle.thread.as_ref());
+        threads.map(|thread| thread.and_then(|thread| thread.thread().name()).unwrap_or_default().to_owned()).collect()
     }
 
     /// Closes all transports and ends the threads. May be called twice.
@@ -411,28 +441,49 @@ impl Engine {
         Ok(shards)
     }
 
+    /// The TCP sockets, named by their place among them.
+    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
+        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
+        let mut listeners = Vec::new();
+        for (number, text) in self.config.webrtc_tcp_binds.iter().enumerate() {
+            let address: SocketAddr =
+                text.parse().map_err(|_| EngineError::Config(format!("webrtc_tcp_binds: {text} is not ip:port")))?;
+            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
+            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
+            listeners.push(Listening { listener, socket, dscp: self.config.dscp.video });
+        }
+        Ok(listeners)
+    }
+
     /// What the peers of a shard with these sockets are told.
-    fn announced(&self, sockets: &[UdpSocket]) -> Result<Announced, EngineError> {
+    fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
         for (bind, announced) in &self.config.announced {
             ips.insert(read_ip(bind)?, read_ip(announced)?);
         }
-        let mut announced = Announced { ips, shared: Vec::new() };
-        let addresses = sockets.iter().map(UdpSocket::local);
-        announced.shared = addresses.map(|local| SocketAddr::new(announced.ip(local.ip()), local.port())).collect();
+        let mut announced = Announced { ips, ..Announced::default() };
+        let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
+        let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
+        let tcp = listeners.iter().filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
+    }
+
+    /// Time since the Unix epoch at `Time::ZERO`.
+    fn unix_epoch(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        unix.saturating_sub(self.epoch.elapsed())
     }
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
         let limits = &self.config.limits;
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(EndpointConfig {
             shard: Shard::try_from(shard).unwrap_or(Shard::MAX),
             shards: Shard::try_from(self.config.shards).unwrap_or(Shard::MAX),
             sources: Shard::try_from(self.config.shards + self.config.audio_threads).unwrap_or(Shard::MAX),
             ufrag_key: self.ufrag_key.clone(),
             identity: identity(&self.config, self.epoch)?,
-            unix_epoch: unix.saturating_sub(self.epoch.elapsed()),
+            unix_epoch: self.unix_epoch(),
             limits: EndpointLimits {
                 transports: limits.transports,
                 half_open: limits.half_open,
@@ -448,6 +499,11 @@ impl Drop for Engine {
         // A thread that does not end keeps running without an owner; there is nobody left to tell.
         self.stop(Duration::from_secs(2)).ok();
     }
+}
+
+/// All threads: shards, those for sound, and the one for streams where there are some.
+fn members(config: &EngineConfig) -> usize {
+    config.shards + config.audio_threads + usize::from(!config.webrtc_tcp_binds.is_empty())
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
