@@ -46,7 +46,10 @@ class CoreSink(Protocol):
 
 
 class EdgeEnd:
-    """One Core as the Edge knows it. `changed` is called when the Core came, and when it went."""
+    """One Core as the Edge knows it. `changed` is called when the Core came, and when it went.
+
+    `may_have_id` says whether the Core of this certificate name may have the core id that it claims: otherwise one Core
+    could put its keys in the place of another's."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class EdgeEnd:
         addresses: Sequence[EdgeAddress],
         wire: Wire,
         sink: CoreSink,
+        may_have_id: Callable[[str, int], bool],
         changed: Callable[[EdgeEnd], None],
     ) -> None:
         self.core_name = core_name
@@ -68,6 +72,7 @@ class EdgeEnd:
         self._addresses = tuple(addresses)
         self._wire = wire
         self._sink = sink
+        self._may_have_id = may_have_id
         self._changed = changed
         self._drain_deadline_s: float | None = None
         self.core_id: int | None = None
@@ -125,6 +130,9 @@ class EdgeEnd:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
 
     def _greet(self, hello: CoreHello) -> None:
+        if not self._may_have_id(self.core_name, hello.core_id):
+            self.reason = f"the Core claims core id {hello.core_id}, which is not its own"
+            raise RemoteProtocolError(self.reason)
         version = common_version(hello.versions)
         self._send(
             EdgeHello(

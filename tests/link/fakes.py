@@ -93,6 +93,7 @@ class Pair:
             addresses=(PUBLIC, WEB),
             wire=self.edge_wire,
             sink=self.sink,
+            may_have_id=lambda name, core_id: (name, core_id) == ("core.bank.example", 3),
             changed=lambda _: None,
         )
         return self.edge

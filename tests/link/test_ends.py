@@ -149,6 +149,17 @@ def test_an_edge_without_a_common_version_never_becomes_ready() -> None:
     assert pair.core_wire.sent == []
 
 
+def test_a_core_cannot_take_the_id_of_another() -> None:
+    pair = Pair()
+    pair.edge.handle_up()
+    pair.edge.handle_message(dump(CoreHello(versions=(1,), core_id=4, software="test")))
+    pair.edge.handle_message(dump(SetKeys(tokens=(KEY,), media=b"m" * 32)))
+    assert pair.edge.core_id is None
+    assert pair.edge.reason == "the Core claims core id 4, which is not its own"
+    assert pair.sink.keys == []
+    assert pair.edge_wire.sent == []
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -140,6 +140,7 @@ async def test_core_and_edge_find_each_other_and_the_loss_of_the_edge_is_told(en
         addresses=(PUBLIC,),
         wire=EngineWire(edge, edge_link),
         sink=sink,
+        may_have_id=lambda _, core_id: core_id == 3,
         changed=lambda _: None,
     )
     feed(edge, edge_link, edge_end)
