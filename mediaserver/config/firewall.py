@@ -27,6 +27,8 @@ def openings(config: Config) -> Iterator[Opening]:
         yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
     for bind in listeners.https.bind:
         yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP")
+    for bind in listeners.shared_tls.bind:
+        yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP (shared port)")
     for bind in listeners.admin.bind:
         yield from _tcp(bind, "monitoring", "metrics and administration")
     for name in listeners.webrtc.networks:

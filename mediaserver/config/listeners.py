@@ -30,6 +30,13 @@ def _bind(value: object) -> IPv4Address | IPv6Address | None:
         raise ValueError("expected auto or an IP address of this machine, like 192.0.2.10 or 2001:db8::10") from None
 
 
+HostName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name),
+    Field(pattern=r"^([a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$", max_length=253),
+]
+"""A name in DNS, in lower case."""
+
 BindAddress = Annotated[
     IPv4Address | IPv6Address | None,
     BeforeValidator(_bind),
@@ -126,6 +133,21 @@ class HttpsListener(Section):
 
     trusted_proxies: tuple[Cidr, ...] = ()
     """The same as `trusted_proxies` of plain HTTP, for requests that come in by HTTPS."""
+
+
+class SharedTlsListener(Section):
+    """One TLS port, mostly 443, for all that a firewall lets through as HTTPS: pages, by the name that a browser asks
+    for, and TURN. Who asks for a name of a page gets it under the certificate of `https`; what else comes is shown the
+    certificate given here."""
+
+    bind: tuple[Bind, ...] = ()
+    """Addresses to listen on, like 0.0.0.0:443; an empty list has no such port."""
+
+    names: tuple[HostName, ...] = ()
+    """Names of this server's pages, like calls.example.org."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown to those who ask for another name, or for none."""
 
 
 class AdminListener(Section):
@@ -242,6 +264,9 @@ class Listeners(Section):
 
     https: HttpsListener = HttpsListener()
     """HTTPS and secure WebSockets for browsers."""
+
+    shared_tls: SharedTlsListener = SharedTlsListener()
+    """HTTPS on a port that it shares with what is none."""
 
     admin: AdminListener = AdminListener()
     """Metrics and administration."""

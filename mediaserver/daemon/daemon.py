@@ -244,6 +244,7 @@ class Daemon:
             journal=journal,
         )
         await self._web.start()
+        engine.on_stream = self._web.take
         parts = RunningParts(
             users=users,
             agents=page,

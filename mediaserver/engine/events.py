@@ -312,6 +312,17 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
     payload: bytes
 
 
+class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
+    """Somebody asked a shared TLS port for a name that passes through; nothing is read from the connection yet."""
+
+    fd: int
+    """A socket, non-blocking; whoever takes the event closes it."""
+    source: Address
+    local: Address
+    name: str
+    """In lower case."""
+
+
 AnyEvent = (
     IceTransportOpened
     | RtpTransportOpened
@@ -331,6 +342,7 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | StreamOpened
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage

@@ -313,6 +313,12 @@ pub enum Event {
         request: Option<u64>,
         transports: Vec<TransportStats>,
     },
+    StreamOpened {
+        fd: i32,
+        source: Address,
+        local: Address,
+        name: String,
+    },
 }
 
 /// Writes a batch of events.

@@ -65,7 +65,8 @@ impl Hub {
         if waiting.len() >= 4 * MOST_WAITING {
             waiting.retain(|line| line.is_waiting());
         }
-        while let Some(oldest) = waiting.pop_front_if(|oldest| !oldest.is_waiting() || self.door.borrow().is_crowded()) {
+        while let Some(oldest) = waiting.pop_front_if(|oldest| !oldest.is_waiting() || self.door.borrow().is_crowded())
+        {
             if oldest.is_waiting() {
                 oldest.end(End::Crowded);
                 break;

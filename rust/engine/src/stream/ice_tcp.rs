@@ -12,7 +12,7 @@ use super::hub::Place;
 use super::line::{End, LONGEST_DATAGRAM};
 
 /// So long a connection may be nobody's. A browser sends its first check at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Carries datagrams both ways until the connection is over.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(place: Place, mut stream: S) {

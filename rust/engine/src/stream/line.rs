@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mediaserver_proto::io::Path;
-use mediaserver_proto::stream::{Backlog, Deframer, Framing};
+use mediaserver_proto::stream::{Backlog, Deframer, Framing, HelloError};
 use mediaserver_proto::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -48,6 +48,12 @@ pub(super) enum End {
     Crowded,
     /// What came is no frame.
     NoFrame,
+    /// What came first is not what a TLS client says.
+    Hello(HelloError),
+    /// The TLS handshake failed.
+    NoHandshake,
+    /// A request for a page that is not served here.
+    Misdirected,
 }
 
 impl End {
@@ -63,6 +69,11 @@ impl End {
             End::Silent => Some("drop.stream_silent"),
             End::Crowded => Some("drop.stream_crowded"),
             End::NoFrame => Some("drop.stream_no_frame"),
+            End::Hello(HelloError::NotTls) => Some("drop.stream_not_tls"),
+            End::Hello(HelloError::TooLong) => Some("drop.stream_hello_too_long"),
+            End::Hello(HelloError::Malformed) => Some("drop.stream_hello_malformed"),
+            End::NoHandshake => Some("drop.stream_no_handshake"),
+            End::Misdirected => Some("drop.stream_misdirected"),
         }
     }
 }

@@ -21,12 +21,11 @@ use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
 use crate::worker::Links;
 
-const SHARD: usize = 0;
 const STREAMS: usize = 1;
 
 /// The shard's ends, and everything in between.
-struct House {
-    hub: Rc<Hub>,
+pub(super) struct House {
+    pub(super) hub: Rc<Hub>,
     to_shard: Consumer<ShardMessage>,
     from_shard: Producer<ShardMessage>,
 }
@@ -35,7 +34,7 @@ fn key() -> UfragKey {
     UfragKey::new(7, 1, &[3; 32])
 }
 
-fn house() -> House {
+pub(super) fn house() -> House {
     let (to_shard, taken) = RingBuffer::new(64);
     let (from_shard, given) = RingBuffer::new(64);
     let links = Links {
