@@ -101,7 +101,8 @@ class Certificate(Section):
     """Certificate followed by its intermediates, PEM."""
 
     key_file: FilePath | None = None
-    """Private key, PEM; it must be readable by its owner only."""
+    """Private key, PEM; it must be readable by its owner only, or be a credential of the service manager:
+    $CREDENTIALS_DIRECTORY/NAME (`LoadCredential=` in the unit)."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Certificate:

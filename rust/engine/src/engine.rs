@@ -284,6 +284,12 @@ impl Engine {
         Ok(rmp_serde::to_vec_named(&self.counters())?)
     }
 
+    /// Names of the threads, by the index that ids carry.
+    pub fn threads(&self) -> Vec<String> {
+        let threads = self.shards.iter().map(|handle| handle.thread.as_ref());
+        threads.map(|thread| thread.and_then(|thread| thread.thread().name()).unwrap_or_default().to_owned()).collect()
+    }
+
     /// Closes all transports and ends the threads. May be called twice.
     pub fn stop(&mut self, deadline: Duration) -> Result<(), EngineError> {
         self.stop.store(true, Ordering::Relaxed);

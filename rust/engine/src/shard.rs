@@ -226,6 +226,7 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
+            Action::Ping => {}
             Action::AcceptData { .. }
             | Action::OpenChannel { .. }
             | Action::CloseChannel { .. }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mediaserver_proto::demux::{Kind, classify};
-use mediaserver_proto::endpoint::peek::local_ufrag;
 use mediaserver_proto::ice::{UfragError, UfragKey, minute_of};
+use mediaserver_proto::stun::local_ufrag;
 use mediaserver_proto::time::Time;
 
 use super::line::End;

@@ -17,7 +17,7 @@ use super::admission::Admission;
 use super::hub::Hub;
 use super::listener::{Listening, accept};
 use super::mesh::Mesh;
-use crate::command::Command;
+use crate::command::{Action, Command};
 use crate::event::Event;
 use crate::mailbox::Waker;
 use crate::media::Inbox;
@@ -137,8 +137,14 @@ fn take_commands(hub: &Hub) -> bool {
     while let Ok(item) = links.inbox.pop() {
         any = true;
         let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let reason = "invalid command for the thread of streams".to_owned();
-        let event = Event::CommandFailed { request, id, command: action.name(), reason };
+        let event = match (&action, request) {
+            (Action::Ping, Some(request)) => Event::CommandDone { request },
+            (Action::Ping, None) => continue,
+            _ => {
+                let reason = "invalid command for the thread of streams".to_owned();
+                Event::CommandFailed { request, id, command: action.name(), reason }
+            }
+        };
         match links.events.send(event) {
             Ok(()) => links.events.wake(),
             // The control plane is not reading: its own timeout is the answer.

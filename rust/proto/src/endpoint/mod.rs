@@ -10,7 +10,6 @@ mod held;
 mod media;
 pub mod media_batch;
 pub mod message;
-pub mod peek;
 mod receive;
 mod routes;
 pub mod shared_pool;

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
-use super::{Endpoint, EndpointEvent, peek};
+use super::{Endpoint, EndpointEvent};
 use crate::demux::{Kind, classify};
 use crate::ice::{UfragError, minute_of};
 use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
+use crate::stun::local_ufrag;
 use crate::time::Time;
 use crate::transport::{Received, TransportEvent};
 
@@ -101,7 +102,7 @@ impl Endpoint {
             return self.routes.owner(path);
         }
         if classify(datagram) == Kind::Stun
-            && let Some(ufrag) = peek::local_ufrag(datagram)
+            && let Some(ufrag) = local_ufrag(datagram)
         {
             return self.owner_of_ufrag(ufrag, now);
         }
