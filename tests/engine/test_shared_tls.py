@@ -86,6 +86,7 @@ async def house(dtls_certificate: DtlsCertificate) -> AsyncIterator[House]:
     await made.engine.start()
     await made.listeners.start()
     made.engine.on_stream = made.take
+    await made.engine.ping()
     try:
         yield made
     finally:
