@@ -426,7 +426,7 @@ impl Engine {
         let ice = Serves::Ice { dscp: self.config.dscp.video };
         let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
         if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings).map_err(io_error("certificate of shared_tls"))?;
+            let shared = SharedTls::new(settings, None).map_err(io_error("certificate of shared_tls"))?;
             all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
         }
         let mut listeners = Vec::new();

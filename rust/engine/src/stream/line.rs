@@ -10,6 +10,7 @@ use mediaserver_proto::stream::{Backlog, Deframer, Framing, HelloError};
 use mediaserver_proto::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::door::Source;
@@ -52,6 +53,8 @@ pub(super) enum End {
     Hello(HelloError),
     /// The TLS handshake failed.
     NoHandshake,
+    /// TURN, and there is no relay.
+    NoRelay,
     /// A request for a page that is not served here.
     Misdirected,
 }
@@ -73,6 +76,7 @@ impl End {
             End::Hello(HelloError::TooLong) => Some("drop.stream_hello_too_long"),
             End::Hello(HelloError::Malformed) => Some("drop.stream_hello_malformed"),
             End::NoHandshake => Some("drop.stream_no_handshake"),
+            End::NoRelay => Some("drop.stream_no_relay"),
             End::Misdirected => Some("drop.stream_misdirected"),
         }
     }
@@ -87,6 +91,8 @@ pub(super) struct Line {
     pub(super) owner: Cell<Option<usize>>,
     /// A transport has taken it as one of its paths.
     pub(super) bound: Cell<bool>,
+    /// When a datagram came last.
+    pub(super) heard: Cell<Instant>,
     end: Cell<Option<End>>,
     backlog: RefCell<Backlog>,
     notify: Notify,
@@ -100,6 +106,7 @@ impl Line {
             source: path.remote.ip().into(),
             owner: Cell::new(None),
             bound: Cell::new(false),
+            heard: Cell::new(Instant::now()),
             end: Cell::new(None),
             backlog: RefCell::new(Backlog::new(framing, BACKLOG_BYTES, LONGEST_WAIT)),
             notify: Notify::new(),

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use super::carry::{Taker, carry};
 use super::hub::{Hub, Place};
-use super::ice_tcp;
 use super::shared_tls::SharedTls;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -46,6 +46,16 @@ pub enum Serves {
     SharedTls(SharedTls),
 }
 
+impl Serves {
+    /// How datagrams follow each other on what is accepted.
+    fn framing(&self) -> Framing {
+        match self {
+            Serves::Ice { .. } => Framing::Prefixed,
+            Serves::SharedTls(_) => Framing::Turn,
+        }
+    }
+}
+
 /// Binds a TCP address.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
@@ -65,7 +75,7 @@ pub(super) async fn accept(hub: Rc<Hub>, listener: TcpListener, socket: SocketId
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if let Some(place) = hub.enter(Path { socket, remote }, Framing::Prefixed) {
+                if let Some(place) = hub.enter(Path { socket, remote }, serves.framing()) {
                     start(place, stream, &serves);
                 }
             }
@@ -84,7 +94,10 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
     match serves {
         Serves::Ice { dscp } => {
             prepare(&stream, *dscp);
-            spawn_local(ice_tcp::serve(place, stream));
+            spawn_local(async move {
+                let end = carry(&place, Taker::Shards, stream).await;
+                place.close(end);
+            });
         }
         Serves::SharedTls(shared) => {
             SockRef::from(&stream).set_tcp_nodelay(true).ok();

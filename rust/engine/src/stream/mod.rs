@@ -5,13 +5,13 @@
 //! comes back by the mesh and is written to the stream.
 
 mod admission;
+mod carry;
 mod counts;
 mod door;
 mod hello;
 #[cfg(test)]
 mod hello_tests;
 mod hub;
-mod ice_tcp;
 mod line;
 mod listener;
 mod mesh;

@@ -5,20 +5,20 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::server::TlsStream;
 
+use super::carry::{PATIENCE, Taker, carry};
 use super::hello::peek_hello;
 use super::hub::{Hub, Place};
-use super::ice_tcp::PATIENCE;
 use super::line::End;
 use crate::config;
 use crate::event::Event;
@@ -32,6 +32,8 @@ pub struct SharedTls {
     /// Names in lower case whose connections pass through.
     names: Arc<HashSet<String>>,
     acceptor: TlsAcceptor,
+    /// Who takes what is no HTTP.
+    relay: Option<usize>,
 }
 
 impl std::fmt::Debug for SharedTls {
@@ -42,7 +44,8 @@ impl std::fmt::Debug for SharedTls {
 
 impl SharedTls {
     /// With the certificate that those see who pass nowhere. Fails when it is none, or does not fit its key.
-    pub fn new(settings: &config::SharedTls) -> io::Result<SharedTls> {
+    /// `relay` is the index of its thread, where there is one.
+    pub fn new(settings: &config::SharedTls, relay: Option<usize>) -> io::Result<SharedTls> {
         let chain = settings.certificate_chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(settings.private_key_der.to_vec()));
         let server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -50,37 +53,31 @@ impl SharedTls {
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(io::Error::other)?;
         let names = settings.names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(SharedTls { names: Arc::new(names), acceptor: TlsAcceptor::from(Arc::new(server)) })
+        Ok(SharedTls { names: Arc::new(names), acceptor: TlsAcceptor::from(Arc::new(server)), relay })
     }
 
     /// Takes a connection that has just come.
     pub(super) async fn serve(self, place: Place, stream: TcpStream) {
-        let hub = place.hub.clone();
-        let end = match timeout(PATIENCE, self.begin(&place, stream)).await {
-            Ok(Ok(())) => return,
+        let end = match timeout(PATIENCE, self.begin(&place.hub, stream)).await {
+            Ok(Ok(Begun::Passed)) => return,
+            Ok(Ok(Begun::Relayed(relay, stream))) => carry(&place, Taker::Relay(relay), stream).await,
             Ok(Err(end)) => end,
             Err(_) => End::Silent,
         };
-        if let Some(name) = end.drop_name() {
-            hub.counts.add(name, 1);
-        }
+        place.close(end);
     }
 
-    async fn begin(&self, place: &Place, stream: TcpStream) -> Result<(), End> {
-        let hub = &place.hub;
+    async fn begin(&self, hub: &Hub, stream: TcpStream) -> Result<Begun, End> {
         let hello = peek_hello(hub, &stream).await?;
-        match hello.name.filter(|name| self.names.contains(name)) {
-            Some(name) => pass_through(hub, stream, name).map_err(|_| End::Broken),
-            None => self.refuse(stream).await,
+        if let Some(name) = hello.name.filter(|name| self.names.contains(name)) {
+            pass_through(hub, stream, name).map_err(|_| End::Broken)?;
+            return Ok(Begun::Passed);
         }
-    }
-
-    /// Who asks for no name of ours learns it in the words of what it speaks.
-    async fn refuse(&self, stream: TcpStream) -> Result<(), End> {
         let mut stream = self.acceptor.accept(stream).await.map_err(|_| End::NoHandshake)?;
-        let first = stream.read_u8().await.map_err(|_| End::Peer)?;
+        let first = stream.fill_buf().await.map_err(|_| End::Broken)?.first().copied().ok_or(End::Peer)?;
         if !first.is_ascii_uppercase() {
-            return Err(End::NoFrame);
+            let relay = self.relay.ok_or(End::NoRelay)?;
+            return Ok(Begun::Relayed(relay, Box::new(stream)));
         }
         stream.write_all(MISDIRECTED).await.map_err(|_| End::Broken)?;
         stream.shutdown().await.map_err(|_| End::Broken)?;
@@ -88,8 +85,16 @@ impl SharedTls {
     }
 }
 
+/// What a connection has turned out to be.
+enum Begun {
+    /// A page's; it is the control plane's now.
+    Passed,
+    /// TURN, or something that will show itself to be none.
+    Relayed(usize, Box<TlsStream<TcpStream>>),
+}
+
 /// Gives a connection to the control plane: it is gone from here then.
-fn pass_through(hub: &Rc<Hub>, stream: TcpStream, name: String) -> io::Result<()> {
+fn pass_through(hub: &Hub, stream: TcpStream, name: String) -> io::Result<()> {
     let (source, local) = (stream.peer_addr()?, stream.local_addr()?);
     let fd = OwnedFd::from(stream.into_std()?);
     let event = Event::StreamOpened { fd: fd.as_raw_fd(), source: source.into(), local: local.into(), name };

@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
 use super::admission::Admission;
+use super::carry::{Taker, carry};
 use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::hub::Hub;
-use super::ice_tcp;
 use super::mesh::Mesh;
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
@@ -101,7 +101,11 @@ impl House {
         let path = Path { socket: SocketId::carried(STREAMS as u16, 0), remote: remote.parse().unwrap() };
         let place = self.hub.enter(path, Framing::Prefixed)?;
         let (visitor, stream) = duplex(pipe);
-        Some((path, visitor, spawn_local(ice_tcp::serve(place, stream))))
+        let task = spawn_local(async move {
+            let end = carry(&place, Taker::Shards, stream).await;
+            place.close(end);
+        });
+        Some((path, visitor, task))
     }
 
     /// One whose check has passed.

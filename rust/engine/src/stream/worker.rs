@@ -124,6 +124,7 @@ async fn rest(hub: &Hub, waker: &Waker, bell: &AsyncFd<OwnedFd>, pause: Option<D
                 ready.clear_ready();
             }
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            () = hub.counts.news() => {}
         }
     }
     waker.awake();
