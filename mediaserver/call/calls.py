@@ -93,7 +93,12 @@ class Calls:
         self._admission = admission
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
-        self.conferences = Conferences(ring=self.ring, engine=engine)
+        self.conferences = Conferences(
+            ring=self.ring,
+            engine=engine,
+            show=user_agent.show_conference,
+            domain=config.listeners.sip.realm,
+        )
         self._unanswered = Unanswered()
         dialogs = NamedDialogs(
             find=user_agent.find_named,
@@ -130,7 +135,7 @@ class Calls:
         return leg
 
     def take_text(self, incoming: IncomingText) -> int:
-        """A text that a phone sent outside of its call: it goes to the page that its user talks to. Gives the status."""
+        """A text that a phone sent outside of its call: it goes to whom its user talks to. Gives the status."""
         user = incoming.authenticated_user
         for call in reversed(list(self._calls.values())) if user is not None else ():
             for leg in call.members:

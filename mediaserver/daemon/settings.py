@@ -16,6 +16,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, SharedTls
 from mediaserver.errors import ConfigError
@@ -75,6 +76,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             mixed_legs=limits.mixed_legs,
         ),
         gso=media.gso,
+        turn=turn_config(config, secrets=secrets),
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 

@@ -468,6 +468,18 @@ class Publish(Command, frozen=True, kw_only=True, tag="publish"):
     payload: bytes
 
 
+class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets"):
+    """Other secrets for time-limited TURN names; `id` names nothing."""
+
+    secrets: tuple[bytes, ...]
+
+
+class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
+    """New TURN clients are sent to one of these, or away where there is none; None ends that. `id` names nothing."""
+
+    alternates: tuple[Address, ...] | None
+
+
 AnyCommand = (
     OpenIceTransport
     | SetIceRemote
@@ -507,5 +519,7 @@ AnyCommand = (
     | OpenText
     | SendMessage
     | Publish
+    | SetTurnSecrets
+    | DrainTurn
 )
 """Every command; used by tests to read a batch back."""

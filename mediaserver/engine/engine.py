@@ -209,6 +209,11 @@ class Engine:
         """Close a transport with its tracks; `TransportClosed` follows."""
         self.submit(commands.CloseTransport(id=transport, reason=reason))
 
+    async def drain_turn(self, alternates: Iterable[commands.Address] | None) -> None:
+        """Send new TURN clients to one of these servers, or away where there is none; None takes them again."""
+        told = None if alternates is None else tuple(alternates)
+        await self.request(commands.DrainTurn(id=0, alternates=told))
+
     async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
         """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""
         clip = self._ids.next(0)

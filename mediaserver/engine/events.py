@@ -313,14 +313,18 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
 
 
 class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
-    """Somebody asked a shared TLS port for a name that passes through; nothing is read from the connection yet."""
+    """A visitor's connection, by a link or by the shared TLS port; nothing of it is read yet."""
 
+    id: int
+    """The link; 0 is the shared TLS port."""
+    stream: int
+    """Its number on the link."""
     fd: int
     """A socket, non-blocking; whoever takes the event closes it."""
     source: Address
     local: Address
-    name: str
-    """In lower case."""
+    server_name: str
+    """What the visitor asks for, in lower case."""
 
 
 AnyEvent = (

@@ -15,17 +15,18 @@ from uuid import uuid4
 from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.notices import Notices
 from mediaserver.sip.attempt import Attempt
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.event_packages import UserState
+from mediaserver.sip.event_packages import Package, UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import identity_of_message
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.invite_session import IN_DIALOG, SDP, Extra, InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
@@ -36,6 +37,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.notifier import Notification, Notifier
 from mediaserver.sip.parser import PING, PONG
+from mediaserver.sip.removals import NewRemoval, answer
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -83,7 +85,7 @@ class Noticed:
     """Others of which no line was written since the last, because there were too many."""
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | FlowNews | str
+CoreEvent = SessionHappened | NewInvite | NewText | NewRemoval | RequestDone | Noticed | FlowNews | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -101,6 +103,8 @@ class Core(Sender):
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
         self._dialogs = UserDialogs(self.notifier.changed)
+        self.conferences: dict[str, ConferenceState] = {}
+        """Those that are up, by the address of record of their URI."""
         self._beside: dict[str, UserState] = {}
         """Users who are reached otherwise than by phone; as many as there are pages."""
         self._notices = Notices()
@@ -263,7 +267,7 @@ class Core(Sender):
         for name, value in headers:
             table.add(name, value)
         # Without an offer of ours the peer's would have to be answered in the PRACK.
-        table.add("Supported", "timer" if body is None else "100rel, timer")
+        table.add("Supported", IN_DIALOG if body is None else f"100rel, {IN_DIALOG}")
         if body is not None:
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
@@ -325,6 +329,10 @@ class Core(Sender):
         machine = self._machines.get((name.call_id, name.to_tag))
         return machine if machine is not None and machine.has_peer(name.from_tag) else None
 
+    def answer_removal(self, event: NewRemoval, code: int, now: float) -> None:
+        """What the removal that was asked for has come to."""
+        answer(self, event, code, now)
+
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up; whoever watches a user whose bindings changed is told, too."""
         self._events.append(event)
@@ -344,6 +352,23 @@ class Core(Sender):
         return UserState(
             beside.registered or bool(self.location.lookup(aor, now)), (*self._dialogs.of(aor), *beside.dialogs)
         )
+
+    def told(self, package: Package, aor: str, now: float) -> UserState | ConferenceState:
+        """What subscribers of a package are told of a user, or of a conference."""
+        if package == "conference":
+            return self.conferences.get(aor, ConferenceState())
+        return self.user_state(aor, now)
+
+    def show_conference(self, address: str, state: ConferenceState | None, now: float) -> None:
+        """Who is in a conference, by the user part of its URI; None where it is over. Whoever watches it is told."""
+        aor = f"{address}@{self.config.realm}"
+        if state is None:
+            self.conferences.pop(aor, None)
+            self.notifier.keep_watchers(aor, (), "noresource", now)
+            return
+        self.conferences[aor] = state
+        self.notifier.keep_watchers(aor, state.watchers, "rejected", now)
+        self.notifier.changed(aor)
 
     def show_user(self, aor: str, state: UserState) -> None:
         """What there is to tell of a user beside phones and their calls; whoever watches the user is told."""

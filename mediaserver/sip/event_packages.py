@@ -1,20 +1,27 @@
-"""What subscribers are told of a user: presence as PIDF (RFC 3856, RFC 3863), dialogs as dialog-info (RFC 4235)."""
+"""What subscribers are told of a user: presence as PIDF (RFC 3856, RFC 3863), dialogs as dialog-info (RFC 4235);
+
+and of a conference (RFC 4575).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 from xml.sax.saxutils import escape, quoteattr
 
-Package = Literal["presence", "dialog"]
+from mediaserver.sip.conference_info import ConferenceState, conference_info
+
+Package = Literal["presence", "dialog", "conference"]
 
 CONTENT_TYPES: Final[dict[Package, str]] = {
     "presence": "application/pidf+xml",
     "dialog": "application/dialog-info+xml",
+    "conference": "application/conference-info+xml",
 }
-LEAST_GAP_S: Final[dict[Package, float]] = {"presence": 5.0, "dialog": 1.0}
-"""How often a subscriber is told at most (RFC 3856 §6.10, RFC 4235 §3.10)."""
+LEAST_GAP_S: Final[dict[Package, float]] = {"presence": 5.0, "dialog": 1.0, "conference": 5.0}
+"""How often a subscriber is told at most (RFC 3856 §6.10, RFC 4235 §3.10, RFC 4575 §3.10)."""
 
+_MOST_GONE: Final = 20
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 DialogState = Literal["trying", "early", "confirmed", "terminated"]
@@ -40,15 +47,28 @@ class UserState:
     dialogs: tuple[UserDialog, ...] = ()
 
 
-def document(package: Package, entity: str, state: UserState, *, version: int, gone: tuple[UserDialog, ...]) -> bytes:
-    """The body of a NOTIFY about `entity`, a SIP URI, always the full state.
+Told = UserState | ConferenceState
 
-    `version` counts the documents of one subscription from 0; `gone` are dialogs that the subscriber was told of and
-    that are over.
+
+def document(package: Package, entity: str, state: Told, *, version: int, told: Told | None, full: bool) -> bytes:
+    """The body of a NOTIFY about `entity`, a SIP URI: of users always the full state, of conferences that where it is
+
+    asked for, else what has changed. `version` counts the documents of one subscription from 0; `told` is what the last
+    one said.
     """
+    if isinstance(state, ConferenceState):
+        before = told if isinstance(told, ConferenceState) and not full else None
+        return conference_info(entity, state, before, version)
     if package == "presence":
         return _pidf(entity, state)
-    return _dialog_info(entity, state, version, gone)
+    return _dialog_info(entity, state, version, _gone(state, told))
+
+
+def _gone(state: UserState, told: Told | None) -> tuple[UserDialog, ...]:
+    """Dialogs that the subscriber was told of and that are over."""
+    known = {dialog.id for dialog in state.dialogs}
+    before = told.dialogs if isinstance(told, UserState) else ()
+    return tuple(replace(dialog, state="terminated") for dialog in before if dialog.id not in known)[:_MOST_GONE]
 
 
 def _pidf(entity: str, state: UserState) -> bytes:

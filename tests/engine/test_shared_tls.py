@@ -119,7 +119,7 @@ async def test_a_page_is_served_under_its_own_certificate_and_knows_its_visitor(
         writer.write(f"GET / HTTP/1.1\r\nHost: {PAGE}\r\nConnection: close\r\n\r\n".encode())
         assert (await reader.read()).endswith(b"\r\n\r\n127.0.0.7 True")
     (event,) = house.opened
-    assert (event.name, event.source[0], event.local) == (PAGE, "127.0.0.7", ("127.0.0.1", house.port))
+    assert (event.server_name, event.source[0], event.local) == (PAGE, "127.0.0.7", ("127.0.0.1", house.port))
 
 
 @pytest.mark.parametrize("asked", [RELAY, None])
@@ -162,7 +162,7 @@ async def test_a_hello_in_pieces_passes_whole(house: House) -> None:
         await asyncio.sleep(0.002)
     assert (await reader.readexactly(1)) == b"\x16"
     writer.close()
-    assert [event.name for event in house.opened] == [PAGE]
+    assert [event.server_name for event in house.opened] == [PAGE]
 
 
 async def test_many_visitors_of_pages_do_not_count_as_waiting(house: House) -> None:

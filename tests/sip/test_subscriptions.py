@@ -298,8 +298,8 @@ def test_a_refresh_prolongs_and_tells_the_whole_state() -> None:
     ("event", "more", "code", "header"),
     [
         ("dialog", {"expires": 5}, 423, ("Min-Expires", "60")),
-        ("reg", {}, 489, ("Allow-Events", "dialog, presence")),
-        ("", {}, 489, ("Allow-Events", "dialog, presence")),
+        ("reg", {}, 489, ("Allow-Events", "conference, dialog, presence")),
+        ("", {}, 489, ("Allow-Events", "conference, dialog, presence")),
         ("dialog", {"extra": "Accept: application/pidf+xml\n"}, 406, None),
         ("dialog", {"uri": "sip:nobody@192.0.2.1"}, 404, None),
         ("dialog", {"uri": "sip:alice@elsewhere.test"}, 404, None),

@@ -19,10 +19,12 @@ use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
+use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
+use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -63,6 +65,9 @@ pub enum EngineError {
     /// A thread did not end in time.
     #[error("shard {0} did not stop in time")]
     Stuck(usize),
+    /// The thread of the links did not end in time.
+    #[error("the links did not stop in time")]
+    LinksStuck,
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
@@ -88,6 +93,7 @@ pub struct Engine {
     shards: Vec<ShardHandle>,
     clips: HashMap<u64, usize>,
     receive_buffer: u64,
+    links: LinkOwner,
 }
 
 impl std::fmt::Debug for Engine {
@@ -131,6 +137,7 @@ impl Engine {
             epoch,
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
+            links: LinkOwner::new(event_sender.clone()),
             event_sender,
             wakers,
             stop: Arc::new(AtomicBool::new(false)),
@@ -150,6 +157,7 @@ impl Engine {
         let shared = self.bind_shared()?;
         let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
+        let relay = self.relay_setup(&shared)?;
         let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
@@ -177,13 +185,55 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        let streams = (!listeners.is_empty()).then(|| rings.pop()).flatten();
-        for rings in rings.drain(count..) {
+        let mut rings = rings.drain(count..);
+        for rings in rings.by_ref().take(self.config.audio_threads) {
             self.start_audio_thread(rings)?;
         }
-        if let Some(rings) = streams {
+        if let Some(setup) = relay
+            && let Some(rings) = rings.next()
+        {
+            self.start_relay(rings, setup)?;
+        }
+        if let Some(rings) = rings.next() {
             self.start_streams_thread(rings, listeners)?;
         }
+        Ok(())
+    }
+
+    /// The TURN server with its sockets, where there is one.
+    fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
+        let Some(turn) = &self.config.turn else { return Ok(None) };
+        let mut inner = Vec::new();
+        for sockets in shared {
+            for address in self.announced(sockets, &[])?.shared {
+                // Shards may share a port.
+                if !inner.contains(&address) {
+                    inner.push(address);
+                }
+            }
+        }
+        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
+        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+    }
+
+    /// The relay's index among all threads.
+    fn relay_index(&self) -> usize {
+        self.config.shards + self.config.audio_threads
+    }
+
+    fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
+        let index = self.relay_index();
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
+        let sender = Sender::new(self.config.gso, Marks::default());
+        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
+        let epoch = self.epoch;
+        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
+        let thread =
+            std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
 
@@ -250,7 +300,14 @@ impl Engine {
 
     /// Everything that the shards have to tell.
     pub fn drain(&self) -> Result<Vec<u8>, EngineError> {
-        Ok(write_batch(&self.events.drain())?)
+        let events = self.events.drain();
+        let batch = write_batch(&events)?;
+        for event in &events {
+            if let Event::StreamOpened { fd, .. } = event {
+                fd.hand_over();
+            }
+        }
+        Ok(batch)
     }
 
     /// Readable when [`Engine::drain`] has something to give.
@@ -267,6 +324,7 @@ impl Engine {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
                 Some(number) if number < self.config.audio_threads => format!("audio{number}"),
+                Some(number) if number == self.config.audio_threads && self.config.turn.is_some() => "relay".to_owned(),
                 Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
@@ -276,6 +334,7 @@ impl Engine {
                 *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
             }
         }
+        self.links.write(&mut all);
         all
     }
 
@@ -309,7 +368,7 @@ impl Engine {
             // A panic outside of the guarded calls was already printed by the panic hook.
             thread.join().ok();
         }
-        Ok(())
+        if self.links.stop(until) { Ok(()) } else { Err(EngineError::LinksStuck) }
     }
 
     fn route(&mut self, command: Command, touched: &mut [bool]) {
@@ -338,8 +397,18 @@ impl Engine {
                 let play = |ids| Action::Play { ids, clip, repeat };
                 self.scatter(id, request, ids, touched, play);
             }
+            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+                self.push(self.relay_index(), Command { id, request, action }, touched);
+            }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
+            }
+            // Links belong to no shard.
+            action if LinkOwner::takes(&action) => {
+                let name = action.name();
+                if let Err(reason) = self.links.command(id, request, action) {
+                    self.refuse(id, request, name, &reason);
+                }
             }
             action => self.push(shard_of(id), Command { id, request, action }, touched),
         }
@@ -425,8 +494,12 @@ impl Engine {
         let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
         let ice = Serves::Ice { dscp: self.config.dscp.video };
         let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
+        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
+        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
+            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
+        }
         if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, None).map_err(io_error("certificate of shared_tls"))?;
+            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
             all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
         }
         let mut listeners = Vec::new();
@@ -487,13 +560,16 @@ impl Drop for Engine {
     }
 }
 
-/// All threads: shards, those for sound, and the one for streams where there are some.
+/// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
-    config.shards + config.audio_threads + usize::from(has_streams(config))
+    let relay = usize::from(config.turn.is_some());
+    config.shards + config.audio_threads + relay + usize::from(has_streams(config))
 }
 
 fn has_streams(config: &EngineConfig) -> bool {
-    !config.webrtc_tcp_binds.is_empty() || config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty())
+    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
+    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
+    !config.webrtc_tcp_binds.is_empty() || turn || shared
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {

@@ -42,6 +42,11 @@ pub enum Serves {
         /// From 0 to 63.
         dscp: u8,
     },
+    /// TURN.
+    Turn {
+        /// Index of the relay's thread.
+        relay: usize,
+    },
     /// Pages by their name, and what else comes over TLS.
     SharedTls(SharedTls),
 }
@@ -51,7 +56,7 @@ impl Serves {
     fn framing(&self) -> Framing {
         match self {
             Serves::Ice { .. } => Framing::Prefixed,
-            Serves::SharedTls(_) => Framing::Turn,
+            Serves::Turn { .. } | Serves::SharedTls(_) => Framing::Turn,
         }
     }
 }
@@ -94,16 +99,22 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
     match serves {
         Serves::Ice { dscp } => {
             prepare(&stream, *dscp);
-            spawn_local(async move {
-                let end = carry(&place, Taker::Shards, stream).await;
-                place.close(end);
-            });
+            spawn_local(run(place, Taker::Shards, stream));
+        }
+        Serves::Turn { relay } => {
+            prepare(&stream, 0);
+            spawn_local(run(place, Taker::Relay(*relay), stream));
         }
         Serves::SharedTls(shared) => {
-            SockRef::from(&stream).set_tcp_nodelay(true).ok();
+            prepare(&stream, 0);
             spawn_local(shared.clone().serve(place, stream));
         }
     }
+}
+
+async fn run(place: Place, taker: Taker, stream: TcpStream) {
+    let end = carry(&place, taker, stream).await;
+    place.close(end);
 }
 
 /// Options without which it works too, only worse.

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -22,6 +22,7 @@ use super::hub::{Hub, Place};
 use super::line::End;
 use crate::config;
 use crate::event::Event;
+use crate::link::Descriptor;
 
 /// To HTTP that came for a name that is not served here (RFC 9110 §15.5.20).
 const MISDIRECTED: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -97,12 +98,12 @@ enum Begun {
 fn pass_through(hub: &Hub, stream: TcpStream, name: String) -> io::Result<()> {
     let (source, local) = (stream.peer_addr()?, stream.local_addr()?);
     let fd = OwnedFd::from(stream.into_std()?);
-    let event = Event::StreamOpened { fd: fd.as_raw_fd(), source: source.into(), local: local.into(), name };
+    // No link brought it, so it has no number.
+    let (source, local) = (source.into(), local.into());
+    let event = Event::StreamOpened { id: 0, stream: 0, fd: Descriptor::new(fd), source, local, server_name: name };
     let links = hub.mesh.links();
     match links.events.send(event) {
         Ok(()) => {
-            // Whoever takes the event closes it.
-            let _ = fd.into_raw_fd();
             links.events.wake();
             hub.counts.add("streams_passed", 1);
         }

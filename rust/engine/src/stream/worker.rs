@@ -138,10 +138,10 @@ fn take_commands(hub: &Hub) -> bool {
     while let Ok(item) = links.inbox.pop() {
         any = true;
         let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let event = match (&action, request) {
-            (Action::Ping, Some(request)) => Event::CommandDone { request },
+        let event = match (action, request) {
             (Action::Ping, None) => continue,
-            _ => {
+            (Action::Ping, Some(request)) => Event::CommandDone { request },
+            (action, _) => {
                 let reason = "invalid command for the thread of streams".to_owned();
                 Event::CommandFailed { request, id, command: action.name(), reason }
             }
