@@ -250,6 +250,7 @@ class Daemon:
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
         )
         await self._web.start()
+        engine.on_stream = self._web.take
         parts = RunningParts(
             users=users,
             agents=page,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
@@ -43,6 +44,7 @@ from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
+from mediaserver.engine.events import StreamOpened
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -137,7 +139,8 @@ class WebSide:
     async def start(self) -> None:
         """Opens the listeners. Raises OSError for an address that cannot be had."""
         listeners, limits = self._config.listeners, _http_limits(self._config)
-        tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if listeners.https.bind else None
+        needs_tls = bool(listeners.https.bind or listeners.shared_tls.bind)
+        tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if needs_tls else None
         public = [
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
             *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
@@ -152,6 +155,15 @@ class WebSide:
             opened = Listeners(app, binds, metrics=self._metrics, limits=limits)
             self._listeners.append(opened)
             await opened.start()
+
+    def take(self, event: StreamOpened) -> None:
+        """Serves a page's visitor who came in by the shared TLS port."""
+        connection = socket.socket(fileno=event.fd)
+        if self.https_tls is None or not self._listeners:
+            # It came before the doors are open, or after they closed.
+            connection.close()
+            return
+        self._listeners[0].take(connection, self.https_tls)
 
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""

@@ -74,6 +74,8 @@ class Engine:
         self._flush_handle: asyncio.Handle | None = None
         self._transport_count = [0] * config.shards
         self._transports: set[int] = set()
+        self.on_stream: Callable[[events.StreamOpened], None] | None = None
+        """Takes connections of the shared TLS port, each with its socket."""
         self.connected: Counter[str] = Counter()
         """Transports over which media could flow since the start, by the name of their SRTP profile."""
 
@@ -301,6 +303,12 @@ class Engine:
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
         return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
+    def _deliver_stream(self, event: events.StreamOpened) -> None:
+        if self.on_stream is None:
+            os.close(event.fd)
+        else:
+            self.on_stream(event)
+
     def _flush(self) -> None:
         self._flush_handle = None
         batch, self._batch = self._batch, []
@@ -322,6 +330,8 @@ class Engine:
             self.connected[event.srtp_profile] += 1
         elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
+        elif isinstance(event, events.StreamOpened):
+            self._deliver_stream(event)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:
             return

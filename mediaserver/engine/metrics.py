@@ -48,6 +48,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
     "send_calls": ("send_calls", "System calls that sent", 1),
     "stream_connections": ("stream_connections", "TCP connections that were taken", 1),
+    "streams_passed": ("streams_passed", "TLS connections of pages that were given to the web side", 1),
     "transcode_concealed_samples": ("transcode_concealed_samples", "Samples made up for sound that did not come", 1),
     "transcode_late": ("transcode_late_packets", "Packets to be transcoded that came after their time", 1),
     "transcode_lost": ("transcode_lost_packets", "Packets to be transcoded that did not come in time, or never", 1),

@@ -47,6 +47,14 @@ def test_media_of_browsers_may_have_a_port_for_each_thread() -> None:
     assert ("udp", "10000-10003") in {(opening.protocol, opening.ports) for opening in openings(config)}
 
 
+def test_the_shared_tls_port_is_an_opening() -> None:
+    config = load_text("listeners: {shared_tls: {bind: ['0.0.0.0:443'], names: [Calls.Example.org]}}\n").config
+    assert config.listeners.shared_tls.names == ("calls.example.org",)
+    assert ("browsers", "every address", "tcp", "443") in {
+        (opening.source, opening.address, opening.protocol, opening.ports) for opening in openings(config)
+    }
+
+
 def test_media_of_browsers_may_be_taken_by_udp_only() -> None:
     config = load_text("listeners: {webrtc: {tcp: null}}\n").config
     assert ("tcp", "10000") not in {(opening.protocol, opening.ports) for opening in openings(config)}

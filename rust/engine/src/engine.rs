@@ -29,7 +29,7 @@ use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
-use crate::stream::{self, Admission, Listening, StreamsWorker};
+use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -492,13 +492,23 @@ impl Engine {
     /// The TCP sockets, named by their place among them.
     fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
         let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
+        let ice = Serves::Ice { dscp: self.config.dscp.video };
+        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
+        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
+        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
+            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
+        }
+        if let Some(settings) = &self.config.shared_tls {
+            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
+            all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
+        }
         let mut listeners = Vec::new();
-        for (number, text) in self.config.webrtc_tcp_binds.iter().enumerate() {
+        for (number, (text, serves)) in all.into_iter().enumerate() {
             let address: SocketAddr =
-                text.parse().map_err(|_| EngineError::Config(format!("webrtc_tcp_binds: {text} is not ip:port")))?;
+                text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))?;
             let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
             let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(Listening { listener, socket, dscp: self.config.dscp.video });
+            listeners.push(Listening { listener, socket, serves });
         }
         Ok(listeners)
     }
@@ -512,7 +522,8 @@ impl Engine {
         let mut announced = Announced { ips, ..Announced::default() };
         let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
         let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
-        let tcp = listeners.iter().filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        let ice = listeners.iter().filter(|each| matches!(each.serves, Serves::Ice { .. }));
+        let tcp = ice.filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
         (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
     }
@@ -551,8 +562,14 @@ impl Drop for Engine {
 
 /// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
-    let (relay, streams) = (config.turn.is_some(), !config.webrtc_tcp_binds.is_empty());
-    config.shards + config.audio_threads + usize::from(relay) + usize::from(streams)
+    let relay = usize::from(config.turn.is_some());
+    config.shards + config.audio_threads + relay + usize::from(has_streams(config))
+}
+
+fn has_streams(config: &EngineConfig) -> bool {
+    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
+    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
+    !config.webrtc_tcp_binds.is_empty() || turn || shared
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {

@@ -7,26 +7,24 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::{Path, ReceiveBatch, SocketId};
-use mediaserver_proto::stream::Framing;
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
 use super::admission::Admission;
+use super::carry::{Taker, carry};
 use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::hub::Hub;
-use super::ice_tcp;
 use super::mesh::Mesh;
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
 use crate::worker::Links;
 
-const SHARD: usize = 0;
 const STREAMS: usize = 1;
 
 /// The shard's ends, and everything in between.
-struct House {
-    hub: Rc<Hub>,
+pub(super) struct House {
+    pub(super) hub: Rc<Hub>,
     to_shard: Consumer<ShardMessage>,
     from_shard: Producer<ShardMessage>,
 }
@@ -35,7 +33,7 @@ fn key() -> UfragKey {
     UfragKey::new(7, 1, &[3; 32])
 }
 
-fn house() -> House {
+pub(super) fn house() -> House {
     let (to_shard, taken) = RingBuffer::new(64);
     let (from_shard, given) = RingBuffer::new(64);
     let links = Links {
@@ -99,10 +97,18 @@ impl House {
 
     /// A visitor who has connected.
     fn connect(&self, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
+        self.connect_to(Taker::Shards, remote, pipe)
+    }
+
+    fn connect_to(&self, taker: Taker, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
         let path = Path { socket: SocketId::carried(STREAMS as u16, 0), remote: remote.parse().unwrap() };
-        let place = self.hub.enter(path, Framing::Prefixed)?;
+        let place = self.hub.enter(path, taker.framing())?;
         let (visitor, stream) = duplex(pipe);
-        Some((path, visitor, spawn_local(ice_tcp::serve(place, stream))))
+        let task = spawn_local(async move {
+            let end = carry(&place, taker, stream).await;
+            place.close(end);
+        });
+        Some((path, visitor, task))
     }
 
     /// One whose check has passed.
@@ -308,6 +314,59 @@ async fn one_source_has_a_bound_and_a_crowd_of_many_sends_the_oldest_away() {
         assert!(one[..3].iter().all(|(_, _, task)| task.is_finished()));
         assert!(!one[3].2.is_finished());
         assert_eq!(house.hub.open(), MOST_WAITING);
+    })
+    .await;
+}
+
+/// A STUN message of a type, without attributes.
+fn stun(kind: [u8; 2]) -> Vec<u8> {
+    [&kind[..], &[0, 0, 0x21, 0x12, 0xa4, 0x42], &[9; 12]].concat()
+}
+
+#[tokio::test]
+async fn a_relay_is_given_what_its_clients_say_and_they_stay_once_it_has_granted_something() {
+    on_virtual_time(async {
+        let mut house = house();
+        // In this house the relay has the place of the shard.
+        let (path, mut client, task) = house.connect_to(Taker::Relay(0), "192.0.2.1:40000", 1 << 20).unwrap();
+        let (allocate, channel) = (stun([0, 3]), [0x40, 0, 0, 1, 9, 0, 0, 0]);
+        client.write_all(&[&allocate[..], &channel].concat()).await.unwrap();
+        house.settle().await;
+        assert_eq!(house.taken(), [(path, allocate), (path, channel[..5].to_vec())]);
+        house.send(path, &[&stun([1, 3]), &channel[..5]]).await;
+        let mut answer = [0; 28];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer.as_slice(), [&stun([1, 3])[..], &channel].concat());
+        // Longer than an allocation lives without a word, it does not stay either.
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        assert!(!task.is_finished());
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert!(task.is_finished());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_gets_nothing_of_a_relay_or_does_not_speak_to_it_is_closed() {
+    on_virtual_time(async {
+        for (first, answer, name) in [
+            (stun([0, 3]), Some(stun([1, 0x13])), "drop.stream_silent"),
+            (stun([0, 1]), Some(stun([1, 1])), "drop.stream_silent"),
+            (vec![0x40, 0, 0, 1, 9, 0, 0, 0], None, "drop.stream_no_check"),
+            // Its first letters are those of ChannelData longer than any.
+            (b"GET / HTTP/1.1\r\n\r\n".to_vec(), None, "drop.stream_silent"),
+            (vec![0x16, 3, 1, 2, 0], None, "drop.stream_no_frame"),
+        ] {
+            let mut house = house();
+            let (path, mut client, task) = house.connect_to(Taker::Relay(0), "192.0.2.1:40000", 1 << 20).unwrap();
+            client.write_all(&first).await.unwrap();
+            house.settle().await;
+            if let Some(answer) = answer {
+                house.send(path, &[&answer]).await;
+            }
+            task.await.unwrap();
+            assert_eq!((house.count(name), house.hub.open()), (1, 0), "{name} {first:?}");
+        }
     })
     .await;
 }
