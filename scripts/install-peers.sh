@@ -11,6 +11,7 @@ wanted=(
     "sipp sip-tester"
     "kamailio kamailio"
     "ip iproute2"
+    "nft nftables"
     "tshark tshark"
     "sipsak sipsak"
     "npm npm"

@@ -26,6 +26,7 @@ from mediaserver.call.identity_rules import phone_rules, trunk_rules
 from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
+from mediaserver.call.named_dialogs import NamedDialogs
 from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
@@ -35,9 +36,11 @@ from mediaserver.call.sip_leg import SessionMaker, SipLeg
 from mediaserver.call.sip_legs import SipLegs, party_of
 from mediaserver.call.sip_policy import srtp_towards
 from mediaserver.call.sip_webrtc import is_webrtc
+from mediaserver.call.taking_over import TakingOver
 from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
+from mediaserver.call.unanswered import Unanswered
 from mediaserver.config.model import Config
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, NegotiationError
@@ -54,6 +57,7 @@ from mediaserver.sip.user_agent import IncomingInvite, IncomingText, UserAgent
 _NO_WAY_THERE: Final = frozenset({408, 500, 502, 503, 504})
 """What a trunk says, or what its silence counts as, when it could not ask anybody."""
 
+_ELSEWHERE: Final = EndCause("system", "answered_elsewhere", 200)
 _log = structlog.get_logger(__name__)
 
 
@@ -90,15 +94,16 @@ class Calls:
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
         self.conferences = Conferences(ring=self.ring, engine=engine)
-        self.transfers = Transfers(
-            ring=self.ring, calls=self._calls.values, find=user_agent.find_replaced, conferences=self.conferences
-        )
-        self.joining = Joining(
+        self._unanswered = Unanswered()
+        dialogs = NamedDialogs(
             find=user_agent.find_named,
             calls=self._calls.values,
+            unanswered=self._unanswered,
             groups=lambda: self._config.groups.values(),
-            engine=engine,
         )
+        self.transfers = Transfers(ring=self.ring, dialogs=dialogs, conferences=self.conferences)
+        self.joining = Joining(dialogs=dialogs, unanswered=self._unanswered, engine=engine)
+        self.taking_over = TakingOver(dialogs=dialogs, unanswered=self._unanswered)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -174,6 +179,10 @@ class Calls:
         """
         self._check_room()
         request.caller.admit()
+        with self._unanswered.calling(request.caller):
+            return await self._connect(request, on_ended)
+
+    async def _connect(self, request: CallRequest, on_ended: Callable[[Call, EndCause], None]) -> Call:
         callee = await self._ring_heard(request)
         call = Call(
             call_id=request.call_id or new_id(),
@@ -202,6 +211,7 @@ class Calls:
             callee.listen(None)
             await callee.end(EndCause("system", "no_common_media", 488))
             raise
+        self._unanswered.up(call)
         _log.info("call_joined", call=call.id, contact_id=request.contact_id, callee=callee.name)
         return call
 
@@ -398,16 +408,23 @@ class Calls:
             booking = request.caller.booking
             others = booking.wishes() if booking is not None else {}
             leg.allow_text(request.caller)
-            await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
+            with self._unanswered.ringing(leg, request.caller):
+                await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
+            if leg.taker is not None:  # RFC 3891 §3: picked up, what rang here is cancelled
+                if early is not None:
+                    early.gone(leg)
+                await leg.end(_ELSEWHERE)
         except BaseException as error:
             leg.listen(None)
             if early is not None:
                 early.gone(leg)
             reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
             await leg.end(EndCause("system", reason, getattr(error, "code", None)))
+            if leg.taker is not None:
+                await leg.taker.end(_ELSEWHERE)
             raise
         leg.listen(None)
-        return leg
+        return leg.taker or leg
 
     def _book(self, leg: Leg, party: Party, request: CallRequest) -> None:
         leg.booking = self._admission.book(

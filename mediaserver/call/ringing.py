@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -58,11 +58,20 @@ async def ring_all(attempts: Sequence[Attempt], *, timeout_s: float, decline_end
     except TimeoutError:
         failures.append(_NO_ANSWER)
     finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await _give_up(tasks)
     raise _most_telling(failures)
+
+
+async def _give_up(tasks: Iterable[asyncio.Future[Leg]]) -> None:
+    """Stops the ringing; a device that has answered in this very moment is hung up."""
+    pending = list(tasks)
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending)
+    for task in pending:
+        if not task.cancelled() and task.exception() is None:
+            await task.result().end(_ANSWERED_ELSEWHERE)
 
 
 async def ring_group(group: Group, devices_of: Callable[[str], Sequence[Attempt]], *, timeout_s: float) -> Leg:

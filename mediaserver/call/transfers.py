@@ -1,4 +1,4 @@
-"""Transfers that a phone asks for: blind and attended by REFER, and calls taken over by INVITE with Replaces.
+"""Transfers that a phone asks for by REFER, blind and attended.
 
 A transfer goes where the one who asks for it could call: by the same routing table, the same numbers that a trunk allows,
 the same limits. Whoever is transferred stays in the contact, and its connection stays what it is.
@@ -7,7 +7,7 @@ the same limits. Whoever is transferred stays in the contact, and its connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +19,12 @@ from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause, LegEnded, LegEvent, TransferAsked
 from mediaserver.call.focus import Conferences
 from mediaserver.call.leg import Leg
+from mediaserver.call.named_dialogs import NamedDialogs
 from mediaserver.call.routing import Destination, Question
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.errors import LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.runtime.notices import Notices
 from mediaserver.sip.replaces import Replaces
-from mediaserver.sip.session import InviteSession
 
 if TYPE_CHECKING:
     from mediaserver.call.call_request import CallRequest
@@ -36,21 +36,19 @@ _log = structlog.get_logger(__name__)
 
 
 class Transfers:
-    """`ring` calls a destination for a leg, `calls` are those that stand, `find` knows the session of a dialog."""
+    """`ring` calls a destination for a leg, `dialogs` are those that a Replaces can name."""
 
     def __init__(
         self,
         *,
         ring: Callable[[CallRequest], Awaitable[Leg]],
-        calls: Callable[[], Iterable[Call]],
-        find: Callable[[Replaces], InviteSession | None],
+        dialogs: NamedDialogs,
         conferences: Conferences,
     ) -> None:
         self.decide: Callable[[Question], Awaitable[Destination | None]] | None = None
         """The dial plan, which says where a transfer leads; without one they are refused."""
         self._ring = ring
-        self._calls = calls
-        self._find = find
+        self._dialogs = dialogs
         self._conferences = conferences
         self._notices = Notices()
 
@@ -162,41 +160,20 @@ class Transfers:
 
     def _own(self, leg: SipLeg, call: Call, replaces: Replaces) -> tuple[Call, SipLeg]:
         """Another call of whoever asks, and its leg there. Raises DialFailed."""
-        found = self._of(replaces)
+        found = self._dialogs.own(replaces)
         if found is None:
             raise DialFailed(481, "the other call is not here")
         second, theirs = found
         if second is call or not _same_party(leg, theirs):
             raise DialFailed(403, "the other call belongs to somebody else")
+        if replaces.early_only:
+            raise DialFailed(486, "the other call was answered")  # RFC 3891 §3
         return second, theirs
-
-    async def take_over(self, leg: SipLeg, replaces: Replaces) -> bool:
-        """The caller `leg`, not answered yet, takes the place of a leg whose dialog it names (RFC 3891 §3).
-
-        False where there is none. Raises NegotiationError.
-        """
-        found = self._of(replaces)
-        if found is None:
-            return False
-        call, old = found
-        leg.admit()
-        await call.replace(old, leg)
-        await old.end(_TRANSFERRED)
-        return True
-
-    def contact_of(self, replaces: Replaces) -> str:
-        """The contact of the leg that a Replaces names; empty where there is none."""
-        found = self._of(replaces)
-        return found[1].contact_id if found is not None else ""
 
     def _is_elsewhere(self, leg: SipLeg, replaces: Replaces) -> bool:
         """Whether the other call of a call manager runs there, past us: whoever is in it gets the Replaces (RFC 3891)."""
         party = leg.booking.party if leg.booking is not None else None
-        return party is not None and party.trunk is not None and self._find(replaces) is None
-
-    def _of(self, replaces: Replaces) -> tuple[Call, SipLeg] | None:
-        session = self._find(replaces)
-        return leg_of(session, self._calls()) if session is not None else None
+        return party is not None and party.trunk is not None and not self._dialogs.knows(replaces)
 
     async def _done(self, request: CallRequest, leg: SipLeg, new: Leg) -> None:
         _log.info("call_transferred", contact_id=request.contact_id, by=leg.name, to=new.name)
@@ -223,15 +200,6 @@ class Transfers:
         if request.note is not None:
             request.note("transfer_failed", f"{code} {why}")
         leg.answer_transfer(code)
-
-
-def leg_of(session: InviteSession, calls: Iterable[Call]) -> tuple[Call, SipLeg] | None:
-    """The leg of a session in a call that stands, and that call."""
-    for call in calls:
-        for leg in call.members:
-            if isinstance(leg, SipLeg) and leg.holds(session):
-                return call, leg
-    return None
 
 
 def _sent_on(leg: SipLeg, event: TransferAsked) -> tuple[tuple[str, str], ...]:

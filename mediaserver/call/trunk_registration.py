@@ -172,12 +172,13 @@ class TrunkRegistration:
         )
 
     async def _hops(self, one: UpstreamFlow) -> tuple[Target, ...]:
-        """A refresh goes the way of its flow (RFC 5626 §4.2); what is new by DNS, which is empty here."""
-        if one.hop is not None:
-            return (one.hop,)
+        """A refresh goes the way of its flow (RFC 5626 §4.2); what is new by DNS, which is empty here.
+
+        Where the proxy's name leads is looked up with each, for calls that its flow does not carry.
+        """
         if one.proxy is not None:
             one.located = tuple(await self._agent.locate(one.proxy)) or one.located
-        return one.located
+        return (one.hop,) if one.hop is not None else one.located
 
     # -- its flow ------------------------------------------------------------------------------------------------
 

@@ -262,7 +262,7 @@ class WebRtcPeer:
         return self._transport
 
     def _local_params(self, local: LocalIce) -> LocalIceParams:
-        return LocalIceParams(local.ufrag, local.pwd, local.addresses, self._fingerprint)
+        return LocalIceParams(local.ufrag, local.pwd, local.addresses, self._fingerprint, local.tcp_addresses)
 
     def _watch(self, object_id: int, kind: Kind | None) -> None:
         self._unsubscribe.append(self._engine.subscribe_events(object_id, lambda event: self._on_event(kind, event)))

@@ -20,7 +20,10 @@ def _path(value: object) -> Path:
 
 
 FilePath = Annotated[Path, BeforeValidator(_path), PlainSerializer(str), WithJsonSchema({"type": "string"})]
-"""A path; relative ones count from `state_dir`."""
+"""A path; relative ones count from `state_dir`, and `$CREDENTIALS_DIRECTORY/NAME` is what the service manager hands over."""
+
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+"""Variable that names the folder of `LoadCredential=` (systemd.exec(5))."""
 
 
 class Section(BaseModel):
@@ -39,7 +42,8 @@ class SecretRef(Section):
     """Where a secret comes from; exactly one of the three. The configuration file itself never holds one."""
 
     file: FilePath | None = None
-    """File with the secret; surrounding white space is cut. It must be readable by its owner only."""
+    """File with the secret; surrounding white space is cut. It must be readable by its owner only, or be a credential of
+    the service manager: $CREDENTIALS_DIRECTORY/NAME (`LoadCredential=` in the unit)."""
 
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """Name of an environment variable."""

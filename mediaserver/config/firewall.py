@@ -32,6 +32,8 @@ def openings(config: Config) -> Iterator[Opening]:
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
             yield Opening(source, address, "udp", listeners.webrtc.shown_ports, "media of browsers (ICE, DTLS, SRTP)")
+            if (tcp := listeners.webrtc.tcp_port) is not None:
+                yield Opening(source, address, "tcp", str(tcp), "media of browsers that UDP is closed to (ICE-TCP)")
     turn = listeners.turn
     if turn.port is not None:
         for name in turn.networks:

@@ -42,6 +42,27 @@ BindAddress = Annotated[
 """An address of this machine; None is written `auto` and stands for all of them."""
 
 
+def _tcp_port(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
+    if value is None or value == "same" or number:
+        return value
+    raise ValueError("expected same, a TCP port of 0 to 65535, or null")
+
+
+TcpPort = Annotated[
+    int | Literal["same"] | None,
+    BeforeValidator(_tcp_port),
+    WithJsonSchema(
+        {
+            "anyOf": [{"const": "same"}, {"type": "integer", "minimum": 0, "maximum": 65535}, {"type": "null"}],
+            "description": "same, a TCP port, or null",
+            "examples": ["same", 443],
+        }
+    ),
+]
+"""A TCP port, or the same number as another port of the section."""
+
+
 class NetworkAddress(Section):
     """One address that media and SIP use."""
 
@@ -76,7 +97,8 @@ class Certificate(Section):
     """Certificate followed by its intermediates, PEM."""
 
     key_file: FilePath | None = None
-    """Private key, PEM; it must be readable by its owner only."""
+    """Private key, PEM; it must be readable by its owner only, or be a credential of the service manager:
+    $CREDENTIALS_DIRECTORY/NAME (`LoadCredential=` in the unit)."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Certificate:
@@ -194,11 +216,20 @@ class WebRtcListener(Section):
     """UDP ports from `port` on, which engine threads (`media.shards`) take in turn. With one for each thread the kernel
     brings every packet to the thread that works on it; with fewer, many packets go from thread to thread."""
 
+    tcp: TcpPort = "same"
+    """TCP port of the same addresses, for browsers that UDP does not get through from (ICE-TCP); they use it only then.
+    `same` is the number of `port`, null takes media by UDP only."""
+
     @model_validator(mode="after")
     def _all_exist(self) -> Self:
         if self.port + self.port_count - 1 > 65535:
             raise ValueError("port and port_count go beyond 65535: choose a lower port")
         return self
+
+    @property
+    def tcp_port(self) -> int | None:
+        """The TCP port, if there is one."""
+        return self.port if self.tcp == "same" else self.tcp
 
     @property
     def shown_ports(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from mediaserver.config.base import CREDENTIALS_DIRECTORY
 from mediaserver.config.capture import Capture
 from mediaserver.config.sections import (
     Announcement,
@@ -34,6 +36,7 @@ from mediaserver.config.sections import (
     Web,
     Webhook,
 )
+from mediaserver.errors import ConfigError
 
 
 class Config(Section):
@@ -118,9 +121,20 @@ class Config(Section):
     drain: Drain = Drain()
     """What SIGTERM does."""
 
-    def path(self, relative: Path) -> Path:
-        """A path of this configuration as it is opened: relative ones count from `state_dir`."""
-        return (self.state_dir / relative).absolute()
+    def path(self, relative: Path, environment: Mapping[str, str] = os.environ) -> Path:
+        """A path of this configuration as it is opened: relative ones count from `state_dir`.
+
+        Raises `ConfigError` for a credential where the service manager has handed over none.
+        """
+        if relative.parts[:1] != (f"${CREDENTIALS_DIRECTORY}",):
+            return (self.state_dir / relative).absolute()
+        folder = environment.get(CREDENTIALS_DIRECTORY)
+        if not folder:
+            raise ConfigError(
+                f"{relative} is for a service manager that hands over credentials (LoadCredential= in the unit); "
+                f"here the variable {CREDENTIALS_DIRECTORY} is not set"
+            )
+        return Path(folder, *relative.parts[1:])
 
     def domain_of(self, user: str) -> str:
         """SIP domain of a configured user. Raises `KeyError` for unknown ones."""

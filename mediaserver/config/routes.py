@@ -193,6 +193,9 @@ class Group(Section):
     join: bool = False
     """Members may come into each other's calls as a third party, by an INVITE with Join (RFC 3911)."""
 
+    pickup: bool = False
+    """Members may take each other's calls, ringing or answered, by an INVITE with Replaces (RFC 3891)."""
+
 
 class Webhook(Section):
     """A service of the house that is asked where a call goes; the key of the map is its name.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from mediaserver.config.base import CREDENTIALS_DIRECTORY
 from mediaserver.config.model import Config
 from mediaserver.config.references import KeyPath
 from mediaserver.config.sections import SecretRef
@@ -47,9 +48,9 @@ class SecretStore:
         return hmac.new(self.text(ref).encode(), purpose.encode(), hashlib.sha256).digest()
 
     def file_of(self, ref: SecretRef) -> Path:
-        """File that holds the secret. Raises `ValueError` for one from the environment."""
+        """File that holds the secret. Raises `ValueError` for one from the environment, `ConfigError` as `Config.path`."""
         if ref.file is not None:
-            return self._config.path(ref.file)
+            return self._config.path(ref.file, self._environment)
         if ref.state is not None:
             return self._config.path(Path("secrets", ref.state))
         raise ValueError("a secret from the environment has no file")
@@ -85,13 +86,18 @@ class SecretStore:
         listeners = self._config.listeners
         for name, certificate in (("https", listeners.https.certificate), ("sip", listeners.sip.certificate)):
             here: KeyPath = ("listeners", name, "certificate")
-            if certificate.key_file is not None:
+            for key, file in (("key_file", certificate.key_file), ("chain_file", certificate.chain_file)):
                 try:
-                    self._read(self._config.path(certificate.key_file))
+                    if file is not None:
+                        self._look_at(self._config.path(file, self._environment), private=key == "key_file")
                 except ConfigError as error:
-                    yield (*here, "key_file"), str(error)
-            if certificate.chain_file is not None and not self._config.path(certificate.chain_file).is_file():
-                yield (*here, "chain_file"), f"there is no file {self._config.path(certificate.chain_file)}"
+                    yield (*here, key), str(error)
+
+    def _look_at(self, path: Path, *, private: bool) -> None:
+        if private:
+            self._read(path)
+        elif not path.is_file():
+            raise ConfigError(f"there is no file {path}")
 
     def _read(self, path: Path) -> str:
         try:
@@ -118,7 +124,7 @@ class SecretStore:
 
     def _from_service_manager(self, path: Path) -> bool:
         # systemd gives the service its credentials by an ACL, which shows as group bits (systemd.exec(5)).
-        folder = self._environment.get("CREDENTIALS_DIRECTORY")
+        folder = self._environment.get(CREDENTIALS_DIRECTORY)
         return folder is not None and path.is_relative_to(folder)
 
 

@@ -30,6 +30,7 @@ _TOLD: Final = frozenset(
         "group_over",
         "transferred",
         "transfer_failed",
+        "taken_over",
         "quality",
         "picture_withheld",
         "picture_shown",

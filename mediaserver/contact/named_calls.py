@@ -15,15 +15,15 @@ from mediaserver.call.dial_failed import warning_value
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
 from mediaserver.call.incoming import question_of
-from mediaserver.call.joining import JoinRefused
 from mediaserver.call.leg import Leg
+from mediaserver.call.named_dialogs import DialogRefused
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.contact.open_contacts import OpenContacts
 from mediaserver.errors import MediaServerError, NegotiationError
 from mediaserver.sdp.description import SdpError
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.join import join_of
-from mediaserver.sip.replaces import parse_replaces
+from mediaserver.sip.replaces import replaces_in
 from mediaserver.sip.user_agent import IncomingInvite
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class NamedCalls:
         if conference is not None:
             # RFC 4579 §5.3: the conference's URI is called.
             enter = partial(self._calls.conferences.enter, conference)
-            await self._come_in(incoming, conference.caller, enter, otherwise="not_added")
+            await self._come_in(incoming, conference.caller, enter, otherwise="not_added", noted="added")
         return conference is not None
 
     async def _join(self, incoming: IncomingInvite) -> bool:
@@ -62,19 +62,43 @@ class NamedCalls:
             joined = self._calls.joining.look(name, user=user, trunk=trunk)
         except SipParseError as error:
             self._refuse_malformed(incoming, error)
-        except JoinRefused as refused:
+        except DialogRefused as refused:
             # RFC 3911 §4: to a conference's own address, a Join that names nothing is as if it were not there.
             if refused.code == 481 and await self._leads_to_room(incoming):
                 return False
-            _log.info("join_refused", call_id=incoming.session.call_id, code=refused.code, why=str(refused))
-            incoming.session.reject(refused.code)
+            self._refuse_named(incoming, refused, "join_refused")
         else:
             join = partial(self._calls.joining.join, joined=joined)
-            await self._come_in(incoming, joined.leg, join, otherwise="not_joined")
+            await self._come_in(incoming, joined.leg, join, otherwise="not_joined", noted="added")
         return True
 
+    async def _take_over(self, incoming: IncomingInvite) -> None:
+        """A call that takes the place of one that is known here (RFC 3891): picked up, or handed over by a phone."""
+        try:
+            replaces = replaces_in(incoming.request.headers)
+            user, trunk = incoming.authenticated_user, incoming.trunk
+            place = self._calls.taking_over.look(replaces, user=user, trunk=trunk)
+        except SipParseError as error:
+            self._refuse_malformed(incoming, error)
+        except DialogRefused as refused:
+            self._refuse_named(incoming, refused, "take_over_refused")
+        else:
+            take = partial(self._calls.taking_over.take, place=place)
+            await self._come_in(incoming, place.leg, take, otherwise="not_replaced", noted="taken_over")
+
+    def _refuse_named(self, incoming: IncomingInvite, refused: DialogRefused, what: str) -> None:
+        session = incoming.session
+        _log.info(what, call_id=session.call_id, user=incoming.authenticated_user, code=refused.code, why=str(refused))
+        session.reject(refused.code)
+
     async def _come_in(
-        self, incoming: IncomingInvite, beside: Leg, bring: Callable[[SipLeg], Awaitable[None]], *, otherwise: str
+        self,
+        incoming: IncomingInvite,
+        beside: Leg,
+        bring: Callable[[SipLeg], Awaitable[None]],
+        *,
+        otherwise: str,
+        noted: str,
     ) -> None:
         """The caller comes into the contact of a leg as `bring` has it, or is refused for `otherwise`."""
         leg: SipLeg | None = None
@@ -90,30 +114,18 @@ class NamedCalls:
         else:
             _log.info("call_joined_by", contact_id=leg.contact_id, by=leg.name, beside=beside.name)
             if note is not None:
-                note("added", leg.name)
+                note(noted, leg.name)
 
     async def _leads_to_room(self, incoming: IncomingInvite) -> bool:
         destination = await self._dial_plan.decide(question_of(incoming, self._calls.trunks))
         return destination is not None and destination.target.room is not None
-
-    async def _take_over(self, incoming: IncomingInvite) -> None:
-        """A call that takes the place of one that is known here (RFC 3891): picked up, or handed over by a phone."""
-        leg: SipLeg | None = None
-        try:
-            replaces = parse_replaces(incoming.request.headers.get("Replaces") or "")
-            leg = self._calls.incoming_leg(incoming, self._calls.transfers.contact_of(replaces))
-            if not await self._calls.transfers.take_over(leg, replaces):
-                await leg.refuse(EndCause("system", "unknown_dialog", 481))
-        except (SdpError, SipParseError) as error:
-            self._refuse_malformed(incoming, error)
-        except MediaServerError as error:
-            await self._refuse(incoming, leg, "not_replaced", error)
 
     def _refuse_malformed(self, incoming: IncomingInvite, error: MediaServerError) -> None:
         incoming.session.reject(400, headers=[("Warning", warning_value(399, self._server_name, str(error)))])
 
     async def _refuse(self, incoming: IncomingInvite, leg: SipLeg | None, reason: str, error: MediaServerError) -> None:
         code = 488 if isinstance(error, NegotiationError) else 503
+        code = error.code if isinstance(error, DialogRefused) else code
         if leg is None:
             incoming.session.reject(code)
         else:

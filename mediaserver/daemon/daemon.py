@@ -111,8 +111,9 @@ class Daemon:
         fingerprint = Fingerprint("sha-256", certificate.fingerprint_sha256)
         self._engine = engine = Engine(engine_config(config, secrets=self._secrets, certificate=certificate))
         await engine.start()
+        _tell_small_buffer(engine)
         self._last_pulse = asyncio.get_running_loop().time()
-        self._tasks.spawn(self._feel_pulse(engine), name="pulse")
+        self._tasks.spawn(self._feel_pulse(), name="pulse")
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         self._records = await SqliteRecords.open(config.path(config.records.file))
         revocations = await SqliteRevocations.open(self._records)
@@ -345,14 +346,34 @@ class Daemon:
         return self._secrets.text(webhook.secret) if webhook.secret is not None else None
 
     def healthy(self) -> bool:
-        """Whether every shard has answered lately; that this runs at all says the same of the event loop."""
+        """Whether every thread of the engine has answered lately; that this runs at all says the same of the event loop."""
         return asyncio.get_running_loop().time() - self._last_pulse < _PULSE_TIMEOUT_S
 
-    async def _feel_pulse(self, engine: Engine) -> None:
+    async def answers(self) -> bool:
+        """Whether every thread of the engine has answered a command of now; one that slept is woken by it."""
+        engine = self._engine
+        if engine is None:
+            return False
+        try:
+            await engine.ping()
+        except EngineError as error:
+            _log.error("engine_does_not_answer", error=str(error))
+            return False
+        self._last_pulse = asyncio.get_running_loop().time()
+        return True
+
+    async def _feel_pulse(self) -> None:
         while True:
-            try:
-                await engine.ping()
-                self._last_pulse = asyncio.get_running_loop().time()
-            except EngineError as error:
-                _log.error("engine_does_not_answer", error=str(error))
+            await self.answers()
             await asyncio.sleep(_PULSE_S)
+
+
+def _tell_small_buffer(engine: Engine) -> None:
+    granted, asked = engine.counters().get("receive_buffer_bytes", 0), engine.config.receive_buffer_bytes
+    if granted < asked:
+        _log.warning(
+            "receive_buffer_small",
+            granted_bytes=granted,
+            asked_bytes=asked,
+            hint="packets may be lost while a thread is busy: raise net.core.rmem_max, as systemd/sysctl.conf does",
+        )

@@ -45,6 +45,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
     """What the engine is started with."""
     limits, media = config.limits, config.media
     webrtc = announced(config, config.listeners.webrtc.networks)
+    tcp = config.listeners.webrtc.tcp_port
     sip = announced(config, config.listeners.sip.networks)
     # A packet names the threads that want it in 64 bits, and one of them decodes and encodes sound.
     shards = media.shards or min(len(os.sched_getaffinity(0)), MOST_THREADS - 1)
@@ -55,6 +56,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
         webrtc_ports=config.listeners.webrtc.port_count,
+        webrtc_tcp_binds=() if tcp is None else tuple(str(SocketAddress(ip, tcp)) for ip in webrtc),
         announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
         sip_binds=tuple(sip),
         sip_ports=(media.sip_ports.low, media.sip_ports.high),

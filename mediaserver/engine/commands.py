@@ -369,6 +369,10 @@ class ReadStats(Command, frozen=True, kw_only=True, tag="read_stats"):
     ids: tuple[int, ...]
 
 
+class Ping(Command, frozen=True, kw_only=True, tag="ping"):
+    """Does nothing, and is answered by `CommandDone`; `id` is any of the thread that is to answer."""
+
+
 class AcceptData(Command, frozen=True, kw_only=True, tag="accept_data"):
     """A WebRTC transport has agreed on data channels (RFC 8831). Only the first one counts: the association stays.
 
@@ -506,6 +510,7 @@ AnyCommand = (
     | SetMix
     | CloseMix
     | ReadStats
+    | Ping
     | AcceptData
     | OpenChannel
     | CloseChannel

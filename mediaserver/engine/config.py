@@ -83,6 +83,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`ip:port` or `[ip6]:port`; every shard listens on each of them. Port 0 lets the kernel choose one for all."""
     webrtc_ports: int = 1
     """Ports from that of each bind on, which the shards take in turn."""
+    webrtc_tcp_binds: tuple[str, ...] = ()
+    """`ip:port` on which the same media is taken over TCP (ICE-TCP, RFC 6544); empty has no thread for it."""
     announced: Mapping[str, str] = {}
     """Bind address to the address that peers see (1:1 NAT); absent means the same."""
     sip_binds: tuple[str, ...] = ()

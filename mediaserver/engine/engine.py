@@ -42,6 +42,7 @@ class LocalIce:
     ufrag: str
     pwd: str
     addresses: tuple[commands.Address, ...]
+    tcp_addresses: tuple[commands.Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +228,15 @@ class Engine:
         return [item for answer in answers if isinstance(answer, events.Stats) for item in answer.transports]
 
     async def ping(self) -> None:
-        """Returns when every shard has answered. Raises EngineError for one that does not."""
-        await asyncio.gather(
-            *(self.request(commands.ReadStats(id=make_id(shard, 0), ids=())) for shard in range(self.config.shards))
-        )
+        """Returns when every thread has answered, one that sleeps too. Raises EngineError that names those that do not."""
+        if self._native is None:
+            raise EngineError("the packet engine is not running")
+        threads = self._native.threads
+        pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
+        answers = await asyncio.gather(*pings, return_exceptions=True)
+        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        if silent:
+            raise EngineError(f"no answer from {', '.join(silent)}")
 
     def subscribe_events(self, object_id: int, callback: EventCallback) -> Callable[[], None]:
         """Call `callback` with every event about the transport or track; the returned function ends that."""
@@ -272,7 +278,7 @@ class Engine:
     def _local_ice(answer: events.AnyEvent) -> LocalIce:
         if not isinstance(answer, events.IceTransportOpened):
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
-        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses)
+        return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
     def _flush(self) -> None:
         self._flush_handle = None

@@ -25,6 +25,8 @@ class IceTransportOpened(Event, frozen=True, kw_only=True, tag="ice_transport_op
     ufrag: str
     pwd: str
     addresses: tuple[Address, ...]
+    tcp_addresses: tuple[Address, ...] = ()
+    """Where the same is taken over TCP (RFC 6544), passively."""
     request: int | None = None
 
 

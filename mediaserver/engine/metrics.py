@@ -21,6 +21,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "bytes_sent": ("sent_bytes", "Bytes of datagrams sent", 1),
     "cpu_ns": ("cpu_seconds", "CPU time of the engine's threads", _NANOSECOND),
     "data_messages": ("data_messages", "Messages given to data channels, once for each receiver", 1),
+    "datagrams_carried": ("carried_datagrams", "Datagrams given to the thread that has the connection to a peer", 1),
     "datagrams_handed_over": ("handed_over_datagrams", "Datagrams that came in on another shard's socket", 1),
     "datagrams_received": ("received_datagrams", "Datagrams received", 1),
     "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),
@@ -39,6 +40,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
     "send_calls": ("send_calls", "System calls that sent", 1),
+    "stream_connections": ("stream_connections", "TCP connections that were taken", 1),
     "transcode_concealed_samples": ("transcode_concealed_samples", "Samples made up for sound that did not come", 1),
     "transcode_late": ("transcode_late_packets", "Packets to be transcoded that came after their time", 1),
     "transcode_lost": ("transcode_lost_packets", "Packets to be transcoded that did not come in time, or never", 1),
@@ -58,6 +60,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
     "real_time": ("real_time", "1 while the thread runs before everything else on its CPU", 1),
     "receive_buffer_bytes": ("receive_buffer_bytes", "Receive buffer that the kernel granted", 1),
+    "streams_open": ("streams_open", "TCP connections that are open", 1),
     "transcodes": ("transcodes", "Directions of sound that are decoded and encoded", 1),
     "transports": ("transports", "Transports that are open", 1),
     "turn.allocations": ("turn_allocations", "TURN allocations", 1),
@@ -84,7 +87,7 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         shard, _, name = full_name.partition(".")
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
-        elif (shard.startswith("audio") or shard == "relay") and name:
+        elif (shard.startswith("audio") or shard in ("relay", "streams")) and name:
             by_name.setdefault(name, {})[shard] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
     for name, shards in by_name.items():

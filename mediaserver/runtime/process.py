@@ -32,8 +32,8 @@ class Service(Protocol):
     async def stop(self) -> None:
         """End everything and release it, also after a start that failed halfway."""
 
-    def healthy(self) -> bool:
-        """Whether the parts that can hang are alive; the watchdog is fed only then."""
+    async def answers(self) -> bool:
+        """Whether every part that can hang has answered now; False after some seconds. The watchdog is fed only then."""
         ...
 
 
@@ -160,8 +160,11 @@ async def _reload(on_reload: Callable[[], Awaitable[None]], signals: _Signals, n
 
 async def _feed(service: Service, notifier: Notifier, interval_s: float) -> None:
     while True:
-        if service.healthy():
+        # That this runs says that the event loop turns; what has threads of its own is asked each time.
+        if await service.answers():
             notifier.alive()
+            await asyncio.sleep(interval_s)
         else:
             _log.error("watchdog_not_fed", hint="a part of the daemon hangs; the service manager will restart it")
-        await asyncio.sleep(interval_s)
+            # The service manager allows two intervals: who was only slow gets another chance within them.
+            await asyncio.sleep(interval_s / 5)

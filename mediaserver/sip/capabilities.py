@@ -39,8 +39,8 @@ def refusal_of(request: Request) -> tuple[int, Extra] | None:
     unsupported = [name for name in request.tokens("Require") if name.lower() not in known]
     if unsupported and request.method != "CANCEL":
         return 420, (("Unsupported", ", ".join(unsupported)),)  # §8.2.2.3
-    if request.method != "INVITE" and "Join" in request.headers:
-        return 400, ()  # RFC 3911 §4
+    if request.method != "INVITE" and ("Join" in request.headers or "Replaces" in request.headers):
+        return 400, ()  # RFC 3911 §4, RFC 3891 §3
     return None
 
 

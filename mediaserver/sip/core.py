@@ -25,7 +25,7 @@ from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import identity_of_message
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine, SessionState
+from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
@@ -36,7 +36,6 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.notifier import Notification, Notifier
 from mediaserver.sip.parser import PING, PONG
-from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -322,17 +321,9 @@ class Core(Sender):
         return machine if machine is not None and machine.owns(request) else None
 
     def find_named(self, name: DialogName) -> InviteMachine | None:
-        """The session whose dialog a Join names (RFC 3911 §4); None where there is none."""
+        """The session whose dialog a Replaces or Join names (RFC 3891 §3, RFC 3911 §4); None where there is none."""
         machine = self._machines.get((name.call_id, name.to_tag))
-        dialog = machine.dialog if machine is not None else None
-        return machine if dialog is not None and dialog.remote_tag == name.from_tag else None
-
-    def find_replaced(self, replaces: Replaces) -> InviteMachine | None:
-        """The session whose dialog a Replaces names (RFC 3891 §3); None where there is none that may be replaced."""
-        machine = self.find_named(replaces)
-        if machine is None:
-            return None
-        return None if replaces.early_only and machine.state is SessionState.CONFIRMED else machine
+        return machine if machine is not None and machine.has_peer(name.from_tag) else None
 
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up; whoever watches a user whose bindings changed is told, too."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from mediaserver.sip.dialog_name import DialogName, parse_dialog_name
+from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.headers import Headers, split_list
 from mediaserver.sip.uri import SipUri
 
 
@@ -25,6 +27,14 @@ def parse_replaces(text: str) -> Replaces:
     """The value of a Replaces header. Raises SipParseError (400)."""
     name, others = parse_dialog_name(text, "Replaces")
     return Replaces(name.call_id, name.to_tag, name.from_tag, "early-only" in others)
+
+
+def replaces_in(headers: Headers) -> Replaces:
+    """What the Replaces of an INVITE names. Raises SipParseError (400), also for several (§3)."""
+    values = headers.all("Replaces")
+    if len(values) != 1 or len(split_list(values[0], ",")) != 1:
+        raise SipParseError("an INVITE has one Replaces at most")
+    return parse_replaces(values[0])
 
 
 def replaces_of(uri: SipUri) -> Replaces | None:

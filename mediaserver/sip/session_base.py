@@ -177,6 +177,13 @@ class SessionBase:
         """True when nothing more is to be sent or expected."""
         return self.state is _S.ENDED and not self._pending and self._reply is None
 
+    def has_peer(self, tag: str) -> bool:
+        """Whether a dialog of this session has this tag at the peer's end; of a forked call the early ones do, too."""
+        if self.dialog is None:
+            return tag in self._early
+        # RFC 3891 §6.1, RFC 3911 §7.1: zero stands for a peer of RFC 2543, which has no tag.
+        return tag == self.dialog.remote_tag or (tag == "0" and not self.dialog.remote_tag)
+
     def is_elsewhere(self, flow: Flow) -> bool:
         """Whether the peer, a user's phone, was never where this comes from. Trunks may have many addresses."""
         return self.aor is not None and self.dialog is not None and not self.dialog.knows(flow.remote_ip)

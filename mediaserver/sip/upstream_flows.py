@@ -103,9 +103,14 @@ class UpstreamFlows:
 
     @property
     def proxy_hops(self) -> tuple[Target, ...]:
-        """Next hops of the outbound proxies: of those that we are registered by, else of all; empty without proxies."""
-        live = tuple(one.hop for one in self._live if one.proxy is not None and one.hop is not None)
-        return live or tuple(hop for one in self.flows for hop in one.located)
+        """Next hops of the outbound proxies, to be tried in this order (RFC 3263 §4.3); empty without proxies.
+
+        First those that we are registered by, then where the names of the same proxies lead else; those of all proxies
+        while we are registered by none.
+        """
+        live = [one for one in self._live if one.proxy is not None and one.hop is not None]
+        first = [one.hop for one in live if one.hop is not None]
+        return tuple(dict.fromkeys([*first, *(hop for one in live or self.flows for hop in one.located)]))
 
     @property
     def _live(self) -> list[UpstreamFlow]:

@@ -31,7 +31,6 @@ from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.kept_flows import FlowNews, Keeping, News
 from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
-from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -329,13 +328,8 @@ class UserAgent:
         self._core.notifier.keep_users(known, self._now())
         self._drive()
 
-    def find_replaced(self, replaces: Replaces) -> InviteSession | None:
-        """The session whose dialog a Replaces names (RFC 3891); None where there is none."""
-        machine = self._core.find_replaced(replaces)
-        return self._sessions.get(machine.id) if machine is not None else None
-
     def find_named(self, name: DialogName) -> InviteSession | None:
-        """The session whose dialog is named so (RFC 3911); None where there is none."""
+        """The session whose dialog is named so (RFC 3891, RFC 3911); None where there is none."""
         machine = self._core.find_named(name)
         return self._sessions.get(machine.id) if machine is not None else None
 

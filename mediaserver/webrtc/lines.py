@@ -39,6 +39,9 @@ from mediaserver.webrtc.section import DEFAULT_EXTENSIONS, LocalIceParams, Media
 Setup = Literal["actpass", "active", "passive"]
 
 _HOST_PREFERENCE: Final[int] = 126
+_TCP_PREFERENCE: Final[int] = 90
+"""Below every UDP candidate of a host or a server (RFC 6544 §4.2: media goes by UDP where it can)."""
+_PASSIVE: Final[int] = 4
 
 
 def describe(
@@ -104,7 +107,7 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
             ice_pwd=local.pwd,
             fingerprints=(local.fingerprint,),
             setup=setup,
-            candidates=candidates(local.addresses) if first else (),
+            candidates=candidates(local) if first else (),
             end_of_candidates=first,
             attributes=data_attributes(DataParameters()),
         )
@@ -129,7 +132,7 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
         rtcp_mux=True,
         rtcp_rsize=section.kind == "video",
         # RFC 8843 §10.3: candidates stand in the section that the group's transport is taken from.
-        candidates=candidates(local.addresses) if first else (),
+        candidates=candidates(local) if first else (),
         end_of_candidates=first,
         ssrcs=tuple(Ssrc(ssrc, cname=cname) for ssrc in streams),
         ssrc_groups=(SsrcGroup("FID", streams),) if len(streams) > 1 else (),
@@ -139,15 +142,33 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
     )
 
 
-def candidates(addresses: Sequence[tuple[str, int]]) -> tuple[Candidate, ...]:
-    """Host candidates of an ICE-lite agent (RFC 8445 §5.1.2.1), the first address preferred."""
+def candidates(local: LocalIceParams) -> tuple[Candidate, ...]:
+    """Host candidates of an ICE-lite agent (RFC 8445 §5.1.2.1), the first address preferred, and UDP to all TCP."""
     found = []
-    for index, (host, port) in enumerate(addresses):
+    for index, address in enumerate(local.addresses):
         # IPv6 and IPv4 of one host differ in the local preference only, by the order that the engine gives.
-        priority = (_HOST_PREFERENCE << 24) | ((65535 - index) << 8) | 255
-        family = 6 if isinstance(ip_address(host), IPv6Address) else 4
-        found.append(Candidate(f"{family}{index + 1}", 1, "udp", priority, host, port, "host"))
+        found.append(_candidate(index, "udp", address, _HOST_PREFERENCE, 65535 - index))
+    for index, address in enumerate(local.tcp_addresses):
+        # RFC 6544 §4.2: the direction is in the upper 3 bits of the local preference.
+        found.append(_candidate(index, "tcp", address, _TCP_PREFERENCE, (_PASSIVE << 13) + 8191 - index))
     return tuple(found)
+
+
+def _candidate(index: int, transport: str, address: tuple[str, int], type_preference: int, local: int) -> Candidate:
+    host, port = address
+    family = 6 if isinstance(ip_address(host), IPv6Address) else 4
+    passive = transport == "tcp"
+    return Candidate(
+        # RFC 8445 §5.1.1.3: another transport is another foundation.
+        f"{family}{transport[0] if passive else ''}{index + 1}",
+        1,
+        transport,
+        type_preference << 24 | local << 8 | 255,
+        host,
+        port,
+        "host",
+        (("tcptype", "passive"),) if passive else (),
+    )
 
 
 def new_section_codecs(

@@ -81,7 +81,7 @@ def restart_answer(fragment: Fragment, local: LocalIceParams) -> str:
     Our candidates stand in the first section, whose transport all share (RFC 8843 §10.3).
     """
     section = fragment.sections[0] if fragment.sections else FragmentSection(mid="0")
-    own = replace(section, candidates=host_candidates(local.addresses), end_of_candidates=True)
+    own = replace(section, candidates=host_candidates(local), end_of_candidates=True)
     return write_fragment(Fragment(local.ufrag, local.pwd, (own,)), ice_lite=True)
 
 

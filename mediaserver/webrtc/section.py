@@ -23,6 +23,8 @@ class LocalIceParams:
     pwd: str = field(repr=False)
     addresses: tuple[tuple[str, int], ...]
     fingerprint: Fingerprint
+    tcp_addresses: tuple[tuple[str, int], ...] = ()
+    """Where the browser may connect by TCP, when UDP does not get through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,6 @@ class Phones:
     def find_named(self, name: object) -> None:
         return None
 
-    def find_replaced(self, replaces: object) -> None:
-        return None
-
     def bindings(self, aor: str) -> list[Any]:
         return self.registered
 

@@ -140,9 +140,6 @@ class Phones:
     def find_named(self, name: object) -> None:
         return None
 
-    def find_replaced(self, replaces: object) -> None:
-        return None
-
     async def invite(self, target: object, *, body: bytes, **told: Any) -> FakeSession:
         self.told = told
         session = FakeSession()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.events import EndCause
-from mediaserver.call.joining import MAX_MEMBERS, Joined, Joining, JoinRefused
+from mediaserver.call.joining import MAX_MEMBERS, Joined, Joining
+from mediaserver.call.named_dialogs import DialogRefused, NamedDialogs
 from mediaserver.call.sip_leg import SipLeg
+from mediaserver.call.unanswered import Unanswered
 from mediaserver.config.routes import Group
 from mediaserver.sip import events as sip
 from mediaserver.sip.dialog_name import DialogName
@@ -39,7 +42,11 @@ class House(Mixed):
         self.sessions: dict[DialogName, FakeSession] = {}
         engine: Any = self.engine
         find: Any = self.sessions.get
-        self.joining = Joining(find=find, calls=lambda: self.calls, groups=lambda: self.groups, engine=engine)
+        self.unanswered = Unanswered()
+        dialogs = NamedDialogs(
+            find=find, calls=lambda: self.calls, unanswered=self.unanswered, groups=lambda: self.groups
+        )
+        self.joining = Joining(dialogs=dialogs, unanswered=self.unanswered, engine=engine)
 
     async def talk(self, *, user: str | None = "bob", trunk: str | None = None) -> tuple[FakeLeg, SipLeg, Call]:
         alice = self.leg("alice", picture=None)
@@ -60,7 +67,7 @@ class House(Mixed):
         return leg, session
 
     def refusal(self, name: DialogName = NAME, *, user: str | None = "bob", trunk: str | None = None) -> int:
-        with pytest.raises(JoinRefused) as refused:
+        with pytest.raises(DialogRefused) as refused:
             self.joining.look(name, user=user, trunk=trunk)
         return refused.value.code
 
@@ -102,18 +109,20 @@ async def test_a_dialog_that_nobody_knows_is_refused(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("party", "by"),
+    ("party", "by", "code"),
     [
-        ({"user": "bob"}, {"user": "carol"}),
-        ({"user": "bob"}, {"user": None, "trunk": "world"}),
-        ({"user": None, "trunk": "world"}, {"user": "bob"}),
-        ({"user": None, "trunk": "world"}, {"user": None, "trunk": "other"}),
-        ({"user": "bob"}, {"user": None}),
+        ({"user": "bob"}, {"user": "carol"}, 403),
+        ({"user": "bob"}, {"user": None, "trunk": "world"}, 481),
+        ({"user": None, "trunk": "world"}, {"user": "bob"}, 403),
+        ({"user": None, "trunk": "world"}, {"user": None, "trunk": "other"}, 481),
+        ({"user": "bob"}, {"user": None}, 481),
     ],
 )
-async def test_somebody_elses_call_is_refused(house: House, party: dict[str, Any], by: dict[str, Any]) -> None:
+async def test_somebody_elses_call_is_refused_and_a_trunk_does_not_learn_that_there_is_one(
+    house: House, party: dict[str, Any], by: dict[str, Any], code: int
+) -> None:
     await house.talk(**party)
-    assert house.refusal(**by) == 403
+    assert house.refusal(**by) == code
 
 
 @pytest.mark.parametrize(
@@ -141,9 +150,73 @@ async def test_a_call_manager_joins_its_own_call(house: House) -> None:
     assert house.joining.look(NAME, user=None, trunk="world") == Joined(call, phone)
 
 
-async def test_a_call_that_is_not_up_is_busy(house: House) -> None:
+async def test_a_dialog_that_belongs_to_no_call_is_as_one_that_nobody_knows(house: House) -> None:
     house.sessions[NAME] = FakeSession()
-    assert house.refusal() == 486
+    assert house.refusal() == 481
+
+
+async def rings(house: House) -> tuple[FakeLeg, SipLeg]:
+    """Bob's phone rings for Alice."""
+    alice, phone, session = house.leg("alice", picture=None), leg_of(house.engine), FakeSession()
+    phone.id = "bob"
+    phone.booking = Booked(Party(address="192.0.2.9", user="bob"))  # type: ignore[assignment]
+    phone._session = session  # type: ignore[assignment]
+    house.sessions[NAME] = session
+    return alice, phone
+
+
+async def test_whoever_joins_a_call_that_rings_hears_ringing_and_comes_in_when_it_is_up(house: House) -> None:
+    alice, ringing = await rings(house)
+    carol, session = await house.comes()
+    with house.unanswered.calling(alice):
+        with house.unanswered.ringing(ringing, alice):
+            joined = house.joining.look(NAME, user="bob", trunk=None)
+            assert joined == Joined(None, ringing)
+            comes = asyncio.ensure_future(house.joining.join(carol, joined))
+            await settled()
+            assert session.log == [("ring", 180)]
+        phone, _ = await dialled(house.engine)
+        ringing.__dict__.update(phone.__dict__ | {"id": "bob"})  # its phone has answered
+        call = await house.call(alice, ringing)  # type: ignore[arg-type]
+        house.unanswered.up(call)
+    await comes
+    assert call.members == (alice, ringing, carol)
+    assert session.log[-1][0] == "answer"
+    await call.end(EndCause("system", "over"))
+
+
+async def test_whoever_joins_a_call_that_nobody_answers_is_declined(house: House) -> None:
+    alice, ringing = await rings(house)
+    carol, _ = await house.comes()
+    with house.unanswered.calling(alice), house.unanswered.ringing(ringing, alice):
+        comes = asyncio.ensure_future(house.joining.join(carol, Joined(None, ringing)))
+        await settled()
+    with pytest.raises(DialogRefused) as refused:
+        await comes
+    assert refused.value.code == 603
+
+
+async def test_whoever_gives_up_waiting_for_an_answer_does_not_come_in(house: House) -> None:
+    alice, ringing = await rings(house)
+    carol, session = await house.comes()
+    with house.unanswered.calling(alice), house.unanswered.ringing(ringing, alice):
+        comes = asyncio.ensure_future(house.joining.join(carol, Joined(None, ringing)))
+        await settled()
+        session.happen(sip.Cancelled())
+        with pytest.raises(DialogRefused):
+            await comes
+    assert carol.end_cause == EndCause("agent", "cancelled", 487)
+
+
+async def test_so_many_may_wait_for_an_answer_as_a_call_has_places(house: House) -> None:
+    alice, ringing = await rings(house)
+    carol, _ = await house.comes()
+    with house.unanswered.calling(alice), house.unanswered.ringing(ringing, alice):
+        for _ in range(MAX_MEMBERS - 2):
+            assert house.unanswered.wait(ringing, most=MAX_MEMBERS - 2) is not None
+        with pytest.raises(DialogRefused) as refused:
+            await house.joining.join(carol, Joined(None, ringing))
+    assert refused.value.code == 486
 
 
 @pytest.mark.parametrize("state", [SessionState.CANCELLING, SessionState.ENDING, SessionState.ENDED])

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from mediaserver.call.agents import Presentation
+from mediaserver.call.booking import Party
 from mediaserver.call.call_request import CallRequest
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
@@ -33,9 +34,12 @@ from tests.call import test_joining as joining
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled, phones_view, settle, taken
 from tests.call.test_sip_media import BROWSER, media
-from tests.call.test_transfers import CAROL, NAMED, House, impatient, told, wait
+from tests.call.test_transfers import CAROL, NAMED, Booked, House, impatient, told, wait
 
 __all__ = ["impatient"]
+
+PICKUP = Group(members=("agent", "bill", "carol", "park"), pickup=True)
+"""Colleagues who may take each other's calls; without that nobody may (`test_taking_over`)."""
 
 
 async def directions(leg: SipLeg, session: FakeSession, wanted: Direction) -> set[Direction]:
@@ -153,9 +157,10 @@ async def test_2_6_transfer_instant_messaging() -> None:
     told = parse_sip_uri("sip:alice@example.org?Replaces=other-call%3Bto-tag%3Dours%3Bfrom-tag%3Dtheirs")
     named = replaces_of(told)
     assert named == NAMED
-    house.sessions[named] = session
+    house.sessions[NAMED] = session
+    house.groups.append(PICKUP)
     carol, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
-    assert await house.transfers.take_over(carol, named)
+    await house.take_over(carol, named, user="carol")
     await wait()
     assert (call.caller, call.callee) == (alice, carol)
     assert [entry[0] for entry in incoming.log] == ["answer"]
@@ -253,8 +258,10 @@ async def test_2_15_call_park() -> None:
     assert (call.caller, call.callee) == (alice, park)
     assert bob.ended
     house.sessions[NAMED] = parked
+    park.booking = Booked(Party(address="192.0.2.9", user="park"))  # type: ignore[assignment]
+    house.groups.append(PICKUP)
     bill, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
-    assert await house.transfers.take_over(bill, NAMED)
+    await house.take_over(bill, NAMED, user="bill")
     await wait()
     assert (call.caller, call.callee) == (alice, bill)
     assert [entry[0] for entry in incoming.log] == ["answer"]
@@ -266,8 +273,9 @@ async def test_2_16_call_pickup() -> None:
     house = House()
     alice, bob, session, call = await house.talk("alice")
     house.sessions[NAMED] = session
+    house.groups.append(PICKUP)
     bill, incoming = await taken(await media(FakeEngine()).offer(BROWSER, srtp=False))
-    assert await house.transfers.take_over(bill, NAMED)
+    await house.take_over(bill, NAMED, user="bill")
     await wait()
     assert (call.caller, call.callee) == (alice, bill)
     assert [entry[0] for entry in incoming.log] == ["answer"]

@@ -37,6 +37,8 @@ class Edges:
         self.answers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.asked: list[tuple[str, OutsideRequest]] = []
         self.kept: dict[Flow, tuple[Keeping, Callable[[News], None]]] = {}
+        self.named: dict[str, list[Target]] = {}
+        """Names that lead to several hops; every other one leads to itself."""
         self._number = 0
         self._open: dict[Target, Flow] = {}
 
@@ -70,7 +72,7 @@ class Edges:
             told("alive")
 
     async def locate(self, uri: SipUri) -> list[Target]:
-        return [Target("tcp", uri.host, uri.port or 5060)]
+        return self.named.get(uri.host) or [Target("tcp", uri.host, uri.port or 5060)]
 
     def keep_flow(self, flow: Flow, keeping: Keeping, on_news: Callable[[News], None]) -> None:
         self.kept[flow] = keeping, on_news
@@ -154,6 +156,32 @@ async def test_calls_go_over_the_flows_that_live(make: Callable[..., House]) -> 
     house.edges.answers["edge1.test"] = (408, ())
     house.edges.lose("edge1.test")
     assert hops() == ["edge2.test"]
+
+
+async def test_calls_go_to_the_next_hop_of_a_proxys_name_where_the_one_that_we_are_registered_by_fails(
+    make: Callable[..., House],
+) -> None:
+    house = make(TWO)
+    hops = [Target("tcp", host, 5060, "edge1.test") for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3")]
+    house.edges.named["edge1.test"] = hops
+    await until(lambda: house.states() == ["registered", "registered"])
+    way = house.trunks["t"].way("4989")
+    assert way is not None
+    # Both flows first, as the registrar knows them; then what else the names lead to (RFC 3263 §4.3).
+    assert [hop.host for hop in way.hops] == ["192.0.2.1", "edge2.test", "192.0.2.2", "192.0.2.3"]
+
+
+async def test_where_a_proxys_name_leads_is_looked_up_with_each_refresh(make: Callable[..., House]) -> None:
+    house = make("['sip:edge1.test']")
+    await until(lambda: house.states() == ["registered"])
+    moved = Target("tcp", "192.0.2.9", 5060, "edge1.test")
+    house.edges.named["edge1.test"] = [moved]
+    house.now += 301
+    house.trunks._registrations["t"]._wake()
+    await until(lambda: len(house.edges.asked) == 2)
+    way = house.trunks["t"].way("4989")
+    assert way is not None
+    assert [hop.host for hop in way.hops] == ["edge1.test", "192.0.2.9"]
 
 
 async def test_a_flow_to_a_target_comes_before_targets_without(make: Callable[..., House]) -> None:

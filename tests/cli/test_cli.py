@@ -32,7 +32,7 @@ class Daemon:
         print("drain", deadline_s, flush=True)
     async def stop(self):
         print("stop", flush=True)
-    def healthy(self):
+    async def answers(self):
         return True
 
 module = types.ModuleType("mediaserver.daemon")

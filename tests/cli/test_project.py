@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -47,38 +46,6 @@ def test_the_lock_holds_what_is_asked_for(project_root: Path) -> None:
             re.split(r"[\[<>=]", line)[0].lower() for line in requirements(project_root / f"requirements/{name}.in")
         }
         assert wanted <= locked, name
-
-
-def unit(project_root: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for line in (project_root / "systemd/mediaserver.service").read_text().splitlines():
-        key, equals, value = line.partition("=")
-        if equals and not key.startswith("#"):
-            found.setdefault(key, []).append(value)
-    return found
-
-
-def test_the_unit_notifies_drains_and_runs_without_root(project_root: Path) -> None:
-    settings = unit(project_root)
-    assert settings["Type"] == ["notify"]
-    assert settings["KillSignal"] == ["SIGTERM"]
-    assert settings["DynamicUser"] == ["yes"]
-    assert settings["CapabilityBoundingSet"] == [""]
-    assert settings["RestartPreventExitStatus"] == ["78"]
-    assert float(settings["TimeoutStopSec"][0]) > 60 + 15, "longer than drain.deadline and what follows it"
-    assert int(settings["WatchdogSec"][0]) >= 10
-
-
-def test_systemd_reads_the_unit_without_a_complaint(project_root: Path, tmp_path: Path) -> None:
-    command = tmp_path / "mediaserver"
-    command.write_text("#!/bin/sh\n")
-    command.chmod(0o755)
-    copy = tmp_path / "mediaserver.service"
-    text = (project_root / "systemd/mediaserver.service").read_text()
-    copy.write_text(text.replace("/opt/mediaserver/bin/mediaserver", str(command)))
-    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
-    about_it = [line for line in done.stderr.splitlines() if "mediaserver.service" in line]
-    assert about_it == []
 
 
 def test_every_make_target_in_the_readme_exists(project_root: Path) -> None:

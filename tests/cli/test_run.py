@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.held_thread import thread_held, thread_named
 from tests.peers.namespace import LOOPBACK
 
 pytestmark = pytest.mark.timeout(240)
@@ -110,6 +111,31 @@ def test_the_watchdog_is_fed_while_it_runs(daemon: Daemon) -> None:
     assert [daemon.told(), daemon.told()] == ["WATCHDOG=1", "WATCHDOG=1"]
 
 
+def falls_silent(manager: socket.socket, *, most: int) -> bool:
+    """Whether the watchdog is fed so many times more at most, and then not for longer than a thread may take to answer."""
+    manager.settimeout(7)
+    try:
+        return [manager.recv(500) for _ in range(most + 1)] == []
+    except TimeoutError:
+        return True
+    finally:
+        manager.settimeout(60)
+
+
+@pytest.mark.parametrize("name", ["shard-1", "audio-0", "event loop"])
+def test_a_thread_that_hangs_stops_the_feeding_and_one_that_only_sleeps_does_not(daemon: Daemon, name: str) -> None:
+    assert daemon.told().startswith("READY=1")
+    assert daemon.told() == "WATCHDOG=1"
+    pid = daemon.process.pid
+    with thread_held(pid, pid if name == "event loop" else thread_named(pid, name)):
+        # What was on its way, or answered before, may still be told; then nothing for much longer than an interval.
+        assert falls_silent(daemon.manager, most=4)
+    assert daemon.told() == "WATCHDOG=1", "the thread goes on, and so does the feeding"
+    code, _, err = daemon.stop()
+    assert code == 0
+    assert name == "event loop" or f"no answer from {name}" in err
+
+
 def test_sighup_takes_over_budgets_and_a_wrong_file_changes_nothing(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.told().startswith("READY=1")
     file = tmp_path / "mediaserver.yaml"
@@ -145,6 +171,15 @@ def test_every_line_of_the_log_is_json_and_none_has_a_secret(daemon: Daemon) -> 
     assert {"ready", "draining", "stopped"} <= {line["event"] for line in lines}
     for secret in (daemon.state / "secrets").iterdir():
         assert secret.read_text() not in out + err
+
+
+def test_a_kernel_that_grants_less_buffer_than_asked_is_told_once(daemon: Daemon) -> None:
+    assert daemon.told().startswith("READY=1")
+    _, _, err = daemon.stop()
+    told = [line for line in map(json.loads, err.splitlines()) if line["event"] == "receive_buffer_small"]
+    asked = 8 * 1024 * 1024
+    granted = min(asked, int(Path("/proc/sys/net/core/rmem_max").read_text()))
+    assert [(line["granted_bytes"], line["asked_bytes"]) for line in told] == [(granted, asked)] * (granted < asked)
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(daemon: Daemon, tmp_path: Path) -> None:

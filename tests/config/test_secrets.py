@@ -46,6 +46,30 @@ def test_a_credential_of_the_service_manager_may_have_group_bits(tmp_path: Path)
     assert store.text(ref) == "s3cret"
 
 
+def test_a_credential_is_named_without_knowing_where_the_service_manager_keeps_it(tmp_path: Path) -> None:
+    (folder := tmp_path / "credentials").mkdir()
+    write(folder / "pbx", "s3cret\n", 0o440)
+    ref = SecretRef(file=Path("$CREDENTIALS_DIRECTORY/pbx"))
+    store = SecretStore(config_with(tmp_path, ref), environment={"CREDENTIALS_DIRECTORY": str(folder)})
+    assert store.text(ref) == "s3cret"
+
+
+def test_a_credential_without_a_service_manager_is_told_with_its_key(tmp_path: Path) -> None:
+    config = load_text(
+        "listeners: {https: {certificate: {chain_file: $CREDENTIALS_DIRECTORY/web.pem, key_file: "
+        "$CREDENTIALS_DIRECTORY/web.key}}}\nusers: {bob: {secret: {file: $CREDENTIALS_DIRECTORY/bob}}}\n"
+        f"state_dir: {tmp_path}"
+    ).config
+    found = dict(SecretStore(config, environment={}).problems())
+    certificate = ("listeners", "https", "certificate")
+    assert set(found) == {(*certificate, "chain_file"), (*certificate, "key_file"), ("users", "bob", "secret")}
+    assert all("LoadCredential=" in text for text in found.values())
+    write(tmp_path / "web.key", "key", 0o440)
+    for name in ("web.pem", "bob"):
+        write(tmp_path / name, name, 0o440)
+    assert not list(SecretStore(config, environment={"CREDENTIALS_DIRECTORY": str(tmp_path)}).problems())
+
+
 @pytest.mark.parametrize("content", ["", " \n"])
 def test_an_empty_secret_is_refused(tmp_path: Path, content: str) -> None:
     write(tmp_path / "pw", content)

@@ -1,4 +1,4 @@
-"""INVITEs with a Join: what each is answered with, and what the contact keeps of who came in."""
+"""INVITEs with a Join or Replaces: what each is answered with, and what the contact keeps of who came in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mediaserver.call.joining import JoinRefused
+from mediaserver.call.named_dialogs import DialogRefused
 from mediaserver.call.routing import Destination, Question
 from mediaserver.config.sections import Target
 from mediaserver.contact.named_calls import NamedCalls
@@ -15,6 +15,7 @@ from mediaserver.errors import LimitExceeded, LocalProtocolError, NegotiationErr
 from mediaserver.sdp.description import SdpError
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.headers import Headers, NameAddr
+from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.uri import parse_sip_uri
 from tests.call.fakes import FakeLeg, FakeSession
 
@@ -25,7 +26,7 @@ class House:
     """`refused` keeps somebody out, `fails` what goes wrong when he comes in; a room answers to `room`."""
 
     def __init__(self) -> None:
-        self.refused: JoinRefused | None = None
+        self.refused: DialogRefused | None = None
         self.fails_to_take: Exception | None = None
         self.fails: Exception | None = None
         self.looked: list[tuple[object, ...]] = []
@@ -36,7 +37,7 @@ class House:
         opened: Any = {bob.contact_id: SimpleNamespace(contact=contact)}
         self._joined = SimpleNamespace(leg=bob)
         fakes: Any = self
-        self.joining = self.conferences = self
+        self.joining = self.conferences = self.taking_over = self
         self.entered: list[FakeLeg] = []
         self.conference: Any = SimpleNamespace(caller=bob)
         self.trunks: dict[str, object] = {}
@@ -57,6 +58,9 @@ class House:
         assert (leg, joined) == (self.carol, self._joined)
         if self.fails is not None:
             raise self.fails
+
+    async def take(self, leg: FakeLeg, place: object) -> None:
+        await self.join(leg, place)
 
     def called_by(self, incoming: Any) -> Any:
         return self.conference if incoming.request.uri.user_text == "conf-17" else None
@@ -120,15 +124,15 @@ async def test_a_broken_join_is_a_bad_request(house: House, fields: list[tuple[s
 
 @pytest.mark.parametrize("code", [403, 481, 486, 488, 603])
 async def test_whoever_may_not_join_is_told_the_code(house: House, code: int) -> None:
-    house.refused = JoinRefused(code, "no")
+    house.refused = DialogRefused(code, "no")
     assert await house.invites(("Join", NAME)) == (True, [code])
     assert house.notes == []
 
 
 async def test_a_room_takes_a_join_that_names_nothing_as_if_it_were_not_there(house: House) -> None:
-    house.refused = JoinRefused(481, "no")
+    house.refused = DialogRefused(481, "no")
     assert await house.invites(("Join", NAME), to="room") == (False, [])
-    house.refused = JoinRefused(403, "no")
+    house.refused = DialogRefused(403, "no")
     assert await house.invites(("Join", NAME), to="room") == (True, [403])
 
 
@@ -158,3 +162,29 @@ async def test_whoever_calls_the_uri_of_a_conference_comes_in_and_is_kept_in_its
     house.fails = LimitExceeded("full", limit="call_members")
     assert await house.invites(to="conf-17") == (True, [])
     assert [cause.code for cause, _ in house.carol.refused] == [503]
+
+
+async def test_whoever_takes_a_call_over_is_known_by_his_password_and_kept_in_the_contact(house: House) -> None:
+    assert await house.invites(("Replaces", f"{NAME};early-only")) == (True, [])
+    assert house.looked == [(Replaces("call", "ours", "theirs", early_only=True), "carol", None)]
+    assert house.notes == [("taken_over", "carol")]
+
+
+@pytest.mark.parametrize("code", [403, 481, 486, 603])
+async def test_whoever_may_not_take_a_call_over_is_told_the_code_and_no_leg_is_made(house: House, code: int) -> None:
+    house.refused = DialogRefused(code, "no")
+    house.fails_to_take = AssertionError("a leg was made")
+    assert await house.invites(("Replaces", NAME)) == (True, [code])
+    assert house.notes == []
+
+
+@pytest.mark.parametrize("fields", [[("Replaces", NAME), ("Replaces", NAME)], [("Replaces", "call")]])
+async def test_a_broken_replaces_is_a_bad_request(house: House, fields: list[tuple[str, str]]) -> None:
+    assert await house.invites(*fields) == (True, [400])
+    assert house.looked == []
+
+
+async def test_whoever_waits_to_join_and_is_refused_then_is_told_the_code(house: House) -> None:
+    house.fails = DialogRefused(603, "nobody has answered there")
+    assert await house.invites(("Join", NAME)) == (True, [])
+    assert [cause.code for cause, _ in house.carol.refused] == [603]

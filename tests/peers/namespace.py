@@ -35,8 +35,10 @@ class Network:
         """The address peers use for media: in a namespace one that is not loopback."""
         self.exec_prefix = exec_prefix
 
-    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        return socket.socket(family, kind)
+    def open_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
+        return socket.socket(family, kind, protocol)
 
     def free_port(self, count: int = 1) -> int:
         """First of ``count`` consecutive ports that are free for UDP and TCP on every IPv4 address and given to nobody."""
@@ -92,12 +94,19 @@ class Namespace(Network):
         self.name = name
         self.host_address = host_address
 
-    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def open_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
         """A socket stays in the namespace it was made in, whoever uses it afterwards."""
         with ThreadPoolExecutor(max_workers=1) as thread:  # only this thread enters the namespace, and then it ends
-            return thread.submit(self._open_inside, family, kind).result()
+            return thread.submit(self._open_inside, family, kind, protocol).result()
 
-    def _open_inside(self, family: int, kind: int) -> socket.socket:
+    async def close_udp(self, port: int) -> None:
+        """A firewall: whatever goes to this UDP port is dropped, from now on."""
+        rules = f"table inet closed {{\nchain input {{\ntype filter hook input priority 0\nudp dport {port} drop\n}}\n}}\n"
+        await _run(*self.exec_prefix, "nft", rules)
+
+    def _open_inside(self, family: int, kind: int, protocol: int) -> socket.socket:
         libc = ctypes.CDLL(None, use_errno=True)
         handle = os.open(Path("/run/netns") / self.name, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -105,19 +114,24 @@ class Namespace(Network):
                 raise OSError(ctypes.get_errno(), "setns")
         finally:
             os.close(handle)
-        return socket.socket(family, kind)
+        return socket.socket(family, kind, protocol)
 
 
 LOOPBACK = Network()
 
 
-async def _ip(*arguments: str) -> None:
+async def ip(*arguments: str) -> None:
+    """The command `ip`. Raises OSError with what it said where it refuses."""
+    await _run("ip", *arguments)
+
+
+async def _run(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        "ip", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
     if process.returncode != 0:
-        raise OSError(f"ip {' '.join(arguments)}: {output.decode(errors='replace').strip()}")
+        raise OSError(f"{' '.join(command)}: {output.decode(errors='replace').strip()}")
 
 
 @contextlib.asynccontextmanager
@@ -132,19 +146,19 @@ async def namespace(*, host_link: bool = False) -> AsyncIterator[Namespace]:
     subnet = f"10.77.{number >> 6}.{(number & 63) << 2}"
     host, inside = (f"{subnet.rsplit('.', 1)[0]}.{((number & 63) << 2) + offset}" for offset in (1, 2))
     near, far = f"pa{number}", f"pb{number}"
-    await _ip("netns", "add", name)
+    await ip("netns", "add", name)
     try:
-        await _ip("-n", name, "link", "set", "lo", "up")
-        await _ip("-n", name, "link", "add", near, "type", "veth", "peer", "name", far)
+        await ip("-n", name, "link", "set", "lo", "up")
+        await ip("-n", name, "link", "add", near, "type", "veth", "peer", "name", far)
         if host_link:
-            await _ip("-n", name, "link", "set", far, "netns", str(os.getpid()))
-            await _ip("addr", "add", f"{host}/30", "dev", far)
-            await _ip("link", "set", far, "up")
+            await ip("-n", name, "link", "set", far, "netns", str(os.getpid()))
+            await ip("addr", "add", f"{host}/30", "dev", far)
+            await ip("link", "set", far, "up")
         else:
-            await _ip("-n", name, "link", "set", far, "up")
-        await _ip("-n", name, "addr", "add", f"{inside}/30", "dev", near)
-        await _ip("-n", name, "link", "set", near, "up")
-        await _ip("-n", name, "route", "add", "default", "dev", near)
+            await ip("-n", name, "link", "set", far, "up")
+        await ip("-n", name, "addr", "add", f"{inside}/30", "dev", near)
+        await ip("-n", name, "link", "set", near, "up")
+        await ip("-n", name, "route", "add", "default", "dev", near)
         yield Namespace(name, inside, host if host_link else None)
     finally:
-        await _ip("netns", "del", name)
+        await ip("netns", "del", name)

@@ -33,12 +33,14 @@ class PeerProcess:
         directory: Path,
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        pass_files: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log_path = directory / f"{name}.log"
         self._argv = ["setpriv", "--pdeathsig", "KILL", *prefix, *argv]
         self._directory = directory
         self._environment = dict(environment or {})
+        self._pass_files = tuple(pass_files)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -61,6 +63,7 @@ class PeerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self._pass_files,
             )
 
     def log(self) -> str:

@@ -44,7 +44,7 @@ class Service:
     async def stop(self) -> None:
         self.did.append("stop")
 
-    def healthy(self) -> bool:
+    async def answers(self) -> bool:
         return self.alive
 
 

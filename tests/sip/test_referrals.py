@@ -118,14 +118,14 @@ def test_replaces_finds_a_dialog_by_all_three_parts() -> None:
     wire = Wire()
     machine, _ = established(wire)
     named = Replaces(machine.call_id, machine.local_tag, "their-tag")
-    assert wire.core.find_replaced(named) is machine
+    assert wire.core.find_named(named) is machine
     for wrong in (
         Replaces("other", named.to_tag, named.from_tag),
         Replaces(named.call_id, "guessed", named.from_tag),
         Replaces(named.call_id, named.to_tag, "guessed"),
-        Replaces(named.call_id, named.to_tag, named.from_tag, early_only=True),
+        Replaces(named.call_id, named.to_tag, "0"),
     ):
-        assert wire.core.find_replaced(wrong) is None
+        assert wire.core.find_named(wrong) is None
 
 
 @pytest.mark.parametrize(

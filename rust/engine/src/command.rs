@@ -303,6 +303,8 @@ pub enum Action {
     ReadStats {
         ids: Vec<u64>,
     },
+    /// Does nothing on whatever thread; that it is answered says that the thread takes turns.
+    Ping,
     AcceptData {
         local_port: u16,
         remote_port: u16,
@@ -392,6 +394,7 @@ impl Action {
             Action::SetMix { .. } => "set_mix",
             Action::CloseMix => "close_mix",
             Action::ReadStats { .. } => "read_stats",
+            Action::Ping => "ping",
             Action::AcceptData { .. } => "accept_data",
             Action::OpenChannel { .. } => "open_channel",
             Action::CloseChannel { .. } => "close_channel",

@@ -138,6 +138,9 @@ pub struct EngineConfig {
     /// Ports from that of each bind on, which the shards take in turn.
     #[serde(default = "default_webrtc_ports")]
     pub webrtc_ports: u16,
+    /// `ip:port` on which browsers' media is taken over TCP.
+    #[serde(default)]
+    pub webrtc_tcp_binds: Vec<String>,
     /// Bind address to the address that peers see.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,

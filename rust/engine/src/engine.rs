@@ -1,5 +1,7 @@
 //! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
 
+mod relay;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,11 +25,11 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
-use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
+use crate::stream::{self, Admission, Listening, StreamsWorker};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -125,7 +127,7 @@ impl Engine {
         // Only to refuse a bad certificate now; each shard makes its own.
         identity(&config, epoch)?;
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..threads(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -148,9 +150,10 @@ impl Engine {
         }
         let count = self.config.shards;
         let shared = self.bind_shared()?;
+        let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
         let relay = self.relay_setup(&shared)?;
-        let mut rings = make_rings(threads(&self.config));
+        let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -159,7 +162,7 @@ impl Engine {
             let poller = Worker::poller(shard, &sockets, &links).map_err(io_error(format!("shard {shard}")))?;
             let endpoint = self.endpoint_config(shard)?;
             let ports = PortPools::new(&sip_ips, self.config.sip_ports, shard, count).marked(self.config.dscp.video);
-            let (announced, sockets) = (self.announced(&sockets)?, Sockets::new(sockets));
+            let (announced, sockets) = (self.announced(&sockets, &listeners)?, Sockets::new(sockets));
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
@@ -177,56 +180,18 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        let mut rings = rings.drain(count..);
-        for rings in rings.by_ref().take(self.config.audio_threads) {
+        let streams = (!listeners.is_empty()).then(|| rings.pop()).flatten();
+        let relay = relay.and_then(|setup| Some((rings.pop()?, setup)));
+        for rings in rings.drain(count..) {
             self.start_audio_thread(rings)?;
         }
-        if let (Some(rings), Some(setup)) = (rings.next(), relay) {
+        if let Some((rings, setup)) = relay {
             self.start_relay(rings, setup)?;
         }
-        Ok(())
-    }
-
-    /// The TURN server with its sockets, where there is one.
-    fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
-        let Some(turn) = &self.config.turn else { return Ok(None) };
-        let mut inner = Vec::new();
-        for sockets in shared {
-            for address in self.announced(sockets)?.shared {
-                // Shards may share a port.
-                if !inner.contains(&address) {
-                    inner.push(address);
-                }
-            }
+        if let Some(rings) = streams {
+            self.start_streams_thread(rings, listeners)?;
         }
-        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
-        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
-    }
-
-    /// The relay's index among all threads.
-    fn relay_index(&self) -> usize {
-        self.config.shards + self.config.audio_threads
-    }
-
-    fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
-        let index = self.relay_index();
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
-        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
-        let sender = Sender::new(self.config.gso, Marks::default());
-        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
-        let epoch = self.epoch;
-        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
-        let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
-    }
-
-    /// The time of day at `Time::ZERO`.
-    fn unix_epoch(&self) -> Duration {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        unix.saturating_sub(self.epoch.elapsed())
     }
 
     /// What connects a thread with the others.
@@ -253,6 +218,23 @@ impl Engine {
             .name(format!("audio-{number}"))
             .spawn(move || worker.run())
             .map_err(io_error(format!("audio thread {number}")))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// Starts the thread that has all TCP; its index is the last one.
+    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let unix_epoch = self.unix_epoch();
+        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
+        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
+            .map_err(io_error("thread of streams"))?;
+        let thread = std::thread::Builder::new()
+            .name("streams".to_owned())
+            .spawn(move || worker.run())
+            .map_err(io_error("thread of streams"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
@@ -292,7 +274,8 @@ impl Engine {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
                 Some(number) if number < self.config.audio_threads => format!("audio{number}"),
-                Some(_) => "relay".to_owned(),
+                Some(number) if number == self.config.audio_threads && self.config.turn.is_some() => "relay".to_owned(),
+                Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
                 set(&mut all, &format!("{owner}.{name}"), value);
@@ -307,6 +290,12 @@ impl Engine {
     /// The same as msgpack.
     pub fn write_counters(&self) -> Result<Vec<u8>, EngineError> {
         Ok(rmp_serde::to_vec_named(&self.counters())?)
+    }
+
+    /// Names of the threads, by the index that ids carry.
+    pub fn threads(&self) -> Vec<String> {
+        let threads = self.shards.iter().map(|handle| handle.thread.as_ref());
+        threads.map(|thread| thread.and_then(|thread| thread.thread().name()).unwrap_or_default().to_owned()).collect()
     }
 
     /// Closes all transports and ends the threads. May be called twice.
@@ -442,16 +431,38 @@ impl Engine {
         Ok(shards)
     }
 
+    /// The TCP sockets, named by their place among them.
+    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
+        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
+        let mut listeners = Vec::new();
+        for (number, text) in self.config.webrtc_tcp_binds.iter().enumerate() {
+            let address: SocketAddr =
+                text.parse().map_err(|_| EngineError::Config(format!("webrtc_tcp_binds: {text} is not ip:port")))?;
+            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
+            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
+            listeners.push(Listening { listener, socket, dscp: self.config.dscp.video });
+        }
+        Ok(listeners)
+    }
+
     /// What the peers of a shard with these sockets are told.
-    fn announced(&self, sockets: &[UdpSocket]) -> Result<Announced, EngineError> {
+    fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
         for (bind, announced) in &self.config.announced {
             ips.insert(read_ip(bind)?, read_ip(announced)?);
         }
-        let mut announced = Announced { ips, shared: Vec::new() };
-        let addresses = sockets.iter().map(UdpSocket::local);
-        announced.shared = addresses.map(|local| SocketAddr::new(announced.ip(local.ip()), local.port())).collect();
+        let mut announced = Announced { ips, ..Announced::default() };
+        let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
+        let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
+        let tcp = listeners.iter().filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
+    }
+
+    /// Time since the Unix epoch at `Time::ZERO`.
+    fn unix_epoch(&self) -> Duration {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        unix.saturating_sub(self.epoch.elapsed())
     }
 
     fn endpoint_config(&self, shard: usize) -> Result<EndpointConfig, EngineError> {
@@ -480,14 +491,15 @@ impl Drop for Engine {
     }
 }
 
+/// All threads: shards, those for sound, the relay where there is one, and the thread for streams where there are some.
+fn members(config: &EngineConfig) -> usize {
+    let relays = usize::from(config.turn.is_some());
+    config.shards + config.audio_threads + relays + usize::from(!config.webrtc_tcp_binds.is_empty())
+}
+
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
     Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
         .map_err(|error| EngineError::Config(error.to_string()))
-}
-
-/// Threads that are connected with each other: shards, then those for sound, then the relay.
-fn threads(config: &EngineConfig) -> usize {
-    config.shards + config.audio_threads + usize::from(config.turn.is_some())
 }
 
 fn read_ip(text: &str) -> Result<IpAddr, EngineError> {

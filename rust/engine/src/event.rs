@@ -213,6 +213,7 @@ pub enum Event {
         ufrag: String,
         pwd: String,
         addresses: Vec<Address>,
+        tcp_addresses: Vec<Address>,
         request: Option<u64>,
     },
     RtpTransportOpened {

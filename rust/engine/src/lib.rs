@@ -18,6 +18,7 @@ pub mod scheduling;
 pub mod shard;
 pub mod socket;
 pub mod sockets;
+pub mod stream;
 pub mod sys;
 pub mod worker;
 

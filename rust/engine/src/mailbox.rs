@@ -1,10 +1,12 @@
 //! The ways between threads: rings without locks, and an eventfd that is written only when the other side sleeps.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+
+use tokio::io::unix::AsyncFd;
 
 use crate::event::Event;
 use crate::sys::EventFd;
@@ -43,6 +45,11 @@ impl Waker {
     /// Called by the shard after it woke.
     pub fn awake(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// Something to wait for the eventfd by, on the runtime of the calling thread.
+    pub fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        self.fd.watch()
     }
 
     /// Called by the shard when the eventfd was readable.

@@ -29,6 +29,8 @@ pub struct Announced {
     pub ips: HashMap<IpAddr, IpAddr>,
     /// Announced addresses of the shared WebRTC sockets.
     pub shared: Vec<SocketAddr>,
+    /// Announced addresses at which the same is taken over TCP.
+    pub tcp: Vec<SocketAddr>,
 }
 
 impl Announced {
@@ -224,6 +226,7 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
+            Action::Ping => {}
             Action::AcceptData { .. }
             | Action::OpenChannel { .. }
             | Action::CloseChannel { .. }
@@ -243,6 +246,7 @@ impl ShardControl {
             ufrag: credentials.ufrag().to_owned(),
             pwd: credentials.password().to_owned(),
             addresses: self.announced.shared.iter().map(|&address| address.into()).collect(),
+            tcp_addresses: self.announced.tcp.iter().map(|&address| address.into()).collect(),
             request,
         }
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use tokio::io::unix::AsyncFd;
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -29,6 +31,13 @@ impl EventFd {
         unsafe {
             libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8);
         }
+    }
+
+    /// Something to wait for it by on the runtime of the calling thread.
+    pub fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let fd = self.0.try_clone()?;
+        // SAFETY: an OwnedFd is open, and always the same descriptor, for as long as it lives.
+        unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
     }
 
     /// Makes it unreadable until the next wake.

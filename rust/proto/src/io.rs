@@ -14,7 +14,22 @@ const CARRIED: u32 = 1 << 31;
 /// Where the thread's index begins in them; below is a number of its own choice.
 const CARRIER_SHIFT: u32 = 16;
 
+/// Set in the ids of ways in by an Edge, where [`CARRIED`] is not.
+const LINKED: u32 = 1 << 30;
+/// Where the link's number begins in them; below is the place of the Edge's socket among those that the link knows.
+const LINK_SHIFT: u32 = 8;
+
 impl SocketId {
+    /// The socket `place` of the Edge at the other end of the shard's link `link`, which is below 4,194,304.
+    pub const fn linked(link: u32, place: u8) -> SocketId {
+        SocketId(LINKED | (link << LINK_SHIFT) & (LINKED - 1) | place as u32)
+    }
+
+    /// The shard's link by which leaves what leaves by this socket, when that is at an Edge.
+    pub const fn link(self) -> Option<u32> {
+        if self.0 & (CARRIED | LINKED) == LINKED { Some((self.0 & (LINKED - 1)) >> LINK_SHIFT) } else { None }
+    }
+
     /// The socket `number` of the thread with index `carrier`, which is below 32,768.
     pub const fn carried(carrier: u16, number: u16) -> SocketId {
         SocketId(CARRIED | ((carrier as u32) << CARRIER_SHIFT) & !CARRIED | number as u32)
@@ -149,6 +164,21 @@ impl TransmitQueue<'_> {
         self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
     }
 
+    /// Appends `parts` to the datagram that was queued last, where that goes to the same path with the same mark and stays
+    /// within `most` bytes; else they become a datagram of their own.
+    pub fn append(&mut self, path: Path, most: usize, parts: [&[u8]; 2]) {
+        let added = parts[0].len() + parts[1].len();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(parts[0]);
+        self.bytes.extend_from_slice(parts[1]);
+        match self.entries.last_mut() {
+            Some(last) if last.path == path && last.carries == self.carries && last.len + added <= most => {
+                last.len += added;
+            }
+            _ => self.entries.push(Transmit { path, start, len: added, carries: self.carries }),
+        }
+    }
+
     /// Says that the datagram that was queued last has waited for its turn.
     pub fn note_paced(&mut self, paced: Paced) {
         self.paced.push(paced);
@@ -237,6 +267,12 @@ impl ReceiveBatch {
         if start.checked_add(len).is_some_and(|end| end <= self.bytes.len()) {
             self.entries.push(Received { path, start, len });
         }
+    }
+
+    /// Takes the announcements from `first` on away and gives them to `unpacked`; the bytes stay where they are, to be
+    /// announced as what is found in them.
+    pub fn unpack(&mut self, first: usize, unpacked: &mut Vec<Received>) {
+        unpacked.extend(self.entries.drain(first.min(self.entries.len())..));
     }
 
     /// Appends one datagram by copy; the buffer grows.

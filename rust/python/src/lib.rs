@@ -45,6 +45,12 @@ impl Engine {
         py.detach(|| self.lock().event_fd())
     }
 
+    /// Names of the threads that take commands, by the index that ids carry; none before `start`.
+    #[getter]
+    fn threads(&self, py: Python<'_>) -> Vec<String> {
+        py.detach(|| self.lock().threads())
+    }
+
     /// Bind the sockets and start one thread per shard. Raises OSError; RuntimeError when called twice.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.lock().start()).into_py()

@@ -70,6 +70,7 @@ impl AudioPool {
             Action::CloseTranscoder => self.transcoders.close(id, &mut self.delivery),
             Action::SetMix { voices, listeners } => self.mixes.set(id, voices, listeners, &mut self.delivery),
             Action::CloseMix => self.mixes.close(id, &mut self.delivery),
+            Action::Ping => Ok(()),
             _ => return Err("invalid command for an audio thread".to_owned()),
         };
         result.map_err(|refused| refused.to_string())

@@ -23,6 +23,8 @@ pub enum ShardMessage {
     PathBound(Path),
     /// They no longer are.
     PathUnbound(Path),
+    /// The tuple, which I carry, is gone: nothing comes from there any more, and nothing gets there.
+    PathClosed(Path),
     /// Media of one of my up tracks, for your down tracks; the buffer is mine again when nobody holds it any more.
     Media(Arc<MediaBatch>),
     /// A message to the members of a topic that you have.

@@ -10,7 +10,6 @@ mod held;
 mod media;
 pub mod media_batch;
 pub mod message;
-pub mod peek;
 mod receive;
 mod routes;
 pub mod shared_pool;
@@ -214,6 +213,7 @@ impl Endpoint {
                 }
             }
             ShardMessage::PathUnbound(path) => self.routes.forget_foreign(path, from),
+            ShardMessage::PathClosed(path) => self.close_path(from, path, now, out),
             ShardMessage::Media(batch) => {
                 self.media.handle_media(&batch, &mut self.slots, now, out);
                 self.take_media_outputs();

@@ -4,16 +4,14 @@ use std::ops::Range;
 
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
-use super::{Endpoint, EndpointEvent, peek};
+use super::{Endpoint, EndpointEvent};
 use crate::demux::{Kind, classify};
-use crate::ice::UfragError;
+use crate::ice::{UfragError, minute_of};
 use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
+use crate::stun::local_ufrag;
 use crate::time::Time;
 use crate::transport::{Received, TransportEvent};
-
-/// 2020-01-01T00:00:00Z.
-const UNIX_2020_S: u64 = 1_577_836_800;
 
 impl Endpoint {
     /// Takes the datagrams `entries` of a batch from this shard's own sockets. What they cause is in `out` when it
@@ -104,7 +102,7 @@ impl Endpoint {
             return self.routes.owner(path);
         }
         if classify(datagram) == Kind::Stun
-            && let Some(ufrag) = peek::local_ufrag(datagram)
+            && let Some(ufrag) = local_ufrag(datagram)
         {
             return self.owner_of_ufrag(ufrag, now);
         }
@@ -253,6 +251,18 @@ impl Endpoint {
         self.tell_unbound(path);
     }
 
+    /// A carrier has lost a tuple: its transport goes on with another one, if it has one.
+    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue) {
+        if path.socket.carrier() == Some(carrier)
+            && let Some(Owner::Here(index)) = self.routes.bound(path)
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.transport.close_path(path);
+            self.touch(index);
+            self.settle(now, out);
+        }
+    }
+
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.
     pub(super) fn tell_unbound(&mut self, path: Path) {
         if let Some(carrier) = path.socket.carrier() {
@@ -266,7 +276,6 @@ impl Endpoint {
 
     /// Minutes since 2020: what a ufrag's 24 bits of expiry count.
     pub(super) fn minute(&self, now: Time) -> u32 {
-        let unix_s = self.config.unix_epoch.as_secs().saturating_add(now.as_millis() / 1000);
-        u32::try_from(unix_s.saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)
+        minute_of(self.config.unix_epoch + now.since(Time::ZERO))
     }
 }

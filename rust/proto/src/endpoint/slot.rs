@@ -35,6 +35,13 @@ impl AnyTransport {
         }
     }
 
+    /// A tuple is gone.
+    pub(super) fn close_path(&mut self, path: Path) {
+        if let AnyTransport::Ice(transport) = self {
+            transport.close_path(path);
+        }
+    }
+
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         match self {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::message::Shard;
-use crate::sctp::{Channel, MessageKind, Reliability, TokenBucket};
+use crate::sctp::{Channel, MessageKind, Reliability};
 use crate::time::Time;
+use crate::token_bucket::TokenBucket;
 
 /// Messages a second that a topic may cost this shard: each counts once for every receiver.
 const DELIVERIES_PER_SECOND: u32 = 4000;

@@ -232,6 +232,14 @@ impl Agent {
         }
     }
 
+    /// A tuple is gone for good. Consent still lasts as long as after the last valid check: the peer may come by another way.
+    pub fn forget(&mut self, path: Path) {
+        if let Some(at) = self.find(path) {
+            self.remove(at);
+            self.reschedule();
+        }
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         if self.next_due > now {

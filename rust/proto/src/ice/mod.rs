@@ -9,7 +9,9 @@ mod agent_tests;
 pub mod credentials;
 mod tuple;
 pub mod ufrag;
+mod ufrag_keys;
 
 pub use agent::{Agent, IceEvent};
 pub use credentials::{LocalCredentials, RemoteCredentials};
-pub use ufrag::{LocalUfrag, UfragError, UfragKey};
+pub use ufrag::{LocalUfrag, UfragError, UfragKey, minute_of};
+pub use ufrag_keys::UfragKeys;

@@ -5,6 +5,7 @@
 //! knows the key can route a first packet without state, and a forged ufrag is refused before any lookup.
 
 use aws_lc_rs::{constant_time, hmac};
+use std::time::Duration;
 use thiserror::Error;
 
 use super::credentials::{decode_ice_chars, encode_ice_chars};
@@ -15,6 +16,13 @@ const RAW: usize = FIELDS + TAG;
 /// Length of a local ufrag in characters.
 pub const UFRAG_LEN: usize = RAW * 4 / 3;
 const SESSION_BITS: u64 = 48;
+/// 2020-01-01T00:00:00Z.
+const UNIX_2020_S: u64 = 1_577_836_800;
+
+/// Minutes since 2020, which is what a ufrag's 24 bits of expiry count; `unix` is the time since 1970.
+pub fn minute_of(unix: Duration) -> u32 {
+    u32::try_from(unix.as_secs().saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)
+}
 
 /// What a local ufrag says about the transport it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +41,15 @@ pub struct LocalUfrag {
     pub expires_minute: u32,
 }
 
+/// The bytes of a ufrag.
+type Raw = [u8; RAW];
+
 impl LocalUfrag {
+    /// What a ufrag says, which nothing proves yet; `None` when it is not of our shape. O(1), no allocation.
+    pub fn read_unproven(ufrag: &[u8]) -> Option<LocalUfrag> {
+        read(ufrag).map(|(fields, _)| fields)
+    }
+
     /// The transport id of the engine: shard in bits 48..63, session below.
     pub const fn transport_id(&self) -> u64 {
         ((self.shard as u64) << SESSION_BITS) | (self.session & ((1 << SESSION_BITS) - 1))
@@ -93,20 +109,12 @@ impl UfragKey {
 
     /// Checks a ufrag from the network and says whom it names. O(1), no allocation.
     pub fn verify(&self, ufrag: &[u8], now_minute: u32) -> Result<LocalUfrag, UfragError> {
-        if ufrag.len() != UFRAG_LEN {
-            return Err(UfragError::Foreign);
-        }
-        let mut raw = [0u8; RAW];
-        decode_ice_chars(ufrag, &mut raw).ok_or(UfragError::Foreign)?;
-        let id = u64::from_be_bytes([raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11]]);
-        let fields = LocalUfrag {
-            core: u16::from_be_bytes([raw[0], raw[1]]),
-            key: raw[2],
-            generation: raw[3],
-            shard: (id >> SESSION_BITS) as u16,
-            session: id & ((1 << SESSION_BITS) - 1),
-            expires_minute: u32::from_be_bytes([0, raw[12], raw[13], raw[14]]),
-        };
+        let (fields, raw) = read(ufrag).ok_or(UfragError::Foreign)?;
+        self.verify_read(&fields, &raw, now_minute).map(|()| fields)
+    }
+
+    /// The same for one that was read before.
+    pub(super) fn verify_read(&self, fields: &LocalUfrag, raw: &Raw, now_minute: u32) -> Result<(), UfragError> {
         if fields.core != self.core || fields.key != self.id {
             return Err(UfragError::UnknownKey);
         }
@@ -115,8 +123,29 @@ impl UfragKey {
         if now_minute > fields.expires_minute {
             return Err(UfragError::Expired);
         }
-        Ok(fields)
+        Ok(())
     }
+
+    /// The core and the key id that its ufrags name.
+    pub(super) fn name(&self) -> (u16, u8) {
+        (self.core, self.id)
+    }
+}
+
+/// The fields of a ufrag of our shape, and its bytes.
+pub(super) fn read(ufrag: &[u8]) -> Option<(LocalUfrag, Raw)> {
+    let mut raw = [0u8; RAW];
+    decode_ice_chars(ufrag, &mut raw)?;
+    let id = u64::from_be_bytes([raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11]]);
+    let fields = LocalUfrag {
+        core: u16::from_be_bytes([raw[0], raw[1]]),
+        key: raw[2],
+        generation: raw[3],
+        shard: (id >> SESSION_BITS) as u16,
+        session: id & ((1 << SESSION_BITS) - 1),
+        expires_minute: u32::from_be_bytes([0, raw[12], raw[13], raw[14]]),
+    };
+    Some((fields, raw))
 }
 
 #[cfg(test)]

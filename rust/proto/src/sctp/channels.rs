@@ -7,10 +7,10 @@ use super::config::{DataConfig, DataLimits, STREAMS};
 use super::dcep::{Channel, Dcep, MAX_NAME, Reliability};
 use super::ppid::{MessageKind, Ppid};
 use super::screen::{Unfit, screen};
-use super::token_bucket::TokenBucket;
 use crate::dtls::Role;
 use crate::error::{Drop, DropCounters};
 use crate::time::Time;
+use crate::token_bucket::TokenBucket;
 
 /// What happened on the channels of a transport.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,10 +11,8 @@ pub mod ppid;
 pub mod screen;
 #[cfg(test)]
 mod tests;
-pub mod token_bucket;
 
 pub use channels::{DataChannels, DataEvent, EndReason, OpenError, SendRefusal};
 pub use config::{DataConfig, DataLimits};
 pub use dcep::{Channel, Dcep, Reliability};
 pub use ppid::{MessageKind, Ppid};
-pub use token_bucket::TokenBucket;

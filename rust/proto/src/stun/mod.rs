@@ -3,9 +3,11 @@
 mod address;
 mod crc;
 mod message;
+mod peek;
 mod writer;
 
 pub use message::{Attribute, Attributes, Class, Message, ParseError, TransactionId};
+pub use peek::local_ufrag;
 pub use writer::Writer;
 
 /// RFC 8489 §5.

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{BYTE_ORDER_MARK, MISSING, blocks};
-use crate::sctp::TokenBucket;
 use crate::time::Time;
+use crate::token_bucket::TokenBucket;
 
 /// Time from packet to packet while there is something to say (RFC 4103 §5.1).
 pub const INTERVAL: Duration = Duration::from_millis(300);

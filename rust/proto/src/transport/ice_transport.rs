@@ -177,6 +177,14 @@ impl IceTransport {
         Ok(Received::Consumed)
     }
 
+    /// A tuple is gone for good: the connection that it was has ended.
+    pub fn close_path(&mut self, path: Path) {
+        if !self.closed {
+            self.ice.forget(path);
+            self.take_ice_events();
+        }
+    }
+
     /// Does what is due: retransmissions, consent, expiry of tuples.
     pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         if self.closed {

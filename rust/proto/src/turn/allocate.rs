@@ -161,11 +161,7 @@ fn read_wish(message: &Message<'_>) -> Result<Wish, TurnDrop> {
     if contradicts {
         return Err(TurnDrop::BadRequest);
     }
-    let new = PortWish {
-        family: family.unwrap_or(Family::V4),
-        even: even.is_some(),
-        reserve_next: even == Some(true),
-    };
+    let new = PortWish { family: family.unwrap_or(Family::V4), even: even.is_some(), reserve_next: even == Some(true) };
     Ok(Wish {
         port: token.map_or(PortChoice::New(new), PortChoice::Kept),
         lifetime_s: lifetime_s(read_lifetime(message)?),

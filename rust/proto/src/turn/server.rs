@@ -150,10 +150,7 @@ impl Server {
             // RFC 8489 §6.3.2: a client's way to keep its NAT open.
             (Class::Indication, method::BINDING) => Ok(()),
             (Class::Request, method::BINDING) => self.answer_binding(path, &message, datagram.len(), now, out),
-            (
-                Class::Request,
-                method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND,
-            ) => {
+            (Class::Request, method::ALLOCATE | method::REFRESH | method::CREATE_PERMISSION | method::CHANNEL_BIND) => {
                 self.handle_request(path, &message, datagram.len(), ports, now, out);
                 Ok(())
             }

@@ -9,13 +9,10 @@ fn even_port_ten_thousand_times_takes_no_more_than_the_quota() {
     let mut world = World::open();
     let mut granted = 0;
     for index in 0..10_000u32 {
-        let mut client = Client::time_limited(
-            &format!("192.0.{}.{}:5000", index >> 8 & 0xff, index & 0xff),
-            UNIX_S + 60,
-            "greedy",
-        );
-        let (answer, _) = client
-            .ask(&mut world, method::ALLOCATE, |writer| udp(writer).attribute(attribute::EVEN_PORT, &[0x80]));
+        let mut client =
+            Client::time_limited(&format!("192.0.{}.{}:5000", index >> 8 & 0xff, index & 0xff), UNIX_S + 60, "greedy");
+        let (answer, _) =
+            client.ask(&mut world, method::ALLOCATE, |writer| udp(writer).attribute(attribute::EVEN_PORT, &[0x80]));
         match answer {
             Answer::Success => granted += 1,
             answer => assert_eq!(answer, Answer::Error(486)),
@@ -155,7 +152,8 @@ fn attributes_behind_the_integrity_are_not_obeyed() {
         let mut world = World::open();
         let mut client = Client { sha256_integrity, ..Client::named(SOURCE) };
         client.allocate(&mut world);
-        let request = client.write(method::REFRESH, |writer| writer.attribute(attribute::LIFETIME, &600u32.to_be_bytes()));
+        let request =
+            client.write(method::REFRESH, |writer| writer.attribute(attribute::LIFETIME, &600u32.to_be_bytes()));
         let lifetime = [0, 13, 0, 4, 0, 0, 0, 0];
         let mut tampered = [&request[..], &lifetime].concat();
         let length = u16::from_be_bytes([tampered[2], tampered[3]]) + 8;

@@ -96,8 +96,10 @@ fn the_longest_realm_still_fits_the_smallest_request() {
 
 #[test]
 fn an_allocation_with_full_tables_takes_less_than_two_kilobytes() {
-    let mut world =
-        World::new(Peers::Open(PeerPolicy::default()), Limits { allocations_per_user: 1000, allocations: 1000, ..LIMITS });
+    let mut world = World::new(
+        Peers::Open(PeerPolicy::default()),
+        Limits { allocations_per_user: 1000, allocations: 1000, ..LIMITS },
+    );
     let mut full = 0;
     for port in 0..700u16 {
         let mut client = Client::named(&format!("192.0.2.1:{}", 1_000 + port));

@@ -254,17 +254,14 @@ impl Client {
         let [n0, n1] = number.to_be_bytes();
         let peer = address(peer);
         let (answer, _) = self.ask(world, method::CHANNEL_BIND, |writer| {
-            writer
-                .attribute(attribute::CHANNEL_NUMBER, &[n0, n1, 0, 0])
-                .xor_address(attribute::XOR_PEER_ADDRESS, peer)
+            writer.attribute(attribute::CHANNEL_NUMBER, &[n0, n1, 0, 0]).xor_address(attribute::XOR_PEER_ADDRESS, peer)
         });
         answer
     }
 
     fn refresh(&mut self, world: &mut World, lifetime_s: u32) -> (Answer, Option<u32>) {
-        let (answer, bytes) = self.ask(world, method::REFRESH, |writer| {
-            writer.attribute(attribute::LIFETIME, &lifetime_s.to_be_bytes())
-        });
+        let (answer, bytes) =
+            self.ask(world, method::REFRESH, |writer| writer.attribute(attribute::LIFETIME, &lifetime_s.to_be_bytes()));
         (answer, lifetime(&bytes))
     }
 }

@@ -52,8 +52,7 @@ fn the_same_allocate_request_again_gets_the_same_answer() {
     let mut world = World::open();
     let mut client = Client::named(SOURCE);
     client.challenge(&mut world);
-    let request =
-        client.write(method::ALLOCATE, |writer| udp(writer).attribute(attribute::EVEN_PORT, &[0x80]));
+    let request = client.write(method::ALLOCATE, |writer| udp(writer).attribute(attribute::EVEN_PORT, &[0x80]));
     let (first, second) = (client.exchange(&mut world, &request), client.exchange(&mut world, &request));
     assert_eq!(first, second);
     assert_eq!(world.server.allocations(), 1);

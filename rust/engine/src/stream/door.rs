@@ -1,0 +1,116 @@
+//! How many connections there may be: all together, and of one source before they have proven anything.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Connections of all kinds.
+const MOST_OPEN: usize = 8_192;
+/// Connections that have proven nothing; whoever comes then takes the place of the one that has waited longest.
+pub(super) const MOST_WAITING: usize = 1_024;
+/// Such connections of one source.
+pub(super) const MOST_WAITING_OF_ONE: usize = 64;
+
+/// A network that one visitor may have whole: 24 bits of IPv4, 56 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Source {
+        Source(match address {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                IpAddr::from([a, b, c, 0])
+            }
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 72 << 72).into(),
+        })
+    }
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    Full,
+    SourceLimit,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    open: usize,
+    waiting: usize,
+    sources: HashMap<Source, usize>,
+}
+
+impl Door {
+    /// One more connection comes in.
+    pub(super) fn enter(&mut self, source: Source) -> Result<(), Closed> {
+        if self.open >= MOST_OPEN {
+            return Err(Closed::Full);
+        }
+        let of_one = self.sources.get(&source).copied().unwrap_or(0);
+        if of_one >= MOST_WAITING_OF_ONE {
+            return Err(Closed::SourceLimit);
+        }
+        self.sources.insert(source, of_one + 1);
+        self.open += 1;
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Somebody must go before another one comes.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting >= MOST_WAITING
+    }
+
+    /// One has proven itself.
+    pub(super) fn proven(&mut self, source: Source) {
+        self.waiting -= 1;
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// One has gone.
+    pub(super) fn leave(&mut self, source: Source, was_proven: bool) {
+        self.open -= 1;
+        if !was_proven {
+            self.proven(source);
+        }
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_network_and_its_bound_counts_only_who_has_proven_nothing() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(source("192.0.2.1"), source("192.0.2.255"));
+        assert_ne!(source("192.0.2.1"), source("192.0.3.1"));
+        assert_eq!(source("2001:db8:1:ff00::1"), source("2001:db8:1:ffff::2"));
+        assert_ne!(source("2001:db8:1:ff00::1"), source("2001:db8:1:fe00::1"));
+
+        let (mut door, here) = (Door::default(), source("192.0.2.1"));
+        for _ in 0..MOST_WAITING_OF_ONE {
+            door.enter(here).unwrap();
+        }
+        assert_eq!(door.enter(here), Err(Closed::SourceLimit));
+        assert_eq!(door.enter(source("198.51.100.1")), Ok(()));
+        door.proven(here);
+        assert_eq!(door.enter(here), Ok(()));
+        for _ in 0..MOST_WAITING_OF_ONE {
+            door.leave(here, false);
+        }
+        door.leave(here, true);
+        assert_eq!((door.open, door.waiting, door.sources.len()), (1, 1, 1));
+    }
+}

@@ -1,0 +1,148 @@
+//! What all connections of the thread have in common: who they are, and the ways to the other threads.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use mediaserver_proto::endpoint::{Shard, ShardMessage};
+use mediaserver_proto::io::{Path, ReceiveBatch};
+use mediaserver_proto::stream::Framing;
+
+use super::admission::Admission;
+use super::counts::Counts;
+use super::door::{Closed, Door, MOST_WAITING};
+use super::line::{End, Line, PIECE_BYTES};
+use super::mesh::Mesh;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) mesh: Mesh,
+    pub(super) counts: Counts,
+    pub(super) admission: Admission,
+    /// What one read brings; nobody keeps it.
+    pub(super) piece: RefCell<Vec<u8>>,
+    door: RefCell<Door>,
+    lines: RefCell<HashMap<Path, Rc<Line>>>,
+    /// Those that have proven nothing, the oldest first, and some that have since.
+    waiting: RefCell<VecDeque<Rc<Line>>>,
+}
+
+impl Hub {
+    /// A thread without connections.
+    pub(super) fn new(mesh: Mesh, admission: Admission) -> Hub {
+        Hub {
+            mesh,
+            counts: Counts::default(),
+            admission,
+            piece: RefCell::new(vec![0; PIECE_BYTES]),
+            door: RefCell::default(),
+            lines: RefCell::default(),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// Takes a connection, if there is room; it is given up when the place is dropped.
+    pub(super) fn enter(self: &Rc<Hub>, path: Path, framing: Framing) -> Option<Place> {
+        let line = Rc::new(Line::new(path, framing));
+        if let Err(closed) = self.door.borrow_mut().enter(line.source) {
+            let name = match closed {
+                Closed::Full => "drop.stream_full",
+                Closed::SourceLimit => "drop.stream_source_limit",
+            };
+            self.counts.add(name, 1);
+            return None;
+        }
+        self.counts.add("stream_connections", 1);
+        self.lines.borrow_mut().insert(path, line.clone());
+        self.wait(line.clone());
+        Some(Place { hub: self.clone(), line })
+    }
+
+    /// Remembers who has to prove itself, and sends the oldest away when there are too many.
+    fn wait(&self, line: Rc<Line>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= 4 * MOST_WAITING {
+            waiting.retain(|line| line.is_waiting());
+        }
+        while let Some(oldest) = waiting.pop_front_if(|oldest| !oldest.is_waiting() || self.door.borrow().is_crowded())
+        {
+            if oldest.is_waiting() {
+                oldest.end(End::Crowded);
+                break;
+            }
+        }
+        waiting.push_back(line);
+    }
+
+    /// Open connections.
+    pub(super) fn open(&self) -> usize {
+        self.door.borrow().open()
+    }
+
+    /// Does what another thread says.
+    pub(super) fn handle_message(&self, from: Shard, message: ShardMessage) {
+        match message {
+            ShardMessage::Datagrams(batch) => {
+                self.send(&batch);
+                // A buffer that finds no room is made anew there.
+                self.mesh.give_back(usize::from(from), batch);
+            }
+            ShardMessage::Returned(batch) => self.mesh.reclaim(batch),
+            ShardMessage::PathBound(path) => match self.line(path) {
+                Some(line) => self.bound(&line),
+                // It closed while the check was under way.
+                None => self.mesh.tell(usize::from(from), ShardMessage::PathClosed(path), &self.counts),
+            },
+            ShardMessage::PathUnbound(path) => {
+                if let Some(line) = self.line(path).filter(|line| line.owner.get() == Some(usize::from(from))) {
+                    line.end(End::Unbound);
+                }
+            }
+            // There is no media here.
+            _ => {}
+        }
+    }
+
+    fn send(&self, batch: &ReceiveBatch) {
+        let now = self.mesh.now();
+        let lines = self.lines.borrow();
+        for entry in batch.entries() {
+            match lines.get(&entry.path) {
+                Some(line) => line.send(batch.datagram(entry), now, &self.counts),
+                None => self.counts.add("drop.stream_gone", 1),
+            }
+        }
+    }
+
+    fn line(&self, path: Path) -> Option<Rc<Line>> {
+        self.lines.borrow().get(&path).cloned()
+    }
+
+    fn bound(&self, line: &Line) {
+        if !line.bound.replace(true) {
+            self.door.borrow_mut().proven(line.source);
+        }
+    }
+}
+
+/// A connection's place among the others.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) hub: Rc<Hub>,
+    pub(super) line: Rc<Line>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Place { hub, line } = self;
+        // So that nobody counts it as one that waits.
+        line.end(End::Peer);
+        hub.lines.borrow_mut().remove(&line.path);
+        hub.door.borrow_mut().leave(line.source, line.bound.get());
+        hub.counts.add("panics", u64::from(std::thread::panicking()));
+        if let Some(owner) = line.owner.get() {
+            hub.mesh.tell(owner, ShardMessage::PathClosed(line.path), &hub.counts);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The paths of a link as its Core knows them: by the Edge's name for frames that come, by address for what goes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::drops::LinkDrop;
+use super::message::{Opening, Replayed};
+use crate::io::{Path, SocketId};
+use crate::path::PathId;
+use crate::time::Time;
+
+/// Paths of one link, as many as an Edge's worker has.
+const MOST_PATHS: usize = 65_536;
+/// Sockets of the Edge's worker that are told apart.
+const MOST_SOCKETS: usize = 256;
+/// An Edge that does not know a path to be proven is told again, this often at the most.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct Known {
+    path: Path,
+    opening: Opening,
+    /// The Edge's name; none while it has lost the path.
+    id: PathId,
+    /// The name in the Edge's earlier life.
+    lost: PathId,
+    is_proven: bool,
+    told_at: Time,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct CorePaths {
+    /// Number of the link in the ids of sockets.
+    link: u32,
+    known: Slab<Known>,
+    ids: HashMap<PathId, usize>,
+    by_path: HashMap<Path, usize>,
+    /// The Edge's sockets by place.
+    sockets: Vec<u32>,
+    /// What the Edge has lost, by the names that it had.
+    lost: HashMap<PathId, usize>,
+    /// Frames come in runs of one path: the last answer is mostly the next one.
+    last_in: Option<(PathId, Path, bool)>,
+    last_out: Option<(Path, PathId)>,
+}
+
+impl CorePaths {
+    pub(super) fn new(link: u32) -> CorePaths {
+        CorePaths { link, ..CorePaths::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How many paths the Edge has lost and has not got again.
+    pub(super) fn lost(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// The source of a frame, and whether the Edge should know that it is proven.
+    pub(super) fn source(&mut self, id: PathId) -> Option<(Path, bool)> {
+        if let Some((last, path, is_proven)) = self.last_in
+            && last == id
+        {
+            return Some((path, is_proven));
+        }
+        let known = &self.known[*self.ids.get(&id)?];
+        self.last_in = Some((id, known.path, known.is_proven));
+        Some((known.path, known.is_proven))
+    }
+
+    /// The name of the path by which a visitor is reached.
+    pub(super) fn destination(&mut self, path: Path) -> Option<PathId> {
+        if let Some((last, id)) = self.last_out
+            && last == path
+        {
+            return Some(id);
+        }
+        let id = self.known[*self.by_path.get(&path)?].id;
+        if id == PathId::NONE {
+            return None;
+        }
+        self.last_out = Some((path, id));
+        Some(id)
+    }
+
+    /// The Edge tells of a path, which may be one that had another name, or whose name another one had. Whether that is new.
+    pub(super) fn open(&mut self, id: PathId, opening: &Opening) -> Result<(Path, bool), LinkDrop> {
+        let place = self.place(opening.socket).ok_or(LinkDrop::PathLimit)?;
+        let path = Path { socket: SocketId::linked(self.link, place), remote: opening.remote };
+        let key = match self.by_path.get(&path) {
+            Some(&key) if self.known[key].id == id => return Ok((path, false)),
+            Some(&key) => key,
+            None if self.known.len() >= MOST_PATHS => return Err(LinkDrop::PathLimit),
+            None => {
+                let (lost, told_at) = (PathId::NONE, Time::ZERO);
+                let known = Known { path, opening: *opening, id: PathId::NONE, lost, is_proven: false, told_at };
+                let key = self.known.insert(known);
+                self.by_path.insert(path, key);
+                key
+            }
+        };
+        // The Edge made the path anew: for another session it is another path.
+        let known = &mut self.known[key];
+        known.is_proven &= known.opening.transport == opening.transport;
+        known.opening = *opening;
+        self.name(key, id);
+        Ok((path, true))
+    }
+
+    /// Takes down that a path is proven; its name, if the Edge has it.
+    pub(super) fn prove(&mut self, path: Path) -> Option<PathId> {
+        self.last_in = None;
+        let known = &mut self.known[*self.by_path.get(&path)?];
+        known.is_proven = true;
+        Some(known.id).filter(|&id| id != PathId::NONE)
+    }
+
+    /// Whether it is time to tell the Edge once more that a path is proven.
+    pub(super) fn may_tell(&mut self, id: PathId, now: Time) -> bool {
+        let Some(known) = self.ids.get(&id).and_then(|&key| self.known.get_mut(key)) else { return false };
+        let is_due = known.told_at == Time::ZERO || now.since(known.told_at) >= TELL_EVERY;
+        if is_due {
+            known.told_at = now;
+        }
+        is_due
+    }
+
+    /// Forgets a path; its name, if the Edge has it.
+    pub(super) fn close(&mut self, path: Path) -> Option<PathId> {
+        let key = self.by_path.get(&path).copied()?;
+        Some(self.remove(key)).filter(|&id| id != PathId::NONE)
+    }
+
+    /// The Edge has ended a path.
+    pub(super) fn close_named(&mut self, id: PathId) -> Option<Path> {
+        let key = self.ids.get(&id).copied()?;
+        let path = self.known[key].path;
+        self.remove(key);
+        Some(path)
+    }
+
+    /// The Edge has begun a new life: it has no path any more. Proven ones it is to have again; visitors of the others ask by
+    /// themselves.
+    pub(super) fn lose_all(&mut self) {
+        self.ids.clear();
+        self.lost.clear();
+        (self.last_in, self.last_out) = (None, None);
+        let (by_path, lost) = (&mut self.by_path, &mut self.lost);
+        self.known.retain(|key, known| {
+            known.lost = if known.id == PathId::NONE { known.lost } else { known.id };
+            known.id = PathId::NONE;
+            // Two lives of the Edge may have used one name.
+            let stays = known.is_proven && *lost.entry(known.lost).or_insert(key) == key;
+            if !stays {
+                by_path.remove(&known.path);
+            }
+            stays
+        });
+    }
+
+    /// Those that the Edge is to have again.
+    pub(super) fn replay(&self, granted: u32) -> impl Iterator<Item = Replayed> {
+        self.lost.iter().map(move |(&id, &key)| Replayed { id, granted, opening: self.known[key].opening })
+    }
+
+    /// The Edge has a path again, under this name, or cannot have it.
+    pub(super) fn replayed(&mut self, lost: PathId, id: PathId) {
+        let Some(&key) = self.lost.get(&lost) else { return };
+        if id == PathId::NONE {
+            self.remove(key);
+        } else {
+            self.name(key, id);
+        }
+    }
+
+    /// Gives a path its name, which whoever had it before has no more.
+    fn name(&mut self, key: usize, id: PathId) {
+        (self.last_in, self.last_out) = (None, None);
+        let before = std::mem::replace(&mut self.known[key].id, id);
+        if before == PathId::NONE {
+            self.lost.remove(&std::mem::take(&mut self.known[key].lost));
+        } else {
+            self.ids.remove(&before);
+        }
+        if let Some(other) = self.ids.insert(id, key).filter(|&other| other != key) {
+            let other = self.known.remove(other);
+            self.by_path.remove(&other.path);
+        }
+    }
+
+    fn remove(&mut self, key: usize) -> PathId {
+        (self.last_in, self.last_out) = (None, None);
+        let known = self.known.remove(key);
+        self.by_path.remove(&known.path);
+        if known.id == PathId::NONE {
+            self.lost.remove(&known.lost);
+        } else {
+            self.ids.remove(&known.id);
+        }
+        known.id
+    }
+
+    fn place(&mut self, socket: u32) -> Option<u8> {
+        let place = self.sockets.iter().position(|&known| known == socket).unwrap_or(self.sockets.len());
+        if place == self.sockets.len() {
+            if place >= MOST_SOCKETS {
+                return None;
+            }
+            self.sockets.push(socket);
+        }
+        u8::try_from(place).ok()
+    }
+}

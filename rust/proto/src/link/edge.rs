@@ -1,0 +1,458 @@
+//! The Edge's end of its links: visitors' datagrams become frames for their Core, and frames datagrams for visitors.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use aws_lc_rs::{constant_time, hmac};
+
+use super::BASE_MTU;
+use super::edge_peer::{LinkName, Peers, Session};
+use super::frame::{Frame, FrameKind, HEADER, Header, frames};
+use super::message::{Cookie, CookieAnswer, Hello, KeepAlive, Opening, Renamed, Replayed, Welcome, read_rate};
+use super::seal::{Chosen, End, LinkKey, Nonce, Seal, Unbelieved, derive};
+use crate::ice::{LocalUfrag, UfragKey};
+use crate::io::{Carries, MAX_DATAGRAM, Path, ReceiveBatch, SocketId, TransmitQueue};
+use crate::path::{Admission, EdgeDrop, EdgeDrops, PathId, PathLimits, PathTable, Restored, SessionKey};
+use crate::stun::local_ufrag;
+use crate::time::Time;
+
+/// A cookie is good for so long.
+const COOKIE_LIFE: Duration = Duration::from_secs(3);
+/// How often links are looked at, whether they are silent.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What an Edge is built from.
+#[derive(Clone, Debug)]
+pub struct EdgeLinkConfig {
+    /// The socket towards the Cores, never the public one.
+    pub link_socket: SocketId,
+    /// Random: signs cookies.
+    pub secret: [u8; 32],
+    /// Random: this life of the Edge.
+    pub instance: u64,
+    /// Time since the Unix epoch at `Time::ZERO`.
+    pub unix_epoch: Duration,
+    /// Bounds of the table of paths.
+    pub limits: PathLimits,
+}
+
+/// What an Edge tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeEvent {
+    /// A Core has proven its address, or a new one.
+    LinkUp {
+        /// Whose.
+        name: LinkName,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A Core is silent, or was taken away.
+    LinkDown {
+        /// Whose.
+        name: LinkName,
+    },
+}
+
+/// One worker of an Edge, without its sockets and its thread.
+#[derive(Debug)]
+pub struct EdgeLink {
+    link_socket: SocketId,
+    secret: hmac::Key,
+    instance: u64,
+    admission: Admission,
+    table: PathTable,
+    peers: Peers,
+    /// Datagrams of the batch being handled: link, place in the batch, path.
+    routed: Vec<(usize, usize, PathId)>,
+    answer: Vec<u8>,
+    next_look: Option<Time>,
+    drops: EdgeDrops,
+    events: VecDeque<EdgeEvent>,
+}
+
+impl EdgeLink {
+    /// An Edge without keys and links, which lets nobody in.
+    pub fn new(config: EdgeLinkConfig) -> EdgeLink {
+        EdgeLink {
+            link_socket: config.link_socket,
+            secret: hmac::Key::new(hmac::HMAC_SHA256, &config.secret),
+            instance: config.instance,
+            admission: Admission::new(config.unix_epoch),
+            table: PathTable::new(config.limits, config.instance as u16),
+            peers: Peers::default(),
+            routed: Vec::new(),
+            answer: Vec::new(),
+            next_look: None,
+            drops: EdgeDrops::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes a key by which a core signs its tokens; false when there are too many cores.
+    pub fn set_key(&mut self, key: UfragKey) -> bool {
+        self.admission.set_key(key)
+    }
+
+    /// Forgets one.
+    pub fn remove_key(&mut self, core: u16, id: u8) {
+        self.admission.remove_key(core, id);
+    }
+
+    /// Lets a shard of a Core open a link with this key; false when there are too many.
+    pub fn set_link(&mut self, name: LinkName, key: LinkKey) -> bool {
+        self.peers.set(name, key).is_some()
+    }
+
+    /// Takes a link away with its paths.
+    pub fn remove_link(&mut self, name: LinkName) {
+        let was_up = self.peers.number(name).and_then(|link| self.peers.session(link)).is_some_and(|peer| peer.is_up);
+        if let Some(link) = self.peers.remove(name) {
+            self.table.close_link(link);
+        }
+        if was_up {
+            self.events.push_back(EdgeEvent::LinkDown { name });
+        }
+    }
+
+    /// A session has ended: its paths close, and its tokens, which end with the minute `until` (of 2020), are refused.
+    pub fn revoke(&mut self, session: SessionKey, until: u32, now: Time) {
+        self.admission.revoke(session, until, now);
+        self.table.close_session(session);
+    }
+
+    /// Takes visitors' datagrams; the frames of those that come in one call share datagrams where they fit.
+    pub fn handle_public(
+        &mut self,
+        batch: &ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) {
+        self.routed.clear();
+        for at in entries.start..entries.end.min(batch.len()) {
+            let received = batch.entries()[at];
+            match self.route(received.path, batch.datagram(&received), now) {
+                Ok((link, id)) => self.routed.push((link, at, id)),
+                Err(reason) => self.drops.count(reason),
+            }
+        }
+        if self.routed.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+            // Frames for one link side by side; the order within a link stays.
+            self.routed.sort_unstable();
+        }
+        out.carries = Carries::Control;
+        for &(link, at, id) in &self.routed {
+            let (Some(session), Ok(entry)) = (self.peers.session(link), self.table.named(id, link)) else { continue };
+            let datagram = batch.datagram(&batch.entries()[at]);
+            let mut memory = [0; Opening::MOST];
+            let opening: &[u8] = if entry.is_acknowledged {
+                &[]
+            } else {
+                let Path { socket, remote } = entry.path;
+                let (generation, transport) = (entry.generation, entry.session.transport);
+                Opening { generation, socket: socket.0, transport, remote }.write(&mut memory)
+            };
+            let length = opening.len() + datagram.len();
+            if HEADER + length > session.mtu.max(MAX_DATAGRAM) {
+                self.drops.count(EdgeDrop::TooLarge);
+                continue;
+            }
+            let kind = if entry.is_acknowledged { FrameKind::Data } else { FrameKind::Open };
+            let header = Header { is_proven: entry.is_proven, ..Header::new(kind, length as u16, entry.id) };
+            let mut head = [0; HEADER + Opening::MOST];
+            head[..HEADER].copy_from_slice(&header.write());
+            head[HEADER..HEADER + opening.len()].copy_from_slice(opening);
+            let to = Path { socket: self.link_socket, remote: session.address };
+            out.append(to, session.mtu, [&head[..HEADER + opening.len()], datagram]);
+        }
+        self.tell_closed(out);
+    }
+
+    /// Takes datagrams of the link socket.
+    pub fn handle_link(&mut self, batch: &ReceiveBatch, entries: Range<usize>, now: Time, out: &mut TransmitQueue<'_>) {
+        for received in &batch.entries()[entries.start..entries.end.min(batch.len())] {
+            let from = received.path.remote;
+            for frame in frames(batch.datagram(received)) {
+                let result = frame.map_err(|_| EdgeDrop::MalformedFrame);
+                let result = result.and_then(|frame| self.handle_frame(from, &frame, now, out));
+                if let Err(reason) = result {
+                    self.drops.count(reason);
+                }
+            }
+        }
+        out.carries = Carries::Control;
+        self.tell_closed(out);
+    }
+
+    /// Ends silent paths and notices silent Cores.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
+        self.table.handle_timeout(now);
+        self.tell_closed(out);
+        if self.next_look.is_none_or(|due| due > now) {
+            return;
+        }
+        self.next_look = None;
+        for link in self.peers.numbers() {
+            let Some(name) = self.peers.get(link).map(|peer| peer.name) else { continue };
+            let Some(session) = self.peers.session_mut(link).filter(|session| session.is_up) else { continue };
+            if session.is_silent(now) {
+                session.is_up = false;
+                self.events.push_back(EdgeEvent::LinkDown { name });
+            } else {
+                self.next_look = Some(now + LOOK_EVERY);
+            }
+        }
+    }
+
+    /// When [`EdgeLink::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.table.poll_timeout().into_iter().chain(self.next_look).min()
+    }
+
+    /// The oldest event not yet taken.
+    pub fn poll_event(&mut self) -> Option<EdgeEvent> {
+        self.events.pop_front()
+    }
+
+    /// Names and values of everything counted here.
+    pub fn counters(&self, mut each: impl FnMut(&str, u64)) {
+        self.drops.iter().for_each(|(name, value)| each(name, value));
+    }
+
+    /// How often a reason to drop something was met.
+    pub fn dropped(&self, reason: EdgeDrop) -> u64 {
+        self.drops.get(reason)
+    }
+
+    /// Paths.
+    pub fn paths(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Ended sessions whose tokens are still refused.
+    pub fn revoked(&self) -> usize {
+        self.admission.revoked()
+    }
+
+    /// The link and the path of a visitor's datagram; makes the path if its token says so.
+    fn route(&mut self, path: Path, datagram: &[u8], now: Time) -> Result<(usize, PathId), EdgeDrop> {
+        let index = match self.table.find(path) {
+            Some(index) if !self.is_of_another(index, datagram) => index,
+            Some(index) => self.replace(index, path, datagram, now)?,
+            None => self.admit(path, datagram, now)?,
+        };
+        if !self.table.pass(index, datagram.len(), now) {
+            return Err(EdgeDrop::Policed);
+        }
+        let (link, id) = self.table.get(index).map(|entry| (entry.link, entry.id)).ok_or(EdgeDrop::NoPath)?;
+        if self.peers.session(link).is_none_or(|session| !session.is_up) {
+            return Err(EdgeDrop::LinkDown);
+        }
+        Ok((link, id))
+    }
+
+    fn admit(&mut self, path: Path, datagram: &[u8], now: Time) -> Result<u16, EdgeDrop> {
+        let token = self.admission.check(datagram, now)?;
+        let name = LinkName { core: token.core, shard: token.shard };
+        let link = self.peers.number(name).ok_or(EdgeDrop::NoLink)?;
+        if self.peers.session(link).is_none_or(|session| !session.is_up) {
+            return Err(EdgeDrop::NoLink);
+        }
+        self.table.admit(path, &token, link, now)
+    }
+
+    /// Whether a datagram is a check for another session than the path is of.
+    fn is_of_another(&self, index: u16, datagram: &[u8]) -> bool {
+        if !datagram.starts_with(&[0, 1]) {
+            return false;
+        }
+        let token = local_ufrag(datagram).and_then(LocalUfrag::read_unproven);
+        let session = token.map(|token| SessionKey::of(&token));
+        self.table.get(index).zip(session).is_some_and(|(entry, session)| entry.session != session)
+    }
+
+    /// A source is another session's: never so as long as it is proven to be that one's.
+    fn replace(&mut self, index: u16, path: Path, datagram: &[u8], now: Time) -> Result<u16, EdgeDrop> {
+        let entry = self.table.get(index).filter(|entry| !entry.is_proven).ok_or(EdgeDrop::PathTaken)?;
+        let (id, link) = (entry.id, entry.link);
+        self.admission.check(datagram, now)?;
+        self.table.close(id, link)?;
+        self.admit(path, datagram, now)
+    }
+
+    fn handle_frame(
+        &mut self,
+        from: SocketAddr,
+        frame: &Frame<'_>,
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) -> Result<(), EdgeDrop> {
+        if frame.header.kind == FrameKind::Hello {
+            return self.handle_hello(from, frame.bytes, now, out);
+        }
+        let link = self.peers.at(from).ok_or(EdgeDrop::UnprovenLink)?;
+        if frame.header.kind == FrameKind::Data {
+            let entry = self.table.named(frame.header.path, link)?;
+            out.carries = frame.header.carries;
+            out.push(entry.path, frame.body());
+            return Ok(());
+        }
+        out.carries = Carries::Control;
+        let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
+        let body = session.seal.open(frame.bytes).map_err(|reason| match reason {
+            Unbelieved::Forged => EdgeDrop::ForgedControl,
+            Unbelieved::Replayed => EdgeDrop::ReplayedControl,
+        })?;
+        session.heard = now;
+        let path = frame.header.path;
+        match frame.header.kind {
+            FrameKind::KeepAlive => self.handle_keep_alive(link, body, now, out),
+            FrameKind::OpenAck => {
+                let rate = read_rate(body).ok_or(EdgeDrop::MalformedFrame)?;
+                self.table.acknowledge(path, link, rate)
+            }
+            FrameKind::Proven => {
+                let rate = read_rate(body).ok_or(EdgeDrop::MalformedFrame)?;
+                self.table.prove(path, link, rate)
+            }
+            FrameKind::Close => self.table.close(path, link),
+            FrameKind::Replay => self.handle_replay(link, body, now, out),
+            _ => Err(EdgeDrop::MalformedFrame),
+        }
+    }
+
+    /// A hello without a cookie is answered with one and leaves nothing behind; one with a cookie proves an address.
+    fn handle_hello(
+        &mut self,
+        from: SocketAddr,
+        frame: &[u8],
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) -> Result<(), EdgeDrop> {
+        let hello = frame.get(HEADER..).and_then(Hello::read).ok_or(EdgeDrop::MalformedFrame)?;
+        let name = LinkName { core: hello.core, shard: hello.shard };
+        let link = self.peers.number(name).ok_or(EdgeDrop::UnknownLink)?;
+        let peer = self.peers.get(link).ok_or(EdgeDrop::UnknownLink)?;
+        peer.key.open(frame).ok_or(EdgeDrop::ForgedHello)?;
+        let to = Path { socket: self.link_socket, remote: from };
+        out.carries = Carries::Control;
+        if hello.cookie == Cookie::default() {
+            let issued = now.0.max(1);
+            let cookie = Cookie { issued, value: self.cookie(&hello, issued, from) };
+            let answer = CookieAnswer { nonce: hello.nonce, cookie };
+            peer.key.push(out, to, FrameKind::Cookie, &[&answer.write()]);
+            return Ok(());
+        }
+        let Cookie { issued, value } = hello.cookie;
+        let is_ours = constant_time::verify_slices_are_equal(&self.cookie(&hello, issued, from), &value).is_ok();
+        let is_fresh = issued <= now.0 && now.since(Time(issued)) <= COOKIE_LIFE;
+        let before = peer.session.as_ref();
+        let is_again = before.is_some_and(|before| before.nonce == hello.nonce && before.address == from);
+        let is_newer = before.is_none_or(|before| issued > before.issued);
+        if !is_ours || !is_fresh || !(is_again || is_newer) {
+            return Err(EdgeDrop::StaleHello);
+        }
+        let welcome = Welcome { nonce: hello.nonce, edge: self.instance };
+        peer.key.push(out, to, FrameKind::Welcome, &[&welcome.write()]);
+        if !is_again {
+            let chosen = Chosen { nonce: hello.nonce, cookie: value, edge: self.instance };
+            let seal = Seal::new(&peer.key, &chosen, End::Edge);
+            self.establish(link, from, &hello, seal, now);
+        }
+        Ok(())
+    }
+
+    fn establish(&mut self, link: usize, address: SocketAddr, hello: &Hello, seal: Seal, now: Time) {
+        let before = self.peers.session(link);
+        let is_new = before.is_none_or(|before| before.instance != hello.instance);
+        let is_told = before.is_some_and(|before| before.is_up && before.address == address) && !is_new;
+        let mtu = before.map_or(BASE_MTU, |before| before.mtu);
+        if is_new {
+            self.table.close_link(link);
+        }
+        let session = Session {
+            address,
+            instance: hello.instance,
+            nonce: hello.nonce,
+            issued: hello.cookie.issued,
+            seal,
+            heard: now,
+            interval: Duration::ZERO,
+            mtu,
+            is_up: true,
+        };
+        self.peers.establish(link, session);
+        self.next_look.get_or_insert(now + LOOK_EVERY);
+        if !is_told {
+            let name = LinkName { core: hello.core, shard: hello.shard };
+            self.events.push_back(EdgeEvent::LinkUp { name, address });
+        }
+    }
+
+    fn handle_keep_alive(
+        &mut self,
+        link: usize,
+        body: &[u8],
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) -> Result<(), EdgeDrop> {
+        let keep_alive = KeepAlive::read(body).ok_or(EdgeDrop::MalformedFrame)?;
+        let name = self.peers.get(link).map(|peer| peer.name).ok_or(EdgeDrop::UnprovenLink)?;
+        let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
+        session.interval = Duration::from_millis(u64::from(keep_alive.interval_ms));
+        session.mtu = usize::from(keep_alive.mtu).max(BASE_MTU);
+        let to = Path { socket: self.link_socket, remote: session.address };
+        session.seal.push(out, to, FrameKind::Echo, PathId::NONE, &[body]);
+        if !std::mem::replace(&mut session.is_up, true) {
+            let address = session.address;
+            self.events.push_back(EdgeEvent::LinkUp { name, address });
+        }
+        self.next_look.get_or_insert(now + LOOK_EVERY);
+        Ok(())
+    }
+
+    fn handle_replay(
+        &mut self,
+        link: usize,
+        mut body: &[u8],
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) -> Result<(), EdgeDrop> {
+        let name = self.peers.get(link).map(|peer| peer.name).ok_or(EdgeDrop::UnprovenLink)?;
+        self.answer.clear();
+        while !body.is_empty() {
+            let (Replayed { id, granted, opening }, rest) = Replayed::read(body).ok_or(EdgeDrop::MalformedFrame)?;
+            body = rest;
+            let session = SessionKey { core: name.core, transport: opening.transport };
+            let path = Path { socket: SocketId(opening.socket), remote: opening.remote };
+            let restored = Restored { id, path, session, generation: opening.generation, granted };
+            let place = (session.shard() == name.shard).then(|| self.table.restore(&restored, link, now)).flatten();
+            Renamed { from: id, to: place.unwrap_or(PathId::NONE) }.write(&mut self.answer);
+        }
+        let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
+        let to = Path { socket: self.link_socket, remote: session.address };
+        session.seal.push(out, to, FrameKind::ReplayAck, PathId::NONE, &[&self.answer]);
+        Ok(())
+    }
+
+    /// Tells Cores of paths that ended here.
+    fn tell_closed(&mut self, out: &mut TransmitQueue<'_>) {
+        while let Some((id, link)) = self.table.poll_closed() {
+            if let Some(session) = self.peers.session_mut(link) {
+                let to = Path { socket: self.link_socket, remote: session.address };
+                session.seal.push(out, to, FrameKind::Close, id, &[]);
+            }
+        }
+    }
+
+    /// What only whoever receives at `from` can send back, made anew when it comes back.
+    fn cookie(&self, hello: &Hello, issued: u64, from: SocketAddr) -> Nonce {
+        let mut memory = [0; Opening::MOST];
+        let address = Opening { generation: 0, socket: 0, transport: 0, remote: from };
+        let (core, shard) = (hello.core.to_be_bytes(), hello.shard.to_be_bytes());
+        let parts = [&issued.to_be_bytes()[..], &core, &shard, &hello.nonce, address.write(&mut memory)];
+        derive(&self.secret, &parts)
+    }
+}

@@ -1,0 +1,418 @@
+//! The table of paths: found by source and by id, bounded in every direction, emptied by silence.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::SessionKey;
+use super::drops::EdgeDrop;
+use super::id::PathId;
+use super::prefixes::Prefixes;
+use super::sessions::{MOST_PROVEN, MOST_UNPROVEN, Sessions};
+use crate::ice::LocalUfrag;
+use crate::io::Path;
+use crate::time::Time;
+use crate::token_bucket::TokenBucket;
+
+/// Without a datagram of the visitor an unproven path ends after this time, as in the Core's agent.
+const UNPROVEN_LIFE: Duration = Duration::from_secs(10);
+/// And a proven one: longer than consent lasts (RFC 7675 §5.1), so that the Core decides.
+const PROVEN_LIFE: Duration = Duration::from_secs(45);
+/// An unproven path that was silent for so long gives way to a new one of its session.
+const GIVES_WAY: Duration = Duration::from_secs(2);
+/// What an unproven path may send: checks, and a DTLS handshake that comes early.
+const UNPROVEN_BYTES_PER_S: u32 = 16_384;
+const UNPROVEN_BURST_BYTES: u32 = 32_768;
+/// A granted rate may be used up for a quarter of a second at once, and for a large picture.
+const SMALLEST_BURST_BYTES: u32 = 262_144;
+/// Deadlines of paths that are gone are swept out beyond this many, and beyond twice as many as there are paths.
+const STALE_DEADLINES: usize = 1024;
+
+/// Bounds of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathLimits {
+    /// Paths of all sessions together, 65,536 at the most.
+    pub paths: usize,
+    /// Unproven paths from one source network, /24 of IPv4 or /56 of IPv6.
+    pub unproven_per_prefix: u16,
+}
+
+/// One path.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name in frames.
+    pub id: PathId,
+    /// The socket at which the visitor comes in, and its address.
+    pub path: Path,
+    /// Whose it is.
+    pub session: SessionKey,
+    /// Generation of the ICE credentials by which it was admitted.
+    pub generation: u8,
+    /// The link it goes by; a number of whoever owns the links.
+    pub link: usize,
+    /// Whether it answered a challenge of the Core.
+    pub is_proven: bool,
+    /// Whether the Core has heard of it.
+    pub is_acknowledged: bool,
+    heard: Time,
+    /// Bytes a second once proven, 0 for no bound.
+    granted: u32,
+    policer: Option<TokenBucket>,
+}
+
+impl Entry {
+    fn ends_at(&self) -> Time {
+        self.heard + if self.is_proven { PROVEN_LIFE } else { UNPROVEN_LIFE }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u16,
+    entry: Option<Entry>,
+}
+
+/// What the Core says about a path that the Edge is to have again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Restored {
+    pub(crate) id: PathId,
+    pub(crate) path: Path,
+    pub(crate) session: SessionKey,
+    pub(crate) generation: u8,
+    pub(crate) granted: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct PathTable {
+    limits: PathLimits,
+    /// Generation of places that were never used; differs from one life of the Edge to the next.
+    first_generation: u16,
+    slots: Vec<Slot>,
+    /// Places without a path, longest free first.
+    free: VecDeque<u16>,
+    by_source: HashMap<Path, u16>,
+    sessions: Sessions,
+    prefixes: Prefixes,
+    deadlines: BinaryHeap<Reverse<(Time, PathId)>>,
+    /// Datagrams come in runs of one source: the last answer is mostly the next one.
+    last: Option<(Path, u16)>,
+    /// Paths that ended without a word of their Core, and their links.
+    closed: VecDeque<(PathId, usize)>,
+}
+
+impl PathTable {
+    /// An empty table. `first_generation` should differ from that of the life before.
+    pub fn new(limits: PathLimits, first_generation: u16) -> PathTable {
+        PathTable {
+            limits: PathLimits { paths: limits.paths.min(usize::from(u16::MAX) + 1), ..limits },
+            first_generation: first_generation.max(1),
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            by_source: HashMap::new(),
+            sessions: Sessions::default(),
+            prefixes: Prefixes::default(),
+            deadlines: BinaryHeap::new(),
+            last: None,
+            closed: VecDeque::new(),
+        }
+    }
+
+    /// Paths.
+    pub fn len(&self) -> usize {
+        self.by_source.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_source.is_empty()
+    }
+
+    /// The place of a source's path.
+    pub fn find(&mut self, path: Path) -> Option<u16> {
+        if let Some((last, index)) = self.last
+            && last == path
+        {
+            return Some(index);
+        }
+        let index = self.by_source.get(&path).copied()?;
+        self.last = Some((path, index));
+        Some(index)
+    }
+
+    /// The path at a place.
+    pub fn get(&self, index: u16) -> Option<&Entry> {
+        self.slots.get(usize::from(index))?.entry.as_ref()
+    }
+
+    /// The path that a frame of `link` names.
+    pub fn named(&self, id: PathId, link: usize) -> Result<&Entry, EdgeDrop> {
+        let slot = self.slots.get(usize::from(id.index())).ok_or(EdgeDrop::UnknownPath)?;
+        match &slot.entry {
+            Some(entry) if entry.id != id => Err(EdgeDrop::LatePath),
+            Some(entry) if entry.link != link => Err(EdgeDrop::ForeignPath),
+            Some(entry) => Ok(entry),
+            None => Err(EdgeDrop::LatePath),
+        }
+    }
+
+    /// Whether the visitor may send so many bytes now; it is heard of in any case.
+    pub fn pass(&mut self, index: u16, bytes: usize, now: Time) -> bool {
+        let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.as_mut()) else {
+            return false;
+        };
+        entry.heard = now;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        entry.policer.as_mut().is_none_or(|policer| policer.take(bytes, now))
+    }
+
+    /// Makes a path for a source that has none and showed a valid token.
+    pub fn admit(&mut self, path: Path, token: &LocalUfrag, link: usize, now: Time) -> Result<u16, EdgeDrop> {
+        let session = SessionKey::of(token);
+        if self.prefixes.count(path.remote.ip()) >= self.limits.unproven_per_prefix {
+            return Err(EdgeDrop::PrefixFull);
+        }
+        self.make_room(session, now)?;
+        let index = self.take_place().ok_or(EdgeDrop::TableFull)?;
+        self.insert(index, path, session, token.generation, link, now);
+        Ok(index)
+    }
+
+    /// Makes a path of an earlier life again, under its old name if that is free. `None` when there is no room, or the source
+    /// belongs to another session now.
+    pub(crate) fn restore(&mut self, restored: &Restored, link: usize, now: Time) -> Option<PathId> {
+        let Restored { id, path, session, generation, granted } = *restored;
+        let index = match self.find(path) {
+            Some(index) if self.get(index)?.session != session => return None,
+            Some(index) => index,
+            None => {
+                let index = self.take_named_place(id).or_else(|| self.take_place())?;
+                self.insert(index, path, session, generation, link, now);
+                index
+            }
+        };
+        let id = self.get(index)?.id;
+        self.acknowledge(id, link, granted).ok()?;
+        self.prove(id, link, granted).ok()?;
+        Some(id)
+    }
+
+    /// The Core has heard of a path, and grants it `bytes_per_second` once it is proven, 0 for no bound.
+    pub fn acknowledge(&mut self, id: PathId, link: usize, bytes_per_second: u32) -> Result<(), EdgeDrop> {
+        let entry = self.named_mut(id, link)?;
+        entry.is_acknowledged = true;
+        grant(entry, bytes_per_second);
+        Ok(())
+    }
+
+    /// A path has answered the Core's challenge.
+    pub fn prove(&mut self, id: PathId, link: usize, bytes_per_second: u32) -> Result<(), EdgeDrop> {
+        let entry = self.named_mut(id, link)?;
+        let first = !std::mem::replace(&mut entry.is_proven, true);
+        if !first {
+            grant(entry, bytes_per_second);
+            return Ok(());
+        }
+        entry.granted = bytes_per_second;
+        entry.policer = policer(bytes_per_second);
+        let (session, ip) = (entry.session, entry.path.remote.ip());
+        self.prefixes.remove(ip);
+        let proven = self.of_session(session, true);
+        if proven.clone().count() > MOST_PROVEN
+            && let Some(silent) = proven.filter(|entry| entry.id != id).min_by_key(|entry| entry.heard)
+        {
+            let (silent, link) = (silent.id, silent.link);
+            self.remove(silent.index());
+            self.closed.push_back((silent, link));
+        }
+        Ok(())
+    }
+
+    /// Ends a path by the Core's word.
+    pub fn close(&mut self, id: PathId, link: usize) -> Result<(), EdgeDrop> {
+        self.named(id, link)?;
+        self.remove(id.index());
+        Ok(())
+    }
+
+    /// Ends the paths of a session.
+    pub fn close_session(&mut self, session: SessionKey) {
+        for &index in self.sessions.members(session).as_slice() {
+            self.remove(index);
+        }
+    }
+
+    /// Ends the paths of a link: its Core has begun a new life, and knows nothing of them.
+    pub fn close_link(&mut self, link: usize) {
+        let indices = (0..self.slots.len()).filter_map(|index| u16::try_from(index).ok());
+        for index in indices {
+            if self.get(index).is_some_and(|entry| entry.link == link) {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// Ends what was silent for too long.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(&Reverse((due, id))) = self.deadlines.peek()
+            && due <= now
+        {
+            self.deadlines.pop();
+            let Some(entry) = self.get(id.index()).filter(|entry| entry.id == id) else { continue };
+            let (ends, link) = (entry.ends_at(), entry.link);
+            if ends > now {
+                self.deadlines.push(Reverse((ends, id)));
+            } else {
+                self.remove(id.index());
+                self.closed.push_back((id, link));
+            }
+        }
+    }
+
+    /// When [`PathTable::handle_timeout`] has something to look at.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.deadlines.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// A path that ended without a word of its Core, and its link.
+    pub fn poll_closed(&mut self) -> Option<(PathId, usize)> {
+        self.closed.pop_front()
+    }
+
+    fn named_mut(&mut self, id: PathId, link: usize) -> Result<&mut Entry, EdgeDrop> {
+        self.named(id, link)?;
+        self.slots[usize::from(id.index())].entry.as_mut().ok_or(EdgeDrop::LatePath)
+    }
+
+    /// The paths of a session that are proven, or those that are not.
+    fn of_session(&self, session: SessionKey, proven: bool) -> impl Iterator<Item = &Entry> + Clone {
+        let members = self.sessions.members(session);
+        (0..members.as_slice().len())
+            .filter_map(move |at| self.get(members.as_slice()[at]))
+            .filter(move |entry| entry.is_proven == proven)
+    }
+
+    /// Lets an unproven path of the session go that was silent for long, if it has as many as it may.
+    fn make_room(&mut self, session: SessionKey, now: Time) -> Result<(), EdgeDrop> {
+        let unproven = self.of_session(session, false);
+        if unproven.clone().count() < MOST_UNPROVEN {
+            return Ok(());
+        }
+        let silent = unproven.filter(|entry| now.since(entry.heard) >= GIVES_WAY).min_by_key(|entry| entry.heard);
+        let (id, link) = silent.map(|entry| (entry.id, entry.link)).ok_or(EdgeDrop::SessionFull)?;
+        self.remove(id.index());
+        self.closed.push_back((id, link));
+        Ok(())
+    }
+
+    fn take_place(&mut self) -> Option<u16> {
+        if self.len() >= self.limits.paths {
+            return None;
+        }
+        while let Some(index) = self.free.pop_front() {
+            // A place that was taken by its name is still among those that are free.
+            if self.slots[usize::from(index)].entry.is_none() {
+                return Some(index);
+            }
+        }
+        let index = u16::try_from(self.slots.len()).ok()?;
+        self.slots.push(Slot { generation: self.first_generation.wrapping_sub(1), entry: None });
+        Some(index)
+    }
+
+    /// The place that `id` names, such that the path in it gets that name.
+    fn take_named_place(&mut self, id: PathId) -> Option<u16> {
+        let index = id.index();
+        if self.len() >= self.limits.paths || usize::from(index) >= self.limits.paths {
+            return None;
+        }
+        while self.slots.len() <= usize::from(index) {
+            self.free.push_back(u16::try_from(self.slots.len()).ok()?);
+            self.slots.push(Slot { generation: self.first_generation.wrapping_sub(1), entry: None });
+        }
+        if self.slots[usize::from(index)].entry.is_some() {
+            return None;
+        }
+        self.slots[usize::from(index)].generation = id.generation().wrapping_sub(1);
+        Some(index)
+    }
+
+    fn insert(&mut self, index: u16, path: Path, session: SessionKey, generation: u8, link: usize, now: Time) {
+        let slot = &mut self.slots[usize::from(index)];
+        slot.generation = slot.generation.wrapping_add(1).max(1);
+        let id = PathId::new(index, slot.generation);
+        let policer = Some(TokenBucket::new(UNPROVEN_BYTES_PER_S, UNPROVEN_BURST_BYTES));
+        let entry = Entry {
+            id,
+            path,
+            session,
+            generation,
+            link,
+            is_proven: false,
+            is_acknowledged: false,
+            heard: now,
+            granted: 0,
+            policer,
+        };
+        self.arm(entry.ends_at(), id);
+        self.slots[usize::from(index)].entry = Some(entry);
+        self.by_source.insert(path, index);
+        self.sessions.add(session, index);
+        self.prefixes.add(path.remote.ip());
+        self.last = None;
+    }
+
+    fn arm(&mut self, due: Time, id: PathId) {
+        if self.deadlines.len() > STALE_DEADLINES + 2 * self.by_source.len() {
+            let slots = &self.slots;
+            let lives = |id: PathId| slots[usize::from(id.index())].entry.as_ref().is_some_and(|entry| entry.id == id);
+            self.deadlines.retain(|Reverse((_, id))| lives(*id));
+        }
+        self.deadlines.push(Reverse((due, id)));
+    }
+
+    fn remove(&mut self, index: u16) {
+        let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.take()) else { return };
+        self.last = None;
+        self.by_source.remove(&entry.path);
+        self.sessions.remove(entry.session, index);
+        if !entry.is_proven {
+            self.prefixes.remove(entry.path.remote.ip());
+        }
+        self.free.push_back(index);
+    }
+
+    #[cfg(test)]
+    pub(super) fn deadlines(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_consistent(&self) -> bool {
+        let live = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        let unproven = live.clone().filter(|entry| !entry.is_proven).count();
+        live.clone().count() == self.by_source.len()
+            && live.clone().all(|entry| self.by_source.get(&entry.path) == Some(&entry.id.index()))
+            && self.sessions.len() <= self.len()
+            && self.prefixes.len() <= unproven
+            && self.free.len() + self.len() >= self.slots.len()
+    }
+}
+
+/// A rate that stays keeps what was used of it.
+fn grant(entry: &mut Entry, bytes_per_second: u32) {
+    if entry.is_proven && entry.granted != bytes_per_second {
+        entry.policer = policer(bytes_per_second);
+    }
+    entry.granted = bytes_per_second;
+}
+
+fn policer(bytes_per_second: u32) -> Option<TokenBucket> {
+    let burst = (bytes_per_second / 4).max(SMALLEST_BURST_BYTES);
+    (bytes_per_second > 0).then(|| TokenBucket::new(bytes_per_second, burst))
+}

@@ -1,0 +1,115 @@
+"""Looks for secrets in the memory of a running process and in its core dump, as somebody would who has taken the machine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.peers.process import PeerError, PeerProcess
+from tests.peers.secret_forms import Needles
+
+CHUNK_BYTES = 4 * 1024 * 1024
+CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
+
+
+def find_in_memory(pid: int, needles: Needles) -> dict[str, int]:
+    """In how many places each needle is in what the process can read, while it stands still (one at a border counts twice).
+
+    Raises PeerError where nothing could be read.
+    """
+    found = dict.fromkeys(needles.names, 0)
+    read = 0
+    with _still(pid), Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for begin, end in _readable(pid):
+            for chunk in _chunks(memory.fileno(), begin, end, overlap=needles.longest - 1):
+                read += len(chunk)
+                for name, count in needles.count_in(chunk).items():
+                    found[name] += count
+    if not read:
+        raise PeerError(f"nothing of the memory of process {pid} could be read")
+    return found
+
+
+def find_in_file(path: Path, needles: Needles) -> dict[str, int]:
+    """The same in a file."""
+    found = dict.fromkeys(needles.names, 0)
+    with path.open("rb") as file:
+        for chunk in _chunks(file.fileno(), 0, path.stat().st_size, overlap=needles.longest - 1):
+            for name, count in needles.count_in(chunk).items():
+                found[name] += count
+    return found
+
+
+def dumps_to_working_directory() -> bool:
+    """Whether this kernel puts a core dump where the process ran, and does not hand it to a program."""
+    pattern = CORE_PATTERN.read_text()
+    return "/" not in pattern and not pattern.startswith("|")
+
+
+async def core_dump(process: PeerProcess, directory: Path) -> Path:
+    """End a process of ours so that the kernel writes its memory to a file in `directory`, its working directory."""
+    _want_dump(process.pid)
+    os.kill(process.pid, signal.SIGABRT)
+    await process.wait(60)
+    return _dump_in(directory)
+
+
+def _want_dump(pid: int) -> None:
+    resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    # Everything, shared memory and mapped files too (core(5)).
+    Path(f"/proc/{pid}/coredump_filter").write_text("0x7f")
+
+
+def _dump_in(directory: Path) -> Path:
+    pattern = CORE_PATTERN.read_text().strip().partition("%")[0]
+    for file in directory.glob(f"{pattern}*"):
+        return file
+    raise PeerError(f"there is no core dump in {directory}; the kernel's pattern is {pattern}")
+
+
+@contextmanager
+def _still(pid: int) -> Iterator[None]:
+    """What is moved about while it is looked for would be missed."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + 10
+        while any(state not in "TtZX" for state in _states(pid)):
+            if time.monotonic() > deadline:
+                raise PeerError(f"process {pid} does not stand still")
+            time.sleep(0.001)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _states(pid: int) -> list[str]:
+    # The command's name may hold spaces and brackets; the state follows its last bracket (proc(5)).
+    return [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+
+def _readable(pid: int) -> Iterator[tuple[int, int]]:
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, rights, _, _, _, *name = line.split(maxsplit=5)
+        if rights.startswith("r") and name[:1] not in (["[vvar]"], ["[vvar_vclock]"], ["[vsyscall]"]):
+            begin, _, end = span.partition("-")
+            yield int(begin, 16), int(end, 16)
+
+
+def _chunks(file: int, begin: int, end: int, *, overlap: int) -> Iterator[bytes]:
+    tail = b""
+    while begin < end:
+        try:
+            data = os.pread(file, min(CHUNK_BYTES, end - begin), begin)
+        except OSError:  # a page of a mapped file that is shorter than its mapping
+            tail, begin = b"", begin + resource.getpagesize()
+            continue
+        if not data:
+            return
+        yield tail + data
+        begin += len(data)
+        tail = data[-overlap:]
