@@ -172,11 +172,11 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"{shown} lies inside media.sip_ports ({ports}): choose a port outside of it"
         if isinstance(sip_udp, int) and first <= sip_udp <= last:
             yield path, f"{shown} is the UDP port of SIP already: choose another"
+        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
     same = webrtc.get("tcp", defaults.listeners.webrtc.tcp)
     media_tcp = first if same == "same" else same
     if media_tcp and media_tcp in (tcp, tls):
         yield ("listeners", "webrtc", "tcp"), f"{media_tcp} is a TCP port of SIP already: choose another, or null"
-        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
 
 
 def _turn_ports(

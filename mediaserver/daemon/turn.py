@@ -57,9 +57,7 @@ def ice_servers(config: Config, *, secrets: SecretStore) -> Callable[[], tuple[I
         return tuple
     told = dict.fromkeys(str(told) for _, told in bind_addresses(config, turn.networks))
     urls = tuple(f"turn:{SocketAddress(address, turn.port)}?transport=udp" for address in told)
-    mint = CredentialMint(
-        secret=_session_secret(config, secrets), lifetime_s=turn.credential_lifetime, clock=time.time
-    )
+    mint = CredentialMint(secret=_session_secret(config, secrets), lifetime_s=turn.credential_lifetime, clock=time.time)
 
     def servers() -> tuple[IceServer, ...]:
         credentials = mint.mint()
