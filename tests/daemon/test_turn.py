@@ -50,7 +50,8 @@ def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> No
     engine = turn_config(config, secrets=secrets)
     assert engine is not None
     assert engine.binds == ("192.0.2.5:3478", "[2001:db8::5]:3478")
-    assert engine.open is None and engine.users == ()
+    assert engine.open is None
+    assert engine.users == ()
     (server,) = ice_servers(config, secrets=secrets)()
     assert server.urls == ("turn:203.0.113.5:3478?transport=udp", "turn:[2001:db8::5]:3478?transport=udp")
     assert server.username is not None
