@@ -131,6 +131,8 @@ def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterat
     defaults = Config().listeners
     for key in ("sip", "webrtc", "turn"):
         section = _map(listeners.get(key))
+        if key == "turn" and section.get("port") is None:
+            continue
         networks = section.get("networks", getattr(defaults, key).networks)
         for index, name in enumerate(_list(networks)):
             yield from _named(("listeners", key, "networks", index), name, "networks", names)
