@@ -41,7 +41,7 @@ impl UdpSocket {
         }
         if shared {
             socket.set_reuse_port(true)?;
-            // Without GRO (kernels before 5.0) datagrams come one by one.
+            // Kernels before 5.0 do not know it.
             set_option(&socket, SOL_UDP, UDP_GRO, 1).ok();
         }
         // The kernel silently caps both at net.core.[rw]mem_max; `receive_buffer_bytes` says what was got.
@@ -56,13 +56,18 @@ impl UdpSocket {
     /// Makes it one of a link: joined datagrams may come in (UDP_GRO), and nothing that leaves is ever fragmented, so that what
     /// passes is what fits (RFC 8899 §3). Without support for either the socket works as any other.
     pub fn for_link(self) -> UdpSocket {
-        set_option(&self.socket, SOL_UDP, UDP_GRO, 1).ok();
+        self.join_datagrams();
         let (level, name) = match self.local.is_ipv6() {
             true => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
             false => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
         };
         set_option(&self.socket, level, name, libc::IP_PMTUDISC_PROBE).ok();
         self
+    }
+
+    /// Lets the kernel join datagrams of one source on their way in (UDP_GRO). Without it they come one by one.
+    pub fn join_datagrams(&self) {
+        set_option(&self.socket, SOL_UDP, UDP_GRO, 1).ok();
     }
 
     /// Marks everything that leaves by this socket and is not marked otherwise. Without the permission it stays as it is:

@@ -388,8 +388,8 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
-    use crate::media_links::CoreLinks;
     use crate::mailbox::event_queue;
+    use crate::media_links::CoreLinks;
     use crate::ports::PortPools;
     use crate::shard::Announced;
     use crate::socket::Marks;
