@@ -468,6 +468,18 @@ class Publish(Command, frozen=True, kw_only=True, tag="publish"):
     payload: bytes
 
 
+class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets"):
+    """Other secrets for time-limited TURN names; `id` names nothing."""
+
+    secrets: tuple[bytes, ...]
+
+
+class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
+    """New TURN clients are sent to one of these, or away where there is none; None ends that. `id` names nothing."""
+
+    alternates: tuple[Address, ...] | None
+
+
 class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """Who this end of a link is, and who vouches for the other; PEM."""
 
@@ -569,6 +581,8 @@ AnyCommand = (
     | OpenText
     | SendMessage
     | Publish
+    | SetTurnSecrets
+    | DrainTurn
     | DialLink
     | ListenLink
     | CloseLink

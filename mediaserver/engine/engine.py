@@ -74,6 +74,8 @@ class Engine:
         self._flush_handle: asyncio.Handle | None = None
         self._transport_count = [0] * config.shards
         self._transports: set[int] = set()
+        self.on_stream: Callable[[events.StreamOpened], None] | None = None
+        """Takes connections of the shared TLS port, each with its socket."""
         self.connected: Counter[str] = Counter()
         """Transports over which media could flow since the start, by the name of their SRTP profile."""
 
@@ -207,6 +209,11 @@ class Engine:
         """Close a transport with its tracks; `TransportClosed` follows."""
         self.submit(commands.CloseTransport(id=transport, reason=reason))
 
+    async def drain_turn(self, alternates: Iterable[commands.Address] | None) -> None:
+        """Send new TURN clients to one of these servers, or away where there is none; None takes them again."""
+        told = None if alternates is None else tuple(alternates)
+        await self.request(commands.DrainTurn(id=0, alternates=told))
+
     async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
         """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""
         clip = self._ids.next(0)
@@ -230,7 +237,12 @@ class Engine:
         threads = self._native.threads
         pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
         answers = await asyncio.gather(*pings, return_exceptions=True)
-        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        # One that refuses the command has answered as well.
+        silent = [
+            name
+            for name, answer in zip(threads, answers, strict=True)
+            if isinstance(answer, BaseException) and not isinstance(answer, CommandRefused)
+        ]
         if silent:
             raise EngineError(f"no answer from {', '.join(silent)}")
 
@@ -291,6 +303,12 @@ class Engine:
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
         return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
+    def _deliver_stream(self, event: events.StreamOpened) -> None:
+        if self.on_stream is None:
+            os.close(event.fd)
+        else:
+            self.on_stream(event)
+
     def _flush(self) -> None:
         self._flush_handle = None
         batch, self._batch = self._batch, []
@@ -312,6 +330,8 @@ class Engine:
             self.connected[event.srtp_profile] += 1
         elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
+        elif isinstance(event, events.StreamOpened):
+            self._deliver_stream(event)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:
             return

@@ -343,10 +343,13 @@ class LinkMessage(Event, frozen=True, kw_only=True, tag="link_message"):
 
 
 class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
-    """A visitor's connection came over the link `id`. Whoever takes the event owns the descriptor."""
+    """A visitor's connection came, by a link or by the shared TLS port; nothing of it is read yet. Whoever takes the event
+    owns the descriptor."""
 
     id: int
+    """The link; 0 is the shared TLS port."""
     stream: int
+    """Its number on the link."""
     fd: int
     """A stream socket that does not block; its end is the visitor's end, in both directions. A reset shows as an end."""
     source: Address
@@ -389,6 +392,7 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | StreamOpened
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage
@@ -396,7 +400,6 @@ AnyEvent = (
     | LinkUp
     | LinkDown
     | LinkMessage
-    | StreamOpened
     | LinkMediaUp
     | LinkMediaDown
 )

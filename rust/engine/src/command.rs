@@ -347,6 +347,14 @@ pub enum Action {
         text: bool,
         payload: ByteBuf,
     },
+    /// Other secrets for time-limited TURN names.
+    SetTurnSecrets {
+        secrets: Vec<ByteBuf>,
+    },
+    /// New TURN clients are sent to one of these; nothing ends that.
+    DrainTurn {
+        alternates: Option<Vec<Address>>,
+    },
     /// To everybody in the topic whose id the command has.
     Publish {
         text: bool,
@@ -405,6 +413,8 @@ impl Action {
             Action::LeaveTopic { .. } => "leave_topic",
             Action::OpenText { .. } => "open_text",
             Action::SendMessage { .. } => "send_message",
+            Action::SetTurnSecrets { .. } => "set_turn_secrets",
+            Action::DrainTurn { .. } => "drain_turn",
             Action::Publish { .. } => "publish",
             Action::DialLink(_) => "dial_link",
             Action::ListenLink(_) => "listen_link",

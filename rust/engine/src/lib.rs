@@ -14,6 +14,7 @@ pub mod mailbox;
 pub mod media;
 pub mod metrics;
 pub mod ports;
+pub mod relay;
 pub mod scheduling;
 pub mod shard;
 pub mod socket;

@@ -28,10 +28,11 @@ impl Serialize for Payload {
 /// A file descriptor on its way: whoever read its number owns it after [`Descriptor::hand_over`], and until then it is
 /// closed with the last copy.
 #[derive(Clone, Debug)]
-pub struct Descriptor(Arc<Mutex<Option<(OwnedFd, OwnedSemaphorePermit)>>>);
+pub struct Descriptor(Arc<Mutex<Option<(OwnedFd, Option<OwnedSemaphorePermit>)>>>);
 
 impl Descriptor {
-    fn new(fd: OwnedFd, room: OwnedSemaphorePermit) -> Descriptor {
+    /// Of a connection that nobody else has, with the room that it takes while it waits, where that is bounded.
+    pub(crate) fn new(fd: OwnedFd, room: Option<OwnedSemaphorePermit>) -> Descriptor {
         Descriptor(Arc::new(Mutex::new(Some((fd, room)))))
     }
 
@@ -67,7 +68,7 @@ impl From<LinkEvent> for Event {
             LinkEvent::StreamOpened(StreamOpened { link, stream, connection, visitor, room }) => Event::StreamOpened {
                 id: link,
                 stream,
-                fd: Descriptor::new(connection, room),
+                fd: Descriptor::new(connection, Some(room)),
                 source: visitor.source.into(),
                 local: visitor.local.into(),
                 server_name: visitor.server_name,
