@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from typing import Any, Final
 
 import structlog
 
-from mediaserver.call.companions import Companions
+from mediaserver.call.call_media import CallMedia
 from mediaserver.call.conference import Conference, Supervision
 from mediaserver.call.events import (
     Dtmf,
@@ -26,18 +25,10 @@ from mediaserver.call.events import (
     TransferAsked,
 )
 from mediaserver.call.leg import Leg
-from mediaserver.call.linking import fits, link, mixes, part, sound, spoken, stop_transcoding
-from mediaserver.call.passing import Passing
-from mediaserver.call.phone_chat import PhoneChat
+from mediaserver.call.linking import mixes, part, spoken, stop_transcoding
 from mediaserver.call.quality import LegQuality
-from mediaserver.call.text_bridge import TextBridge
-from mediaserver.call.transcoding import TranscodeRule, stronger, transcoded_into
-from mediaserver.core.data import Topics
-from mediaserver.core.down_track import DownTrack
-from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import LimitExceeded, LocalProtocolError, MediaServerError, NegotiationError
-from mediaserver.runtime.tasks import TaskGroupOwner
 
 MAX_MEMBERS: Final = 16
 """Parties, supervisors and companions of one call; more people meet in a room."""
@@ -46,7 +37,7 @@ _STOP_DEADLINE_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-class Call:
+class Call(CallMedia):
     """`caller` and `callee` are legs that both exist; `join` lets them meet, `add` brings in others.
 
     The call subscribes each leg's down tracks to the other's up tracks and keeps doing so whenever a leg's media
@@ -74,40 +65,22 @@ class Call:
         """`on_transfer(call, leg, event)`: a leg asks to be replaced; `on_replaced(leg)`: somebody else came in;
         `on_digit(leg, digit)`: a key was pressed there. Without `engine` nobody can be added.
         `shows_supervision`: a leg's peer is shown who supervises it."""
+        super().__init__(call_id=call_id, caller=caller, callee=callee, engine=engine)
         self._shows_supervision = shows_supervision
         self._on_digit = on_digit
-        self._engine = engine
-        self._conference: Conference | None = None
         self._ending = False
-        self.guests: list[Leg] = []
-        """Who came in beside the two, parties and supervisors, the last one last."""
-        self.supervisions: dict[str, Supervision] = {}
-        """Those of the guests who are no parties, by leg."""
         self.focus = ""
         """User part of the URI of the conference that this is (RFC 4579); empty where it is none."""
-        self.companions = Companions()
-        """Those of the guests who belong to another leg."""
-        self.passing = Passing()
-        """What of each leg goes to the other; `connect` puts a change of it into force."""
+        self.on_changed: Callable[[Call], None] | None = None
+        """Called when somebody may have come or gone, or is held."""
         self._on_transfer = on_transfer
         self._on_replaced = on_replaced
         self._leaving: Leg | None = None
-        self.id = call_id
-        self.caller = caller
-        self.callee = callee
         self._longest_s = longest_s
         self._on_ended = on_ended
         self._on_withheld = on_withheld
         self._on_quality = on_quality
-        self._topics: Topics | None = None
-        self._chat = PhoneChat()
-        self._text = TextBridge()
-        self._cause: EndCause | None = None
-        self._met: dict[str, tuple[str, ...]] = {}
-        """What each leg spoke when the other one last came to terms with it, by leg."""
-        self._joined = False
         self._length: asyncio.TimerHandle | None = None
-        self._tasks = TaskGroupOwner(f"call-{call_id}")
 
     async def join(self) -> None:
         """Answers the caller with what the callee speaks and connects the media.
@@ -127,16 +100,6 @@ class Call:
         await self.callee.joined(self.caller)
         for leg in (self.caller, self.callee):
             self._notice_end(leg)
-
-    @property
-    def members(self) -> tuple[Leg, ...]:
-        """Everybody, the two first of whom the call began."""
-        return self.caller, self.callee, *self.guests
-
-    @property
-    def parties(self) -> tuple[Leg, ...]:
-        """Who talks here: neither those who supervise nor the further legs of somebody."""
-        return tuple(leg for leg in self.members if leg.id not in self.supervisions and leg not in self.companions)
 
     async def end(self, cause: EndCause) -> None:
         """Ends all legs."""
@@ -219,21 +182,6 @@ class Call:
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the call."""
         self._tasks.spawn(work, name=name)
-
-    def other(self, leg: Leg) -> Leg:
-        """The leg on the other side of one of the two."""
-        return self.callee if leg is self.caller else self.caller
-
-    def hold(self, leg: Leg, *, on: bool, clip: int | None = None) -> None:
-        """Parts a leg from the other one, both ways, or joins them again; its peer is shown. It hears `clip`, if any."""
-        self.passing.hold(leg, on=on, clip=clip)
-        self.connect()
-        self._tasks.spawn(leg.show_hold(on=on, hears=clip is not None), name="show-hold")
-
-    def say(self, leg: Leg, text: str) -> bool:
-        """Passes on what the peer of a leg wrote. False where nobody in the call gets it."""
-        host = next((each for each in self.members if each.hosts), None)
-        return host.take_text(text) if host is not None else self._chat.take(leg, text)
 
     @contextmanager
     def letting_go(self, leg: Leg) -> Iterator[None]:
@@ -329,11 +277,6 @@ class Call:
         self._ending = True
         self._tasks.spawn(self.caller.end(EndCause("system", "call_duration")), name="length")
 
-    def _close_media(self) -> None:
-        if self._conference is not None:
-            self._conference.close()
-        self._chat.close()
-
     async def _close(self, cause: EndCause) -> None:
         self._on_ended(self, cause)
         if self._length is not None:
@@ -365,6 +308,7 @@ class Call:
             case PartyChanged() if self._joined:
                 self.other(leg).represent(leg)
                 self._tasks.spawn(self.other(leg).show_party(leg), name="party")
+                self._tell_changed()
             case Dtmf(digit=digit):
                 if self._on_digit is not None:
                     self._on_digit(leg, digit)
@@ -382,25 +326,6 @@ class Call:
                     self._tasks.spawn(self._finish(leg, cause), name="finish")
             case _:
                 pass
-
-    def _meet_again(self, leg: Leg) -> None:
-        """A leg that speaks something else than before, or more: the other one comes to terms with it.
-
-        A hold changes neither, and so the other side hears nothing of it.
-        """
-        if self._joined and not self.guests and self._met.get(leg.id) != spoken(leg):
-            self._met[leg.id] = spoken(leg)
-            self._tasks.spawn(self._meet(self.other(leg), leg), name="meet")
-
-    async def _meet(self, one: Leg, other: Leg) -> None:
-        try:
-            await one.meet(other)
-        except NegotiationError as error:
-            one.log.info("legs_apart", reason=str(error))
-            return
-        for leg, peer in ((one, other), (other, one)):
-            leg.settle_with(peer)
-        await one.joined(other)
 
     def _pass_key(self, leg: Leg, key: Dtmf) -> None:
         """A key that came as a message goes on in the way that the other side takes; what came as RFC 4733 events is
@@ -468,99 +393,6 @@ class Call:
             stop_transcoding(leg)
         await self._close(cause)
 
-    def connect(self) -> None:
-        """Lets each leg hear and see what of the other ones it may."""
-        conference = self._conference
-        if conference is not None and self._cause is None and (self.guests or not self._meets()):
-            conference.connect(self.members, self.passing, self.supervisions, self._link_alone, self.companions.of)
-            for leg in self.members:
-                self._connect_held(leg)
-        else:
-            self.passing.connect(self.caller, self.callee, self._link)
-            if conference is not None:
-                conference.close()
-        self._bound_pictures()
-        self._connect_data()
-
-    def _meets(self) -> bool:
-        """Whether two who were in a conference can go on without its mix."""
-        rule = stronger(self.caller.transcode, self.callee.transcode)
-        for giver, taker in ((self.caller, self.callee), (self.callee, self.caller)):
-            up, down = sound(giver)[0], sound(taker)[1]
-            if up is None or down is None or fits(up, down):
-                continue
-            if transcoded_into(up.codecs, down.codecs, rule) is None:
-                return False
-        return True
-
-    def _connect_held(self, leg: Leg) -> None:
-        clip = self.passing.clip(leg)
-        if clip is None:
-            leg.stop_playing()
-        else:
-            leg.play(clip, loop=True)
-
-    def _link_alone(self, down: DownTrack, up: UpTrack) -> bool:
-        """Sends the sound of one to one, without a mix where they have a codec in common or may be transcoded."""
-        rule = reduce(stronger, (leg.transcode for leg in self.members))
-        if not fits(up, down) and transcoded_into(up.codecs, down.codecs, rule) is None:
-            return False
-        self._link(down, up, rule)
-        return True
-
-    def _link(self, down: DownTrack | None, up: UpTrack | None, rule: TranscodeRule | None = None) -> None:
-        """Sends what comes from one side to the other, decoded and encoded where that is to be."""
-        if down is not None and up is not None and down.kind == "audio":
-            rule = rule or stronger(self.caller.transcode, self.callee.transcode)
-            codecs = transcoded_into(up.codecs, down.codecs, rule)
-            if codecs is not None:
-                down.transcode(up, *codecs, self._on_transcoder_refused)
-                return
-        link(down, up)
-
-    def _on_transcoder_refused(self, reason: str) -> None:
-        self.caller.log.warning("transcoder_refused", call=self.id, reason=reason)
-        for leg in self.members:
-            leg.transcode = "never"
-        self._tasks.spawn(self._go_without_transcoding(reason), name="without-transcoding")
-
-    async def _go_without_transcoding(self, reason: str) -> None:
-        """The legs come to terms by what they share; where that is nothing, the call is over."""
-        if self.guests:
-            self.connect()
-            return
-        try:
-            await self.caller.meet(self.callee)
-            await self.callee.meet(self.caller)
-        except NegotiationError:
-            await self.caller.end(EndCause("system", "transcoder_refused", 503, reason))
-            return
-        self.connect()
-
-    def _on_mix_refused(self, reason: str) -> None:
-        """Who came last goes: there is no room for it."""
-        self.caller.log.warning("mix_refused", call=self.id, reason=reason)
-        if self.guests and not any(leg.ended for leg in self.guests):  # one that goes makes room
-            last = self.guests[-1]
-            self._tasks.spawn(last.end(EndCause("system", "mix_refused", 503, reason)), name="mix-refused")
-
-    def _bound_pictures(self) -> None:
-        """Each side is asked for no more than the other one can show."""
-        if self.guests:
-            return
-        for leg in (self.caller, self.callee):
-            if "video" in leg.media:
-                leg.limit_picture(self.other(leg).picture_bounds)
-
-    def _connect_data(self) -> None:
-        """Channels of the same label are one channel from page to page; a phone has texts in place of the chat."""
-        self._chat.connect(self.caller, self.callee)
-        channels = [leg.data for leg in self.members if leg.data is not None and leg.id not in self.supervisions]
-        if len(channels) > 1 and self._topics is None:
-            self._topics = channels[0].new_topics()
-        for data in channels if len(channels) > 1 else ():
-            if data.topics is not self._topics:
-                data.use(self._topics)
-        apart = self.passing.is_held(self.caller) or self.passing.is_held(self.callee)
-        for leg, on in self._text.connect(self.caller, self.callee, apart=apart):
-            self._tasks.spawn(leg.show_text(on=on), name="text")
+    def _tell_changed(self) -> None:
+        if self.on_changed is not None:
+            self.on_changed(self)

@@ -27,7 +27,6 @@ from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.named_dialogs import NamedDialogs
-from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
@@ -93,9 +92,14 @@ class Calls:
         self._admission = admission
         self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
-        self.conferences = Conferences(ring=self.ring, engine=engine)
+        self.conferences = Conferences(
+            ring=self.ring,
+            engine=engine,
+            show=user_agent.show_conference,
+            domain=config.listeners.sip.realm,
+        )
         self._unanswered = Unanswered()
-        dialogs = NamedDialogs(
+        self.dialogs = dialogs = NamedDialogs(
             find=user_agent.find_named,
             calls=self._calls.values,
             unanswered=self._unanswered,
@@ -130,7 +134,7 @@ class Calls:
         return leg
 
     def take_text(self, incoming: IncomingText) -> int:
-        """A text that a phone sent outside of its call: it goes to the page that its user talks to. Gives the status."""
+        """A text that a phone sent outside of its call: it goes to whom its user talks to. Gives the status."""
         user = incoming.authenticated_user
         for call in reversed(list(self._calls.values())) if user is not None else ():
             for leg in call.members:
@@ -191,7 +195,7 @@ class Calls:
             longest_s=self._config.limits.call_duration,
             on_ended=self._over(on_ended),
             on_withheld=self._withheld(request),
-            on_quality=_noted_quality(request),
+            on_quality=request.noted_quality(),
             on_transfer=partial(self.transfers.asked, request),
             on_replaced=partial(self._came_in, request),
             on_digit=request.on_digit,
@@ -485,14 +489,3 @@ async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:
             return
     if early is None or early.heard is None:
         await request.caller.progress(event.code)
-
-
-def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | None:
-    note = request.note
-    if note is None:
-        return None
-
-    def noted(leg: Leg, quality: LegQuality) -> None:
-        note("quality", f"{leg.name} {quality.level}")
-
-    return noted

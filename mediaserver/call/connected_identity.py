@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mediaserver.sip.headers import NameAddr
+
 Fields = Sequence[tuple[str, str]]
 
 
@@ -28,6 +30,8 @@ class IdentityRules:
 
     tell: Callable[[ConnectedIdentity], Fields]
     """Header fields; empty where the peer is told nothing."""
+    address: Callable[[ConnectedIdentity], NameAddr | None]
+    """What From says of the other side (RFC 4916); None leaves it as it is."""
     believe: Callable[[Fields], ConnectedIdentity | None]
     """Who header fields of the peer name; None where it is not believed, or names nobody."""
 
@@ -41,4 +45,8 @@ def nobody(_: Fields) -> ConnectedIdentity | None:
     return None
 
 
-SILENT: Final = IdentityRules(_nothing, nobody)
+def _unnamed(_: ConnectedIdentity) -> NameAddr | None:
+    return None
+
+
+SILENT: Final = IdentityRules(_nothing, _unnamed, nobody)

@@ -100,6 +100,8 @@ class TransferAsked:
     replaces: Replaces | None = None
     referred_by: NameAddr | None = None
     """Who asks, by its own word (RFC 3892)."""
+    removes: bool = False
+    """The target is to be let go from the conference that the peer is in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ contact of whoever called the house goes on. Who is invited, and by whom, is the
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final, Literal
 
@@ -16,16 +16,19 @@ import structlog
 
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest
+from mediaserver.call.conference_members import conference_state, legs_named
 from mediaserver.call.events import EndCause
 from mediaserver.call.leg import Leg
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.stand_in import StandIn, beside
 from mediaserver.engine.engine import Engine
 from mediaserver.errors import MediaServerError
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.uri import SipUri
-from mediaserver.sip.user_agent import IncomingInvite
+from mediaserver.sip.user_agent import IncomingInvite, IncomingRemoval
 
 _MOVED: Final = EndCause("system", "transferred")
+_REMOVED: Final = EndCause("system", "removed")
 _PREFIX: Final = "conf-"
 _NAME_BYTES: Final = 12
 """Of chance in the name of a conference: whoever knows it may come in."""
@@ -45,10 +48,22 @@ class Focus(StandIn):
 
 
 class Conferences:
-    """Those that are up, by the user part of their URI. `ring` calls a destination for a leg."""
+    """Those that are up, by the user part of their URI. `ring` calls a destination for a leg; `show` gets who is in one,
 
-    def __init__(self, *, ring: Callable[[CallRequest], Awaitable[Leg]], engine: Engine) -> None:
+    None where it is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring: Callable[[CallRequest], Awaitable[Leg]],
+        engine: Engine,
+        show: Callable[[str, ConferenceState | None], None],
+        domain: str,
+    ) -> None:
         self._ring = ring
+        self._show = show
+        self._domain = domain
         self._engine = engine
         self._up: dict[str, Call] = {}
 
@@ -79,6 +94,27 @@ class Conferences:
         """A call is over."""
         if self._up.get(call.focus) is call:
             del self._up[call.focus]
+            call.on_changed = None
+            self._show(call.focus, None)
+
+    def removal(self, asked: IncomingRemoval) -> int:
+        """A REFER outside of its calls wants somebody out of a conference; the status of that."""
+        call = self.of(asked.conference)
+        gone = self.named(call, asked.target) if call is not None else []
+        if call is None or not gone:
+            return 404
+        _log.info("conference_removed", conference=call.focus, user=asked.authenticated_user, who=gone[0].name)
+        call.run(self.remove(gone), name="removal")
+        return 200
+
+    def named(self, call: Call, target: SipUri) -> list[Leg]:
+        """Who is in a conference by this URI, as those in it are told."""
+        return legs_named(call, target, self._domain)
+
+    async def remove(self, legs: Sequence[Leg]) -> None:
+        """Hangs them up; the others go on."""
+        for leg in legs:
+            await leg.end(_REMOVED)
 
     async def enter(self, call: Call, leg: SipLeg) -> None:
         """Somebody who has called the conference's URI comes in, and is answered. Raises LimitExceeded, NegotiationError."""
@@ -143,6 +179,12 @@ class Conferences:
         for leg in call.members:
             leg.show_focus(address)
         _log.info("conference_up", conference=address, call=call.id)
+        call.on_changed = self._changed
+        self._changed(call)
+
+    def _changed(self, call: Call) -> None:
+        """Somebody may have come or gone (RFC 4575)."""
+        self._show(call.focus, conference_state(call, self._domain))
 
     def _stand_in(self, call: Call) -> StandIn:
         return beside(call.members, contact_id=call.caller.contact_id, engine=self._engine)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mediaserver.call.connected_identity import ConnectedIdentity, Fields, IdentityRules, nobody
 from mediaserver.call.trunk import TrunkLine
-from mediaserver.sip.headers import Headers, NameAddr
-from mediaserver.sip.identity import asserted_identity, identity_fields, number_of, wants_anonymity
+from mediaserver.sip.headers import Headers, NameAddr, parse_name_addr
+from mediaserver.sip.identity import ANONYMOUS, asserted_identity, identity_fields, number_of, wants_anonymity
 from mediaserver.sip.uri import SipUri, escape_user
 
 
@@ -21,7 +21,10 @@ def phone_rules(domain: str) -> IdentityRules:
             return [("Remote-Party-ID", f"{address};party=calling;screen=no;privacy=off")]
         return identity_fields("asserted", address, withheld=False)
 
-    return IdentityRules(tell, nobody)
+    def address(identity: ConnectedIdentity) -> NameAddr | None:
+        return _from(identity, identity.number, domain)
+
+    return IdentityRules(tell, address, nobody)
 
 
 def trunk_rules(line: TrunkLine, domain: str) -> IdentityRules:
@@ -34,19 +37,35 @@ def trunk_rules(line: TrunkLine, domain: str) -> IdentityRules:
         fixed = {name.lower() for name in line.settings.headers.fixed}
         return [field for field in fields if field[0].lower() not in fixed]
 
+    def address(identity: ConnectedIdentity) -> NameAddr | None:
+        return _from(identity, line.numbers.caller(identity.number), domain)
+
     def believe(fields: Fields) -> ConnectedIdentity | None:
-        if line.settings.identity.incoming != "trusted":
-            return None
         headers = Headers()
         for name, value in fields:
             headers.add(name, value)
-        found = asserted_identity(headers)
+        trusted = line.settings.identity.incoming == "trusted"
+        asserted = asserted_identity(headers) if trusted else None
+        found = asserted or _said(headers)
         number = line.numbers.read(number_of(found)) if found is not None else None
         if found is None or number is None:
             return None
-        return ConnectedIdentity(found.display_name or number, number, wants_anonymity(headers))
+        withheld = trusted and wants_anonymity(headers)
+        return ConnectedIdentity(found.display_name or number, number, withheld, verified=asserted is not None)
 
-    return IdentityRules(tell, believe)
+    return IdentityRules(tell, address, believe)
+
+
+def _said(headers: Headers) -> NameAddr | None:
+    """A From that has changed: nobody vouches for it, as for that of the INVITE (RFC 4916 §4.5)."""
+    value = headers.get("From")
+    return parse_name_addr(value) if value is not None else None
+
+
+def _from(identity: ConnectedIdentity, number: str | None, domain: str) -> NameAddr | None:
+    if identity.withheld:
+        return ANONYMOUS
+    return _address(identity.name, number, domain) if number else None
 
 
 def _address(name: str, number: str, domain: str) -> NameAddr:

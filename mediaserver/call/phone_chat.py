@@ -1,8 +1,12 @@
-"""The chat of a call between a page and a phone: what the page says on its channel goes to the phone as texts, and back."""
+"""The chat of a call between a page and a phone: what the page says on its channel goes to the phone as texts, and back.
+
+Texts of a phone go on to other phones, too.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from mediaserver.call.leg import Leg
@@ -41,6 +45,16 @@ class PhoneChat:
             name = " ".join(leg.name.split())
             self._page.say(CHAT, json.dumps(message, ensure_ascii=False), sender=name)
         return True
+
+    def pass_on(self, leg: Leg, parties: Sequence[Leg], text: str) -> bool:
+        """A text of one phone goes to the other phones, with its name where they are several. False where there is none."""
+        others = [each for each in parties if each is not leg and each.takes_texts and not each.ended]
+        if leg not in parties or not leg.takes_texts:
+            return False
+        name = f"{leg.shown_name}: " if len(parties) > 2 else ""
+        for other in others if text else ():
+            other.send_text(f"{name}{text[:MOST_CHARACTERS]}")
+        return bool(others)
 
     def close(self) -> None:
         """The two are apart."""

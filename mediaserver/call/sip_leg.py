@@ -315,8 +315,8 @@ class SipLeg(SipLegDialog):
                 await self._negotiation.on_reoffer_rejected(session, code)
             case sip_events.RefreshDue():
                 await self._refresh(session)
-            case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by):
-                self.emit(TransferAsked(target, replaces, referred_by))
+            case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by, removes=removes):
+                self.emit(TransferAsked(target, replaces, referred_by, removes))
             case sip_events.PartyTold(headers=headers):
                 self._on_party(headers)
             case sip_events.Info(content_type=content_type, body=body):

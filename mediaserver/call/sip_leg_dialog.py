@@ -86,7 +86,7 @@ class SipLegDialog(BookedSipLeg):
 
     def _identify(self, session: InviteSession, identity: ConnectedIdentity) -> None:
         try:
-            told = session.identify(self.identity_rules.tell(identity))
+            told = session.identify(self.identity_rules.tell(identity), self.identity_rules.address(identity))
         except MediaServerError as error:
             self.log.info("identity_not_told", error=str(error))
             return

@@ -60,7 +60,9 @@ class Transfers:
     async def _transfer(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
         try:
             conference = self._conferences.of(event.target.user_text)
-            if call.focus and (conference is not call or event.replaces is not None):
+            if event.removes:
+                await self._remove(request, call, leg, event)
+            elif call.focus and (conference is not call or event.replaces is not None):
                 await self._to_conference(request, call, leg, event)
             elif conference is not None and conference is not call and event.replaces is None:
                 await self._move(request, call, leg, conference)
@@ -92,6 +94,20 @@ class Transfers:
             asked = replace(request, destination=destination, own_headers=_sent_on(leg, event))
             self._came(request, leg, await self._conferences.invite(call, asked), "")
         leg.answer_transfer(200)
+
+    async def _remove(self, request: CallRequest, call: Call, leg: SipLeg, event: TransferAsked) -> None:
+        """A REFER with method=BYE to a focus lets somebody go (RFC 4579 §5.11), for users of the house."""
+        party = leg.booking.party if leg.booking is not None else None
+        if party is None or party.user is None:
+            raise DialFailed(403, "for users of the house")
+        gone = self._conferences.named(call, event.target)
+        if not gone:
+            raise DialFailed(404, "nobody of this name is in the conference")
+        leg.answer_transfer(202)
+        if request.note is not None:
+            request.note("removed", f"{gone[0].name} by {leg.name}")
+        leg.answer_transfer(200)
+        await self._conferences.remove(gone)
 
     async def _move(self, request: CallRequest, call: Call, leg: SipLeg, conference: Call) -> None:
         """A REFER to a conference's URI takes whom the phone talks to there (RFC 4579 §5.6)."""
@@ -219,4 +235,4 @@ def _sent_on(leg: SipLeg, event: TransferAsked) -> tuple[tuple[str, str], ...]:
 def _same_party(one: Leg, other: Leg) -> bool:
     parties = [leg.booking.party if leg.booking is not None else None for leg in (one, other)]
     names = [(party.user, party.trunk) if party is not None else None for party in parties]
-    return names[0] == names[1]
+    return names[0] == names[1] and names[0] not in (None, (None, None))  # two who are nobody are not the same

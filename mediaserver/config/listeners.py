@@ -33,6 +33,13 @@ def _bind(value: object) -> IPv4Address | IPv6Address | None:
         raise ValueError("expected auto or an IP address of this machine, like 192.0.2.10 or 2001:db8::10") from None
 
 
+HostName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name),
+    Field(pattern=r"^([a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$", max_length=253),
+]
+"""A name in DNS, in lower case."""
+
 BindAddress = Annotated[
     IPv4Address | IPv6Address | None,
     BeforeValidator(_bind),
@@ -130,6 +137,25 @@ class HttpsListener(Section):
 
     trusted_proxies: tuple[Cidr, ...] = ()
     """The same as `trusted_proxies` of plain HTTP, for requests that come in by HTTPS."""
+
+
+class SharedTlsListener(Section):
+    """One TLS port, mostly 443, for all that a firewall lets through as HTTPS: pages, by the name that a browser asks
+    for, and TURN. Who asks for a name of a page gets it under the certificate of `https`; what else comes is shown the
+    certificate given here."""
+
+    bind: tuple[Bind, ...] = ()
+    """Addresses to listen on, like 0.0.0.0:443; an empty list has no such port."""
+
+    names: tuple[HostName, ...] = ()
+    """Names of this server's pages, like calls.example.org."""
+
+    turn_name: HostName | None = None
+    """Name that `certificate` is for, like turn.example.org, and that leads here: where `turn` is on, pages are told it
+    for networks that let nothing but TLS out. null tells them nothing of it."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown to those who ask for another name, or for none."""
 
 
 class AdminListener(Section):
@@ -246,10 +272,13 @@ class TurnUser(Section):
 
 
 class TurnListener(Section):
-    """TURN over UDP (RFC 8656), for browsers whose network lets nothing else out."""
+    """TURN over UDP and TCP (RFC 8656), for browsers whose network lets nothing else out; over TLS by `shared_tls`."""
 
     port: Port | None = None
     """UDP port; 3478 is what TURN has. null switches TURN off."""
+
+    tcp: TcpPort = "same"
+    """TCP port; `same` is the number of `port`, null takes no TURN over plain TCP."""
 
     networks: tuple[Name, ...] = ("main",)
     """Networks on whose addresses TURN listens."""
@@ -284,6 +313,11 @@ class TurnListener(Section):
     alternates: tuple[Bind, ...] = ()
     """TURN servers that take new clients while this one drains (ALTERNATE-SERVER); empty refuses them."""
 
+    @property
+    def tcp_port(self) -> int | None:
+        """The TCP port, if there is one."""
+        return None if self.port is None else self.port if self.tcp == "same" else self.tcp
+
     @model_validator(mode="after")
     def _closed_or_open(self) -> Self:
         if self.relay == "open" and not self.users and self.shared_secret is None:
@@ -301,6 +335,9 @@ class Listeners(Section):
 
     https: HttpsListener = HttpsListener()
     """HTTPS and secure WebSockets for browsers."""
+
+    shared_tls: SharedTlsListener = SharedTlsListener()
+    """HTTPS on a port that it shares with what is none."""
 
     admin: AdminListener = AdminListener()
     """Metrics and administration."""

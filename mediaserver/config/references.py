@@ -137,7 +137,7 @@ def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterat
         for index, name in enumerate(_list(networks)):
             yield from _named(("listeners", key, "networks", index), name, "networks", names)
     taken: dict[str, str] = {}
-    for key in ("http", "https", "admin"):
+    for key in ("http", "https", "shared_tls", "admin"):
         binds = _map(listeners.get(key)).get("bind", getattr(defaults, key).bind)
         for index, bind in enumerate(_list(binds)):
             text = str(bind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.page_presence import PagePresence
 from mediaserver.call.quality_watch import QualityWatch
@@ -219,6 +221,8 @@ class Daemon:
             server_name=SERVER_NAME,
         )
         user_agent.on_text = calls.take_text
+        user_agent.on_removal = calls.conferences.removal
+        user_agent.let_pick_up(partial(calls.dialogs.are_colleagues, right="pickup"))
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
@@ -243,8 +247,10 @@ class Daemon:
             user_agent=user_agent,
             control=control,
             journal=journal,
+            line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
         )
         await self._web.start()
+        engine.on_stream = self._web.take
         parts = RunningParts(
             users=users,
             agents=page,

@@ -24,7 +24,7 @@ def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
     if turn.port is None:
         return None
     addresses = [(str(bind), str(told)) for bind, told in bind_addresses(config, turn.networks)]
-    relay = None
+    relay, tcp = None, turn.tcp_port
     if turn.relay == "open":
         # One of each family: which of several a client would get nobody could say.
         families = {":" in bind: (bind, told) for bind, told in reversed(addresses)}
@@ -39,6 +39,7 @@ def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
         keys = (_session_secret(config, secrets),)
     return TurnConfig(
         binds=tuple(str(SocketAddress(bind, turn.port)) for bind, _ in addresses),
+        tcp_binds=() if tcp is None else tuple(str(SocketAddress(bind, tcp)) for bind, _ in addresses),
         realm=turn.realm,
         secrets=keys,
         users=tuple((prepared(name), prepared(secrets.text(user.secret))) for name, user in turn.users.items()),
@@ -56,12 +57,18 @@ def ice_servers(config: Config, *, secrets: SecretStore) -> Callable[[], tuple[I
     if turn.port is None or turn.relay == "open":
         return tuple
     told = dict.fromkeys(str(told) for _, told in bind_addresses(config, turn.networks))
-    urls = tuple(f"turn:{SocketAddress(address, turn.port)}?transport=udp" for address in told)
+    urls = [f"turn:{SocketAddress(address, turn.port)}?transport=udp" for address in told]
+    if (tcp := turn.tcp_port) is not None:
+        urls += [f"turn:{SocketAddress(address, tcp)}?transport=tcp" for address in told]
+    shared = config.listeners.shared_tls
+    if shared.turn_name is not None:
+        ports = dict.fromkeys(bind.port for bind in shared.bind)
+        urls += [f"turns:{shared.turn_name}:{port}?transport=tcp" for port in ports]
     mint = CredentialMint(secret=_session_secret(config, secrets), lifetime_s=turn.credential_lifetime, clock=time.time)
 
     def servers() -> tuple[IceServer, ...]:
         credentials = mint.mint()
-        return (IceServer(urls=urls, username=credentials.username, credential=credentials.password),)
+        return (IceServer(urls=tuple(urls), username=credentials.username, credential=credentials.password),)
 
     return servers
 

@@ -35,6 +35,19 @@ class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
     screen: int = 0
 
 
+class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
+    """A TLS port for pages, by their name, and for others."""
+
+    binds: tuple[str, ...]
+    """`ip:port` or `[ip6]:port`."""
+    names: tuple[str, ...]
+    """Connections that ask for one of these come out as `StreamOpened`, as they are."""
+    certificate_chain: tuple[bytes, ...]
+    """What all others are shown: X.509, its own certificate first."""
+    private_key_der: bytes
+    """PKCS #8."""
+
+
 class OpenRelay(msgspec.Struct, frozen=True, kw_only=True):
     """A relay that leads out into the world."""
 
@@ -53,6 +66,8 @@ class TurnConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     binds: tuple[str, ...]
     """`ip:port` of the UDP sockets that clients send to."""
+    tcp_binds: tuple[str, ...] = ()
+    """The same by TCP."""
     realm: str
     """At most 28 bytes."""
     secrets: tuple[bytes, ...] = ()
@@ -85,6 +100,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Ports from that of each bind on, which the shards take in turn."""
     webrtc_tcp_binds: tuple[str, ...] = ()
     """`ip:port` on which the same media is taken over TCP (ICE-TCP, RFC 6544); empty has no thread for it."""
+    shared_tls: SharedTls | None = None
     announced: Mapping[str, str] = {}
     """Bind address to the address that peers see (1:1 NAT); absent means the same."""
     sip_binds: tuple[str, ...] = ()

@@ -24,8 +24,9 @@ METHODS: Final = (
     "SUBSCRIBE",
 )
 ALLOW: Final = ", ".join(METHODS)
-SUPPORTED: Final = frozenset(("100rel", "join", "norefersub", "replaces", "timer"))
+SUPPORTED: Final = frozenset(("100rel", "from-change", "join", "norefersub", "replaces", "timer"))
 """Extensions that a peer may require."""
+SUPPORTED_LINE: Final = ", ".join(sorted(SUPPORTED))
 _REGISTERING: Final = frozenset({"path", "outbound"})
 """What a REGISTER may require besides (RFC 3327, RFC 5626)."""
 ACCEPT: Final = (("Accept", "application/sdp"),)
@@ -46,8 +47,7 @@ def refusal_of(request: Request) -> tuple[int, Extra] | None:
 
 def capabilities() -> Extra:
     """What an OPTIONS is told (RFC 3261 §11.2)."""
-    supported = ", ".join(sorted(SUPPORTED))
-    return (("Allow", ALLOW), ("Supported", supported), ("Allow-Events", ALLOW_EVENTS), *ACCEPT)
+    return (("Allow", ALLOW), ("Supported", SUPPORTED_LINE), ("Allow-Events", ALLOW_EVENTS), *ACCEPT)
 
 
 def accepted(method: str) -> Extra:

@@ -19,13 +19,12 @@ from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
 from mediaserver.sip.headers import Headers, NameAddr
 from mediaserver.sip.identity import identity_of_message
-from mediaserver.sip.invite_session import SDP, Extra, InviteMachine
+from mediaserver.sip.invite_session import IN_DIALOG, SDP, Extra, InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.location import Binding, Location
 from mediaserver.sip.message import (
@@ -36,6 +35,7 @@ from mediaserver.sip.message import (
 )
 from mediaserver.sip.notifier import Notification, Notifier
 from mediaserver.sip.parser import PING, PONG
+from mediaserver.sip.removals import NewRemoval, answer
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -49,10 +49,9 @@ from mediaserver.sip.transaction_layer import (
 )
 from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
-from mediaserver.sip.user_dialogs import UserDialogs
+from mediaserver.sip.watched import Watched
 
 LOCATION_CHECK_S: Final = 5.0
-_NOTHING: Final = UserState(registered=False)
 
 __all__ = ["Announced", "Core", "NewInvite", "NewText", "Noticed", "RequestDone", "Routes", "SessionHappened"]
 
@@ -83,7 +82,7 @@ class Noticed:
     """Others of which no line was written since the last, because there were too many."""
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | RequestDone | Noticed | FlowNews | str
+CoreEvent = SessionHappened | NewInvite | NewText | NewRemoval | RequestDone | Noticed | FlowNews | str
 """A string is the AOR whose bindings changed."""
 
 
@@ -100,9 +99,7 @@ class Core(Sender):
         self._events: deque[CoreEvent] = deque()
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
-        self._dialogs = UserDialogs(self.notifier.changed)
-        self._beside: dict[str, UserState] = {}
-        """Users who are reached otherwise than by phone; as many as there are pages."""
+        self.watched = Watched(self)
         self._notices = Notices()
         self._location_check_at: float | None = None
 
@@ -263,7 +260,7 @@ class Core(Sender):
         for name, value in headers:
             table.add(name, value)
         # Without an offer of ours the peer's would have to be answered in the PRACK.
-        table.add("Supported", "timer" if body is None else "100rel, timer")
+        table.add("Supported", IN_DIALOG if body is None else f"100rel, {IN_DIALOG}")
         if body is not None:
             table.add("Content-Type", SDP)
         request = Request("INVITE", target.without_headers(), table, body or b"")
@@ -325,6 +322,10 @@ class Core(Sender):
         machine = self._machines.get((name.call_id, name.to_tag))
         return machine if machine is not None and machine.has_peer(name.from_tag) else None
 
+    def answer_removal(self, event: NewRemoval, code: int, now: float) -> None:
+        """What the removal that was asked for has come to."""
+        answer(self, event, code, now)
+
     def tell(self, event: CoreEvent) -> None:
         """Hand an event up; whoever watches a user whose bindings changed is told, too."""
         self._events.append(event)
@@ -337,22 +338,6 @@ class Core(Sender):
         untold = self._notices.take(kind, source, now)
         if untold is not None:
             self._events.append(Noticed(kind, source, untold))
-
-    def user_state(self, aor: str, now: float) -> UserState:
-        """What there is to tell of a user."""
-        beside = self._beside.get(aor, _NOTHING)
-        return UserState(
-            beside.registered or bool(self.location.lookup(aor, now)), (*self._dialogs.of(aor), *beside.dialogs)
-        )
-
-    def show_user(self, aor: str, state: UserState) -> None:
-        """What there is to tell of a user beside phones and their calls; whoever watches the user is told."""
-        key = self.aor(aor)
-        if state == _NOTHING:
-            self._beside.pop(key, None)
-        else:
-            self._beside[key] = state
-        self.notifier.changed(key)
 
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
@@ -408,7 +393,7 @@ class Core(Sender):
                         self.notifier.outcome(machine)
                     self._events.append(RequestDone(machine))
                 continue
-            self._dialogs.look(machine)
+            self.watched.dialogs.look(machine)
             while (event := machine.poll_event()) is not None:
                 self._events.append(SessionHappened(machine, event))
             if machine.over:

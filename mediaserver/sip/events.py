@@ -98,6 +98,8 @@ class Referred:
     replaces: Replaces | None
     """The dialog of the peer's other call, where it is an attended transfer."""
     referred_by: NameAddr | None
+    removes: bool = False
+    """The target is to be let go from the conference that the peer is in (RFC 4579 §5.11)."""
 
 
 @dataclass(frozen=True, slots=True)

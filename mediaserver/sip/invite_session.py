@@ -19,10 +19,11 @@ from mediaserver.sip.events import (
     TextReceived,
 )
 from mediaserver.sip.flow import Flow
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.message import Request, Response, reason_of
 from mediaserver.sip.referrals import Referrals
 from mediaserver.sip.server_transaction import ServerTransaction
-from mediaserver.sip.session_base import SDP, Extra, Port
+from mediaserver.sip.session_base import IN_DIALOG, SDP, Extra, Port
 from mediaserver.sip.session_states import (
     OfferInput,
     OfferState,
@@ -31,7 +32,7 @@ from mediaserver.sip.session_states import (
 )
 from mediaserver.sip.text_message import text_attempt, text_of
 
-__all__ = ["SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"]
+__all__ = ["IN_DIALOG", "SDP", "Extra", "InviteMachine", "OfferState", "Port", "SessionState"]
 
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
@@ -113,19 +114,28 @@ class InviteMachine(Referrals):
         request.body = body
         self._send(self._attempt(request, dialog), now)
 
-    def identify(self, headers: Extra, *, now: float) -> bool:
-        """Say from now on by these fields who is at our end; a standing call is told at once by UPDATE (RFC 3311).
+    def identify(self, headers: Extra, party: NameAddr | None = None, *, now: float) -> bool:
+        """Say from now on by these fields who is at our end, and by `party` in From where the peer knows such a change
 
-        False where the peer knows no UPDATE: a re-INVITE of the owner's would tell it.
+        (RFC 4916); a standing call is told at once by UPDATE (RFC 3311). False where the peer knows no UPDATE: a re-INVITE
+        of the owner's would tell it.
         """
-        if headers == self.identity:
-            return True
-        self.identity = headers
-        if self.state is not _S.CONFIRMED or not headers:
+        self._party = party or self._party
+        same, self.identity = headers == self.identity, headers
+        if self.state is not _S.CONFIRMED or not (self._rename() or (headers and not same)):
             return True
         if self._peer_updates:
             self._send_update(now)
         return self._peer_updates
+
+    def _rename(self) -> bool:
+        """Make who is at our end our From of the standing call; whether that is news for the peer."""
+        dialog, party = self._established(), self._party
+        before = NameAddr(dialog.local.uri, dialog.local.display_name)
+        if party is None or not self._peer_knows_change or party == before:
+            return False
+        dialog.local = party.with_tag(dialog.local_tag)
+        return True
 
     def send_text(self, text: str, *, now: float) -> None:
         """Send a text. Raises LimitExceeded beyond what may be sent."""
@@ -260,6 +270,9 @@ class InviteMachine(Referrals):
                 self._send_bye(self._established(), self._bye_after_ack or (), now)
             else:
                 self._tell(Confirmed(request.body or None))
+                # RFC 4916 §4.3: somebody else than was called has answered.
+                if self._rename() and self._peer_updates:
+                    self._send_update(now)
 
     def handle_request(self, transaction: ServerTransaction, flow: Flow, body: bytes | None, now: float) -> None:
         """A request in our dialog; it gets its response here (an INVITE later, by the owner). `body` is its SDP."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Final
 
 from mediaserver.errors import LimitExceeded, RemoteProtocolError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ALLOW_EVENTS: Final = ", ".join(sorted(CONTENT_TYPES))
 _DEFAULT_S: Final = 3_600
-"""RFC 3856 §6.4 and RFC 4235 §3.4."""
+"""RFC 3856 §6.4, RFC 4235 §3.4, RFC 4575 §3.4."""
 
 
 class Notification(Standalone):
@@ -50,7 +50,7 @@ class Notifier:
     # -- SUBSCRIBE ---------------------------------------------------------------------------------------------------
 
     def subscribe(self, transaction: ServerTransaction, *, aor: str, subscriber: str, flow: Flow, now: float) -> None:
-        """Begin a subscription of an authenticated user; it gets its answer here. Raises RemoteProtocolError."""
+        """Begin a subscription of an authenticated user, who may; it gets its answer here. Raises RemoteProtocolError."""
         request = transaction.request
         package = package_of(request)
         if not _accepts(request, package):
@@ -127,10 +127,16 @@ class Notifier:
     def keep_users(self, known: Callable[[str], bool], now: float) -> None:
         """Ends the subscriptions to users who are not `known` any more, and theirs to others (RFC 6665 §4.1.3)."""
         for subscription in list(self._table.values()):
-            if not known(subscription.aor.rpartition("@")[0]):
+            if subscription.package != "conference" and not known(subscription.aor.rpartition("@")[0]):
                 self._tell(subscription, now, "noresource")
             elif not known(subscription.subscriber):
                 self._tell(subscription, now, "rejected")
+
+    def keep_watchers(self, aor: str, watchers: Container[str], end: End, now: float) -> None:
+        """Ends the subscriptions to a conference of those who are not among its `watchers` any more, for this reason."""
+        for subscription in list(self._by_aor.get(aor, ())):
+            if subscription.subscriber not in watchers:
+                self._tell(subscription, now, end)
 
     def end_all(self, now: float) -> None:
         """Ends every subscription: those who want more come again, to whoever is here then."""
@@ -147,7 +153,9 @@ class Notifier:
         return self._heap.poll_timeout()
 
     def _tell(self, subscription: Subscription, now: float, end: End | None = None) -> None:
-        request = subscription.take(self._core.user_state(subscription.aor, now), now, end)
+        state = self._core.watched.told(subscription.package, subscription.aor, now)
+        names = self._core.watched.may_pick_up(subscription.subscriber, subscription.aor.rpartition("@")[0])
+        request = subscription.take(state, now, end, names=names)
         if request is not None:
             dialog = subscription.dialog
             attempt = Attempt(Notification(subscription), request, dialog.destinations(), credentials=None, cseq=dialog)
@@ -186,6 +194,8 @@ def package_of(request: Request) -> Package:
         return "presence"
     if name == "dialog":
         return "dialog"
+    if name == "conference":
+        return "conference"
     raise RemoteProtocolError("no such event package", status=489)
 
 

@@ -25,6 +25,7 @@ class Provisionals(Updates):
         allowed = message.tokens("Allow")
         self._peer_updates = "UPDATE" in allowed
         self.peer_takes_info = "INFO" in allowed
+        self._peer_knows_change = "from-change" in {token.lower() for token in message.tokens("Supported")}
 
     def _pending_invite(self) -> ServerTransaction:
         if self._invite_transaction is None:

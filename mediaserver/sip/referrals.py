@@ -14,6 +14,7 @@ from mediaserver.sip.provisionals import Provisionals
 from mediaserver.sip.replaces import replaces_of
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_states import SessionState
+from mediaserver.sip.uri import SipUri
 
 _S: Final = SessionState
 _LONGEST_S: Final = 180
@@ -30,8 +31,7 @@ class Referral:
         self.accepted = False
         # §2.4.6: an id tells several apart; the first may go without, and some phones know it only so.
         self.event = "refer" if first else f"refer;id={request.cseq[0]}"
-        # RFC 4488: whoever says so wants no NOTIFY.
-        self.silent = (request.headers.get("Refer-Sub") or "").strip().lower() == "false"
+        self.silent = is_silent(request)
 
 
 class Referrals(Provisionals):
@@ -48,19 +48,21 @@ class Referrals(Provisionals):
             self._respond(transaction, 500, now, headers=(("Retry-After", retry),))
             return
         try:
-            target = _refer_to(request)
+            target = refer_to(request)
             uri, replaces = target.sip_uri, replaces_of(target.sip_uri)
             by = request.headers.get("Referred-By")
             referred_by = parse_name_addr(by) if by is not None else None
         except SipParseError as error:
             self._respond(transaction, error.status or 400, now)
             return
-        if (uri.param("method") or "INVITE").upper() != "INVITE":
+        method = method_of(uri)
+        # RFC 4579 §5.11: a focus is asked so to let somebody go.
+        if method != "INVITE" and (method != "BYE" or self.focus is None or replaces is not None):
             self._respond(transaction, 603, now)
             return
         self._referral = Referral(transaction, first=not self._referred_before)
         self._referred_before = True
-        self._tell(Referred(uri.without_headers(), replaces, referred_by))
+        self._tell(Referred(uri.without_headers(), replaces, referred_by, removes=method == "BYE"))
 
     def accept_referral(self, *, now: float) -> None:
         """Answer 202; what becomes of it is told by `notify_referral`."""
@@ -88,10 +90,9 @@ class Referrals(Provisionals):
         for name, value in (
             ("Event", referral.event),
             ("Subscription-State", state),
-            ("Content-Type", "message/sipfrag;version=2.0"),
         ):
             notify.headers.add(name, value)
-        notify.body = f"SIP/2.0 {code} {reason_of(code)}\r\n".encode()
+        sipfrag(notify, code)
         try:
             self._send(self._attempt(notify, dialog), now)
         except LimitExceeded:
@@ -103,7 +104,24 @@ class Referrals(Provisionals):
         return self._referral
 
 
-def _refer_to(request: Request) -> NameAddr:
+def is_silent(request: Request) -> bool:
+    """Whether whoever refers wants no NOTIFY (RFC 4488)."""
+    return (request.headers.get("Refer-Sub") or "").strip().lower() == "false"
+
+
+def method_of(target: SipUri) -> str:
+    """What a referral asks to send."""
+    return (target.param("method") or "INVITE").upper()
+
+
+def sipfrag(notify: Request, code: int) -> None:
+    """Say in a NOTIFY what a referral has come to (RFC 3515 §2.4.5)."""
+    notify.headers.add("Content-Type", "message/sipfrag;version=2.0")
+    notify.body = f"SIP/2.0 {code} {reason_of(code)}\r\n".encode()
+
+
+def refer_to(request: Request) -> NameAddr:
+    """The one target of a REFER. Raises SipParseError."""
     values = request.headers.all("Refer-To")
     if len(values) != 1:
         raise SipParseError("a REFER has exactly one Refer-To")

@@ -19,7 +19,7 @@ from mediaserver.sip.events import (
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Response, reason_of
 from mediaserver.sip.server_transaction import ServerTransaction
-from mediaserver.sip.session_base import SDP, Extra, Reply, SessionBase
+from mediaserver.sip.session_base import IN_DIALOG, SDP, Extra, Reply, SessionBase
 from mediaserver.sip.session_states import (
     OfferInput,
     OfferState,
@@ -50,7 +50,7 @@ class Reinvites(SessionBase, ABC):
     def _send_reinvite(self, body: bytes | None, now: float) -> None:
         dialog = self._established()
         request = dialog.make_request("INVITE")
-        for name, value in (("Supported", "timer"), *self._session_timer.request_headers(), *self.identity):
+        for name, value in (("Supported", IN_DIALOG), *self._session_timer.request_headers(), *self.identity):
             request.headers.add(name, value)
         if body is not None:
             request.headers.add("Content-Type", SDP)

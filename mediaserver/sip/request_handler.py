@@ -13,11 +13,13 @@ from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.dialog import dialog_of_request
 from mediaserver.sip.digest import Checked
 from mediaserver.sip.errors import SipParseError
+from mediaserver.sip.event_packages import Package
 from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.notifier import ALLOW_EVENTS, package_of
 from mediaserver.sip.registrar import Registrar
+from mediaserver.sip.removals import removal
 from mediaserver.sip.request_gate import RequestGate
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_timer import SessionTimer
@@ -173,6 +175,8 @@ class RequestHandler(RequestGate):
             self._message(request, uri, flow, trunk, now)
         elif request.method == "SUBSCRIBE":
             self._subscribe(request, uri, flow, now)
+        elif request.method == "REFER" and self._core.aor(uri) in self._core.watched.conferences:
+            self._refer(request, uri, flow, now)
         else:
             self._refuse(request, flow, 481)  # BYE, INFO without a dialog
 
@@ -308,15 +312,40 @@ class RequestHandler(RequestGate):
                 raise RemoteProtocolError("trunks watch nobody", status=403)
             if not self._is_ours(uri.host, uri.port) or watched is None:
                 raise RemoteProtocolError("not our domain", status=404)
-            package_of(request)
-            known = self._users.lookup(watched, core.config.realm)
-            if known is None or known.trunk is not None:
-                raise RemoteProtocolError("no such user", status=404)
+            self._check_watched(package_of(request), watched, core.aor(uri), checked.username or "")
             core.notifier.subscribe(
                 transaction, aor=core.aor(uri), subscriber=checked.username or "", flow=flow, now=now
             )
         except ProtocolError as error:
             self._refuse_subscription(transaction, error, now)
+
+    def _refer(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
+        """To a conference, by one of its users; calls are referred inside of them."""
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
+            return
+        checked, transaction = opened
+        try:
+            self._check_watched("conference", uri.user_text or "", self._core.aor(uri), checked.username or "")
+            event = removal(transaction, flow, uri.user_text or "", checked.username or "")
+        except ProtocolError as error:
+            self._core.respond(transaction, error.status or 400, now=now)
+        else:
+            self._core.tell(event)
+
+    def _check_watched(self, package: Package, watched: str, aor: str, subscriber: str) -> None:
+        """Raises RemoteProtocolError where there is nothing of this name, or it is not for this user."""
+        if package == "conference":
+            conference = self._core.watched.conferences.get(aor)
+            if conference is None:
+                raise RemoteProtocolError("no such conference", status=404)
+            if subscriber not in conference.watchers:
+                # RFC 4575 §7: who is in a conference is for those who are.
+                raise RemoteProtocolError("for those who are in it", status=403)
+            return
+        known = self._users.lookup(watched, self._core.config.realm)
+        if known is None or known.trunk is not None:
+            raise RemoteProtocolError("no such user", status=404)
 
     def _resubscribe(self, request: Request, flow: Flow, now: float) -> None:
         subscription = self._core.notifier.find(request)

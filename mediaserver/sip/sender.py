@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip.attempt import Attempt
-from mediaserver.sip.capabilities import ALLOW
+from mediaserver.sip.capabilities import ALLOW, SUPPORTED_LINE
 from mediaserver.sip.client_transaction import make_cancel
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.dead_targets import DeadTargets
@@ -123,6 +123,8 @@ class Sender(ABC):
             announced = self.routes.announced(transaction.flow)
             table.add("Contact", self._contact(announced, request.to, focus=_focus(transaction.owner)))
             table.add("Allow", ALLOW)
+            if request.method == "INVITE" and code >= 200:
+                table.add("Supported", SUPPORTED_LINE)  # RFC 4916 §4.3 wants from-change there
         for name, value in headers:
             table.add(name, value)
         owner = transaction.owner

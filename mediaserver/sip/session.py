@@ -159,12 +159,13 @@ class InviteSession:
         self._machine.send_info(content_type, body, now=self._now())
         self._drive()
 
-    def identify(self, headers: Sequence[tuple[str, str]]) -> bool:
-        """Say from now on by these fields who is at our end (P-Asserted-Identity and the like).
+    def identify(self, headers: Sequence[tuple[str, str]], party: NameAddr | None = None) -> bool:
+        """Say from now on by these fields who is at our end (P-Asserted-Identity and the like), and by `party` in From
 
-        A standing call is told at once, by UPDATE. False where the peer knows none: `reoffer` would tell it.
+        where the peer knows that a From may change (RFC 4916). A standing call is told at once, by UPDATE. False where
+        the peer knows none: `reoffer` would tell it.
         """
-        told = self._machine.identify(tuple(headers), now=self._now())
+        told = self._machine.identify(tuple(headers), party, now=self._now())
         self._drive()
         return told
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 Extra = tuple[tuple[str, str], ...]
 SDP: Final = "application/sdp"
+IN_DIALOG: Final = "from-change, timer"
+"""What we support in a call that the peer has to be told of (RFC 4028 §7.1, RFC 4916 §4.2)."""
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
 
 
@@ -110,6 +112,8 @@ class SessionBase:
         self.identity: Extra = ()
         """Who is at our end, as header fields of every message that may say so (RFC 3325 §9.1)."""
         self._identity_heard: Extra = ()
+        self._party: NameAddr | None = None
+        """The same as our From, for peers that know of such a change."""
         self.first_offer: bytes | None = None
         self.state = _S.CALLING if direction == "outgoing" else _S.INCOMING
         self.offer_state = _O.IDLE
@@ -146,6 +150,8 @@ class SessionBase:
         self._session_timer = SessionTimer(wanted_s=port.config.session_expires_s, least_s=port.config.min_se_s)
         self._peer_updates = False
         """The peer's Allow names UPDATE."""
+        self._peer_knows_change = False
+        """Its Supported names from-change (RFC 4916)."""
         self.peer_takes_info = False
         """It names INFO."""
         self._reinvite: Attempt | None = None
@@ -171,6 +177,11 @@ class SessionBase:
     def local_tag(self) -> str:
         """Our tag: how requests in the dialog find this session."""
         return self.local_party.tag or ""
+
+    @property
+    def peer_tag(self) -> str:
+        """The peer's tag, of several early dialogs that of the first; "" before there is one."""
+        return self.dialog.remote_tag if self.dialog is not None else next(iter(self._early), "")
 
     @property
     def over(self) -> bool:
@@ -220,10 +231,28 @@ class SessionBase:
 
     def _hear_identity(self, message: Request | Response) -> None:
         """Who is at their end, where it is somebody else than before."""
+        renamed = isinstance(message, Request) and self._hear_from(message)
         told = identity_of_message(message.headers)
-        if told and told != self._identity_heard:
-            self._identity_heard = told
-            self._tell(PartyTold(told))
+        if told:
+            if told != self._identity_heard:
+                self._identity_heard = told
+                self._tell(PartyTold(told))
+        elif renamed:
+            self._tell(PartyTold((("From", str(NameAddr(self.remote_party.uri, self.remote_party.display_name))),)))
+
+    def _hear_from(self, request: Request) -> bool:
+        """Take over a From that has changed (RFC 4916 §4.5); whether it says who is there.
+
+        Of a user's phone it does not: that is whose password it has, whatever it writes. And of a peer that does not know
+        of such a change it means nothing: some write their From in several ways.
+        """
+        dialog, said = self.dialog, request.from_
+        if dialog is None or not self._peer_knows_change or said.uri == dialog.remote.uri:
+            return False
+        dialog.remote = NameAddr(said.uri, said.display_name).with_tag(dialog.remote_tag)
+        if self.aor is None:
+            self.remote_party = dialog.remote
+        return self.aor is None
 
     def _established(self) -> Dialog:
         if self.dialog is None:

@@ -1,19 +1,16 @@
-"""One subscription to the state of a user (RFC 6665): its dialog, its life, and what the subscriber was last told."""
+"""One subscription to a user or a conference (RFC 6665): its dialog, its life, and what the subscriber was last told."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final, Literal
+from typing import Literal
 
 from mediaserver.sip.dialog import Dialog
-from mediaserver.sip.event_packages import CONTENT_TYPES, LEAST_GAP_S, Package, UserDialog, UserState, document
+from mediaserver.sip.event_packages import CONTENT_TYPES, LEAST_GAP_S, Package, Told, document
 from mediaserver.sip.message import Request
 from mediaserver.sip.timers import TimerEntry
 
 End = Literal["timeout", "deactivated", "noresource", "rejected"]
 """Why a subscription is over, in the words of RFC 6665 §4.1.3."""
-
-_MOST_GONE: Final = 20
 
 
 class Subscription:
@@ -40,7 +37,7 @@ class Subscription:
         self._waiting = False
         self._not_before = 0.0
         self._version = 0
-        self._told: UserState | None = None
+        self._told: Told | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -61,8 +58,11 @@ class Subscription:
             return None  # the answer, or its lack, comes first
         return min(self._not_before, self.expires_at) if self._due else self.expires_at
 
-    def take(self, state: UserState, now: float, end: End | None = None) -> Request | None:
-        """The NOTIFY that is due, None where none is. With `end` it is the last one, due or not."""
+    def take(self, state: Told, now: float, end: End | None = None, *, names: bool = False) -> Request | None:
+        """The NOTIFY that is due, None where none is. With `end` it is the last one, due or not.
+
+        `names`: the subscriber may know how calls are named (see `document`).
+        """
         if self.over:
             return None
         if end is None and now >= self.expires_at:
@@ -72,27 +72,24 @@ class Subscription:
         self._due = False
         if end is None and not self._full and state == self._told:
             return None
-        self._waiting, self._full, self.over = True, False, end is not None
+        full, self._waiting, self._full, self.over = self._full, True, False, end is not None
         self._not_before = now + LEAST_GAP_S[self.package]
-        return self._notify(state, now, end)
+        return self._notify(state, now, end, full=full, names=names)
 
     def answered(self, code: int) -> bool:
         """The subscriber answered, or 408 and 503 stand for its silence. False where it wants no more (§4.2.2)."""
         self._waiting = False
         return 200 <= code < 300
 
-    def _notify(self, state: UserState, now: float, end: End | None) -> Request:
+    def _notify(self, state: Told, now: float, end: End | None, *, full: bool, names: bool) -> Request:
         request = self.dialog.make_request("NOTIFY")
         left = max(0, round(self.expires_at - now))
         request.headers.add("Event", self.event)
         request.headers.add("Subscription-State", f"terminated;reason={end}" if end else f"active;expires={left}")
         request.headers.add("Content-Type", CONTENT_TYPES[self.package])
-        request.body = document(self.package, self.entity, state, version=self._version, gone=self._gone(state))
+        request.body = document(
+            self.package, self.entity, state, version=self._version, told=self._told, full=full, names=names
+        )
         self._version += 1
         self._told = state
         return request
-
-    def _gone(self, state: UserState) -> tuple[UserDialog, ...]:
-        known = {dialog.id for dialog in state.dialogs}
-        told = self._told.dialogs if self._told is not None else ()
-        return tuple(replace(dialog, state="terminated") for dialog in told if dialog.id not in known)[:_MOST_GONE]

@@ -12,7 +12,7 @@ from mediaserver.sip.flow import Flow
 from mediaserver.sip.message import Response
 from mediaserver.sip.reinvites import Reinvites
 from mediaserver.sip.server_transaction import ServerTransaction
-from mediaserver.sip.session_base import Extra
+from mediaserver.sip.session_base import IN_DIALOG, Extra
 from mediaserver.sip.session_states import OfferInput, OfferState, SessionInput, SessionState
 
 _S, _I, _O, _J = SessionState, SessionInput, OfferState, OfferInput
@@ -82,7 +82,7 @@ class Updates(Reinvites):
         request = dialog.make_request("UPDATE")
         for name, value in (*timer.request_headers(), *self.identity):
             request.headers.add(name, value)
-        request.headers.add("Supported", "timer")
+        request.headers.add("Supported", IN_DIALOG)
         timer.refresh_at = None
         try:
             self._send(self._attempt(request, dialog), now)

@@ -10,13 +10,14 @@ import asyncio
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.capture import Capture
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
 from mediaserver.sip.core import Core, NewInvite, NewText, Noticed, RequestDone, SessionHappened
 from mediaserver.sip.credentials import Credentials, StoredCredential, UserDirectory
@@ -27,10 +28,12 @@ from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import FINAL_EVENTS
 from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
 from mediaserver.sip.headers import NameAddr
+from mediaserver.sip.incoming import IncomingInvite, IncomingRemoval, IncomingText
 from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.kept_flows import FlowNews, Keeping, News
 from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import OutsideRequest, Standalone
@@ -41,41 +44,21 @@ from mediaserver.sip.uri import SipUri
 _WAKES_PER_S: Final = 50.0
 _log = structlog.get_logger("sip")
 
-__all__ = ["Credentials", "IncomingInvite", "StoredCredential", "UserAgent", "UserDirectory"]
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingInvite:
-    """A new call from SIP, decided by `session.answer` or `reject`; `body` is the offer, None for a late one."""
-
-    session: InviteSession
-    request: Request
-    source: Source
-    flow: Flow
-    authenticated_user: str | None
-    """The user whose password was proven, or None."""
-    trunk: str | None
-    """Name of the trunk whose address the request came from, or None."""
-
-    @property
-    def body(self) -> bytes | None:
-        """The SDP offer, or None."""
-        return self.session.first_offer
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingText:
-    """A text (MESSAGE) outside of dialogs."""
-
-    text: str
-    authenticated_user: str | None
-    """The user whose password was proven, or None."""
-    trunk: str | None
-    """Name of the trunk that it came by, or None."""
+__all__ = [
+    "Credentials",
+    "IncomingInvite",
+    "IncomingRemoval",
+    "IncomingText",
+    "StoredCredential",
+    "UserAgent",
+    "UserDirectory",
+]
 
 
 OnText = Callable[[IncomingText], int]
 """Takes a text and returns the status to answer with: 200 when it has reached somebody."""
+OnRemoval = Callable[[IncomingRemoval], int]
+"""Removes somebody from a conference and returns the status of that."""
 OnInvite = Callable[[IncomingInvite], Awaitable[None]]
 OnBindings = Callable[[str], None]
 OnFlow = Callable[[News], None]
@@ -105,6 +88,8 @@ class UserAgent:
         """Called in a task of its own for every new INVITE that may come in; without it they get 480."""
         self.on_text: OnText | None = None
         """Called for every text outside of dialogs; without it they get 404."""
+        self.on_removal: OnRemoval | None = None
+        """Called for every REFER to a conference, outside of its calls, that wants somebody out; without it they get 404."""
         self.on_bindings_changed: OnBindings | None = None
         """Called with the AOR (`user@domain`) whose bindings changed."""
         self._counters: Counters = counters or NullCounters()
@@ -319,9 +304,18 @@ class UserAgent:
 
     def show_user(self, aor: str, state: UserState) -> None:
         """Tell whoever watches this user of a presence and of calls that are not those of phones (a page's)."""
-        self._core.show_user(aor, state)
+        self._core.watched.show_user(aor, state)
         if self._loop is not None:
             self._drive()
+
+    def show_conference(self, address: str, state: ConferenceState | None) -> None:
+        """Tell whoever watches a conference, by the user part of its URI, who is in it; None where it is over."""
+        self._core.watched.show_conference(address, state, self._now())
+        self._drive()
+
+    def let_pick_up(self, may: Callable[[str, str], bool]) -> None:
+        """Those whom `may(user, owner)` allows are told how the owner's calls are named, so that they can take them over."""
+        self._core.watched.may_pick_up = may
 
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""
@@ -413,6 +407,9 @@ class UserAgent:
             text = IncomingText(event.text, event.authenticated_user, event.trunk)
             code = self.on_text(text) if self.on_text is not None else 404
             self._core.respond(event.transaction, code, now=self._now())
+        elif isinstance(event, NewRemoval):
+            removed = self.on_removal(event.asked) if self.on_removal is not None else 404
+            self._core.answer_removal(event, removed, self._now())
         elif isinstance(event, RequestDone):
             done = self._requests.get(event.request)
             if done is not None and not done.done():

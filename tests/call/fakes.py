@@ -96,6 +96,7 @@ class FakeSession:
         self.remote_party = NameAddr(SipUri("example.org", "agent"))
         self.told: dict[str, str] = {}
         """Who is at our end, as the phone was told."""
+        self.party: NameAddr | None = None
         self.updates = True
         self.answered = False
         self.withdrawn = False
@@ -136,7 +137,8 @@ class FakeSession:
     def reject_reoffer(self, code: int, headers: object = ()) -> None:
         self.log.append(("reject_reoffer", code))
 
-    def identify(self, headers: object) -> bool:
+    def identify(self, headers: object, party: NameAddr | None = None) -> bool:
+        self.party = party
         told = dict(headers)  # type: ignore[call-overload]
         if told != self.told:
             self.told = told

@@ -76,6 +76,9 @@ class Phones:
     def find_named(self, name: object) -> None:
         return None
 
+    def show_conference(self, address: str, state: object) -> None:
+        """Nobody watches."""
+
     def bindings(self, aor: str) -> list[Any]:
         return self.registered
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mediaserver.call.call import Call
-from mediaserver.call.connected_identity import ConnectedIdentity
+from mediaserver.call.connected_identity import ConnectedIdentity, IdentityRules
 from mediaserver.call.events import EndCause
 from mediaserver.call.identity_rules import phone_rules, trunk_rules
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
+from mediaserver.sip.identity import ANONYMOUS
 from tests.call.fakes import FakeLeg, FakeSession
 from tests.call.test_caller_identity import trunks_of
 from tests.call.test_sip_leg import settle, taken
@@ -123,3 +124,26 @@ def test_a_trunk_is_told_by_its_own_rule() -> None:
     assert hidden is not None
     assert hidden.withheld
     assert trunk_rules(pbx, "h.test").believe((("P-Asserted-Identity", "<mailto:a@b>"),)) is None
+
+
+@pytest.mark.parametrize("rules", [phone_rules("h.test"), trunk_rules(trunks_of()["pbx"], "h.test")])
+def test_from_names_who_is_there_and_nobody_who_does_not_want_to_be_named(rules: IdentityRules) -> None:
+    assert str(rules.address(ConnectedIdentity("Anna", "+4930555"))).startswith('"Anna" <sip:')
+    assert rules.address(HIDDEN) == ANONYMOUS
+    assert rules.address(ConnectedIdentity("Visitor")) is None
+
+
+async def test_who_came_by_a_transfer_is_the_new_from_for_a_phone_that_knows_that() -> None:
+    call, _, session = await talking()
+    await call.replace(call.callee, named("bert", BERT))
+    assert str(session.party) == '"Bert" <sip:bert@house.test>'
+    await call.end(EndCause("system", "over"))
+
+
+@pytest.mark.parametrize("trunk", ["pbx", "carrier"])
+async def test_a_trunks_new_from_is_its_own_word(trunk: str) -> None:
+    call, phone, session = await talking(trunk)
+    session.happen(sip.PartyTold((("From", '"Desk" <sip:030777@pbx.test>'),)))
+    await settle()
+    assert (phone.identity.name, phone.identity.verified) == ("Desk", False)
+    await call.end(EndCause("system", "over"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from mediaserver.call.agents import Presentation
 from mediaserver.call.booking import Party
 from mediaserver.call.call import MAX_MEMBERS, Call
 from mediaserver.call.call_request import CallRequest
+from mediaserver.call.conference_members import conference_state
+from mediaserver.call.connected_identity import ConnectedIdentity
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.events import EndCause
 from mediaserver.call.focus import Focus
@@ -20,6 +23,7 @@ from mediaserver.config.sections import Target
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip import events as sip
 from mediaserver.sip.uri import SipUri, parse_sip_uri
+from mediaserver.sip.user_agent import IncomingRemoval
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled
 from tests.call.test_sip_media import BROWSER
@@ -217,3 +221,106 @@ async def test_an_attended_transfer_of_three_brings_all_of_them() -> None:
     await chief.end(EndCause("agent", "hangup"))
     await wait()
     assert (visitor.ended, colleague.ended) == (False, False)
+
+
+async def test_who_comes_and_goes_is_shown_and_with_the_last_one_nothing() -> None:
+    house = House()
+    phone, session, call = await alone(house)
+    assert isinstance(house.rings, FakeLeg)
+    house.rings.identity = ConnectedIdentity("Carol", "+4989", withheld=True)
+    address, state = house.shown[-1]
+    assert (address, state) == (call.focus, conference_state(call, "example.org"))
+    assert state is not None
+    assert [each.entity for each in state.users] == ["sip:agent@example.org"]
+    assert state.watchers == {"agent"}
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    _, state = house.shown[-1]
+    assert state is not None
+    assert [(each.entity, each.name) for each in state.users] == [
+        ("sip:agent@example.org", phone.name),
+        (f"sip:{house.rings.id}@anonymous.invalid", "anonymous"),
+    ]
+    await phone.end(EndCause("caller", "hangup"))
+    await wait()
+    _, state = house.shown[-1]
+    assert state is not None
+    assert [each.name for each in state.users] == ["anonymous"]
+    assert state.watchers == frozenset()
+    await house.rings.end(EndCause("agent", "hangup"))
+    await wait()
+    assert house.shown[-1] == (address, None)
+
+
+async def test_two_phones_of_a_user_are_one_who_is_there_twice_and_a_held_one_is_shown_so() -> None:
+    house = House()
+    phone, _, call = await alone(house)
+    second, _ = await dialled(FakeEngine())
+    second.id = "second"
+    second.booking = phone.booking
+    await call.add(second)
+    call.hold(second, on=True)
+    _, state = house.shown[-1]
+    assert state is not None
+    (user,) = state.users
+    assert [(each.entity, each.status) for each in user.endpoints] == [
+        ("sip:leg@example.org", "connected"),
+        ("sip:second@example.org", "on-hold"),
+    ]
+    await call.end(EndCause("system", "over"))
+
+
+async def with_carol(house: House) -> tuple[SipLeg, FakeSession, Call, FakeLeg]:
+    phone, session, call = await alone(house)
+    session.happen(sip.Referred(CAROL, None, None))
+    await wait()
+    assert isinstance(house.rings, FakeLeg)
+    house.rings.identity = ConnectedIdentity("Carol", "carol")
+    session.log.clear()
+    return phone, session, call, house.rings
+
+
+async def test_a_refer_with_bye_lets_somebody_go_and_the_others_go_on() -> None:
+    house = House()
+    phone, session, call, carol = await with_carol(house)
+    second, _ = await dialled(FakeEngine())
+    await call.add(second)
+    session.happen(sip.Referred(CAROL, None, None, removes=True))
+    await wait()
+    assert told(session) == [("accept_referral",), ("notify_referral", 200)]
+    assert carol.end_cause == EndCause("system", "removed")
+    assert not phone.ended
+    assert not second.ended
+    assert ("removed", f"carol by {phone.name}") in house.notes
+    await call.end(EndCause("system", "over"))
+
+
+@pytest.mark.parametrize(
+    ("party", "target", "code"),
+    [
+        (Party(address="192.0.2.9", user="agent"), "sip:dave@example.org", 404),
+        (Party(address="192.0.2.9", trunk="pbx"), "sip:carol@example.org", 403),
+    ],
+)
+async def test_nobody_is_let_go_who_is_not_there_or_at_a_trunks_word(party: Party, target: str, code: int) -> None:
+    house = House()
+    phone, session, call, carol = await with_carol(house)
+    phone.booking = Booked(party)  # type: ignore[assignment]
+    session.happen(sip.Referred(parse_sip_uri(target), None, None, removes=True))
+    await wait()
+    assert told(session) == [("reject_referral", code)]
+    assert not carol.ended
+    await call.end(EndCause("system", "over"))
+
+
+async def test_a_removal_asked_for_outside_of_the_call_names_who_goes_as_the_conference_shows_him() -> None:
+    house = House()
+    phone, _, call, carol = await with_carol(house)
+    nobody = IncomingRemoval(call.focus, parse_sip_uri("sip:dave@example.org"), "agent")
+    assert house.conferences.removal(nobody) == 404
+    assert house.conferences.removal(replace(nobody, conference="conf-none", target=CAROL)) == 404
+    assert house.conferences.removal(replace(nobody, target=parse_sip_uri(f"sip:{carol.id}@example.org"))) == 200
+    await wait()
+    assert carol.end_cause == EndCause("system", "removed")
+    assert not phone.ended  # who made it is alone in it again
+    await call.end(EndCause("system", "over"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from mediaserver.call.call import Call
+from mediaserver.call.events import EndCause, TextReceived
 from mediaserver.call.phone_chat import MOST_CHARACTERS, PhoneChat
 from mediaserver.core.data import DataChannels
 from mediaserver.engine.commands import JoinTopic, SendMessage
@@ -115,3 +117,29 @@ def test_after_a_transfer_the_chat_is_with_whoever_came() -> None:
     house.say("hello")
     assert other.texts == ["hello"]
     assert len(house.engine.of(JoinTopic)) == 2
+
+
+def test_what_a_phone_writes_goes_to_the_other_phone_and_to_several_with_its_name() -> None:
+    chat, anna, bert, carl = PhoneChat(), Phone("Anna"), Phone("Bert"), Phone("Carl")
+    assert chat.pass_on(anna, [anna, bert], "hello")
+    assert chat.pass_on(anna, [anna, bert, carl, FakeLeg("page")], "x" * 2000)
+    assert (anna.texts, carl.texts) == ([], [f"Anna: {'x' * MOST_CHARACTERS}"])
+    assert bert.texts == ["hello", *carl.texts]
+
+
+def test_who_supervises_or_is_alone_with_a_page_reaches_no_phone() -> None:
+    chat, anna, bert, spy = PhoneChat(), Phone("Anna"), Phone("Bert"), Phone("Spy")
+    assert not chat.pass_on(spy, [anna, bert], "psst")
+    assert not chat.pass_on(anna, [anna, FakeLeg("page")], "hello")
+    assert (anna.texts, bert.texts) == ([], [])
+
+
+async def test_a_text_in_a_call_of_two_phones_is_passed_on_by_the_call() -> None:
+    anna, bert = Phone("Anna"), Phone("Bert")
+    call = Call(call_id="c", caller=anna, callee=bert, longest_s=60, on_ended=lambda *_: None)
+    await call.join()
+    bert.emit(TextReceived("on my way"))
+    assert (anna.texts, bert.texts) == (["on my way"], [])
+    assert call.say(anna, "thanks")
+    assert bert.texts == ["thanks"]
+    await call.end(EndCause("system", "over"))

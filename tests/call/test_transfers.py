@@ -26,6 +26,7 @@ from mediaserver.call.unanswered import Unanswered
 from mediaserver.config.routes import Group
 from mediaserver.config.sections import Target
 from mediaserver.sip import events as sip
+from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.replaces import Replaces
@@ -69,7 +70,13 @@ class House:
     def __post_init__(self) -> None:
         self.gate.set()
         self.engine: Any = FakeEngine()
-        self.conferences = Conferences(ring=self._ring, engine=self.engine)
+        self.shown: list[tuple[str, ConferenceState | None]] = []
+        self.conferences = Conferences(
+            ring=self._ring,
+            engine=self.engine,
+            show=lambda address, state: self.shown.append((address, state)),
+            domain="example.org",
+        )
         self.unanswered = Unanswered()
         self.dialogs = NamedDialogs(
             find=self._find, calls=lambda: self.calls, unanswered=self.unanswered, groups=lambda: self.groups

@@ -112,7 +112,7 @@ def test_options_tells_what_we_can_and_503_while_draining() -> None:
     (response,) = wire.receive(request("OPTIONS", body=""))
     methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER, PRACK, UPDATE, REFER, MESSAGE, SUBSCRIBE"
     assert response.headers.get("Allow") == methods
-    assert response.headers.get("Allow-Events") == "dialog, presence"
+    assert response.headers.get("Allow-Events") == "conference, dialog, presence"
     wire.core.draining = True
     assert code(wire.receive(request("OPTIONS", body="", branch="z9hG4bK2"))) == 503
 

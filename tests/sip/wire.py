@@ -14,6 +14,7 @@ from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.parser import PING, PartialRequest, parse_datagram
+from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.uri import parse_sip_uri
 from tests.sip.conftest import Counts, Users
 
@@ -54,6 +55,7 @@ class Wire:
         self.core = Core(config=self.config, users=Users(), counters=self.counts, routes=Routes())
         self.events: list[SessionEvent] = []
         self.new: list[NewInvite] = []
+        self.removals: list[NewRemoval] = []
         self.changed: list[str] = []
         self.flows: list[FlowNews] = []
         """What became of flows that are kept."""
@@ -89,6 +91,8 @@ class Wire:
                 self.events.append(event.event)
             elif isinstance(event, NewInvite):
                 self.new.append(event)
+            elif isinstance(event, NewRemoval):
+                self.removals.append(event)
             elif isinstance(event, Noticed):
                 self.noticed.append((event.kind, event.source))
             elif isinstance(event, FlowNews):

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use crate::link::command::{DialLink, ListenLink};
+
 /// Bits of an id below the shard index.
 pub const SHARD_SHIFT: u32 = 48;
 
@@ -358,6 +360,15 @@ pub enum Action {
         text: bool,
         payload: ByteBuf,
     },
+    DialLink(Box<DialLink>),
+    ListenLink(Box<ListenLink>),
+    CloseLink,
+    SetLinkBusy {
+        busy: bool,
+    },
+    SendLinkMessage {
+        payload: ByteBuf,
+    },
 }
 
 impl Action {
@@ -405,6 +416,11 @@ impl Action {
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
             Action::DrainTurn { .. } => "drain_turn",
             Action::Publish { .. } => "publish",
+            Action::DialLink(_) => "dial_link",
+            Action::ListenLink(_) => "listen_link",
+            Action::CloseLink => "close_link",
+            Action::SetLinkBusy { .. } => "set_link_busy",
+            Action::SendLinkMessage { .. } => "send_link_message",
         }
     }
 }

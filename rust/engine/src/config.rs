@@ -73,6 +73,19 @@ pub struct Dscp {
     pub screen: u8,
 }
 
+/// A TLS port that several share.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SharedTls {
+    /// `ip:port` of the sockets.
+    pub binds: Vec<String>,
+    /// Names whose connections are given to the control plane.
+    pub names: Vec<String>,
+    /// What all others see: an X.509 certificate and its intermediates.
+    pub certificate_chain: Vec<ByteBuf>,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
+}
+
 /// What a relay is that leads out into the world.
 #[derive(Clone, Debug, Deserialize)]
 pub struct OpenRelay {
@@ -93,6 +106,9 @@ pub struct OpenRelay {
 pub struct TurnConfig {
     /// `ip:port` of the sockets that clients send to.
     pub binds: Vec<String>,
+    /// `ip:port` of those that clients connect to by TCP.
+    #[serde(default)]
+    pub tcp_binds: Vec<String>,
     /// Realm of its users.
     pub realm: String,
     /// Make the passwords of time-limited names; the first two count.
@@ -141,6 +157,9 @@ pub struct EngineConfig {
     /// `ip:port` on which browsers' media is taken over TCP.
     #[serde(default)]
     pub webrtc_tcp_binds: Vec<String>,
+    /// A TLS port for pages and others.
+    #[serde(default)]
+    pub shared_tls: Option<SharedTls>,
     /// Bind address to the address that peers see.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,

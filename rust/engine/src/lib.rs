@@ -9,6 +9,7 @@ pub mod engine;
 pub mod event;
 pub mod exit;
 pub mod latency;
+pub mod link;
 pub mod mailbox;
 pub mod media;
 pub mod metrics;
