@@ -1,5 +1,8 @@
 //! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
 
+mod relay;
+mod streams;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,12 +27,11 @@ use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
-use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
-use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
+use crate::stream::{Listening, Serves};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -200,43 +202,6 @@ impl Engine {
         Ok(())
     }
 
-    /// The TURN server with its sockets, where there is one.
-    fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
-        let Some(turn) = &self.config.turn else { return Ok(None) };
-        let mut inner = Vec::new();
-        for sockets in shared {
-            for address in self.announced(sockets, &[])?.shared {
-                // Shards may share a port.
-                if !inner.contains(&address) {
-                    inner.push(address);
-                }
-            }
-        }
-        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
-        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
-    }
-
-    /// The relay's index among all threads.
-    fn relay_index(&self) -> usize {
-        self.config.shards + self.config.audio_threads
-    }
-
-    fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
-        let index = self.relay_index();
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
-        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
-        let sender = Sender::new(self.config.gso, Marks::default());
-        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
-        let epoch = self.epoch;
-        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
-        let thread =
-            std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        Ok(())
-    }
-
     /// What connects a thread with the others.
     fn links(&self, inbox: Consumer<Inbox>, (inbound, outbound): RingEnds, published: Published) -> Links {
         let (events, wakers, stop) = (self.event_sender.clone(), self.wakers.clone(), self.stop.clone());
@@ -261,23 +226,6 @@ impl Engine {
             .name(format!("audio-{number}"))
             .spawn(move || worker.run())
             .map_err(io_error(format!("audio thread {number}")))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        Ok(())
-    }
-
-    /// Starts the thread that has all TCP; its index is the last one.
-    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
-        let unix_epoch = self.unix_epoch();
-        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
-        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
-            .map_err(io_error("thread of streams"))?;
-        let thread = std::thread::Builder::new()
-            .name("streams".to_owned())
-            .spawn(move || worker.run())
-            .map_err(io_error("thread of streams"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
@@ -489,30 +437,6 @@ impl Engine {
         Ok(shards)
     }
 
-    /// The TCP sockets, named by their place among them.
-    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
-        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
-        let ice = Serves::Ice { dscp: self.config.dscp.video };
-        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
-        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
-        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
-            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
-        }
-        if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
-            all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
-        }
-        let mut listeners = Vec::new();
-        for (number, (text, serves)) in all.into_iter().enumerate() {
-            let address: SocketAddr =
-                text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))?;
-            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
-            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(Listening { listener, socket, serves });
-        }
-        Ok(listeners)
-    }
-
     /// What the peers of a shard with these sockets are told.
     fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
@@ -563,13 +487,7 @@ impl Drop for Engine {
 /// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
     let relay = usize::from(config.turn.is_some());
-    config.shards + config.audio_threads + relay + usize::from(has_streams(config))
-}
-
-fn has_streams(config: &EngineConfig) -> bool {
-    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
-    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
-    !config.webrtc_tcp_binds.is_empty() || turn || shared
+    config.shards + config.audio_threads + relay + usize::from(streams::are_wanted(config))
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
