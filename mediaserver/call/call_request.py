@@ -9,6 +9,7 @@ from typing import Final
 from mediaserver.call.agents import Presentation
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.leg import Leg
+from mediaserver.call.quality import LegQuality
 from mediaserver.call.routing import Destination
 
 MOST_HOPS: Final = 70
@@ -50,3 +51,14 @@ class CallRequest:
             if name.lower() == "max-forwards" and value.strip().isdecimal():
                 return max(0, min(int(value), MOST_HOPS) - 1)
         return MOST_HOPS
+
+    def noted_quality(self) -> Callable[[Leg, LegQuality], None] | None:
+        """Notes how legs are doing, where somebody wants notes."""
+        note = self.note
+        if note is None:
+            return None
+
+        def noted(leg: Leg, quality: LegQuality) -> None:
+            note("quality", f"{leg.name} {quality.level}")
+
+        return noted

@@ -27,7 +27,6 @@ from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.named_dialogs import NamedDialogs
-from mediaserver.call.quality import LegQuality
 from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
@@ -100,7 +99,7 @@ class Calls:
             domain=config.listeners.sip.realm,
         )
         self._unanswered = Unanswered()
-        dialogs = NamedDialogs(
+        self.dialogs = dialogs = NamedDialogs(
             find=user_agent.find_named,
             calls=self._calls.values,
             unanswered=self._unanswered,
@@ -196,7 +195,7 @@ class Calls:
             longest_s=self._config.limits.call_duration,
             on_ended=self._over(on_ended),
             on_withheld=self._withheld(request),
-            on_quality=_noted_quality(request),
+            on_quality=request.noted_quality(),
             on_transfer=partial(self.transfers.asked, request),
             on_replaced=partial(self._came_in, request),
             on_digit=request.on_digit,
@@ -490,14 +489,3 @@ async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:
             return
     if early is None or early.heard is None:
         await request.caller.progress(event.code)
-
-
-def _noted_quality(request: CallRequest) -> Callable[[Leg, LegQuality], None] | None:
-    note = request.note
-    if note is None:
-        return None
-
-    def noted(leg: Leg, quality: LegQuality) -> None:
-        note("quality", f"{leg.name} {quality.level}")
-
-    return noted

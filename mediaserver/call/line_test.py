@@ -61,7 +61,7 @@ class LineTest:
             raise LocalProtocolError("the test ended, or went on, while its transport was opened")
         self._transport = local.id
         self._unsubscribe = self._engine.subscribe_events(local.id, self._on_event)
-        params = LocalIceParams(local.ufrag, local.pwd, local.addresses, self._fingerprint)
+        params = LocalIceParams(local.ufrag, local.pwd, local.addresses, self._fingerprint, local.tcp_addresses)
         negotiation = Negotiation(local=params, policy=_NOTHING, cname="")
         try:
             negotiation.handle_offer(sdp)

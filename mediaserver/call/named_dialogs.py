@@ -105,8 +105,10 @@ class NamedDialogs:
             return False
         if trunk is not None or user is None:
             return trunk is not None and party.trunk == trunk
-        if party.user is None or party.trunk is not None:
-            return False
-        return party.user == user or any(
-            getattr(group, right) and user in group.members and party.user in group.members for group in self._groups()
+        return party.user is not None and party.trunk is None and self.are_colleagues(user, party.user, right)
+
+    def are_colleagues(self, user: str, owner: str, right: Right) -> bool:
+        """Whether a user may do that to the calls of another one, or himself."""
+        return user == owner or any(
+            getattr(group, right) and user in group.members and owner in group.members for group in self._groups()
         )

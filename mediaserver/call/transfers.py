@@ -235,4 +235,4 @@ def _sent_on(leg: SipLeg, event: TransferAsked) -> tuple[tuple[str, str], ...]:
 def _same_party(one: Leg, other: Leg) -> bool:
     parties = [leg.booking.party if leg.booking is not None else None for leg in (one, other)]
     names = [(party.user, party.trunk) if party is not None else None for party in parties]
-    return names[0] == names[1]
+    return names[0] == names[1] and names[0] not in (None, (None, None))  # two who are nobody are not the same

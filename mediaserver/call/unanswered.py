@@ -30,7 +30,7 @@ class Unanswered:
         try:
             yield
         finally:
-            del self._calling[caller.id]
+            self._calling.pop(caller.id, None)
             self._wake(caller, None)
 
     @contextmanager
@@ -40,7 +40,7 @@ class Unanswered:
         try:
             yield
         finally:
-            del self._ringing[leg.id]
+            self._ringing.pop(leg.id, None)
 
     def up(self, call: Call) -> None:
         """A call is up: whoever waited for it goes on."""
@@ -59,9 +59,13 @@ class Unanswered:
     def wait(self, leg: SipLeg, *, most: int) -> Waiter | None:
         """What gets the call of a leg; None where there will be none, or `most` wait for it already."""
         caller = self.caller_of(leg) or leg
-        waiters = [] if caller.id not in self._calling else self._waiters.setdefault(caller.id, [])
-        if caller.id not in self._calling or len(waiters) >= most:
+        if caller.id not in self._calling:
             return None
+        # Whoever has given up leaves his place to others.
+        waiters = [waiter for waiter in self._waiters.get(caller.id, ()) if not waiter.done()]
+        if len(waiters) >= most:
+            return None
+        self._waiters[caller.id] = waiters
         waiter: Waiter = asyncio.get_running_loop().create_future()
         waiters.append(waiter)
         return waiter

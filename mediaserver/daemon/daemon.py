@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -221,6 +222,7 @@ class Daemon:
         )
         user_agent.on_text = calls.take_text
         user_agent.on_removal = calls.conferences.removal
+        user_agent.let_pick_up(partial(calls.dialogs.are_colleagues, right="pickup"))
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()

@@ -237,9 +237,29 @@ class Engine:
         threads = self._native.threads
         pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
         answers = await asyncio.gather(*pings, return_exceptions=True)
-        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        # One that refuses the command has answered as well.
+        silent = [
+            name
+            for name, answer in zip(threads, answers, strict=True)
+            if isinstance(answer, BaseException) and not isinstance(answer, CommandRefused)
+        ]
         if silent:
             raise EngineError(f"no answer from {', '.join(silent)}")
+
+    def new_link_id(self) -> int:
+        """A fresh id of a link or of a listener for links."""
+        return self._ids.next(0)
+
+    async def dial_link(self, command: commands.DialLink) -> None:
+        """Keep a link to an Edge. Raises EngineError when certificates, key or address are not usable."""
+        await self.request(command)
+
+    async def listen_link(self, command: commands.ListenLink) -> commands.Address:
+        """Admit Cores, and give the address that was bound. Raises EngineError."""
+        answer = await self.request(command)
+        if not isinstance(answer, events.LinkListening):
+            raise EngineError(f"the packet engine answered listen_link with {type(answer).__name__}")
+        return answer.address
 
     def subscribe_events(self, object_id: int, callback: EventCallback) -> Callable[[], None]:
         """Call `callback` with every event about the transport or track; the returned function ends that."""
@@ -296,6 +316,9 @@ class Engine:
             self._native.submit(self._encoder.encode(batch))
 
     def _deliver(self, event: events.AnyEvent) -> None:
+        if isinstance(event, events.StreamOpened) and not self._subscribers.get(event.id):
+            # Whose link this was is gone; so the visitor is told by an end.
+            os.close(event.fd)
         request: int | None = getattr(event, "request", None)
         if request is not None:
             future = self._pending.get(request)

@@ -27,6 +27,13 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),
     "events_lost": ("lost_events", "Events that found the queue to Python full", 1),
     "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
+    "link_connections": ("link_connections", "Connections of links that came up", 1),
+    "link_media_frames_received": ("link_media_frames_received", "Media frames that came over TLS", 1),
+    "link_media_frames_sent": ("link_media_frames_sent", "Media frames sent over TLS", 1),
+    "link_messages_received": ("link_messages_received", "Control messages of links received", 1),
+    "link_messages_sent": ("link_messages_sent", "Control messages of links sent", 1),
+    "link_streams_opened": ("link_streams_opened", "Visitors' connections that went over a link", 1),
+    "link_streams_reset": ("link_streams_reset", "Visitors' connections over a link that ended by a reset", 1),
     "messages_received": ("received_messages", "Messages read from sockets; one may carry several datagrams", 1),
     "mix_concealed_samples": ("mix_concealed_samples", "Samples made up for mixed sound that did not come", 1),
     "mix_encoded_frames": ("mix_encoded_frames", "Frames encoded for those who hear a mix; one may be for several", 1),
@@ -88,7 +95,7 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         shard, _, name = full_name.partition(".")
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
-        elif (shard.startswith("audio") or shard in ("relay", "streams")) and name:
+        elif (shard.startswith("audio") or shard in ("link", "relay", "streams")) and name:
             by_name.setdefault(name, {})[shard] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
     for name, shards in by_name.items():

@@ -15,12 +15,10 @@ from uuid import uuid4
 from mediaserver.errors import LimitExceeded
 from mediaserver.runtime.notices import Notices
 from mediaserver.sip.attempt import Attempt
-from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.credentials import Credentials, UserDirectory
 from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.errors import SipParseError
-from mediaserver.sip.event_packages import Package, UserState
 from mediaserver.sip.events import SessionEvent
 from mediaserver.sip.flow import Destination, Flow, Target
 from mediaserver.sip.guard import prefix_of
@@ -51,10 +49,9 @@ from mediaserver.sip.transaction_layer import (
 )
 from mediaserver.sip.trunk_rules import TrunkRules
 from mediaserver.sip.uri import SipUri
-from mediaserver.sip.user_dialogs import UserDialogs
+from mediaserver.sip.watched import Watched
 
 LOCATION_CHECK_S: Final = 5.0
-_NOTHING: Final = UserState(registered=False)
 
 __all__ = ["Announced", "Core", "NewInvite", "NewText", "Noticed", "RequestDone", "Routes", "SessionHappened"]
 
@@ -102,11 +99,7 @@ class Core(Sender):
         self._events: deque[CoreEvent] = deque()
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
-        self._dialogs = UserDialogs(self.notifier.changed)
-        self.conferences: dict[str, ConferenceState] = {}
-        """Those that are up, by the address of record of their URI."""
-        self._beside: dict[str, UserState] = {}
-        """Users who are reached otherwise than by phone; as many as there are pages."""
+        self.watched = Watched(self)
         self._notices = Notices()
         self._location_check_at: float | None = None
 
@@ -346,39 +339,6 @@ class Core(Sender):
         if untold is not None:
             self._events.append(Noticed(kind, source, untold))
 
-    def user_state(self, aor: str, now: float) -> UserState:
-        """What there is to tell of a user."""
-        beside = self._beside.get(aor, _NOTHING)
-        return UserState(
-            beside.registered or bool(self.location.lookup(aor, now)), (*self._dialogs.of(aor), *beside.dialogs)
-        )
-
-    def told(self, package: Package, aor: str, now: float) -> UserState | ConferenceState:
-        """What subscribers of a package are told of a user, or of a conference."""
-        if package == "conference":
-            return self.conferences.get(aor, ConferenceState())
-        return self.user_state(aor, now)
-
-    def show_conference(self, address: str, state: ConferenceState | None, now: float) -> None:
-        """Who is in a conference, by the user part of its URI; None where it is over. Whoever watches it is told."""
-        aor = f"{address}@{self.config.realm}"
-        if state is None:
-            self.conferences.pop(aor, None)
-            self.notifier.keep_watchers(aor, (), "noresource", now)
-            return
-        self.conferences[aor] = state
-        self.notifier.keep_watchers(aor, state.watchers, "rejected", now)
-        self.notifier.changed(aor)
-
-    def show_user(self, aor: str, state: UserState) -> None:
-        """What there is to tell of a user beside phones and their calls; whoever watches the user is told."""
-        key = self.aor(aor)
-        if state == _NOTHING:
-            self._beside.pop(key, None)
-        else:
-            self._beside[key] = state
-        self.notifier.changed(key)
-
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
         if self._location_check_at is None:
@@ -433,7 +393,7 @@ class Core(Sender):
                         self.notifier.outcome(machine)
                     self._events.append(RequestDone(machine))
                 continue
-            self._dialogs.look(machine)
+            self.watched.dialogs.look(machine)
             while (event := machine.poll_event()) is not None:
                 self._events.append(SessionHappened(machine, event))
             if machine.over:

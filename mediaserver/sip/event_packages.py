@@ -29,7 +29,7 @@ DialogState = Literal["trying", "early", "confirmed", "terminated"]
 
 @dataclass(frozen=True, slots=True)
 class UserDialog:
-    """One call of a user's phone as others may see it: nothing by which it could be taken over."""
+    """One call of a user's phone as others may see it; its names are for those who may take it over."""
 
     id: str
     direction: Literal["initiator", "recipient"]
@@ -37,6 +37,10 @@ class UserDialog:
     state: DialogState
     remote: str
     """URI of the other party."""
+    call_id: str = ""
+    local_tag: str = ""
+    """The user's."""
+    remote_tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,20 @@ class UserState:
 Told = UserState | ConferenceState
 
 
-def document(package: Package, entity: str, state: Told, *, version: int, told: Told | None, full: bool) -> bytes:
+def document(
+    package: Package, entity: str, state: Told, *, version: int, told: Told | None, full: bool, names: bool
+) -> bytes:
     """The body of a NOTIFY about `entity`, a SIP URI: of users always the full state, of conferences that where it is
 
     asked for, else what has changed. `version` counts the documents of one subscription from 0; `told` is what the last
-    one said.
+    one said. `names`: the subscriber may take the user's calls over, so it is told how they are named (RFC 3891).
     """
     if isinstance(state, ConferenceState):
         before = told if isinstance(told, ConferenceState) and not full else None
         return conference_info(entity, state, before, version)
     if package == "presence":
         return _pidf(entity, state)
-    return _dialog_info(entity, state, version, _gone(state, told))
+    return _dialog_info(entity, (*state.dialogs, *_gone(state, told)), version, names=names)
 
 
 def _gone(state: UserState, told: Told | None) -> tuple[UserDialog, ...]:
@@ -81,16 +87,18 @@ def _pidf(entity: str, state: UserState) -> bytes:
     ).encode()
 
 
-def _dialog_info(entity: str, state: UserState, version: int, gone: tuple[UserDialog, ...]) -> bytes:
-    dialogs = "".join(_dialog(dialog) for dialog in (*state.dialogs, *gone))
+def _dialog_info(entity: str, told: tuple[UserDialog, ...], version: int, *, names: bool) -> bytes:
+    dialogs = "".join(_dialog(dialog, names=names) for dialog in told)
     return (
         f'{_HEAD}<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="{version}" state="full" '
         f"entity={quoteattr(entity)}>{dialogs}</dialog-info>\n"
     ).encode()
 
 
-def _dialog(dialog: UserDialog) -> str:
+def _dialog(dialog: UserDialog, *, names: bool) -> str:
+    tags = f" local-tag={quoteattr(dialog.local_tag)} remote-tag={quoteattr(dialog.remote_tag)}"
+    named = f" call-id={quoteattr(dialog.call_id)}{tags}" if names and dialog.local_tag else ""
     return (
-        f'<dialog id={quoteattr(dialog.id)} direction="{dialog.direction}"><state>{dialog.state}</state>'
+        f'<dialog id={quoteattr(dialog.id)}{named} direction="{dialog.direction}"><state>{dialog.state}</state>'
         f"<remote><identity>{escape(dialog.remote)}</identity></remote></dialog>"
     )

@@ -153,7 +153,9 @@ class Notifier:
         return self._heap.poll_timeout()
 
     def _tell(self, subscription: Subscription, now: float, end: End | None = None) -> None:
-        request = subscription.take(self._core.told(subscription.package, subscription.aor, now), now, end)
+        state = self._core.watched.told(subscription.package, subscription.aor, now)
+        names = self._core.watched.may_pick_up(subscription.subscriber, subscription.aor.rpartition("@")[0])
+        request = subscription.take(state, now, end, names=names)
         if request is not None:
             dialog = subscription.dialog
             attempt = Attempt(Notification(subscription), request, dialog.destinations(), credentials=None, cseq=dialog)

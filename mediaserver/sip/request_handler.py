@@ -175,7 +175,7 @@ class RequestHandler(RequestGate):
             self._message(request, uri, flow, trunk, now)
         elif request.method == "SUBSCRIBE":
             self._subscribe(request, uri, flow, now)
-        elif request.method == "REFER" and self._core.aor(uri) in self._core.conferences:
+        elif request.method == "REFER" and self._core.aor(uri) in self._core.watched.conferences:
             self._refer(request, uri, flow, now)
         else:
             self._refuse(request, flow, 481)  # BYE, INFO without a dialog
@@ -336,7 +336,7 @@ class RequestHandler(RequestGate):
     def _check_watched(self, package: Package, watched: str, aor: str, subscriber: str) -> None:
         """Raises RemoteProtocolError where there is nothing of this name, or it is not for this user."""
         if package == "conference":
-            conference = self._core.conferences.get(aor)
+            conference = self._core.watched.conferences.get(aor)
             if conference is None:
                 raise RemoteProtocolError("no such conference", status=404)
             if subscriber not in conference.watchers:

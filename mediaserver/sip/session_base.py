@@ -179,6 +179,11 @@ class SessionBase:
         return self.local_party.tag or ""
 
     @property
+    def peer_tag(self) -> str:
+        """The peer's tag, of several early dialogs that of the first; "" before there is one."""
+        return self.dialog.remote_tag if self.dialog is not None else next(iter(self._early), "")
+
+    @property
     def over(self) -> bool:
         """True when nothing more is to be sent or expected."""
         return self.state is _S.ENDED and not self._pending and self._reply is None

@@ -58,8 +58,11 @@ class Subscription:
             return None  # the answer, or its lack, comes first
         return min(self._not_before, self.expires_at) if self._due else self.expires_at
 
-    def take(self, state: Told, now: float, end: End | None = None) -> Request | None:
-        """The NOTIFY that is due, None where none is. With `end` it is the last one, due or not."""
+    def take(self, state: Told, now: float, end: End | None = None, *, names: bool = False) -> Request | None:
+        """The NOTIFY that is due, None where none is. With `end` it is the last one, due or not.
+
+        `names`: the subscriber may know how calls are named (see `document`).
+        """
         if self.over:
             return None
         if end is None and now >= self.expires_at:
@@ -71,20 +74,22 @@ class Subscription:
             return None
         full, self._waiting, self._full, self.over = self._full, True, False, end is not None
         self._not_before = now + LEAST_GAP_S[self.package]
-        return self._notify(state, now, end, full=full)
+        return self._notify(state, now, end, full=full, names=names)
 
     def answered(self, code: int) -> bool:
         """The subscriber answered, or 408 and 503 stand for its silence. False where it wants no more (§4.2.2)."""
         self._waiting = False
         return 200 <= code < 300
 
-    def _notify(self, state: Told, now: float, end: End | None, *, full: bool) -> Request:
+    def _notify(self, state: Told, now: float, end: End | None, *, full: bool, names: bool) -> Request:
         request = self.dialog.make_request("NOTIFY")
         left = max(0, round(self.expires_at - now))
         request.headers.add("Event", self.event)
         request.headers.add("Subscription-State", f"terminated;reason={end}" if end else f"active;expires={left}")
         request.headers.add("Content-Type", CONTENT_TYPES[self.package])
-        request.body = document(self.package, self.entity, state, version=self._version, told=self._told, full=full)
+        request.body = document(
+            self.package, self.entity, state, version=self._version, told=self._told, full=full, names=names
+        )
         self._version += 1
         self._told = state
         return request

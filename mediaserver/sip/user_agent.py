@@ -304,14 +304,18 @@ class UserAgent:
 
     def show_user(self, aor: str, state: UserState) -> None:
         """Tell whoever watches this user of a presence and of calls that are not those of phones (a page's)."""
-        self._core.show_user(aor, state)
+        self._core.watched.show_user(aor, state)
         if self._loop is not None:
             self._drive()
 
     def show_conference(self, address: str, state: ConferenceState | None) -> None:
         """Tell whoever watches a conference, by the user part of its URI, who is in it; None where it is over."""
-        self._core.show_conference(address, state, self._now())
+        self._core.watched.show_conference(address, state, self._now())
         self._drive()
+
+    def let_pick_up(self, may: Callable[[str, str], bool]) -> None:
+        """Those whom `may(user, owner)` allows are told how the owner's calls are named, so that they can take them over."""
+        self._core.watched.may_pick_up = may
 
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""

@@ -47,7 +47,8 @@ class UserDialogs:
             direction: Literal["initiator", "recipient"] = (
                 "initiator" if machine.direction == "incoming" else "recipient"
             )
-            dialogs[machine.id] = UserDialog(machine.id, direction, state, str(machine.local_party.uri))
+            remote, tags = str(machine.local_party.uri), (machine.peer_tag, machine.local_tag)
+            dialogs[machine.id] = UserDialog(machine.id, direction, state, remote, machine.call_id, *tags)
         self._changed(aor)
 
     def of(self, aor: str) -> tuple[UserDialog, ...]:

@@ -251,3 +251,13 @@ async def test_whoever_joins_a_call_that_ends_meanwhile_is_hung_up(house: House)
     assert carol.end_cause.reason == "not_added"
     assert session.log[-1][0] == "hangup"
     assert carol not in call.members
+
+
+async def test_whoever_has_given_up_waiting_leaves_his_place_to_others(house: House) -> None:
+    alice, ringing = await rings(house)
+    with house.unanswered.calling(alice), house.unanswered.ringing(ringing, alice):
+        first = house.unanswered.wait(ringing, most=1)
+        assert first is not None
+        assert house.unanswered.wait(ringing, most=1) is None
+        first.cancel()
+        assert house.unanswered.wait(ringing, most=1) is not None

@@ -33,6 +33,7 @@ async def test_an_agent_tests_the_line_by_keyboard_alone(tmp_path: Path) -> None
         card = page.locator(".line-test")
         await expect(card).to_contain_text("Everything is ready for a call with picture.")
         await expect(card).to_contain_text("Directly (UDP)works")
+        await expect(card).to_contain_text("Directly (TCP)works")
         await expect(card).to_contain_text("at least 2.")
         await expect(card).to_contain_text("Lost0 %")
         await expect(card.get_by_text("heard", exact=True)).to_be_visible()

@@ -59,14 +59,24 @@ passwd={password}
 class Linphone:
     """A running phone that answers every call by itself."""
 
-    def __init__(self, user: str, server: str, password: str, directory: Path, network: Network = LOOPBACK) -> None:
+    def __init__(
+        self,
+        user: str,
+        server: str,
+        password: str,
+        directory: Path,
+        network: Network = LOOPBACK,
+        *,
+        info_keys: bool = False,
+    ) -> None:
         self.user = user
         folder = directory / f"linphone-{user}"
         (folder / ".local/share/linphone").mkdir(parents=True)
         host, _, _ = server.partition(":")
         config = folder / "linphonerc"
+        keys = "use_info=1\nuse_rfc2833=0\n" if info_keys else ""
         config.write_text(
-            _CONFIG.format(
+            _CONFIG.replace("use_ipv6=0\n", f"use_ipv6=0\n{keys}").format(
                 port=network.free_port(),
                 media=network.free_port(4),
                 user=user,
@@ -111,9 +121,11 @@ class Linphone:
 
 
 @contextlib.asynccontextmanager
-async def linphone(user: str, server: str, password: str, directory: Path) -> AsyncIterator[Linphone]:
-    """Registers at ``server`` (host:port) and waits until it is."""
-    running = Linphone(user, server, password, directory)
+async def linphone(
+    user: str, server: str, password: str, directory: Path, *, info_keys: bool = False
+) -> AsyncIterator[Linphone]:
+    """Registers at ``server`` (host:port) and waits until it is; with `info_keys` its keys go by INFO."""
+    running = Linphone(user, server, password, directory, info_keys=info_keys)
     await running.start()
     try:
         await running.wait_for("(?i)registration.*(successful|ok)")

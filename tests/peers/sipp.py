@@ -186,6 +186,8 @@ async def callee(
     ]
     if echo:
         arguments.append("-rtp_echo")
+    if scenario == "uas_rings_named":
+        arguments += ["-trace_logs", "-log_file", str(directory / DIALOGS)]
     running = Sipp(name, arguments, port, directory, network)
     await running.start()
     try:

@@ -27,7 +27,7 @@ def state(*names: str) -> ConferenceState:
 
 def up(*names: str) -> Wire:
     wire = house()
-    wire.core.show_conference(CONF, state(*names), wire.now)
+    wire.core.watched.show_conference(CONF, state(*names), wire.now)
     return wire
 
 
@@ -61,9 +61,9 @@ def test_whoever_is_in_a_conference_is_told_everybody_at_first() -> None:
 def test_what_changes_then_is_told_alone_and_not_more_often_than_every_five_seconds() -> None:
     wire = up("bob", "alice")
     begun(wire, "conference", uri=URI)
-    wire.core.show_conference(CONF, state("bob", "alice", "carol"), wire.now)
+    wire.core.watched.show_conference(CONF, state("bob", "alice", "carol"), wire.now)
     assert notified(wire, 4.5) is None
-    wire.core.show_conference(
+    wire.core.watched.show_conference(
         CONF, ConferenceState((user("bob", status="on-hold"), user("carol")), frozenset({"bob"})), 0
     )
     assert read(notified(wire, 1.0)) == (
@@ -100,7 +100,7 @@ def test_a_conference_is_no_user_whose_presence_could_be_watched() -> None:
 def test_whoever_has_left_is_told_no_more() -> None:
     wire = up("bob", "alice")
     begun(wire, "conference", uri=URI)
-    wire.core.show_conference(CONF, state("alice", "carol"), wire.now)
+    wire.core.watched.show_conference(CONF, state("alice", "carol"), wire.now)
     (last,) = wire.sent()
     assert isinstance(last, Request)
     assert last.headers.get("Subscription-State") == "terminated;reason=rejected"
@@ -111,12 +111,12 @@ def test_the_end_of_a_conference_ends_its_subscriptions_and_a_reload_does_not() 
     begun(wire, "conference", uri=URI)
     wire.core.notifier.keep_users(lambda name: name in ("bob", "alice"), wire.now)
     assert wire.sent() == []
-    wire.core.show_conference(CONF, None, wire.now)
+    wire.core.watched.show_conference(CONF, None, wire.now)
     (last,) = wire.sent()
     assert isinstance(last, Request)
     assert last.headers.get("Subscription-State") == "terminated;reason=noresource"
     assert read(last)[2] == 0
-    assert wire.core.conferences == {}
+    assert wire.core.watched.conferences == {}
     (gone,) = subscribe(wire, "conference", uri=URI, call_id="again")
     assert isinstance(gone, Response)
     assert gone.code == 404

@@ -24,7 +24,7 @@ def ask(wire: Wire, to: str = CAROL, *, user: str = "bob", uri: str = URI, extra
         return request("REFER", call_id="remove", body="", uri=uri, branch=f"z9hG4bK{branch}", extra=fields)
 
     (challenge,) = wire.receive(text("c", f"Refer-To: {to}\n"))
-    params = parse_digest((challenge.headers.get("WWW-Authenticate") or ""))
+    params = parse_digest(challenge.headers.get("WWW-Authenticate") or "")
     assert params is not None
     proof = answer_challenge(params, Credentials(user, PASSWORDS[user]), method="REFER", uri=uri)
     return wire.receive(text("p", f"Authorization: {proof}\nRefer-To: {to}\n{extra}"))

@@ -9,6 +9,7 @@ import pytest
 
 from mediaserver.sip.config import SipLimits
 from mediaserver.sip.credentials import Credentials
+from mediaserver.sip.dialog_name import DialogName
 from mediaserver.sip.digest import answer_challenge, parse_digest
 from mediaserver.sip.event_packages import UserDialog, UserState
 from mediaserver.sip.flow import Flow
@@ -196,7 +197,7 @@ def test_an_agent_on_a_page_is_there_and_in_a_call_beside_the_phones() -> None:
     begun(wire, "dialog", call_id="talks")
     assert b"<basic>closed</basic>" in first.body
     talking = UserDialog("page", "recipient", "confirmed", "sip:+4930555@example.org")
-    wire.core.show_user(ALICE, UserState(True, (talking,)))
+    wire.core.watched.show_user(ALICE, UserState(True, (talking,)))
     bodies = {}
     for _ in range(60):
         for _, message in wire.wait(0.1):
@@ -206,8 +207,8 @@ def test_an_agent_on_a_page_is_there_and_in_a_call_beside_the_phones() -> None:
     assert b"<basic>open</basic>" in bodies["there"].body
     assert b"On the phone" in bodies["there"].body
     assert dialogs(bodies["talks"]) == [("recipient", "confirmed", "sip:+4930555@example.org")]
-    wire.core.show_user("alice@192.0.2.1", UserState(False))
-    assert wire.core.user_state(ALICE, wire.now) == UserState(False)
+    wire.core.watched.show_user("alice@192.0.2.1", UserState(False))
+    assert wire.core.watched.user_state(ALICE, wire.now) == UserState(False)
 
 
 def test_who_calls_is_the_initiator() -> None:
@@ -370,3 +371,28 @@ def test_who_is_watched_no_more_and_a_server_that_stops_say_so() -> None:
     assert stopped.headers.get("Subscription-State") == "terminated;reason=deactivated"
     wire.receive(answer(stopped, 200))
     assert len(wire.core.notifier) == 0
+
+
+def names(notify: Request | None) -> list[dict[str, str | None]]:
+    """By which each dialog in a NOTIFY is known."""
+    assert notify is not None
+    root = ElementTree.fromstring(notify.body)  # noqa: S314 - our own document
+    found = root.findall("{urn:ietf:params:xml:ns:dialog-info}dialog")
+    return [{name: each.get(name) for name in ("call-id", "local-tag", "remote-tag")} for each in found]
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_how_a_ringing_call_is_named_is_told_to_those_alone_who_may_pick_it_up(may: bool) -> None:
+    wire = house()
+    wire.core.watched.may_pick_up = lambda user, owner: may and (user, owner) == ("bob", "alice")
+    begun(wire)
+    machine, invite = wire.call(flow=PHONE)
+    machine.aor = ALICE
+    wire.receive(answer(invite, 180, tag="alices-phone"), PHONE)
+    (said,) = names(notified(wire, 2.5))
+    if not may:
+        assert set(said.values()) == {None}
+        return
+    assert said == {"call-id": machine.call_id, "local-tag": "alices-phone", "remote-tag": machine.local_tag}
+    # RFC 3891 §3 from those: to-tag is that of whoever gets the INVITE, from-tag that of its peer.
+    assert wire.core.find_named(DialogName(machine.call_id, machine.local_tag, "alices-phone")) is machine

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::event::{LinkEvent, Message, StreamOpened};
 use crate::event::Event;
@@ -27,17 +28,17 @@ impl Serialize for Payload {
 /// A file descriptor on its way: whoever read its number owns it after [`Descriptor::hand_over`], and until then it is
 /// closed with the last copy.
 #[derive(Clone, Debug)]
-pub struct Descriptor(Arc<Mutex<Option<OwnedFd>>>);
+pub struct Descriptor(Arc<Mutex<Option<(OwnedFd, Option<OwnedSemaphorePermit>)>>>);
 
 impl Descriptor {
-    /// Of a connection that nobody else has.
-    pub(crate) fn new(fd: OwnedFd) -> Descriptor {
-        Descriptor(Arc::new(Mutex::new(Some(fd))))
+    /// Of a connection that nobody else has, with the room that it takes while it waits, where that is bounded.
+    pub(crate) fn new(fd: OwnedFd, room: Option<OwnedSemaphorePermit>) -> Descriptor {
+        Descriptor(Arc::new(Mutex::new(Some((fd, room)))))
     }
 
     /// The reader of the event owns it now.
     pub fn hand_over(&self) {
-        if let Some(fd) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some((fd, _room)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = fd.into_raw_fd();
         }
     }
@@ -52,7 +53,7 @@ impl PartialEq for Descriptor {
 impl Serialize for Descriptor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        serializer.serialize_i32(fd.as_ref().map_or(-1, AsRawFd::as_raw_fd))
+        serializer.serialize_i32(fd.as_ref().map_or(-1, |(fd, _)| fd.as_raw_fd()))
     }
 }
 
@@ -64,10 +65,10 @@ impl From<LinkEvent> for Event {
             LinkEvent::Message { link, message } => {
                 Event::LinkMessage { id: link, payload: Payload(Arc::new(message)) }
             }
-            LinkEvent::StreamOpened(StreamOpened { link, stream, connection, visitor }) => Event::StreamOpened {
+            LinkEvent::StreamOpened(StreamOpened { link, stream, connection, visitor, room }) => Event::StreamOpened {
                 id: link,
                 stream,
-                fd: Descriptor::new(connection),
+                fd: Descriptor::new(connection, Some(room)),
                 source: visitor.source.into(),
                 local: visitor.local.into(),
                 server_name: visitor.server_name,
@@ -94,7 +95,9 @@ mod tests {
             local: "192.0.2.1:443".parse().unwrap(),
             server_name: String::new(),
         };
-        (ours, LinkEvent::StreamOpened(StreamOpened { link: 7, stream: 3, connection: theirs.into(), visitor }).into())
+        let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        let opened = StreamOpened { link: 7, stream: 3, connection: theirs.into(), visitor, room };
+        (ours, LinkEvent::StreamOpened(opened).into())
     }
 
     #[test]
@@ -108,7 +111,7 @@ mod tests {
     fn a_descriptor_that_was_handed_over_stays_open() {
         let (mut ours, event) = opened();
         let Event::StreamOpened { fd, .. } = &event else { unreachable!() };
-        let number = fd.0.lock().unwrap().as_ref().unwrap().as_raw_fd();
+        let number = fd.0.lock().unwrap().as_ref().unwrap().0.as_raw_fd();
         assert!(write_batch(std::slice::from_ref(&event)).is_ok());
         fd.hand_over();
         drop(event);

@@ -105,10 +105,13 @@ impl Served<'_> {
 
     fn open_visitor(&mut self, request: Request<RecvStream>, mut response: SendResponse<Bytes>) {
         let Some(visitor) = read_visitor(&request) else { return self.refuse(response, Count::StreamInvalid) };
+        let Ok(room) = self.link.arrivals.clone().try_acquire_owned() else {
+            return self.refuse(response, Count::StreamsBound);
+        };
         let Ok((ours, theirs)) = socket_pair() else { return self.refuse(response, Count::StreamNoSocket) };
         let stream = response.stream_id().as_u32();
         let Ok(send) = response.send_response(Response::new(()), false) else { return };
-        let opened = StreamOpened { link: self.link.id, stream, connection: theirs.into(), visitor };
+        let opened = StreamOpened { link: self.link.id, stream, connection: theirs.into(), visitor, room };
         if self.parts.tell(LinkEvent::StreamOpened(opened)) {
             self.parts.count(Count::StreamsOpened);
             self.streams.spawn(pipe(Box::new(ours), send, request.into_body()));

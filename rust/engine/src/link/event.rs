@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::Charged;
 
@@ -75,6 +76,8 @@ pub struct StreamOpened {
     pub connection: OwnedFd,
     /// Where the visitor is.
     pub visitor: Visitor,
+    /// Given back when the event was taken.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 /// What is known of a visitor's connection.

@@ -10,6 +10,8 @@ pub(crate) const MESSAGES_WAITING_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) const MESSAGE_COST: usize = 1024;
 /// Visitors' connections over one link.
 pub(crate) const STREAMS: usize = 1024;
+/// Visitors' connections that our control plane has not taken yet.
+pub(crate) const ARRIVALS: usize = 256;
 /// Bytes on the way for one visitor. The link's own window is the sum over all of them, so one visitor who does not read
 /// can never use it up.
 pub(crate) const STREAM_WINDOW: u32 = 65_535;

@@ -10,9 +10,11 @@ use super::counters::{Count, LinkCounters};
 use super::event::{EventSink, LinkEvent};
 use super::pipe::End;
 
+type TakeFrames = dyn Fn(u64, &[Bytes]) + Send + Sync;
+
 /// Takes media frames that came over TLS, with the link's id; must not wait.
 #[derive(Clone)]
-pub struct FrameSink(Arc<dyn Fn(u64, &[Bytes]) + Send + Sync>);
+pub struct FrameSink(Arc<TakeFrames>);
 
 impl FrameSink {
     /// A sink that hands everything to `take`.

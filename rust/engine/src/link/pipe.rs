@@ -70,16 +70,22 @@ pub(crate) async fn pipe(
     mut send: SendStream<Bytes>,
     mut receive: RecvStream,
 ) -> End {
+    let tells_resets = connection.tells_resets();
     let (reader, writer) = split(&mut connection);
     let (end, abort) = {
         let moved = Movement::default();
-        let mut up = pin!(upwards(reader, &mut send, &moved));
+        let mut up = pin!(upwards(reader, tells_resets, &mut send, &moved));
         let mut down = pin!(downwards(writer, &mut receive, &moved));
         let first = tokio::select! {
             result = &mut up => (Some(result), None),
             result = &mut down => (None, Some(result)),
         };
         match first {
+            // What came before the reset is still there.
+            (Some(Err(Broken::Remote)), _) => match half(&mut down, &moved).await {
+                Ok(()) | Err(Broken::Local) => return End::Reset,
+                Err(broken) => (ended(broken), broken),
+            },
             (Some(Err(broken)), _) => (ended(broken), broken),
             (_, Some(Err(broken @ (Broken::Remote | Broken::Stalled)))) => (ended(broken), broken),
             // Whoever does not read any more may have written before: that goes on to its end.
@@ -130,6 +136,7 @@ async fn half(rest: &mut (impl Future<Output = Result<(), Broken>> + Unpin), mov
 /// From the local side to the stream.
 async fn upwards(
     mut reader: impl AsyncRead + Unpin,
+    tells_resets: bool,
     send: &mut SendStream<Bytes>,
     moved: &Movement,
 ) -> Result<(), Broken> {
@@ -141,7 +148,12 @@ async fn upwards(
             _ = poll_fn(|cx| send.poll_reset(cx)) => return Err(Broken::Remote),
         };
         moved.note();
-        if read.map_err(|_| Broken::Local)? == 0 {
+        let read = match read {
+            Ok(read) => read,
+            Err(_) if tells_resets => return Err(Broken::Local),
+            Err(_) => 0,
+        };
+        if read == 0 {
             return send.send_data(Bytes::new(), true).map_err(|_| Broken::Remote);
         }
         while !buffer.is_empty() {

@@ -32,7 +32,8 @@ pub(crate) fn of_tls(error: &Error) -> String {
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "the certificate of the other end is for another name".to_owned(),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // An issuer of the same name with another key shows as a bad signature.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the certificate of the other end is from another issuer".to_owned()
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
@@ -45,6 +46,7 @@ pub(crate) fn of_tls(error: &Error) -> String {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::CertificateRequired,
         ) => "the other end refused our certificate; compare its pins with it".to_owned(),
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::budget::{Budget, Charged};
 use super::counters::{Count, LinkCounters};
 use super::event::Visitor;
 use super::frame_queue::{FrameQueue, Refused};
-use super::limits::{MESSAGE_BYTES, STREAMS};
+use super::limits::{ARRIVALS, MESSAGE_BYTES, STREAMS};
 
 /// Visitors' connections that wait to be opened.
 const OPENINGS: usize = 64;
@@ -21,6 +21,8 @@ const OPENINGS: usize = 64;
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
     /// Makes the end of the connection look like a failure to its other end, where that can be told from an end.
     fn abort(&mut self);
+    /// Whether a reset of its other end is one: local sockets also tell it of an end with bytes that nobody read.
+    fn tells_resets(&self) -> bool;
 }
 
 impl Connection for tokio::net::TcpStream {
@@ -28,10 +30,18 @@ impl Connection for tokio::net::TcpStream {
         // With lingering for no time the kernel sends RST when the socket is closed; without it FIN, which is still an end.
         self.set_zero_linger().ok();
     }
+
+    fn tells_resets(&self) -> bool {
+        true
+    }
 }
 
 impl Connection for tokio::net::UnixStream {
     fn abort(&mut self) {}
+
+    fn tells_resets(&self) -> bool {
+        false
+    }
 }
 
 /// A visitor who wants to the other end of a link.
@@ -59,6 +69,8 @@ pub(crate) struct Link {
     pub(crate) busy: watch::Sender<bool>,
     /// Room for what waits for our control plane.
     pub(crate) received: Budget,
+    /// The same for visitors' connections.
+    pub(crate) arrivals: Arc<Semaphore>,
     sent: Budget,
     open: Mutex<Option<Open>>,
     frames: Mutex<FrameQueue>,
@@ -73,6 +85,7 @@ impl Link {
             id,
             busy: watch::Sender::new(false),
             received: Budget::default(),
+            arrivals: Arc::new(Semaphore::new(ARRIVALS)),
             sent: Budget::default(),
             open: Mutex::new(None),
             frames: Mutex::new(FrameQueue::default()),

@@ -17,15 +17,6 @@ fn edge(house: &House, pins: Vec<LinkPin>) -> (Side, Shown, SocketAddr) {
     (side, shown, address)
 }
 
-async fn counted(side: &Side, what: Count, count: u64) {
-    let reached = async {
-        while side.counters.get(what) < count {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{what:?}: {}", side.counters.get(what)));
-}
-
 /// What a Core with `own` is told when it dials.
 async fn refused(own: &Shown, shown: &Shown, address: SocketAddr) -> String {
     let mut core = Side::new();
@@ -44,7 +35,7 @@ async fn a_core_with_a_certificate_of_another_name_is_refused() {
     // Even where its fingerprint is pinned.
     let (mut side, shown, address) = edge(&house, vec![other.pin(EDGE_LINK, CORE)]);
     assert_eq!(refused(&other, &shown, address).await, REFUSED);
-    counted(&side, Count::HandshakeFailed, 1).await;
+    side.counted(Count::HandshakeFailed, 1).await;
     assert!(side.events.try_recv().is_err());
 }
 
@@ -54,7 +45,7 @@ async fn a_core_with_the_right_name_and_another_fingerprint_is_refused() {
     let (pinned, forged) = (house.issue(CORE), house.issue(CORE));
     let (mut side, shown, address) = edge(&house, vec![pinned.pin(EDGE_LINK, CORE)]);
     assert_eq!(refused(&forged, &shown, address).await, REFUSED);
-    counted(&side, Count::HandshakeFailed, 1).await;
+    side.counted(Count::HandshakeFailed, 1).await;
     assert!(side.events.try_recv().is_err());
 }
 
@@ -65,7 +56,7 @@ async fn a_core_from_another_issuer_is_refused_even_when_it_is_pinned() {
     foreign.credentials.issuers_pem = house.issue(CORE).credentials.issuers_pem;
     let (side, shown, address) = edge(&house, vec![foreign.pin(EDGE_LINK, CORE)]);
     assert_eq!(refused(&foreign, &shown, address).await, REFUSED);
-    counted(&side, Count::HandshakeFailed, 1).await;
+    side.counted(Count::HandshakeFailed, 1).await;
 }
 
 #[tokio::test]
@@ -101,7 +92,7 @@ async fn a_second_connection_of_the_same_core_takes_the_place_of_the_first() {
     assert_eq!((side.up().await, second.up().await), (EDGE_LINK, CORE_LINK));
     side.links.send_message(EDGE_LINK, Bytes::from_static(b"to the second")).unwrap();
     assert_eq!(second.message().await, "to the second");
-    assert_eq!(first.down().await, "the other end closed the connection");
+    first.down().await;
     first.links.close_all().await;
 }
 
@@ -150,7 +141,7 @@ async fn a_replayed_client_hello_gets_no_further_than_the_first_answer_and_is_cl
     // All that is waited for now is the end of the time for handshakes.
     tokio::time::pause();
     let before = tokio::time::Instant::now();
-    counted(&side, Count::HandshakeTime, 2).await;
+    side.counted(Count::HandshakeTime, 2).await;
     assert!(before.elapsed() <= HANDSHAKE_TIME + Duration::from_millis(10));
     assert!(side.events.try_recv().is_err());
 }
@@ -168,7 +159,7 @@ async fn a_client_without_the_name_of_the_protocol_is_refused() {
         if let Ok(mut connection) = connector.connect(edge_name(), connection).await {
             timeout(PATIENCE, connection.read(&mut [0])).await.unwrap().ok();
         }
-        counted(&side, what, 1).await;
+        side.counted(what, 1).await;
     }
 }
 
@@ -185,9 +176,10 @@ async fn silent_connections_of_one_source_are_bounded_and_closed_in_time() {
     assert_eq!(timeout(PATIENCE, one_more.read(&mut [0])).await.unwrap().unwrap(), 0);
     assert_eq!(side.counters.get(Count::HandshakesBound), 1);
     tokio::time::pause();
-    counted(&side, Count::HandshakeTime, HANDSHAKES_PER_SOURCE as u64).await;
+    side.counted(Count::HandshakeTime, HANDSHAKES_PER_SOURCE as u64).await;
     tokio::time::resume();
     // And then there is room again.
-    Side::new().dial(CORE_LINK, address, &core, &shown);
+    let admitted = Side::new();
+    admitted.dial(CORE_LINK, address, &core, &shown);
     assert_eq!(side.up().await, EDGE_LINK);
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::certificates::{Credentials, Fingerprint};
 use super::command::{DialLink, LinkCredentials, LinkPin, ListenLink};
-use super::{EventSink, FrameSink, LinkCounters, LinkEvent, LinkTable, Parts};
+use super::{Count, EventSink, FrameSink, LinkCounters, LinkEvent, LinkTable, Parts};
 
 /// Far longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,6 +123,17 @@ impl Side {
             LinkEvent::Message { message, .. } => message.bytes().clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Waits until something has happened `count` times.
+    async fn counted(&self, what: Count, count: u64) {
+        let reached = async {
+            while self.counters.get(what) < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // On virtual time this takes as long as what is waited for.
+        timeout(10 * PATIENCE, reached).await.unwrap_or_else(|_| panic!("{what:?}: {}", self.counters.get(what)));
     }
 
     fn listen(&self, own: &Shown, cores: Vec<LinkPin>) -> SocketAddr {

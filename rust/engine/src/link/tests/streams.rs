@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::super::event::{StreamOpened, Visitor};
+use super::super::limits::HALF_CLOSED_TIME;
 use super::super::state::Connection;
 use super::*;
 use crate::link::Count;
@@ -163,4 +164,39 @@ async fn a_visitor_with_a_name_that_is_none_is_refused_at_the_edge() {
     core.links.send_message(CORE_LINK, Bytes::from_static(b"here")).unwrap();
     assert_eq!(edge.message().await, "here");
     assert!(core.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_on_which_nothing_moves_is_reset_after_its_time() {
+    let (mut core, edge) = connected().await;
+    let mut visitor = visit(&edge).await;
+    let (_, mut server) = opened(&mut core).await;
+    visitor.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut server).await.unwrap(), b"");
+    tokio::time::pause();
+    let since = tokio::time::Instant::now();
+    let (at_edge, at_core) = (edge.counted(Count::StreamStalled, 1), core.counted(Count::StreamStalled, 1));
+    tokio::select! {
+        () = at_edge => {}
+        () = at_core => {}
+    }
+    assert!(since.elapsed() >= HALF_CLOSED_TIME - Duration::from_secs(1), "{:?}", since.elapsed());
+    assert!(since.elapsed() <= HALF_CLOSED_TIME + Duration::from_secs(1), "{:?}", since.elapsed());
+    timeout(PATIENCE, async { while server.write_all(b"x").await.is_ok() {} }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_visitor_who_takes_nothing_for_a_minute_is_reset() {
+    let (mut core, edge) = connected().await;
+    let mut visitor = visit(&edge).await;
+    let (_, mut server) = opened(&mut core).await;
+    // Until every buffer on the way is full.
+    let block = vec![0; 64 * 1024];
+    while timeout(Duration::from_secs(1), server.write_all(&block)).await.is_ok() {}
+    tokio::time::pause();
+    edge.counted(Count::StreamStalled, 1).await;
+    tokio::time::resume();
+    // What was on the way before is read, and then there is the reset.
+    let failed = read_to_end(&mut visitor).await.unwrap_err();
+    assert_eq!(failed.kind(), std::io::ErrorKind::ConnectionReset);
 }
