@@ -16,6 +16,7 @@ wanted=(
     "sipsak sipsak"
     "npm npm"
     "linphonec linphone-cli"
+    "turnutils_uclient coturn"
     "unshare util-linux"
     "systemd-analyze systemd"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ class Listeners:
         self._limits = limits or HttpLimits()
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
+        self._beginning: set[asyncio.Task[None]] = set()
+        """Handshakes of connections that somebody else has accepted."""
         self.addresses: list[tuple[str, int]] = []
         """Where it listens, in the order of `binds`, once started."""
 
@@ -126,6 +129,26 @@ class Listeners:
             await self.stop()
             raise
 
+    def take(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+        """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case."""
+        task = asyncio.create_task(self._begin(connection, tls), name="https-handshake")
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                self._protocol, connection, ssl=tls, ssl_handshake_timeout=self._limits.handshake_s
+            )
+        except (OSError, TimeoutError):
+            # The visitor has gone, or does not speak TLS: what it said first was all that was read before.
+            self._metrics.connections_refused.inc()
+            connection.close()
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+
     def _protocol(self) -> asyncio.BaseProtocol:
         server = self._runner.server if self._runner is not None else None
         if server is None or len(server.connections) >= self._limits.connections:
@@ -135,6 +158,9 @@ class Listeners:
 
     async def stop(self) -> None:
         """Close the listeners, then every connection; requests in progress have two seconds."""
+        for task in tuple(self._beginning):
+            task.cancel()
+        await asyncio.gather(*self._beginning, return_exceptions=True)
         for server in self._servers:
             server.close()
         self._servers.clear()

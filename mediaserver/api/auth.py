@@ -119,8 +119,11 @@ class SiteTokens:
         self._wall_clock = wall_clock
         self._seen = _Seen()
 
-    def verify(self, token: str) -> Identity:
-        """The identity that the token carries. Raises `TokenRefused`."""
+    def verify(self, token: str, *, use_up: bool = True) -> Identity:
+        """The identity that the token carries. Raises `TokenRefused`.
+
+        With `use_up` False a token that works once is only looked at, and works afterwards.
+        """
         key, claims = self._claims(token)
         now = self._wall_clock()
         _check_times(claims, now, max_lifetime_s=self._max_lifetime_s, skew_s=self._clock_skew_s)
@@ -134,7 +137,7 @@ class SiteTokens:
         if not isinstance(name, str) or len(name) > 256:
             raise TokenRefused("The token's `name` must be a text of at most 256 characters.")
         attributes = self._attributes(claims.get("attributes", {}))
-        self._use_once(key, claims, now)
+        self._use_once(key, claims, now, use_up=use_up)
         return Identity(reference=reference, name=name, attributes=attributes, issuer=key.name)
 
     def _claims(self, token: str) -> tuple[SiteKey, dict[str, Any]]:
@@ -163,13 +166,16 @@ class SiteTokens:
         except AttributesRefused as error:
             raise TokenRefused(f"The token's `attributes` are refused: {error}.") from None
 
-    def _use_once(self, key: SiteKey, claims: Mapping[str, Any], now: float) -> None:
+    def _use_once(self, key: SiteKey, claims: Mapping[str, Any], now: float, *, use_up: bool) -> None:
         if not key.single_use:
             return
         token_id = claims.get("jti")
         if not isinstance(token_id, str) or not 0 < len(token_id) <= 256:
             raise TokenRefused("The token needs a `jti` of 1 to 256 characters: it may be used once only.")
-        if not self._seen.add(f"{key.name}\n{token_id}", float(claims["exp"]) + self._clock_skew_s, now):
+        name = f"{key.name}\n{token_id}"
+        if not use_up and name not in self._seen:
+            return
+        if not self._seen.add(name, float(claims["exp"]) + self._clock_skew_s, now):
             raise TokenRefused("The token was used before; every one works once.")
 
 

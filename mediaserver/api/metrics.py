@@ -28,6 +28,8 @@ class ApiMetrics:
             "web_session_errors_total", "Messages from browsers that were not understood."
         )
         self.sign_ins = metrics.counter("agent_sign_ins_total", "Agent sign-ins.", ("result",))
+        self.line_tests = metrics.counter("line_tests_total", "Line tests begun, and refused.", ("result",))
+        self.line_tests_open = metrics.gauge("line_tests_open", "Line tests there are.")
         self.room_sessions = metrics.gauge("room_sessions", "WHIP and WHEP sessions there are.", ("kind",))
         self.room_sessions_refused = metrics.counter(
             "room_sessions_refused_total", "WHIP and WHEP sessions refused.", ("kind",)

@@ -27,6 +27,8 @@ def openings(config: Config) -> Iterator[Opening]:
         yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
     for bind in listeners.https.bind:
         yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP")
+    for bind in listeners.shared_tls.bind:
+        yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP (shared port)")
     for bind in listeners.admin.bind:
         yield from _tcp(bind, "monitoring", "metrics and administration")
     for name in listeners.webrtc.networks:
@@ -34,6 +36,15 @@ def openings(config: Config) -> Iterator[Opening]:
             yield Opening(source, address, "udp", listeners.webrtc.shown_ports, "media of browsers (ICE, DTLS, SRTP)")
             if (tcp := listeners.webrtc.tcp_port) is not None:
                 yield Opening(source, address, "tcp", str(tcp), "media of browsers that UDP is closed to (ICE-TCP)")
+    turn = listeners.turn
+    if turn.port is not None:
+        for name in turn.networks:
+            for source, address in _ends(config, name, "browsers"):
+                yield Opening(source, address, "udp", str(turn.port), "TURN")
+                if turn.tcp_port is not None:
+                    yield Opening(source, address, "tcp", str(turn.tcp_port), "TURN")
+                if turn.relay == "open":
+                    yield Opening("peers of TURN users", address, "udp", str(turn.ports), "relayed addresses of TURN")
     sip = listeners.sip
     for name in sip.networks:
         for source, address in _ends(config, name, _phones(config)):

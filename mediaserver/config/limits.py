@@ -64,6 +64,20 @@ class Limits(Section):
     sign_in_failures_per_source: Rate = 10 / 60
     """Failed sign-ins from one address, and failed SIP authentications; ten at once are forgiven, then it is put off."""
 
+    line_tests: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Pages at a time that test their line before a call; each may take 2.6 Mbit/s both ways for some seconds. 0 switches
+    the tests off."""
+
+    turn_allocations: Annotated[int, Field(ge=1, le=60_000)] = 2000
+    """TURN allocations at a time, ports that are kept for one included."""
+
+    turn_allocations_per_session: Annotated[int, Field(ge=1)] = 16
+    """The same of one session, or of one user of an open relay: a page makes one for each of its addresses, and new ones
+    when it finds a new way."""
+
+    turn_answers_per_source: Annotated[Rate, Field(ge=1)] = 500.0
+    """TURN answers to one network (IPv4 /24, IPv6 /56) whose senders have proven nothing: each client's first ones."""
+
     rooms: Annotated[int, Field(ge=1)] = 200
     """Rooms at a time."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from mediaserver.config.base import FilePath, Name, Section
+from mediaserver.config.base import FilePath, Name, SecretRef, Section
 from mediaserver.config.values import (
     Address,
     Bind,
@@ -16,6 +17,8 @@ from mediaserver.config.values import (
     DurationOrNone,
     Origin,
     Port,
+    PortRange,
+    Ports,
     SocketAddress,
     parse_address,
 )
@@ -29,6 +32,13 @@ def _bind(value: object) -> IPv4Address | IPv6Address | None:
     except ValueError:
         raise ValueError("expected auto or an IP address of this machine, like 192.0.2.10 or 2001:db8::10") from None
 
+
+HostName = Annotated[
+    str,
+    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name),
+    Field(pattern=r"^([a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$", max_length=253),
+]
+"""A name in DNS, in lower case."""
 
 BindAddress = Annotated[
     IPv4Address | IPv6Address | None,
@@ -127,6 +137,25 @@ class HttpsListener(Section):
 
     trusted_proxies: tuple[Cidr, ...] = ()
     """The same as `trusted_proxies` of plain HTTP, for requests that come in by HTTPS."""
+
+
+class SharedTlsListener(Section):
+    """One TLS port, mostly 443, for all that a firewall lets through as HTTPS: pages, by the name that a browser asks
+    for, and TURN. Who asks for a name of a page gets it under the certificate of `https`; what else comes is shown the
+    certificate given here."""
+
+    bind: tuple[Bind, ...] = ()
+    """Addresses to listen on, like 0.0.0.0:443; an empty list has no such port."""
+
+    names: tuple[HostName, ...] = ()
+    """Names of this server's pages, like calls.example.org."""
+
+    turn_name: HostName | None = None
+    """Name that `certificate` is for, like turn.example.org, and that leads here: where `turn` is on, pages are told it
+    for networks that let nothing but TLS out. null tells them nothing of it."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown to those who ask for another name, or for none."""
 
 
 class AdminListener(Section):
@@ -235,6 +264,69 @@ class WebRtcListener(Section):
         return str(self.port) if last == self.port or self.port == 0 else f"{self.port}-{last}"
 
 
+class TurnUser(Section):
+    """A user of a TURN server that is open."""
+
+    secret: SecretRef
+    """Password."""
+
+
+class TurnListener(Section):
+    """TURN over UDP and TCP (RFC 8656), for browsers whose network lets nothing else out; over TLS by `shared_tls`."""
+
+    port: Port | None = None
+    """UDP port; 3478 is what TURN has. null switches TURN off."""
+
+    tcp: TcpPort = "same"
+    """TCP port; `same` is the number of `port`, null takes no TURN over plain TCP."""
+
+    networks: tuple[Name, ...] = ("main",)
+    """Networks on whose addresses TURN listens."""
+
+    relay: Literal["closed", "open"] = "closed"
+    """closed: pages are given credentials for their session, and what they send goes to the daemon's own media and
+    nowhere else. open: a general TURN server for the users named here, with real relayed ports."""
+
+    realm: Annotated[str, Field(pattern=r'^[^"\\\s]{1,28}$')] = "mediaserver"
+    """Realm of its users; at most 28 bytes, so that nobody gains by asking under another's address."""
+
+    credential_lifetime: Annotated[Duration, Field(ge=60, le=604_800)] = 43_200.0
+    """How long the credentials that a page gets are good for something new; what it has begun with them goes on."""
+
+    users: Mapping[Name, TurnUser] = {}
+    """Users of an open relay."""
+
+    shared_secret: SecretRef | None = None
+    """Secret by which others make time-limited credentials for an open relay: the name is EXPIRY:ANY, EXPIRY in seconds
+    of Unix time, and the password the base64 of the HMAC-SHA1 of the name."""
+
+    ports: Ports = PortRange(49152, 65535)
+    """Relayed UDP ports of an open relay."""
+
+    allowed_peers: tuple[Cidr, ...] = ()
+    """Networks that users of an open relay may reach although they are inner ones. Private, loopback, link-local and
+    multicast networks and those that tell a cloud's machines their secrets are denied however they are written."""
+
+    denied_peers: tuple[Cidr, ...] = ()
+    """Networks that they may not reach beside those."""
+
+    alternates: tuple[Bind, ...] = ()
+    """TURN servers that take new clients while this one drains (ALTERNATE-SERVER); empty refuses them."""
+
+    @property
+    def tcp_port(self) -> int | None:
+        """The TCP port, if there is one."""
+        return None if self.port is None else self.port if self.tcp == "same" else self.tcp
+
+    @model_validator(mode="after")
+    def _closed_or_open(self) -> Self:
+        if self.relay == "open" and not self.users and self.shared_secret is None:
+            raise ValueError("an open relay needs users or a shared_secret: nobody could use it")
+        if self.relay == "closed" and (self.users or self.shared_secret is not None):
+            raise ValueError("users and shared_secret are those of an open relay: give relay: open, or leave them out")
+        return self
+
+
 class Listeners(Section):
     """Where the daemon listens."""
 
@@ -244,6 +336,9 @@ class Listeners(Section):
     https: HttpsListener = HttpsListener()
     """HTTPS and secure WebSockets for browsers."""
 
+    shared_tls: SharedTlsListener = SharedTlsListener()
+    """HTTPS on a port that it shares with what is none."""
+
     admin: AdminListener = AdminListener()
     """Metrics and administration."""
 
@@ -252,6 +347,9 @@ class Listeners(Section):
 
     webrtc: WebRtcListener = WebRtcListener()
     """WebRTC media."""
+
+    turn: TurnListener = TurnListener()
+    """TURN for browsers."""
 
 
 class Dns(Section):

@@ -11,7 +11,7 @@ from typing import Any
 
 from mediaserver.config.bandwidth import MEDIA_KINDS
 from mediaserver.config.model import Config
-from mediaserver.config.values import parse_port_range
+from mediaserver.config.values import PortRange, parse_port_range
 
 KeyPath = tuple[str | int, ...]
 
@@ -129,13 +129,15 @@ def _entries(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator
 def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
     listeners = _map(data.get("listeners"))
     defaults = Config().listeners
-    for key in ("sip", "webrtc"):
+    for key in ("sip", "webrtc", "turn"):
         section = _map(listeners.get(key))
+        if key == "turn" and section.get("port") is None:
+            continue
         networks = section.get("networks", getattr(defaults, key).networks)
         for index, name in enumerate(_list(networks)):
             yield from _named(("listeners", key, "networks", index), name, "networks", names)
     taken: dict[str, str] = {}
-    for key in ("http", "https", "admin"):
+    for key in ("http", "https", "shared_tls", "admin"):
         binds = _map(listeners.get(key)).get("bind", getattr(defaults, key).bind)
         for index, bind in enumerate(_list(binds)):
             text = str(bind)
@@ -170,10 +172,26 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"{shown} lies inside media.sip_ports ({ports}): choose a port outside of it"
         if isinstance(sip_udp, int) and first <= sip_udp <= last:
             yield path, f"{shown} is the UDP port of SIP already: choose another"
+        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
     same = webrtc.get("tcp", defaults.listeners.webrtc.tcp)
     media_tcp = first if same == "same" else same
     if media_tcp and media_tcp in (tcp, tls):
         yield ("listeners", "webrtc", "tcp"), f"{media_tcp} is a TCP port of SIP already: choose another, or null"
+
+
+def _turn_ports(
+    turn: Mapping[str, Any], sip_media: PortRange, sip_udp: object, webrtc: tuple[int, int]
+) -> Iterator[tuple[KeyPath, str]]:
+    port = turn.get("port")
+    if not isinstance(port, int) or port == 0:
+        return
+    path: KeyPath = ("listeners", "turn", "port")
+    if sip_media.low <= port <= sip_media.high:
+        yield path, f"{port} lies inside media.sip_ports ({sip_media}): choose a port outside of it"
+    if port == sip_udp:
+        yield path, f"{port} is the UDP port of SIP already: choose another"
+    if webrtc[0] <= port <= webrtc[1]:
+        yield path, f"{port} is a UDP port of WebRTC already: choose another"
 
 
 def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

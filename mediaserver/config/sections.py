@@ -21,6 +21,7 @@ from mediaserver.config.listeners import Listeners as Listeners
 from mediaserver.config.listeners import Network as Network
 from mediaserver.config.listeners import NetworkAddress as NetworkAddress
 from mediaserver.config.listeners import SipListener as SipListener
+from mediaserver.config.listeners import TurnListener as TurnListener
 from mediaserver.config.listeners import WebRtcListener as WebRtcListener
 from mediaserver.config.routes import Group as Group
 from mediaserver.config.routes import Match as Match

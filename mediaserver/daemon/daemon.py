@@ -20,6 +20,7 @@ from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
 from mediaserver.call.dial_plan import DialPlan
 from mediaserver.call.events import EndCause
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.page_presence import PagePresence
 from mediaserver.call.quality_watch import QualityWatch
@@ -246,8 +247,10 @@ class Daemon:
             user_agent=user_agent,
             control=control,
             journal=journal,
+            line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
         )
         await self._web.start()
+        engine.on_stream = self._web.take
         parts = RunningParts(
             users=users,
             agents=page,
@@ -272,6 +275,10 @@ class Daemon:
     async def drain(self, deadline_s: float) -> None:
         """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""
         self._admission.drain()
+        turn = self._config.listeners.turn
+        # A closed relay is a part of the calls that go on: a page whose network changes needs it anew.
+        if self._engine is not None and turn.port is not None and turn.relay == "open":
+            await self._engine.drain_turn((each.host, each.port) for each in turn.alternates)
         if self._user_agent is not None:
             self._user_agent.drain()
         contacts = self._contacts

@@ -57,7 +57,7 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
         for webhook in config.webhooks.values():
             if webhook.secret is not None:
                 store.text(webhook.secret)
-        if config.listeners.https.bind:
+        if config.listeners.https.bind or config.listeners.shared_tls.bind:
             server_tls(config, config.listeners.https.certificate)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"a certificate cannot be read: {error}") from None

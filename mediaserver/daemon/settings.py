@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
 from mediaserver.api.agents import SIGN_IN_FAILURES_AT_ONCE
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
-from mediaserver.config.state import bind_addresses
+from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
-from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits
+from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, SharedTls
+from mediaserver.errors import ConfigError
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.dns_client import DnsClient
@@ -55,6 +60,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         real_time=media.real_time,
         webrtc_binds=tuple(str(SocketAddress(ip, config.listeners.webrtc.port)) for ip in webrtc),
         webrtc_ports=config.listeners.webrtc.port_count,
+        shared_tls=shared_tls(config),
         webrtc_tcp_binds=() if tcp is None else tuple(str(SocketAddress(ip, tcp)) for ip in webrtc),
         announced={bind: told for bind, told in {**sip, **webrtc}.items() if bind != told},
         sip_binds=tuple(sip),
@@ -70,7 +76,29 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
             mixed_legs=limits.mixed_legs,
         ),
         gso=media.gso,
+        turn=turn_config(config, secrets=secrets),
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
+    )
+
+
+def shared_tls(config: Config) -> SharedTls | None:
+    """The TLS port for pages and others. Raises ConfigError for files that are no certificate and key."""
+    listener = config.listeners.shared_tls
+    if not listener.bind:
+        return None
+    files = tls_files(config, listener.certificate)
+    try:
+        chain = x509.load_pem_x509_certificates(files.chain.read_bytes())
+        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"listeners.shared_tls.certificate cannot be read: {error}") from None
+    return SharedTls(
+        binds=tuple(str(bind) for bind in listener.bind),
+        names=listener.names,
+        certificate_chain=tuple(each.public_bytes(serialization.Encoding.DER) for each in chain),
+        private_key_der=key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
     )
 
 

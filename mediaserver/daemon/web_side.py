@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
@@ -19,6 +20,7 @@ from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
+from mediaserver.api.line_tests import LineTestsResource
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
@@ -32,6 +34,7 @@ from mediaserver.api.sip_socket import SipSocketResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.trunks import TrunksResource
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.signaling import Contacts, RoomMembers, Rooms
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.model import Config
@@ -40,6 +43,8 @@ from mediaserver.config.sections import Entry
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.tls import server_tls
+from mediaserver.daemon.turn import ice_servers
+from mediaserver.engine.events import StreamOpened
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -76,6 +81,7 @@ class WebSide:
         user_agent: UserAgent,
         control: CallControl,
         journal: Journal,
+        line_tests: LineTests,
     ) -> None:
         self._config = config
         self._control = control
@@ -98,18 +104,33 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
+        self._ice_servers = ice_servers(config, secrets=secrets)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
         self._agents = agents
-        self._sessions = SessionResource(
-            contacts=contacts,
+        site_tokens = self._site_tokens(attribute_limits)
+        self._line_tests = LineTestsResource(
+            tests=line_tests,
             entries=self._entries,
-            site_tokens=self._site_tokens(attribute_limits),
+            site_tokens=site_tokens,
             daemon_tokens=tokens,
             agents=self._agents,
             admission=admission,
             source_of=self._source_of,
             metrics=self._metrics,
-            members=MemberDoor(members=members, tokens=tokens),
+            most=config.limits.line_tests,
+            direct=("udp",) if config.listeners.webrtc.tcp_port is None else ("udp", "tcp"),
+        )
+        self._sessions = SessionResource(
+            contacts=contacts,
+            entries=self._entries,
+            site_tokens=site_tokens,
+            daemon_tokens=tokens,
+            agents=self._agents,
+            admission=admission,
+            source_of=self._source_of,
+            metrics=self._metrics,
+            members=MemberDoor(members=members, tokens=tokens, ice_servers=self._ice_servers),
+            ice_servers=self._ice_servers,
             limits=_session_limits(config),
         )
         self._sip_sockets = self._sip_socket()
@@ -118,7 +139,8 @@ class WebSide:
     async def start(self) -> None:
         """Opens the listeners. Raises OSError for an address that cannot be had."""
         listeners, limits = self._config.listeners, _http_limits(self._config)
-        tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if listeners.https.bind else None
+        needs_tls = bool(listeners.https.bind or listeners.shared_tls.bind)
+        tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if needs_tls else None
         public = [
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
             *(Bind(bind.host, bind.port, tls) for bind in listeners.https.bind),
@@ -134,9 +156,19 @@ class WebSide:
             self._listeners.append(opened)
             await opened.start()
 
+    def take(self, event: StreamOpened) -> None:
+        """Serves a page's visitor who came in by the shared TLS port."""
+        connection = socket.socket(fileno=event.fd)
+        if self.https_tls is None or not self._listeners:
+            # It came before the doors are open, or after they closed.
+            connection.close()
+            return
+        self._listeners[0].take(connection, self.https_tls)
+
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
         await self._sessions.stop()
+        await self._line_tests.stop()
         if self._events is not None:
             await self._events.stop()
         if self._sip_sockets is not None:
@@ -159,6 +191,7 @@ class WebSide:
                     posts_per_second_per_source=limits.room_sessions_per_source,
                     post_burst_per_source=10 * limits.room_sessions_per_source,
                 ),
+                ice_servers=self._ice_servers,
             )
             for kind in _ROOM_KINDS
         ]
@@ -173,7 +206,7 @@ class WebSide:
             failures_per_second=limits.sign_in_failures_per_source,
         )
         entries = EntriesResource(entries=self._entries, admission=self._admission)
-        described: list[Described] = [entries, agents, self._sessions, *rooms]
+        described: list[Described] = [entries, agents, self._sessions, *rooms, self._line_tests]
         operations = [operation for resource in described for operation in resource.operations()]
         return [
             HealthResource(admission=self._admission, checks=self._checks, detailed=False),

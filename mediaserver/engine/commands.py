@@ -468,6 +468,80 @@ class Publish(Command, frozen=True, kw_only=True, tag="publish"):
     payload: bytes
 
 
+class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets"):
+    """Other secrets for time-limited TURN names; `id` names nothing."""
+
+    secrets: tuple[bytes, ...]
+
+
+class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
+    """New TURN clients are sent to one of these, or away where there is none; None ends that. `id` names nothing."""
+
+    alternates: tuple[Address, ...] | None
+
+
+class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this end of a link is, and who vouches for the other; PEM."""
+
+    certificate_chain_pem: bytes
+    private_key_pem: bytes
+    issuers_pem: bytes
+
+    def __repr__(self) -> str:
+        return "LinkCredentials(...)"
+
+
+class LinkPin(msgspec.Struct, frozen=True, kw_only=True):
+    """A Core that a listener admits. Several pins may name the same link, while its certificate changes."""
+
+    link: int
+    """Id of the link that this Core has when it comes, chosen by the sender."""
+    name: str
+    """DNS name in its certificate."""
+    fingerprint: bytes
+    """SHA-256 of its certificate (DER)."""
+
+
+class DialLink(Command, frozen=True, kw_only=True, tag="dial_link"):
+    """Keep a link to an Edge from now on (TLS 1.3, certificates both ways). `LinkUp` and `LinkDown` tell how it goes.
+
+    Links belong to no shard; their ids may be of any."""
+
+    address: Address
+    server_name: str
+    """DNS name in the Edge's certificate."""
+    fingerprint: bytes
+    """SHA-256 of the Edge's certificate (DER)."""
+    credentials: LinkCredentials
+    media: bool = False
+    """Keep a second connection for media frames, where UDP is blocked."""
+
+
+class ListenLink(Command, frozen=True, kw_only=True, tag="listen_link"):
+    """Admit Cores from now on; answered by `LinkListening`. Of one Core the newest connection stays."""
+
+    bind: Address
+    credentials: LinkCredentials
+    cores: tuple[LinkPin, ...]
+
+
+class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):
+    """Close what was dialled or listens under `id`, with its links; `LinkDown` follows for those that were up."""
+
+
+class SetLinkBusy(Command, frozen=True, kw_only=True, tag="set_link_busy"):
+    """Whether paths exist on the link: then its other end is asked for a sign of life every 500 ms instead of every 5 s,
+    and it comes back within 500 ms."""
+
+    busy: bool
+
+
+class SendLinkMessage(Command, frozen=True, kw_only=True, tag="send_link_message"):
+    """Send a control message, at most 256 KiB; at most 4 MiB wait. Refused while the link is down."""
+
+    payload: bytes
+
+
 AnyCommand = (
     OpenIceTransport
     | SetIceRemote
@@ -507,5 +581,12 @@ AnyCommand = (
     | OpenText
     | SendMessage
     | Publish
+    | SetTurnSecrets
+    | DrainTurn
+    | DialLink
+    | ListenLink
+    | CloseLink
+    | SetLinkBusy
+    | SendLinkMessage
 )
 """Every command; used by tests to read a batch back."""

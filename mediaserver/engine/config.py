@@ -35,6 +35,54 @@ class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
     screen: int = 0
 
 
+class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
+    """A TLS port for pages, by their name, and for others."""
+
+    binds: tuple[str, ...]
+    """`ip:port` or `[ip6]:port`."""
+    names: tuple[str, ...]
+    """Connections that ask for one of these come out as `StreamOpened`, as they are."""
+    certificate_chain: tuple[bytes, ...]
+    """What all others are shown: X.509, its own certificate first."""
+    private_key_der: bytes
+    """PKCS #8."""
+
+
+class OpenRelay(msgspec.Struct, frozen=True, kw_only=True):
+    """A relay that leads out into the world."""
+
+    addresses: tuple[tuple[str, str], ...]
+    """Local address and the address that peers see, one pair for each family that is relayed."""
+    ports: tuple[int, int]
+    """First and last relayed UDP port."""
+    allowed: tuple[str, ...] = ()
+    """Networks that users may reach although they are inner ones."""
+    denied: tuple[str, ...] = ()
+    """Networks that they may not reach beside those that are denied anyway."""
+
+
+class TurnConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The TURN server (RFC 8656), on a thread of its own whose index follows those of shards and sound."""
+
+    binds: tuple[str, ...]
+    """`ip:port` of the UDP sockets that clients send to."""
+    tcp_binds: tuple[str, ...] = ()
+    """The same by TCP."""
+    realm: str
+    """At most 28 bytes."""
+    secrets: tuple[bytes, ...] = ()
+    """Make the passwords of time-limited names; the first two count."""
+    users: tuple[tuple[str, str], ...] = ()
+    """Other users: name and password."""
+    allocations: int
+    """Allocations and reserved ports at one time."""
+    allocations_per_user: int
+    answers_per_second: int
+    """Answers to one source prefix that has proven nothing."""
+    open: OpenRelay | None = None
+    """Without it data goes to the engine's own media addresses and nowhere else."""
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the engine must know before its threads start."""
 
@@ -52,6 +100,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Ports from that of each bind on, which the shards take in turn."""
     webrtc_tcp_binds: tuple[str, ...] = ()
     """`ip:port` on which the same media is taken over TCP (ICE-TCP, RFC 6544); empty has no thread for it."""
+    shared_tls: SharedTls | None = None
     announced: Mapping[str, str] = {}
     """Bind address to the address that peers see (1:1 NAT); absent means the same."""
     sip_binds: tuple[str, ...] = ()
@@ -72,3 +121,5 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     receive_buffer_bytes: int = 8 * 1024 * 1024
     """SO_RCVBUF asked for on the shared port; the kernel caps it at net.core.rmem_max."""
     dscp: DscpMarks = DscpMarks()
+    turn: TurnConfig | None = None
+    """The TURN server; without it there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Engine:
         self._flush_handle: asyncio.Handle | None = None
         self._transport_count = [0] * config.shards
         self._transports: set[int] = set()
+        self.on_stream: Callable[[events.StreamOpened], None] | None = None
+        """Takes connections of the shared TLS port, each with its socket."""
         self.connected: Counter[str] = Counter()
         """Transports over which media could flow since the start, by the name of their SRTP profile."""
 
@@ -206,6 +209,11 @@ class Engine:
         """Close a transport with its tracks; `TransportClosed` follows."""
         self.submit(commands.CloseTransport(id=transport, reason=reason))
 
+    async def drain_turn(self, alternates: Iterable[commands.Address] | None) -> None:
+        """Send new TURN clients to one of these servers, or away where there is none; None takes them again."""
+        told = None if alternates is None else tuple(alternates)
+        await self.request(commands.DrainTurn(id=0, alternates=told))
+
     async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
         """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""
         clip = self._ids.next(0)
@@ -229,9 +237,29 @@ class Engine:
         threads = self._native.threads
         pings = (self.request(commands.Ping(id=make_id(number, 0))) for number in range(len(threads)))
         answers = await asyncio.gather(*pings, return_exceptions=True)
-        silent = [name for name, answer in zip(threads, answers, strict=True) if isinstance(answer, BaseException)]
+        # One that refuses the command has answered as well.
+        silent = [
+            name
+            for name, answer in zip(threads, answers, strict=True)
+            if isinstance(answer, BaseException) and not isinstance(answer, CommandRefused)
+        ]
         if silent:
             raise EngineError(f"no answer from {', '.join(silent)}")
+
+    def new_link_id(self) -> int:
+        """A fresh id of a link or of a listener for links."""
+        return self._ids.next(0)
+
+    async def dial_link(self, command: commands.DialLink) -> None:
+        """Keep a link to an Edge. Raises EngineError when certificates, key or address are not usable."""
+        await self.request(command)
+
+    async def listen_link(self, command: commands.ListenLink) -> commands.Address:
+        """Admit Cores, and give the address that was bound. Raises EngineError."""
+        answer = await self.request(command)
+        if not isinstance(answer, events.LinkListening):
+            raise EngineError(f"the packet engine answered listen_link with {type(answer).__name__}")
+        return answer.address
 
     def subscribe_events(self, object_id: int, callback: EventCallback) -> Callable[[], None]:
         """Call `callback` with every event about the transport or track; the returned function ends that."""
@@ -275,6 +303,12 @@ class Engine:
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
         return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
+    def _deliver_stream(self, event: events.StreamOpened) -> None:
+        if self.on_stream is None:
+            os.close(event.fd)
+        else:
+            self.on_stream(event)
+
     def _flush(self) -> None:
         self._flush_handle = None
         batch, self._batch = self._batch, []
@@ -282,6 +316,9 @@ class Engine:
             self._native.submit(self._encoder.encode(batch))
 
     def _deliver(self, event: events.AnyEvent) -> None:
+        if isinstance(event, events.StreamOpened) and not self._subscribers.get(event.id):
+            # Whose link this was is gone; so the visitor is told by an end.
+            os.close(event.fd)
         request: int | None = getattr(event, "request", None)
         if request is not None:
             future = self._pending.get(request)
@@ -293,6 +330,8 @@ class Engine:
             self.connected[event.srtp_profile] += 1
         elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
+        elif isinstance(event, events.StreamOpened):
+            self._deliver_stream(event)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:
             return

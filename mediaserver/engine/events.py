@@ -312,6 +312,67 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
     payload: bytes
 
 
+class LinkListening(Event, frozen=True, kw_only=True, tag="link_listening"):
+    """Answer to `ListenLink`: the address that was bound."""
+
+    id: int
+    address: Address
+    request: int | None = None
+
+
+class LinkUp(Event, frozen=True, kw_only=True, tag="link_up"):
+    """The other end of a link is there: control messages can go both ways."""
+
+    id: int
+    remote: Address
+
+
+class LinkDown(Event, frozen=True, kw_only=True, tag="link_down"):
+    """A link is down, or an attempt to bring it up failed for another reason than the one before."""
+
+    id: int
+    reason: str
+    """In words for an operator."""
+
+
+class LinkMessage(Event, frozen=True, kw_only=True, tag="link_message"):
+    """A control message of the other end."""
+
+    id: int
+    payload: bytes
+
+
+class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
+    """A visitor's connection came, by a link or by the shared TLS port; nothing of it is read yet. Whoever takes the event
+    owns the descriptor."""
+
+    id: int
+    """The link; 0 is the shared TLS port."""
+    stream: int
+    """Its number on the link."""
+    fd: int
+    """A stream socket that does not block; its end is the visitor's end, in both directions. A reset shows as an end."""
+    source: Address
+    """The visitor's address."""
+    local: Address
+    """The address that the visitor came to."""
+    server_name: str
+    """The name that the visitor asked for, lower case; empty for none."""
+
+
+class LinkMediaUp(Event, frozen=True, kw_only=True, tag="link_media_up"):
+    """Media frames can go over TLS."""
+
+    id: int
+
+
+class LinkMediaDown(Event, frozen=True, kw_only=True, tag="link_media_down"):
+    """No media frames can go over TLS any more."""
+
+    id: int
+    reason: str
+
+
 AnyEvent = (
     IceTransportOpened
     | RtpTransportOpened
@@ -331,8 +392,15 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | StreamOpened
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage
+    | LinkListening
+    | LinkUp
+    | LinkDown
+    | LinkMessage
+    | LinkMediaUp
+    | LinkMediaDown
 )
 """Every event; the decoder's type."""

@@ -27,6 +27,13 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),
     "events_lost": ("lost_events", "Events that found the queue to Python full", 1),
     "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
+    "link_connections": ("link_connections", "Connections of links that came up", 1),
+    "link_media_frames_received": ("link_media_frames_received", "Media frames that came over TLS", 1),
+    "link_media_frames_sent": ("link_media_frames_sent", "Media frames sent over TLS", 1),
+    "link_messages_received": ("link_messages_received", "Control messages of links received", 1),
+    "link_messages_sent": ("link_messages_sent", "Control messages of links sent", 1),
+    "link_streams_opened": ("link_streams_opened", "Visitors' connections that went over a link", 1),
+    "link_streams_reset": ("link_streams_reset", "Visitors' connections over a link that ended by a reset", 1),
     "messages_received": ("received_messages", "Messages read from sockets; one may carry several datagrams", 1),
     "mix_concealed_samples": ("mix_concealed_samples", "Samples made up for mixed sound that did not come", 1),
     "mix_encoded_frames": ("mix_encoded_frames", "Frames encoded for those who hear a mix; one may be for several", 1),
@@ -41,6 +48,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),
     "send_calls": ("send_calls", "System calls that sent", 1),
     "stream_connections": ("stream_connections", "TCP connections that were taken", 1),
+    "streams_passed": ("streams_passed", "TLS connections of pages that were given to the web side", 1),
     "transcode_concealed_samples": ("transcode_concealed_samples", "Samples made up for sound that did not come", 1),
     "transcode_late": ("transcode_late_packets", "Packets to be transcoded that came after their time", 1),
     "transcode_lost": ("transcode_lost_packets", "Packets to be transcoded that did not come in time, or never", 1),
@@ -48,6 +56,10 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "transcoded_frames": ("transcoded_frames", "Packets made of what was decoded", 1),
     "transcodes_opened": ("transcodes_opened", "Directions of sound that were transcoded", 1),
     "transcodes_refused": ("transcodes_refused", "Directions of sound that could not be transcoded", 1),
+    "turn.bytes_to_clients": ("turn_bytes_to_clients", "Bytes of data relayed from peers to TURN clients", 1),
+    "turn.bytes_to_peers": ("turn_bytes_to_peers", "Bytes of data relayed from TURN clients to peers", 1),
+    "turn.packets_to_clients": ("turn_packets_to_clients", "Datagrams relayed from peers to TURN clients", 1),
+    "turn.packets_to_peers": ("turn_packets_to_peers", "Datagrams relayed from TURN clients to peers", 1),
 }
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
@@ -59,6 +71,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "streams_open": ("streams_open", "TCP connections that are open", 1),
     "transcodes": ("transcodes", "Directions of sound that are decoded and encoded", 1),
     "transports": ("transports", "Transports that are open", 1),
+    "turn.allocations": ("turn_allocations", "TURN allocations", 1),
 }
 _TIMES: Final[Mapping[str, tuple[str, str]]] = {
     "forward_latency_us": (
@@ -82,7 +95,7 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         shard, _, name = full_name.partition(".")
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
-        elif (shard.startswith("audio") or shard == "streams") and name:
+        elif (shard.startswith("audio") or shard in ("link", "relay", "streams")) and name:
             by_name.setdefault(name, {})[shard] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
     for name, shards in by_name.items():

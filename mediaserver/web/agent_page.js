@@ -2,6 +2,7 @@
 
 import { Agent } from "./agent.js";
 import { Keypad } from "./keypad.js";
+import { LineView } from "./line_view.js";
 import { Ring } from "./ring.js";
 import { Stage } from "./stage.js";
 import { CallChat, LiveText } from "./texts.js";
@@ -74,6 +75,9 @@ function workView({ token, name, user }) {
   const state = el("p", { class: "state", role: "status", "aria-live": "polite" });
   const notice = el("p", { class: "notice", role: "status", "aria-live": "polite" });
   const signOut = el("button", { type: "button", class: "button quiet", text: "Sign out", onclick: leave });
+  const lineButton = el("button", { type: "button", class: "button quiet", text: "Test my line", onclick: () => testLine(true) });
+  const line = new LineView(location.origin, { bearer: token }, { onClose: () => testLine(false) });
+  let testing = false;
 
   const incomingName = el("h2", { id: "incoming-name" });
   const incomingAbout = el("div", { class: "about" });
@@ -118,12 +122,22 @@ function workView({ token, name, user }) {
 
   root.classList.remove("narrow");
   root.replaceChildren(
-    el("header", { class: "bar" }, el("div", {}, el("h1", { text: name || user }), state), signOut),
+    el("header", { class: "bar" }, el("div", {}, el("h1", { text: name || user }), state),
+      el("div", { class: "actions" }, lineButton, signOut)),
     notice,
     incoming,
     talk,
+    line.element,
     dial,
   );
+
+  function testLine(wanted) {
+    testing = wanted;
+    if (!wanted) line.stop();
+    render();
+    if (wanted) line.focus();
+    else if (!ringing && !agent.active) lineButton.focus();
+  }
 
   let shownIncoming = null;
   let shownParty = null;
@@ -150,6 +164,13 @@ function workView({ token, name, user }) {
     show(talk, agent.active);
     show(side, Boolean(agent.party));
     show(dial, agent.phase === "ready");
+    // A call needs camera and microphone, and the whole line.
+    if (testing && (ringing || agent.active)) {
+      testing = false;
+      line.stop();
+    }
+    show(line.element, testing);
+    show(lineButton, !testing && !ringing && !agent.active);
     show(notice, Boolean(agent.notice));
     document.title = ringing ? `☎ ${agent.incoming.caller.name || "Incoming call"}` : `Agent ${name || user}`;
     if (ringing) ring.start();
@@ -171,6 +192,7 @@ function workView({ token, name, user }) {
 
   async function leave() {
     agent.disconnect();
+    line.stop();
     ring.stop();
     sessionStorage.removeItem(STORED);
     fetch("/v1/agents/sign-out", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => {});
@@ -178,10 +200,14 @@ function workView({ token, name, user }) {
     signInView();
   }
 
-  const hide = () => agent.disconnect();
+  const hide = () => {
+    line.stop();
+    agent.disconnect();
+  };
   addEventListener("pagehide", hide);
   agent.addEventListener("change", render);
   agent.addEventListener("signed-out", ({ detail }) => {
+    line.stop();
     ring.stop();
     removeEventListener("pagehide", hide);
     sessionStorage.removeItem(STORED);

@@ -27,6 +27,44 @@ if (query.has("token") || options.link) {
   options.page.url = location.href.slice(0, 2048);
 }
 
+// Who brings a picture into a call by phone is in that call already.
+const beforeCall = document.getElementById("before-call");
+const place = document.getElementById("line");
+let line = null;
+
+async function testLine(event) {
+  event?.preventDefault();
+  if (line || panel.call.active) return;
+  const { LineView } = await import("./line_view.js");
+  if (line || panel.call.active) return;
+  line = new LineView(options.server, { entry: options.entry, token: options.token }, { onClose: () => endTest({ focus: true }) });
+  place.replaceChildren(line.element);
+  offerTest();
+  line.focus();
+}
+
+function endTest({ focus = false } = {}) {
+  line?.stop();
+  line = null;
+  place.replaceChildren();
+  offerTest();
+  if (focus) document.getElementById("test-line").focus();
+}
+
+function offerTest() {
+  beforeCall.hidden = Boolean(options.link || line || panel.call.active);
+}
+
+document.getElementById("test-line").addEventListener("click", testLine);
+addEventListener("pagehide", () => line?.stop());
+panel.call.addEventListener("change", () => {
+  // A call needs camera and microphone, and the whole line.
+  if (panel.call.active && line) endTest();
+  offerTest();
+});
+offerTest();
+if (location.hash === "#line" && !options.link) testLine();
+
 function attributesOf(parameters) {
   const pairs = [...parameters].filter(([name]) => name !== "token" && /^[A-Za-z0-9_.-]{1,64}$/.test(name));
   return Object.fromEntries(pairs.slice(0, 32).map(([name, value]) => [name, value.slice(0, 1024)]));

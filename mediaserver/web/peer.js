@@ -4,6 +4,8 @@
 // "stream" (the remote stream got a track).
 
 const RESTART_AFTER_MS = 3000;
+/** Checks that have found no way by then are helped by a relay. */
+const RELAY_AFTER_MS = 2500;
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -62,9 +64,14 @@ export class Peer extends EventTarget {
     return this.#run(() => this.#offer());
   }
 
-  /** ICE servers that became known after the first offer serve from the next ICE restart on. */
+  /** ICE servers that became known after the first offer serve from the next ICE restart on: at once for a page whose
+   * network lets nothing else through. */
   useIceServers(iceServers) {
-    if (iceServers.length && !this.#closed) this.#pc.setConfiguration({ ...POLICIES, iceServers });
+    if (!iceServers.length || this.#closed) return;
+    this.#pc.setConfiguration({ ...POLICIES, iceServers });
+    setTimeout(() => {
+      if (this.#pc.iceConnectionState === "checking") this.restartIce();
+    }, RELAY_AFTER_MS);
   }
 
   /** The other side has a picture by now: an offer adds it to a call that had none. */

@@ -17,6 +17,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.health import HealthResource
+from mediaserver.api.line_tests import LineTestsResource, Tests
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
@@ -28,19 +29,23 @@ from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
+from mediaserver.call.line_test import LineTests
 from mediaserver.call.signaling import Identity, Signaling, StaleEtag, UnknownLink, UnknownRoom
 from mediaserver.config.sections import ConsentText
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.core.permissions import Publishable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.sdp.description import Fingerprint
 from mediaserver.store.records import ContactRecord, MemoryRecords
 from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
 from mediaserver.webrtc.room_messages import RoomInfo
+from tests.call.fakes import FakeEngine
 
 SITE_SECRET = b"a secret of the house, 32 bytes."
 ADMIN_TOKEN = "admin-token-for-tests"
 ALLOWED = "https://www.example.org"
+MOST_LINE_TESTS = 5
 
 
 class FakeParticipant:
@@ -263,6 +268,8 @@ class Stack:
         session: SessionLimits | None = None,
         rooms: RoomLimits | None = None,
         trusted_proxies: Sequence[str] = (),
+        line_tests: Tests | None = None,
+        turn: Sequence[IceServer] = (),
         **http: Any,
     ) -> None:
         self.contacts = FakeContacts()
@@ -292,16 +299,17 @@ class Stack:
         self.tokens = DaemonTokens(session_key=b"s" * 32, room_key=b"r" * 32, wall_clock=self.clock)
         directory = PlainAgentDirectory({"anna": ("correct horse", "Anna Agent"), "bert": ("battery staple", "")})
         source_of = SourceResolver(http=[ip_network(cidr) for cidr in trusted_proxies])
+        site_tokens = SiteTokens(
+            [
+                SiteKey("portal", "HS256", SITE_SECRET),
+                SiteKey("once", "HS256", SITE_SECRET[::-1], single_use=True),
+            ],
+            wall_clock=self.clock,
+        )
         self.sessions = SessionResource(
             contacts=self.contacts,
             entries=self.entries,
-            site_tokens=SiteTokens(
-                [
-                    SiteKey("portal", "HS256", SITE_SECRET),
-                    SiteKey("once", "HS256", SITE_SECRET[::-1], single_use=True),
-                ],
-                wall_clock=self.clock,
-            ),
+            site_tokens=site_tokens,
             daemon_tokens=self.tokens,
             agents=directory,
             admission=self.admission,
@@ -316,7 +324,28 @@ class Stack:
             kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
         )
         self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
+        self.engine = FakeEngine()
+        fingerprint = Fingerprint("sha-256", bytes(range(32)))
+        self.line_tests: Tests = (
+            LineTests(engine=self.engine, fingerprint=fingerprint, most=MOST_LINE_TESTS)
+            if line_tests is None
+            else line_tests
+        )
+        self.lines = LineTestsResource(
+            tests=self.line_tests,
+            entries=self.entries,
+            site_tokens=site_tokens,
+            daemon_tokens=self.tokens,
+            agents=directory,
+            admission=self.admission,
+            source_of=source_of,
+            metrics=api_metrics,
+            most=MOST_LINE_TESTS,
+            ice_servers=lambda: tuple(turn),
+            clock=lambda: self.clock.wall,
+        )
         self.described: list[Described] = [
+            self.lines,
             EntriesResource(entries=self.entries, admission=self.admission),
             AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
             self.sessions,
@@ -372,6 +401,7 @@ class Stack:
 
     async def stop(self) -> None:
         await self.sessions.stop()
+        await self.lines.stop()
         for socket in self.sockets:
             await socket.close()
         await self.http.close()

@@ -122,7 +122,7 @@ def falls_silent(manager: socket.socket, *, most: int) -> bool:
         manager.settimeout(60)
 
 
-@pytest.mark.parametrize("name", ["shard-1", "audio-0", "event loop"])
+@pytest.mark.parametrize("name", ["shard-1", "audio-0", "streams", "event loop"])
 def test_a_thread_that_hangs_stops_the_feeding_and_one_that_only_sleeps_does_not(daemon: Daemon, name: str) -> None:
     assert daemon.told().startswith("READY=1")
     assert daemon.told() == "WATCHDOG=1"

@@ -16,6 +16,7 @@ def test_loopback_listeners_need_no_opening() -> None:
     assert {(opening.protocol, opening.ports) for opening in openings(Config())} == {
         ("tcp", "8443"),
         ("udp", "10000"),
+        ("tcp", "10000"),
         ("udp", "5060"),
         ("tcp", "5060"),
         ("tcp", "5061"),
@@ -30,11 +31,12 @@ def test_networks_narrow_sources_and_show_what_is_announced() -> None:
         "  outside: {addresses: [{bind: 192.0.2.5, announced: 203.0.113.5}]}\n"
         "listeners:\n"
         "  sip: {networks: [inside], tcp: null, tls: null}\n"
-        "  webrtc: {networks: [outside]}\n"
+        "  webrtc: {networks: [outside], tcp: 443}\n"
         "  https: {bind: []}\n"
     ).config
     assert [(o.source, o.address, o.protocol, o.ports) for o in openings(config)] == [
         ("browsers", "192.0.2.5 (announced as 203.0.113.5)", "udp", "10000"),
+        ("browsers", "192.0.2.5 (announced as 203.0.113.5)", "tcp", "443"),
         ("10.0.0.0/8", "10.0.0.5", "udp", "5060"),
         ("10.0.0.0/8", "10.0.0.5", "udp", "20000-29999"),
     ]
@@ -43,6 +45,19 @@ def test_networks_narrow_sources_and_show_what_is_announced() -> None:
 def test_media_of_browsers_may_have_a_port_for_each_thread() -> None:
     config = load_text("listeners: {webrtc: {port: 10000, port_count: 4}}\n").config
     assert ("udp", "10000-10003") in {(opening.protocol, opening.ports) for opening in openings(config)}
+
+
+def test_the_shared_tls_port_is_an_opening() -> None:
+    config = load_text("listeners: {shared_tls: {bind: ['0.0.0.0:443'], names: [Calls.Example.org]}}\n").config
+    assert config.listeners.shared_tls.names == ("calls.example.org",)
+    assert ("browsers", "every address", "tcp", "443") in {
+        (opening.source, opening.address, opening.protocol, opening.ports) for opening in openings(config)
+    }
+
+
+def test_media_of_browsers_may_be_taken_by_udp_only() -> None:
+    config = load_text("listeners: {webrtc: {tcp: null}}\n").config
+    assert ("tcp", "10000") not in {(opening.protocol, opening.ports) for opening in openings(config)}
 
 
 def test_the_welcome_names_pages_server_user_and_password(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ class Namespace(Network):
 
     async def close_udp(self, port: int) -> None:
         """A firewall: whatever goes to this UDP port is dropped, from now on."""
-        rules = f"table inet closed {{\nchain input {{\ntype filter hook input priority 0\nudp dport {port} drop\n}}\n}}\n"
+        rules = (
+            f"table inet closed {{\nchain input {{\ntype filter hook input priority 0\nudp dport {port} drop\n}}\n}}\n"
+        )
         await _run(*self.exec_prefix, "nft", rules)
 
     def _open_inside(self, family: int, kind: int, protocol: int) -> socket.socket:

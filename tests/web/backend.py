@@ -88,8 +88,8 @@ class MediaLeg:
 class Backend:
     """The public side with a media leg for every browser that offers."""
 
-    def __init__(self) -> None:
-        self.stack = Stack(request_burst_per_source=1000.0)
+    def __init__(self, **options: Any) -> None:
+        self.stack = Stack(request_burst_per_source=1000.0, **options)
         self.legs: dict[FakeParticipant, MediaLeg] = {}
         self.stack.contacts.on_message = self._message
         self._foreign: web.AppRunner | None = None

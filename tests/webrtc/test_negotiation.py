@@ -259,6 +259,30 @@ def test_candidates_stand_in_the_section_of_the_transport_and_end_there() -> Non
     assert video.end_of_candidates
 
 
+@pytest.mark.parametrize("who", ["answer", "offer"])
+def test_tcp_is_passive_and_comes_after_all_udp(who: str) -> None:
+    local = replace(ice(), tcp_addresses=(("192.0.2.1", 10000), ("2001:db8::1", 443)))
+    negotiation = Negotiation(local, MediaPolicy(), cname="server", random_u32=numbers())
+    negotiation.handle_offer(recorded("chromium_sendrecv"))
+    text = negotiation.create_answer()
+    if who == "offer":
+        text = negotiation.create_offer()
+    assert "a=candidate:4t1 1 tcp " in text
+    assert " 192.0.2.1 10000 typ host tcptype passive\r\n" in text
+    candidates = parse(text).media[0].candidates
+    assert [(c.transport, c.address, c.port) for c in candidates] == [
+        ("udp", "192.0.2.1", 10000),
+        ("udp", "2001:db8::1", 10000),
+        ("tcp", "192.0.2.1", 10000),
+        ("tcp", "2001:db8::1", 443),
+    ]
+    priorities = [c.priority for c in candidates]
+    assert priorities == sorted(priorities, reverse=True)
+    assert len(set(priorities)) == len({c.foundation for c in candidates}) == 4
+    # RFC 6544 §4.2: 4 is the preference of a passive candidate, in the upper bits of the local preference.
+    assert [c.priority >> 21 & 7 for c in candidates[2:]] == [4, 4]
+
+
 def test_an_offer_whose_parts_are_not_bundled_has_one_section_taken() -> None:
     text = recorded("aiortc_sendrecv").replace("a=group:BUNDLE 0 1\r\n", "")
     negotiation = server()

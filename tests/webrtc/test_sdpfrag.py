@@ -50,12 +50,16 @@ def test_a_fragment_without_credentials_is_no_restart() -> None:
 
 
 def test_a_restart_is_answered_with_our_credentials_and_candidates() -> None:
-    local = LocalIceParams("ours", "p" * 24, (("192.0.2.9", 10000),), Fingerprint("sha-256", bytes(32)))
+    tcp = (("192.0.2.9", 10001),)
+    local = LocalIceParams("ours", "p" * 24, (("192.0.2.9", 10000),), Fingerprint("sha-256", bytes(32)), tcp)
     text = restart_answer(parse_fragment(RESTART), local)
     assert text.startswith("a=ice-lite\r\na=ice-ufrag:ours\r\n")
     answer = parse_fragment(text)
     assert (answer.ufrag, answer.pwd, answer.sections[0].mid) == ("ours", "p" * 24, "0")
-    assert [(candidate.address, candidate.port) for candidate in candidates_of(answer)] == [("192.0.2.9", 10000)]
+    assert [(candidate.transport, candidate.port) for candidate in candidates_of(answer)] == [
+        ("udp", 10000),
+        ("tcp", 10001),
+    ]
     assert answer.sections[0].end_of_candidates
 
 

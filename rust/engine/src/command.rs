@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use crate::link::command::{DialLink, ListenLink};
+
 /// Bits of an id below the shard index.
 pub const SHARD_SHIFT: u32 = 48;
 
@@ -345,9 +347,26 @@ pub enum Action {
         text: bool,
         payload: ByteBuf,
     },
+    /// Other secrets for time-limited TURN names.
+    SetTurnSecrets {
+        secrets: Vec<ByteBuf>,
+    },
+    /// New TURN clients are sent to one of these; nothing ends that.
+    DrainTurn {
+        alternates: Option<Vec<Address>>,
+    },
     /// To everybody in the topic whose id the command has.
     Publish {
         text: bool,
+        payload: ByteBuf,
+    },
+    DialLink(Box<DialLink>),
+    ListenLink(Box<ListenLink>),
+    CloseLink,
+    SetLinkBusy {
+        busy: bool,
+    },
+    SendLinkMessage {
         payload: ByteBuf,
     },
 }
@@ -394,7 +413,14 @@ impl Action {
             Action::LeaveTopic { .. } => "leave_topic",
             Action::OpenText { .. } => "open_text",
             Action::SendMessage { .. } => "send_message",
+            Action::SetTurnSecrets { .. } => "set_turn_secrets",
+            Action::DrainTurn { .. } => "drain_turn",
             Action::Publish { .. } => "publish",
+            Action::DialLink(_) => "dial_link",
+            Action::ListenLink(_) => "listen_link",
+            Action::CloseLink => "close_link",
+            Action::SetLinkBusy { .. } => "set_link_busy",
+            Action::SendLinkMessage { .. } => "send_link_message",
         }
     }
 }

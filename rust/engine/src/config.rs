@@ -73,6 +73,67 @@ pub struct Dscp {
     pub screen: u8,
 }
 
+/// A TLS port that several share.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SharedTls {
+    /// `ip:port` of the sockets.
+    pub binds: Vec<String>,
+    /// Names whose connections are given to the control plane.
+    pub names: Vec<String>,
+    /// What all others see: an X.509 certificate and its intermediates.
+    pub certificate_chain: Vec<ByteBuf>,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
+}
+
+/// What a relay is that leads out into the world.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OpenRelay {
+    /// Local address and the address that peers see, one pair for each family that is relayed.
+    pub addresses: Vec<(String, String)>,
+    /// First and last relayed UDP port.
+    pub ports: (u16, u16),
+    /// Networks (`ip/bits`) that users may reach although they are inner ones.
+    #[serde(default)]
+    pub allowed: Vec<String>,
+    /// Networks that they may not reach beside those that are denied anyway.
+    #[serde(default)]
+    pub denied: Vec<String>,
+}
+
+/// The TURN server.
+#[derive(Clone, Deserialize)]
+pub struct TurnConfig {
+    /// `ip:port` of the sockets that clients send to.
+    pub binds: Vec<String>,
+    /// `ip:port` of those that clients connect to by TCP.
+    #[serde(default)]
+    pub tcp_binds: Vec<String>,
+    /// Realm of its users.
+    pub realm: String,
+    /// Make the passwords of time-limited names; the first two count.
+    #[serde(default)]
+    pub secrets: Vec<ByteBuf>,
+    /// Other users: name and password.
+    #[serde(default)]
+    pub users: Vec<(String, String)>,
+    /// Allocations and reserved ports at one time.
+    pub allocations: usize,
+    /// The same of one user.
+    pub allocations_per_user: u32,
+    /// Answers a second to one source prefix that has proven nothing.
+    pub answers_per_second: u32,
+    /// Without it data goes to this process's own media addresses and nowhere else.
+    #[serde(default)]
+    pub open: Option<OpenRelay>,
+}
+
+impl std::fmt::Debug for TurnConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TurnConfig").field("binds", &self.binds).field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
 /// Everything that the engine must know before its threads start.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EngineConfig {
@@ -96,6 +157,9 @@ pub struct EngineConfig {
     /// `ip:port` on which browsers' media is taken over TCP.
     #[serde(default)]
     pub webrtc_tcp_binds: Vec<String>,
+    /// A TLS port for pages and others.
+    #[serde(default)]
+    pub shared_tls: Option<SharedTls>,
     /// Bind address to the address that peers see.
     #[serde(default)]
     pub announced: BTreeMap<String, String>,
@@ -129,6 +193,9 @@ pub struct EngineConfig {
     /// Marks of outgoing packets.
     #[serde(default)]
     pub dscp: Dscp,
+    /// The TURN server; without it there is none.
+    #[serde(default)]
+    pub turn: Option<TurnConfig>,
 }
 
 /// Reads the configuration.

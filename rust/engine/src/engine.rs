@@ -1,5 +1,7 @@
 //! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
 
+mod relay;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +21,7 @@ use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
+use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
 use crate::metrics::{Counters, Published, set};
@@ -27,7 +30,7 @@ use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
-use crate::stream::{self, Admission, Listening, StreamsWorker};
+use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -63,6 +66,9 @@ pub enum EngineError {
     /// A thread did not end in time.
     #[error("shard {0} did not stop in time")]
     Stuck(usize),
+    /// The thread of the links did not end in time.
+    #[error("the links did not stop in time")]
+    LinksStuck,
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
@@ -88,6 +94,7 @@ pub struct Engine {
     shards: Vec<ShardHandle>,
     clips: HashMap<u64, usize>,
     receive_buffer: u64,
+    links: LinkOwner,
 }
 
 impl std::fmt::Debug for Engine {
@@ -131,6 +138,7 @@ impl Engine {
             epoch,
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
+            links: LinkOwner::new(event_sender.clone()),
             event_sender,
             wakers,
             stop: Arc::new(AtomicBool::new(false)),
@@ -150,6 +158,7 @@ impl Engine {
         let shared = self.bind_shared()?;
         let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
+        let relay = self.relay_setup(&shared)?;
         let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
@@ -177,11 +186,16 @@ impl Engine {
                 .map_err(io_error(format!("thread of shard {shard}")))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
-        let streams = (!listeners.is_empty()).then(|| rings.pop()).flatten();
-        for rings in rings.drain(count..) {
+        let mut rings = rings.drain(count..);
+        for rings in rings.by_ref().take(self.config.audio_threads) {
             self.start_audio_thread(rings)?;
         }
-        if let Some(rings) = streams {
+        if let Some(setup) = relay
+            && let Some(rings) = rings.next()
+        {
+            self.start_relay(rings, setup)?;
+        }
+        if let Some(rings) = rings.next() {
             self.start_streams_thread(rings, listeners)?;
         }
         Ok(())
@@ -250,7 +264,14 @@ impl Engine {
 
     /// Everything that the shards have to tell.
     pub fn drain(&self) -> Result<Vec<u8>, EngineError> {
-        Ok(write_batch(&self.events.drain())?)
+        let events = self.events.drain();
+        let batch = write_batch(&events)?;
+        for event in &events {
+            if let Event::StreamOpened { fd, .. } = event {
+                fd.hand_over();
+            }
+        }
+        Ok(batch)
     }
 
     /// Readable when [`Engine::drain`] has something to give.
@@ -267,6 +288,7 @@ impl Engine {
             let owner = match shard.checked_sub(self.config.shards) {
                 None => format!("shard{shard}"),
                 Some(number) if number < self.config.audio_threads => format!("audio{number}"),
+                Some(number) if number == self.config.audio_threads && self.config.turn.is_some() => "relay".to_owned(),
                 Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
@@ -276,6 +298,7 @@ impl Engine {
                 *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
             }
         }
+        self.links.write(&mut all);
         all
     }
 
@@ -309,7 +332,7 @@ impl Engine {
             // A panic outside of the guarded calls was already printed by the panic hook.
             thread.join().ok();
         }
-        Ok(())
+        if self.links.stop(until) { Ok(()) } else { Err(EngineError::LinksStuck) }
     }
 
     fn route(&mut self, command: Command, touched: &mut [bool]) {
@@ -338,8 +361,18 @@ impl Engine {
                 let play = |ids| Action::Play { ids, clip, repeat };
                 self.scatter(id, request, ids, touched, play);
             }
+            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+                self.push(self.relay_index(), Command { id, request, action }, touched);
+            }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
+            }
+            // Links belong to no shard.
+            action if LinkOwner::takes(&action) => {
+                let name = action.name();
+                if let Err(reason) = self.links.command(id, request, action) {
+                    self.refuse(id, request, name, &reason);
+                }
             }
             action => self.push(shard_of(id), Command { id, request, action }, touched),
         }
@@ -423,13 +456,23 @@ impl Engine {
     /// The TCP sockets, named by their place among them.
     fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
         let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
+        let ice = Serves::Ice { dscp: self.config.dscp.video };
+        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
+        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
+        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
+            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
+        }
+        if let Some(settings) = &self.config.shared_tls {
+            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
+            all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
+        }
         let mut listeners = Vec::new();
-        for (number, text) in self.config.webrtc_tcp_binds.iter().enumerate() {
+        for (number, (text, serves)) in all.into_iter().enumerate() {
             let address: SocketAddr =
-                text.parse().map_err(|_| EngineError::Config(format!("webrtc_tcp_binds: {text} is not ip:port")))?;
+                text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))?;
             let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
             let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(Listening { listener, socket, dscp: self.config.dscp.video });
+            listeners.push(Listening { listener, socket, serves });
         }
         Ok(listeners)
     }
@@ -443,7 +486,8 @@ impl Engine {
         let mut announced = Announced { ips, ..Announced::default() };
         let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
         let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
-        let tcp = listeners.iter().filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        let ice = listeners.iter().filter(|each| matches!(each.serves, Serves::Ice { .. }));
+        let tcp = ice.filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
         (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
     }
@@ -480,9 +524,16 @@ impl Drop for Engine {
     }
 }
 
-/// All threads: shards, those for sound, and the one for streams where there are some.
+/// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
-    config.shards + config.audio_threads + usize::from(!config.webrtc_tcp_binds.is_empty())
+    let relay = usize::from(config.turn.is_some());
+    config.shards + config.audio_threads + relay + usize::from(has_streams(config))
+}
+
+fn has_streams(config: &EngineConfig) -> bool {
+    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
+    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
+    !config.webrtc_tcp_binds.is_empty() || turn || shared
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {

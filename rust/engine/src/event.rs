@@ -12,6 +12,8 @@ use mediaserver_proto::sfu::{self, BandwidthStats, router};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
+use crate::link::{Descriptor, Payload};
+
 /// `ip`, port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Address(pub String, pub u16);
@@ -312,6 +314,38 @@ pub enum Event {
     Stats {
         request: Option<u64>,
         transports: Vec<TransportStats>,
+    },
+    LinkListening {
+        id: u64,
+        address: Address,
+        request: Option<u64>,
+    },
+    LinkUp {
+        id: u64,
+        remote: Address,
+    },
+    LinkDown {
+        id: u64,
+        reason: String,
+    },
+    LinkMessage {
+        id: u64,
+        payload: Payload,
+    },
+    StreamOpened {
+        id: u64,
+        stream: u32,
+        fd: Descriptor,
+        source: Address,
+        local: Address,
+        server_name: String,
+    },
+    LinkMediaUp {
+        id: u64,
+    },
+    LinkMediaDown {
+        id: u64,
+        reason: String,
     },
 }
 

@@ -1,6 +1,7 @@
 //! Protocol code of the packet engine: deterministic, without sockets, clocks or threads.
 #![forbid(unsafe_code)]
 
+mod base64;
 pub mod bwe;
 pub mod codec;
 mod counted;
@@ -25,3 +26,4 @@ pub mod text;
 pub mod time;
 pub mod token_bucket;
 pub mod transport;
+pub mod turn;

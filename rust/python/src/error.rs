@@ -17,7 +17,9 @@ impl<T> IntoPyErr<T> for Result<T, EngineError> {
             match error {
                 EngineError::Config(_) | EngineError::Batch(_) => PyValueError::new_err(text),
                 EngineError::Io { .. } => PyOSError::new_err(text),
-                EngineError::Answer(_) | EngineError::State(_) | EngineError::Stuck(_) => PyRuntimeError::new_err(text),
+                EngineError::Answer(_) | EngineError::State(_) | EngineError::Stuck(_) | EngineError::LinksStuck => {
+                    PyRuntimeError::new_err(text)
+                }
             }
         })
     }

@@ -41,7 +41,7 @@ impl UdpSocket {
         }
         if shared {
             socket.set_reuse_port(true)?;
-            // Without GRO (kernels before 5.0) datagrams come one by one.
+            // Kernels before 5.0 do not know it.
             set_option(&socket, SOL_UDP, UDP_GRO, 1).ok();
         }
         // The kernel silently caps both at net.core.[rw]mem_max; `receive_buffer_bytes` says what was got.
@@ -51,6 +51,11 @@ impl UdpSocket {
         socket.bind(&SockAddr::from(address))?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(UdpSocket { socket, id, local, overflow_seen: 0 })
+    }
+
+    /// Lets the kernel join datagrams of one source on their way in (UDP_GRO). Without it they come one by one.
+    pub fn join_datagrams(&self) {
+        set_option(&self.socket, SOL_UDP, UDP_GRO, 1).ok();
     }
 
     /// Marks everything that leaves by this socket and is not marked otherwise. Without the permission it stays as it is:

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use tokio::sync::Notify;
+
 use crate::metrics::{Counters, set};
 
 /// Counters that exist from the start, so that a graph has a zero to begin with.
@@ -22,12 +24,13 @@ const NAMES: [&str; 8] = [
 pub(super) struct Counts {
     values: RefCell<BTreeMap<&'static str, u64>>,
     changed: Cell<bool>,
+    news: Notify,
 }
 
 impl Default for Counts {
     fn default() -> Counts {
         let values = NAMES.iter().map(|&name| (name, 0)).collect();
-        Counts { values: RefCell::new(values), changed: Cell::new(true) }
+        Counts { values: RefCell::new(values), changed: Cell::new(true), news: Notify::new() }
     }
 }
 
@@ -36,13 +39,25 @@ impl Counts {
     pub(super) fn add(&self, name: &'static str, count: u64) {
         if count > 0 {
             *self.values.borrow_mut().entry(name).or_default() += count;
-            self.changed.set(true);
+            self.touch();
+        }
+    }
+
+    /// What is published beside them has changed.
+    pub(super) fn touch(&self) {
+        if !self.changed.replace(true) {
+            self.news.notify_one();
         }
     }
 
     /// Something changed since [`Counts::write`].
     pub(super) fn changed(&self) -> bool {
         self.changed.get()
+    }
+
+    /// Returns when something changes that was written.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Writes all of them.

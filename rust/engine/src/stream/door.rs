@@ -59,7 +59,7 @@ impl Door {
 
     /// Somebody must go before another one comes.
     pub(super) fn is_crowded(&self) -> bool {
-        self.waiting >= MOST_WAITING
+        self.waiting > MOST_WAITING
     }
 
     /// One has proven itself.

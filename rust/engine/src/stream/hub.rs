@@ -14,6 +14,10 @@ use super::door::{Closed, Door, MOST_WAITING};
 use super::line::{End, Line, PIECE_BYTES};
 use super::mesh::Mesh;
 
+/// How the answer to an Allocate request begins that has been granted (RFC 8656 §3): it proves who gets it. From a shard
+/// nothing comes that begins so, but to those who have proven themselves before.
+const ALLOCATED: [u8; 2] = [0x01, 0x03];
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -109,7 +113,13 @@ impl Hub {
         let lines = self.lines.borrow();
         for entry in batch.entries() {
             match lines.get(&entry.path) {
-                Some(line) => line.send(batch.datagram(entry), now, &self.counts),
+                Some(line) => {
+                    let datagram = batch.datagram(entry);
+                    line.send(datagram, now, &self.counts);
+                    if datagram.starts_with(&ALLOCATED) {
+                        self.bound(line);
+                    }
+                }
                 None => self.counts.add("drop.stream_gone", 1),
             }
         }
@@ -133,6 +143,15 @@ pub(super) struct Place {
     pub(super) line: Rc<Line>,
 }
 
+impl Place {
+    /// Gives it up, and counts why.
+    pub(super) fn close(self, end: End) {
+        if let Some(name) = end.drop_name() {
+            self.hub.counts.add(name, 1);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let Place { hub, line } = self;
@@ -141,6 +160,7 @@ impl Drop for Place {
         hub.lines.borrow_mut().remove(&line.path);
         hub.door.borrow_mut().leave(line.source, line.bound.get());
         hub.counts.add("panics", u64::from(std::thread::panicking()));
+        hub.counts.touch();
         if let Some(owner) = line.owner.get() {
             hub.mesh.tell(owner, ShardMessage::PathClosed(line.path), &hub.counts);
         }

@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mediaserver_proto::io::Path;
-use mediaserver_proto::stream::{Backlog, Deframer, Framing};
+use mediaserver_proto::stream::{Backlog, Deframer, Framing, HelloError};
 use mediaserver_proto::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::door::Source;
@@ -48,6 +49,14 @@ pub(super) enum End {
     Crowded,
     /// What came is no frame.
     NoFrame,
+    /// What came first is not what a TLS client says.
+    Hello(HelloError),
+    /// The TLS handshake failed.
+    NoHandshake,
+    /// TURN, and there is no relay.
+    NoRelay,
+    /// A request for a page that is not served here.
+    Misdirected,
 }
 
 impl End {
@@ -63,6 +72,12 @@ impl End {
             End::Silent => Some("drop.stream_silent"),
             End::Crowded => Some("drop.stream_crowded"),
             End::NoFrame => Some("drop.stream_no_frame"),
+            End::Hello(HelloError::NotTls) => Some("drop.stream_not_tls"),
+            End::Hello(HelloError::TooLong) => Some("drop.stream_hello_too_long"),
+            End::Hello(HelloError::Malformed) => Some("drop.stream_hello_malformed"),
+            End::NoHandshake => Some("drop.stream_no_handshake"),
+            End::NoRelay => Some("drop.stream_no_relay"),
+            End::Misdirected => Some("drop.stream_misdirected"),
         }
     }
 }
@@ -76,6 +91,8 @@ pub(super) struct Line {
     pub(super) owner: Cell<Option<usize>>,
     /// A transport has taken it as one of its paths.
     pub(super) bound: Cell<bool>,
+    /// When a datagram came last.
+    pub(super) heard: Cell<Instant>,
     end: Cell<Option<End>>,
     backlog: RefCell<Backlog>,
     notify: Notify,
@@ -89,6 +106,7 @@ impl Line {
             source: path.remote.ip().into(),
             owner: Cell::new(None),
             bound: Cell::new(false),
+            heard: Cell::new(Instant::now()),
             end: Cell::new(None),
             backlog: RefCell::new(Backlog::new(framing, BACKLOG_BYTES, LONGEST_WAIT)),
             notify: Notify::new(),

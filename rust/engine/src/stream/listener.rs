@@ -9,10 +9,12 @@ use mediaserver_proto::io::{Path, SocketId};
 use mediaserver_proto::stream::Framing;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use super::hub::Hub;
-use super::ice_tcp;
+use super::carry::{Taker, carry};
+use super::hub::{Hub, Place};
+use super::shared_tls::SharedTls;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -28,8 +30,35 @@ pub struct Listening {
     pub listener: std::net::TcpListener,
     /// Its name in paths.
     pub socket: SocketId,
-    /// Mark of what leaves (RFC 2474 §3).
-    pub dscp: u8,
+    /// What is served on it.
+    pub serves: Serves,
+}
+
+/// What a listening socket is for.
+#[derive(Clone, Debug)]
+pub enum Serves {
+    /// Media of browsers; what leaves has this mark (RFC 2474 §3).
+    Ice {
+        /// From 0 to 63.
+        dscp: u8,
+    },
+    /// TURN.
+    Turn {
+        /// Index of the relay's thread.
+        relay: usize,
+    },
+    /// Pages by their name, and what else comes over TLS.
+    SharedTls(SharedTls),
+}
+
+impl Serves {
+    /// How datagrams follow each other on what is accepted.
+    fn framing(&self) -> Framing {
+        match self {
+            Serves::Ice { .. } => Framing::Prefixed,
+            Serves::Turn { .. } | Serves::SharedTls(_) => Framing::Turn,
+        }
+    }
 }
 
 /// Binds a TCP address.
@@ -47,13 +76,12 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 /// Accepts connections for as long as the thread runs.
-pub(super) async fn accept_ice(hub: Rc<Hub>, listener: TcpListener, socket: SocketId, dscp: u8) {
+pub(super) async fn accept(hub: Rc<Hub>, listener: TcpListener, socket: SocketId, serves: Serves) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                if let Some(place) = hub.enter(Path { socket, remote }, Framing::Prefixed) {
-                    prepare(&stream, dscp);
-                    tokio::task::spawn_local(ice_tcp::serve(place, stream));
+                if let Some(place) = hub.enter(Path { socket, remote }, serves.framing()) {
+                    start(place, stream, &serves);
                 }
             }
             Err(error) => {
@@ -65,6 +93,28 @@ pub(super) async fn accept_ice(hub: Rc<Hub>, listener: TcpListener, socket: Sock
             }
         }
     }
+}
+
+fn start(place: Place, stream: TcpStream, serves: &Serves) {
+    match serves {
+        Serves::Ice { dscp } => {
+            prepare(&stream, *dscp);
+            spawn_local(run(place, Taker::Shards, stream));
+        }
+        Serves::Turn { relay } => {
+            prepare(&stream, 0);
+            spawn_local(run(place, Taker::Relay(*relay), stream));
+        }
+        Serves::SharedTls(shared) => {
+            prepare(&stream, 0);
+            spawn_local(shared.clone().serve(place, stream));
+        }
+    }
+}
+
+async fn run(place: Place, taker: Taker, stream: TcpStream) {
+    let end = carry(&place, taker, stream).await;
+    place.close(end);
 }
 
 /// Options without which it works too, only worse.

@@ -5,17 +5,22 @@
 //! comes back by the mesh and is written to the stream.
 
 mod admission;
+mod carry;
 mod counts;
 mod door;
+mod hello;
+#[cfg(test)]
+mod hello_tests;
 mod hub;
-mod ice_tcp;
 mod line;
 mod listener;
 mod mesh;
+mod shared_tls;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use admission::Admission;
-pub use listener::{Listening, bind};
+pub use listener::{Listening, Serves, bind};
+pub use shared_tls::SharedTls;
 pub use worker::StreamsWorker;

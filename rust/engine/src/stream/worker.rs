@@ -15,9 +15,9 @@ use tokio::time::sleep;
 
 use super::admission::Admission;
 use super::hub::Hub;
-use super::listener::{Listening, accept_ice};
+use super::listener::{Listening, accept};
 use super::mesh::Mesh;
-use crate::command::Command;
+use crate::command::{Action, Command};
 use crate::event::Event;
 use crate::mailbox::Waker;
 use crate::media::Inbox;
@@ -63,9 +63,9 @@ impl StreamsWorker {
         let hub = Rc::new(Hub::new(Mesh::new(epoch, links), admission));
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async {
-            for Listening { listener, socket, dscp } in listeners {
+            for Listening { listener, socket, serves } in listeners {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => drop(tokio::task::spawn_local(accept_ice(hub.clone(), listener, socket, dscp))),
+                    Ok(listener) => drop(tokio::task::spawn_local(accept(hub.clone(), listener, socket, serves))),
                     // Only epoll itself can refuse it.
                     Err(_) => hub.counts.add("receive_errors", 1),
                 }
@@ -124,6 +124,7 @@ async fn rest(hub: &Hub, waker: &Waker, bell: &AsyncFd<OwnedFd>, pause: Option<D
                 ready.clear_ready();
             }
             () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+            () = hub.counts.news() => {}
         }
     }
     waker.awake();
@@ -137,8 +138,14 @@ fn take_commands(hub: &Hub) -> bool {
     while let Ok(item) = links.inbox.pop() {
         any = true;
         let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let reason = "invalid command for the thread of streams".to_owned();
-        let event = Event::CommandFailed { request, id, command: action.name(), reason };
+        let event = match (action, request) {
+            (Action::Ping, None) => continue,
+            (Action::Ping, Some(request)) => Event::CommandDone { request },
+            (action, _) => {
+                let reason = "invalid command for the thread of streams".to_owned();
+                Event::CommandFailed { request, id, command: action.name(), reason }
+            }
+        };
         match links.events.send(event) {
             Ok(()) => links.events.wake(),
             // The control plane is not reading: its own timeout is the answer.

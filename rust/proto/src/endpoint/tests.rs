@@ -7,6 +7,7 @@ use crate::codec::{Feedback, MediaKind, Payload};
 use crate::ice::UfragKey;
 use crate::io::{Path, ReceiveBatch, SocketId};
 use crate::sfu::{DownTrackConfig, DownTrackId, TransportId, UpTrackConfig};
+use crate::stun::{Class, TransactionId, Writer, method};
 use crate::transport::RtpRemote;
 
 pub(super) const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/dtls_certificate.der");
@@ -302,6 +303,40 @@ fn a_check_at_any_socket_finds_its_shard_by_the_ufrag() {
     assert_eq!(refused, 1);
     assert!(matches!(b.poll_message(), Some((0, ShardMessage::Returned(_)))));
     assert!(out.is_empty());
+}
+
+#[test]
+fn a_tuple_that_another_thread_carries_is_told_to_it_alone_and_taken_back_by_it_alone() {
+    let mut shard = endpoint(0, 3);
+    let credentials = shard.open_ice_transport(id(0, 5), Duration::from_secs(5), entropy(3), Time::ZERO).unwrap();
+    let path = Path { socket: SocketId::carried(4, 0), remote: ([192, 0, 2, 9], 4000).into() };
+    let check = |out: &mut Vec<u8>| {
+        let name = format!("{}:peer", credentials.ufrag());
+        let writer = Writer::new(out, Class::Request, method::BINDING, TransactionId([1; 12]));
+        writer.username(name.as_bytes()).integrity(credentials.key()).fingerprint();
+    };
+    let mut out = TransmitQueue::default();
+    let mut bind = |shard: &mut Endpoint| {
+        let mut batch = Box::<ReceiveBatch>::default();
+        let mut bytes = Vec::new();
+        check(&mut bytes);
+        batch.push(path, &bytes);
+        shard.handle_message(4, ShardMessage::Datagrams(batch), Time::ZERO, &mut out);
+        assert!(matches!(shard.poll_message(), Some((4, ShardMessage::PathBound(bound))) if bound == path));
+        assert!(matches!(shard.poll_message(), Some((4, ShardMessage::Returned(_)))));
+    };
+    bind(&mut shard);
+    let mut close = |shard: &mut Endpoint, from, path| {
+        shard.handle_message(from, ShardMessage::PathClosed(path), Time::ZERO, &mut TransmitQueue::default());
+        shard.poll_message().map(|(to, message)| (to, matches!(message, ShardMessage::PathUnbound(_))))
+    };
+    assert_eq!(close(&mut shard, 3, path), None, "who does not carry it has no say");
+    let other = Path { socket: SocketId::carried(4, 1), ..path };
+    assert_eq!(close(&mut shard, 4, other), None);
+    assert_eq!(close(&mut shard, 4, path), Some((4, true)));
+    assert!(shard.poll_message().is_none(), "no shard can have heard of it");
+    // The same address may come again, and is told again.
+    bind(&mut shard);
 }
 
 #[test]

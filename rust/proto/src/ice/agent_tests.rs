@@ -361,3 +361,21 @@ fn an_unknown_required_attribute_is_refused_with_420() {
     assert_eq!(answer.error_code(), Some(420));
     assert!(!agent.is_bound(path(1)));
 }
+
+#[test]
+fn a_tuple_that_is_gone_gives_way_at_once_to_another_proven_one() {
+    let (mut agent, mut browser) = connected();
+    prove(&mut agent, &mut browser, path(2), true, at(100));
+    assert_eq!(agent.selected(), Some(path(2)));
+    events(&mut agent);
+    agent.forget(path(2));
+    assert_eq!(events(&mut agent), [IceEvent::Unbound(path(2)), IceEvent::Selected(path(1))]);
+    agent.forget(path(2));
+    agent.forget(path(1));
+    assert_eq!((events(&mut agent), agent.selected()), (vec![IceEvent::Unbound(path(1))], None));
+    // The peer may come back by another way within the time of its consent.
+    prove(&mut agent, &mut browser, path(3), false, at(20_000));
+    assert_eq!(agent.selected(), Some(path(3)));
+    agent.handle_timeout(at(40_000), &mut TransmitQueue::default());
+    assert!(!events(&mut agent).contains(&IceEvent::ConsentExpired));
+}

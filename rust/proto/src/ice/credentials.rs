@@ -2,46 +2,10 @@
 
 use aws_lc_rs::hmac;
 
-/// Base64's alphabet, which is exactly the ice-char set of RFC 8839 §5.4.
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub(crate) use crate::base64::{decode as decode_ice_chars, encode as encode_ice_chars};
 
 /// Random bytes of a password: 144 bits (RFC 8445 §5.3 asks for 128).
 pub const PASSWORD_BYTES: usize = 18;
-
-/// Writes bytes (a multiple of 3) as ICE characters.
-pub(crate) fn encode_ice_chars(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 4 / 3);
-    for triple in bytes.chunks_exact(3) {
-        let word = u32::from_be_bytes([0, triple[0], triple[1], triple[2]]);
-        for shift in [18, 12, 6, 0] {
-            text.push(char::from(ALPHABET[(word >> shift) as usize & 63]));
-        }
-    }
-    text
-}
-
-/// Reads ICE characters into `out`; `None` when a character or the length is wrong.
-pub(crate) fn decode_ice_chars(text: &[u8], out: &mut [u8]) -> Option<()> {
-    if text.len() * 3 != out.len() * 4 {
-        return None;
-    }
-    for (quad, triple) in text.chunks_exact(4).zip(out.chunks_exact_mut(3)) {
-        let mut word = 0u32;
-        for &c in quad {
-            let value = match c {
-                b'A'..=b'Z' => c - b'A',
-                b'a'..=b'z' => c - b'a' + 26,
-                b'0'..=b'9' => c - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = word << 6 | u32::from(value);
-        }
-        triple.copy_from_slice(&word.to_be_bytes()[1..]);
-    }
-    Some(())
-}
 
 /// Our ufrag and password of one generation.
 #[derive(Clone)]
@@ -129,15 +93,6 @@ redacted_debug!(LocalCredentials RemoteCredentials);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ice_characters_round_trip() {
-        let bytes: Vec<u8> = (0..27).map(|i| i * 9).collect();
-        let text = encode_ice_chars(&bytes);
-        let mut back = [0u8; 27];
-        decode_ice_chars(text.as_bytes(), &mut back).unwrap();
-        assert_eq!(&back[..], &bytes[..]);
-    }
 
     #[test]
     fn a_password_has_at_least_128_bits_and_is_not_shown() {

@@ -276,7 +276,8 @@ impl CoreLink {
             self.events.push_back(CoreEvent::Opened(path));
         }
         if let (true, Some(session)) = (was_idle, &mut self.session) {
-            session.next = session.next.min(now + BUSY);
+            // The Edge is to know how soon it may miss us.
+            session.next = now;
         }
         self.tell(FrameKind::OpenAck, id, &self.config.granted.to_be_bytes(), out);
         if self.paths.source(id).is_some_and(|(_, is_proven)| is_proven) && self.paths.may_tell(id, now) {
@@ -306,8 +307,9 @@ impl CoreLink {
         match frame.header.kind {
             FrameKind::Echo => {
                 session.unanswered = 0;
-                session.mtu.passed(datagram_len, now);
-                session.next = now + interval;
+                // The Edge is to know at once how much frames may share.
+                let is_larger = session.mtu.passed(datagram_len, now);
+                session.next = if is_larger { now } else { now + interval };
                 self.silent_since = None;
                 if self.greeting.is_none() && !std::mem::replace(&mut self.is_up, true) {
                     self.events.push_back(CoreEvent::Up);

@@ -52,14 +52,16 @@ impl MtuSearch {
         self.size().map(|_| self.due)
     }
 
-    /// A datagram of this size came back.
-    pub(super) fn passed(&mut self, size: usize, now: Time) {
-        if self.size() == Some(size) {
+    /// A datagram of this size came back; whether more is known to pass now.
+    pub(super) fn passed(&mut self, size: usize, now: Time) -> bool {
+        let is_larger = self.size() == Some(size);
+        if is_larger {
             self.known = size;
             self.next += 1;
             self.tries = 0;
             self.due = now;
         }
+        is_larger
     }
 
     fn size(&self) -> Option<usize> {
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn an_answer_that_was_not_asked_for_says_nothing() {
         let mut search = MtuSearch::new(false, Time::ZERO);
-        search.passed(8972, Time::ZERO);
+        assert!(!search.passed(8972, Time::ZERO));
         assert_eq!(search.known(), BASE_MTU);
     }
 }

@@ -45,6 +45,24 @@ pub(super) fn write_xor(address: SocketAddr, transaction: TransactionId) -> ([u8
     }
 }
 
+/// Writes an address as MAPPED-ADDRESS has it (RFC 8489 §14.1).
+pub(super) fn write_plain(address: SocketAddr) -> ([u8; 20], usize) {
+    let mut value = [0u8; 20];
+    value[2..4].copy_from_slice(&address.port().to_be_bytes());
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            value[1] = FAMILY_V4;
+            value[4..8].copy_from_slice(&ip.octets());
+            (value, 8)
+        }
+        IpAddr::V6(ip) => {
+            value[1] = FAMILY_V6;
+            value[4..20].copy_from_slice(&ip.octets());
+            (value, 20)
+        }
+    }
+}
+
 /// Magic cookie and transaction id side by side.
 fn mask_v6(transaction: TransactionId) -> u128 {
     let mut mask = [0u8; 16];

@@ -12,6 +12,7 @@ const MAX_ATTRIBUTES: usize = 32;
 /// Unknown comprehension-required attributes that a 420 answer names.
 const MAX_UNKNOWN: usize = 8;
 const INTEGRITY_LEN: usize = 20;
+const INTEGRITY_SHA256_LEN: usize = 32;
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
 /// 96-bit transaction id.
@@ -90,9 +91,10 @@ pub struct Message<'a> {
     class: Class,
     method: u16,
     transaction: TransactionId,
-    /// End of what MESSAGE-INTEGRITY does not cover itself: attributes beyond it are not to be trusted.
+    /// Where the first integrity attribute (or FINGERPRINT) lies: attributes beyond it are not to be trusted.
     trusted_end: usize,
     integrity_at: Option<usize>,
+    integrity_sha256_at: Option<usize>,
     has_fingerprint: bool,
     unknown: [u16; MAX_UNKNOWN],
     unknown_len: usize,
@@ -130,6 +132,7 @@ impl<'a> Message<'a> {
             transaction: TransactionId(transaction),
             trusted_end: datagram.len(),
             integrity_at: None,
+            integrity_sha256_at: None,
             has_fingerprint: false,
             unknown: [0; MAX_UNKNOWN],
             unknown_len: 0,
@@ -159,11 +162,18 @@ impl<'a> Message<'a> {
                     }
                     self.check_fingerprint(at)?;
                     self.has_fingerprint = true;
-                    if self.integrity_at.is_none() {
-                        self.trusted_end = at;
-                    }
+                    self.trusted_end = self.trusted_end.min(at);
                 }
-                // RFC 8489 §14.5: after MESSAGE-INTEGRITY everything but FINGERPRINT is ignored.
+                // RFC 8489 §14.6: after it everything but FINGERPRINT is ignored.
+                _ if self.integrity_sha256_at.is_some() => {}
+                attribute::MESSAGE_INTEGRITY_SHA256 => {
+                    if len != INTEGRITY_SHA256_LEN {
+                        return Err(ParseError::Malformed);
+                    }
+                    self.integrity_sha256_at = Some(at);
+                    self.trusted_end = self.trusted_end.min(at);
+                }
+                // RFC 8489 §14.5: after it everything but MESSAGE-INTEGRITY-SHA256 and FINGERPRINT is ignored.
                 _ if self.integrity_at.is_some() => {}
                 attribute::MESSAGE_INTEGRITY => {
                     if len != INTEGRITY_LEN {
@@ -188,7 +198,7 @@ impl<'a> Message<'a> {
         let given = u32::from_be_bytes(*given.ok_or(ParseError::Malformed)?);
         // The length in the header already counts FINGERPRINT, the last attribute.
         let covered = self.bytes.get(..at).ok_or(ParseError::Malformed)?;
-        if crc::crc32(&[covered]) ^ FINGERPRINT_XOR == given { Ok(()) } else { Err(ParseError::Fingerprint) }
+        if crc::crc32(covered) ^ FINGERPRINT_XOR == given { Ok(()) } else { Err(ParseError::Fingerprint) }
     }
 
     /// Message class.
@@ -255,7 +265,17 @@ impl<'a> Message<'a> {
 
     /// XOR-MAPPED-ADDRESS.
     pub fn xor_mapped_address(&self) -> Option<SocketAddr> {
-        address::read_xor(self.attribute(attribute::XOR_MAPPED_ADDRESS)?, self.transaction)
+        self.xor_address(attribute::XOR_MAPPED_ADDRESS)
+    }
+
+    /// The value of an attribute of this type as an XORed address.
+    pub fn xor_address(&self, kind: u16) -> Option<SocketAddr> {
+        self.read_xor_address(self.attribute(kind)?)
+    }
+
+    /// Reads the value of one attribute of this message as an XORed address.
+    pub fn read_xor_address(&self, value: &[u8]) -> Option<SocketAddr> {
+        address::read_xor(value, self.transaction)
     }
 
     /// ERROR-CODE as a number from 300 to 699 (RFC 8489 §14.8).
@@ -265,15 +285,33 @@ impl<'a> Message<'a> {
         (matches!(class, 3..=6) && number < 100).then(|| u16::from(class) * 100 + u16::from(number))
     }
 
+    /// Whether MESSAGE-INTEGRITY is there.
+    pub fn has_integrity(&self) -> bool {
+        self.integrity_at.is_some()
+    }
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is there.
+    pub fn has_integrity_sha256(&self) -> bool {
+        self.integrity_sha256_at.is_some()
+    }
+
     /// Whether MESSAGE-INTEGRITY is there and right under `key` (HMAC-SHA1, compared in constant time).
     pub fn verify_integrity(&self, key: &hmac::Key) -> bool {
-        let Some(at) = self.integrity_at else { return false };
-        let (Some(covered), Some(given)) = (self.bytes.get(..at), self.bytes.get(at + 4..at + 4 + INTEGRITY_LEN))
-        else {
+        self.integrity_at.is_some_and(|at| self.verify(at, INTEGRITY_LEN, key))
+    }
+
+    /// Whether MESSAGE-INTEGRITY-SHA256 is there and right under `key` (HMAC-SHA256). Not cut short: RFC 8489 §14.6 lets
+    /// only usages that say so do that, and TURN does not.
+    pub fn verify_integrity_sha256(&self, key: &hmac::Key) -> bool {
+        self.integrity_sha256_at.is_some_and(|at| self.verify(at, INTEGRITY_SHA256_LEN, key))
+    }
+
+    fn verify(&self, at: usize, len: usize, key: &hmac::Key) -> bool {
+        let (Some(covered), Some(given)) = (self.bytes.get(..at), self.bytes.get(at + 4..at + 4 + len)) else {
             return false;
         };
-        // RFC 8489 §14.5: the length counts up to the end of MESSAGE-INTEGRITY, whatever follows it.
-        let length = (at + 4 + INTEGRITY_LEN - HEADER_LEN) as u16;
+        // RFC 8489 §14.5: the length counts up to the end of the integrity attribute, whatever follows it.
+        let length = (at + 4 + len - HEADER_LEN) as u16;
         let mut context = hmac::Context::with_key(key);
         context.update(&covered[..2]);
         context.update(&length.to_be_bytes());

@@ -1,6 +1,6 @@
 //! RFC 5769 vectors and what hostile bytes do.
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use proptest::prelude::*;
 
 use super::*;
@@ -56,6 +56,52 @@ fn the_responses_of_rfc_5769_give_their_addresses() {
     let message = Message::parse(RESPONSE_V6).unwrap();
     assert_eq!(message.xor_mapped_address(), Some("[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap()));
     assert!(message.verify_integrity(&key()));
+}
+
+/// RFC 5769 §2.4.
+const LONG_TERM: &[u8] = b"\x00\x01\x00\x60\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
+\x00\x06\x00\x12\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf\xe3\x82\xb9\x00\x00\
+\x00\x15\x00\x1cf//499k954d6OL34oL9FSTvy64sA\
+\x00\x14\x00\x0bexample.org\x00\
+\x00\x08\x00\x14\xf6\x70\x24\x65\x6d\xd6\x4a\x3e\x02\xb8\xe0\x71\x2e\x85\xc9\xa2\x8c\xa8\x96\x66";
+
+/// RFC 8489 Appendix B.1 with the length and the MESSAGE-INTEGRITY-SHA256 of erratum 6268: the one that was printed covered
+/// another length.
+const LONG_TERM_SHA256: &[u8] = b"\x00\x01\x00\x90\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
+\x00\x1e\x00\x20\x4a\x3c\xf3\x8f\xef\x69\x92\xbd\xa9\x52\xc6\x78\x04\x17\xda\x0f\
+\x24\x81\x94\x15\x56\x9e\x60\xb2\x05\xc4\x6e\x41\x40\x7f\x17\x04\
+\x00\x15\x00\x29obMatJos2AAACf//499k954d6OL34oL9FSTvy64sA\x00\x00\x00\
+\x00\x14\x00\x0bexample.org\x00\
+\x00\x1d\x00\x04\x00\x02\x00\x00\
+\x00\x1c\x00\x20\xb5\xc7\xbf\x00\x5b\x6c\x52\xa2\x1c\x51\xc5\xe8\x92\xf8\x19\x24\
+\x13\x62\x96\xcb\x92\x7c\x43\x14\x93\x09\x27\x8c\xc6\x51\x8e\x65";
+
+#[test]
+fn the_long_term_request_of_rfc_5769_verifies() {
+    let text = "マトリックス:example.org:TheMatrIX";
+    let key = <md5::Md5 as md5::Digest>::new_with_prefix(text);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &md5::Digest::finalize(key));
+    let message = Message::parse(LONG_TERM).unwrap();
+    assert_eq!(message.username(), Some("マトリックス".as_bytes()));
+    assert!(message.verify_integrity(&key) && !message.verify_integrity_sha256(&key));
+}
+
+#[test]
+fn the_request_of_rfc_8489_appendix_b_1_verifies_as_its_erratum_has_it() {
+    let sha256 = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
+    let key = sha256("マトリックス:example.org:TheMatrIX");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
+    let message = Message::parse(LONG_TERM_SHA256).unwrap();
+    assert!(message.verify_integrity_sha256(&key) && !message.verify_integrity(&key));
+    let userhash = sha256("マトリックス:example.org");
+    assert_eq!(message.attribute(attribute::USERHASH), Some(userhash.as_ref()));
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out, Class::Request, method::BINDING, message.transaction());
+    for attribute in message.attributes() {
+        writer = writer.attribute(attribute.kind, attribute.value);
+    }
+    writer.integrity_sha256(&key).finish();
+    assert_eq!(out, LONG_TERM_SHA256);
 }
 
 #[test]

@@ -50,8 +50,19 @@ impl<'a> Writer<'a> {
 
     /// XOR-MAPPED-ADDRESS.
     pub fn xor_mapped_address(self, address: SocketAddr) -> Writer<'a> {
+        self.xor_address(attribute::XOR_MAPPED_ADDRESS, address)
+    }
+
+    /// An XORed address under any attribute type.
+    pub fn xor_address(self, kind: u16, address: SocketAddr) -> Writer<'a> {
         let (value, len) = address::write_xor(address, self.transaction);
-        self.attribute(attribute::XOR_MAPPED_ADDRESS, &value[..len])
+        self.attribute(kind, &value[..len])
+    }
+
+    /// An address as it is, as ALTERNATE-SERVER has it (RFC 8489 §14.15).
+    pub fn address(self, kind: u16, address: SocketAddr) -> Writer<'a> {
+        let (value, len) = address::write_plain(address);
+        self.attribute(kind, &value[..len])
     }
 
     /// ERROR-CODE with a reason phrase of ours.
@@ -88,10 +99,20 @@ impl<'a> Writer<'a> {
         self
     }
 
+    /// MESSAGE-INTEGRITY-SHA256 over everything so far.
+    pub fn integrity_sha256(mut self, key: &hmac::Key) -> Writer<'a> {
+        // RFC 8489 §14.6: as with MESSAGE-INTEGRITY.
+        self.set_length(36);
+        let tag = hmac::sign(key, &self.out[self.start..]);
+        self.header(attribute::MESSAGE_INTEGRITY_SHA256, tag.as_ref().len());
+        self.out.extend_from_slice(tag.as_ref());
+        self
+    }
+
     /// FINGERPRINT; ends the message.
     pub fn fingerprint(mut self) {
         self.set_length(8);
-        let value = crc::crc32(&[&self.out[self.start..]]) ^ 0x5354_554E;
+        let value = crc::crc32(&self.out[self.start..]) ^ 0x5354_554E;
         self.header(attribute::FINGERPRINT, 4);
         self.out.extend_from_slice(&value.to_be_bytes());
     }

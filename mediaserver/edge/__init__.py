@@ -1,0 +1,1 @@
+"""What stands between visitors and media: relaying for browsers in closed networks."""

@@ -1,0 +1,1 @@
+"""The link between Core and Edge as both ends understand it, and which Edges are there."""

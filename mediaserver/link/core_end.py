@@ -1,0 +1,174 @@
+"""The Core's end of the link to one Edge: tells it keys, revocations and paths, and hears where visitors reach it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+import structlog
+
+from mediaserver.errors import RemoteProtocolError
+from mediaserver.link.messages import (
+    PATHS_PER_MESSAGE,
+    REVOCATIONS_PER_MESSAGE,
+    VERSIONS,
+    AnyMessage,
+    CoreHello,
+    Drain,
+    EdgeAddress,
+    EdgeAddresses,
+    EdgeHello,
+    Path,
+    ReplayPaths,
+    Revocation,
+    Revoke,
+    SetKeys,
+    TokenKey,
+    dump,
+    parse,
+)
+from mediaserver.link.wire import Wire
+
+MEDIA_KEY_BYTES: Final = 32
+
+_log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+
+class CoreEnd:
+    """One Edge as the Core knows it. `changed` is called after every change of what its properties say."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        core_id: int,
+        software: str,
+        wire: Wire,
+        keys: Sequence[TokenKey],
+        paths: Callable[[], Iterable[Path]],
+        revoked: Callable[[], Iterable[Revocation]],
+        media_key_changed: Callable[[bytes], None],
+        changed: Callable[[CoreEnd], None],
+    ) -> None:
+        self.name = name
+        """The Edge's name in the configuration."""
+        self._core_id = core_id
+        self._software = software
+        self._wire = wire
+        self._keys = tuple(keys)
+        self._paths = paths
+        self._revoked = revoked
+        self._media_key_changed = media_key_changed
+        self._changed = changed
+        self._hello: EdgeHello | None = None
+        self._instance: str | None = None
+        self.reason = "not connected yet"
+        """Why the Edge is not ready, in words for an operator; empty while it is."""
+        self.addresses: tuple[EdgeAddress, ...] = ()
+        """Where visitors reach the Edge; what was said last, also while the link is down."""
+        self.drain_deadline_s: float | None = None
+        """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
+        self.unreadable = 0
+        """Messages that could not be read or came at the wrong time."""
+
+    @property
+    def is_ready(self) -> bool:
+        """The Edge has our keys and takes visitors' packets."""
+        return self._hello is not None
+
+    @property
+    def is_draining(self) -> bool:
+        """The Edge takes no new sessions."""
+        return self.drain_deadline_s is not None
+
+    def handle_up(self) -> None:
+        """The link is up."""
+        self._hello = None
+        self.reason = "waiting for the Edge's hello"
+        self._send(CoreHello(versions=VERSIONS, core_id=self._core_id, software=self._software))
+        self._changed(self)
+
+    def handle_down(self, reason: str) -> None:
+        """The link is down."""
+        self._hello = None
+        self.reason = reason
+        self._changed(self)
+
+    def handle_message(self, payload: bytes) -> None:
+        """A control message of the Edge. What cannot be read is counted, and changes nothing."""
+        try:
+            self._handle(parse(payload))
+        except RemoteProtocolError as error:
+            self.unreadable += 1
+            if self.unreadable == 1:
+                _log.warning("link_message_refused", edge=self.name, reason=str(error))
+
+    def set_keys(self, keys: Sequence[TokenKey]) -> None:
+        """Keys that prove ufrags from now on, at most two."""
+        self._keys = tuple(keys)
+        if self.is_ready:
+            self._send_keys()
+
+    def revoke(self, sessions: Iterable[Revocation]) -> None:
+        """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""
+        if self.is_ready:
+            self._send_revocations(sessions)
+
+    def set_busy(self, busy: bool) -> None:
+        """Whether paths of ours lead over this Edge."""
+        self._wire.set_busy(busy)
+
+    def _handle(self, message: AnyMessage) -> None:
+        match message:
+            case EdgeHello():
+                self._greet(message)
+            case EdgeAddresses() if self.is_ready:
+                self.addresses = message.addresses
+            case Drain() if self.is_ready:
+                self.drain_deadline_s = message.deadline_s
+            case _:
+                raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
+        self._changed(self)
+
+    def _greet(self, hello: EdgeHello) -> None:
+        if hello.version not in VERSIONS:
+            self.reason = f"the Edge speaks no version of the link that we do ({', '.join(map(str, VERSIONS))})"
+            _log.error("link_version", edge=self.name, software=hello.software)
+            return
+        self._hello = hello
+        self.reason = ""
+        self.addresses = hello.addresses
+        self.drain_deadline_s = hello.drain_deadline_s
+        self._send_keys()
+        self._send_revocations(self._revoked())
+        if hello.instance != self._instance:
+            # A restarted Edge has forgotten who may send; media go on as soon as it knows.
+            self._send_paths()
+        self._instance = hello.instance
+
+    def _send_keys(self) -> None:
+        media = os.urandom(MEDIA_KEY_BYTES)
+        self._send(SetKeys(tokens=self._keys, media=media))
+        self._media_key_changed(media)
+
+    def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
+        for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):
+            self._send(Revoke(sessions=some))
+
+    def _send_paths(self) -> None:
+        parts = list(_parts(self._paths(), PATHS_PER_MESSAGE)) or [()]
+        for number, part in enumerate(parts, 1):
+            self._send(ReplayPaths(paths=part, is_last=number == len(parts)))
+
+    def _send(self, message: AnyMessage) -> None:
+        self._wire.send(dump(message))
+
+
+def _parts(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
+    rest = iter(items)
+    while part := tuple(islice(rest, size)):
+        yield part

@@ -1,0 +1,156 @@
+"""The Edge's end of the link to one Core: hears its keys, revocations and paths, and says where visitors reach the Edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from mediaserver.errors import RemoteProtocolError
+from mediaserver.link.messages import (
+    AnyMessage,
+    CoreHello,
+    Drain,
+    EdgeAddress,
+    EdgeAddresses,
+    EdgeHello,
+    Path,
+    ReplayPaths,
+    Revocation,
+    Revoke,
+    SetKeys,
+    common_version,
+    dump,
+    parse,
+)
+from mediaserver.link.wire import Wire
+
+_log = structlog.get_logger(__name__)
+
+
+class CoreSink(Protocol):
+    """What an Edge does with what a Core tells."""
+
+    def handle_keys(self, core_id: int, keys: SetKeys) -> None:
+        """These keys are good from now on, and no others of this Core."""
+        ...
+
+    def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
+        """These sessions have ended."""
+        ...
+
+    def handle_paths(self, core_id: int, paths: Sequence[Path], is_last: bool) -> None:
+        """These paths go on; after the last one there are no more."""
+        ...
+
+
+class EdgeEnd:
+    """One Core as the Edge knows it. `changed` is called when the Core came, and when it went.
+
+    `may_have_id` says whether the Core of this certificate name may have the core id that it claims: otherwise one Core
+    could put its keys in the place of another's."""
+
+    def __init__(
+        self,
+        *,
+        core_name: str,
+        edge_name: str,
+        software: str,
+        instance: str,
+        addresses: Sequence[EdgeAddress],
+        wire: Wire,
+        sink: CoreSink,
+        may_have_id: Callable[[str, int], bool],
+        changed: Callable[[EdgeEnd], None],
+    ) -> None:
+        self.core_name = core_name
+        """The name in the Core's certificate."""
+        self._edge_name = edge_name
+        self._software = software
+        self._instance = instance
+        self._addresses = tuple(addresses)
+        self._wire = wire
+        self._sink = sink
+        self._may_have_id = may_have_id
+        self._changed = changed
+        self._drain_deadline_s: float | None = None
+        self.core_id: int | None = None
+        """The Core's id in its tokens; None while it is not there."""
+        self.reason = "not connected yet"
+        """Why the Core is not there, in words for an operator; empty while it is."""
+        self.unreadable = 0
+        """Messages that could not be read or came at the wrong time."""
+
+    def handle_up(self) -> None:
+        """The link is up; the Core speaks first."""
+        self.core_id = None
+        self.reason = "waiting for the Core's hello"
+
+    def handle_down(self, reason: str) -> None:
+        """The link is down. Keys and paths stay: a link that is back within seconds shall find them."""
+        was_there = self.core_id is not None
+        self.core_id = None
+        self.reason = reason
+        if was_there:
+            self._changed(self)
+
+    def handle_message(self, payload: bytes) -> None:
+        """A control message of the Core. What cannot be read is counted, and changes nothing."""
+        try:
+            self._handle(parse(payload))
+        except RemoteProtocolError as error:
+            self.unreadable += 1
+            if self.unreadable == 1:
+                _log.warning("link_message_refused", core=self.core_name, reason=str(error))
+
+    def set_addresses(self, addresses: Sequence[EdgeAddress]) -> None:
+        """Visitors reach this Edge elsewhere from now on."""
+        self._addresses = tuple(addresses)
+        if self.core_id is not None:
+            self._send(EdgeAddresses(addresses=self._addresses))
+
+    def drain(self, deadline_s: float | None) -> None:
+        """Take no new sessions and end after the deadline; None goes on after all."""
+        self._drain_deadline_s = deadline_s
+        if self.core_id is not None:
+            self._send(Drain(deadline_s=deadline_s))
+
+    def _handle(self, message: AnyMessage) -> None:
+        match message:
+            case CoreHello():
+                self._greet(message)
+            case SetKeys() if self.core_id is not None:
+                self._sink.handle_keys(self.core_id, message)
+            case Revoke() if self.core_id is not None:
+                self._sink.handle_revocations(self.core_id, message.sessions)
+            case ReplayPaths() if self.core_id is not None:
+                self._sink.handle_paths(self.core_id, message.paths, message.is_last)
+            case _:
+                raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
+
+    def _greet(self, hello: CoreHello) -> None:
+        if not self._may_have_id(self.core_name, hello.core_id):
+            self.reason = f"the Core claims core id {hello.core_id}, which is not its own"
+            raise RemoteProtocolError(self.reason)
+        version = common_version(hello.versions)
+        self._send(
+            EdgeHello(
+                version=version,
+                name=self._edge_name,
+                software=self._software,
+                instance=self._instance,
+                addresses=self._addresses,
+                drain_deadline_s=self._drain_deadline_s,
+            )
+        )
+        if not version:
+            self.reason = f"the Core speaks only versions {hello.versions} of the link"
+            _log.error("link_version", core=self.core_name, software=hello.software, versions=hello.versions)
+            return
+        self.core_id = hello.core_id
+        self.reason = ""
+        self._changed(self)
+
+    def _send(self, message: AnyMessage) -> None:
+        self._wire.send(dump(message))

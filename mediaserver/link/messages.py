@@ -1,0 +1,170 @@
+"""The control messages between Core and Edge, version 1: msgpack maps tagged by `type`, strict and bounded.
+
+A Core begins with `CoreHello`, and nothing counts before it; the Edge answers with `EdgeHello`. Both are known to each
+other by their certificates before the first message; a message is all the same read as that of somebody hostile.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mediaserver.errors import LocalProtocolError, RemoteProtocolError
+
+VERSIONS: Final = (1,)
+"""Versions of these messages that are spoken here, the best one first."""
+MAX_MESSAGE_BYTES: Final = 256 * 1024
+"""What the link carries at most."""
+PATHS_PER_MESSAGE: Final = 500
+"""Paths in one `ReplayPaths`."""
+REVOCATIONS_PER_MESSAGE: Final = 1000
+"""Sessions in one `Revoke`."""
+
+CoreId = Annotated[int, Meta(ge=0, lt=1 << 16)]
+KeyId = Annotated[int, Meta(ge=0, lt=1 << 8)]
+SessionId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Generation = Annotated[int, Meta(ge=0, lt=1 << 8)]
+ExpiryMinute = Annotated[int, Meta(ge=0, lt=1 << 24)]
+Secret = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Ip = Annotated[str, Meta(min_length=2, max_length=45)]
+Port = Annotated[int, Meta(ge=1, lt=1 << 16)]
+Address = tuple[Ip, Port]
+Text = Annotated[str, Meta(max_length=200)]
+DrainSeconds = Annotated[float, Meta(ge=0, le=7 * 86_400)] | None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+    """Base of all messages."""
+
+
+class CoreHello(Message, frozen=True, kw_only=True, tag="core_hello"):
+    """A Core says who it is, whenever the link came up."""
+
+    versions: Annotated[tuple[int, ...], Meta(min_length=1, max_length=16)]
+    """Versions that it speaks, the best one first."""
+    core_id: CoreId
+    software: Text
+
+
+class EdgeAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where visitors reach an Edge."""
+
+    protocol: Literal["udp", "tcp", "tls"]
+    ip: Ip
+    port: Port
+    purpose: Literal["media", "turn", "web", "sip"]
+
+
+Addresses = Annotated[tuple[EdgeAddress, ...], Meta(max_length=64)]
+
+
+class EdgeHello(Message, frozen=True, kw_only=True, tag="edge_hello"):
+    """An Edge answers a Core."""
+
+    version: int
+    """The version that both speak from now on; 0 where there is none, and then nothing else follows."""
+    name: Name
+    software: Text
+    instance: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Another one whenever the Edge was started anew: then it knows nothing of paths and keys."""
+    addresses: Addresses = ()
+    drain_deadline_s: DrainSeconds = None
+    """As in `Drain`, for what was said before the link came up."""
+
+
+class TokenKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key that proves local ufrags of the Core."""
+
+    id: KeyId
+    secret: Secret
+
+    def __repr__(self) -> str:
+        return f"TokenKey(id={self.id})"
+
+
+class SetKeys(Message, frozen=True, kw_only=True, tag="set_keys"):
+    """The keys that are good from now on, instead of all before; two while they rotate."""
+
+    tokens: Annotated[tuple[TokenKey, ...], Meta(min_length=1, max_length=2)]
+    media: Secret
+    """Proves control frames of the link's media part; made anew whenever the link came up."""
+
+    def __repr__(self) -> str:
+        return f"SetKeys(tokens={self.tokens})"
+
+
+class Revocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A session whose tokens are worth nothing any more."""
+
+    session: SessionId
+    """The engine's id of the transport."""
+    expires_minute: ExpiryMinute
+    """Last minute of its tokens, counted from 2020: after it the revocation can be forgotten."""
+
+
+class Revoke(Message, frozen=True, kw_only=True, tag="revoke"):
+    """Sessions that have ended."""
+
+    sessions: Annotated[tuple[Revocation, ...], Meta(min_length=1, max_length=REVOCATIONS_PER_MESSAGE)]
+
+
+class EdgeAddresses(Message, frozen=True, kw_only=True, tag="edge_addresses"):
+    """The Edge is reached elsewhere from now on."""
+
+    addresses: Addresses
+
+
+class Drain(Message, frozen=True, kw_only=True, tag="drain"):
+    """From the Edge: it takes no new sessions and ends after the deadline; or it goes on after all."""
+
+    deadline_s: DrainSeconds
+    """None: it goes on."""
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A path that a Core still knows and a restarted Edge has forgotten."""
+
+    session: SessionId
+    generation: Generation
+    remote: Address
+    """The visitor."""
+    local: Address
+    """The Edge's address that the visitor sends to."""
+    bytes_per_second: Annotated[int, Meta(ge=0, lt=1 << 40)]
+
+
+class ReplayPaths(Message, frozen=True, kw_only=True, tag="replay_paths"):
+    """From the Core: paths that go on; several messages where they are many."""
+
+    paths: Annotated[tuple[Path, ...], Meta(max_length=PATHS_PER_MESSAGE)]
+    is_last: bool
+
+
+AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain | ReplayPaths
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+
+
+def dump(message: AnyMessage) -> bytes:
+    """As it goes over the link. Raises LocalProtocolError when it is too long."""
+    payload = _encoder.encode(message)
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise LocalProtocolError(f"a {type(message).__name__} of {len(payload)} bytes does not fit into the link")
+    return payload
+
+
+def parse(payload: bytes) -> AnyMessage:
+    """Read a message of the other end. Raises RemoteProtocolError with what is wrong, without its contents."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise RemoteProtocolError(f"a message of the link cannot be read: {error}") from error
+
+
+def common_version(theirs: tuple[int, ...]) -> int:
+    """The best version that both speak; 0 for none."""
+    return next((version for version in VERSIONS if version in theirs), 0)

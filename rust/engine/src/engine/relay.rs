@@ -1,0 +1,47 @@
+//! The engine's relay: what it is told of the rest, and its thread.
+
+use rtrb::RingBuffer;
+
+use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
+use crate::metrics::Published;
+use crate::relay::{Inward, RelaySetup, RelayWorker};
+use crate::socket::{Marks, Sender, UdpSocket};
+
+impl Engine {
+    /// The TURN server with its sockets, where there is one.
+    pub(super) fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
+        let Some(turn) = &self.config.turn else { return Ok(None) };
+        let mut inner = Vec::new();
+        for sockets in shared {
+            for address in self.announced(sockets, &[])?.shared {
+                // Shards may share a port.
+                if !inner.contains(&address) {
+                    inner.push(address);
+                }
+            }
+        }
+        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
+        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+    }
+
+    /// The relay's index among all threads.
+    pub(super) fn relay_index(&self) -> usize {
+        self.config.shards + self.config.audio_threads
+    }
+
+    pub(super) fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
+        let index = self.relay_index();
+        let (inbox, consumer) = RingBuffer::new(INBOX);
+        let published = Published::default();
+        let links = self.links(consumer, ends, published.clone());
+        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
+        let sender = Sender::new(self.config.gso, Marks::default());
+        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
+        let epoch = self.epoch;
+        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
+        let thread =
+            std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
+        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        Ok(())
+    }
+}

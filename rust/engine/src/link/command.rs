@@ -1,0 +1,52 @@
+//! Commands to links, as they cross the boundary.
+//!
+//! The same nouns as in `mediaserver/engine/commands.py`, which says what they mean.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+/// Certificate chain, key and issuers, PEM; the key is never printed.
+#[derive(Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct LinkCredentials {
+    pub certificate_chain_pem: ByteBuf,
+    pub private_key_pem: ByteBuf,
+    pub issuers_pem: ByteBuf,
+}
+
+impl fmt::Debug for LinkCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkCredentials").finish_non_exhaustive()
+    }
+}
+
+/// Keep a link to an Edge.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct DialLink {
+    pub address: crate::command::Address,
+    pub server_name: String,
+    pub fingerprint: ByteBuf,
+    pub credentials: LinkCredentials,
+    pub media: bool,
+}
+
+/// A Core that a listener admits.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct LinkPin {
+    pub link: u64,
+    pub name: String,
+    pub fingerprint: ByteBuf,
+}
+
+/// Listen for Cores.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct ListenLink {
+    pub bind: crate::command::Address,
+    pub credentials: LinkCredentials,
+    pub cores: Vec<LinkPin>,
+}

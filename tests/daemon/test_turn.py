@@ -1,0 +1,90 @@
+"""What the engine and pages are told of TURN."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from pathlib import Path
+
+import pytest
+
+from mediaserver.config.loader import load_text
+from mediaserver.config.model import Config
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.state import open_state
+from mediaserver.daemon.turn import ice_servers, prepared, turn_config
+from mediaserver.engine.config import OpenRelay
+
+CLOSED = """
+networks: {main: {addresses: [{bind: 192.0.2.5, announced: 203.0.113.5}, {bind: "2001:db8::5"}]}}
+listeners: {turn: {port: 3478, credential_lifetime: 1h}}
+"""
+OPEN = """
+networks: {main: {addresses: [{bind: 192.0.2.5, announced: 203.0.113.5}, {bind: 192.0.2.6}, {bind: "2001:db8::5"}]}}
+listeners:
+  turn:
+    port: 3478
+    relay: open
+    ports: 40000-40999
+    users: {ann: {secret: {env: ANN}}}
+    shared_secret: {env: SHARED}
+    allowed_peers: [10.1.0.0/16]
+"""
+
+
+def opened(text: str, folder: Path) -> tuple[Config, SecretStore]:
+    config = load_text(text).config.model_copy(update={"state_dir": folder / "state"})
+    return config, open_state(config).secrets
+
+
+def test_without_a_port_there_is_no_turn(tmp_path: Path) -> None:
+    config, secrets = opened("", tmp_path)
+    assert turn_config(config, secrets=secrets) is None
+    assert ice_servers(config, secrets=secrets)() == ()
+
+
+def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> None:
+    config, secrets = opened(CLOSED, tmp_path)
+    engine = turn_config(config, secrets=secrets)
+    assert engine is not None
+    assert engine.binds == ("192.0.2.5:3478", "[2001:db8::5]:3478")
+    assert engine.open is None
+    assert engine.users == ()
+    (server,) = ice_servers(config, secrets=secrets)()
+    assert server.urls == ("turn:203.0.113.5:3478?transport=udp", "turn:[2001:db8::5]:3478?transport=udp")
+    assert server.username is not None
+    expiry, _, session = server.username.partition(":")
+    assert 3590 <= int(expiry) - time.time() <= 3600
+    assert session
+    digest = hmac.new(engine.secrets[0], server.username.encode(), hashlib.sha1).digest()
+    assert server.credential == base64.b64encode(digest).decode()
+
+
+def test_each_page_gets_credentials_of_its_own(tmp_path: Path) -> None:
+    config, secrets = opened(CLOSED, tmp_path)
+    servers = ice_servers(config, secrets=secrets)
+    sessions = {str(servers()[0].username).partition(":")[2] for _ in range(20)}
+    assert len(sessions) == 20
+
+
+def test_an_open_relay_has_one_address_of_each_family_and_is_not_for_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANN", "correct horse")
+    monkeypatch.setenv("SHARED", "of the house")
+    config, secrets = opened(OPEN, tmp_path)
+    engine = turn_config(config, secrets=secrets)
+    assert engine is not None
+    assert engine.users == (("ann", "correct horse"),)
+    assert engine.secrets == (b"of the house",)
+    assert isinstance(engine.open, OpenRelay)
+    assert sorted(engine.open.addresses) == [("192.0.2.5", "203.0.113.5"), ("2001:db8::5", "2001:db8::5")]
+    assert engine.open.ports == (40_000, 40_999)
+    assert engine.open.allowed == ("10.1.0.0/16",)
+    assert ice_servers(config, secrets=secrets)() == ()
+
+
+def test_names_and_passwords_are_prepared_as_clients_prepare_them() -> None:
+    assert prepared("caf\u0065\u0301\u00a0bar") == "caf\u00e9 bar"

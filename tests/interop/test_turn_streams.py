@@ -1,0 +1,102 @@
+"""coturn's clients against the open relay over TCP, and over TLS on the port that pages share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from mediaserver.engine import certificate
+from mediaserver.engine.config import EngineConfig, OpenRelay, SharedTls, TurnConfig
+from mediaserver.engine.engine import Engine
+from tests.peers.coturn import RelayedTraffic, echo_peer, relayed_traffic
+from tests.peers.namespace import LOOPBACK
+
+pytestmark = pytest.mark.timeout(240)
+
+HOST = "127.0.0.1"
+MESSAGES = 100
+DER = serialization.Encoding.DER
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    engine: Engine
+    ports: dict[str, int]
+    echo: int
+    directory: Path
+
+    async def traffic(self, transport: str, *arguments: str) -> RelayedTraffic:
+        """Two clients that each send a hundred messages and wait for them to come back."""
+        client = ["-p", str(self.ports[transport]), "-m", "2", "-n", str(MESSAGES), "-z", "5", "-c"]
+        user = ["-u", "relay-user", "-w", "relay-password"]
+        stream = {"tcp": ["-t"], "tls": ["-t", "-S"]}[transport]
+        peer = ["-e", HOST, "-r", str(self.echo), HOST]
+        return await relayed_traffic(*client, *user, *stream, *arguments, *peer, directory=self.directory)
+
+    async def settled(self, name: str, value: int) -> None:
+        """Counters are published a few times a second."""
+        async with asyncio.timeout(5):
+            while self.engine.counters().get(name) != value:
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[Relay]:
+    dtls = certificate.generate()
+    first = LOOPBACK.free_port(3)
+    ports = {"tcp": first, "tls": first + 1}
+    shown = trustme.CA().issue_cert("turn.example.org")
+    chain = [x509.load_pem_x509_certificate(pem.bytes()) for pem in shown.cert_chain_pems]
+    key = serialization.load_pem_private_key(shown.private_key_pem.bytes(), password=None)
+    engine = Engine(
+        EngineConfig(
+            certificate_der=dtls.certificate_der,
+            private_key_der=dtls.private_key_der,
+            ufrag_key=os.urandom(32),
+            turn=TurnConfig(
+                binds=(f"{HOST}:{first}",),
+                tcp_binds=(f"{HOST}:{ports['tcp']}",),
+                realm="mediaserver",
+                users=(("relay-user", "relay-password"),),
+                allocations=200,
+                allocations_per_user=100,
+                answers_per_second=10_000,
+                open=OpenRelay(addresses=((HOST, HOST),), ports=(36_000, 36_999), allowed=("127.0.0.0/8",)),
+            ),
+            shared_tls=SharedTls(
+                binds=(f"{HOST}:{ports['tls']}",),
+                names=("calls.example.org",),
+                certificate_chain=tuple(each.public_bytes(DER) for each in chain),
+                private_key_der=key.private_bytes(DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+            ),
+        )
+    )
+    await engine.start()
+    try:
+        await engine.ping()
+        async with echo_peer(HOST, first + 2, directory=tmp_path):
+            yield Relay(engine, ports, first + 2, tmp_path)
+    finally:
+        await engine.stop()
+
+
+@pytest.mark.parametrize("length", ["172", "1200", "3"])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+async def test_channel_data_of_any_length_loses_nothing(relay: Relay, transport: str, length: str) -> None:
+    traffic = await relay.traffic(transport, "-l", length)
+    assert (traffic.sent, traffic.received, traffic.lost) == (2 * MESSAGES, 2 * MESSAGES, 0), traffic.log
+    await relay.settled("streams.streams_open", 0)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+async def test_send_and_data_indications_lose_nothing(relay: Relay, transport: str) -> None:
+    traffic = await relay.traffic(transport, "-s", "-l", "999")
+    assert (traffic.sent, traffic.received, traffic.lost) == (2 * MESSAGES, 2 * MESSAGES, 0), traffic.log

@@ -1,0 +1,217 @@
+"""What Core and Edge say to each other when a link comes up, goes on and comes back."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from mediaserver.link.messages import (
+    PATHS_PER_MESSAGE,
+    CoreHello,
+    Drain,
+    EdgeHello,
+    Path,
+    Revocation,
+    SetKeys,
+    dump,
+)
+from tests.link.fakes import KEY, NEW_KEY, PATH, PUBLIC, WEB, Pair
+
+
+def test_an_edge_is_ready_once_it_has_answered_and_has_the_keys() -> None:
+    pair = Pair()
+    assert not pair.core.is_ready
+    pair.connect()
+    assert pair.core.is_ready
+    assert pair.core.reason == ""
+    assert pair.core.addresses == (PUBLIC, WEB)
+    assert pair.edge.core_id == 3
+    assert pair.sink.keys == [SetKeys(tokens=(KEY,), media=pair.media_keys[-1])]
+
+
+def test_an_edge_that_comes_up_is_told_the_paths_and_the_ended_sessions() -> None:
+    pair = Pair()
+    pair.revoked = [Revocation(session=9, expires_minute=1)]
+    pair.connect()
+    assert pair.sink.paths == [PATH]
+    assert pair.sink.replays == 1
+    assert pair.sink.revoked == pair.revoked
+
+
+def test_an_edge_that_only_lost_the_line_is_not_told_its_paths_again() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.cut()
+    pair.connect()
+    assert pair.sink.replays == 1
+
+
+def test_a_restarted_edge_is_told_all_paths_in_parts() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.cut()
+    pair.new_edge("second")
+    pair.sink.paths.clear()
+    pair.paths = [msgspec.structs.replace(PATH, session=number) for number in range(2 * PATHS_PER_MESSAGE + 1)]
+    pair.connect()
+    assert pair.sink.paths == pair.paths
+    assert pair.sink.replays == 2
+
+
+def test_without_paths_the_replay_ends_all_the_same() -> None:
+    pair = Pair()
+    pair.paths = []
+    pair.connect()
+    assert (pair.sink.paths, pair.sink.replays) == ([], 1)
+
+
+def test_every_connection_has_a_media_key_of_its_own() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.cut()
+    pair.connect()
+    assert len(set(pair.media_keys)) == 2
+    assert [keys.media for keys in pair.sink.keys] == pair.media_keys
+
+
+def test_rotated_keys_reach_an_edge_that_is_there_and_one_that_comes_later() -> None:
+    there, later = Pair(), Pair()
+    there.connect()
+    for pair in (there, later):
+        pair.core.set_keys((KEY, NEW_KEY))
+    there.carry()
+    later.connect()
+    assert there.sink.keys[-1].tokens == later.sink.keys[-1].tokens == (KEY, NEW_KEY)
+
+
+def test_sessions_that_end_are_revoked_at_once() -> None:
+    pair = Pair()
+    pair.connect()
+    ended = [Revocation(session=number, expires_minute=5) for number in range(2500)]
+    pair.core.revoke(ended)
+    assert pair.core_wire.kinds() == ["Revoke"] * 3
+    pair.carry()
+    assert pair.sink.revoked == ended
+
+
+def test_nothing_is_sent_to_an_edge_that_is_away() -> None:
+    pair = Pair()
+    pair.core.revoke([Revocation(session=1, expires_minute=5)])
+    pair.core.set_keys((NEW_KEY,))
+    pair.edge.drain(5.0)
+    pair.edge.set_addresses((PUBLIC,))
+    assert pair.core_wire.sent == pair.edge_wire.sent == []
+
+
+def test_an_edge_that_drains_says_so_now_and_after_the_line_was_lost() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.edge.drain(30.0)
+    pair.carry()
+    assert pair.core.drain_deadline_s == 30.0
+    pair.cut()
+    pair.connect()
+    assert pair.core.drain_deadline_s == 30.0
+    pair.edge.drain(None)
+    pair.carry()
+    assert not pair.core.is_draining
+
+
+def test_new_addresses_reach_the_core() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.edge.set_addresses((WEB,))
+    pair.carry()
+    assert pair.core.addresses == (WEB,)
+
+
+def test_an_edge_that_is_lost_keeps_its_addresses_and_says_why() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.cut("no sign of life from the other end for 2 s")
+    assert not pair.core.is_ready
+    assert pair.core.reason == "no sign of life from the other end for 2 s"
+    assert pair.core.addresses == (PUBLIC, WEB)
+    assert pair.changes[-1] is False
+
+
+def test_an_edge_without_a_common_version_never_becomes_ready() -> None:
+    pair = Pair()
+    pair.edge.handle_up()
+    pair.edge.handle_message(dump(CoreHello(versions=(99,), core_id=3, software="future")))
+    assert pair.edge.core_id is None
+    assert "99" in pair.edge.reason
+    pair.core.handle_up()
+    pair.core_wire.take()
+    pair.carry()
+    assert not pair.core.is_ready
+    assert "no version" in pair.core.reason
+    assert pair.core_wire.sent == []
+
+
+def test_a_core_cannot_take_the_id_of_another() -> None:
+    pair = Pair()
+    pair.edge.handle_up()
+    pair.edge.handle_message(dump(CoreHello(versions=(1,), core_id=4, software="test")))
+    pair.edge.handle_message(dump(SetKeys(tokens=(KEY,), media=b"m" * 32)))
+    assert pair.edge.core_id is None
+    assert pair.edge.reason == "the Core claims core id 4, which is not its own"
+    assert pair.sink.keys == []
+    assert pair.edge_wire.sent == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        b"\x81" * 10_000,
+        msgspec.msgpack.encode({"type": "nothing"}),
+        msgspec.msgpack.encode({"type": "core_hello", "versions": [1], "core_id": 1 << 16, "software": ""}),
+        msgspec.msgpack.encode({"type": "set_keys", "tokens": [{"id": 1, "secret": b"short"}], "media": b"m" * 32}),
+        msgspec.msgpack.encode({"type": "drain", "deadline_s": 1.0, "more": 1}),
+        msgspec.msgpack.encode({"type": "drain", "deadline_s": float("nan")}),
+        dump(Drain(deadline_s=1.0)),
+    ],
+)
+def test_what_cannot_be_read_or_comes_too_early_is_counted_and_changes_nothing(payload: bytes) -> None:
+    pair = Pair()
+    pair.core.handle_up()
+    pair.edge.handle_up()
+    pair.core.handle_message(payload)
+    pair.edge.handle_message(payload)
+    assert (pair.core.unreadable, pair.edge.unreadable) == (1, 1)
+    assert not pair.core.is_ready
+    assert pair.edge.core_id is None
+    pair.carry()
+    assert pair.core.is_ready
+
+
+def test_messages_of_the_wrong_direction_are_refused() -> None:
+    pair = Pair()
+    pair.connect()
+    keys = SetKeys(tokens=(KEY,), media=b"m" * 32)
+    pair.core.handle_message(dump(keys))
+    pair.edge.handle_message(dump(EdgeHello(version=1, name="e", software="", instance="i")))
+    assert (pair.core.unreadable, pair.edge.unreadable) == (1, 1)
+
+
+def test_no_secret_is_printed() -> None:
+    keys = SetKeys(tokens=(KEY,), media=b"m" * 32)
+    assert "kkkk" not in repr(keys)
+    assert "mmmm" not in repr(keys)
+
+
+def test_the_longest_messages_fit_into_the_link() -> None:
+    longest = Path(
+        session=(1 << 63) - 1,
+        generation=255,
+        remote=("0123:4567:89ab:cdef:0123:4567:255.255.255.255", 65535),
+        local=("0123:4567:89ab:cdef:0123:4567:255.255.255.255", 65535),
+        bytes_per_second=(1 << 40) - 1,
+    )
+    pair = Pair()
+    pair.paths = [longest] * PATHS_PER_MESSAGE
+    pair.revoked = [Revocation(session=(1 << 63) - 1, expires_minute=(1 << 24) - 1)] * 1000
+    pair.connect()
+    assert len(pair.sink.paths) == PATHS_PER_MESSAGE
