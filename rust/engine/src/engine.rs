@@ -2,6 +2,7 @@
 
 mod edges;
 mod relay;
+mod streams;
 
 use std::collections::HashMap;
 use std::io;
@@ -33,7 +34,7 @@ use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
-use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
+use crate::stream::{Listening, Serves};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -240,23 +241,6 @@ impl Engine {
             .name(format!("audio-{number}"))
             .spawn(move || worker.run())
             .map_err(io_error(format!("audio thread {number}")))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        Ok(())
-    }
-
-    /// Starts the thread that has all TCP; its index is the last one.
-    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
-        let unix_epoch = self.unix_epoch();
-        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
-        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
-            .map_err(io_error("thread of streams"))?;
-        let thread = std::thread::Builder::new()
-            .name("streams".to_owned())
-            .spawn(move || worker.run())
-            .map_err(io_error("thread of streams"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
@@ -473,30 +457,6 @@ impl Engine {
         Ok(shards)
     }
 
-    /// The TCP sockets, named by their place among them.
-    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
-        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
-        let ice = Serves::Ice { dscp: self.config.dscp.video };
-        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
-        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
-        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
-            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
-        }
-        if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
-            all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
-        }
-        let mut listeners = Vec::new();
-        for (number, (text, serves)) in all.into_iter().enumerate() {
-            let address: SocketAddr =
-                text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))?;
-            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
-            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(Listening { listener, socket, serves });
-        }
-        Ok(listeners)
-    }
-
     /// What the peers of a shard with these sockets are told.
     fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
@@ -548,13 +508,7 @@ impl Drop for Engine {
 /// then those of an Edge, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
     let relay = usize::from(config.turn.is_some());
-    config.shards + config.audio_threads + relay + edge_workers(config) + usize::from(has_streams(config))
-}
-
-fn has_streams(config: &EngineConfig) -> bool {
-    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
-    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
-    !config.webrtc_tcp_binds.is_empty() || turn || shared
+    config.shards + config.audio_threads + relay + edge_workers(config) + usize::from(streams::are_wanted(config))
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
