@@ -60,11 +60,11 @@ async def test_a_caller_tests_the_line_in_firefox(tmp_path: Path) -> None:
 
 
 async def test_a_visitor_behind_firewalls_is_told_what_they_let_pass(tmp_path: Path) -> None:
-    async with sandwich(static_nat=True, admitted=Openings(udp=["1024-65535"], tcp=[443])) as rig:
+    async with sandwich(static_nat=True, admitted=Openings(udp=["1024-65535"], tcp=[443, 3478])) as rig:
         edge = rig.edges[0]
         changes = {
             "networks": {"main": {"addresses": [{"bind": edge.address, "announced": edge.public}]}},
-            "listeners": {"https": {"bind": [f"{edge.address}:443"]}},
+            "listeners": {"https": {"bind": [f"{edge.address}:443"]}, "turn": {"port": 3478}},
         }
         async with (
             daemon(tmp_path, network=edge, changes=changes),
@@ -74,6 +74,9 @@ async def test_a_visitor_behind_firewalls_is_told_what_they_let_pass(tmp_path: P
             card = tab.page.locator(".line-test")
             await card.get_by_role("button", name="Start the test").click()
             await expect(card).to_contain_text("Directly (UDP)works")
+            # The port of media has no TCP here, the relay has.
+            await expect(card).to_contain_text("Directly (TCP)blocked")
+            await expect(card).to_contain_text("By relay (TCP)works")
             await expect(card).to_contain_text("Everything is ready for a call with picture.")
             await rig.admit_visitors(Openings(tcp=[443]))
             await card.get_by_role("button", name="Test again").click()
