@@ -51,8 +51,8 @@ class Browser:
         await self.connection.close()
 
 
-def new_connection() -> RTCPeerConnection:
-    return RTCPeerConnection(RTCConfiguration(iceServers=[]))
+def new_connection(configuration: RTCConfiguration | None = None) -> RTCPeerConnection:
+    return RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
 
 
 async def publish(
@@ -61,9 +61,10 @@ async def publish(
     tracks: list[MediaStreamTrack],
     *,
     closed_gates: tuple[str, ...] = (),
+    configuration: RTCConfiguration | None = None,
 ) -> Browser:
     """A browser that sends `tracks` into the engine."""
-    connection = new_connection()
+    connection = new_connection(configuration)
     for track in tracks:
         connection.addTrack(track)
     browser = await _connect(engine, dtls, connection, "recvonly")
@@ -83,9 +84,11 @@ async def publish(
     return browser
 
 
-async def watch(engine: Engine, dtls: DtlsCertificate, publisher: Browser) -> Browser:
+async def watch(
+    engine: Engine, dtls: DtlsCertificate, publisher: Browser, *, configuration: RTCConfiguration | None = None
+) -> Browser:
     """A browser that receives what `publisher` sends."""
-    connection = new_connection()
+    connection = new_connection(configuration)
     connection.addTransceiver("audio", direction="recvonly")
     connection.addTransceiver("video", direction="recvonly")
     browser = await _connect(engine, dtls, connection, "sendonly")

@@ -12,7 +12,7 @@ import pytest
 
 from mediaserver.engine import certificate
 from mediaserver.engine.certificate import DtlsCertificate
-from mediaserver.engine.config import DscpMarks, EngineConfig
+from mediaserver.engine.config import DscpMarks, EngineConfig, TurnConfig
 from mediaserver.engine.engine import Engine
 from tests.engine.phones import LOOPBACK, Phone
 
@@ -36,6 +36,7 @@ async def running(
     dscp: DscpMarks | None = None,
     real_time: bool = False,
     ports: int = 1,
+    turn: TurnConfig | None = None,
 ) -> AsyncIterator[Engine]:
     engine = Engine(
         EngineConfig(
@@ -49,6 +50,7 @@ async def running(
             ufrag_key=os.urandom(32),
             dscp=dscp or DscpMarks(),
             real_time=real_time,
+            turn=turn,
         )
     )
     await engine.start()

@@ -86,7 +86,7 @@ impl World {
         self.run(|server, ports, now, out| server.handle_datagram(path, datagram, ports, now, out))
     }
 
-    fn from_peer(&mut self, relayed: SocketAddr, peer: &str, data: &[u8]) -> Sent {
+    fn peer_sends(&mut self, relayed: SocketAddr, peer: &str, data: &[u8]) -> Sent {
         let peer = address(peer);
         self.run(|server, _, now, out| server.handle_relayed(PseudoPorts::socket(relayed), peer, data, now, out))
     }

@@ -20,7 +20,7 @@ fn data_of_every_length_goes_by_channel_to_the_peer_and_back() {
         let sent = world.send(client.path, &channel_data(0x4001, &data));
         let out = Path { socket: PseudoPorts::socket(relayed), remote: address(PEER) };
         assert_eq!(sent, [(out, data.clone())]);
-        let back = world.from_peer(relayed, PEER, &data);
+        let back = world.peer_sends(relayed, PEER, &data);
         assert_eq!(back, [(client.path, channel_data(0x4001, &data))]);
     }
     let traffic = world.server.traffic();
@@ -35,7 +35,7 @@ fn data_goes_by_indication_where_there_is_no_channel() {
     assert_eq!(client.permit(&mut world, &[PEER]), Answer::Success);
     let sent = world.send(client.path, &send_indication(PEER, b"hello"));
     assert_eq!(sent, [(Path { socket: PseudoPorts::socket(relayed), remote: address(PEER) }, b"hello".to_vec())]);
-    let back = world.from_peer(relayed, "203.0.113.9:77", b"answer");
+    let back = world.peer_sends(relayed, "203.0.113.9:77", b"answer");
     let message = Message::parse(&back[0].1).unwrap();
     assert_eq!((message.class(), message.method()), (Class::Indication, method::DATA));
     assert_eq!(message.xor_address(attribute::XOR_PEER_ADDRESS), Some(address("203.0.113.9:77")));
@@ -51,7 +51,7 @@ fn a_client_on_a_stream_gets_channel_data_in_fours() {
     client.bind(&mut world, 0x4001, PEER);
     let sent = world.send(client.path, &[&channel_data(0x4001, b"12345")[..], &[0; 3]].concat());
     assert_eq!(sent[0].1, b"12345");
-    let back = world.from_peer(relayed, PEER, b"12345");
+    let back = world.peer_sends(relayed, PEER, b"12345");
     assert_eq!(back[0].1, [&channel_data(0x4001, b"12345")[..], &[0; 3]].concat());
 }
 
@@ -60,14 +60,14 @@ fn nobody_is_reached_and_nobody_gets_in_without_a_permission() {
     let mut world = World::open();
     let (mut client, relayed) = ready(&mut world);
     assert!(world.send(client.path, &send_indication(PEER, b"x")).is_empty());
-    assert!(world.from_peer(relayed, PEER, b"x").is_empty());
+    assert!(world.peer_sends(relayed, PEER, b"x").is_empty());
     assert!(world.send(client.path, &channel_data(0x4000, b"x")).is_empty());
     assert_eq!((world.count(TurnDrop::NoPermission), world.count(TurnDrop::UnpermittedPeer)), (1, 1));
     assert_eq!(world.count(TurnDrop::NoChannel), 1);
     client.permit(&mut world, &[PEER]);
     world.pass(u64::from(PERMISSION_LIFETIME_S));
     assert!(world.send(client.path, &send_indication(PEER, b"x")).is_empty());
-    assert!(world.from_peer(relayed, PEER, b"x").is_empty());
+    assert!(world.peer_sends(relayed, PEER, b"x").is_empty());
     assert_eq!((world.count(TurnDrop::NoPermission), world.count(TurnDrop::UnpermittedPeer)), (2, 2));
 }
 
@@ -77,7 +77,7 @@ fn strangers_and_relayed_addresses_of_nobody_are_counted() {
     let path = Path { socket: LISTENER, remote: address("192.0.2.66:1") };
     assert!(world.send(path, &channel_data(0x4000, b"x")).is_empty());
     assert!(world.send(path, &send_indication(PEER, b"x")).is_empty());
-    assert!(world.from_peer(address("198.51.100.1:50000"), PEER, b"x").is_empty());
+    assert!(world.peer_sends(address("198.51.100.1:50000"), PEER, b"x").is_empty());
     assert_eq!((world.count(TurnDrop::NoAllocation), world.count(TurnDrop::NoRelay)), (2, 1));
 }
 
