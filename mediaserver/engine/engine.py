@@ -308,11 +308,16 @@ class Engine:
             raise EngineError(f"the packet engine answered open_ice_transport with {type(answer).__name__}")
         return LocalIce(answer.id, answer.ufrag, answer.pwd, answer.addresses, answer.tcp_addresses)
 
-    def _deliver_stream(self, event: events.StreamOpened) -> None:
-        if self.on_stream is None:
-            os.close(event.fd)
-        else:
+    def _deliver_stream(self, event: events.StreamOpened) -> bool:
+        """Gives a connection of the shared TLS port to who takes it, and closes one that nobody takes; else false."""
+        if event.id == 0 and self.on_stream is not None:
             self.on_stream(event)
+            return True
+        if event.id != 0 and self._subscribers.get(event.id):
+            return False
+        # Whose link this was is gone, or the doors are closed; so the visitor is told by an end.
+        os.close(event.fd)
+        return True
 
     def _flush(self) -> None:
         self._flush_handle = None
@@ -321,9 +326,8 @@ class Engine:
             self._native.submit(self._encoder.encode(batch))
 
     def _deliver(self, event: events.AnyEvent) -> None:
-        if isinstance(event, events.StreamOpened) and not self._subscribers.get(event.id):
-            # Whose link this was is gone; so the visitor is told by an end.
-            os.close(event.fd)
+        if isinstance(event, events.StreamOpened) and self._deliver_stream(event):
+            return
         request: int | None = getattr(event, "request", None)
         if request is not None:
             future = self._pending.get(request)
@@ -335,8 +339,6 @@ class Engine:
             self.connected[event.srtp_profile] += 1
         elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
-        elif isinstance(event, events.StreamOpened):
-            self._deliver_stream(event)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:
             return

@@ -326,7 +326,7 @@ fn a_tuple_that_another_thread_carries_is_told_to_it_alone_and_taken_back_by_it_
         assert!(matches!(shard.poll_message(), Some((4, ShardMessage::Returned(_)))));
     };
     bind(&mut shard);
-    let mut close = |shard: &mut Endpoint, from, path| {
+    let close = |shard: &mut Endpoint, from, path| {
         shard.handle_message(from, ShardMessage::PathClosed(path), Time::ZERO, &mut TransmitQueue::default());
         shard.poll_message().map(|(to, message)| (to, matches!(message, ShardMessage::PathUnbound(_))))
     };
