@@ -272,6 +272,9 @@ impl RelayWorker {
             Some(ShardMessage::Returned(batch)) => self.inward.keep(batch),
             Some(ShardMessage::PathBound(path)) => self.inward.bind(path, from),
             Some(ShardMessage::PathUnbound(path)) => self.inward.unbind(path),
+            Some(ShardMessage::PathClosed(path)) => self.guard(|server, ports, _| {
+                server.handle_closed(path, ports.as_relay_ports());
+            }),
             _ => {}
         }
     }
@@ -324,7 +327,6 @@ impl RelayWorker {
 
     fn apply(&mut self, action: Action) -> Result<(), &'static str> {
         match action {
-            Action::Ping => Ok(()),
             Action::SetTurnSecrets { secrets } => {
                 let secrets: Vec<Vec<u8>> = secrets.into_iter().map(|secret| secret.into_vec()).collect();
                 self.server.set_secrets(&secrets);

@@ -100,7 +100,8 @@ fn pass_through(hub: &Hub, stream: TcpStream, name: String) -> io::Result<()> {
     let fd = OwnedFd::from(stream.into_std()?);
     // No link brought it, so it has no number.
     let (source, local) = (source.into(), local.into());
-    let event = Event::StreamOpened { id: 0, stream: 0, fd: Descriptor::new(fd, None), source, local, server_name: name };
+    let event =
+        Event::StreamOpened { id: 0, stream: 0, fd: Descriptor::new(fd, None), source, local, server_name: name };
     let links = hub.mesh.links();
     match links.events.send(event) {
         Ok(()) => {
