@@ -136,7 +136,9 @@ int cmd_recv(void);
 int cmd_sfu(const char *ip, const char *sink, int level);
 int cmd_fanout(int argc, char **argv);
 int cmd_turn(void);
+int cmd_path(void);
 int cmd_sink(const char *ip, int secs);
 int check_sfu(void);
 int check_turn(void);
+int check_path(void);
 #endif

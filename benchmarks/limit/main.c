@@ -1,6 +1,6 @@
 /* main.c - what this machine can do at best for an SFU / TURN data plane.
  *
- *   limit check                         verify the ciphers and the SFU and TURN loops (what arrives is right)
+ *   limit check                         verify the ciphers and the SFU, TURN and path loops (what arrives is right)
  *   limit calib                         spin loop, syscall, clock
  *   limit crypto                        SRTP cipher cost per packet
  *   limit send  DSTIP SINK [brief|gso]  UDP send cost; SINK: drop | queue | drain | none
@@ -12,6 +12,7 @@
  *   limit ciphers                       ciphers usable on this machine: engine (AES-128-GCM), engine-gcm256,
  *                                       engine-cm80; AES-128-GCM by openssl, vaes, vaes256
  *   limit turn                          ChannelData relay, both directions
+ *   limit path                          an Edge's paths, both directions, bursts and single packets
  *   limit sink  IP SECONDS              300 receivers on IP (for veth; run in the other netns)
  *
  * CPU = CLOCK_PROCESS_CPUTIME_ID of the measured process (one thread; io-wq threads would be counted). Without
@@ -28,7 +29,8 @@ static int level_of(int argc, char **argv) { /* 0: GSO only */
 static int cmd_check(void) {
     aead_selftest();
     int wrong = check_sfu();
-    return check_turn() || wrong;
+    wrong |= check_turn();
+    return check_path() || wrong;
 }
 static int cmd_ciphers(void) {
     for (int a = 0; a < AEADS; a++)
@@ -56,6 +58,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "crypto")) return cmd_crypto();
     if (!strcmp(what, "recv")) return cmd_recv();
     if (!strcmp(what, "turn")) return cmd_turn();
+    if (!strcmp(what, "path")) return cmd_path();
     if (!strcmp(what, "fanout")) return cmd_fanout(argc, argv);
     if (argc > 3 && !strcmp(what, "send")) return cmd_send(argv[2], argv[3], level_of(argc, argv));
     if (argc > 3 && !strcmp(what, "uring")) return cmd_uring(argv[2], argv[3]);

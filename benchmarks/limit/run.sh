@@ -2,7 +2,7 @@
 # What this machine can do at best for an SFU or TURN data plane: builds the limit program, checks it, measures, and
 # prints "name: median unit [min..max n=N]". About a minute; traffic stays on 127.0.0.1.
 #   LIMIT_ROUNDS=5      rounds; each runs every part once, so that a noisy minute spoils one sample of each
-#   LIMIT_ONLY=REGEX    parts: calib crypto lo recv sfu turn uring
+#   LIMIT_ONLY=REGEX    parts: calib crypto lo recv sfu turn path uring
 #   LIMIT_AEAD=FILE     libmediaserver_load.a; without it `cargo build --release -p mediaserver-load` makes it
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -38,6 +38,7 @@ for ((round = 0; round < rounds; round++)); do
         LIMIT_SINK="lo drained" "$limit" sfu 127.0.0.1 drain brief
     fi
     if part turn; then "$limit" turn; fi
+    if part path; then "$limit" path; fi
     if part uring; then LIMIT_SINK=lo "$limit" uring 127.0.0.1 drop; fi
 done >"$work/samples"
 ms=$((($(date +%s%N) - started) / 1000000))

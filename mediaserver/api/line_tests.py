@@ -284,13 +284,15 @@ class LineTestsResource:
 
 
 def _relays(servers: tuple[IceServer, ...]) -> list[Way]:
-    """A way for each TURN address (RFC 7065), in their order."""
-    ways = []
+    """A way for each protocol by which the TURN addresses (RFC 7065) are reached, in their order."""
+    found: dict[str, list[IceServer]] = {}
     for server in servers:
+        urls: dict[str, list[str]] = {}
         for url in server.urls:
             scheme, _, rest = url.partition(":")
             if scheme in ("turn", "turns"):
-                transport = rest.partition("?transport=")[2] or ("tcp" if scheme == "turns" else "udp")
-                name = "turn-tls" if scheme == "turns" else f"turn-{transport}"
-                ways.append(Way(name=name, ice_servers=[server.model_copy(update={"urls": (url,)})]))
-    return ways
+                transport = rest.partition("?transport=")[2] or "udp"
+                urls.setdefault("turn-tls" if scheme == "turns" else f"turn-{transport}", []).append(url)
+        for name, same in urls.items():
+            found.setdefault(name, []).append(server.model_copy(update={"urls": tuple(same)}))
+    return [Way(name=name, ice_servers=same) for name, same in found.items()]

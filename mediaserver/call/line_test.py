@@ -19,7 +19,7 @@ MESSAGES_PER_SECOND: Final = 320
 MESSAGE_BYTES: Final = 1000
 """What is sent back at most: 2.56 Mbit/s each way, which is a good picture; the rest is dropped by the engine."""
 
-DURATION_S: Final = 45.0
+DURATION_S: Final = 75.0
 """After that a test is over, whatever it was doing."""
 
 MOST_ATTEMPTS: Final = 8

@@ -81,9 +81,6 @@ class SipLeg(SipLegDialog):
         self._early = EarlyAnswers(self._sip_media, self.log)
         self._sought: Codecs = EVERYTHING
         """What whoever is on the other side could do, before the two have met."""
-        self._outcome: asyncio.Future[None] | None = None
-        self.taker: SipLeg | None = None
-        """Who has taken the call that rang here."""
 
     # -- what the call asks --------------------------------------------------------------------------------------
 
@@ -123,17 +120,6 @@ class SipLeg(SipLegDialog):
         self._session = session
         self._tasks.spawn(self._read_events(session), name="events")
         await self._outcome
-
-    def give_way(self, taker: SipLeg) -> bool:
-        """Somebody else takes the call that rings here; `dial` returns, and `taker` is who has it. False where it does not
-
-        ring any more.
-        """
-        if self._outcome is None or self._outcome.done():
-            return False
-        self.taker = taker
-        self._outcome.set_result(None)
-        return True
 
     async def show_hold(self, *, on: bool, hears: bool) -> None:
         """See `Leg`: by a re-INVITE (RFC 3264 §8.4), where the trunk wants to know."""
@@ -374,10 +360,6 @@ class SipLeg(SipLegDialog):
             if self._answered:
                 self._charge()
             self.set_media(self._sip_media.media)
-
-    def _fail(self, error: Exception) -> None:
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_exception(error)
 
     # -- what the engine says ------------------------------------------------------------------------------------
 

@@ -51,6 +51,10 @@ class SipLegDialog(BookedSipLeg):
         self.identity_rules = SILENT
         """What the phone is told of the other side, and what it is believed."""
         self._session: InviteSession | None = None
+        self._outcome: asyncio.Future[None] | None = None
+        """Of our INVITE, while it rings."""
+        self.taker: SipLegDialog | None = None
+        """Who has taken the call that rang here."""
         self._transferring = False
         self._pressing = asyncio.Lock()
         self._sends_events = False
@@ -68,6 +72,21 @@ class SipLegDialog(BookedSipLeg):
     def run(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs `work` as a task that ends with the leg."""
         self._tasks.spawn(work, name=name)
+
+    def give_way(self, taker: SipLegDialog) -> bool:
+        """Somebody else takes the call that rings here; `dial` returns, and `taker` is who has it. False where it does not
+
+        ring any more.
+        """
+        if self._outcome is None or self._outcome.done():
+            return False
+        self.taker = taker
+        self._outcome.set_result(None)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_exception(error)
 
     # -- who is at its ends --------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
@@ -33,10 +34,21 @@ def _bind(value: object) -> IPv4Address | IPv6Address | None:
         raise ValueError("expected auto or an IP address of this machine, like 192.0.2.10 or 2001:db8::10") from None
 
 
+_HOST_NAME = r"^([A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
+
+
+def _host_name(value: object) -> str:
+    if isinstance(value, str) and len(value) <= 253 and re.fullmatch(_HOST_NAME, value):
+        return value.lower()
+    raise ValueError("expected a name in DNS, like calls.example.org")
+
+
 HostName = Annotated[
     str,
-    BeforeValidator(lambda name: name.lower() if isinstance(name, str) else name),
-    Field(pattern=r"^([a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$", max_length=253),
+    BeforeValidator(_host_name),
+    WithJsonSchema(
+        {"type": "string", "pattern": _HOST_NAME, "description": "A name in DNS", "examples": ["calls.example.org"]}
+    ),
 ]
 """A name in DNS, in lower case."""
 

@@ -175,7 +175,9 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
     same = webrtc.get("tcp", defaults.listeners.webrtc.tcp)
     media_tcp = first if same == "same" else same
-    if media_tcp and media_tcp in (tcp, tls):
+    # Once is enough where the same number is SIP's over UDP, too.
+    is_told = same == "same" and media_tcp == sip_udp
+    if media_tcp and media_tcp in (tcp, tls) and not is_told:
         yield ("listeners", "webrtc", "tcp"), f"{media_tcp} is a TCP port of SIP already: choose another, or null"
 
 

@@ -118,6 +118,7 @@ class WebSide:
             source_of=self._source_of,
             metrics=self._metrics,
             most=config.limits.line_tests,
+            ice_servers=self._ice_servers,
             direct=("udp",) if config.listeners.webrtc.tcp_port is None else ("udp", "tcp"),
         )
         self._sessions = SessionResource(

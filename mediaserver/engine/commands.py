@@ -468,6 +468,70 @@ class Publish(Command, frozen=True, kw_only=True, tag="publish"):
     payload: bytes
 
 
+class OpenMediaLink(Command, frozen=True, kw_only=True, tag="open_media_link"):
+    """Begin a link of the shard of `id` to a worker of an Edge; `MediaLinkUp` follows when the Edge answers.
+
+    Our end is a socket of the link's own, so a firewall need let nothing in."""
+
+    edge: Address
+    """The worker's socket for Cores."""
+    bind_ip: str = "0.0.0.0"
+    """Local address from which the link is opened, of the same family."""
+    key: bytes
+    """32 random bytes, which the worker was given by `SetMediaLink` for this core and shard."""
+    path_bytes_per_second: int = 0
+    """What one visitor may send through the Edge once its address is proven; 0 for no bound."""
+
+
+class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link"):
+    """End a link; the Edge notices by its silence."""
+
+
+class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_addresses"):
+    """Where visitors reach the shard of `id` over Edges: candidates of every `IceTransportOpened` from now on, behind
+    those of the shard's own sockets. Replaces what was said before."""
+
+    addresses: tuple[Address, ...]
+
+
+class SetCoreKey(Command, frozen=True, kw_only=True, tag="set_core_key"):
+    """On an Edge's worker: a key by which a Core signs ICE user fragments. A third one of a Core replaces its oldest."""
+
+    core: int
+    key_id: int
+    key: bytes
+
+
+class RemoveCoreKey(Command, frozen=True, kw_only=True, tag="remove_core_key"):
+    """On an Edge's worker: what this key signed is refused from now on."""
+
+    core: int
+    key_id: int
+
+
+class SetMediaLink(Command, frozen=True, kw_only=True, tag="set_media_link"):
+    """On an Edge's worker: a shard of a Core may open a link with this key; `EdgeLinkUp` follows when it has."""
+
+    core: int
+    shard: int
+    key: bytes
+
+
+class RemoveMediaLink(Command, frozen=True, kw_only=True, tag="remove_media_link"):
+    """On an Edge's worker: the link and its visitors' paths end."""
+
+    core: int
+    shard: int
+
+
+class RevokeSessions(Command, frozen=True, kw_only=True, tag="revoke_sessions"):
+    """On an Edge's worker: these transports of a Core have ended; their paths close, their user fragments are refused."""
+
+    core: int
+    sessions: tuple[int, ...]
+    """Ids of transports."""
+
+
 class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets"):
     """Other secrets for time-limited TURN names; `id` names nothing."""
 
@@ -581,6 +645,14 @@ AnyCommand = (
     | OpenText
     | SendMessage
     | Publish
+    | OpenMediaLink
+    | CloseMediaLink
+    | SetEdgeAddresses
+    | SetCoreKey
+    | RemoveCoreKey
+    | SetMediaLink
+    | RemoveMediaLink
+    | RevokeSessions
     | SetTurnSecrets
     | DrainTurn
     | DialLink

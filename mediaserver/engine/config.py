@@ -35,6 +35,21 @@ class DscpMarks(msgspec.Struct, frozen=True, kw_only=True):
     screen: int = 0
 
 
+class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine of an Edge: threads that carry visitors' datagrams to Cores, and hold no key of theirs."""
+
+    workers: int = 1
+    """Threads; their ids follow those of the audio threads and of the TURN server."""
+    public_binds: tuple[str, ...]
+    """`ip:port` of the public sockets, the same for all workers. Port 0 lets the kernel choose one."""
+    link_bind: str
+    """`ip:port` of the socket towards Cores, never a public one; each further worker takes the next port."""
+    paths: int = 65_536
+    """Visitors' addresses that one worker knows at a time, 65,536 at the most."""
+    unproven_per_prefix: int = 64
+    """Of those that have not answered a challenge, from one network (/24 of IPv4, /56 of IPv6)."""
+
+
 class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
     """A TLS port for pages, by their name, and for others."""
 
@@ -87,7 +102,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the engine must know before its threads start."""
 
     shards: int = 1
-    """Threads that move packets."""
+    """Threads that move packets; an Edge may have none."""
     audio_threads: int = 1
     """Threads that decode and encode sound; their ids follow those of the shards."""
     pin: bool = False
@@ -107,12 +122,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Local addresses on which RTP transports may be opened."""
     sip_ports: tuple[int, int] = (20_000, 29_999)
     """First and last UDP port given to RTP transports, taken in even/odd pairs."""
-    certificate_der: bytes
-    """X.509 certificate for DTLS."""
-    private_key_der: bytes
+    certificate_der: bytes = b""
+    """X.509 certificate for DTLS; without shards none is needed."""
+    private_key_der: bytes = b""
     """Its private key, PKCS #8."""
-    ufrag_key: bytes
+    ufrag_key: bytes = b""
     """32 bytes that sign structured ICE user fragments."""
+    edge: EdgeConfig | None = None
+    """What this engine is for the Cores of other machines."""
     core_id: int = 0
     key_id: int = 0
     limits: EngineLimits = EngineLimits()

@@ -129,6 +129,11 @@ class Engine:
         number = next(self._audio_threads)
         return self._ids.next(self.config.shards + number)
 
+    def edge_id(self, worker: int) -> int:
+        """The id by which commands and events name a worker of an Edge's engine."""
+        relays = int(self.config.turn is not None)
+        return make_id(self.config.shards + self.config.audio_threads + relays + worker, 0)
+
     def new_listener_id(self, mix: int) -> int:
         """A fresh id on the audio thread of `mix`, for what somebody hears of it."""
         return self._ids.next(shard_of(mix))

@@ -312,6 +312,43 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
     payload: bytes
 
 
+class MediaLinkUp(Event, frozen=True, kw_only=True, tag="media_link_up"):
+    """The Edge at the other end of the link `id` answers."""
+
+    id: int
+
+
+class MediaLinkDown(Event, frozen=True, kw_only=True, tag="media_link_down"):
+    """It has not answered for two seconds. The link tries on by itself, and its visitors' paths stay."""
+
+    id: int
+
+
+class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
+    """An Edge's worker runs; `id` is the one that `Engine.edge_id` gives."""
+
+    id: int
+    public: tuple[Address, ...]
+    link: Address
+
+
+class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
+    """A shard of a Core has proven its address to an Edge's worker, for the first time or anew."""
+
+    id: int
+    core: int
+    shard: int
+    remote: Address
+
+
+class EdgeLinkDown(Event, frozen=True, kw_only=True, tag="edge_link_down"):
+    """It is silent; its visitors' paths stay, and nobody new is let in."""
+
+    id: int
+    core: int
+    shard: int
+
+
 class LinkListening(Event, frozen=True, kw_only=True, tag="link_listening"):
     """Answer to `ListenLink`: the address that was bound."""
 
@@ -396,6 +433,11 @@ AnyEvent = (
     | ChannelOpened
     | ChannelClosed
     | ChannelMessage
+    | MediaLinkUp
+    | MediaLinkDown
+    | EdgeOpened
+    | EdgeLinkUp
+    | EdgeLinkDown
     | LinkListening
     | LinkUp
     | LinkDown

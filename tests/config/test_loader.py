@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
         ("listeners: {webrtc: {port: 5060}}\n", "listeners.webrtc.port", "UDP port of SIP"),
         ("listeners: {webrtc: {tcp: 5061}}\n", "listeners.webrtc.tcp", "TCP port of SIP"),
         ("listeners: {shared_tls: {bind: ['0.0.0.0:8443']}}\n", "listeners.shared_tls.bind[0]", "taken by listeners.https"),
-        ("listeners: {shared_tls: {names: ['*.example.org']}}\n", "listeners.shared_tls.names[0]", "match pattern"),
+        ("listeners: {shared_tls: {names: ['*.example.org']}}\n", "listeners.shared_tls.names[0]", "a name in DNS"),
         ("listeners: {webrtc: {tcp: 65536}}\n", "listeners.webrtc.tcp", "expected same, a TCP port"),
         ("listeners: {webrtc: {tcp: true}}\n", "listeners.webrtc.tcp", "expected same, a TCP port"),
         ("listeners: {webrtc: {port: 5058, port_count: 4}}\n", "listeners.webrtc.port", "5058-5061 is the UDP port of SIP"),

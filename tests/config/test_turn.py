@@ -22,6 +22,8 @@ def test_turn_is_off_until_it_is_given_a_port() -> None:
 
 def test_a_closed_relay_needs_one_port() -> None:
     config = load_text("listeners: {turn: {port: 3478}}\n").config
+    assert turn_openings(config) == {("udp", "3478", "TURN"), ("tcp", "3478", "TURN")}
+    config = load_text("listeners: {turn: {port: 3478, tcp: null}}\n").config
     assert turn_openings(config) == {("udp", "3478", "TURN")}
 
 
@@ -29,6 +31,7 @@ def test_an_open_relay_needs_its_relayed_ports_too() -> None:
     text = "listeners: {turn: {port: 3478, relay: open, ports: 40000-40999, users: {ann: {secret: {env: ANN}}}}}\n"
     assert turn_openings(load_text(text).config) == {
         ("udp", "3478", "TURN"),
+        ("tcp", "3478", "TURN"),
         ("udp", "40000-40999", "relayed addresses of TURN"),
     }
 

@@ -53,7 +53,12 @@ def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> No
     assert engine.open is None
     assert engine.users == ()
     (server,) = ice_servers(config, secrets=secrets)()
-    assert server.urls == ("turn:203.0.113.5:3478?transport=udp", "turn:[2001:db8::5]:3478?transport=udp")
+    assert server.urls == (
+        "turn:203.0.113.5:3478?transport=udp",
+        "turn:[2001:db8::5]:3478?transport=udp",
+        "turn:203.0.113.5:3478?transport=tcp",
+        "turn:[2001:db8::5]:3478?transport=tcp",
+    )
     assert server.username is not None
     expiry, _, session = server.username.partition(":")
     assert 3590 <= int(expiry) - time.time() <= 3600
@@ -88,3 +93,13 @@ def test_an_open_relay_has_one_address_of_each_family_and_is_not_for_pages(
 
 def test_names_and_passwords_are_prepared_as_clients_prepare_them() -> None:
     assert prepared("caf\u0065\u0301\u00a0bar") == "caf\u00e9 bar"
+
+
+def test_a_page_is_told_of_tls_by_the_name_that_its_certificate_is_for(tmp_path: Path) -> None:
+    shared = "{bind: ['0.0.0.0:443', '[::]:443'], turn_name: turn.example.org}"
+    config, secrets = opened(CLOSED.replace("1h}}", f"1h, tcp: null}}, shared_tls: {shared}}}"), tmp_path)
+    engine = turn_config(config, secrets=secrets)
+    assert engine is not None
+    assert engine.tcp_binds == ()
+    (server,) = ice_servers(config, secrets=secrets)()
+    assert server.urls[2:] == ("turns:turn.example.org:443?transport=tcp",)

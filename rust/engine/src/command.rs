@@ -342,6 +342,43 @@ pub enum Action {
         send: Option<TextFormat>,
         characters_per_second: u32,
     },
+    /// On a shard: begins a link to an Edge's worker.
+    OpenMediaLink {
+        edge: Address,
+        bind_ip: IpAddr,
+        key: ByteBuf,
+        path_bytes_per_second: u32,
+    },
+    CloseMediaLink,
+    /// On a shard: where visitors reach it over Edges.
+    SetEdgeAddresses {
+        addresses: Vec<Address>,
+    },
+    /// On an Edge's worker: a key by which a Core signs ufrags.
+    SetCoreKey {
+        core: u16,
+        key_id: u8,
+        key: ByteBuf,
+    },
+    RemoveCoreKey {
+        core: u16,
+        key_id: u8,
+    },
+    /// On an Edge's worker: a Core's shard may open a link with this key.
+    SetMediaLink {
+        core: u16,
+        shard: u16,
+        key: ByteBuf,
+    },
+    RemoveMediaLink {
+        core: u16,
+        shard: u16,
+    },
+    /// On an Edge's worker: these transports have ended.
+    RevokeSessions {
+        core: u16,
+        sessions: Vec<u64>,
+    },
     SendMessage {
         stream: u16,
         text: bool,
@@ -412,6 +449,14 @@ impl Action {
             Action::JoinTopic { .. } => "join_topic",
             Action::LeaveTopic { .. } => "leave_topic",
             Action::OpenText { .. } => "open_text",
+            Action::OpenMediaLink { .. } => "open_media_link",
+            Action::CloseMediaLink => "close_media_link",
+            Action::SetEdgeAddresses { .. } => "set_edge_addresses",
+            Action::SetCoreKey { .. } => "set_core_key",
+            Action::RemoveCoreKey { .. } => "remove_core_key",
+            Action::SetMediaLink { .. } => "set_media_link",
+            Action::RemoveMediaLink { .. } => "remove_media_link",
+            Action::RevokeSessions { .. } => "revoke_sessions",
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
             Action::DrainTurn { .. } => "drain_turn",

@@ -73,6 +73,36 @@ pub struct Dscp {
     pub screen: u8,
 }
 
+fn default_paths() -> usize {
+    65_536
+}
+
+fn default_unproven_per_prefix() -> u16 {
+    64
+}
+
+fn default_edge_workers() -> usize {
+    1
+}
+
+/// The engine of an Edge: threads that carry visitors' datagrams to Cores, and hold no key of theirs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EdgeConfig {
+    /// Threads; their ids follow those of the audio threads.
+    #[serde(default = "default_edge_workers")]
+    pub workers: usize,
+    /// `ip:port` of the public sockets, the same for all workers.
+    pub public_binds: Vec<String>,
+    /// `ip:port` of the socket towards Cores, never a public one; each further worker takes the next port.
+    pub link_bind: String,
+    /// Paths of one worker.
+    #[serde(default = "default_paths")]
+    pub paths: usize,
+    /// Paths of one worker from one network that have not answered a challenge.
+    #[serde(default = "default_unproven_per_prefix")]
+    pub unproven_per_prefix: u16,
+}
+
 /// A TLS port that several share.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SharedTls {
@@ -169,12 +199,18 @@ pub struct EngineConfig {
     /// First and last UDP port given to RTP transports.
     #[serde(default = "default_ports")]
     pub sip_ports: (u16, u16),
-    /// X.509 certificate for DTLS.
+    /// X.509 certificate for DTLS; without shards none is needed.
+    #[serde(default)]
     pub certificate_der: ByteBuf,
     /// Its private key, PKCS #8.
+    #[serde(default)]
     pub private_key_der: ByteBuf,
     /// 32 bytes that sign structured ICE user fragments.
+    #[serde(default)]
     pub ufrag_key: ByteBuf,
+    /// What this engine is for other machines' Cores.
+    #[serde(default)]
+    pub edge: Option<EdgeConfig>,
     /// This core among several.
     #[serde(default)]
     pub core_id: u32,

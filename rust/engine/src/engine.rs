@@ -1,6 +1,8 @@
 //! The engine as its owner sees it: started, fed with command batches, drained of event batches, stopped.
 
+mod edges;
 mod relay;
+mod streams;
 
 use std::collections::HashMap;
 use std::io;
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::rand;
 use mediaserver_proto::dtls::Identity;
 use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shard, ShardMessage};
 use mediaserver_proto::ice::UfragKey;
@@ -24,13 +27,14 @@ use crate::event::{Event, write_batch};
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
+use crate::media_links::CoreLinks;
 use crate::metrics::{Counters, Published, set};
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::shard::{Announced, Inbox, ShardControl};
 use crate::socket::{Marks, Sender, UdpSocket};
 use crate::sockets::Sockets;
-use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
+use crate::stream::{Listening, Serves};
 use crate::worker::{Links, Worker};
 
 /// Commands that wait for a shard.
@@ -86,6 +90,8 @@ struct ShardHandle {
 pub struct Engine {
     config: EngineConfig,
     epoch: Instant,
+    /// Random: this life of the engine, for Edges.
+    instance: u64,
     ufrag_key: UfragKey,
     events: EventReceiver,
     event_sender: EventSender,
@@ -106,20 +112,22 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Checks the configuration; nothing is bound yet.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
-        if !(1..=MOST_SHARDS).contains(&config.shards) {
+        let least = usize::from(config.edge.is_none());
+        if !(least..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
-        if config.shards + config.audio_threads > MOST_SHARDS {
-            let found = config.audio_threads;
-            return Err(EngineError::Config(format!(
-                "audio_threads and shards must be {MOST_SHARDS} at most, not {found}"
-            )));
+        let threads = members(&config);
+        if threads > MOST_SHARDS {
+            return Err(EngineError::Config(format!("there must be {MOST_SHARDS} threads at most, not {threads}")));
         }
-        let secret: [u8; 32] = config
-            .ufrag_key
-            .as_slice()
-            .try_into()
-            .map_err(|_| EngineError::Config("ufrag_key must have 32 bytes".to_owned()))?;
+        let secret: [u8; 32] = match config.ufrag_key.as_slice().try_into() {
+            Ok(secret) => secret,
+            // An Edge signs nothing.
+            Err(_) if config.shards == 0 => [0; 32],
+            Err(_) => return Err(EngineError::Config("ufrag_key must have 32 bytes".to_owned())),
+        };
+        let mut instance = [0; 8];
+        rand::fill(&mut instance).map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
         let core =
             u16::try_from(config.core_id).map_err(|_| EngineError::Config("core_id must be below 65536".to_owned()))?;
         let key =
@@ -130,12 +138,15 @@ impl Engine {
         }
         let epoch = Instant::now();
         // Only to refuse a bad certificate now; each shard makes its own.
-        identity(&config, epoch)?;
+        if config.shards > 0 {
+            identity(&config, epoch)?;
+        }
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
         let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
+            instance: u64::from_ne_bytes(instance),
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
             links: LinkOwner::new(event_sender.clone()),
@@ -172,9 +183,12 @@ impl Engine {
             let epoch = self.epoch;
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
+            let (core, instance) = (self.config.core_id as u16, self.instance);
+            let buffer = self.config.receive_buffer_bytes;
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
-                let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced);
+                let edges = CoreLinks::new(core, shard as u16, instance, buffer);
+                let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced, edges);
                 Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
             workers.push((run, producer, published));
@@ -195,6 +209,8 @@ impl Engine {
         {
             self.start_relay(rings, setup)?;
         }
+        let edges: Vec<RingEnds> = rings.by_ref().take(edge_workers(&self.config)).collect();
+        self.start_edge_workers(edges)?;
         if let Some(rings) = rings.next() {
             self.start_streams_thread(rings, listeners)?;
         }
@@ -225,23 +241,6 @@ impl Engine {
             .name(format!("audio-{number}"))
             .spawn(move || worker.run())
             .map_err(io_error(format!("audio thread {number}")))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        Ok(())
-    }
-
-    /// Starts the thread that has all TCP; its index is the last one.
-    fn start_streams_thread(&mut self, ends: RingEnds, listeners: Vec<Listening>) -> Result<(), EngineError> {
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
-        let unix_epoch = self.unix_epoch();
-        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
-        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
-            .map_err(io_error("thread of streams"))?;
-        let thread = std::thread::Builder::new()
-            .name("streams".to_owned())
-            .spawn(move || worker.run())
-            .map_err(io_error("thread of streams"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         Ok(())
     }
@@ -285,10 +284,15 @@ impl Engine {
         set(&mut all, "shards", self.config.shards as u64);
         set(&mut all, "receive_buffer_bytes", self.receive_buffer);
         for (shard, handle) in self.shards.iter().enumerate() {
-            let owner = match shard.checked_sub(self.config.shards) {
+            let (shards, audio_threads) = (self.config.shards, self.config.audio_threads);
+            let relays = usize::from(self.config.turn.is_some());
+            let owner = match shard.checked_sub(shards) {
                 None => format!("shard{shard}"),
-                Some(number) if number < self.config.audio_threads => format!("audio{number}"),
-                Some(number) if number == self.config.audio_threads && self.config.turn.is_some() => "relay".to_owned(),
+                Some(number) if number < audio_threads => format!("audio{number}"),
+                Some(number) if number < audio_threads + relays => "relay".to_owned(),
+                Some(number) if number < audio_threads + relays + edge_workers(&self.config) => {
+                    format!("edge{}", number - audio_threads - relays)
+                }
                 Some(_) => "streams".to_owned(),
             };
             for (name, value) in handle.published.read() {
@@ -453,30 +457,6 @@ impl Engine {
         Ok(shards)
     }
 
-    /// The TCP sockets, named by their place among them.
-    fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
-        let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
-        let ice = Serves::Ice { dscp: self.config.dscp.video };
-        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
-        let relay = self.config.turn.as_ref().map(|_| self.relay_index());
-        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
-            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
-        }
-        if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
-            all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
-        }
-        let mut listeners = Vec::new();
-        for (number, (text, serves)) in all.into_iter().enumerate() {
-            let address: SocketAddr =
-                text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))?;
-            let listener = stream::bind(address).map_err(io_error(format!("cannot bind {address} (TCP)")))?;
-            let socket = SocketId::carried(member, u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(Listening { listener, socket, serves });
-        }
-        Ok(listeners)
-    }
-
     /// What the peers of a shard with these sockets are told.
     fn announced(&self, sockets: &[UdpSocket], listeners: &[Listening]) -> Result<Announced, EngineError> {
         let mut ips = HashMap::new();
@@ -524,21 +504,21 @@ impl Drop for Engine {
     }
 }
 
-/// Threads that are connected with each other: shards, then those for sound, then the relay, then the one for streams.
+/// Threads that are connected with each other: shards, then those for sound, then the relay,
+/// then those of an Edge, then the one for streams.
 fn members(config: &EngineConfig) -> usize {
     let relay = usize::from(config.turn.is_some());
-    config.shards + config.audio_threads + relay + usize::from(has_streams(config))
-}
-
-fn has_streams(config: &EngineConfig) -> bool {
-    let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
-    let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
-    !config.webrtc_tcp_binds.is_empty() || turn || shared
+    config.shards + config.audio_threads + relay + edge_workers(config) + usize::from(streams::are_wanted(config))
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {
     Identity::new(config.certificate_der.to_vec(), config.private_key_der.to_vec(), epoch)
         .map_err(|error| EngineError::Config(error.to_string()))
+}
+
+/// Threads of an Edge.
+fn edge_workers(config: &EngineConfig) -> usize {
+    config.edge.as_ref().map_or(0, |edge| edge.workers)
 }
 
 fn read_ip(text: &str) -> Result<IpAddr, EngineError> {

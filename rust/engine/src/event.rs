@@ -311,6 +311,31 @@ pub enum Event {
         text: bool,
         payload: ByteBuf,
     },
+    /// A link of a shard to an Edge's worker answers.
+    MediaLinkUp {
+        id: u64,
+    },
+    MediaLinkDown {
+        id: u64,
+    },
+    /// An Edge's worker runs.
+    EdgeOpened {
+        id: u64,
+        public: Vec<Address>,
+        link: Address,
+    },
+    /// A Core's shard has proven where it is.
+    EdgeLinkUp {
+        id: u64,
+        core: u16,
+        shard: u16,
+        remote: Address,
+    },
+    EdgeLinkDown {
+        id: u64,
+        core: u16,
+        shard: u16,
+    },
     Stats {
         request: Option<u64>,
         transports: Vec<TransportStats>,

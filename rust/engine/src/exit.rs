@@ -6,6 +6,7 @@ use mediaserver_proto::io::{Outlet, TransmitQueue};
 use mediaserver_proto::time::Time;
 
 use crate::carried::Carried;
+use crate::media_links::CoreLinks;
 use crate::metrics::ShardMetrics;
 use crate::socket::Sender;
 use crate::sockets::Sockets;
@@ -19,6 +20,8 @@ pub struct Exit<'a> {
     pub sockets: &'a Sockets,
     /// What other threads have the sockets for.
     pub carried: &'a mut Carried,
+    /// What leaves at an Edge.
+    pub links: &'a mut CoreLinks,
     /// Counts them.
     pub metrics: &'a mut ShardMetrics,
     /// The instant of `Time::ZERO`.
@@ -32,6 +35,7 @@ impl Outlet for Exit<'_> {
         let before = self.metrics.sent.datagrams;
         self.sender.send(queue, |id| self.sockets.get(id), &mut self.metrics.sent);
         self.carried.collect(queue, self.arrived);
+        self.sender.send(self.links.frame(queue), |id| self.sockets.get(id), &mut self.metrics.sent);
         let paced = queue.paced();
         // What has waited came earlier than what causes the rest; it is measured by itself.
         let sent = (self.metrics.sent.datagrams - before).saturating_sub(paced.len() as u64);

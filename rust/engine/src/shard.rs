@@ -9,6 +9,7 @@ use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Role};
 use mediaserver_proto::endpoint::{CommandError, Endpoint, EndpointEvent, Entropy, RtpSockets};
 use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
 use mediaserver_proto::io::{SocketId, TransmitQueue};
+use mediaserver_proto::link::LinkKey;
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
 use mediaserver_proto::time::Time;
 use mediaserver_proto::transport::{DtlsTerms, RemoteParameters, RtpRemote};
@@ -17,6 +18,7 @@ use serde_bytes::ByteBuf;
 use crate::command::{self, Action, Address as CommandAddress, Command, DtlsRole};
 use crate::data::channel_opened;
 use crate::event::{Event, Layer, TransportStats};
+use crate::media_links::{self, CoreLinks, LinkError};
 use crate::ports::{PortError, PortPools};
 use crate::sockets::Sockets;
 
@@ -47,6 +49,8 @@ pub(crate) enum Refusal {
     Command(#[from] CommandError),
     #[error(transparent)]
     Port(#[from] PortError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error("invalid {0}")]
     Invalid(&'static str),
     #[error("no random numbers")]
@@ -68,6 +72,10 @@ pub struct ShardControl {
     pub endpoint: Endpoint,
     /// All sockets.
     pub sockets: Sockets,
+    /// Ways over Edges.
+    pub links: CoreLinks,
+    /// Where visitors reach Edges.
+    edge_addresses: Vec<SocketAddr>,
     ports: PortPools,
     announced: Announced,
     own_sockets: HashMap<u64, RtpSockets>,
@@ -77,10 +85,18 @@ pub struct ShardControl {
 
 impl ShardControl {
     /// A shard without transports.
-    pub fn new(endpoint: Endpoint, sockets: Sockets, ports: PortPools, announced: Announced) -> ShardControl {
+    pub fn new(
+        endpoint: Endpoint,
+        sockets: Sockets,
+        ports: PortPools,
+        announced: Announced,
+        links: CoreLinks,
+    ) -> ShardControl {
         ShardControl {
             endpoint,
             sockets,
+            links,
+            edge_addresses: Vec::new(),
             ports,
             announced,
             own_sockets: HashMap::new(),
@@ -125,6 +141,11 @@ impl ShardControl {
                 self.events.push(Event::CommandFailed { request, id, command: name, reason: refusal.to_string() });
             }
         }
+    }
+
+    /// Lets links and endpoint tell each other what they know of paths.
+    pub fn settle_links(&mut self, now: Time, out: &mut TransmitQueue) {
+        self.links.settle(&mut self.endpoint, now, out, &mut self.events);
     }
 
     /// Turns the endpoint's events into ours.
@@ -226,6 +247,20 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
+            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second } => {
+                let key = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
+                let (edge, key) = (SocketAddr::new(edge.0, edge.1), LinkKey::new(key));
+                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second };
+                self.opened.push(self.links.open(opening, &mut self.sockets, now)?);
+            }
+            Action::CloseMediaLink => {
+                if !self.links.close(id, &mut self.sockets) {
+                    return Err(Refusal::Invalid("link"));
+                }
+            }
+            Action::SetEdgeAddresses { addresses } => {
+                self.edge_addresses = addresses.iter().map(|&(ip, port)| SocketAddr::new(ip, port)).collect();
+            }
             Action::Ping => {}
             Action::AcceptData { .. }
             | Action::OpenChannel { .. }
@@ -245,7 +280,13 @@ impl ShardControl {
             id,
             ufrag: credentials.ufrag().to_owned(),
             pwd: credentials.password().to_owned(),
-            addresses: self.announced.shared.iter().map(|&address| address.into()).collect(),
+            addresses: self
+                .announced
+                .shared
+                .iter()
+                .chain(&self.edge_addresses)
+                .map(|&address| address.into())
+                .collect(),
             tcp_addresses: self.announced.tcp.iter().map(|&address| address.into()).collect(),
             request,
         }

@@ -31,7 +31,8 @@ impl Sockets {
         (self.reserve(), self.reserve())
     }
 
-    fn reserve(&mut self) -> SocketId {
+    /// An id for a socket of its own.
+    pub fn reserve(&mut self) -> SocketId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.own.push(None);
             u32::try_from(self.own.len() - 1).unwrap_or(u32::MAX - FIRST_OWN_SOCKET)

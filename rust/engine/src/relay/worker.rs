@@ -337,7 +337,6 @@ impl RelayWorker {
                 self.server.set_draining(alternates.map(|these| these.into_iter().map(address).collect()));
                 Ok(())
             }
-            Action::Ping => Ok(()),
             _ => Err("a relay does no such thing"),
         }
     }

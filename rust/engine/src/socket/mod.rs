@@ -53,6 +53,18 @@ impl UdpSocket {
         Ok(UdpSocket { socket, id, local, overflow_seen: 0 })
     }
 
+    /// Makes it one of a link: joined datagrams may come in (UDP_GRO), and nothing that leaves is ever fragmented, so that what
+    /// passes is what fits (RFC 8899 §3). Without support for either the socket works as any other.
+    pub fn for_link(self) -> UdpSocket {
+        self.join_datagrams();
+        let (level, name) = match self.local.is_ipv6() {
+            true => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+            false => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+        };
+        set_option(&self.socket, level, name, libc::IP_PMTUDISC_PROBE).ok();
+        self
+    }
+
     /// Lets the kernel join datagrams of one source on their way in (UDP_GRO). Without it they come one by one.
     pub fn join_datagrams(&self) {
         set_option(&self.socket, SOL_UDP, UDP_GRO, 1).ok();

@@ -109,7 +109,7 @@ impl Sender {
         self.gso
     }
 
-    /// Sends everything in `queue`, in order, but for what other threads have the sockets for. Never waits: what the kernel
+    /// Sends everything in `queue`, in order, but for what other threads or Edges have the sockets for. Never waits: what the kernel
     /// does not take is dropped and counted.
     pub fn send<'a>(
         &mut self,
@@ -129,7 +129,7 @@ impl Sender {
             }
             match socket(id) {
                 Some(socket) => self.send_runs(socket, queue, count),
-                None if id.carrier().is_some() => {}
+                None if id.carrier().is_some() || id.link().is_some() => {}
                 None => count.no_socket += self.runs.iter().map(|run| run.count as u64).sum::<u64>(),
             }
         }

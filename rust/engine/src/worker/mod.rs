@@ -168,6 +168,9 @@ impl Worker {
             // Not only when something is due: what is nearly due may save us from waking for it.
             self.drive(now, None, |endpoint, now, out, _| endpoint.handle_timeout(now, out));
         }
+        if self.control.links.poll_timeout().is_some_and(|due| due <= now) {
+            self.guard(now, |control, now, out| control.links.handle_timeout(now, out));
+        }
         self.finish_round(now);
         self.scheduling.look(now);
         if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
@@ -186,7 +189,8 @@ impl Worker {
         let publish = self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now));
         let retry = (!self.unsent_events.is_empty() || self.waiting.iter().any(|queue| !queue.is_empty()))
             .then_some(Duration::from_millis(1));
-        [endpoint, publish, retry].into_iter().flatten().min()
+        let links = self.control.links.poll_timeout().map(|due| due.since(now));
+        [endpoint, links, publish, retry].into_iter().flatten().min()
     }
 
     fn take_messages(&mut self, now: Time) {
@@ -234,8 +238,9 @@ impl Worker {
         call: impl FnOnce(&mut Endpoint, Time, &mut TransmitQueue<'_>, &mut ReceiveBatch),
     ) {
         let (sender, metrics, epoch) = (&mut self.sender, &mut self.metrics, self.epoch);
-        let (ShardControl { endpoint, sockets, .. }, out, batch) = (&mut self.control, &mut self.out, &mut self.batch);
-        let mut exit = Exit { sender, sockets, carried: &mut self.carried, metrics, epoch, arrived };
+        let (ShardControl { endpoint, sockets, links, .. }, out, batch) =
+            (&mut self.control, &mut self.out, &mut self.batch);
+        let mut exit = Exit { sender, sockets, carried: &mut self.carried, links, metrics, epoch, arrived };
         let result = catch_unwind(AssertUnwindSafe(|| out.through(&mut exit, |out| call(endpoint, now, out, batch))));
         self.recover(now, result.is_err());
     }
@@ -259,6 +264,7 @@ impl Worker {
     }
 
     fn finish_round(&mut self, now: Time) {
+        self.control.settle_links(now, &mut self.out);
         self.send(None);
         self.pass_messages();
         self.control.collect_events(now);
@@ -273,8 +279,9 @@ impl Worker {
 
     fn send(&mut self, arrived: Option<Time>) {
         if !self.out.is_empty() {
-            let (sender, sockets, metrics) = (&mut self.sender, &self.control.sockets, &mut self.metrics);
-            Exit { sender, sockets, carried: &mut self.carried, metrics, epoch: self.epoch, arrived }.send(&self.out);
+            let (sender, metrics, carried) = (&mut self.sender, &mut self.metrics, &mut self.carried);
+            let ShardControl { sockets, links, .. } = &mut self.control;
+            Exit { sender, sockets, carried, links, metrics, epoch: self.epoch, arrived }.send(&self.out);
             self.out.clear();
         }
     }
@@ -353,6 +360,7 @@ impl Worker {
             set(counters, "datagrams_handed_over", endpoint.handed_over());
             set(counters, "data_messages", endpoint.messages_delivered());
             self.carried.write(counters);
+            self.control.links.write(counters);
             let mut name = String::with_capacity(64);
             endpoint.counters(|reason, value| {
                 name.clear();
@@ -381,6 +389,7 @@ mod tests {
 
     use super::*;
     use crate::mailbox::event_queue;
+    use crate::media_links::CoreLinks;
     use crate::ports::PortPools;
     use crate::shard::Announced;
     use crate::socket::Marks;
@@ -411,7 +420,8 @@ mod tests {
             stop: Arc::default(),
             published: Published::default(),
         };
-        let control = ShardControl::new(endpoint, Sockets::default(), ports, Announced::default());
+        let control =
+            ShardControl::new(endpoint, Sockets::default(), ports, Announced::default(), CoreLinks::new(0, 0, 1, 4096));
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
         let (scheduling, sender) = (Scheduling::new(None, false), Sender::new(true, Marks::default()));
         (Worker::new(0, scheduling, sender, epoch, poller, control, links), carrier)

@@ -1,5 +1,6 @@
 //! Batches in: from ready sockets to the endpoint, a frame that goes to many as a whole if its rest comes in time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use mediaserver_proto::io::SocketId;
@@ -30,13 +31,14 @@ impl Worker {
                 continue;
             }
             let id = SocketId(u32::try_from(token).unwrap_or(u32::MAX));
-            let is_shared = id.0 < FIRST_OWN_SOCKET;
+            // A link has the visitors of a whole Edge.
+            let is_shared = id.0 < FIRST_OWN_SOCKET || self.control.links.has(id);
             let most = if is_shared { RECEIVE_SLOTS } else { OWN_SOCKET_MESSAGES };
             if slot + most.min(OWN_SOCKET_MESSAGES) > RECEIVE_SLOTS {
                 self.handle_batch(now);
                 slot = 0;
             }
-            slot += self.receive_from(id, slot, most);
+            slot += self.receive_from(id, slot, most, now);
             if is_shared {
                 slot = self.receive_rest(id, slot, now);
             }
@@ -45,7 +47,23 @@ impl Worker {
     }
 
     /// Reads a socket into the batch from `slot` on; how many slots were used.
-    fn receive_from(&mut self, id: SocketId, slot: usize, most: usize) -> usize {
+    fn receive_from(&mut self, id: SocketId, slot: usize, most: usize, now: Time) -> usize {
+        let first = self.batch.len();
+        let slots = self.receive_raw(id, slot, most);
+        if self.control.links.has(id) {
+            self.unpack(id, first, now);
+        }
+        slots
+    }
+
+    /// Puts what visitors sent in place of the frames in which it came.
+    fn unpack(&mut self, id: SocketId, first: usize, now: Time) {
+        let (links, batch, out) = (&mut self.control.links, &mut self.batch, &mut self.out);
+        let result = catch_unwind(AssertUnwindSafe(|| links.unpack(id, batch, first, now, out)));
+        self.recover(now, result.is_err());
+    }
+
+    fn receive_raw(&mut self, id: SocketId, slot: usize, most: usize) -> usize {
         let Some(socket) = self.control.sockets.get_mut(id) else { return 0 };
         match self.receiver.receive(socket, &mut self.batch, slot, most) {
             Ok(count) => {
@@ -67,7 +85,7 @@ impl Worker {
             if patience < LOOK || slot >= RECEIVE_SLOTS || self.now().since(now) > patience {
                 return slot;
             }
-            slot += self.receive_from(id, slot, RECEIVE_SLOTS);
+            slot += self.receive_from(id, slot, RECEIVE_SLOTS, now);
             self.take_batch(now);
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::transports::Statistics;
+use crate::io::Path;
 use crate::rtp::Token;
 use crate::sctp::Channel;
 use crate::sfu::Layer;
@@ -93,6 +94,15 @@ pub enum EndpointEvent {
         text: bool,
         payload: Vec<u8>,
     },
+}
+
+/// What whoever keeps a link to an Edge must tell it of a path that leads over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkedPath {
+    /// It has answered a challenge.
+    Proven(Path),
+    /// It is nobody's.
+    Unbound(Path),
 }
 
 /// Why a command was refused.

@@ -32,22 +32,22 @@ use slab::Slab;
 use crate::dtls::Identity;
 use crate::error::DropCounters;
 use crate::ice::UfragKey;
-use crate::io::TransmitQueue;
+use crate::io::{Path, TransmitQueue};
 use crate::rtcp::WallClock;
 use crate::rtcp::ntp::NtpTime;
 use crate::rtp::Ssrc;
 use crate::sfu::{LayerTable, UpTrackId};
 use crate::time::Time;
 
-pub use event::{CommandError, EndpointEvent};
+pub use event::{CommandError, EndpointEvent, LinkedPath};
 pub use message::{Shard, ShardMessage};
 pub use topics::{ChannelId, DataRates, Membership, TopicMessage};
 pub use transports::{Entropy, RtpSockets, Statistics, TransportSnapshot};
 
 use media::Media;
-use routes::Routes;
+use routes::{Owner, Routes};
 use shared_pool::SharedPool;
-use slot::Slot;
+use slot::{AnyTransport, Slot};
 use timers::Timers;
 use topics::Topics;
 
@@ -126,6 +126,8 @@ pub struct Endpoint {
     via: Option<Shard>,
     events: VecDeque<EndpointEvent>,
     messages: VecDeque<(Shard, ShardMessage)>,
+    /// News of paths that lead over an Edge.
+    linked: VecDeque<LinkedPath>,
     drops: EndpointDrops,
     /// Drops of transports, gathered as they happen.
     transport_drops: DropCounters,
@@ -156,6 +158,7 @@ impl Endpoint {
             current: None,
             events: VecDeque::new(),
             messages: VecDeque::new(),
+            linked: VecDeque::new(),
             drops: EndpointDrops::default(),
             transport_drops: DropCounters::default(),
             handed_over: 0,
@@ -191,6 +194,20 @@ impl Endpoint {
     /// The oldest event not yet taken.
     pub fn poll_event(&mut self) -> Option<EndpointEvent> {
         self.events.pop_front()
+    }
+
+    /// The oldest news of a path over an Edge not yet taken.
+    pub fn poll_linked_path(&mut self) -> Option<LinkedPath> {
+        self.linked.pop_front()
+    }
+
+    /// Whether a tuple belongs to a transport of this shard and has answered a challenge.
+    pub fn is_proven(&self, path: Path) -> bool {
+        let Some(Owner::Here(index)) = self.routes.bound(path) else { return false };
+        match self.slots.get(index).map(|slot| &slot.transport) {
+            Some(AnyTransport::Ice(transport)) => transport.is_proven(path),
+            _ => false,
+        }
     }
 
     /// The oldest message to another shard not yet taken.

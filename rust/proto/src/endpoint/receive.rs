@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::event::LinkedPath;
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
 use super::{Endpoint, EndpointEvent};
@@ -104,7 +105,7 @@ impl Endpoint {
         if classify(datagram) == Kind::Stun
             && let Some(ufrag) = local_ufrag(datagram)
         {
-            return self.owner_of_ufrag(ufrag, now);
+            return self.owner_of_ufrag(path, ufrag, now);
         }
         let owner = self.routes.owner(path);
         if owner.is_none() {
@@ -113,7 +114,7 @@ impl Endpoint {
         owner
     }
 
-    fn owner_of_ufrag(&mut self, ufrag: &[u8], now: Time) -> Option<Owner> {
+    fn owner_of_ufrag(&mut self, path: Path, ufrag: &[u8], now: Time) -> Option<Owner> {
         let minute = self.minute(now);
         let transport = match self.config.ufrag_key.verify(ufrag, minute) {
             Ok(fields) => fields.transport_id(),
@@ -128,6 +129,11 @@ impl Endpoint {
         };
         let shard = (transport >> 48) as Shard;
         if shard != self.config.shard {
+            if path.socket.link().is_some() {
+                // An Edge gives each shard its own: another one has no way back to the visitor.
+                self.drops.unknown_transport += 1;
+                return None;
+            }
             return (shard < self.config.shards).then_some(Owner::There(shard));
         }
         let owner = self.ids.get(&transport).map(|&slot| Owner::Here(slot));
@@ -204,6 +210,7 @@ impl Endpoint {
         let id = slot.id;
         match event {
             TransportEvent::PathBound(path) => self.bind_path(index, path),
+            TransportEvent::PathProven(path) => self.tell_link(LinkedPath::Proven(path)),
             TransportEvent::PathUnbound(path) => self.unbind_path(index, path),
             TransportEvent::Connected { path, suite } => {
                 let first = !std::mem::replace(&mut slot.connected, true);
@@ -265,12 +272,25 @@ impl Endpoint {
 
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.
     pub(super) fn tell_unbound(&mut self, path: Path) {
+        if path.socket.link().is_some() {
+            if self.routes.bound(path).is_none() {
+                self.tell_link(LinkedPath::Unbound(path));
+            }
+            return;
+        }
         if let Some(carrier) = path.socket.carrier() {
             self.messages.push_back((carrier, ShardMessage::PathUnbound(path)));
             return;
         }
         for shard in (0..self.config.shards).filter(|&shard| shard != self.config.shard) {
             self.messages.push_back((shard, ShardMessage::PathUnbound(path)));
+        }
+    }
+
+    fn tell_link(&mut self, news: LinkedPath) {
+        let (LinkedPath::Proven(path) | LinkedPath::Unbound(path)) = news;
+        if path.socket.link().is_some() {
+            self.linked.push_back(news);
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::message::Shard;
 use super::slot::{AnyTransport, Slot, Traffic};
 use super::{CommandError, Endpoint, EndpointEvent};
-use crate::ice::LocalCredentials;
 use crate::ice::credentials::PASSWORD_BYTES;
+use crate::ice::{LocalCredentials, UFRAG_LIFE_MINUTES};
 use crate::io::{SocketId, TransmitQueue};
 use crate::rtp::Ssrc;
 use crate::sfu::router::TransportStats;
@@ -15,9 +15,6 @@ use crate::time::Time;
 use crate::transport::{
     CloseReason, IceTransport, IceTransportConfig, RemoteParameters, RtpRemote, RtpTransport, RtpTransportConfig,
 };
-
-/// How long a ufrag may bind new tuples, in minutes: a day, far longer than any call's next ICE restart.
-const UFRAG_LIFE_MINUTES: u32 = 24 * 60;
 
 /// Random bytes for one set of ICE credentials; protocol code has no randomness of its own.
 #[derive(Clone, Copy)]

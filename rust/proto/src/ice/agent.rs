@@ -26,6 +26,8 @@ const PRIORITY: u32 = 110 << 24 | 0xffff << 8 | 0xff;
 pub enum IceEvent {
     /// A new tuple passed an authenticated check.
     Bound(Path),
+    /// A tuple has answered a challenge for the first time.
+    Proven(Path),
     /// A tuple is forgotten.
     Unbound(Path),
     /// Media goes to this (proven) tuple from now on.
@@ -209,6 +211,7 @@ impl Agent {
         }
         self.heard(at, now);
         if !was_proven {
+            self.events.push_back(IceEvent::Proven(path));
             let nominated_at = self.tuples[at].nominated_at;
             self.make_room_for_proven(path);
             let current = self.selected.and_then(|path| self.find(path)).map(|at| self.tuples[at].nominated_at);
@@ -287,6 +290,11 @@ impl Agent {
     /// Whether an authenticated check came from this tuple.
     pub fn is_bound(&self, path: Path) -> bool {
         self.selected == Some(path) || self.find(path).is_some()
+    }
+
+    /// Whether a tuple has answered a challenge.
+    pub fn is_proven(&self, path: Path) -> bool {
+        self.find(path).is_some_and(|at| self.tuples[at].proven)
     }
 
     /// All tuples.

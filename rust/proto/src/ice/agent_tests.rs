@@ -148,7 +148,7 @@ fn a_tuple_is_selected_only_after_it_answered_our_challenge() {
     give(&mut agent, path(1), &answers[0], at(20), &mut TransmitQueue::default()).unwrap();
     assert_eq!(agent.selected(), Some(path(1)));
     assert_eq!(agent.round_trip(), Some(Duration::from_millis(20)));
-    assert_eq!(events(&mut agent), [IceEvent::Bound(path(1)), IceEvent::Selected(path(1))]);
+    assert_eq!(events(&mut agent), [IceEvent::Bound(path(1)), IceEvent::Proven(path(1)), IceEvent::Selected(path(1))]);
 }
 
 #[test]

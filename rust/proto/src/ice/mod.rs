@@ -13,5 +13,5 @@ mod ufrag_keys;
 
 pub use agent::{Agent, IceEvent};
 pub use credentials::{LocalCredentials, RemoteCredentials};
-pub use ufrag::{LocalUfrag, UfragError, UfragKey, minute_of};
+pub use ufrag::{LocalUfrag, UFRAG_LIFE_MINUTES, UfragError, UfragKey, minute_of};
 pub use ufrag_keys::UfragKeys;

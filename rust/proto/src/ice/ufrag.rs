@@ -19,6 +19,9 @@ const SESSION_BITS: u64 = 48;
 /// 2020-01-01T00:00:00Z.
 const UNIX_2020_S: u64 = 1_577_836_800;
 
+/// How long a ufrag may bind new tuples, in minutes: a day, far longer than any call's next ICE restart.
+pub const UFRAG_LIFE_MINUTES: u32 = 24 * 60;
+
 /// Minutes since 2020, which is what a ufrag's 24 bits of expiry count; `unix` is the time since 1970.
 pub fn minute_of(unix: Duration) -> u32 {
     u32::try_from(unix.as_secs().saturating_sub(UNIX_2020_S) / 60).unwrap_or(u32::MAX)

@@ -141,9 +141,11 @@ impl CoreLink {
             return;
         }
         out.carries = Carries::Control;
+        let has_session = self.session.is_some();
         for frame in frames(datagram) {
             let result = frame.map_err(|_| LinkDrop::MalformedFrame);
             let result = result.and_then(|frame| match frame.header.kind {
+                FrameKind::Data | FrameKind::Open if !has_session => Err(LinkDrop::Down),
                 FrameKind::Data => {
                     self.handle_data(&frame, now, out).map(|path| Some((path, frame.start, frame.body().len())))
                 }

@@ -20,7 +20,7 @@ counted! {
     ReplayedControl => "link_replayed_control",
     /// A path beyond those that a link may have.
     PathLimit => "link_path_limit",
-    /// A datagram for a visitor while the link is down.
+    /// A datagram of a visitor or for one before the Edge has welcomed us.
     Down => "link_down",
     /// A datagram for a visitor to whom no path leads.
     NoPath => "link_no_path",

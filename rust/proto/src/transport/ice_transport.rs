@@ -227,6 +227,11 @@ impl IceTransport {
         out.push_with(path, |bytes| outbound.protect_rtcp(packet, bytes).map(drop)).map_err(send_error_of)
     }
 
+    /// Whether a tuple has answered a challenge.
+    pub fn is_proven(&self, path: Path) -> bool {
+        self.ice.is_proven(path)
+    }
+
     fn sender(&mut self) -> Result<(Path, &mut Outbound), SendError> {
         match (self.ice.selected(), &mut self.srtp) {
             (Some(path), Some(srtp)) if !self.closed => Ok((path, &mut srtp.outbound)),
@@ -299,6 +304,7 @@ impl IceTransport {
         while let Some(event) = self.ice.poll_event() {
             match event {
                 IceEvent::Bound(path) => self.events.push_back(TransportEvent::PathBound(path)),
+                IceEvent::Proven(path) => self.events.push_back(TransportEvent::PathProven(path)),
                 IceEvent::Unbound(path) => self.events.push_back(TransportEvent::PathUnbound(path)),
                 // Before that, `Connected` says the path.
                 IceEvent::Selected(path) if self.connected => self.events.push_back(TransportEvent::PathChanged(path)),

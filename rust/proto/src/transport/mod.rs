@@ -80,6 +80,8 @@ impl CloseReason {
 pub enum TransportEvent {
     /// ICE transport: this tuple passed a valid check; datagrams from it belong to this transport from now on.
     PathBound(Path),
+    /// ICE transport: the tuple has answered a challenge of ours for the first time.
+    PathProven(Path),
     /// ICE transport: the tuple is forgotten.
     PathUnbound(Path),
     /// Media can flow: ICE proven, DTLS done and fingerprint right; or the first accepted RTP of a SIP leg without DTLS.

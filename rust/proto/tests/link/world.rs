@@ -13,54 +13,54 @@ use mediaserver_proto::path::{EdgeDrop, PathLimits};
 use mediaserver_proto::stun::{Class, TransactionId, Writer, method};
 use mediaserver_proto::time::Time;
 
-pub const PUBLIC: SocketId = SocketId(0);
-pub const NAME: LinkName = LinkName { core: 1, shard: 2 };
-pub const KEY: [u8; 32] = [9; 32];
-pub const RATE: u32 = 1_000_000;
+pub(crate) const PUBLIC: SocketId = SocketId(0);
+pub(crate) const NAME: LinkName = LinkName { core: 1, shard: 2 };
+pub(crate) const KEY: [u8; 32] = [9; 32];
+pub(crate) const RATE: u32 = 1_000_000;
 /// 2026-11-23.
-pub const UNIX: Duration = Duration::from_secs(1_795_000_000);
+pub(crate) const UNIX: Duration = Duration::from_secs(1_795_000_000);
 const LINK_SOCKET: SocketId = SocketId(7);
 const CORE_SOCKET: SocketId = SocketId(8);
 
 /// A datagram on the line.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The sender as the receiver sees it, or the receiver as the sender sees it.
-    pub peer: SocketAddr,
-    pub bytes: Vec<u8>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }
 
-pub struct World {
-    pub now: Time,
-    pub edge: EdgeLink,
-    pub core: CoreLink,
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) edge: EdgeLink,
+    pub(crate) core: CoreLink,
     to_edge: Link<Sent>,
     to_core: Link<Sent>,
     /// Our address at the Edge; the NAT may change it.
-    pub outside: SocketAddr,
+    pub(crate) outside: SocketAddr,
     /// What came out of the link at the Core.
-    pub core_got: Vec<(Path, Vec<u8>)>,
+    pub(crate) core_got: Vec<(Path, Vec<u8>)>,
     /// What the Edge sent to visitors.
-    pub visitors_got: Vec<(Path, Vec<u8>)>,
+    pub(crate) visitors_got: Vec<(Path, Vec<u8>)>,
     /// Every datagram that was on the line, each way.
-    pub wire_to_edge: Vec<Sent>,
-    pub wire_to_core: Vec<Sent>,
-    pub edge_events: Vec<EdgeEvent>,
-    pub core_events: Vec<(Time, CoreEvent)>,
+    pub(crate) wire_to_edge: Vec<Sent>,
+    pub(crate) wire_to_core: Vec<Sent>,
+    pub(crate) edge_events: Vec<EdgeEvent>,
+    pub(crate) core_events: Vec<(Time, CoreEvent)>,
     /// Nothing passes while it is set.
-    pub cut: bool,
-    pub is_edge_up: bool,
+    pub(crate) cut: bool,
+    pub(crate) is_edge_up: bool,
 }
 
-pub fn at(ms: u64) -> Time {
+pub(crate) fn at(ms: u64) -> Time {
     Time::from_millis(ms)
 }
 
-pub fn edge_address() -> SocketAddr {
+pub(crate) fn edge_address() -> SocketAddr {
     ([10, 0, 0, 1], 4000).into()
 }
 
-pub fn ufrag_key() -> UfragKey {
+pub(crate) fn ufrag_key() -> UfragKey {
     UfragKey::new(NAME.core, 0, &[3; 32])
 }
 
@@ -102,14 +102,14 @@ fn line(loss: f64, jitter: Duration, seed: u64) -> Link<Sent> {
 
 impl World {
     /// A line without faults; the link is up.
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         let mut world = World::lossy(0.0, Duration::ZERO, 1);
         world.run_until(at(100));
         assert!(world.core.is_up());
         world
     }
 
-    pub fn lossy(loss: f64, jitter: Duration, seed: u64) -> World {
+    pub(crate) fn lossy(loss: f64, jitter: Duration, seed: u64) -> World {
         World {
             now: Time::ZERO,
             edge: new_edge(77),
@@ -129,19 +129,19 @@ impl World {
     }
 
     /// The Edge's process begins again, and its owner gives it keys and links.
-    pub fn restart_edge(&mut self, instance: u64) {
+    pub(crate) fn restart_edge(&mut self, instance: u64) {
         self.edge = new_edge(instance);
     }
 
-    pub fn restart_core(&mut self, instance: u64) {
+    pub(crate) fn restart_core(&mut self, instance: u64) {
         self.core = new_core(instance, self.now);
     }
 
-    pub fn run_for(&mut self, ms: u64) {
+    pub(crate) fn run_for(&mut self, ms: u64) {
         self.run_until(self.now + Duration::from_millis(ms));
     }
 
-    pub fn run_until(&mut self, end: Time) {
+    pub(crate) fn run_until(&mut self, end: Time) {
         loop {
             self.turn();
             let edge = self.edge.poll_timeout().filter(|_| self.is_edge_up);
@@ -170,12 +170,12 @@ impl World {
         let mut out = TransmitQueue::default();
         if self.is_edge_up && self.edge.poll_timeout().is_some_and(|due| due <= now) {
             self.edge.handle_timeout(now, &mut out);
-            self.from_edge(&out);
+            self.leave_edge(&out);
             out.clear();
         }
         if self.core.poll_timeout().is_some_and(|due| due <= now) {
             self.core.handle_timeout(now, &mut out);
-            self.from_core(&out);
+            self.leave_core(&out);
         }
         while let Some(event) = self.edge.poll_event() {
             self.edge_events.push(event);
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Gives the Edge a datagram at its link socket, whoever it is from.
-    pub fn give_edge(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn give_edge(&mut self, from: SocketAddr, bytes: &[u8]) {
         if !self.is_edge_up {
             return;
         }
@@ -194,21 +194,21 @@ impl World {
         batch.push(Path { socket: LINK_SOCKET, remote: from }, bytes);
         let mut out = TransmitQueue::default();
         self.edge.handle_link(&batch, 0..1, self.now, &mut out);
-        self.from_edge(&out);
+        self.leave_edge(&out);
     }
 
     /// Gives the Core a datagram at its link socket, whoever it is from.
-    pub fn give_core(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn give_core(&mut self, from: SocketAddr, bytes: &[u8]) {
         let (mut out, mut found) = (TransmitQueue::default(), Vec::new());
         self.core.handle_datagram(from, bytes, 0, self.now, &mut found, &mut out);
         for Received { path, start, len } in found {
             self.core_got.push((path, bytes[start..start + len].to_vec()));
         }
-        self.from_core(&out);
+        self.leave_core(&out);
     }
 
     /// Visitors' datagrams that the Edge receives at once.
-    pub fn visit(&mut self, datagrams: &[(Path, Vec<u8>)]) {
+    pub(crate) fn visit(&mut self, datagrams: &[(Path, Vec<u8>)]) {
         let mut batch = ReceiveBatch::default();
         for (path, bytes) in datagrams {
             batch.push(*path, bytes);
@@ -217,32 +217,32 @@ impl World {
         if self.is_edge_up {
             self.edge.handle_public(&batch, 0..batch.len(), self.now, &mut out);
         }
-        self.from_edge(&out);
+        self.leave_edge(&out);
     }
 
     /// What the Core sends to visitors at once.
-    pub fn answer(&mut self, datagrams: &[(Path, Vec<u8>)]) {
+    pub(crate) fn answer(&mut self, datagrams: &[(Path, Vec<u8>)]) {
         let mut out = TransmitQueue::default();
         for (path, bytes) in datagrams {
             self.core.push(*path, Carries::Video, bytes, &mut out);
         }
-        self.from_core(&out);
+        self.leave_core(&out);
     }
 
-    pub fn prove(&mut self, path: Path) {
+    pub(crate) fn prove(&mut self, path: Path) {
         let mut out = TransmitQueue::default();
         self.core.prove(path, self.now, &mut out);
-        self.from_core(&out);
+        self.leave_core(&out);
     }
 
-    pub fn close_path(&mut self, path: Path) {
+    pub(crate) fn close_path(&mut self, path: Path) {
         let mut out = TransmitQueue::default();
         self.core.close_path(path, &mut out);
-        self.from_core(&out);
+        self.leave_core(&out);
     }
 
     /// A visitor with a proven path; the path as the Core names it.
-    pub fn admit(&mut self, number: u16, session: u64) -> Path {
+    pub(crate) fn admit(&mut self, number: u16, session: u64) -> Path {
         self.visit(&[(visitor(number), check(session))]);
         self.run_for(20);
         let path = linked(number);
@@ -253,11 +253,11 @@ impl World {
         path
     }
 
-    pub fn dropped(&self, reason: EdgeDrop) -> u64 {
+    pub(crate) fn dropped(&self, reason: EdgeDrop) -> u64 {
         self.edge.dropped(reason)
     }
 
-    fn from_edge(&mut self, out: &TransmitQueue<'_>) {
+    fn leave_edge(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
             let bytes = out.datagram(entry).to_vec();
             if entry.path.socket == LINK_SOCKET {
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    fn from_core(&mut self, out: &TransmitQueue<'_>) {
+    fn leave_core(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
             assert_eq!((entry.path.socket, entry.path.remote), (CORE_SOCKET, edge_address()));
             let sent = Sent { peer: self.outside, bytes: out.datagram(entry).to_vec() };
@@ -285,27 +285,27 @@ impl World {
 }
 
 /// A visitor at the Edge's public socket.
-pub fn visitor(number: u16) -> Path {
+pub(crate) fn visitor(number: u16) -> Path {
     let address = SocketAddr::from(([192, 0, (number >> 8) as u8, number as u8], 6000));
     Path { socket: PUBLIC, remote: address }
 }
 
 /// The same at the Core.
-pub fn linked(number: u16) -> Path {
+pub(crate) fn linked(number: u16) -> Path {
     Path { socket: SocketId::linked(5, 0), remote: visitor(number).remote }
 }
 
-pub fn token(session: u64, expires_in: i32) -> String {
+pub(crate) fn token(session: u64, expires_in: i32) -> String {
     let transport = u64::from(NAME.shard) << 48 | session;
     ufrag_key().make(transport, 0, minute_of(UNIX).saturating_add_signed(expires_in))
 }
 
 /// A visitor's first datagram.
-pub fn check(session: u64) -> Vec<u8> {
+pub(crate) fn check(session: u64) -> Vec<u8> {
     check_with(&token(session, 10))
 }
 
-pub fn check_with(ufrag: &str) -> Vec<u8> {
+pub(crate) fn check_with(ufrag: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     Writer::new(&mut bytes, Class::Request, method::BINDING, TransactionId([1; 12]))
         .username(format!("{ufrag}:peer").as_bytes())
@@ -314,7 +314,7 @@ pub fn check_with(ufrag: &str) -> Vec<u8> {
 }
 
 /// Media of so many bytes.
-pub fn media(number: u8, len: usize) -> Vec<u8> {
+pub(crate) fn media(number: u8, len: usize) -> Vec<u8> {
     let mut bytes = vec![number; len];
     bytes[0] = 0x80;
     bytes

@@ -1,0 +1,6 @@
+//! The threads of an Edge: they own the public sockets and the one towards Cores, and move frames between them.
+
+mod commands;
+mod worker;
+
+pub use worker::{EdgeSockets, EdgeWorker};

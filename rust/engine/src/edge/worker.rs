@@ -1,0 +1,296 @@
+//! One thread of an Edge: batches in, frames out, and back.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::link::{EdgeEvent, EdgeLink};
+use mediaserver_proto::time::Time;
+
+use super::commands;
+use crate::command::{Command, SHARD_SHIFT};
+use crate::event::{Address, Event};
+use crate::media::Inbox;
+use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
+use crate::scheduling::Scheduling;
+use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
+use crate::sockets::Sockets;
+use crate::sys::{Poller, thread_cpu_ns};
+use crate::worker::Links;
+
+/// Token of the eventfd among the sockets' ids.
+const WAKE_TOKEN: u64 = u64::MAX;
+/// Commands handled before the sockets get their turn again.
+const COMMANDS_PER_ROUND: usize = 64;
+/// Events that wait for the control plane.
+const MOST_WAITING: usize = 4_096;
+
+/// The sockets of a worker.
+#[derive(Debug)]
+pub struct EdgeSockets {
+    sockets: Sockets,
+    link: SocketId,
+}
+
+impl EdgeSockets {
+    /// The public ones, in the order of their ids, and what makes the one towards Cores, given its id.
+    pub fn new(
+        public: Vec<UdpSocket>,
+        bind_link: impl FnOnce(SocketId) -> io::Result<UdpSocket>,
+    ) -> io::Result<EdgeSockets> {
+        let mut sockets = Sockets::new(public);
+        let link = sockets.reserve();
+        sockets.put(bind_link(link)?);
+        Ok(EdgeSockets { sockets, link })
+    }
+
+    /// The one towards Cores.
+    pub fn link(&self) -> SocketId {
+        self.link
+    }
+
+    fn link_address(&self) -> Option<Address> {
+        self.sockets.get(self.link).map(|socket| socket.local().into())
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct EdgeWorker {
+    index: usize,
+    epoch: Instant,
+    /// Time since 1970 at `epoch`.
+    unix_epoch: Duration,
+    scheduling: Scheduling,
+    edge: EdgeLink,
+    sockets: EdgeSockets,
+    links: Links,
+    poller: Poller,
+    receiver: Receiver,
+    sender: Sender,
+    batch: ReceiveBatch,
+    out: TransmitQueue<'static>,
+    events: VecDeque<Event>,
+    metrics: ShardMetrics,
+    published_at: Time,
+}
+
+impl EdgeWorker {
+    /// The worker with `index` among all threads; `epoch` is the instant of `Time::ZERO`, `unix_epoch` the same since 1970.
+    #[allow(clippy::too_many_arguments, reason = "one place builds it")]
+    pub fn new(
+        index: usize,
+        epoch: Instant,
+        unix_epoch: Duration,
+        scheduling: Scheduling,
+        sender: Sender,
+        edge: EdgeLink,
+        sockets: EdgeSockets,
+        poller: Poller,
+        links: Links,
+    ) -> EdgeWorker {
+        EdgeWorker {
+            index,
+            epoch,
+            unix_epoch,
+            scheduling,
+            edge,
+            sockets,
+            links,
+            poller,
+            receiver: Receiver::default(),
+            sender,
+            batch: Receiver::new_batch(),
+            out: TransmitQueue::default(),
+            events: VecDeque::new(),
+            metrics: ShardMetrics::default(),
+            published_at: Time::ZERO,
+        }
+    }
+
+    /// Waits for the sockets and the waker of a worker.
+    pub fn poller(index: usize, sockets: &EdgeSockets, links: &Links) -> io::Result<Poller> {
+        let poller = Poller::new()?;
+        poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
+        let all = sockets.sockets.shared().iter().chain(sockets.sockets.get(sockets.link));
+        for socket in all {
+            poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
+        }
+        Ok(poller)
+    }
+
+    /// Runs until the engine stops.
+    pub fn run(mut self) {
+        self.scheduling.begin();
+        let public = self.sockets.sockets.shared().iter().map(|socket| socket.local().into()).collect();
+        let id = self.id();
+        self.events.extend(self.sockets.link_address().map(|link| Event::EdgeOpened { id, public, link }));
+        while !self.links.stop.load(Ordering::Relaxed) {
+            if self.round().is_err() {
+                // As in a shard: only a mistake of ours ends here, and without epoll there is nothing to wait for.
+                self.metrics.receive_errors += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        self.publish(self.now());
+    }
+
+    fn id(&self) -> u64 {
+        (self.index as u64) << SHARD_SHIFT
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.epoch.elapsed()
+    }
+
+    fn round(&mut self) -> io::Result<()> {
+        self.links.wakers[self.index].prepare_sleep();
+        let waits = self.links.inbox.slots() > 0;
+        self.poller.wait(if waits { Some(Duration::ZERO) } else { self.sleep_limit() })?;
+        self.links.wakers[self.index].awake();
+        self.metrics.rounds += 1;
+        for index in 0..self.poller.ready() {
+            match self.poller.token(index) {
+                WAKE_TOKEN => self.links.wakers[self.index].reset(),
+                token => self.receive(SocketId(u32::try_from(token).unwrap_or(u32::MAX))),
+            }
+        }
+        let now = self.now();
+        self.take_commands(now);
+        if self.edge.poll_timeout().is_some_and(|due| due <= now) {
+            self.guard(|worker| worker.edge.handle_timeout(now, &mut worker.out));
+            self.send(None);
+        }
+        self.pass_events();
+        self.scheduling.look(now);
+        if now.since(self.published_at) >= PUBLISH_EVERY {
+            self.publish(now);
+        }
+        Ok(())
+    }
+
+    fn sleep_limit(&self) -> Option<Duration> {
+        let now = self.now();
+        let edge = self.edge.poll_timeout().map(|due| due.since(now));
+        let publish = (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1));
+        let retry = (!self.events.is_empty()).then_some(Duration::from_millis(1));
+        [edge, Some(publish), retry].into_iter().flatten().min()
+    }
+
+    /// Reads a socket once; what came leaves before another socket is read.
+    fn receive(&mut self, id: SocketId) {
+        let now = self.now();
+        let Some(socket) = self.sockets.sockets.get_mut(id) else { return };
+        match self.receiver.receive(socket, &mut self.batch, 0, RECEIVE_SLOTS) {
+            Ok(count) => self.metrics.received(&count),
+            Err(_) => self.metrics.receive_errors += 1,
+        }
+        if self.batch.is_empty() {
+            return;
+        }
+        self.metrics.batches += 1;
+        self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
+        let is_link = id == self.sockets.link;
+        self.guard(|worker| {
+            let (edge, batch, out) = (&mut worker.edge, &worker.batch, &mut worker.out);
+            // What is for whom is decided here alone, by the socket, and by what a datagram is.
+            match is_link {
+                true => edge.handle_link(batch, 0..batch.len(), now, out),
+                false => edge.handle_public(batch, 0..batch.len(), now, out),
+            }
+        });
+        self.batch.recycle();
+        self.send(Some(now));
+    }
+
+    /// A panic costs what was being handled, and nothing else.
+    fn guard(&mut self, call: impl FnOnce(&mut EdgeWorker)) {
+        let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.metrics.panics += u64::from(result.is_err());
+        let id = self.id();
+        while let Some(event) = self.edge.poll_event() {
+            self.events.push_back(match event {
+                EdgeEvent::LinkUp { name, address } => {
+                    Event::EdgeLinkUp { id, core: name.core, shard: name.shard, remote: address.into() }
+                }
+                EdgeEvent::LinkDown { name } => Event::EdgeLinkDown { id, core: name.core, shard: name.shard },
+            });
+        }
+    }
+
+    fn take_commands(&mut self, now: Time) {
+        for _ in 0..COMMANDS_PER_ROUND {
+            let Ok(item) = self.links.inbox.pop() else { break };
+            // Clips are for shards and are not given to others.
+            let Inbox::Command(Command { id, request, action }) = item else { continue };
+            let command = action.name();
+            let mut result = Err("failed");
+            self.guard(|worker| result = commands::apply(&mut worker.edge, &action, worker.unix_epoch, now));
+            match result {
+                Ok(()) => self.events.extend(request.map(|request| Event::CommandDone { request })),
+                Err(reason) => {
+                    let reason = reason.to_owned();
+                    self.events.push_back(Event::CommandFailed { request, id, command, reason });
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, arrived: Option<Time>) {
+        if self.out.is_empty() {
+            return;
+        }
+        let before = self.metrics.sent.datagrams;
+        let sockets = &self.sockets.sockets;
+        self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
+        self.out.clear();
+        let sent = self.metrics.sent.datagrams - before;
+        if let Some(arrived) = arrived.filter(|_| sent > 0) {
+            let now = self.now();
+            self.metrics.latency.add(sent, now.since(arrived));
+        }
+    }
+
+    fn pass_events(&mut self) {
+        let mut any = false;
+        while let Some(event) = self.events.pop_front() {
+            if let Err(event) = self.links.events.send(event) {
+                self.events.push_front(event);
+                break;
+            }
+            any = true;
+        }
+        while self.events.len() > MOST_WAITING {
+            self.events.pop_back();
+            self.metrics.events_lost += 1;
+        }
+        if any {
+            self.links.events.wake();
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        let published = self.links.published.publish(|counters| {
+            self.metrics.write(counters);
+            set(counters, "cpu_ns", thread_cpu_ns());
+            set(counters, "gso", u64::from(self.sender.gso()));
+            set(counters, "edge_paths", self.edge.paths() as u64);
+            set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
+            self.scheduling.write(counters);
+            let mut name = String::with_capacity(64);
+            self.edge.counters(|reason, value| {
+                name.clear();
+                name.push_str("drop.");
+                name.push_str(reason);
+                set(counters, &name, value);
+            });
+        });
+        if published {
+            self.published_at = now;
+        }
+    }
+}

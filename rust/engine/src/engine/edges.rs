@@ -1,0 +1,91 @@
+//! The start of an Edge's threads.
+
+use std::net::SocketAddr;
+
+use aws_lc_rs::rand;
+use mediaserver_proto::io::SocketId;
+use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
+use mediaserver_proto::path::PathLimits;
+use rtrb::RingBuffer;
+
+use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
+use crate::config::EdgeConfig;
+use crate::edge::{EdgeSockets, EdgeWorker};
+use crate::metrics::Published;
+use crate::scheduling::Scheduling;
+use crate::socket::{Marks, Sender, UdpSocket};
+
+impl Engine {
+    /// Starts the threads of an Edge, whose indices are behind those of the audio threads.
+    pub(super) fn start_edge_workers(&mut self, ends: Vec<RingEnds>) -> Result<(), EngineError> {
+        let Some(config) = self.config.edge.clone() else { return Ok(()) };
+        let mut public: Vec<SocketAddr> = Vec::new();
+        for (number, ends) in ends.into_iter().enumerate() {
+            let index = self.shards.len();
+            let what = || format!("edge thread {number}");
+            let sockets = self.bind_edge(&config, number, &mut public)?;
+            let (inbox, consumer) = RingBuffer::new(INBOX);
+            let published = Published::default();
+            let links = self.links(consumer, ends, published.clone());
+            let (mut secret, mut instance) = ([0; 32], [0; 8]);
+            let filled = rand::fill(&mut secret).and_then(|()| rand::fill(&mut instance));
+            filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
+            let unix_epoch = self.unix_epoch();
+            let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
+            let edge = EdgeLink::new(EdgeLinkConfig {
+                link_socket: sockets.link(),
+                secret,
+                instance: u64::from_ne_bytes(instance),
+                unix_epoch,
+                limits,
+            });
+            let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
+            let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
+            let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
+            let epoch = self.epoch;
+            let run = move || {
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, links).run();
+            };
+            let thread =
+                std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;
+            self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
+        }
+        Ok(())
+    }
+
+    /// The sockets of an Edge's worker. All workers share the public addresses, which are in `public` once they are known, and
+    /// the kernel gives a visitor always to the same one.
+    fn bind_edge(
+        &mut self,
+        config: &EdgeConfig,
+        number: usize,
+        public: &mut Vec<SocketAddr>,
+    ) -> Result<EdgeSockets, EngineError> {
+        if number == 0 {
+            *public = config.public_binds.iter().map(|text| read_address(text)).collect::<Result<_, _>>()?;
+        }
+        let buffer = self.config.receive_buffer_bytes;
+        let mut sockets = Vec::with_capacity(public.len());
+        for (at, address) in public.iter_mut().enumerate() {
+            let id = SocketId(u32::try_from(at).unwrap_or(u32::MAX));
+            let socket =
+                UdpSocket::bind(id, *address, true, buffer).map_err(io_error(format!("cannot bind {address}")))?;
+            *address = socket.local();
+            if self.config.dscp.video != 0 {
+                socket.mark(self.config.dscp.video);
+            }
+            self.receive_buffer = socket.receive_buffer_bytes() as u64;
+            sockets.push(socket);
+        }
+        let mut link = read_address(&config.link_bind)?;
+        if link.port() != 0 {
+            link.set_port(link.port().saturating_add(number as u16));
+        }
+        EdgeSockets::new(sockets, |id| Ok(UdpSocket::bind(id, link, false, buffer)?.for_link()))
+            .map_err(io_error(format!("cannot bind {link}")))
+    }
+}
+
+fn read_address(text: &str) -> Result<SocketAddr, EngineError> {
+    text.parse().map_err(|_| EngineError::Config(format!("{text} is not ip:port")))
+}

@@ -1,0 +1,232 @@
+//! The links of a shard to Edges: their frames become datagrams of visitors, and back.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use aws_lc_rs::rand;
+use mediaserver_proto::endpoint::{Endpoint, LinkedPath};
+use mediaserver_proto::io::{Path, ReceiveBatch, Received, SocketId, TransmitQueue};
+use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkDrops, LinkKey, LinkName};
+use mediaserver_proto::time::Time;
+
+use crate::event::Event;
+use crate::metrics::{Counters, set};
+use crate::socket::UdpSocket;
+use crate::sockets::Sockets;
+
+/// Links of one shard.
+const MOST_LINKS: usize = 256;
+
+/// What a link is opened with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) id: u64,
+    pub(crate) edge: SocketAddr,
+    pub(crate) bind_ip: IpAddr,
+    pub(crate) key: LinkKey,
+    pub(crate) path_bytes_per_second: u32,
+}
+
+/// Why a link cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("limit links")]
+    TooMany,
+    #[error("the id is in use")]
+    InUse,
+    #[error("no random numbers")]
+    Random,
+    #[error("cannot bind {0}: {1}")]
+    Bind(IpAddr, io::Error),
+}
+
+#[derive(Debug)]
+struct OpenLink {
+    id: u64,
+    socket: SocketId,
+    link: CoreLink,
+}
+
+/// All links of a shard.
+#[derive(Debug)]
+pub struct CoreLinks {
+    core: u16,
+    shard: u16,
+    /// This life of the Core.
+    instance: u64,
+    receive_buffer: usize,
+    /// By number, which is never given again.
+    links: HashMap<u32, OpenLink>,
+    by_socket: HashMap<SocketId, u32>,
+    next_number: u32,
+    unpacked: Vec<Received>,
+    found: Vec<Received>,
+    framed: TransmitQueue<'static>,
+    drops: LinkDrops,
+}
+
+impl CoreLinks {
+    /// A shard without links; `instance` is random, and the same for all shards of an engine.
+    pub fn new(core: u16, shard: u16, instance: u64, receive_buffer: usize) -> CoreLinks {
+        CoreLinks {
+            core,
+            shard,
+            instance,
+            receive_buffer,
+            links: HashMap::new(),
+            by_socket: HashMap::new(),
+            next_number: 0,
+            unpacked: Vec::new(),
+            found: Vec::new(),
+            framed: TransmitQueue::default(),
+            drops: LinkDrops::default(),
+        }
+    }
+
+    /// Opens a socket for a link and begins it; the socket's id.
+    pub(crate) fn open(&mut self, opening: Opening, sockets: &mut Sockets, now: Time) -> Result<SocketId, LinkError> {
+        if self.links.len() >= MOST_LINKS {
+            return Err(LinkError::TooMany);
+        }
+        if self.links.values().any(|open| open.id == opening.id) {
+            return Err(LinkError::InUse);
+        }
+        let mut seed = [0; 32];
+        rand::fill(&mut seed).map_err(|_| LinkError::Random)?;
+        let socket = sockets.reserve();
+        let bound = UdpSocket::bind(socket, SocketAddr::new(opening.bind_ip, 0), false, self.receive_buffer);
+        let bound = bound.map_err(|error| {
+            sockets.close(socket);
+            LinkError::Bind(opening.bind_ip, error)
+        })?;
+        sockets.put(bound.for_link());
+        let number = self.next_number;
+        self.next_number += 1;
+        let config = CoreLinkConfig {
+            name: LinkName { core: self.core, shard: self.shard },
+            instance: self.instance,
+            seed,
+            key: opening.key,
+            socket,
+            edge: opening.edge,
+            number,
+            granted: opening.path_bytes_per_second,
+        };
+        self.links.insert(number, OpenLink { id: opening.id, socket, link: CoreLink::new(config, now) });
+        self.by_socket.insert(socket, number);
+        Ok(socket)
+    }
+
+    /// Ends a link; false when there is none of this id.
+    pub(crate) fn close(&mut self, id: u64, sockets: &mut Sockets) -> bool {
+        let Some(number) = self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number) else {
+            return false;
+        };
+        if let Some(open) = self.links.remove(&number) {
+            self.by_socket.remove(&open.socket);
+            sockets.close(open.socket);
+        }
+        true
+    }
+
+    /// Whether a socket is that of a link.
+    pub fn has(&self, socket: SocketId) -> bool {
+        self.by_socket.contains_key(&socket)
+    }
+
+    /// Puts the datagrams of visitors in place of the frames that came in at `socket`, which are those from `first` on.
+    pub fn unpack(
+        &mut self,
+        socket: SocketId,
+        batch: &mut ReceiveBatch,
+        first: usize,
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) {
+        let Some(open) = self.by_socket.get(&socket).and_then(|number| self.links.get_mut(number)) else { return };
+        self.unpacked.clear();
+        self.found.clear();
+        batch.unpack(first, &mut self.unpacked);
+        for received in &self.unpacked {
+            let datagram = batch.datagram(received);
+            open.link.handle_datagram(received.path.remote, datagram, received.start, now, &mut self.found, out);
+        }
+        for &Received { path, start, len } in &self.found {
+            batch.announce(path, start, len);
+        }
+    }
+
+    /// Makes frames of those datagrams of `queue` that leave at an Edge.
+    pub fn frame(&mut self, queue: &TransmitQueue<'_>) -> &TransmitQueue<'static> {
+        self.framed.clear();
+        if self.links.is_empty() {
+            return &self.framed;
+        }
+        for entry in queue.entries() {
+            let Some(number) = entry.path.socket.link() else { continue };
+            let Some(open) = self.links.get_mut(&number) else { continue };
+            open.link.push(entry.path, entry.carries, queue.datagram(entry), &mut self.framed);
+        }
+        &self.framed
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
+        for open in self.links.values_mut() {
+            if open.link.poll_timeout().is_some_and(|due| due <= now) {
+                open.link.handle_timeout(now, out);
+            }
+        }
+    }
+
+    /// When [`CoreLinks::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.links.values().filter_map(|open| open.link.poll_timeout()).min()
+    }
+
+    /// Tells Edges what the endpoint knows of their paths, and `events` what links say.
+    pub fn settle(&mut self, endpoint: &mut Endpoint, now: Time, out: &mut TransmitQueue<'_>, events: &mut Vec<Event>) {
+        for open in self.links.values_mut() {
+            while let Some(event) = open.link.poll_event() {
+                match event {
+                    CoreEvent::Up => events.push(Event::MediaLinkUp { id: open.id }),
+                    CoreEvent::Down => events.push(Event::MediaLinkDown { id: open.id }),
+                    // The Edge may have lost what the endpoint still has.
+                    CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
+                    CoreEvent::Opened(_) => {}
+                }
+            }
+            self.drops.merge(&open.link.drops_mut().take());
+        }
+        while let Some(news) = endpoint.poll_linked_path() {
+            match news {
+                LinkedPath::Proven(path) => {
+                    if let Some(link) = self.link_of(path) {
+                        link.prove(path, now, out);
+                    }
+                }
+                LinkedPath::Unbound(path) => {
+                    if let Some(link) = self.link_of(path) {
+                        link.close_path(path, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the counters under their names.
+    pub fn write(&self, counters: &mut Counters) {
+        let links = self.links.values();
+        set(counters, "links", self.links.len() as u64);
+        set(counters, "links_up", links.clone().filter(|open| open.link.is_up()).count() as u64);
+        set(counters, "link_paths", links.map(|open| open.link.paths() as u64).sum());
+        for (reason, value) in self.drops.iter() {
+            set(counters, &format!("drop.{reason}"), value);
+        }
+    }
+
+    fn link_of(&mut self, path: Path) -> Option<&mut CoreLink> {
+        self.links.get_mut(&path.socket.link()?).map(|open| &mut open.link)
+    }
+}

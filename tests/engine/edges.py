@@ -1,0 +1,107 @@
+"""An Edge's engine and a Core's in one process, joined by the link over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from mediaserver.engine import commands, events
+from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.config import EdgeConfig, EngineConfig
+from mediaserver.engine.engine import Engine
+from tests.engine.phones import LOOPBACK
+
+CORE_ID = 7
+KEY_ID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A running Edge of one worker."""
+
+    engine: Engine
+    id: int
+    public: commands.Address
+    link: commands.Address
+
+
+async def start_edge(public_port: int = 0, link_port: int = 0) -> Edge:
+    """An Edge that lets nobody in yet; ports of 0 are chosen by the kernel."""
+    config = EdgeConfig(public_binds=(f"{LOOPBACK}:{public_port}",), link_bind=f"{LOOPBACK}:{link_port}")
+    engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=config))
+    worker = engine.edge_id(0)
+    opened: asyncio.Future[events.EdgeOpened] = asyncio.get_running_loop().create_future()
+
+    def take(event: events.AnyEvent) -> None:
+        if isinstance(event, events.EdgeOpened):
+            opened.set_result(event)
+
+    engine.subscribe_events(worker, take)
+    await engine.start()
+    event = await asyncio.wait_for(opened, 5)
+    return Edge(engine, worker, event.public[0], event.link)
+
+
+@asynccontextmanager
+async def core_behind(edge: Edge, dtls: DtlsCertificate, *, shards: int) -> AsyncIterator[tuple[Engine, Joint]]:
+    """A Core without a public socket, whose visitors all come by `edge`."""
+    ufrag_key = os.urandom(32)
+    engine = Engine(
+        EngineConfig(
+            shards=shards,
+            certificate_der=dtls.certificate_der,
+            private_key_der=dtls.private_key_der,
+            ufrag_key=ufrag_key,
+            core_id=CORE_ID,
+            key_id=KEY_ID,
+        )
+    )
+    await engine.start()
+    try:
+        joint = Joint(engine, ufrag_key, [os.urandom(32) for _ in range(shards)])
+        await joint.announce(edge)
+        await joint.open(edge)
+        yield engine, joint
+    finally:
+        await engine.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What a Core tells its Edge over the encrypted channel, and the links that it opens."""
+
+    core: Engine
+    ufrag_key: bytes
+    link_keys: list[bytes]
+
+    async def announce(self, edge: Edge) -> None:
+        """Give the Edge the keys."""
+        told: list[commands.Command] = [
+            commands.SetCoreKey(id=edge.id, core=CORE_ID, key_id=KEY_ID, key=self.ufrag_key),
+            *(
+                commands.SetMediaLink(id=edge.id, core=CORE_ID, shard=shard, key=key)
+                for shard, key in enumerate(self.link_keys)
+            ),
+        ]
+        for command in told:
+            await edge.engine.request(command)
+
+    async def open(self, edge: Edge) -> None:
+        """Open a link from each shard and wait until all are up."""
+        up: list[asyncio.Future[None]] = []
+        for shard, key in enumerate(self.link_keys):
+            link = self.core.new_id(shard)
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            up.append(future)
+
+            def take(event: events.AnyEvent, future: asyncio.Future[None] = future) -> None:
+                if isinstance(event, events.MediaLinkUp) and not future.done():
+                    future.set_result(None)
+
+            self.core.subscribe_events(link, take)
+            await self.core.request(commands.OpenMediaLink(id=link, edge=edge.link, bind_ip=LOOPBACK, key=key))
+            await self.core.request(commands.SetEdgeAddresses(id=link, addresses=(edge.public,)))
+        await asyncio.wait_for(asyncio.gather(*up), 5)
