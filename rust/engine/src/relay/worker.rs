@@ -327,6 +327,7 @@ impl RelayWorker {
 
     fn apply(&mut self, action: Action) -> Result<(), &'static str> {
         match action {
+            Action::Ping => Ok(()),
             Action::SetTurnSecrets { secrets } => {
                 let secrets: Vec<Vec<u8>> = secrets.into_iter().map(|secret| secret.into_vec()).collect();
                 self.server.set_secrets(&secrets);
