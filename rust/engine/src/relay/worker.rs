@@ -272,6 +272,9 @@ impl RelayWorker {
             Some(ShardMessage::Returned(batch)) => self.inward.keep(batch),
             Some(ShardMessage::PathBound(path)) => self.inward.bind(path, from),
             Some(ShardMessage::PathUnbound(path)) => self.inward.unbind(path),
+            Some(ShardMessage::PathClosed(path)) => self.guard(|server, ports, _| {
+                server.handle_closed(path, ports.as_relay_ports());
+            }),
             _ => {}
         }
     }

@@ -173,6 +173,13 @@ impl Server {
         }
     }
 
+    /// The client's connection is closed: its allocation ends with it (RFC 8656 §5).
+    pub fn handle_closed(&mut self, client: Path, ports: &mut dyn RelayPorts) {
+        if let Some(&index) = self.by_client.get(&client) {
+            self.remove(index, ports);
+        }
+    }
+
     /// When [`Server::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Time> {
         let allocation = self.ends.first().map(|(end, _)| *end);

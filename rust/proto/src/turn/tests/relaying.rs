@@ -56,6 +56,21 @@ fn a_client_on_a_stream_gets_channel_data_in_fours() {
 }
 
 #[test]
+fn an_allocation_ends_with_its_connection() {
+    let mut world = World::open();
+    let mut client = Client::named(SOURCE);
+    client.path.socket = SocketId::carried(9, 1);
+    let relayed = client.allocate(&mut world);
+    client.permit(&mut world, &[PEER]);
+    let another = Path { remote: address("192.0.2.1:5001"), ..client.path };
+    world.run(|server, ports, _, _| server.handle_closed(another, ports));
+    assert_eq!(world.server.allocations(), 1);
+    world.run(|server, ports, _, _| server.handle_closed(client.path, ports));
+    assert_eq!((world.server.allocations(), world.server.poll_timeout()), (0, None));
+    assert!(world.peer_sends(relayed, PEER, b"x").is_empty());
+}
+
+#[test]
 fn nobody_is_reached_and_nobody_gets_in_without_a_permission() {
     let mut world = World::open();
     let (mut client, relayed) = ready(&mut world);
