@@ -25,10 +25,13 @@ impl Serialize for Payload {
     }
 }
 
+/// A descriptor, with the room that it takes while it waits, where that is bounded.
+type Held = (OwnedFd, Option<OwnedSemaphorePermit>);
+
 /// A file descriptor on its way: whoever read its number owns it after [`Descriptor::hand_over`], and until then it is
 /// closed with the last copy.
 #[derive(Clone, Debug)]
-pub struct Descriptor(Arc<Mutex<Option<(OwnedFd, Option<OwnedSemaphorePermit>)>>>);
+pub struct Descriptor(Arc<Mutex<Option<Held>>>);
 
 impl Descriptor {
     /// Of a connection that nobody else has, with the room that it takes while it waits, where that is bounded.
