@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -225,6 +225,20 @@ def hash_password(
     typer.echo(hashed(user, realm, password))
 
 
+@app.command("link-certificate")
+def link_certificate(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+    """Print the certificate that this machine shows on the link, for the configuration of the other end."""
+    from mediaserver.daemon.link_identity import own_certificate  # the other commands start faster
+
+    settings = _load(config, state_dir).config
+    try:
+        open_state(settings)
+        chain, _ = own_certificate(settings)
+    except (ConfigError, OSError) as error:
+        _fail(str(error), code=EX_CONFIG)
+    typer.echo(chain.decode(), nl=False)
+
+
 @app.command()
 def version() -> None:
     """Print the versions of the daemon and what it runs on."""
@@ -240,7 +254,29 @@ def _serve(settings: Config, state: State, read: Callable[[], Config]) -> None:
     # Imported here: the other commands start faster, and work where the extension was not built.
     import uvloop
 
+    async def serve() -> None:
+        service, reload = _service(settings, state, read)
+        await process.run(
+            service,
+            notifier=Notifier(),
+            drain_deadline_s=settings.drain.deadline,
+            on_ready=lambda: _greet(settings, state),
+            on_reload=reload,
+        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+def _service(
+    settings: Config, state: State, read: Callable[[], Config]
+) -> tuple[process.Service, Callable[[], Awaitable[None]] | None]:
+    """What the role asks for, and how it reloads; an Edge does not."""
     try:
+        if settings.role == "edge":
+            from mediaserver.daemon import EdgeDaemon
+
+            return EdgeDaemon(settings), None
         from mediaserver.daemon import Daemon
     except ImportError as error:
         if "_engine" not in str(error):
@@ -248,19 +284,8 @@ def _serve(settings: Config, state: State, read: Callable[[], Config]) -> None:
         raise MediaServerError(
             f"the packet engine is not built for this environment ({error}): `make setup`"
         ) from error
-
-    async def serve() -> None:
-        daemon = Daemon(settings, secrets=state.secrets)
-        await process.run(
-            daemon,
-            notifier=Notifier(),
-            drain_deadline_s=settings.drain.deadline,
-            on_ready=lambda: _greet(settings, state),
-            on_reload=lambda: daemon.reload(read),
-        )
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+    daemon = Daemon(settings, secrets=state.secrets)
+    return daemon, lambda: daemon.reload(read)
 
 
 def _greet(settings: Config, state: State) -> None:

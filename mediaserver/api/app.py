@@ -16,6 +16,7 @@ from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.middleware import limited, observed
 from mediaserver.api.problem import problems
 from mediaserver.api.source import SourceResolver
+from mediaserver.api.visitor_protocol import VisitorProtocol
 
 log = structlog.get_logger()
 
@@ -129,17 +130,22 @@ class Listeners:
             await self.stop()
             raise
 
-    def take(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
-        """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case."""
-        task = asyncio.create_task(self._begin(connection, tls), name="https-handshake")
+    def take(self, connection: socket.socket, tls: ssl.SSLContext, *, source: tuple[str, int]) -> None:
+        """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case.
+
+        `source` is the visitor's address, which the socket does not know when the connection came over an Edge."""
+        task = asyncio.create_task(self._begin(connection, tls, source), name="https-handshake")
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                self._protocol, connection, ssl=tls, ssl_handshake_timeout=self._limits.handshake_s
+                lambda: VisitorProtocol(self._protocol(), source),
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=self._limits.handshake_s,
             )
         except (OSError, TimeoutError):
             # The visitor has gone, or does not speak TLS: what it said first was all that was read before.
@@ -149,7 +155,7 @@ class Listeners:
             connection.close()
             raise
 
-    def _protocol(self) -> asyncio.BaseProtocol:
+    def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server if self._runner is not None else None
         if server is None or len(server.connections) >= self._limits.connections:
             self._metrics.connections_refused.inc()

@@ -22,6 +22,9 @@ class Opening:
 
 def openings(config: Config) -> Iterator[Opening]:
     """Every inbound rule. Listeners on loopback need none and are left out; answers to it are taken as allowed."""
+    if config.role == "edge":
+        yield from _edge_openings(config)
+        return
     listeners = config.listeners
     for bind in listeners.http.bind:
         yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
@@ -56,6 +59,21 @@ def openings(config: Config) -> Iterator[Opening]:
                 if port is not None:
                     yield Opening(source, address, protocol, str(port), purpose)
             yield Opening(source, address, "udp", str(config.media.sip_ports), "media of SIP legs (RTP, SRTP, RTCP)")
+
+
+def _edge_openings(config: Config) -> Iterator[Opening]:
+    listeners, link = config.listeners, config.link
+    for bind in listeners.shared_tls.bind:
+        yield from _tcp(bind, "browsers", "pages, passed through to the Core")
+    for name in listeners.webrtc.networks:
+        for source, address in _ends(config, name, "browsers"):
+            yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers, carried to the Core")
+    yield from _tcp(link.listen, "the Core", "the link: signalling and pages (from inside only)")
+    last = link.listen.port + link.workers - 1
+    ports = str(last) if link.workers == 1 else f"{link.listen.port}-{last}"
+    yield Opening("the Core", _shown(link.listen.host), "udp", ports, "the link: media (from inside only)")
+    for bind in listeners.admin.bind:
+        yield from _tcp(bind, "monitoring", "metrics and administration")
 
 
 def _tcp(bind: SocketAddress, source: str, purpose: str) -> Iterator[Opening]:

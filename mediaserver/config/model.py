@@ -18,6 +18,7 @@ from mediaserver.config.sections import (
     FilePath,
     Group,
     Limits,
+    Link,
     Listeners,
     Log,
     Media,
@@ -46,14 +47,19 @@ class Config(Section):
     """Folder of keys, generated secrets and records, made on first start with mode 0700. Relative to the working
     directory; every other relative path counts from here."""
 
-    role: Literal["all"] = "all"
-    """Parts that this daemon runs: `all` is Edge and Core in one."""
+    role: Literal["all", "core", "edge"] = "all"
+    """Parts that this daemon runs: `edge` stands in the DMZ and has no key of media and pages, only `listeners.webrtc`,
+    `listeners.shared_tls` and `listeners.admin` count for it; `core` stands inside and dials the Edges of `link`; `all`
+    is both in one, without a link."""
 
     networks: Mapping[Name, Network] = {"main": Network()}
     """Networks that this machine is attached to, by name."""
 
     listeners: Listeners = Listeners()
     """Where the daemon listens."""
+
+    link: Link = Link()
+    """Between Edge and Core."""
 
     dns: Dns = Dns()
     """How names of trunks and phones are looked up."""

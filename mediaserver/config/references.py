@@ -35,6 +35,7 @@ def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     yield from _entries(data, names)
     yield from _listeners(data, names)
     yield from _ports(data)
+    yield from _edges_and_cores(data)
     yield from _slots(data)
 
 
@@ -194,6 +195,20 @@ def _turn_ports(
         yield path, f"{port} is the UDP port of SIP already: choose another"
     if webrtc[0] <= port <= webrtc[1]:
         yield path, f"{port} is a UDP port of WebRTC already: choose another"
+
+
+def _edges_and_cores(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    role, link = data.get("role"), _map(data.get("link"))
+    if role == "core" and not _map(link.get("edges")):
+        yield ("link", "edges"), "role: core needs an Edge to dial; without one take role: all"
+    if role == "edge" and not _map(link.get("cores")):
+        yield ("link", "cores"), "role: edge needs a Core to admit; without one take role: all"
+    taken: dict[object, str] = {}
+    for name, core in _map(link.get("cores")).items():
+        number = _map(core).get("id", 0)
+        if number in taken:
+            yield ("link", "cores", name, "id"), f"{taken[number]} has {number} already: give each Core its own"
+        taken[number] = name
 
 
 def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

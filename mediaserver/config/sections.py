@@ -15,6 +15,7 @@ from mediaserver.config.base import SecretRef as SecretRef
 from mediaserver.config.base import Section as Section
 from mediaserver.config.events import Events as Events
 from mediaserver.config.limits import Limits as Limits
+from mediaserver.config.link import Link as Link
 from mediaserver.config.listeners import Certificate as Certificate
 from mediaserver.config.listeners import Dns as Dns
 from mediaserver.config.listeners import Listeners as Listeners

@@ -15,6 +15,11 @@ _MAX_USERS = 3
 
 def welcome(config: Config, secrets: SecretStore, *, with_passwords: bool) -> Iterator[tuple[str, str]]:
     """Yields (label, text) lines. Without `with_passwords` it names the file of a password in its place."""
+    if config.role == "edge":
+        yield from _edge(config)
+        return
+    for name, edge in config.link.edges.items():
+        yield f"Edge {name}", f"dialled at {edge.address}"
     bases = [*_bases("http", config.listeners.http.bind), *_bases("https", config.listeners.https.bind)]
     if config.web.pages and bases:
         for entry in config.entries:
@@ -33,6 +38,17 @@ def welcome(config: Config, secrets: SecretStore, *, with_passwords: bool) -> It
         else:
             password = f"in {secrets.file_of(user.secret)}"
         yield f"User {name}", f"password {password}"
+    for bind in config.listeners.admin.bind:
+        yield "Metrics", f"http://{bind}/metrics"
+
+
+def _edge(config: Config) -> Iterator[tuple[str, str]]:
+    webrtc, shared = config.listeners.webrtc, config.listeners.shared_tls
+    told = ", ".join(str(address) for _, address in bind_addresses(config, webrtc.networks))
+    yield "Visitors' media", f"{told}, UDP {webrtc.port}"
+    for bind in shared.bind:
+        yield "Visitors' pages", f"{bind}, passed through for {', '.join(shared.names) or 'no name'}"
+    yield "Cores", f"may dial {config.link.listen}: {', '.join(config.link.cores)}"
     for bind in config.listeners.admin.bind:
         yield "Metrics", f"http://{bind}/metrics"
 

@@ -38,6 +38,7 @@ from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.contact.contacts import Contacts
+from mediaserver.daemon.edges import Edges
 from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
 from mediaserver.daemon.settings import (
@@ -49,6 +50,7 @@ from mediaserver.daemon.settings import (
     resolver,
     rooms_of,
     sip_config,
+    token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.web_side import WebSide
@@ -103,6 +105,7 @@ class Daemon:
         self._room_sessions: RoomSessions | None = None
         self._room_members: RoomMembers | None = None
         self._web: WebSide | None = None
+        self._edges: Edges | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -251,6 +254,15 @@ class Daemon:
         )
         await self._web.start()
         engine.on_stream = self._web.take
+        if config.role == "core":
+            self._edges = Edges(
+                config,
+                engine=engine,
+                token_key=token_key(config, self._secrets),
+                software=SERVER_NAME,
+                on_stream=self._web.take,
+            )
+            await self._edges.start()
         parts = RunningParts(
             users=users,
             agents=page,
@@ -300,6 +312,8 @@ class Daemon:
             await self._room_sessions.close_all("shutdown")
         if self._room_members is not None:
             await self._room_members.close_all("shutdown")
+        if self._edges is not None:
+            await self._edges.stop(_STOP_DEADLINE_S)
         if self._web is not None:
             await self._web.stop()
         if self._trunks is not None:

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from mediaserver.api.agents import SIGN_IN_FAILURES_AT_ONCE
+from mediaserver.api.app import HttpLimits
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses, tls_files
@@ -67,7 +68,8 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         sip_ports=(media.sip_ports.low, media.sip_ports.high),
         certificate_der=certificate.certificate_der,
         private_key_der=certificate.private_key_der,
-        ufrag_key=secrets.key(config.secrets.ufrag_key, purpose="ice-ufrag"),
+        ufrag_key=token_key(config, secrets),
+        core_id=config.link.core_id,
         limits=EngineLimits(
             transports=limits.transports,
             tracks_per_transport=limits.tracks_per_transport,
@@ -79,6 +81,11 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         turn=turn_config(config, secrets=secrets),
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
+
+
+def token_key(config: Config, secrets: SecretStore) -> bytes:
+    """Signs the ufrags by which shards, and Edges, find a visitor's session."""
+    return secrets.key(config.secrets.ufrag_key, purpose="ice-ufrag")
 
 
 def shared_tls(config: Config) -> SharedTls | None:
@@ -184,4 +191,17 @@ def rooms_of(config: Config, *, call_later: Callable[[float, Callable[[], None]]
         phones=config.limits.phones_per_room,
         audio_places=config.rooms.audio_slots,
         call_later=call_later,
+    )
+
+
+def http_limits(config: Config) -> HttpLimits:
+    """Bounds of what speaks HTTP."""
+    limits = config.limits
+    return HttpLimits(
+        # Those of the sessions' sockets, and half as many for all else; SIP's have their own bound.
+        connections=3 * limits.sessions + (limits.sip_connections if config.listeners.sip.websocket.path else 0),
+        requests_per_second_per_source=limits.http_requests_per_source,
+        request_burst_per_source=2 * limits.http_requests_per_source,
+        max_body_bytes=limits.http_body,
+        handshake_s=limits.handshake,
     )

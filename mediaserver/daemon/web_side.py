@@ -12,7 +12,7 @@ import structlog
 
 from mediaserver.api.agents import AgentsResource, PlainAgentDirectory
 from mediaserver.api.api_tokens import ApiTokensResource
-from mediaserver.api.app import Bind, HttpLimits, Listeners, Resource, make_app
+from mediaserver.api.app import Bind, Listeners, Resource, make_app
 from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.calls import CallsResource
 from mediaserver.api.contacts import ContactsResource
@@ -42,6 +42,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.sections import Entry
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
+from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
@@ -139,8 +140,8 @@ class WebSide:
 
     async def start(self) -> None:
         """Opens the listeners. Raises OSError for an address that cannot be had."""
-        listeners, limits = self._config.listeners, _http_limits(self._config)
-        needs_tls = bool(listeners.https.bind or listeners.shared_tls.bind)
+        listeners, limits = self._config.listeners, http_limits(self._config)
+        needs_tls = bool(listeners.https.bind or listeners.shared_tls.bind or self._config.link.edges)
         tls = self.https_tls = server_tls(self._config, listeners.https.certificate) if needs_tls else None
         public = [
             *(Bind(bind.host, bind.port) for bind in listeners.http.bind),
@@ -158,13 +159,13 @@ class WebSide:
             await opened.start()
 
     def take(self, event: StreamOpened) -> None:
-        """Serves a page's visitor who came in by the shared TLS port."""
+        """Serves a page's visitor who came in by the shared TLS port, or over an Edge."""
         connection = socket.socket(fileno=event.fd)
         if self.https_tls is None or not self._listeners:
             # It came before the doors are open, or after they closed.
             connection.close()
             return
-        self._listeners[0].take(connection, self.https_tls)
+        self._listeners[0].take(connection, self.https_tls, source=event.source)
 
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
@@ -291,18 +292,6 @@ def _session_limits(config: Config) -> SessionLimits:
         max_message_bytes=limits.session_message,
         messages_per_second=limits.session_messages,
         message_burst=2 * limits.session_messages,
-    )
-
-
-def _http_limits(config: Config) -> HttpLimits:
-    limits = config.limits
-    return HttpLimits(
-        # Those of the sessions' sockets, and half as many for all else; SIP's have their own bound.
-        connections=3 * limits.sessions + (limits.sip_connections if config.listeners.sip.websocket.path else 0),
-        requests_per_second_per_source=limits.http_requests_per_source,
-        request_burst_per_source=2 * limits.http_requests_per_source,
-        max_body_bytes=limits.http_body,
-        handshake_s=limits.handshake,
     )
 
 

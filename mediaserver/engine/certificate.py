@@ -38,12 +38,14 @@ class DtlsCertificate:
         return "sha-256 " + self.fingerprint_sha256.hex(":").upper()
 
 
-def generate(common_name: str = "mediaserver") -> DtlsCertificate:
-    """Make a new key and certificate. The name is seen by every peer, so it says nothing about the host."""
+def generate(common_name: str = "mediaserver", dns_name: str | None = None) -> DtlsCertificate:
+    """Make a new key and certificate. The name is seen by every peer, so it says nothing about the host.
+
+    With `dns_name` it is good for TLS at both ends of a connection (RFC 9525), too."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.datetime.now(datetime.UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -51,15 +53,18 @@ def generate(common_name: str = "mediaserver") -> DtlsCertificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=VALIDITY_DAYS))
-        .sign(key, hashes.SHA256())
     )
+    if dns_name is not None:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=False)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
     return DtlsCertificate(
         certificate.public_bytes(serialization.Encoding.DER),
         key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
 
 
-def load_or_create(path: Path) -> DtlsCertificate:
+def load_or_create(path: Path, *, dns_name: str | None = None) -> DtlsCertificate:
     """Read the certificate and key from the PEM file `path`, or make them and write it with mode 0600.
 
     Raises ConfigError when the file can be read by others or does not hold an ECDSA P-256 pair.
@@ -67,7 +72,7 @@ def load_or_create(path: Path) -> DtlsCertificate:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        made = generate()
+        made = generate(dns_name=dns_name)
         _store(path, made)
         return made
     if mode & 0o077:

@@ -589,6 +589,17 @@ class ListenLink(Command, frozen=True, kw_only=True, tag="listen_link"):
     cores: tuple[LinkPin, ...]
 
 
+class CarryStream(Command, frozen=True, kw_only=True, tag="carry_stream"):
+    """Carry a visitor's connection to the other end of the link; `StreamOpened` follows there. Where the link is down the
+    connection is closed."""
+
+    fd: int
+    """A connected TCP socket; it belongs to the engine from now on."""
+    source: Address
+    local: Address
+    server_name: str
+
+
 class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):
     """Close what was dialled or listens under `id`, with its links; `LinkDown` follows for those that were up."""
 
@@ -657,6 +668,7 @@ AnyCommand = (
     | DrainTurn
     | DialLink
     | ListenLink
+    | CarryStream
     | CloseLink
     | SetLinkBusy
     | SendLinkMessage

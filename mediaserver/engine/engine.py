@@ -74,6 +74,8 @@ class Engine:
         self._flush_handle: asyncio.Handle | None = None
         self._transport_count = [0] * config.shards
         self._transports: set[int] = set()
+        self.on_closed: Callable[[int], None] | None = None
+        """Told of every transport that has ended."""
         self.on_stream: Callable[[events.StreamOpened], None] | None = None
         """Takes connections of the shared TLS port, each with its socket."""
         self.connected: Counter[str] = Counter()
@@ -251,6 +253,11 @@ class Engine:
         if silent:
             raise EngineError(f"no answer from {', '.join(silent)}")
 
+    @property
+    def transports(self) -> int:
+        """How many are open."""
+        return len(self._transports)
+
     def new_link_id(self) -> int:
         """A fresh id of a link or of a listener for links."""
         return self._ids.next(0)
@@ -339,6 +346,8 @@ class Engine:
             self.connected[event.srtp_profile] += 1
         elif isinstance(event, events.TransportClosed):
             self._forget_transport(event.id)
+            if self.on_closed is not None:
+                self.on_closed(event.id)
         object_id: int | None = getattr(event, "id", None)
         if object_id is None:
             return

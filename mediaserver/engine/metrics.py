@@ -62,7 +62,11 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "turn.packets_to_peers": ("turn_packets_to_peers", "Datagrams relayed from TURN clients to peers", 1),
 }
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
+    "edge_paths": ("edge_paths", "Visitors' addresses that an Edge carries", 1),
+    "edge_revoked_sessions": ("edge_revoked_sessions", "Ended sessions whose tokens an Edge refuses", 1),
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
+    "link_paths": ("link_paths", "Visitors' addresses that come over Edges", 1),
+    "links_up": ("links_up", "Links to workers of Edges that carry media", 1),
     "mixed_legs": ("mixed_legs", "Legs that hear several others mixed", 1),
     "mixes": ("mixes", "Conferences whose sound is mixed", 1),
     "pinned": ("pinned", "1 while the thread is bound to a CPU", 1),
@@ -95,7 +99,7 @@ def engine_metrics(counters: Mapping[str, int], connected: Mapping[str, int]) ->
         shard, _, name = full_name.partition(".")
         if shard.startswith("shard") and name:
             by_name.setdefault(name, {})[shard.removeprefix("shard")] = value
-        elif (shard.startswith("audio") or shard in ("link", "relay", "streams")) and name:
+        elif (shard.startswith(("audio", "edge")) or shard in ("link", "relay", "streams")) and name:
             by_name.setdefault(name, {})[shard] = value
     drops = CounterMetricFamily(f"{_PREFIX}drops", "Packets dropped, by reason", labels=["shard", "reason"])
     for name, shards in by_name.items():

@@ -1,4 +1,4 @@
-"""The Core's end of the link to one Edge: tells it keys, revocations and paths, and hears where visitors reach it."""
+"""The Core's end of the link to one Edge: tells it keys and revocations, and hears where visitors reach it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import structlog
 
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.link.messages import (
-    PATHS_PER_MESSAGE,
     REVOCATIONS_PER_MESSAGE,
     VERSIONS,
     AnyMessage,
@@ -20,8 +19,6 @@ from mediaserver.link.messages import (
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
-    Path,
-    ReplayPaths,
     Revocation,
     Revoke,
     SetKeys,
@@ -46,10 +43,10 @@ class CoreEnd:
         *,
         name: str,
         core_id: int,
+        shards: int,
         software: str,
         wire: Wire,
         keys: Sequence[TokenKey],
-        paths: Callable[[], Iterable[Path]],
         revoked: Callable[[], Iterable[Revocation]],
         media_key_changed: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
@@ -57,19 +54,20 @@ class CoreEnd:
         self.name = name
         """The Edge's name in the configuration."""
         self._core_id = core_id
+        self._shards = shards
         self._software = software
         self._wire = wire
         self._keys = tuple(keys)
-        self._paths = paths
         self._revoked = revoked
         self._media_key_changed = media_key_changed
         self._changed = changed
         self._hello: EdgeHello | None = None
-        self._instance: str | None = None
         self.reason = "not connected yet"
         """Why the Edge is not ready, in words for an operator; empty while it is."""
         self.addresses: tuple[EdgeAddress, ...] = ()
         """Where visitors reach the Edge; what was said last, also while the link is down."""
+        self.media_ports: tuple[int, ...] = ()
+        """UDP ports of the Edge's threads for the media part of the link."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
         self.unreadable = 0
@@ -89,7 +87,7 @@ class CoreEnd:
         """The link is up."""
         self._hello = None
         self.reason = "waiting for the Edge's hello"
-        self._send(CoreHello(versions=VERSIONS, core_id=self._core_id, software=self._software))
+        self._send(CoreHello(versions=VERSIONS, core_id=self._core_id, shards=self._shards, software=self._software))
         self._changed(self)
 
     def handle_down(self, reason: str) -> None:
@@ -142,13 +140,10 @@ class CoreEnd:
         self._hello = hello
         self.reason = ""
         self.addresses = hello.addresses
+        self.media_ports = hello.media_ports
         self.drain_deadline_s = hello.drain_deadline_s
         self._send_keys()
         self._send_revocations(self._revoked())
-        if hello.instance != self._instance:
-            # A restarted Edge has forgotten who may send; media go on as soon as it knows.
-            self._send_paths()
-        self._instance = hello.instance
 
     def _send_keys(self) -> None:
         media = os.urandom(MEDIA_KEY_BYTES)
@@ -158,11 +153,6 @@ class CoreEnd:
     def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
         for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):
             self._send(Revoke(sessions=some))
-
-    def _send_paths(self) -> None:
-        parts = list(_parts(self._paths(), PATHS_PER_MESSAGE)) or [()]
-        for number, part in enumerate(parts, 1):
-            self._send(ReplayPaths(paths=part, is_last=number == len(parts)))
 
     def _send(self, message: AnyMessage) -> None:
         self._wire.send(dump(message))

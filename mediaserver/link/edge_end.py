@@ -1,4 +1,4 @@
-"""The Edge's end of the link to one Core: hears its keys, revocations and paths, and says where visitors reach the Edge."""
+"""The Edge's end of the link to one Core: hears its keys and revocations, and says where visitors reach the Edge."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from mediaserver.link.messages import (
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
-    Path,
-    ReplayPaths,
     Revocation,
     Revoke,
     SetKeys,
@@ -32,16 +30,12 @@ _log = structlog.get_logger(__name__)
 class CoreSink(Protocol):
     """What an Edge does with what a Core tells."""
 
-    def handle_keys(self, core_id: int, keys: SetKeys) -> None:
-        """These keys are good from now on, and no others of this Core."""
+    def handle_keys(self, core_id: int, shards: int, keys: SetKeys) -> None:
+        """These keys are good from now on, and no others of this Core, which has so many shards."""
         ...
 
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
-        ...
-
-    def handle_paths(self, core_id: int, paths: Sequence[Path], is_last: bool) -> None:
-        """These paths go on; after the last one there are no more."""
         ...
 
 
@@ -59,6 +53,7 @@ class EdgeEnd:
         software: str,
         instance: str,
         addresses: Sequence[EdgeAddress],
+        media_ports: Sequence[int],
         wire: Wire,
         sink: CoreSink,
         may_have_id: Callable[[str, int], bool],
@@ -70,6 +65,8 @@ class EdgeEnd:
         self._software = software
         self._instance = instance
         self._addresses = tuple(addresses)
+        self._media_ports = tuple(media_ports)
+        self._shards = 0
         self._wire = wire
         self._sink = sink
         self._may_have_id = may_have_id
@@ -121,11 +118,9 @@ class EdgeEnd:
             case CoreHello():
                 self._greet(message)
             case SetKeys() if self.core_id is not None:
-                self._sink.handle_keys(self.core_id, message)
+                self._sink.handle_keys(self.core_id, self._shards, message)
             case Revoke() if self.core_id is not None:
                 self._sink.handle_revocations(self.core_id, message.sessions)
-            case ReplayPaths() if self.core_id is not None:
-                self._sink.handle_paths(self.core_id, message.paths, message.is_last)
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
 
@@ -141,6 +136,7 @@ class EdgeEnd:
                 software=self._software,
                 instance=self._instance,
                 addresses=self._addresses,
+                media_ports=self._media_ports,
                 drain_deadline_s=self._drain_deadline_s,
             )
         )
@@ -149,6 +145,7 @@ class EdgeEnd:
             _log.error("link_version", core=self.core_name, software=hello.software, versions=hello.versions)
             return
         self.core_id = hello.core_id
+        self._shards = hello.shards
         self.reason = ""
         self._changed(self)
 

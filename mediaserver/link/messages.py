@@ -6,6 +6,7 @@ other by their certificates before the first message; a message is all the same 
 
 from __future__ import annotations
 
+import hmac
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -17,21 +18,17 @@ VERSIONS: Final = (1,)
 """Versions of these messages that are spoken here, the best one first."""
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 """What the link carries at most."""
-PATHS_PER_MESSAGE: Final = 500
-"""Paths in one `ReplayPaths`."""
 REVOCATIONS_PER_MESSAGE: Final = 1000
 """Sessions in one `Revoke`."""
 
 CoreId = Annotated[int, Meta(ge=0, lt=1 << 16)]
 KeyId = Annotated[int, Meta(ge=0, lt=1 << 8)]
 SessionId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Generation = Annotated[int, Meta(ge=0, lt=1 << 8)]
 ExpiryMinute = Annotated[int, Meta(ge=0, lt=1 << 24)]
 Secret = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Ip = Annotated[str, Meta(min_length=2, max_length=45)]
 Port = Annotated[int, Meta(ge=1, lt=1 << 16)]
-Address = tuple[Ip, Port]
 Text = Annotated[str, Meta(max_length=200)]
 DrainSeconds = Annotated[float, Meta(ge=0, le=7 * 86_400)] | None
 
@@ -46,6 +43,8 @@ class CoreHello(Message, frozen=True, kw_only=True, tag="core_hello"):
     versions: Annotated[tuple[int, ...], Meta(min_length=1, max_length=16)]
     """Versions that it speaks, the best one first."""
     core_id: CoreId
+    shards: Annotated[int, Meta(ge=1, le=64)]
+    """Threads of it, each of which opens the media part of the link."""
     software: Text
 
 
@@ -69,8 +68,10 @@ class EdgeHello(Message, frozen=True, kw_only=True, tag="edge_hello"):
     name: Name
     software: Text
     instance: Annotated[str, Meta(min_length=1, max_length=64)]
-    """Another one whenever the Edge was started anew: then it knows nothing of paths and keys."""
+    """Another one whenever the Edge was started anew."""
     addresses: Addresses = ()
+    media_ports: Annotated[tuple[Port, ...], Meta(max_length=64)] = ()
+    """UDP ports, one for each thread of the Edge, for the media part of the link; on the address that was dialled."""
     drain_deadline_s: DrainSeconds = None
     """As in `Drain`, for what was said before the link came up."""
 
@@ -90,7 +91,8 @@ class SetKeys(Message, frozen=True, kw_only=True, tag="set_keys"):
 
     tokens: Annotated[tuple[TokenKey, ...], Meta(min_length=1, max_length=2)]
     media: Secret
-    """Proves control frames of the link's media part; made anew whenever the link came up."""
+    """From it follow the keys that prove control frames of the link's media part (`media_key`); made anew whenever the
+    link came up."""
 
     def __repr__(self) -> str:
         return f"SetKeys(tokens={self.tokens})"
@@ -124,26 +126,7 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """None: it goes on."""
 
 
-class Path(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A path that a Core still knows and a restarted Edge has forgotten."""
-
-    session: SessionId
-    generation: Generation
-    remote: Address
-    """The visitor."""
-    local: Address
-    """The Edge's address that the visitor sends to."""
-    bytes_per_second: Annotated[int, Meta(ge=0, lt=1 << 40)]
-
-
-class ReplayPaths(Message, frozen=True, kw_only=True, tag="replay_paths"):
-    """From the Core: paths that go on; several messages where they are many."""
-
-    paths: Annotated[tuple[Path, ...], Meta(max_length=PATHS_PER_MESSAGE)]
-    is_last: bool
-
-
-AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain | ReplayPaths
+AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
@@ -163,6 +146,11 @@ def parse(payload: bytes) -> AnyMessage:
         return _decoder.decode(payload)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise RemoteProtocolError(f"a message of the link cannot be read: {error}") from error
+
+
+def media_key(secret: bytes, *, worker: int, shard: int) -> bytes:
+    """The key of the media part between a worker of the Edge and a shard of the Core (HMAC-SHA256, 32 bytes)."""
+    return hmac.digest(secret, f"media {worker} {shard}".encode(), "sha256")
 
 
 def common_version(theirs: tuple[int, ...]) -> int:

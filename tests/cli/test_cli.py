@@ -114,6 +114,15 @@ def test_ports_prints_every_opening(shipped: Path) -> None:
         assert any(all(word in line.split() for word in words) for line in done.stdout.splitlines()), words
 
 
+def test_the_links_certificate_is_printed_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"state_dir: {tmp_path / 'state'}\nlink: {{name: edge.example.org}}\n")
+    first, second = (mediaserver("link-certificate", "--config", path) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("-----BEGIN CERTIFICATE-----")
+    assert first.stdout == second.stdout
+
+
 def test_version_is_one_line() -> None:
     done = mediaserver("version")
     assert done.returncode == 0

@@ -69,7 +69,7 @@ class House:
 
     def take(self, event: StreamOpened) -> None:
         self.opened.append(event)
-        self.listeners.take(socket.socket(fileno=event.fd), self.site)
+        self.listeners.take(socket.socket(fileno=event.fd), self.site, source=event.source)
 
     def dropped(self, reason: str) -> int:
         return self.engine.counters().get(f"streams.drop.stream_{reason}", 0)

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import EdgeAddress, Path, Revocation, SetKeys, TokenKey, parse
+from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, TokenKey, parse
 
 PUBLIC = EdgeAddress(protocol="udp", ip="198.51.100.1", port=3478, purpose="media")
 WEB = EdgeAddress(protocol="tcp", ip="198.51.100.1", port=443, purpose="web")
 KEY = TokenKey(id=1, secret=b"k" * 32)
 NEW_KEY = TokenKey(id=2, secret=b"n" * 32)
-PATH = Path(
-    session=7, generation=0, remote=("203.0.113.9", 4711), local=("198.51.100.1", 3478), bytes_per_second=90_000
-)
 
 
 class FakeWire:
@@ -45,19 +42,13 @@ class FakeSink:
     def __init__(self) -> None:
         self.keys: list[SetKeys] = []
         self.revoked: list[Revocation] = []
-        self.paths: list[Path] = []
-        self.replays = 0
 
-    def handle_keys(self, core_id: int, keys: SetKeys) -> None:
-        assert core_id == 3
+    def handle_keys(self, core_id: int, shards: int, keys: SetKeys) -> None:
+        assert (core_id, shards) == (3, 2)
         self.keys.append(keys)
 
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         self.revoked.extend(sessions)
-
-    def handle_paths(self, core_id: int, paths: Sequence[Path], is_last: bool) -> None:
-        self.paths.extend(paths)
-        self.replays += is_last
 
 
 class Pair:
@@ -66,17 +57,16 @@ class Pair:
     def __init__(self, name: str = "dmz-1") -> None:
         self.core_wire, self.edge_wire = FakeWire(), FakeWire()
         self.sink = FakeSink()
-        self.paths: list[Path] = [PATH]
         self.revoked: list[Revocation] = []
         self.media_keys: list[bytes] = []
         self.changes: list[bool] = []
         self.core = CoreEnd(
             name=name,
             core_id=3,
+            shards=2,
             software="test",
             wire=self.core_wire,
             keys=(KEY,),
-            paths=lambda: self.paths,
             revoked=lambda: self.revoked,
             media_key_changed=self.media_keys.append,
             changed=lambda core: self.changes.append(core.is_ready),
@@ -91,6 +81,7 @@ class Pair:
             software="test",
             instance=instance,
             addresses=(PUBLIC, WEB),
+            media_ports=(7443, 7444),
             wire=self.edge_wire,
             sink=self.sink,
             may_have_id=lambda name, core_id: (name, core_id) == ("core.bank.example", 3),

@@ -6,16 +6,16 @@ import msgspec
 import pytest
 
 from mediaserver.link.messages import (
-    PATHS_PER_MESSAGE,
+    REVOCATIONS_PER_MESSAGE,
     CoreHello,
     Drain,
     EdgeHello,
-    Path,
     Revocation,
     SetKeys,
     dump,
+    media_key,
 )
-from tests.link.fakes import KEY, NEW_KEY, PATH, PUBLIC, WEB, Pair
+from tests.link.fakes import KEY, NEW_KEY, PUBLIC, WEB, Pair
 
 
 def test_an_edge_is_ready_once_it_has_answered_and_has_the_keys() -> None:
@@ -29,40 +29,11 @@ def test_an_edge_is_ready_once_it_has_answered_and_has_the_keys() -> None:
     assert pair.sink.keys == [SetKeys(tokens=(KEY,), media=pair.media_keys[-1])]
 
 
-def test_an_edge_that_comes_up_is_told_the_paths_and_the_ended_sessions() -> None:
+def test_an_edge_that_comes_up_is_told_the_ended_sessions() -> None:
     pair = Pair()
     pair.revoked = [Revocation(session=9, expires_minute=1)]
     pair.connect()
-    assert pair.sink.paths == [PATH]
-    assert pair.sink.replays == 1
     assert pair.sink.revoked == pair.revoked
-
-
-def test_an_edge_that_only_lost_the_line_is_not_told_its_paths_again() -> None:
-    pair = Pair()
-    pair.connect()
-    pair.cut()
-    pair.connect()
-    assert pair.sink.replays == 1
-
-
-def test_a_restarted_edge_is_told_all_paths_in_parts() -> None:
-    pair = Pair()
-    pair.connect()
-    pair.cut()
-    pair.new_edge("second")
-    pair.sink.paths.clear()
-    pair.paths = [msgspec.structs.replace(PATH, session=number) for number in range(2 * PATHS_PER_MESSAGE + 1)]
-    pair.connect()
-    assert pair.sink.paths == pair.paths
-    assert pair.sink.replays == 2
-
-
-def test_without_paths_the_replay_ends_all_the_same() -> None:
-    pair = Pair()
-    pair.paths = []
-    pair.connect()
-    assert (pair.sink.paths, pair.sink.replays) == ([], 1)
 
 
 def test_every_connection_has_a_media_key_of_its_own() -> None:
@@ -138,7 +109,7 @@ def test_an_edge_that_is_lost_keeps_its_addresses_and_says_why() -> None:
 def test_an_edge_without_a_common_version_never_becomes_ready() -> None:
     pair = Pair()
     pair.edge.handle_up()
-    pair.edge.handle_message(dump(CoreHello(versions=(99,), core_id=3, software="future")))
+    pair.edge.handle_message(dump(CoreHello(versions=(99,), core_id=3, shards=1, software="future")))
     assert pair.edge.core_id is None
     assert "99" in pair.edge.reason
     pair.core.handle_up()
@@ -152,7 +123,7 @@ def test_an_edge_without_a_common_version_never_becomes_ready() -> None:
 def test_a_core_cannot_take_the_id_of_another() -> None:
     pair = Pair()
     pair.edge.handle_up()
-    pair.edge.handle_message(dump(CoreHello(versions=(1,), core_id=4, software="test")))
+    pair.edge.handle_message(dump(CoreHello(versions=(1,), core_id=4, shards=1, software="test")))
     pair.edge.handle_message(dump(SetKeys(tokens=(KEY,), media=b"m" * 32)))
     assert pair.edge.core_id is None
     assert pair.edge.reason == "the Core claims core id 4, which is not its own"
@@ -203,15 +174,13 @@ def test_no_secret_is_printed() -> None:
 
 
 def test_the_longest_messages_fit_into_the_link() -> None:
-    longest = Path(
-        session=(1 << 63) - 1,
-        generation=255,
-        remote=("0123:4567:89ab:cdef:0123:4567:255.255.255.255", 65535),
-        local=("0123:4567:89ab:cdef:0123:4567:255.255.255.255", 65535),
-        bytes_per_second=(1 << 40) - 1,
-    )
     pair = Pair()
-    pair.paths = [longest] * PATHS_PER_MESSAGE
-    pair.revoked = [Revocation(session=(1 << 63) - 1, expires_minute=(1 << 24) - 1)] * 1000
+    pair.revoked = [Revocation(session=(1 << 63) - 1, expires_minute=(1 << 24) - 1)] * REVOCATIONS_PER_MESSAGE
     pair.connect()
-    assert len(pair.sink.paths) == PATHS_PER_MESSAGE
+    assert len(pair.sink.revoked) == REVOCATIONS_PER_MESSAGE
+
+
+def test_each_pair_of_threads_has_a_key_of_its_own() -> None:
+    secret = b"s" * 32
+    keys = {media_key(secret, worker=worker, shard=shard) for worker in range(3) for shard in range(3)}
+    assert (len(keys), {len(key) for key in keys}) == (9, {32})

@@ -20,7 +20,7 @@ from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_end import EdgeEnd
 from mediaserver.link.edge_registry import EdgeLost, EdgeReady, EdgeRegistry
-from tests.link.fakes import KEY, PATH, PUBLIC, FakeSink
+from tests.link.fakes import KEY, PUBLIC, FakeSink
 
 LOOPBACK = "127.0.0.1"
 PATIENCE_S = 20.0
@@ -138,6 +138,7 @@ async def test_core_and_edge_find_each_other_and_the_loss_of_the_edge_is_told(en
         software="test",
         instance="first",
         addresses=(PUBLIC,),
+        media_ports=(7443,),
         wire=EngineWire(edge, edge_link),
         sink=sink,
         may_have_id=lambda _, core_id: core_id == 3,
@@ -151,10 +152,10 @@ async def test_core_and_edge_find_each_other_and_the_loss_of_the_edge_is_told(en
     core_end = CoreEnd(
         name="dmz-1",
         core_id=3,
+        shards=2,
         software="test",
         wire=EngineWire(core, core_link),
         keys=(KEY,),
-        paths=lambda: (PATH,),
         revoked=lambda: (),
         media_key_changed=media_keys.append,
         changed=registry.handle_change,
@@ -162,7 +163,7 @@ async def test_core_and_edge_find_each_other_and_the_loss_of_the_edge_is_told(en
     registry.add(core_end)
     feed(core, core_link, core_end)
     await redial(core, core_link, address, core_shown, edge_shown)
-    await until(lambda: sink.replays == 1)
+    await until(lambda: len(sink.keys) == 1)
     assert heard == [EdgeReady("dmz-1")]
     assert registry.addresses("media") == (PUBLIC,)
     assert sink.keys[0].media == media_keys[0]
@@ -255,3 +256,43 @@ async def test_a_visitor_that_nobody_awaits_is_told_by_an_end(engines: tuple[Eng
         )
         core._deliver(opened)
         assert ours.recv(1) == b""
+
+
+async def test_a_visitor_is_carried_to_the_core_with_its_address(engines: tuple[Engine, Engine]) -> None:
+    core, edge = engines
+    authority = trustme.CA()
+    core_shown, edge_shown = issue(authority, "core.bank.example"), issue(authority, "edge.bank.example")
+    _, edge_link, address = await listen(edge, edge_shown, core_shown)
+    up = asyncio.Event()
+    edge.subscribe_events(edge_link, lambda event: up.set() if isinstance(event, events.LinkUp) else None)
+    core_link = core.new_link_id()
+    opened: asyncio.Future[events.StreamOpened] = asyncio.get_running_loop().create_future()
+
+    def take(event: events.AnyEvent) -> None:
+        if isinstance(event, events.StreamOpened):
+            opened.set_result(event)
+
+    core.subscribe_events(core_link, take)
+    await redial(core, core_link, address, core_shown, edge_shown)
+    await asyncio.wait_for(up.wait(), PATIENCE_S)
+    with socket.create_server((LOOPBACK, 0)) as door, socket.create_connection(door.getsockname()) as visitor:
+        connection, _ = door.accept()
+        edge.submit(
+            commands.CarryStream(
+                id=edge_link,
+                fd=connection.detach(),
+                source=("203.0.113.9", 4711),
+                local=("198.51.100.1", 443),
+                server_name="video.bank.example",
+            )
+        )
+        event = await asyncio.wait_for(opened, PATIENCE_S)
+        assert (event.source, event.server_name) == (("203.0.113.9", 4711), "video.bank.example")
+        with socket.socket(fileno=event.fd) as inside:
+            inside.setblocking(False)
+            visitor.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(visitor, b"from outside")
+            assert await asyncio.wait_for(loop.sock_recv(inside, 100), PATIENCE_S) == b"from outside"
+            await loop.sock_sendall(inside, b"from inside")
+            assert await asyncio.wait_for(loop.sock_recv(visitor, 100), PATIENCE_S) == b"from inside"

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use crate::link::command::{DialLink, ListenLink};
+use crate::link::command::{CarryStream, DialLink, ListenLink};
 
 /// Bits of an id below the shard index.
 pub const SHARD_SHIFT: u32 = 48;
@@ -399,6 +399,7 @@ pub enum Action {
     },
     DialLink(Box<DialLink>),
     ListenLink(Box<ListenLink>),
+    CarryStream(Box<CarryStream>),
     CloseLink,
     SetLinkBusy {
         busy: bool,
@@ -463,6 +464,7 @@ impl Action {
             Action::Publish { .. } => "publish",
             Action::DialLink(_) => "dial_link",
             Action::ListenLink(_) => "listen_link",
+            Action::CarryStream(_) => "carry_stream",
             Action::CloseLink => "close_link",
             Action::SetLinkBusy { .. } => "set_link_busy",
             Action::SendLinkMessage { .. } => "send_link_message",

@@ -10,6 +10,14 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Takes over an open descriptor that its owner has given away; fails when it is none.
+pub fn take_descriptor(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only asks about the number.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: it is open, as was just seen, and whoever gave it away does not use it any more: so says the command.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A counter that one side adds to and the other side waits for (non-blocking on both sides).
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);

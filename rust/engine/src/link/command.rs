@@ -33,6 +33,16 @@ pub struct DialLink {
     pub media: bool,
 }
 
+/// Carry a visitor's connection to the other end of a link; its descriptor is the engine's from now on.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct CarryStream {
+    pub fd: i32,
+    pub source: crate::command::Address,
+    pub local: crate::command::Address,
+    pub server_name: String,
+}
+
 /// A Core that a listener admits.
 #[derive(Clone, Debug, Deserialize)]
 #[allow(missing_docs)]

@@ -33,6 +33,7 @@ impl LinkOwner {
             action,
             Action::DialLink(_)
                 | Action::ListenLink(_)
+                | Action::CarryStream(_)
                 | Action::CloseLink
                 | Action::SetLinkBusy { .. }
                 | Action::SendLinkMessage { .. }
@@ -45,6 +46,7 @@ impl LinkOwner {
         let answer = match action {
             Action::DialLink(command) => links.dial(id, &command).map(|()| None),
             Action::ListenLink(command) => links.listen(id, &command).map(Some),
+            Action::CarryStream(command) => links.carry(id, *command).map(|()| None),
             Action::SetLinkBusy { busy } => links.set_busy(id, busy).map(|()| None),
             Action::SendLinkMessage { payload } => links.send_message(id, payload.into_vec().into()).map(|()| None),
             _ => links.close(id).map(|()| None),

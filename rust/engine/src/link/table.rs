@@ -6,18 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::certificates::{
     CONTROL_PROTOCOL, Credentials, Fingerprint, MEDIA_PROTOCOL, Pin, client_config, server_config,
 };
-use super::command::{DialLink, LinkCredentials, ListenLink};
+use super::command::{CarryStream, DialLink, LinkCredentials, ListenLink};
 use super::dial::{Purpose, Target, keep};
 use super::event::Visitor;
 use super::listen::Listener;
 use super::parts::{Parts, Stopper, stop};
 use super::state::{Connection, Link};
+use crate::sys::take_descriptor;
 
 /// Why a command is refused.
 pub(crate) type Refused = String;
@@ -130,6 +132,19 @@ impl LinkTable {
     /// written; what is behind a buffer would wait for a flush.
     pub fn open_stream(&self, id: u64, visitor: Visitor, connection: Box<dyn Connection>) -> Result<(), Refused> {
         Ok(self.link(id)?.open_stream(visitor, connection)?)
+    }
+
+    /// The same with a connection that the control plane was given: its descriptor is ours from now on, in any case.
+    pub fn carry(&self, id: u64, command: CarryStream) -> Result<(), Refused> {
+        let unusable = |error: std::io::Error| format!("invalid fd: {error}");
+        let connection = std::net::TcpStream::from(take_descriptor(command.fd).map_err(unusable)?);
+        connection.set_nonblocking(true).map_err(unusable)?;
+        let connection = {
+            let _inside = self.runtime.enter();
+            TcpStream::from_std(connection).map_err(unusable)?
+        };
+        let (source, local) = (command.source.into(), command.local.into());
+        self.open_stream(id, Visitor { source, local, server_name: command.server_name }, Box::new(connection))
     }
 
     /// Queues a media frame for the TLS connection; whether it was taken.

@@ -1,0 +1,70 @@
+"""The section about the link between Edge and Core: who is at its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from mediaserver.config.base import FilePath, Name, Section
+from mediaserver.config.listeners import Certificate, HostName
+from mediaserver.config.values import Bind, Bitrate, SocketAddress
+
+
+class LinkedEdge(Section):
+    """An Edge that a Core dials."""
+
+    address: Bind
+    """Its `link.listen`, as seen from the Core: TCP for the link itself, UDP for media on the same port and those behind
+    it."""
+
+    name: HostName
+    """Its `link.name`, which its certificate must have."""
+
+    certificate_file: FilePath
+    """Its certificate (PEM, as `mediaserver link-certificate` prints it there); no other is accepted. Where an authority
+    signed it, that one's certificate follows in the same file."""
+
+
+class LinkedCore(Section):
+    """A Core that an Edge admits."""
+
+    id: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Its `link.core_id`: no two Cores of an Edge have the same."""
+
+    name: HostName
+    """Its `link.name`, which its certificate must have."""
+
+    certificate_file: FilePath
+    """Its certificate, as above."""
+
+
+class Link(Section):
+    """Between the Edge in the DMZ and the Core inside; always dialled by the Core. `role: all` needs none."""
+
+    name: HostName = "mediaserver.internal"
+    """What this machine is called on the link; it stands in the certificate that is made on first start."""
+
+    certificate: Certificate = Certificate()
+    """Certificate shown on the link; both null takes a self-signed one made on first start (`mediaserver
+    link-certificate` prints it for the other end)."""
+
+    listen: Bind = SocketAddress("127.0.0.1", 7443)
+    """Of an Edge: the inner address that Cores dial, TCP; its threads take media from Cores on UDP ports from the same
+    number on. Never a public address."""
+
+    cores: Mapping[Name, LinkedCore] = {}
+    """Of an Edge: the Cores that it admits, by name."""
+
+    core_id: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Of a Core: its number among those that share an Edge."""
+
+    edges: Mapping[Name, LinkedEdge] = {}
+    """Of a Core: the Edges that it dials, by name."""
+
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Of an Edge: threads that carry media; each takes one more UDP port behind that of `listen`."""
+
+    visitor_bitrate: Bitrate = 20_000_000
+    """Of a Core: what one visitor may send through an Edge; more is dropped there."""

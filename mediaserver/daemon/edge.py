@@ -1,0 +1,281 @@
+"""The daemon in the DMZ: an engine that carries visitors' packets and streams to Cores, and knows none of their keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from mediaserver.api.app import Bind, Listeners, Resource, make_app
+from mediaserver.api.context import Admission
+from mediaserver.api.health import HealthResource
+from mediaserver.api.metrics import ApiMetrics, MetricsResource
+from mediaserver.api.source import SourceResolver
+from mediaserver.config.model import Config
+from mediaserver.config.state import bind_addresses
+from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.link_identity import Accepted, accepted, credentials
+from mediaserver.daemon.link_wire import EngineWire, connect
+from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
+from mediaserver.engine import commands, events
+from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
+from mediaserver.engine.engine import Engine, EngineError
+from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.edge_end import EdgeEnd
+from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, media_key
+from mediaserver.runtime.metrics import Metrics
+
+_STOP_DEADLINE_S: Final = 2.0
+_START_DEADLINE_S: Final = 5.0
+_HOLD_S: Final = 5.0
+"""How long a visitor waits for a Core."""
+_MOST_HELD: Final = 256
+_LOOK_S: Final = 0.2
+"""How often a draining Edge looks whether paths are left."""
+_log = structlog.get_logger(__name__)
+
+
+class EdgeDaemon:
+    """An Edge. `start` returns when Cores can come; `drain`, then `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._metrics = Metrics()
+        self._admission = Admission(retry_after_s=config.drain.retry_after)
+        self._engine: Engine | None = None
+        self._admin: Listeners | None = None
+        self._ends: dict[int, EdgeEnd] = {}
+        """By the id of the link."""
+        self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
+        self._token_keys: dict[int, frozenset[int]] = {}
+        self._refused = self._metrics.counter(
+            "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
+        )
+
+    async def start(self) -> None:
+        """Opens the doors; nobody is let in before a Core has come. Raises ConfigError, EngineError, OSError."""
+        config = self._config
+        pins = {
+            name: accepted(config, core.certificate_file, key=f"link.cores.{name}.certificate_file")
+            for name, core in config.link.cores.items()
+        }
+        engine = self._engine = Engine(_engine_config(config))
+        opened = _Opened(engine, config.link.workers)
+        engine.on_stream = self._take_visitor
+        await engine.start()
+        ports = await asyncio.wait_for(opened.link_ports, _START_DEADLINE_S)
+        await self._listen(engine, pins, ports)
+        self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
+        checks = {"core": self._problem}
+        metrics = ApiMetrics(self._metrics)
+        resources: list[Resource] = [
+            HealthResource(admission=self._admission, checks=checks, detailed=True),
+            MetricsResource(self._metrics),
+        ]
+        limits = http_limits(config)
+        app = make_app(resources, name="admin", metrics=metrics, source_of=SourceResolver(), limits=limits)
+        binds = [Bind(bind.host, bind.port) for bind in config.listeners.admin.bind]
+        self._admin = Listeners(app, binds, metrics=metrics, limits=limits)
+        await self._admin.start()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Tells the Cores to take no new sessions over this Edge; returns when the last path is gone, or in time."""
+        self._admission.drain()
+        for end in self._ends.values():
+            end.drain(deadline_s)
+        engine = self._engine
+        if engine is None:
+            return
+        try:
+            await asyncio.wait_for(self._all_gone(engine), deadline_s)
+        except TimeoutError:
+            _log.warning("drain_deadline", paths=_paths(engine))
+
+    async def stop(self) -> None:
+        """Closes everything, also after a start that failed halfway."""
+        if self._admin is not None:
+            await self._admin.stop()
+        for event, timer in self._held.values():
+            timer.cancel()
+            os.close(event.fd)
+        self._held.clear()
+        if self._engine is not None:
+            await self._engine.stop(_STOP_DEADLINE_S)
+
+    async def answers(self) -> bool:
+        """Whether every thread of the engine answers."""
+        if self._engine is None:
+            return False
+        try:
+            await self._engine.ping()
+        except EngineError as error:
+            _log.error("engine_does_not_answer", error=str(error))
+            return False
+        return True
+
+    # -- what Cores say ------------------------------------------------------------------------------------------
+
+    def handle_keys(self, core_id: int, shards: int, keys: SetKeys) -> None:
+        """These keys are good from now on, and no others of this Core."""
+        fresh = frozenset(key.id for key in keys.tokens)
+        gone = self._token_keys.get(core_id, frozenset()) - fresh
+        self._token_keys[core_id] = fresh
+        for worker in range(self._config.link.workers):
+            to = self._running.edge_id(worker)
+            self._running.submit(
+                *(commands.RemoveCoreKey(id=to, core=core_id, key_id=key) for key in gone),
+                *(commands.SetCoreKey(id=to, core=core_id, key_id=key.id, key=key.secret) for key in keys.tokens),
+                *(
+                    commands.SetMediaLink(
+                        id=to, core=core_id, shard=shard, key=media_key(keys.media, worker=worker, shard=shard)
+                    )
+                    for shard in range(shards)
+                ),
+            )
+
+    def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
+        """These sessions have ended."""
+        ended = tuple(revocation.session for revocation in sessions)
+        for worker in range(self._config.link.workers):
+            to = self._running.edge_id(worker)
+            self._running.submit(commands.RevokeSessions(id=to, core=core_id, sessions=ended))
+
+    # -- visitors ------------------------------------------------------------------------------------------------
+
+    def _take_visitor(self, event: events.StreamOpened) -> None:
+        if (link := self._open_link()) is not None:
+            self._carry(event, link)
+        elif len(self._held) >= _MOST_HELD:
+            self._refuse(event)
+        else:
+            timer = asyncio.get_running_loop().call_later(_HOLD_S, self._give_up, event.fd)
+            self._held[event.fd] = (event, timer)
+
+    def _open_link(self) -> int | None:
+        return next((link for link, end in self._ends.items() if end.core_id is not None), None)
+
+    def _carry(self, event: events.StreamOpened, link: int) -> None:
+        self._running.submit(
+            commands.CarryStream(
+                id=link, fd=event.fd, source=event.source, local=event.local, server_name=event.server_name
+            )
+        )
+
+    def _give_up(self, fd: int) -> None:
+        event, _ = self._held.pop(fd)
+        self._refuse(event)
+
+    def _refuse(self, event: events.StreamOpened) -> None:
+        self._refused.inc()
+        os.close(event.fd)
+
+    def _core_changed(self, _end: EdgeEnd) -> None:
+        link = self._open_link()
+        if link is None:
+            return
+        held, self._held = self._held, {}
+        for event, timer in held.values():
+            timer.cancel()
+            self._carry(event, link)
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    async def _all_gone(self, engine: Engine) -> None:
+        while True:
+            if not _paths(engine):
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    @property
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise EngineError("the packet engine is not running")
+        return self._engine
+
+    def _problem(self) -> str | None:
+        if self._open_link() is not None:
+            return None
+        return "; ".join(f"{end.core_name}: {end.reason}" for end in self._ends.values()) or "not listening yet"
+
+    async def _listen(self, engine: Engine, pins: dict[str, Accepted], ports: Sequence[int]) -> None:
+        config = self._config
+        instance = uuid.uuid4().hex
+        allowed = {(core.name, core.id) for core in config.link.cores.values()}
+        cores = []
+        for name, core in config.link.cores.items():
+            link = engine.new_link_id()
+            cores.append(commands.LinkPin(link=link, name=core.name, fingerprint=pins[name].fingerprint))
+            end = self._ends[link] = EdgeEnd(
+                core_name=core.name,
+                edge_name=config.link.name,
+                software=SERVER_NAME,
+                instance=instance,
+                addresses=_public_addresses(config),
+                media_ports=ports,
+                wire=EngineWire(engine, link),
+                sink=self,
+                may_have_id=lambda name, core_id: (name, core_id) in allowed,
+                changed=self._core_changed,
+            )
+            connect(engine, link, end)
+        bind = config.link.listen
+        await engine.request(
+            commands.ListenLink(
+                id=engine.new_link_id(),
+                bind=(bind.host, bind.port),
+                credentials=credentials(config, tuple(pins.values())),
+                cores=tuple(cores),
+            )
+        )
+
+
+def _paths(engine: Engine) -> int:
+    return engine.counters().get("edge_paths", 0)
+
+
+class _Opened:
+    """Waits until every worker has said which port Cores find it at."""
+
+    def __init__(self, engine: Engine, workers: int) -> None:
+        self.link_ports: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._ports: dict[int, int] = {}
+        self._workers = workers
+        for worker in range(workers):
+            engine.subscribe_events(engine.edge_id(worker), partial(self._take, worker))
+
+    def _take(self, worker: int, event: events.AnyEvent) -> None:
+        if isinstance(event, events.EdgeOpened):
+            self._ports[worker] = event.link[1]
+            if len(self._ports) == self._workers and not self.link_ports.done():
+                self.link_ports.set_result(tuple(self._ports[worker] for worker in range(self._workers)))
+
+
+def _engine_config(config: Config) -> EngineConfig:
+    port = config.listeners.webrtc.port
+    binds = tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, _networks(config)))
+    marks = config.media.dscp
+    return EngineConfig(
+        shards=0,
+        audio_threads=0,
+        edge=EdgeConfig(workers=config.link.workers, public_binds=binds, link_bind=str(config.link.listen)),
+        shared_tls=shared_tls(config),
+        gso=config.media.gso,
+        dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
+    )
+
+
+def _public_addresses(config: Config) -> tuple[EdgeAddress, ...]:
+    port = config.listeners.webrtc.port
+    return tuple(
+        EdgeAddress(protocol="udp", ip=str(told), port=port, purpose="media")
+        for _, told in bind_addresses(config, _networks(config))
+    )
+
+
+def _networks(config: Config) -> tuple[str, ...]:
+    return config.listeners.webrtc.networks

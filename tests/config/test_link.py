@@ -1,0 +1,55 @@
+"""The section about the link: what each role needs of it, and what its firewalls must allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediaserver.config.firewall import openings
+from mediaserver.config.loader import InvalidConfig, load_text
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.welcome import welcome
+
+EDGE = """
+role: edge
+networks: {main: {addresses: [{bind: 10.1.0.2, announced: 203.0.113.5}]}}
+listeners:
+  webrtc: {port: 3478}
+  shared_tls: {bind: ["10.1.0.2:443"], names: [video.example.org]}
+link:
+  listen: 10.2.0.2:7443
+  workers: 2
+  cores: {inside: {name: core.example.org, certificate_file: core.pem}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("role: core\n", "link.edges"),
+        ("role: edge\n", "link.cores"),
+        (
+            "link:\n  cores: {a: {name: a.example, certificate_file: a.pem}, b: {name: b.example, certificate_file: b.pem}}\n",
+            "link.cores.b.id",
+        ),
+    ],
+)
+def test_what_a_role_lacks_is_named(text: str, named: str) -> None:
+    with pytest.raises(InvalidConfig, match=named):
+        load_text(text)
+
+
+def test_an_edge_needs_openings_of_its_own_and_no_others() -> None:
+    found = [(o.source, o.address, o.protocol, o.ports) for o in openings(load_text(EDGE).config)]
+    assert found == [
+        ("browsers", "10.1.0.2", "tcp", "443"),
+        ("browsers", "10.1.0.2 (announced as 203.0.113.5)", "udp", "3478"),
+        ("the Core", "10.2.0.2", "tcp", "7443"),
+        ("the Core", "10.2.0.2", "udp", "7443-7444"),
+    ]
+
+
+def test_an_edge_says_where_it_stands() -> None:
+    config = load_text(EDGE).config
+    said = dict(welcome(config, SecretStore(config), with_passwords=False))
+    assert said["Visitors' media"] == "203.0.113.5, UDP 3478"
+    assert said["Cores"] == "may dial 10.2.0.2:7443: inside"
