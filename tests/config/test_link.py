@@ -28,7 +28,7 @@ link:
         ("role: core\n", "link.edges"),
         ("role: edge\n", "link.cores"),
         (
-            "link:\n  cores: {a: {name: a.example, certificate_file: a.pem}, b: {name: b.example, certificate_file: b.pem}}\n",
+            "link:\n  cores: {a: {name: a.org, certificate_file: a.pem}, b: {name: b.org, certificate_file: b.pem}}\n",
             "link.cores.b.id",
         ),
     ],
