@@ -65,12 +65,6 @@ class Edges:
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 
-    def problem(self) -> str | None:
-        """Why nobody can come in, in words for an operator; None where at least one Edge takes visitors."""
-        if self.registry.open_edges():
-            return None
-        return "; ".join(f"{end.name}: {end.reason or 'it drains'}" for end in self.registry.edges())
-
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
         link = self._engine.new_link_id()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.firewall import Openings
-from tests.peers.memory_search import core_dump, dumps_to_working_directory, find_in_file, find_in_memory
+from tests.peers.memory_search import core_dump, find_in_file, find_in_memory
 from tests.peers.namespace import Namespace
 from tests.peers.process import PeerProcess
 from tests.peers.sandwich import CORE, Sandwich, sandwich
@@ -261,7 +261,6 @@ async def test_a_secret_is_found_in_the_memory_of_whoever_has_it(tmp_path: Path,
         assert process.returncode is None
 
 
-@pytest.mark.skipif(not dumps_to_working_directory(), reason="this machine's core dumps are taken by a program")
 @pytest.mark.parametrize("has_it", [True, False])
 async def test_a_secret_is_found_in_the_core_dump_of_whoever_has_it(tmp_path: Path, has_it: bool) -> None:
     needles = Needles({"secret": (secret := secrets.token_bytes(30))})

@@ -45,18 +45,22 @@ def find_in_file(path: Path, needles: Needles) -> dict[str, int]:
     return found
 
 
-def dumps_to_working_directory() -> bool:
-    """Whether this kernel puts a core dump where the process ran, and does not hand it to a program."""
-    pattern = CORE_PATTERN.read_text()
-    return "/" not in pattern and not pattern.startswith("|")
-
-
 async def core_dump(process: PeerProcess, directory: Path) -> Path:
-    """End a process of ours so that the kernel writes its memory to a file in `directory`, its working directory."""
+    """End a process of ours so that the kernel writes its memory to a file in `directory`, its working directory.
+
+    Raises PeerError where the kernel hands dumps to a program, or puts them elsewhere."""
+    pattern = _pattern()
     _want_dump(process.pid)
     os.kill(process.pid, signal.SIGABRT)
     await process.wait(60)
-    return _dump_in(directory)
+    return _dump_in(directory, pattern)
+
+
+def _pattern() -> str:
+    pattern = CORE_PATTERN.read_text().strip()
+    if "/" in pattern or pattern.startswith("|"):
+        raise PeerError(f"core dumps of this machine go to {pattern}: `sysctl kernel.core_pattern=core` for the tests")
+    return pattern
 
 
 def _want_dump(pid: int) -> None:
@@ -65,9 +69,8 @@ def _want_dump(pid: int) -> None:
     Path(f"/proc/{pid}/coredump_filter").write_text("0x7f")
 
 
-def _dump_in(directory: Path) -> Path:
-    pattern = CORE_PATTERN.read_text().strip().partition("%")[0]
-    for file in directory.glob(f"{pattern}*"):
+def _dump_in(directory: Path, pattern: str) -> Path:
+    for file in directory.glob(f"{pattern.partition('%')[0]}*"):
         return file
     raise PeerError(f"there is no core dump in {directory}; the kernel's pattern is {pattern}")
 
