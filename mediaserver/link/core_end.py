@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from mediaserver.errors import RemoteProtocolError
+from mediaserver.link.end import End
 from mediaserver.link.messages import (
     REVOCATIONS_PER_MESSAGE,
     VERSIONS,
@@ -23,8 +24,6 @@ from mediaserver.link.messages import (
     Revoke,
     SetKeys,
     TokenKey,
-    dump,
-    parse,
 )
 from mediaserver.link.wire import Wire
 
@@ -35,7 +34,7 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 
-class CoreEnd:
+class CoreEnd(End):
     """One Edge as the Core knows it. `changed` is called after every change of what its properties say."""
 
     def __init__(
@@ -51,27 +50,23 @@ class CoreEnd:
         media_key_changed: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
     ) -> None:
+        super().__init__(wire, other=name)
         self.name = name
         """The Edge's name in the configuration."""
         self._core_id = core_id
         self._shards = shards
         self._software = software
-        self._wire = wire
         self._keys = tuple(keys)
         self._revoked = revoked
         self._media_key_changed = media_key_changed
         self._changed = changed
         self._hello: EdgeHello | None = None
-        self.reason = "not connected yet"
-        """Why the Edge is not ready, in words for an operator; empty while it is."""
         self.addresses: tuple[EdgeAddress, ...] = ()
         """Where visitors reach the Edge; what was said last, also while the link is down."""
         self.media_ports: tuple[int, ...] = ()
         """UDP ports of the Edge's threads for the media part of the link."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
-        self.unreadable = 0
-        """Messages that could not be read or came at the wrong time."""
 
     @property
     def is_ready(self) -> bool:
@@ -95,15 +90,6 @@ class CoreEnd:
         self._hello = None
         self.reason = reason
         self._changed(self)
-
-    def handle_message(self, payload: bytes) -> None:
-        """A control message of the Edge. What cannot be read is counted, and changes nothing."""
-        try:
-            self._handle(parse(payload))
-        except RemoteProtocolError as error:
-            self.unreadable += 1
-            if self.unreadable == 1:
-                _log.warning("link_message_refused", edge=self.name, reason=str(error))
 
     def set_keys(self, keys: Sequence[TokenKey]) -> None:
         """Keys that prove ufrags from now on, at most two."""
@@ -153,9 +139,6 @@ class CoreEnd:
     def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
         for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):
             self._send(Revoke(sessions=some))
-
-    def _send(self, message: AnyMessage) -> None:
-        self._wire.send(dump(message))
 
 
 def _parts(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from mediaserver.errors import RemoteProtocolError
+from mediaserver.link.end import End
 from mediaserver.link.messages import (
     AnyMessage,
     CoreHello,
@@ -19,8 +20,6 @@ from mediaserver.link.messages import (
     Revoke,
     SetKeys,
     common_version,
-    dump,
-    parse,
 )
 from mediaserver.link.wire import Wire
 
@@ -39,7 +38,7 @@ class CoreSink(Protocol):
         ...
 
 
-class EdgeEnd:
+class EdgeEnd(End):
     """One Core as the Edge knows it. `changed` is called when the Core came, and when it went.
 
     `may_have_id` says whether the Core of this certificate name may have the core id that it claims: otherwise one Core
@@ -59,6 +58,7 @@ class EdgeEnd:
         may_have_id: Callable[[str, int], bool],
         changed: Callable[[EdgeEnd], None],
     ) -> None:
+        super().__init__(wire, other=core_name)
         self.core_name = core_name
         """The name in the Core's certificate."""
         self._edge_name = edge_name
@@ -67,17 +67,12 @@ class EdgeEnd:
         self._addresses = tuple(addresses)
         self._media_ports = tuple(media_ports)
         self._shards = 0
-        self._wire = wire
         self._sink = sink
         self._may_have_id = may_have_id
         self._changed = changed
         self._drain_deadline_s: float | None = None
         self.core_id: int | None = None
         """The Core's id in its tokens; None while it is not there."""
-        self.reason = "not connected yet"
-        """Why the Core is not there, in words for an operator; empty while it is."""
-        self.unreadable = 0
-        """Messages that could not be read or came at the wrong time."""
 
     def handle_up(self) -> None:
         """The link is up; the Core speaks first."""
@@ -91,15 +86,6 @@ class EdgeEnd:
         self.reason = reason
         if was_there:
             self._changed(self)
-
-    def handle_message(self, payload: bytes) -> None:
-        """A control message of the Core. What cannot be read is counted, and changes nothing."""
-        try:
-            self._handle(parse(payload))
-        except RemoteProtocolError as error:
-            self.unreadable += 1
-            if self.unreadable == 1:
-                _log.warning("link_message_refused", core=self.core_name, reason=str(error))
 
     def set_addresses(self, addresses: Sequence[EdgeAddress]) -> None:
         """Visitors reach this Edge elsewhere from now on."""
@@ -148,6 +134,3 @@ class EdgeEnd:
         self._shards = hello.shards
         self.reason = ""
         self._changed(self)
-
-    def _send(self, message: AnyMessage) -> None:
-        self._wire.send(dump(message))

@@ -423,10 +423,7 @@ impl Engine {
 
     fn refuse(&self, id: u64, request: Option<u64>, command: &'static str, reason: &str) {
         let event = Event::CommandFailed { request, id, command, reason: reason.to_owned() };
-        // With a full event queue the control plane is not reading: its own timeout is the answer then.
-        if self.event_sender.send(event).is_ok() {
-            self.event_sender.wake();
-        }
+        self.event_sender.tell(event);
     }
 
     /// One set of sockets for each shard. With more shards than ports some share theirs, and the kernel gives a packet to any

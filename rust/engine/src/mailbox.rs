@@ -1,5 +1,6 @@
 //! The ways between threads: rings without locks, and an eventfd that is written only when the other side sleeps.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -99,6 +100,32 @@ impl EventSender {
     pub fn wake(&self) {
         self.fd.wake();
     }
+
+    /// Queues one event and wakes its reader; false when it was lost, because the control plane does not read: its own
+    /// timeout is the answer then.
+    pub fn tell(&self, event: Event) -> bool {
+        let taken = self.send(event).is_ok();
+        self.fd.wake();
+        taken
+    }
+
+    /// Queues what waits for room, in order, and wakes its reader; of what still finds none `most` wait on. How many of the
+    /// newest were given up.
+    pub fn send_waiting(&self, waiting: &mut VecDeque<Event>, most: usize) -> u64 {
+        let before = waiting.len();
+        while let Some(event) = waiting.pop_front() {
+            if let Err(event) = self.send(event) {
+                waiting.push_front(event);
+                break;
+            }
+        }
+        if waiting.len() < before {
+            self.fd.wake();
+        }
+        let lost = waiting.len().saturating_sub(most);
+        waiting.truncate(most);
+        lost as u64
+    }
 }
 
 impl EventReceiver {
@@ -134,6 +161,20 @@ mod tests {
         let events = receiver.drain();
         assert_eq!(events.len(), EVENT_QUEUE);
         assert_eq!(events[3], Event::MediaResumed { id: 3 });
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_in_order_and_the_newest_is_given_up() {
+        let (sender, receiver) = event_queue().unwrap();
+        let event = |id| Event::MediaResumed { id };
+        let mut waiting: VecDeque<Event> = (0..EVENT_QUEUE as u64 + 3).map(event).collect();
+        assert_eq!(sender.send_waiting(&mut waiting, 2), 1);
+        assert_eq!(waiting, [event(EVENT_QUEUE as u64), event(EVENT_QUEUE as u64 + 1)]);
+        assert!(!sender.tell(event(7)));
+        assert_eq!(receiver.drain().len(), EVENT_QUEUE);
+        assert_eq!(sender.send_waiting(&mut waiting, 2), 0);
+        assert!(waiting.is_empty() && sender.tell(event(7)));
+        assert_eq!(receiver.drain().len(), 3);
     }
 
     #[test]

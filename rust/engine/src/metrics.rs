@@ -122,6 +122,17 @@ impl ShardMetrics {
     }
 }
 
+/// Sets those of what was dropped; `all` calls what it is given for each reason.
+pub fn set_drops(counters: &mut Counters, all: impl FnOnce(&mut dyn FnMut(&str, u64))) {
+    let mut name = String::with_capacity(64);
+    all(&mut |reason, value| {
+        name.clear();
+        name.push_str("drop.");
+        name.push_str(reason);
+        set(counters, &name, value);
+    });
+}
+
 /// Sets one counter; the name is allocated only the first time.
 pub fn set(counters: &mut Counters, name: &str, value: u64) {
     match counters.get_mut(name) {

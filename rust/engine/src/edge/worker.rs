@@ -15,15 +15,13 @@ use super::commands;
 use crate::command::{Command, SHARD_SHIFT};
 use crate::event::{Address, Event};
 use crate::media::Inbox;
-use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
+use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set, set_drops};
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
 use crate::sockets::Sockets;
 use crate::sys::{Poller, thread_cpu_ns};
-use crate::worker::Links;
+use crate::worker::{Links, WAKE_TOKEN};
 
-/// Token of the eventfd among the sockets' ids.
-const WAKE_TOKEN: u64 = u64::MAX;
 /// Commands handled before the sockets get their turn again.
 const COMMANDS_PER_ROUND: usize = 64;
 /// Events that wait for the control plane.
@@ -256,21 +254,7 @@ impl EdgeWorker {
     }
 
     fn pass_events(&mut self) {
-        let mut any = false;
-        while let Some(event) = self.events.pop_front() {
-            if let Err(event) = self.links.events.send(event) {
-                self.events.push_front(event);
-                break;
-            }
-            any = true;
-        }
-        while self.events.len() > MOST_WAITING {
-            self.events.pop_back();
-            self.metrics.events_lost += 1;
-        }
-        if any {
-            self.links.events.wake();
-        }
+        self.metrics.events_lost += self.links.events.send_waiting(&mut self.events, MOST_WAITING);
     }
 
     fn publish(&mut self, now: Time) {
@@ -281,13 +265,7 @@ impl EdgeWorker {
             set(counters, "edge_paths", self.edge.paths() as u64);
             set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
             self.scheduling.write(counters);
-            let mut name = String::with_capacity(64);
-            self.edge.counters(|reason, value| {
-                name.clear();
-                name.push_str("drop.");
-                name.push_str(reason);
-                set(counters, &name, value);
-            });
+            set_drops(counters, |each| self.edge.counters(each));
         });
         if published {
             self.published_at = now;

@@ -22,10 +22,8 @@ use crate::media::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
 use crate::sys::{Poller, thread_cpu_ns};
-use crate::worker::Links;
+use crate::worker::{Links, WAKE_TOKEN};
 
-/// Token of the eventfd among the sockets' ids.
-const WAKE_TOKEN: u64 = u64::MAX;
 /// Messages that one receive call takes from a relayed socket.
 const RELAYED_MESSAGES: usize = 16;
 /// Messages of one thread handled before the sockets get their turn again.
@@ -316,11 +314,7 @@ impl RelayWorker {
                 Err(reason) => Some(Event::CommandFailed { request, id, command, reason: reason.to_owned() }),
             };
             if let Some(event) = event {
-                match self.links.events.send(event) {
-                    Ok(()) => self.links.events.wake(),
-                    // The control plane is not reading: its own timeout is the answer.
-                    Err(_) => self.metrics.events_lost += 1,
-                }
+                self.metrics.events_lost += u64::from(!self.links.events.tell(event));
             }
         }
     }

@@ -146,10 +146,8 @@ fn take_commands(hub: &Hub) -> bool {
                 Event::CommandFailed { request, id, command: action.name(), reason }
             }
         };
-        match links.events.send(event) {
-            Ok(()) => links.events.wake(),
-            // The control plane is not reading: its own timeout is the answer.
-            Err(_) => hub.counts.add("events_lost", 1),
+        if !links.events.tell(event) {
+            hub.counts.add("events_lost", 1);
         }
     }
     any

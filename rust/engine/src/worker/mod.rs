@@ -19,14 +19,14 @@ use crate::carried::Carried;
 use crate::event::Event;
 use crate::exit::Exit;
 use crate::mailbox::{EventSender, Waker};
-use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set};
+use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set, set_drops};
 use crate::scheduling::Scheduling;
 use crate::shard::{Inbox, ShardControl};
 use crate::socket::{Receiver, Sender, UdpSocket};
 use crate::sys::{Poller, thread_cpu_ns};
 
 /// Token of the eventfd among the sockets' ids.
-const WAKE_TOKEN: u64 = u64::MAX;
+pub(crate) const WAKE_TOKEN: u64 = u64::MAX;
 /// Commands handled before the sockets get their turn again.
 const COMMANDS_PER_ROUND: usize = 64;
 /// Messages of another shard handled before the sockets get their turn again.
@@ -331,22 +331,8 @@ impl Worker {
     }
 
     fn pass_events(&mut self) {
-        let mut any = false;
         self.unsent_events.extend(self.control.take_events());
-        while let Some(event) = self.unsent_events.pop_front() {
-            if let Err(event) = self.links.events.send(event) {
-                self.unsent_events.push_front(event);
-                break;
-            }
-            any = true;
-        }
-        while self.unsent_events.len() > MOST_WAITING {
-            self.unsent_events.pop_back();
-            self.metrics.events_lost += 1;
-        }
-        if any {
-            self.links.events.wake();
-        }
+        self.metrics.events_lost += self.links.events.send_waiting(&mut self.unsent_events, MOST_WAITING);
     }
 
     fn publish(&mut self, now: Time) {
@@ -361,13 +347,7 @@ impl Worker {
             set(counters, "data_messages", endpoint.messages_delivered());
             self.carried.write(counters);
             self.control.links.write(counters);
-            let mut name = String::with_capacity(64);
-            endpoint.counters(|reason, value| {
-                name.clear();
-                name.push_str("drop.");
-                name.push_str(reason);
-                set(counters, &name, value);
-            });
+            set_drops(counters, |each| endpoint.counters(each));
         });
         if published {
             self.published_at = now;
