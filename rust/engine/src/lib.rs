@@ -1,5 +1,6 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
+pub mod admission;
 pub mod audio;
 pub mod carried;
 pub mod command;

@@ -3,6 +3,7 @@
 use rtrb::RingBuffer;
 
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
+use crate::admission::Admission;
 use crate::metrics::Published;
 use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -34,7 +35,11 @@ impl Engine {
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
-        let inward = Inward::new(self.ufrag_key.clone(), self.unix_epoch().as_secs(), self.config.shards);
+        let inward = Inward::new(Admission {
+            key: self.ufrag_key.clone(),
+            shards: self.config.shards,
+            unix_epoch: self.unix_epoch(),
+        });
         let sender = Sender::new(self.config.gso, Marks::default());
         let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
         let epoch = self.epoch;

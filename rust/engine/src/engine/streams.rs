@@ -6,9 +6,10 @@ use mediaserver_proto::io::SocketId;
 use rtrb::RingBuffer;
 
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error, members};
+use crate::admission::Admission;
 use crate::config::EngineConfig;
 use crate::metrics::Published;
-use crate::stream::{self, Admission, Listening, Serves, SharedTls, StreamsWorker};
+use crate::stream::{self, Listening, Serves, SharedTls, StreamsWorker};
 
 /// Whether anything listens for TCP.
 pub(super) fn are_wanted(config: &EngineConfig) -> bool {

@@ -2,26 +2,20 @@
 
 use std::collections::HashMap;
 
-use mediaserver_proto::demux::{Kind, classify};
-use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::{Path, ReceiveBatch};
-use mediaserver_proto::stun::Message;
 use mediaserver_proto::time::Time;
+
+use crate::admission::Admission;
 
 /// Tuples whose shard is remembered.
 const MOST_PATHS: usize = 65_536;
 /// Buffers kept for reuse.
 const POOLED_BUFFERS: usize = 64;
-/// 2020-01-01T00:00:00Z, from which ufrags count minutes.
-const UNIX_2020_S: u64 = 1_577_836_800;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Inward {
-    key: UfragKey,
-    /// Seconds of the Unix epoch at `Time::ZERO`.
-    unix_epoch_s: u64,
-    shards: usize,
+    admission: Admission,
     paths: HashMap<Path, usize>,
     collecting: Vec<Option<Box<ReceiveBatch>>>,
     #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
@@ -31,14 +25,12 @@ pub struct Inward {
 }
 
 impl Inward {
-    /// For so many shards, whose ufrags `key` signs.
-    pub fn new(key: UfragKey, unix_epoch_s: u64, shards: usize) -> Inward {
+    /// For the shards that `admission` leads to.
+    pub fn new(admission: Admission) -> Inward {
         Inward {
-            key,
-            unix_epoch_s,
-            shards,
+            collecting: (0..admission.shards).map(|_| None).collect(),
+            admission,
             paths: HashMap::new(),
-            collecting: (0..shards).map(|_| None).collect(),
             pool: Vec::new(),
             unrouted: 0,
         }
@@ -61,16 +53,8 @@ impl Inward {
 
     /// By its ufrag, which our signature proves, or by where the tuple went before.
     fn shard(&mut self, path: Path, datagram: &[u8], now: Time) -> Option<usize> {
-        if classify(datagram) == Kind::Stun
-            && let Ok(message) = Message::parse(datagram)
-            && let Some(ufrag) = message.receiver_ufrag()
-        {
-            let seconds = (self.unix_epoch_s + now.as_millis() / 1_000).saturating_sub(UNIX_2020_S);
-            let minute = u32::try_from(seconds / 60).unwrap_or(u32::MAX);
-            let shard = usize::from(self.key.verify(ufrag, minute).ok()?.shard);
-            if shard >= self.shards {
-                return None;
-            }
+        if let Some(named) = self.admission.shard_of(datagram, now) {
+            let shard = named.ok()?;
             self.bind(path, shard);
             return Some(shard);
         }
@@ -107,6 +91,9 @@ impl Inward {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use mediaserver_proto::ice::UfragKey;
     use mediaserver_proto::io::SocketId;
     use mediaserver_proto::stun::{Class, TransactionId, Writer, method};
 
@@ -116,7 +103,7 @@ mod tests {
     fn a_check_goes_to_the_shard_of_its_ufrag_and_the_rest_of_its_tuple_follows() {
         let key = UfragKey::new(0, 0, &[1; 32]);
         let ufrag = key.make(1 << 48 | 77, 0, u32::MAX >> 8);
-        let mut inward = Inward::new(key, UNIX_2020_S + 60, 2);
+        let mut inward = Inward::new(Admission { key, shards: 2, unix_epoch: Duration::from_secs(1_800_000_000) });
         let check = |ufrag: &str| {
             let mut bytes = Vec::new();
             Writer::new(&mut bytes, Class::Request, method::BINDING, TransactionId([1; 12]))

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use mediaserver_proto::demux::{Kind, classify};
+use mediaserver_proto::ice::UfragError;
 use mediaserver_proto::stream::{Deframer, Framing};
 use mediaserver_proto::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,7 +39,12 @@ impl Taker {
 
     fn owner(self, place: &Place, datagram: &[u8], now: Time) -> Result<usize, End> {
         match self {
-            Taker::Shards => place.hub.admission.shard_of(datagram, now),
+            Taker::Shards => match place.hub.admission.shard_of(datagram, now).ok_or(End::NoCheck)? {
+                Ok(shard) => Ok(shard),
+                Err(UfragError::Foreign | UfragError::UnknownKey) => Err(End::ForeignUfrag),
+                Err(UfragError::Forged) => Err(End::ForgedUfrag),
+                Err(UfragError::Expired) => Err(End::ExpiredUfrag),
+            },
             Taker::Relay(relay) if classify(datagram) == Kind::Stun => Ok(relay),
             Taker::Relay(_) => Err(End::NoCheck),
         }

@@ -8,11 +8,11 @@ use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::io::{Path, ReceiveBatch};
 use mediaserver_proto::stream::Framing;
 
-use super::admission::Admission;
 use super::counts::Counts;
 use super::door::{Closed, Door, MOST_WAITING};
 use super::line::{End, Line, PIECE_BYTES};
 use super::mesh::Mesh;
+use crate::admission::Admission;
 
 /// How the answer to an Allocate request begins that has been granted (RFC 8656 §3): it proves who gets it. From a shard
 /// nothing comes that begins so, but to those who have proven themselves before.

@@ -4,7 +4,6 @@
 //! shard that its owner lives on, under a path whose socket is *carried* by this thread; what a shard sends to such a path
 //! comes back by the mesh and is written to the stream.
 
-mod admission;
 mod carry;
 mod counts;
 mod door;
@@ -20,7 +19,6 @@ mod shared_tls;
 mod tests;
 mod worker;
 
-pub use admission::Admission;
 pub use listener::{Listening, Serves, bind};
 pub use shared_tls::SharedTls;
 pub use worker::StreamsWorker;

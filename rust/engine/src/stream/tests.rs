@@ -11,11 +11,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
-use super::admission::Admission;
 use super::carry::{Taker, carry};
 use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::hub::Hub;
 use super::mesh::Mesh;
+use crate::admission::Admission;
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
 use crate::worker::Links;

@@ -13,10 +13,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::sleep;
 
-use super::admission::Admission;
 use super::hub::Hub;
 use super::listener::{Listening, accept};
 use super::mesh::Mesh;
+use crate::admission::Admission;
 use crate::command::{Action, Command};
 use crate::event::Event;
 use crate::mailbox::Waker;
