@@ -46,7 +46,8 @@ class Edges:
         self._token_key = TokenKey(id=0, secret=token_key)
         self._software = software
         self._on_stream = on_stream
-        self._media_links: dict[str, list[int]] = {}
+        self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
+        """By the Edge's name: its ports, and the links to them."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._tasks = TaskGroupOwner("edges")
         self.registry = EdgeRegistry()
@@ -76,7 +77,7 @@ class Edges:
             wire=EngineWire(self._engine, link),
             keys=(self._token_key,),
             revoked=self._current_revocations,
-            media_key_changed=lambda secret: self._open_media(name, edge.address.host, secret),
+            media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
         )
         self.registry.add(end)
@@ -92,10 +93,14 @@ class Edges:
         )
 
     def _open_media(self, name: str, host: str, secret: bytes) -> None:
-        """The Edge has a new secret: media go by links that were opened under keys from it."""
+        """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
+        by themselves."""
         end = next(end for end in self.registry.edges() if end.name == name)
+        ports, links = self._media_links.get(name, ((), []))
+        if ports == end.media_ports:
+            return
         engine = self._engine
-        engine.submit(*(commands.CloseMediaLink(id=link) for link in self._media_links.get(name, ())))
+        engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
         opened = [
             commands.OpenMediaLink(
                 id=engine.new_id(shard),
@@ -107,7 +112,7 @@ class Edges:
             for worker, port in enumerate(end.media_ports)
             for shard in range(engine.config.shards)
         ]
-        self._media_links[name] = [command.id for command in opened]
+        self._media_links[name] = (end.media_ports, [command.id for command in opened])
         engine.submit(*opened)
 
     def _announce(self, _event: EdgeEvent) -> None:

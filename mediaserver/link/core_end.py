@@ -47,7 +47,7 @@ class CoreEnd(End):
         wire: Wire,
         keys: Sequence[TokenKey],
         revoked: Callable[[], Iterable[Revocation]],
-        media_key_changed: Callable[[bytes], None],
+        media_ready: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
     ) -> None:
         super().__init__(wire, other=name)
@@ -58,7 +58,9 @@ class CoreEnd(End):
         self._software = software
         self._keys = tuple(keys)
         self._revoked = revoked
-        self._media_key_changed = media_key_changed
+        self._media_ready = media_ready
+        # For as long as we live: media go on while the rest of the link comes back, and also when the Edge was restarted.
+        self._media_secret = os.urandom(MEDIA_KEY_BYTES)
         self._changed = changed
         self._hello: EdgeHello | None = None
         self.addresses: tuple[EdgeAddress, ...] = ()
@@ -129,12 +131,11 @@ class CoreEnd(End):
         self.media_ports = hello.media_ports
         self.drain_deadline_s = hello.drain_deadline_s
         self._send_keys()
+        self._media_ready(self._media_secret)
         self._send_revocations(self._revoked())
 
     def _send_keys(self) -> None:
-        media = os.urandom(MEDIA_KEY_BYTES)
-        self._send(SetKeys(tokens=self._keys, media=media))
-        self._media_key_changed(media)
+        self._send(SetKeys(tokens=self._keys, media=self._media_secret))
 
     def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
         for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):

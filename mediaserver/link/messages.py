@@ -91,8 +91,8 @@ class SetKeys(Message, frozen=True, kw_only=True, tag="set_keys"):
 
     tokens: Annotated[tuple[TokenKey, ...], Meta(min_length=1, max_length=2)]
     media: Secret
-    """From it follow the keys that prove control frames of the link's media part (`media_key`); made anew whenever the
-    link came up."""
+    """From it follow the keys that prove control frames of the link's media part (`media_key`); the same for as
+    long as the Core lives."""
 
     def __repr__(self) -> str:
         return f"SetKeys(tokens={self.tokens})"

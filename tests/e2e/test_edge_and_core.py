@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,25 @@ async def test_a_visitor_calls_an_agent_inside_through_the_edge(tmp_path: Path) 
             await agent.hangup()
             await contact_ended(made.core, by="agent", reason="hangup")
             await metric_becomes(made.edge, 'mediaserver_engine_edge_paths{shard="edge0"}', 0)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+async def test_a_call_lives_while_the_inner_link_is_cut_for_ten_seconds(tmp_path: Path) -> None:
+    async with (
+        sandwich(names={NAME: "198.51.100.2"}) as rig,
+        house(rig, tmp_path) as made,
+        chromium(tmp_path, network=rig.internet) as browser,
+        baresip(phone(made.core, "udp", ""), tmp_path, network=rig.inside) as agent,
+    ):
+        await agent.wait_registered()
+        tab = await start_call(browser, PAGE)
+        await agent.wait_established()
+        await show_my_camera(tab)
+        await both_see_and_hear(tab, agent, seconds=2)
+        await rig.cut()
+        await asyncio.sleep(10)
+        await rig.restore()
+        await both_see_and_hear(tab, agent, seconds=3)
+        await agent.hangup()
+        await contact_ended(made.core, by="agent", reason="hangup")

@@ -68,7 +68,7 @@ class Pair:
             wire=self.core_wire,
             keys=(KEY,),
             revoked=lambda: self.revoked,
-            media_key_changed=self.media_keys.append,
+            media_ready=self.media_keys.append,
             changed=lambda core: self.changes.append(core.is_ready),
         )
         self.edge = self.new_edge("first")

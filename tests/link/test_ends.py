@@ -36,13 +36,17 @@ def test_an_edge_that_comes_up_is_told_the_ended_sessions() -> None:
     assert pair.sink.revoked == pair.revoked
 
 
-def test_every_connection_has_a_media_key_of_its_own() -> None:
-    pair = Pair()
+def test_every_core_has_a_media_secret_that_outlives_the_connection() -> None:
+    pair, other = Pair(), Pair()
+    other.connect()
     pair.connect()
     pair.cut()
+    pair.new_edge("second")
     pair.connect()
-    assert len(set(pair.media_keys)) == 2
+    assert len(pair.media_keys) == 2
+    assert len(set(pair.media_keys)) == 1
     assert [keys.media for keys in pair.sink.keys] == pair.media_keys
+    assert other.media_keys[0] not in pair.media_keys
 
 
 def test_rotated_keys_reach_an_edge_that_is_there_and_one_that_comes_later() -> None:

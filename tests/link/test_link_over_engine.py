@@ -157,7 +157,7 @@ async def test_core_and_edge_find_each_other_and_the_loss_of_the_edge_is_told(en
         wire=EngineWire(core, core_link),
         keys=(KEY,),
         revoked=lambda: (),
-        media_key_changed=media_keys.append,
+        media_ready=media_keys.append,
         changed=registry.handle_change,
     )
     registry.add(core_end)
