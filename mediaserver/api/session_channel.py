@@ -144,6 +144,10 @@ class SessionChannel:
 
     async def send(self, message: ServerMessage) -> None:
         """See `Signaling.send`."""
+        self.tell(message)
+
+    def tell(self, message: ServerMessage) -> None:
+        """The same; it never waits."""
         if self.closed or self._last_words:
             return
         self._outbox.push(dump(message))

@@ -15,6 +15,7 @@ from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.api.event_webhooks import EventWebhooks
+from mediaserver.api.page_servers import PageServers
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
@@ -230,6 +231,16 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
+        page_servers = PageServers(origins, own=config.web.origin)
+        if config.role == "core":
+            self._edges = Edges(
+                config,
+                engine=engine,
+                token_key=token_key(config, self._secrets),
+                software=SERVER_NAME,
+                page_servers=page_servers,
+            )
         self._web = WebSide(
             config=config,
             secrets=self._secrets,
@@ -251,18 +262,13 @@ class Daemon:
             control=control,
             journal=journal,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
+            page_servers=page_servers,
+            edges=self._edges,
         )
         await self._web.start()
         engine.on_stream = self._web.take
-        if config.role == "core":
-            self._edges = Edges(
-                config,
-                engine=engine,
-                token_key=token_key(config, self._secrets),
-                software=SERVER_NAME,
-                on_stream=self._web.take,
-            )
-            await self._edges.start()
+        if self._edges is not None:
+            await self._edges.start(self._web.take)
         parts = RunningParts(
             users=users,
             agents=page,

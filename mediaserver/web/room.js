@@ -106,6 +106,9 @@ export class Room extends EventTarget {
         return this.#welcome(message);
       case "answer":
         return this.#peer?.takeAnswer(message);
+      case "restart_ice":
+        // The way that media took is going: the server asks for another one.
+        return this.#peer?.restartIce();
       case "layers":
         return this.#peer?.useLayers(message);
       case "participants":
@@ -149,6 +152,8 @@ export class Room extends EventTarget {
     for (const [topic, options] of this.#topics) peer.openChannel(topic, options);
     peer.addEventListener("said", ({ detail }) => this.dispatchEvent(new CustomEvent("said", { detail })));
     peer.addEventListener("offer", ({ detail }) => this.#session.send({ type: "offer", ...detail }));
+    // Media and session mostly take the same way.
+    peer.addEventListener("trouble", () => this.#session.probe());
     for (const type of ["connected", "trouble"]) {
       peer.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     }

@@ -112,6 +112,11 @@ export class RoomPeer extends EventTarget {
     if (this.#again) this.#offer();
   }
 
+  /** Look for another way through the network, keeping everything. */
+  restartIce() {
+    if (!this.#closed) this.#pc.restartIce();
+  }
+
   stats() {
     return this.#pc.getStats();
   }
