@@ -44,6 +44,14 @@ class LinkedCore(Section):
     certificate_file: FilePath
     """Its certificate, as above."""
 
+    weight: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Its share of visitors beside the weights of other Cores; 0 takes those alone who find no other one. Who comes from one
+    network comes to one Core, as long as that is there."""
+
+    server_names: tuple[HostName, ...] = ()
+    """Names that lead to this Core alone, all of them in `listeners.shared_tls.names`: with its own `origin` for each Edge a
+    page finds back to the Core of its call from any network."""
+
 
 class Link(Section):
     """Between the Edge in the DMZ and the Core inside; always dialled by the Core. `role: all` needs none."""

@@ -18,7 +18,12 @@ listeners:
 link:
   listen: 10.2.0.2:7443
   workers: 2
-  cores: {inside: {name: core.example.org, certificate_file: core.pem}}
+  cores:
+    inside: {name: core.example.org, certificate_file: core.pem}
+"""
+
+CORES = """    a: {{id: 1, name: a.org, certificate_file: a.pem, server_names: [{}]}}
+    b: {{id: 2, name: b.org, certificate_file: b.pem, server_names: [{}]}}
 """
 
 
@@ -31,6 +36,8 @@ link:
             "link:\n  cores: {a: {name: a.org, certificate_file: a.pem}, b: {name: b.org, certificate_file: b.pem}}\n",
             "link.cores.b.id",
         ),
+        (EDGE + CORES.format("other.example.org", "video.example.org"), "link.cores.a.server_names"),
+        (EDGE + CORES.format("video.example.org", "video.example.org"), "link.cores.b.server_names"),
     ],
 )
 def test_what_a_role_lacks_is_named(text: str, named: str) -> None:
