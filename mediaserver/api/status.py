@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -21,17 +21,35 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 def ask(config: Config, secrets: SecretStore) -> dict[str, Any]:
     """`{trunks, registrations}` of the daemon that runs with this configuration. Raises MediaServerError."""
-    binds = config.listeners.admin.bind
-    if not binds:
-        raise MediaServerError("listeners.admin.bind is empty: the daemon cannot be asked")
-    host = _EVERYWHERE.get(binds[0].host, binds[0].host)
-    base = f"http://[{host}]:{binds[0].port}" if ":" in host else f"http://{host}:{binds[0].port}"
-    token = secrets.text(config.secrets.admin_token)
-    return {name: _get(f"{base}/v1/{name}", token)["items"] for name in ("trunks", "registrations")}
+    daemon = RunningDaemon(config, secrets)
+    return {name: daemon.ask(f"/v1/{name}")["items"] for name in ("trunks", "registrations")}
 
 
-def _get(url: str, token: str) -> dict[str, Any]:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own http
+class RunningDaemon:
+    """The daemon that runs with this configuration. Raises MediaServerError where it has no administration listener."""
+
+    def __init__(self, config: Config, secrets: SecretStore) -> None:
+        binds = config.listeners.admin.bind
+        if not binds:
+            raise MediaServerError("listeners.admin.bind is empty: the daemon cannot be asked")
+        host = _EVERYWHERE.get(binds[0].host, binds[0].host)
+        self._base = f"http://[{host}]:{binds[0].port}" if ":" in host else f"http://{host}:{binds[0].port}"
+        self._token = secrets.text(config.secrets.admin_token)
+
+    def ask(
+        self, path: str, *, method: Literal["GET", "POST", "DELETE"] = "GET", body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer to one request. Raises MediaServerError in words for an operator."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self._base}{path}"
+        return _answer(urllib.request.Request(url, data, headers, method=method))  # noqa: S310 - our own http
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    url = request.full_url
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
             found: dict[str, Any] = json.load(response)

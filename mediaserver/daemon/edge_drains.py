@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 class _Drain:
     deadline_at: float
     links: Sequence[int]
-    sessions: int = 0
+    sessions: int | None = None
     is_over: bool = False
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
