@@ -96,7 +96,7 @@ async def back_after(happening: Callable[[], Awaitable[None]], call: Call) -> tu
 
 
 def report(what: str, at_phone: float, at_page: float) -> None:
-    print(f"{what}: decoded frames are back at the phone after {at_phone:.2f} s, on the page after {at_page:.2f} s")
+    print(f"{what}: decoded frames are back at the phone after {at_phone:.2f} s, on the page after {at_page:.2f} s")  # noqa: T201 - the figure is what the test is for
 
 
 @pytest.mark.e2e
