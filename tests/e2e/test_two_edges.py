@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import both_see_and_hear, contact_ended, phone, show_my_camera, start_call
+from tests.e2e.house import both_see_and_hear, contact_ended, metric_becomes, phone, show_my_camera, start_call
 from tests.e2e.zone import PAGE, House, house, kill, names
 from tests.peers.baresip import Baresip, baresip
 from tests.peers.chromium import Tab, chromium, describe, streams
@@ -128,5 +131,58 @@ async def test_frames_are_back_within_5_s_when_the_interfaces_of_an_edge_go_down
         assert await carrying(call) == 1 - lost
         await both_see_and_hear(call.tab, call.agent, seconds=2)
         assert max(at_phone, at_page) <= 5.0
+        await call.agent.hangup()
+        await contact_ended(call.house.core, by="agent", reason="hangup")
+
+
+async def drain(house: House, edge: str, *more: str) -> str:
+    """What `mediaserver drain-edge` prints for the Core."""
+    process = await asyncio.create_subprocess_exec(
+        *house.rig.inside.exec_prefix,
+        sys.executable,
+        *("-m", "mediaserver", "drain-edge", edge, "--config", str(house.core.config_path), *more),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate()
+    assert process.returncode == 0, said
+    return said.decode()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_an_edge_is_left_by_command_and_its_call_goes_on_over_the_other(tmp_path: Path) -> None:
+    async with call_over_two_edges(tmp_path) as call:
+        left = await carrying(call)
+        name = ("dmz", "dmz1")[left]
+        said: list[str] = []
+
+        async def happening() -> None:
+            said.append(await drain(call.house, name, "--deadline", "30s"))
+
+        at_phone, at_page = await back_after(happening, call)
+        report("an Edge left by command, longest pause", at_phone, at_page)
+        assert "1 session still over it" in said[0]
+        assert said[0].endswith(f"{name}: left, nothing goes over it any more\n")
+        assert await carrying(call) == 1 - left
+        await metric_becomes(call.house.edges[left], 'mediaserver_engine_edge_paths{shard="edge0"}', 0)
+        await both_see_and_hear(call.tab, call.agent, seconds=2)
+        assert await drain(call.house, name, "--undo") == f"{name}: takes sessions\n"
+        await call.agent.hangup()
+        await contact_ended(call.house.core, by="agent", reason="hangup")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_an_edge_that_is_stopped_ends_when_its_call_has_gone_to_the_other(tmp_path: Path) -> None:
+    async with call_over_two_edges(tmp_path) as call:
+        stopped = await carrying(call)
+        edge = call.house.edges[stopped]
+        os.kill(edge.pid, signal.SIGTERM)
+        assert await edge.process.wait(30) == 0
+        assert await carrying(call) == 1 - stopped
+        await both_see_and_hear(call.tab, call.agent, seconds=2)
         await call.agent.hangup()
         await contact_ended(call.house.core, by="agent", reason="hangup")

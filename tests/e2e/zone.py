@@ -144,6 +144,7 @@ def _core(rig: Sandwich, own: LinkFiles, edges: Sequence[LinkFiles], page: Certi
         **ENTRY,
         "role": "core",
         "listeners": {"https": {"certificate": {"chain_file": str(page.chain), "key_file": str(page.key)}}},
+        "entries": {"demo": {**ENTRY["entries"]["demo"], "title": f"Core {number}"}},
         **({"web": {"origin": f"https://{NAME}"}} if several else {}),
         "link": {
             "name": own.name,
