@@ -153,7 +153,7 @@ export class Room extends EventTarget {
     peer.addEventListener("said", ({ detail }) => this.dispatchEvent(new CustomEvent("said", { detail })));
     peer.addEventListener("offer", ({ detail }) => this.#session.send({ type: "offer", ...detail }));
     // Media and session mostly take the same way.
-    peer.addEventListener("trouble", () => this.#session.probe());
+    peer.addEventListener("silent", () => this.#session.probe());
     for (const type of ["connected", "trouble"]) {
       peer.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     }

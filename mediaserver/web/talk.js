@@ -85,11 +85,9 @@ export class Talk extends EventTarget {
     }
     on("stream", () => this._changed());
     on("connected", () => this._set({ trouble: false }));
-    on("trouble", () => {
-      // Media and session mostly take the same way.
-      this._session?.probe();
-      this._set({ trouble: true });
-    });
+    // Media and session mostly take the same way.
+    on("silent", () => this._session?.probe());
+    on("trouble", () => this._set({ trouble: true }));
     on("failed", () => {
       this._session?.send({ type: "hangup" });
       this._peerFailed();
