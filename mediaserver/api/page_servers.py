@@ -14,6 +14,8 @@ class PageServers:
         self.own = own
         self.current: tuple[str, ...] = ()
         self._listeners: list[Callable[[tuple[str, ...]], None]] = []
+        self.on_leave: Callable[[int], None] | None = None
+        """Told of a link that pages shall leave, by its id."""
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -32,3 +34,8 @@ class PageServers:
         self.current = fresh
         for listener in self._listeners:
             listener(fresh)
+
+    def leave(self, link: int) -> None:
+        """The Edge at the other end of a link is left; where pages know no other name, they stay until it is gone."""
+        if self.current and self.on_leave is not None:
+            self.on_leave(link)

@@ -120,6 +120,7 @@ class SessionResource:
         self._limits = limits or SessionLimits()
         self._servers = servers or PageServers()
         self._servers.listen(self._tell_servers)
+        self._servers.on_leave = self._leave
         self._agent_origins = agent_origins or Origins(("self", *self._servers.origins))
         self._ice_servers = ice_servers
         self._clock = clock
@@ -223,6 +224,7 @@ class SessionResource:
             await _farewell(socket, "internal", "The server made a mistake; it has been logged.", CLOSE_INTERNAL)
             return socket
         if channel is not None:
+            channel.link = 0 if request.transport is None else request.transport.get_extra_info("link", 0)
             await self._run(socket, channel)
         return socket
 
@@ -365,6 +367,11 @@ class SessionResource:
     def _tell_servers(self, servers: tuple[str, ...]) -> None:
         for channel in self._channels:
             channel.tell(Servers(servers=servers))
+
+    def _leave(self, link: int) -> None:
+        for channel in self._channels:
+            if channel.link == link:
+                channel.move()
 
     def _closed(self, channel: SessionChannel) -> None:
         if self._channels.pop(channel, None) is None:

@@ -54,6 +54,8 @@ class Edges:
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
+        self._links: dict[str, int] = {}
+        """By the Edge's name."""
         self._tasks = TaskGroupOwner("edges")
         self._drains = EdgeDrains(
             engine=engine,
@@ -99,7 +101,7 @@ class Edges:
 
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
-        link = self._engine.new_link_id()
+        link = self._links[name] = self._engine.new_link_id()
         end = CoreEnd(
             name=name,
             core_id=self._config.link.core_id,
@@ -166,6 +168,7 @@ class Edges:
             case EdgeDraining(edge=name, deadline_s=deadline_s):
                 _, links = self._media_links.get(name, ((), []))
                 self._drains.begin(name, links, deadline_s)
+                self._page_servers.leave(self._links[name])
             case _:
                 pass
 

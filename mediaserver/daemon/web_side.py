@@ -174,7 +174,7 @@ class WebSide:
             # It came before the doors are open, or after they closed.
             connection.close()
             return
-        self._listeners[0].take(connection, self.https_tls, source=event.source)
+        self._listeners[0].take(connection, self.https_tls, source=event.source, link=event.id)
 
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
