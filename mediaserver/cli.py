@@ -196,7 +196,7 @@ def status(
     state_dir: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
 ) -> None:
-    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are."""
+    """Ask the running daemon about trunks and their targets, calls on them, registrations and Edges."""
     from mediaserver.api.status import ask, show  # the other commands start faster
 
     settings = _load(config, state_dir).config

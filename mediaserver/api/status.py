@@ -1,4 +1,4 @@
-"""What `mediaserver status` prints: trunks and registrations, asked of the running daemon's administration listener."""
+"""What `mediaserver status` prints, asked of the running daemon's administration listener."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def ask(config: Config, secrets: SecretStore) -> dict[str, Any]:
-    """`{trunks, registrations}` of the daemon that runs with this configuration. Raises MediaServerError."""
+    """`{trunks, registrations, edges}` of the daemon that runs with this configuration. Raises MediaServerError."""
     daemon = RunningDaemon(config, secrets)
-    return {name: daemon.ask(f"/v1/{name}")["items"] for name in ("trunks", "registrations")}
+    return {name: daemon.ask(f"/v1/{name}")["items"] for name in ("trunks", "registrations", "edges")}
 
 
 class RunningDaemon:
@@ -63,7 +63,7 @@ def _answer(request: urllib.request.Request) -> dict[str, Any]:
 
 
 def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) -> None:
-    """Two tables."""
+    """A table of each; Edges only where there are any."""
     trunks = _table("Trunks", "trunk", "state", "calls in / out / most", "registration", "target", "hop", "is", "last")
     for trunk in status["trunks"]:
         calls = f"{trunk['incoming']} / {trunk['outgoing']} / {trunk['max_calls']}"
@@ -78,6 +78,13 @@ def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) ->
         over, seconds = item["transport"], f"{item['expires_in_s']} s"
         devices.add_row(item["aor"], item["contact"], item["source"], over, seconds, item["user_agent"])
     console.print(devices)
+    if status["edges"]:
+        edges = _table("Edges", "Edge", "state", "sessions", "left after")
+        for edge in status["edges"]:
+            state = f"{edge['state']} ({edge['reason']})" if edge["reason"] else edge["state"]
+            after = "-" if edge["remaining_s"] is None else f"{edge['remaining_s']:.0f} s"
+            edges.add_row(edge["name"], state, "-" if edge["sessions"] is None else str(edge["sessions"]), after)
+        console.print(edges)
 
 
 def _table(title: str, *headings: str) -> Table:

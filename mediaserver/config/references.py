@@ -203,6 +203,14 @@ def _edges_and_cores(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield ("link", "edges"), "role: core needs an Edge to dial; without one take role: all"
     if role == "edge" and not _map(link.get("cores")):
         yield ("link", "cores"), "role: edge needs a Core to admit; without one take role: all"
+    web = _map(data.get("web"))
+    if web.get("origin") is None and web.get("pages", True):
+        for name, edge in _map(link.get("edges")).items():
+            if _map(edge).get("origin") is not None:
+                yield (
+                    ("link", "edges", name, "origin"),
+                    "needs web.origin: else pages may not begin a call over this Edge",
+                )
     taken: dict[object, str] = {}
     for name, core in _map(link.get("cores")).items():
         number = _map(core).get("id", 0)

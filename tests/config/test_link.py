@@ -22,6 +22,13 @@ link:
     inside: {name: core.example.org, certificate_file: core.pem}
 """
 
+CORE_WITH_ORIGIN = """
+role: core
+link:
+  edges:
+    dmz: {address: "10.2.0.2:7443", name: e.org, certificate_file: e.pem, origin: "https://e.org"}
+"""
+
 CORES = """    a: {{id: 1, name: a.org, certificate_file: a.pem, server_names: [{}]}}
     b: {{id: 2, name: b.org, certificate_file: b.pem, server_names: [{}]}}
 """
@@ -31,6 +38,10 @@ CORES = """    a: {{id: 1, name: a.org, certificate_file: a.pem, server_names: [
     ("text", "named"),
     [
         ("role: core\n", "link.edges"),
+        (
+            CORE_WITH_ORIGIN,
+            "web.origin",
+        ),
         ("role: edge\n", "link.cores"),
         (
             "link:\n  cores: {a: {name: a.org, certificate_file: a.pem}, b: {name: b.org, certificate_file: b.pem}}\n",
