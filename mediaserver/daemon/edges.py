@@ -53,6 +53,8 @@ class Edges:
         self._on_stream: Callable[[events.StreamOpened], None] | None = None
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
+        self._unsubscribe: dict[str, list[Callable[[], None]]] = {}
+        """From the events of those links."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._links: dict[str, int] = {}
         """By the Edge's name."""
@@ -147,11 +149,13 @@ class Edges:
         ]
         self._media_links[name] = (end.media_ports, [command.id for command in opened])
         engine.submit(*opened)
-        for command in opened:
-            # The rest of the link may be well.
-            engine.subscribe_events(command.id, partial(self._on_media_link, name))
+        # The rest of the link may be well while these are down.
+        listen = partial(self._on_media_link, name)
+        self._unsubscribe[name] = [engine.subscribe_events(command.id, listen) for command in opened]
 
     def _close_media(self, name: str) -> None:
+        for unsubscribe in self._unsubscribe.pop(name, ()):
+            unsubscribe()
         _, links = self._media_links.pop(name, ((), []))
         self._engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
 

@@ -38,7 +38,7 @@ export class Room extends EventTarget {
     super();
     this.#session = new Session(server, { role: "member", token });
     this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
-    this.#session.addEventListener("away", () => this.#setAway(true));
+    for (const type of ["waiting", "away"]) this.#session.addEventListener(type, () => this.#setAway(true));
     this.#session.addEventListener("back", () => this.#setAway(false));
     this.#session.addEventListener("over", ({ detail }) => this.#over(detail));
   }
@@ -145,6 +145,7 @@ export class Room extends EventTarget {
 
   async #welcome({ room, ice_servers: iceServers }) {
     this.info = room;
+    this.away = false;
     this.allowed = room.publish;
     const servers = iceServers.map(({ urls, username, credential }) =>
       username ? { urls, username, credential } : { urls });
