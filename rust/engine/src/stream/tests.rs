@@ -15,7 +15,7 @@ use super::carry::{Taker, carry};
 use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::hub::Hub;
 use super::mesh::Mesh;
-use crate::admission::Admission;
+use crate::admission::{Admission, Shards};
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
 use crate::worker::Links;
@@ -45,7 +45,8 @@ pub(super) fn house() -> House {
         stop: Arc::default(),
         published: Published::default(),
     };
-    let admission = Admission { key: key(), shards: 1, unix_epoch: Duration::from_secs(1_800_000_000) };
+    let admission =
+        Admission::Shards(Box::new(Shards { key: key(), count: 1, unix_epoch: Duration::from_secs(1_800_000_000) }));
     let hub = Rc::new(Hub::new(Mesh::new(Instant::now(), links), admission));
     House { hub, to_shard: taken, from_shard }
 }
@@ -97,7 +98,7 @@ impl House {
 
     /// A visitor who has connected.
     fn connect(&self, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
-        self.connect_to(Taker::Shards, remote, pipe)
+        self.connect_to(Taker::Media, remote, pipe)
     }
 
     fn connect_to(&self, taker: Taker, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
