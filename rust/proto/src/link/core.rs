@@ -325,7 +325,7 @@ impl CoreLink {
             FrameKind::ReplayAck => {
                 while !body.is_empty() {
                     let (renamed, rest) = Renamed::read(body).ok_or(LinkDrop::MalformedFrame)?;
-                    self.paths.replayed(renamed.from, renamed.to);
+                    self.events.extend(self.paths.replayed(renamed.from, renamed.to).map(CoreEvent::Closed));
                     body = rest;
                 }
             }

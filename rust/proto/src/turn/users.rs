@@ -10,8 +10,8 @@ use super::drops::TurnDrop;
 use super::quota::UserKey;
 use crate::base64;
 
-/// Secrets at a time: the one in use, and the one before it.
-pub const MOST_SECRETS: usize = 2;
+/// Secrets at a time: the one in use and the one before it, for each Core of an Edge.
+pub const MOST_SECRETS: usize = 16;
 
 /// PASSWORD-ALGORITHM (RFC 8489 §18.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
