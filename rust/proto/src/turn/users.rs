@@ -161,8 +161,9 @@ impl Users {
             Name::Hash(hash) => self.by_hash.get(hash),
         };
         if let Some(named) = named.and_then(|&index| self.named.get(index)) {
-            let key = named.keys.iter().find(|key| key.algorithm == algorithm);
-            return Ok(Candidate { username: named.username, quota: named.username, keys: [key.copied(), None] });
+            let mut keys = [None; MOST_SECRETS];
+            keys[0] = named.keys.iter().find(|key| key.algorithm == algorithm).copied();
+            return Ok(Candidate { username: named.username, quota: named.username, keys });
         }
         match name {
             Name::Plain(name) => self.time_limited(name, algorithm, unix_s),
