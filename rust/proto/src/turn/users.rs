@@ -99,6 +99,15 @@ pub(super) struct Candidate {
     pub(super) keys: [Option<LongTermKey>; MOST_SECRETS],
 }
 
+impl Candidate {
+    /// One of which it is known which key is right.
+    pub(super) fn with_key(username: UserKey, quota: UserKey, key: Option<LongTermKey>) -> Candidate {
+        let mut keys = [None; MOST_SECRETS];
+        keys[0] = key;
+        Candidate { username, quota, keys }
+    }
+}
+
 #[derive(Debug)]
 struct Named {
     username: UserKey,
@@ -161,9 +170,8 @@ impl Users {
             Name::Hash(hash) => self.by_hash.get(hash),
         };
         if let Some(named) = named.and_then(|&index| self.named.get(index)) {
-            let mut keys = [None; MOST_SECRETS];
-            keys[0] = named.keys.iter().find(|key| key.algorithm == algorithm).copied();
-            return Ok(Candidate { username: named.username, quota: named.username, keys });
+            let key = named.keys.iter().find(|key| key.algorithm == algorithm);
+            return Ok(Candidate::with_key(named.username, named.username, key.copied()));
         }
         match name {
             Name::Plain(name) => self.time_limited(name, algorithm, unix_s),
