@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator
@@ -13,17 +14,24 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tests.e2e.house import both_see_and_hear, contact_ended, metric_becomes, phone, show_my_camera
+from tests.e2e.house import (
+    both_see_and_hear,
+    contact_ended,
+    metric_becomes,
+    phone,
+    phone_sees_and_hears,
+    show_my_camera,
+)
 from tests.e2e.zone import NAME, PAGE, TURN_NAME, House, house
-from tests.peers.baresip import Baresip, baresip
+from tests.peers.baresip import OPUS, Baresip, baresip
 from tests.peers.certificates import Certificates
-from tests.peers.chromium import Chromium, Tab, chromium
+from tests.peers.chromium import Chromium, Tab, chromium, streams
+from tests.peers.firefox import firefox
 from tests.peers.firewall import Openings
 from tests.peers.sandwich import USUAL, sandwich
 
 EDGE = "198.51.100.2"
 PATHS = 'mediaserver_engine_edge_paths{shard="edge0"}'
-OPEN = 'mediaserver_engine_streams_open{shard="streams"}'
 ALLOCATIONS = 'mediaserver_engine_turn_allocations{shard="relay"}'
 RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
 
@@ -148,3 +156,34 @@ async def test_where_everything_is_open_nobody_goes_by_a_relay_or_by_tcp(tmp_pat
         assert await ways(tab) == {"direct udp"}
         await ends(there)
         await tab.page.close()
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+async def test_firefox_with_nothing_but_a_relay_calls_an_agent_inside(tmp_path: Path) -> None:
+    # Debian's Firefox has no H.264 of its own, so the phone speaks VP8.
+    async with (
+        sandwich(names={NAME: EDGE, TURN_NAME: EDGE}) as rig,
+        house(rig, tmp_path, turn=True) as made,
+        firefox(tmp_path, rig.internet) as browser,
+        baresip(phone(made.core, "udp", "", audio=(OPUS,), video=("VP8",)), tmp_path, network=rig.inside) as agent,
+    ):
+        await agent.wait_registered()
+        window = await browser.new_window(PAGE, preload=RELAY_ONLY)
+        await window.click("button", "Video call")
+        await agent.wait_established()
+        await window.click("button", "Show my camera")
+        await phone_sees_and_hears(agent, seconds=5)
+        async with asyncio.timeout(60):
+            while True:
+                media = await window.media_over(5)
+                (audio,), (video,) = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
+                if video.frames_per_s >= 8 and audio.packets > 120:
+                    break
+        metrics = await made.edge.metrics()
+        assert metrics[ALLOCATIONS] >= 1
+        assert metrics[RELAYED] > 100
+        await window.click("button", "Hang up")
+        await agent.wait_closed()
+        await contact_ended(made.core, by="caller", reason="hangup")
+        await metric_becomes(made.edge, PATHS, 0)
