@@ -100,7 +100,7 @@ mod tests {
         let mut check = Vec::new();
         Writer::new(&mut check, Class::Request, method::BINDING, TransactionId([1; 12])).username(b"any:peer").finish();
         assert_eq!(
-            admission.owner_of(path(7), &check, Time::ZERO).map(Result::ok).flatten(),
+            admission.owner_of(path(7), &check, Time::ZERO).and_then(Result::ok),
             admission.fixed_owner(path(7))
         );
         assert!(admission.owner_of(path(7), b"no check", Time::ZERO).is_none());
