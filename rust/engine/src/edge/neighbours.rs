@@ -156,3 +156,76 @@ impl Neighbours {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rtrb::{Consumer, RingBuffer};
+
+    use super::*;
+    use crate::mailbox::{Waker, event_queue};
+    use crate::metrics::Published;
+
+    const RELAY: usize = 0;
+    const OWN: usize = 1;
+    const STREAMS: usize = 2;
+
+    /// The neighbours of a thread whose socket 3 is TURN's, too, and what the relay and the streams get; two fit into a ring.
+    fn neighbours() -> (Neighbours, Consumer<ShardMessage>, Consumer<ShardMessage>) {
+        let ((to_relay, relay), (to_streams, streams)) = (RingBuffer::new(2), RingBuffer::new(2));
+        let links = Links {
+            inbox: RingBuffer::new(1).1,
+            events: event_queue().unwrap().0,
+            inbound: vec![None, None, None],
+            outbound: vec![Some(to_relay), None, Some(to_streams)],
+            wakers: Arc::new((0..3).map(|_| Waker::new().unwrap()).collect()),
+            stop: Arc::default(),
+            published: Published::default(),
+        };
+        let turn = SharedWithTurn { relay: RELAY, sockets: vec![SocketId(3)] };
+        (Neighbours::new(OWN, Some(turn), links), relay, streams)
+    }
+
+    fn path(socket: SocketId) -> Path {
+        Path { socket, remote: ([192, 0, 2, 1], 4000).into() }
+    }
+
+    #[test]
+    fn what_is_turn_on_a_shared_socket_goes_to_the_relay_and_its_answers_leave_there() {
+        let (mut neighbours, mut relay, _streams) = neighbours();
+        let (channel_data, dtls) = ([0x40, 0, 0, 1, 9], [22, 254, 253]);
+        assert!(neighbours.take_for_relay(path(SocketId(3)), &channel_data, Time::ZERO));
+        assert!(!neighbours.take_for_relay(path(SocketId(3)), &dtls, Time::ZERO));
+        assert!(!neighbours.take_for_relay(path(SocketId(2)), &channel_data, Time::ZERO), "no TURN there");
+        neighbours.flush(&mut ShardMetrics::default());
+        let Ok(ShardMessage::Datagrams(batch)) = relay.pop() else { panic!("a batch") };
+        assert_eq!(batch.len(), 1);
+        let client = batch.entries()[0].path;
+        assert_eq!(neighbours.client(client), Some(path(SocketId(3))));
+        // A visitor by the relay is not a client of it.
+        assert_eq!(neighbours.client(path(SocketId::carried(RELAY as u16, 3))), None);
+    }
+
+    #[test]
+    fn news_of_a_connection_waits_for_room_and_the_relay_is_told_nothing() {
+        let (mut neighbours, mut relay, mut streams) = neighbours();
+        let mut metrics = ShardMetrics::default();
+        for number in 0..5 {
+            let connection = path(SocketId::carried(STREAMS as u16, number));
+            neighbours.tell(connection, ShardMessage::PathBound(connection), &mut metrics);
+        }
+        let allocation = path(SocketId::carried(RELAY as u16, 0));
+        neighbours.tell(allocation, ShardMessage::PathUnbound(allocation), &mut metrics);
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            while let Ok(ShardMessage::PathBound(path)) = streams.pop() {
+                told.push(path.socket.carried_number());
+            }
+            neighbours.flush(&mut metrics);
+        }
+        assert_eq!((told, neighbours.has_waiting(), metrics.handover_full), (vec![0, 1, 2, 3], false, 0));
+        assert!(matches!(streams.pop(), Ok(ShardMessage::PathBound(path)) if path.socket.carried_number() == 4));
+        assert!(relay.pop().is_err());
+    }
+}
