@@ -54,10 +54,12 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -233,16 +235,20 @@ class Daemon:
         trunks.start(user_agent)
         origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
         page_servers = PageServers(origins, own=config.web.origin)
+        edges = EdgeRegistry()
         if config.role == "core":
             self._edges = Edges(
                 config,
                 engine=engine,
                 token_key=token_key(config, self._secrets),
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
                 software=SERVER_NAME,
                 page_servers=page_servers,
             )
         self._web = WebSide(
             config=config,
+            edges=edges,
             secrets=self._secrets,
             contacts=self._contacts,
             rooms=self._room_sessions,
@@ -263,7 +269,7 @@ class Daemon:
             journal=journal,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
             page_servers=page_servers,
-            edges=self._edges,
+            edge_control=self._edges,
         )
         await self._web.start()
         engine.on_stream = self._web.take

@@ -42,12 +42,15 @@ class Edges:
         *,
         engine: Engine,
         token_key: bytes,
+        turn_secret: bytes,
+        registry: EdgeRegistry,
         software: str,
         page_servers: PageServers,
     ) -> None:
         self._config = config
         self._engine = engine
         self._token_key = TokenKey(id=0, secret=token_key)
+        self._turn_secret = turn_secret
         self._software = software
         self._page_servers = page_servers
         self._on_stream: Callable[[events.StreamOpened], None] | None = None
@@ -65,7 +68,7 @@ class Edges:
             has_others=lambda: bool(self.registry.open_edges()),
             close=self._close_media,
         )
-        self.registry = EdgeRegistry()
+        self.registry = registry
         """Which of them are up."""
 
     async def start(self, on_stream: Callable[[events.StreamOpened], None]) -> None:
@@ -111,6 +114,7 @@ class Edges:
             software=self._software,
             wire=EngineWire(self._engine, link),
             keys=(self._token_key,),
+            turn_secrets=(self._turn_secret,),
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
@@ -190,12 +194,14 @@ class Edges:
         """Sessions that begin from now on are told the Edges that take them; where none does, those that are there, for who
         has lost the way must find one."""
         media = self.registry.addresses("media") or self.registry.addresses("media", for_new=False)
-        addresses = tuple((each.ip, each.port) for each in media if each.protocol == "udp")
+        udp, tcp = (
+            tuple((each.ip, each.port) for each in media if each.protocol == protocol) for protocol in ("udp", "tcp")
+        )
         edges = self._config.link.edges
         names = self.registry.open_edges()
         self._page_servers.set([origin for name in names if (origin := edges[name].origin) is not None])
-        shards = range(self._engine.config.shards)
-        self._engine.submit(*(commands.SetEdgeAddresses(id=make_id(shard, 0), addresses=addresses) for shard in shards))
+        ids = (make_id(shard, 0) for shard in range(self._engine.config.shards))
+        self._engine.submit(*(commands.SetEdgeAddresses(id=to, addresses=udp, tcp_addresses=tcp) for to in ids))
 
     def _revoke(self, transport: int) -> None:
         expires = int(time.time() - _UNIX_2020_S) // 60 + _TOKEN_LIFE_MINUTES

@@ -48,6 +48,7 @@ from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -66,6 +67,7 @@ class WebSide:
         self,
         *,
         config: Config,
+        edges: EdgeRegistry,
         secrets: SecretStore,
         contacts: Contacts,
         rooms: Rooms,
@@ -86,12 +88,12 @@ class WebSide:
         journal: Journal,
         line_tests: LineTests,
         page_servers: PageServers,
-        edges: EdgeControl | None,
+        edge_control: EdgeControl | None,
     ) -> None:
         self._config = config
         self._control = control
         self._page_servers = page_servers
-        self._edges = edges
+        self._edge_control = edge_control
         self._journal = journal
         self._events: EventsResource | None = None
         self._trunks = trunks
@@ -111,7 +113,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets)
+        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
         self._entries = {
             name: _entry_access(name, entry, page_servers.origins) for name, entry in config.entries.items()
         }
@@ -262,7 +264,7 @@ class WebSide:
             ApiTokensResource(tokens=self._tokens, admin=admin, revocations=self._revocations),
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
-            EdgesResource(edges=self._edges, admin=admin),
+            EdgesResource(edges=self._edge_control, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,

@@ -24,6 +24,8 @@ from tests.peers.sandwich import EdgePlace, Sandwich
 NAME = "video.bank.example"
 """The page's name, which leads to the Edge."""
 PAGE = f"https://{NAME}/call/demo"
+TURN_NAME = "turn.bank.example"
+"""What visitors are told who need TURN over TLS."""
 LINK_PORT = 7443
 MEDIA_PORT = 3478
 
@@ -63,6 +65,8 @@ class House:
     rig: Sandwich
     edges: Sequence[Daemon]
     cores: Sequence[Daemon]
+    turn: Certificates
+    """What visitors of the TURN server see over TLS."""
 
     @property
     def edge(self) -> Daemon:
@@ -93,11 +97,17 @@ def kill(one: Daemon) -> None:
 
 @asynccontextmanager
 async def house(
-    rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | None = None, cores: int = 1
+    rig: Sandwich,
+    directory: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    cores: int = 1,
+    turn: bool = False,
 ) -> AsyncIterator[House]:
     """Start the Cores, then an Edge in every place of the zone; all are ready when the Edges have been found.
 
-    `changes` are those of every Core's configuration. What a test kills is not expected to end well."""
+    `changes` are those of every Core's configuration. With ``turn`` the Edges serve it on the ports that they have anyway.
+    What a test kills is not expected to end well."""
     edge_files = [
         link_files(directory, f"edge{number}.bank.example" if number else "edge.bank.example")
         for number in range(len(rig.edges))
@@ -107,6 +117,7 @@ async def house(
         for number in range(cores)
     ]
     page = write_certificates(directory / "page", NAME, *(edge_name(number) for number in range(len(rig.edges))))
+    relay = write_certificates(directory / "turn", TURN_NAME)
     async with AsyncExitStack() as stack:
         started_cores = []
         for number, own in enumerate(core_files):
@@ -116,10 +127,9 @@ async def house(
         started_edges = []
         for number, (place, own) in enumerate(zip(rig.edges, edge_files, strict=True)):
             folder = directory / (f"edge{number}" if number else "edge")
-            started_edges.append(
-                await stack.enter_async_context(_member(folder, _edge(place, own, core_files, number), place))
-            )
-        yield House(rig, started_edges, started_cores)
+            settings = _edge(place, own, core_files, number, relay=relay, turn=turn)
+            started_edges.append(await stack.enter_async_context(_member(folder, settings, place)))
+        yield House(rig, started_edges, started_cores, relay)
 
 
 @asynccontextmanager
@@ -163,13 +173,21 @@ def _core(rig: Sandwich, own: LinkFiles, edges: Sequence[LinkFiles], page: Certi
     }
 
 
-def _edge(place: EdgePlace, own: LinkFiles, cores: Sequence[LinkFiles], number: int) -> dict[str, Any]:
+def _edge(
+    place: EdgePlace, own: LinkFiles, cores: Sequence[LinkFiles], number: int, *, relay: Certificates, turn: bool
+) -> dict[str, Any]:
     return {
         "role": "edge",
         "networks": {"main": {"addresses": [{"bind": place.address, "announced": place.public}]}},
         "listeners": {
             "webrtc": {"port": MEDIA_PORT},
-            "shared_tls": {"bind": [f"{place.address}:443"], "names": [NAME, edge_name(number)]},
+            "turn": {"port": MEDIA_PORT if turn else None},
+            "shared_tls": {
+                "bind": [f"{place.address}:443"],
+                "names": [NAME, edge_name(number)],
+                "turn_name": TURN_NAME,
+                "certificate": {"chain_file": str(relay.chain), "key_file": str(relay.key)},
+            },
         },
         "link": {
             "name": own.name,
