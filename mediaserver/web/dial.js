@@ -46,8 +46,8 @@ export function dial(targets, done) {
   };
 }
 
-/** The servers in the order to try them: others before the one that was lost, and not everybody the same first. */
-export function inOrder(servers, lost) {
-  const order = servers.filter((server) => server !== lost).map((server) => [Math.random(), server]);
-  return [...order.sort(([one], [other]) => one - other).map(([, server]) => server), ...(lost ? [lost] : [])];
+/** Not everybody tries the same server first. */
+export function shuffled(servers) {
+  const marked = servers.map((server) => [Math.random(), server]);
+  return marked.sort(([one], [other]) => one - other).map(([, server]) => server);
 }

@@ -4,7 +4,7 @@
 // Events: "message" (detail: a server message), "waiting" (nobody answers yet, we try on), "away" (the socket is lost, we
 // try to resume), "back", "over" (detail: {code, message}; nothing more will come).
 
-import { dial, inOrder } from "./dial.js";
+import { dial, shuffled } from "./dial.js";
 
 const RESUME_WINDOW_MS = 30_000;
 /** So long a first connection is tried for. */
@@ -101,13 +101,11 @@ export class Session extends EventTarget {
 
   /** The page's own server first, to begin with; then, whoever is left. */
   #targets() {
-    const others = this.#others.filter((server) => server !== this.#base);
-    if (!this.#resume) return [this.#base, ...inOrder(others, null)];
+    const lost = this.#server;
+    const others = shuffled(this.#others.filter((server) => server !== this.#base && server !== lost));
+    if (!this.#resume) return [this.#base, ...others];
     // The page's own name may lead to any of them, the lost one too; so it comes after those that do not.
-    const order = inOrder(others, others.includes(this.#server) ? this.#server : null);
-    if (!others.length) return [this.#base];
-    const last = order.at(-1) === this.#server ? order.pop() : null;
-    return [...order, this.#base, ...(last ? [last] : [])];
+    return [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
   }
 
   #address(server) {
