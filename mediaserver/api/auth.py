@@ -30,6 +30,7 @@ Scope = Literal[
     "registrations:read",
     "registrations:write",
     "trunks:read",
+    "edges:read",
     "entries:read",
     "events",
 ]
@@ -43,6 +44,7 @@ SCOPES: Mapping[Scope, str] = {
     "registrations:read": "see which devices are registered",
     "registrations:write": "sign devices off",
     "trunks:read": "see the state of trunks",
+    "edges:read": "see the state of Edges",
     "entries:read": "see the entries of the configuration",
     "events": "listen to events",
 }

@@ -1,4 +1,4 @@
-"""What `mediaserver status` prints: trunks and registrations, asked of the running daemon's administration listener."""
+"""What `mediaserver status` prints: trunks, registrations, Edges; asked of the running daemon's administration listener."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def ask(config: Config, secrets: SecretStore) -> dict[str, Any]:
-    """`{trunks, registrations}` of the daemon that runs with this configuration. Raises MediaServerError."""
+    """`{trunks, registrations, edges}` of the daemon that runs with this configuration. Raises MediaServerError."""
     binds = config.listeners.admin.bind
     if not binds:
         raise MediaServerError("listeners.admin.bind is empty: the daemon cannot be asked")
     host = _EVERYWHERE.get(binds[0].host, binds[0].host)
     base = f"http://[{host}]:{binds[0].port}" if ":" in host else f"http://{host}:{binds[0].port}"
     token = secrets.text(config.secrets.admin_token)
-    return {name: _get(f"{base}/v1/{name}", token)["items"] for name in ("trunks", "registrations")}
+    return {name: _get(f"{base}/v1/{name}", token)["items"] for name in ("trunks", "registrations", "edges")}
 
 
 def _get(url: str, token: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _get(url: str, token: str) -> dict[str, Any]:
 
 
 def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) -> None:
-    """Two tables."""
+    """A table for each; that of Edges where there are some."""
     trunks = _table("Trunks", "trunk", "state", "calls in / out / most", "registration", "target", "hop", "is", "last")
     for trunk in status["trunks"]:
         calls = f"{trunk['incoming']} / {trunk['outgoing']} / {trunk['max_calls']}"
@@ -60,6 +60,12 @@ def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) ->
         over, seconds = item["transport"], f"{item['expires_in_s']} s"
         devices.add_row(item["aor"], item["contact"], item["source"], over, seconds, item["user_agent"])
     console.print(devices)
+    if status["edges"]:
+        edges = _table("Edges", "edge", "state", "media go")
+        for edge in status["edges"]:
+            state = f"{edge['state']}: {edge['reason']}" if edge["reason"] else edge["state"]
+            edges.add_row(edge["name"], state, edge["media_words"])
+        console.print(edges)
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -247,6 +247,7 @@ class Daemon:
             healthy=self.healthy,
             agents=page,
             trunks=trunks,
+            edges=lambda: self._edges.status() if self._edges is not None else (),
             user_agent=user_agent,
             control=control,
             journal=journal,

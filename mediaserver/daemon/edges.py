@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
+from mediaserver.api.edges import EdgeStatus
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
 from mediaserver.daemon.link_identity import accepted, credentials
@@ -17,6 +19,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeEvent, EdgeRegistry
+from mediaserver.link.media_way import MediaWay
 from mediaserver.link.messages import Revocation, TokenKey, media_key
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -48,6 +51,8 @@ class Edges:
         self._on_stream = on_stream
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
+        self._media_ways: dict[str, MediaWay] = {}
+        self._unsubscribe_media: dict[str, list[Callable[[], None]]] = {}
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._tasks = TaskGroupOwner("edges")
         self.registry = EdgeRegistry()
@@ -69,6 +74,7 @@ class Edges:
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
         link = self._engine.new_link_id()
+        self._media_ways[name] = MediaWay(name)
         end = CoreEnd(
             name=name,
             core_id=self._config.link.core_id,
@@ -77,7 +83,7 @@ class Edges:
             wire=EngineWire(self._engine, link),
             keys=(self._token_key,),
             revoked=self._current_revocations,
-            media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
+            media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
             changed=self.registry.handle_change,
         )
         self.registry.add(end)
@@ -89,10 +95,11 @@ class Edges:
                 server_name=edge.name,
                 fingerprint=other.fingerprint,
                 credentials=credentials(self._config, (other,)),
+                media=True,
             )
         )
 
-    def _open_media(self, name: str, host: str, secret: bytes) -> None:
+    def _open_media(self, name: str, host: str, tls_link: int, secret: bytes) -> None:
         """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
         by themselves."""
         end = next(end for end in self.registry.edges() if end.name == name)
@@ -100,6 +107,11 @@ class Edges:
         if ports == end.media_ports:
             return
         engine = self._engine
+        way = self._media_ways[name]
+        for unsubscribe in self._unsubscribe_media.pop(name, ()):
+            unsubscribe()
+        for link in links:
+            way.handle_down(link)
         engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
         opened = [
             commands.OpenMediaLink(
@@ -108,12 +120,30 @@ class Edges:
                 bind_ip="::" if ":" in host else "0.0.0.0",
                 key=media_key(secret, worker=worker, shard=shard),
                 path_bytes_per_second=self._config.link.visitor_bitrate // 8,
+                tls_link=tls_link,
+                worker=worker,
             )
             for worker, port in enumerate(end.media_ports)
             for shard in range(engine.config.shards)
         ]
         self._media_links[name] = (end.media_ports, [command.id for command in opened])
+        take = partial(_take_media_event, way)
+        self._unsubscribe_media[name] = [engine.subscribe_events(command.id, take) for command in opened]
         engine.submit(*opened)
+
+    def status(self) -> list[EdgeStatus]:
+        """Every Edge, for operators."""
+        return [self._status(end) for end in self.registry.edges()]
+
+    def _status(self, end: CoreEnd) -> EdgeStatus:
+        way = self._media_ways[end.name]
+        return EdgeStatus(
+            name=end.name,
+            state="away" if not end.is_ready else "draining" if end.is_draining else "ready",
+            reason=end.reason,
+            media=way.state,
+            media_words=way.words,
+        )
 
     def _announce(self, _event: EdgeEvent) -> None:
         """Sessions that begin from now on are told the Edges that take them."""
@@ -142,3 +172,11 @@ class Edges:
                 for end in self.registry.edges():
                     end.set_busy(busy)
             await asyncio.sleep(_LOOK_S)
+
+
+def _take_media_event(way: MediaWay, event: events.AnyEvent) -> None:
+    match event:
+        case events.MediaLinkUp():
+            way.handle_up(event.id, event.way)
+        case events.MediaLinkDown():
+            way.handle_down(event.id)

@@ -79,6 +79,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         ),
         gso=media.gso,
         turn=turn_config(config, secrets=secrets),
+        media_over_tls=config.role == "core",
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 

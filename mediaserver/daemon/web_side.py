@@ -17,6 +17,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.calls import CallsResource
 from mediaserver.api.contacts import ContactsResource
 from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.edges import EdgesResource, EdgeStatus
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
@@ -79,6 +80,7 @@ class WebSide:
         healthy: Callable[[], bool],
         agents: PlainAgentDirectory,
         trunks: Trunks,
+        edges: Callable[[], Sequence[EdgeStatus]],
         user_agent: UserAgent,
         control: CallControl,
         journal: Journal,
@@ -89,6 +91,7 @@ class WebSide:
         self._journal = journal
         self._events: EventsResource | None = None
         self._trunks = trunks
+        self._edges = edges
         self.https_tls: ssl.SSLContext | None = None
         """What HTTPS shows, once started."""
         self._user_agent = user_agent
@@ -251,6 +254,7 @@ class WebSide:
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
+            EdgesResource(status=self._edges, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,
                 remove=self._user_agent.unregister,

@@ -481,6 +481,10 @@ class OpenMediaLink(Command, frozen=True, kw_only=True, tag="open_media_link"):
     """32 random bytes, which the worker was given by `SetMediaLink` for this core and shard."""
     path_bytes_per_second: int = 0
     """What one visitor may send through the Edge once its address is proven; 0 for no bound."""
+    tls_link: int | None = None
+    """The link by whose TLS connection frames go where UDP does not pass."""
+    worker: int = 0
+    """Number of the Edge's worker."""
 
 
 class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link"):

@@ -66,6 +66,7 @@ _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "edge_revoked_sessions": ("edge_revoked_sessions", "Ended sessions whose tokens an Edge refuses", 1),
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
     "link_paths": ("link_paths", "Visitors' addresses that come over Edges", 1),
+    "links_over_tls": ("links_over_tls", "Those of them over TLS, because UDP does not pass", 1),
     "links_up": ("links_up", "Links to workers of Edges that carry media", 1),
     "mixed_legs": ("mixed_legs", "Legs that hear several others mixed", 1),
     "mixes": ("mixes", "Conferences whose sound is mixed", 1),

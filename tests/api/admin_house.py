@@ -16,6 +16,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, Scope
 from mediaserver.api.calls import CallsResource
 from mediaserver.api.contacts import ContactsResource
 from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.edges import EdgesResource, EdgeStatus
 from mediaserver.api.entries import EntriesAdminResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.metrics import ApiMetrics
@@ -81,6 +82,7 @@ class AdminHouse:
             now=lambda: 0.0,
         )
         entry = EntryAccess("demo", "Talk to us")
+        edge = EdgeStatus(name="dmz", state="ready", reason="", media="tls", media_words="over TLS")
         self.described = [
             CallsResource(
                 control=self.calls.control,
@@ -96,6 +98,7 @@ class AdminHouse:
             EntriesAdminResource(entries={"demo": entry}, admin=admin),
             RecordsResource(store=self.calls.records, admin=admin),
             TrunksResource(status=trunks.status, admin=admin),
+            EdgesResource(status=lambda: [edge], admin=admin),
             RegistrationsResource(
                 bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin
             ),

@@ -348,6 +348,12 @@ pub enum Action {
         bind_ip: IpAddr,
         key: ByteBuf,
         path_bytes_per_second: u32,
+        /// The link whose TLS connection carries frames where UDP does not pass.
+        #[serde(default)]
+        tls_link: Option<u64>,
+        /// Number of the Edge's worker.
+        #[serde(default)]
+        worker: u16,
     },
     CloseMediaLink,
     /// On a shard: where visitors reach it over Edges.

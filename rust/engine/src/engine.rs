@@ -116,7 +116,7 @@ impl Engine {
         if !(least..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
-        let threads = members(&config);
+        let threads = mesh(&config);
         if threads > MOST_SHARDS {
             return Err(EngineError::Config(format!("there must be {MOST_SHARDS} threads at most, not {threads}")));
         }
@@ -142,7 +142,7 @@ impl Engine {
             identity(&config, epoch)?;
         }
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..mesh(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
@@ -170,7 +170,7 @@ impl Engine {
         let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
         let relay = self.relay_setup(&shared)?;
-        let mut rings = make_rings(members(&self.config));
+        let mut rings = make_rings(mesh(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -184,10 +184,10 @@ impl Engine {
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let (core, instance) = (self.config.core_id as u16, self.instance);
-            let buffer = self.config.receive_buffer_bytes;
+            let (buffer, carrier) = (self.config.receive_buffer_bytes, frames_carrier(&self.config));
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
-                let edges = CoreLinks::new(core, shard as u16, instance, buffer);
+                let edges = CoreLinks::new(core, shard as u16, instance, buffer, carrier);
                 let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced, edges);
                 Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
@@ -211,8 +211,13 @@ impl Engine {
         }
         let edges: Vec<RingEnds> = rings.by_ref().take(edge_workers(&self.config)).collect();
         self.start_edge_workers(edges)?;
-        if let Some(rings) = rings.next() {
+        if streams::are_wanted(&self.config)
+            && let Some(rings) = rings.next()
+        {
             self.start_streams_thread(rings, listeners)?;
+        }
+        if let Some(rings) = rings.next() {
+            self.connect_links(rings);
         }
         Ok(())
     }
@@ -506,6 +511,17 @@ impl Drop for Engine {
 fn members(config: &EngineConfig) -> usize {
     let relay = usize::from(config.turn.is_some());
     config.shards + config.audio_threads + relay + edge_workers(config) + usize::from(streams::are_wanted(config))
+}
+
+/// Those, and the thread of the links where it carries frames for them.
+fn mesh(config: &EngineConfig) -> usize {
+    members(config) + usize::from(frames_carrier(config).is_some())
+}
+
+/// Index of the thread of the links among those that are connected with each other.
+fn frames_carrier(config: &EngineConfig) -> Option<u16> {
+    let is_wanted = config.edge.is_some() || config.media_over_tls;
+    u16::try_from(members(config)).ok().filter(|_| is_wanted)
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {

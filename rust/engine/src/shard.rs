@@ -162,6 +162,7 @@ impl ShardControl {
                 }
                 EndpointEvent::TransportClosed { id, reason, last } => {
                     self.close_sockets(id, now);
+                    self.links.forget(id);
                     Event::TransportClosed {
                         id,
                         reason,
@@ -247,10 +248,11 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
-            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second } => {
+            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second, tls_link, worker } => {
                 let key = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
                 let (edge, key) = (SocketAddr::new(edge.0, edge.1), LinkKey::new(key));
-                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second };
+                let tls = tls_link.map(|link| (link, worker));
+                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second, tls };
                 self.opened.push(self.links.open(opening, &mut self.sockets, now)?);
             }
             Action::CloseMediaLink => {

@@ -7,11 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
-use mediaserver_proto::link::{EdgeEvent, EdgeLink};
+use mediaserver_proto::link::{EdgeEvent, EdgeLink, Way};
 use mediaserver_proto::time::Time;
 
 use super::commands;
+use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
 use crate::command::{Command, SHARD_SHIFT};
 use crate::event::{Address, Event};
 use crate::media::Inbox;
@@ -66,7 +68,7 @@ pub struct EdgeWorker {
     scheduling: Scheduling,
     edge: EdgeLink,
     sockets: EdgeSockets,
-    links: Links,
+    neighbours: Neighbours,
     poller: Poller,
     receiver: Receiver,
     sender: Sender,
@@ -89,7 +91,7 @@ impl EdgeWorker {
         edge: EdgeLink,
         sockets: EdgeSockets,
         poller: Poller,
-        links: Links,
+        neighbours: Neighbours,
     ) -> EdgeWorker {
         EdgeWorker {
             index,
@@ -98,7 +100,7 @@ impl EdgeWorker {
             scheduling,
             edge,
             sockets,
-            links,
+            neighbours,
             poller,
             receiver: Receiver::default(),
             sender,
@@ -127,7 +129,7 @@ impl EdgeWorker {
         let public = self.sockets.sockets.shared().iter().map(|socket| socket.local().into()).collect();
         let id = self.id();
         self.events.extend(self.sockets.link_address().map(|link| Event::EdgeOpened { id, public, link }));
-        while !self.links.stop.load(Ordering::Relaxed) {
+        while !self.neighbours.links.stop.load(Ordering::Relaxed) {
             if self.round().is_err() {
                 // As in a shard: only a mistake of ours ends here, and without epoll there is nothing to wait for.
                 self.metrics.receive_errors += 1;
@@ -146,23 +148,24 @@ impl EdgeWorker {
     }
 
     fn round(&mut self) -> io::Result<()> {
-        self.links.wakers[self.index].prepare_sleep();
-        let waits = self.links.inbox.slots() > 0;
-        self.poller.wait(if waits { Some(Duration::ZERO) } else { self.sleep_limit() })?;
-        self.links.wakers[self.index].awake();
+        self.neighbours.links.wakers[self.index].prepare_sleep();
+        self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() })?;
+        self.neighbours.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
         for index in 0..self.poller.ready() {
             match self.poller.token(index) {
-                WAKE_TOKEN => self.links.wakers[self.index].reset(),
+                WAKE_TOKEN => self.neighbours.links.wakers[self.index].reset(),
                 token => self.receive(SocketId(u32::try_from(token).unwrap_or(u32::MAX))),
             }
         }
         let now = self.now();
         self.take_commands(now);
+        self.take_messages(now);
         if self.edge.poll_timeout().is_some_and(|due| due <= now) {
             self.guard(|worker| worker.edge.handle_timeout(now, &mut worker.out));
             self.send(None);
         }
+        self.neighbours.flush(&mut self.metrics);
         self.pass_events();
         self.scheduling.look(now);
         if now.since(self.published_at) >= PUBLISH_EVERY {
@@ -205,6 +208,17 @@ impl EdgeWorker {
         self.send(Some(now));
     }
 
+    /// Takes what the threads beside this one have: frames that came over TLS.
+    fn take_messages(&mut self, now: Time) {
+        for _ in 0..MESSAGES_PER_ROUND {
+            let Some((from, message)) = self.neighbours.take_message() else { break };
+            let ShardMessage::Datagrams(batch) = message else { continue };
+            self.guard(|worker| worker.edge.handle_link(&batch, 0..batch.len(), now, &mut worker.out));
+            self.send(Some(batch.arrival.unwrap_or(now)));
+            self.neighbours.give_back(from, batch);
+        }
+    }
+
     /// A panic costs what was being handled, and nothing else.
     fn guard(&mut self, call: impl FnOnce(&mut EdgeWorker)) {
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
@@ -212,9 +226,13 @@ impl EdgeWorker {
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
             self.events.push_back(match event {
-                EdgeEvent::LinkUp { name, address } => {
-                    Event::EdgeLinkUp { id, core: name.core, shard: name.shard, remote: address.into() }
-                }
+                EdgeEvent::LinkUp { name, address, way } => Event::EdgeLinkUp {
+                    id,
+                    core: name.core,
+                    shard: name.shard,
+                    remote: (way == Way::Udp).then(|| address.into()),
+                    way: way.name(),
+                },
                 EdgeEvent::LinkDown { name } => Event::EdgeLinkDown { id, core: name.core, shard: name.shard },
             });
         }
@@ -222,7 +240,7 @@ impl EdgeWorker {
 
     fn take_commands(&mut self, now: Time) {
         for _ in 0..COMMANDS_PER_ROUND {
-            let Ok(item) = self.links.inbox.pop() else { break };
+            let Ok(item) = self.neighbours.links.inbox.pop() else { break };
             // Clips are for shards and are not given to others.
             let Inbox::Command(Command { id, request, action }) = item else { continue };
             let command = action.name();
@@ -245,6 +263,7 @@ impl EdgeWorker {
         let before = self.metrics.sent.datagrams;
         let sockets = &self.sockets.sockets;
         self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
+        self.neighbours.collect(&self.out, arrived);
         self.out.clear();
         let sent = self.metrics.sent.datagrams - before;
         if let Some(arrived) = arrived.filter(|_| sent > 0) {
@@ -254,17 +273,21 @@ impl EdgeWorker {
     }
 
     fn pass_events(&mut self) {
-        self.metrics.events_lost += self.links.events.send_waiting(&mut self.events, MOST_WAITING);
+        self.metrics.events_lost += self.neighbours.links.events.send_waiting(&mut self.events, MOST_WAITING);
     }
 
     fn publish(&mut self, now: Time) {
-        let published = self.links.published.publish(|counters| {
+        let published = self.neighbours.links.published.publish(|counters| {
             self.metrics.write(counters);
             set(counters, "cpu_ns", thread_cpu_ns());
             set(counters, "gso", u64::from(self.sender.gso()));
             set(counters, "edge_paths", self.edge.paths() as u64);
             set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
+            let (udp, tls) = self.edge.links();
+            set(counters, "links_up", (udp + tls) as u64);
+            set(counters, "links_over_tls", tls as u64);
             self.scheduling.write(counters);
+            self.neighbours.write(counters);
             set_drops(counters, |each| self.edge.counters(each));
         });
         if published {

@@ -8,9 +8,10 @@ use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
 use mediaserver_proto::path::PathLimits;
 use rtrb::RingBuffer;
 
-use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
+use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, edge_workers, frames_carrier, io_error};
 use crate::config::EdgeConfig;
-use crate::edge::{EdgeSockets, EdgeWorker};
+use crate::edge::{EdgeSockets, EdgeWorker, Neighbours};
+use crate::link::{Owners, Rings};
 use crate::metrics::Published;
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -43,14 +44,30 @@ impl Engine {
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
             let epoch = self.epoch;
+            let neighbours = Neighbours::new(links);
             let run = move || {
-                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, links).run();
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, neighbours).run();
             };
             let thread =
                 std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
         Ok(())
+    }
+
+    /// Lets the thread of the links carry frames: at an Edge for its workers, in a Core for its shards.
+    pub(super) fn connect_links(&mut self, (inbound, outbound): RingEnds) {
+        let Some(member) = frames_carrier(&self.config) else { return };
+        let workers = edge_workers(&self.config);
+        let owners = match workers {
+            0 => Owners { first: 0, count: self.config.shards, is_edge: false },
+            count => {
+                let first = self.relay_index() + usize::from(self.config.turn.is_some());
+                Owners { first, count, is_edge: true }
+            }
+        };
+        let rings = Rings { inbound, outbound, wakers: self.wakers.clone() };
+        self.links.connect(member, self.epoch, owners, rings);
     }
 
     /// The sockets of an Edge's worker. All workers share the public addresses, which are in `public` once they are known, and
