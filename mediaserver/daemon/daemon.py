@@ -263,6 +263,7 @@ class Daemon:
                 software=SERVER_NAME,
                 on_stream=self._web.take,
             )
+            bandwidth.through_edge = self._edges.brings
             await self._edges.start()
         parts = RunningParts(
             users=users,

@@ -28,6 +28,7 @@ _LOOK_S: Final = 0.25
 _TOKEN_LIFE_MINUTES: Final = 24 * 60
 """As long as the engine's tokens bind new paths."""
 _UNIX_2020_S: Final = 1_577_836_800
+_MOST_SOURCES: Final = 100_000
 _MOST_REVOKED: Final = 100_000
 """Ended sessions that an Edge which comes back is told; tokens of older ones still lead nowhere inside."""
 
@@ -51,6 +52,8 @@ class Edges:
         self._on_stream = on_stream
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
+        self._sources: dict[str, None] = {}
+        """Addresses of visitors, the latest last."""
         self._media_ways: dict[str, MediaWay] = {}
         self._unsubscribe_media: dict[str, list[Callable[[], None]]] = {}
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
@@ -87,7 +90,7 @@ class Edges:
             changed=self.registry.handle_change,
         )
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=self._on_stream)
+        connect(self._engine, link, end, on_stream=self._take_stream)
         await self._engine.dial_link(
             commands.DialLink(
                 id=link,
@@ -130,6 +133,18 @@ class Edges:
         take = partial(_take_media_event, way)
         self._unsubscribe_media[name] = [engine.subscribe_events(command.id, take) for command in opened]
         engine.submit(*opened)
+
+    def brings(self, address: str) -> bool:
+        """Whether somebody with this address came by an Edge, as far as that is remembered."""
+        return address in self._sources
+
+    def _take_stream(self, event: events.StreamOpened) -> None:
+        source = event.source[0]
+        self._sources.pop(source, None)
+        self._sources[source] = None
+        if len(self._sources) > _MOST_SOURCES:
+            del self._sources[next(iter(self._sources))]
+        self._on_stream(event)
 
     def status(self) -> list[EdgeStatus]:
         """Every Edge, for operators."""

@@ -27,6 +27,16 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "datagrams_sent": ("sent_datagrams", "Datagrams sent", 1),
     "events_lost": ("lost_events", "Events that found the queue to Python full", 1),
     "gso_runs": ("segmented_sends", "Messages that carried several datagrams (UDP segmentation)", 1),
+    "link_bytes_received": (
+        "link_received_bytes",
+        "Bytes of visitors' datagrams that came by Edges, headers of the line included",
+        1,
+    ),
+    "link_bytes_sent": (
+        "link_sent_bytes",
+        "Bytes of visitors' datagrams sent to Edges, headers of the line included",
+        1,
+    ),
     "link_connections": ("link_connections", "Connections of links that came up", 1),
     "link_media_frames_received": ("link_media_frames_received", "Media frames that came over TLS", 1),
     "link_media_frames_sent": ("link_media_frames_sent", "Media frames sent over TLS", 1),

@@ -23,6 +23,20 @@ const MOST_LINKS: usize = 256;
 const BESIDE_MEDIA: u64 = 4;
 const AT_LEAST_BESIDE: u64 = 16_000;
 
+/// Bytes before a frame in a TLS connection: its length, and which threads it is between.
+const TLS_HEADERS: u64 = 6;
+
+/// What a datagram of frames takes on the line to the Edge: with UDP and IP (RFC 768, RFC 791 §3.1, RFC 8200 §3), or in TLS,
+/// whose own headers many share.
+fn on_the_line(path: Path, len: usize) -> u64 {
+    let headers = match path.remote.ip() {
+        _ if path.socket.carrier().is_some() => TLS_HEADERS,
+        IpAddr::V4(_) => 20 + 8,
+        IpAddr::V6(_) => 40 + 8,
+    };
+    len as u64 + headers
+}
+
 /// Bytes a second that an Edge lets pass for so many bits a second of media.
 fn policed(media_bps: u64) -> u32 {
     let media = media_bps / 8;
@@ -82,6 +96,9 @@ pub struct CoreLinks {
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
+    /// Bytes of datagrams with frames, as the line carries them.
+    bytes_received: u64,
+    bytes_sent: u64,
     drops: LinkDrops,
 }
 
@@ -102,6 +119,8 @@ impl CoreLinks {
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
+            bytes_received: 0,
+            bytes_sent: 0,
             drops: LinkDrops::default(),
         }
     }
@@ -202,6 +221,7 @@ impl CoreLinks {
         batch.unpack(first, &mut self.unpacked);
         for received in &self.unpacked {
             let datagram = batch.datagram(received);
+            self.bytes_received += on_the_line(received.path, datagram.len());
             open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
         }
         for &Received { path, start, len } in &self.found {
@@ -220,6 +240,7 @@ impl CoreLinks {
         self.found.clear();
         batch.unpack(0, &mut self.unpacked);
         for received in &self.unpacked {
+            self.bytes_received += on_the_line(received.path, received.len);
             let open = self.by_tls.get(&received.path).and_then(|number| self.links.get_mut(number));
             match open {
                 Some(open) => {
@@ -245,6 +266,7 @@ impl CoreLinks {
             let Some(open) = self.links.get_mut(&number) else { continue };
             open.link.push(entry.path, entry.carries, queue.datagram(entry), &mut self.framed);
         }
+        self.bytes_sent += self.framed.entries().iter().map(|entry| on_the_line(entry.path, entry.len)).sum::<u64>();
         &self.framed
     }
 
@@ -301,6 +323,8 @@ impl CoreLinks {
         let up = links.clone().filter(|open| open.link.is_up());
         set(counters, "links_up", up.clone().count() as u64);
         set(counters, "links_over_tls", up.filter(|open| open.link.way() == Way::Tls).count() as u64);
+        set(counters, "link_bytes_received", self.bytes_received);
+        set(counters, "link_bytes_sent", self.bytes_sent);
         set(counters, "link_paths", links.map(|open| open.link.paths() as u64).sum());
         for (reason, value) in self.drops.iter() {
             set(counters, &format!("drop.{reason}"), value);
