@@ -72,7 +72,7 @@ class Link(Section):
     grants to the call, too."""
 
     budget: Rates = Rates()
-    """Of a Core: what all who come by its Edges share on the line to them, in each direction; headers of its frames count."""
+    """Of a Core: what all who come by its Edges share on the line to them, each way; headers of its frames count."""
 
     per_call: Rates = Rates()
     """Of a Core: most that one leg has of that line."""
