@@ -53,10 +53,12 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.token_keys import TokenKeys
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -255,11 +257,12 @@ class Daemon:
         )
         await self._web.start()
         engine.on_stream = self._web.take
+        token_keys = TokenKeys(token_key(config, self._secrets))
         if config.role == "core":
             self._edges = Edges(
                 config,
                 engine=engine,
-                token_key=token_key(config, self._secrets),
+                token_keys=token_keys,
                 software=SERVER_NAME,
                 on_stream=self._web.take,
             )
@@ -276,6 +279,7 @@ class Daemon:
             bandwidth=bandwidth,
             https=self._web.https_tls,
             event_webhooks=self._event_webhooks,
+            tokens=TokenRotation(token_keys, engine=engine, edges=self._edges),
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply

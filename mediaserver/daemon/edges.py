@@ -20,7 +20,8 @@ from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeEvent, EdgeRegistry
 from mediaserver.link.media_way import MediaWay
-from mediaserver.link.messages import Revocation, TokenKey, media_key
+from mediaserver.link.messages import Revocation, media_key
+from mediaserver.link.token_keys import TokenKeys
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _LOOK_S: Final = 0.25
@@ -41,13 +42,13 @@ class Edges:
         config: Config,
         *,
         engine: Engine,
-        token_key: bytes,
+        token_keys: TokenKeys,
         software: str,
         on_stream: Callable[[events.StreamOpened], None],
     ) -> None:
         self._config = config
         self._engine = engine
-        self._token_key = TokenKey(id=0, secret=token_key)
+        self._token_keys = token_keys
         self._software = software
         self._on_stream = on_stream
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
@@ -84,7 +85,7 @@ class Edges:
             shards=self._engine.config.shards,
             software=self._software,
             wire=EngineWire(self._engine, link),
-            keys=(self._token_key,),
+            keys=self._token_keys.all,
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
             changed=self.registry.handle_change,
@@ -133,6 +134,10 @@ class Edges:
         take = partial(_take_media_event, way)
         self._unsubscribe_media[name] = [engine.subscribe_events(command.id, take) for command in opened]
         engine.submit(*opened)
+
+    def announce_keys(self) -> None:
+        """The keys of tokens have changed: Edges are to know the new one before a visitor shows it."""
+        self.registry.set_keys(self._token_keys.all)
 
     def brings(self, address: str) -> bool:
         """Whether somebody with this address came by an Edge, as far as that is remembered."""

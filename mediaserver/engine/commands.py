@@ -491,6 +491,15 @@ class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link")
     """End a link; the Edge notices by its silence."""
 
 
+class SetUfragKey(Command, frozen=True, kw_only=True, tag="set_ufrag_key"):
+    """The shard of `id` signs ufrags by another key from now on; those that the last one signed count on."""
+
+    key_id: int
+    """Below 256, another one than the last key has."""
+    key: bytes
+    """32 bytes."""
+
+
 class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_addresses"):
     """Where visitors reach the shard of `id` over Edges: candidates of every `IceTransportOpened` from now on, behind
     those of the shard's own sockets. Replaces what was said before."""
@@ -662,6 +671,7 @@ AnyCommand = (
     | Publish
     | OpenMediaLink
     | CloseMediaLink
+    | SetUfragKey
     | SetEdgeAddresses
     | SetCoreKey
     | RemoveCoreKey

@@ -356,6 +356,11 @@ pub enum Action {
         worker: u16,
     },
     CloseMediaLink,
+    /// On a shard: signs ufrags by another key from now on.
+    SetUfragKey {
+        key_id: u8,
+        key: ByteBuf,
+    },
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
@@ -458,6 +463,7 @@ impl Action {
             Action::OpenText { .. } => "open_text",
             Action::OpenMediaLink { .. } => "open_media_link",
             Action::CloseMediaLink => "close_media_link",
+            Action::SetUfragKey { .. } => "set_ufrag_key",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
             Action::SetCoreKey { .. } => "set_core_key",
             Action::RemoveCoreKey { .. } => "remove_core_key",

@@ -19,11 +19,13 @@ use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shar
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
+use serde_bytes::ByteBuf;
 
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
 use crate::event::{Event, write_batch};
+use crate::key_ring::KeyRing;
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
@@ -93,6 +95,7 @@ pub struct Engine {
     /// Random: this life of the engine, for Edges.
     instance: u64,
     ufrag_key: UfragKey,
+    keys: KeyRing,
     events: EventReceiver,
     event_sender: EventSender,
     wakers: Arc<Vec<Waker>>,
@@ -147,6 +150,7 @@ impl Engine {
         Ok(Engine {
             epoch,
             instance: u64::from_ne_bytes(instance),
+            keys: KeyRing::new(UfragKey::new(core, key, &secret)),
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
             links: LinkOwner::new(event_sender.clone()),
@@ -376,6 +380,7 @@ impl Engine {
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
             }
+            Action::SetUfragKey { key_id, key } => self.set_ufrag_key(id, request, key_id, key, touched),
             // Links belong to no shard.
             action if LinkOwner::takes(&action) => {
                 let name = action.name();
@@ -385,6 +390,15 @@ impl Engine {
             }
             action => self.push(shard_of(id), Command { id, request, action }, touched),
         }
+    }
+
+    /// A shard signs by another key from now on, and everybody knows what it signs.
+    fn set_ufrag_key(&mut self, id: u64, request: Option<u64>, key_id: u8, key: ByteBuf, touched: &mut [bool]) {
+        match key.as_slice().try_into() {
+            Ok(secret) => self.keys.add(UfragKey::new(self.config.core_id as u16, key_id, secret)),
+            Err(_) => return self.refuse(id, request, "set_ufrag_key", "invalid key: it must have 32 bytes"),
+        }
+        self.push(shard_of(id), Command { id, request, action: Action::SetUfragKey { key_id, key } }, touched);
     }
 
     /// One command about objects of several shards becomes one for each; the last one answers.

@@ -125,6 +125,11 @@ impl CoreLinks {
         }
     }
 
+    /// This core among several.
+    pub fn core(&self) -> u16 {
+        self.core
+    }
+
     /// Opens a socket for a link and begins it; the socket's id.
     pub(crate) fn open(&mut self, opening: Opening, sockets: &mut Sockets, now: Time) -> Result<SocketId, LinkError> {
         if self.links.len() >= MOST_LINKS {
@@ -158,7 +163,9 @@ impl CoreLinks {
         };
         let mut link = CoreLink::new(config, now);
         // It has no path yet, so there is nothing to tell.
-        self.granted.iter().for_each(|(&transport, &rate)| link.grant(transport, Some(rate), &mut TransmitQueue::default()));
+        self.granted
+            .iter()
+            .for_each(|(&transport, &rate)| link.grant(transport, Some(rate), &mut TransmitQueue::default()));
         self.links.insert(number, OpenLink { id: opening.id, socket, tls, link });
         if let Some(tls) = tls {
             self.by_tls.insert(tls, number);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Role};
 use mediaserver_proto::endpoint::{CommandError, Endpoint, EndpointEvent, Entropy, RtpSockets};
-use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
+use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials, UfragKey};
 use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::link::LinkKey;
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
@@ -259,6 +259,10 @@ impl ShardControl {
                 if !self.links.close(id, &mut self.sockets) {
                     return Err(Refusal::Invalid("link"));
                 }
+            }
+            Action::SetUfragKey { key_id, key } => {
+                let secret = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
+                self.endpoint.set_ufrag_key(UfragKey::new(self.links.core(), key_id, secret));
             }
             Action::SetEdgeAddresses { addresses } => {
                 self.edge_addresses = addresses.iter().map(|&(ip, port)| SocketAddr::new(ip, port)).collect();

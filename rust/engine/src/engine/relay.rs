@@ -36,7 +36,7 @@ impl Engine {
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
         let inward = Inward::new(Admission {
-            key: self.ufrag_key.clone(),
+            keys: self.keys.clone(),
             shards: self.config.shards,
             unix_epoch: self.unix_epoch(),
         });

@@ -29,7 +29,7 @@ impl Engine {
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
         let unix_epoch = self.unix_epoch();
-        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
+        let admission = Admission { keys: self.keys.clone(), shards: self.config.shards, unix_epoch };
         let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
             .map_err(io_error("thread of streams"))?;
         let thread = std::thread::Builder::new()

@@ -103,7 +103,11 @@ mod tests {
     fn a_check_goes_to_the_shard_of_its_ufrag_and_the_rest_of_its_tuple_follows() {
         let key = UfragKey::new(0, 0, &[1; 32]);
         let ufrag = key.make(1 << 48 | 77, 0, u32::MAX >> 8);
-        let mut inward = Inward::new(Admission { key, shards: 2, unix_epoch: Duration::from_secs(1_800_000_000) });
+        let mut inward = Inward::new(Admission {
+            keys: crate::key_ring::KeyRing::new(key),
+            shards: 2,
+            unix_epoch: Duration::from_secs(1_800_000_000),
+        });
         let check = |ufrag: &str| {
             let mut bytes = Vec::new();
             Writer::new(&mut bytes, Class::Request, method::BINDING, TransactionId([1; 12]))

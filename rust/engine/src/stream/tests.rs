@@ -45,7 +45,11 @@ pub(super) fn house() -> House {
         stop: Arc::default(),
         published: Published::default(),
     };
-    let admission = Admission { key: key(), shards: 1, unix_epoch: Duration::from_secs(1_800_000_000) };
+    let admission = Admission {
+        keys: crate::key_ring::KeyRing::new(key()),
+        shards: 1,
+        unix_epoch: Duration::from_secs(1_800_000_000),
+    };
     let hub = Rc::new(Hub::new(Mesh::new(Instant::now(), links), admission));
     House { hub, to_shard: taken, from_shard }
 }

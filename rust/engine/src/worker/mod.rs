@@ -406,8 +406,13 @@ mod tests {
             stop: Arc::default(),
             published: Published::default(),
         };
-        let control =
-            ShardControl::new(endpoint, Sockets::default(), ports, Announced::default(), CoreLinks::new(0, 0, 1, 4096, None));
+        let control = ShardControl::new(
+            endpoint,
+            Sockets::default(),
+            ports,
+            Announced::default(),
+            CoreLinks::new(0, 0, 1, 4096, None),
+        );
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
         let (scheduling, sender) = (Scheduling::new(None, false), Sender::new(true, Marks::default()));
         (Worker::new(0, scheduling, sender, epoch, poller, control, links), carrier)

@@ -119,4 +119,5 @@ impl EdgeLink {
         let (core, shard) = (hello.core.to_be_bytes(), hello.shard.to_be_bytes());
         let parts = [&issued.to_be_bytes()[..], &core, &shard, &hello.nonce, address.write(&mut memory)];
         derive(&self.secret, &parts)
-    }}
+    }
+}
