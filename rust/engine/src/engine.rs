@@ -21,6 +21,7 @@ use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 use serde_bytes::ByteBuf;
 
+use self::edges::{frames_carrier, mesh};
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
@@ -525,17 +526,6 @@ impl Drop for Engine {
 fn members(config: &EngineConfig) -> usize {
     let relay = usize::from(config.turn.is_some());
     config.shards + config.audio_threads + relay + edge_workers(config) + usize::from(streams::are_wanted(config))
-}
-
-/// Those, and the thread of the links where it carries frames for them.
-fn mesh(config: &EngineConfig) -> usize {
-    members(config) + usize::from(frames_carrier(config).is_some())
-}
-
-/// Index of the thread of the links among those that are connected with each other.
-fn frames_carrier(config: &EngineConfig) -> Option<u16> {
-    let is_wanted = config.edge.is_some() || config.media_over_tls;
-    u16::try_from(members(config)).ok().filter(|_| is_wanted)
 }
 
 fn identity(config: &EngineConfig, epoch: Instant) -> Result<Identity, EngineError> {

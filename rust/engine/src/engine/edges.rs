@@ -8,8 +8,8 @@ use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
 use mediaserver_proto::path::PathLimits;
 use rtrb::RingBuffer;
 
-use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, edge_workers, frames_carrier, io_error};
-use crate::config::EdgeConfig;
+use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, edge_workers, io_error, members};
+use crate::config::{EdgeConfig, EngineConfig};
 use crate::edge::{EdgeSockets, EdgeWorker, Neighbours};
 use crate::link::{Owners, Rings};
 use crate::metrics::Published;
@@ -101,6 +101,17 @@ impl Engine {
         EdgeSockets::new(sockets, |id| Ok(UdpSocket::bind(id, link, false, buffer)?.for_link()))
             .map_err(io_error(format!("cannot bind {link}")))
     }
+}
+
+/// Those, and the thread of the links where it carries frames for them.
+pub(super) fn mesh(config: &EngineConfig) -> usize {
+    members(config) + usize::from(frames_carrier(config).is_some())
+}
+
+/// Index of the thread of the links among those that are connected with each other.
+pub(super) fn frames_carrier(config: &EngineConfig) -> Option<u16> {
+    let is_wanted = config.edge.is_some() || config.media_over_tls;
+    u16::try_from(members(config)).ok().filter(|_| is_wanted)
 }
 
 fn read_address(text: &str) -> Result<SocketAddr, EngineError> {
