@@ -54,10 +54,12 @@ from mediaserver.daemon.settings import (
 )
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.token_rotation import TokenRotation
+from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.link.token_keys import TokenKeys
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
@@ -232,8 +234,10 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        edges = EdgeRegistry()
         self._web = WebSide(
             config=config,
+            edges=edges,
             secrets=self._secrets,
             contacts=self._contacts,
             rooms=self._room_sessions,
@@ -249,7 +253,7 @@ class Daemon:
             healthy=self.healthy,
             agents=page,
             trunks=trunks,
-            edges=lambda: self._edges.status() if self._edges is not None else (),
+            edge_status=lambda: self._edges.status() if self._edges is not None else (),
             user_agent=user_agent,
             control=control,
             journal=journal,
@@ -263,6 +267,8 @@ class Daemon:
                 config,
                 engine=engine,
                 token_keys=token_keys,
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
                 software=SERVER_NAME,
                 on_stream=self._web.take,
             )

@@ -47,6 +47,7 @@ from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -65,6 +66,7 @@ class WebSide:
         self,
         *,
         config: Config,
+        edges: EdgeRegistry,
         secrets: SecretStore,
         contacts: Contacts,
         rooms: Rooms,
@@ -80,7 +82,7 @@ class WebSide:
         healthy: Callable[[], bool],
         agents: PlainAgentDirectory,
         trunks: Trunks,
-        edges: Callable[[], Sequence[EdgeStatus]],
+        edge_status: Callable[[], Sequence[EdgeStatus]],
         user_agent: UserAgent,
         control: CallControl,
         journal: Journal,
@@ -91,7 +93,7 @@ class WebSide:
         self._journal = journal
         self._events: EventsResource | None = None
         self._trunks = trunks
-        self._edges = edges
+        self._edge_status = edge_status
         self.https_tls: ssl.SSLContext | None = None
         """What HTTPS shows, once started."""
         self._user_agent = user_agent
@@ -108,7 +110,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets)
+        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
         self._agents = agents
         site_tokens = self._site_tokens(attribute_limits)
@@ -254,7 +256,7 @@ class WebSide:
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
-            EdgesResource(status=self._edges, admin=admin),
+            EdgesResource(status=self._edge_status, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,
                 remove=self._user_agent.unregister,

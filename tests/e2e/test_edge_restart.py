@@ -105,7 +105,7 @@ async def test_a_visitor_is_told_while_the_core_is_away_and_calls_when_it_is_bac
         await _kill(made.core)
         await tab.page.get_by_role("button", name="Video call").click()
         # The Edge holds each of the browser's attempts for five seconds, and meanwhile the page says that it connects.
-        await expect(tab.page.get_by_text("Connecting")).to_be_visible()
+        await expect(tab.page.get_by_role("status")).to_contain_text("Connecting")
         await expect(tab.page.get_by_text("Our server cannot be reached")).to_be_visible(timeout=60_000)
         await made.core.process.start()
         await made.core.wait_ready()

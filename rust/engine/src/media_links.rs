@@ -1,6 +1,6 @@
 //! The links of a shard to Edges: their frames become datagrams of visitors, and back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -99,6 +99,8 @@ pub struct CoreLinks {
     /// Bytes of datagrams with frames, as the line carries them.
     bytes_received: u64,
     bytes_sent: u64,
+    /// Paths that Edges have ended.
+    closed: VecDeque<Path>,
     drops: LinkDrops,
 }
 
@@ -121,6 +123,7 @@ impl CoreLinks {
             framed: TransmitQueue::default(),
             bytes_received: 0,
             bytes_sent: 0,
+            closed: VecDeque::new(),
             drops: LinkDrops::default(),
         }
     }
@@ -303,6 +306,7 @@ impl CoreLinks {
                     // The Edge may have lost what the endpoint still has.
                     CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
                     CoreEvent::Opened(_) => {}
+                    CoreEvent::Closed(path) => self.closed.push_back(path),
                 }
             }
             self.drops.merge(&open.link.drops_mut().take());
@@ -321,6 +325,11 @@ impl CoreLinks {
                 }
             }
         }
+    }
+
+    /// A path that an Edge has ended and that the endpoint is to lose.
+    pub fn poll_closed(&mut self) -> Option<Path> {
+        self.closed.pop_front()
     }
 
     /// Writes the counters under their names.

@@ -4,5 +4,5 @@ mod commands;
 mod neighbours;
 mod worker;
 
-pub use neighbours::Neighbours;
+pub use neighbours::{Neighbours, SharedWithTurn};
 pub use worker::{EdgeSockets, EdgeWorker};

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mediaserver_proto::endpoint::ShardMessage;
-use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::io::{Path, ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::link::{EdgeEvent, EdgeLink, Way};
 use mediaserver_proto::time::Time;
 
@@ -51,6 +51,11 @@ impl EdgeSockets {
     /// The one towards Cores.
     pub fn link(&self) -> SocketId {
         self.link
+    }
+
+    /// The public ones.
+    pub fn public(&self) -> &[UdpSocket] {
+        self.sockets.shared()
     }
 
     fn link_address(&self) -> Option<Address> {
@@ -178,7 +183,7 @@ impl EdgeWorker {
         let now = self.now();
         let edge = self.edge.poll_timeout().map(|due| due.since(now));
         let publish = (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1));
-        let retry = (!self.events.is_empty()).then_some(Duration::from_millis(1));
+        let retry = (!self.events.is_empty() || self.neighbours.has_waiting()).then_some(Duration::from_millis(1));
         [edge, Some(publish), retry].into_iter().flatten().min()
     }
 
@@ -197,25 +202,46 @@ impl EdgeWorker {
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
         let is_link = id == self.sockets.link;
         self.guard(|worker| {
-            let (edge, batch, out) = (&mut worker.edge, &worker.batch, &mut worker.out);
+            let EdgeWorker { edge, batch, out, neighbours, .. } = worker;
             // What is for whom is decided here alone, by the socket, and by what a datagram is.
             match is_link {
                 true => edge.handle_link(batch, 0..batch.len(), now, out),
-                false => edge.handle_public(batch, 0..batch.len(), now, out),
+                false => {
+                    let for_relay = |path, datagram: &[u8], _: &mut _| neighbours.take_for_relay(path, datagram, now);
+                    take_visitors(edge, batch, now, out, for_relay);
+                }
             }
         });
         self.batch.recycle();
         self.send(Some(now));
     }
 
-    /// Takes what the threads beside this one have: frames that came over TLS.
+    /// Takes what the threads beside this one have: visitors, and frames that came over TLS.
     fn take_messages(&mut self, now: Time) {
         for _ in 0..MESSAGES_PER_ROUND {
             let Some((from, message)) = self.neighbours.take_message() else { break };
-            let ShardMessage::Datagrams(batch) = message else { continue };
-            self.guard(|worker| worker.edge.handle_link(&batch, 0..batch.len(), now, &mut worker.out));
-            self.send(Some(batch.arrival.unwrap_or(now)));
-            self.neighbours.give_back(from, batch);
+            match message {
+                ShardMessage::Datagrams(batch) => {
+                    self.guard(|worker| {
+                        let EdgeWorker { edge, out, neighbours, .. } = worker;
+                        if neighbours.brings_frames(from) {
+                            return edge.handle_link(&batch, 0..batch.len(), now, out);
+                        }
+                        let to_client = |path, datagram: &[u8], out: &mut TransmitQueue<'_>| {
+                            neighbours.client(path).map(|path| out.push(path, datagram)).is_some()
+                        };
+                        take_visitors(edge, &batch, now, out, to_client);
+                    });
+                    self.send(Some(batch.arrival.unwrap_or(now)));
+                    self.neighbours.give_back(from, batch);
+                }
+                ShardMessage::PathClosed(path) => {
+                    self.guard(|worker| worker.edge.close_source(path, &mut worker.out));
+                    self.send(None);
+                }
+                // There is no media here.
+                _ => {}
+            }
         }
     }
 
@@ -225,16 +251,24 @@ impl EdgeWorker {
         self.metrics.panics += u64::from(result.is_err());
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
-            self.events.push_back(match event {
-                EdgeEvent::LinkUp { name, address, way } => Event::EdgeLinkUp {
+            match event {
+                EdgeEvent::LinkUp { name, address, way } => self.events.push_back(Event::EdgeLinkUp {
                     id,
                     core: name.core,
                     shard: name.shard,
                     remote: (way == Way::Udp).then(|| address.into()),
                     way: way.name(),
-                },
-                EdgeEvent::LinkDown { name } => Event::EdgeLinkDown { id, core: name.core, shard: name.shard },
-            });
+                }),
+                EdgeEvent::LinkDown { name } => {
+                    self.events.push_back(Event::EdgeLinkDown { id, core: name.core, shard: name.shard });
+                }
+                EdgeEvent::PathBound(path) => {
+                    self.neighbours.tell(path, ShardMessage::PathBound(path), &mut self.metrics);
+                }
+                EdgeEvent::PathUnbound(path) => {
+                    self.neighbours.tell(path, ShardMessage::PathUnbound(path), &mut self.metrics);
+                }
+            }
         }
     }
 
@@ -294,4 +328,23 @@ impl EdgeWorker {
             self.published_at = now;
         }
     }
+}
+
+/// Gives the Edge the datagrams of a batch but those that `taken` has taken, in runs as long as there are.
+fn take_visitors(
+    edge: &mut EdgeLink,
+    batch: &ReceiveBatch,
+    now: Time,
+    out: &mut TransmitQueue<'static>,
+    mut taken: impl FnMut(Path, &[u8], &mut TransmitQueue<'static>) -> bool,
+) {
+    let mut first = 0;
+    for at in 0..batch.len() {
+        let entry = batch.entries()[at];
+        if taken(entry.path, batch.datagram(&entry), out) {
+            edge.handle_public(batch, first..at, now, out);
+            first = at + 1;
+        }
+    }
+    edge.handle_public(batch, first..batch.len(), now, out);
 }

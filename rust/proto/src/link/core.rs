@@ -67,6 +67,8 @@ pub enum CoreEvent {
     Down,
     /// A visitor is here whose path was not known.
     Opened(Path),
+    /// The Edge has ended a path.
+    Closed(Path),
 }
 
 #[derive(Debug)]
@@ -343,12 +345,12 @@ impl CoreLink {
                 self.repeat_grants(out);
             }
             FrameKind::Close => {
-                self.paths.close_named(frame.header.path);
+                self.events.extend(self.paths.close_named(frame.header.path).map(CoreEvent::Closed));
             }
             FrameKind::ReplayAck => {
                 while !body.is_empty() {
                     let (renamed, rest) = Renamed::read(body).ok_or(LinkDrop::MalformedFrame)?;
-                    self.paths.replayed(renamed.from, renamed.to);
+                    self.events.extend(self.paths.replayed(renamed.from, renamed.to).map(CoreEvent::Closed));
                     body = rest;
                 }
             }
