@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from mediaserver.call.booking import ELSEWHERE, Booking, Party
 from mediaserver.call.decision import Decision
-from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
+from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind, Rates
 from mediaserver.config.model import Config
 from mediaserver.core.ledger import Change, Grant, Ledger, Shortage
 from mediaserver.core.sites import Hop, SiteMap
@@ -51,6 +51,8 @@ class Admission:
         self._booked: WeakSet[Booking] = WeakSet()
         self._call_later = call_later
         self._growth_planned = False
+        link = config.link
+        self._bounds_edges = link.budget != Rates() or link.per_call != Rates()
         self.through_edge: Callable[[str], bool] = lambda _address: False
         """Whether who has this address comes by an Edge, and its media with it."""
         self._decisions = metrics.counter(
@@ -81,7 +83,7 @@ class Admission:
         """
         site = self._sites.site_of(address=party.address, trunk=party.trunk, user=party.user)
         way = list(self._sites.way(site, peer.site if peer is not None else None))
-        if party.address and self.through_edge(party.address):
+        if self._bounds_edges and party.address and self.through_edge(party.address):
             party = replace(party, packets=replace(party.packets, frame=LINK_FRAME_BYTES))
             way.append(EDGES)
         if party.trunk is not None:

@@ -341,3 +341,10 @@ def test_legs_by_an_edge_share_the_line_to_it_and_its_headers_count() -> None:
     assert refused.value.limit == "link.budget.audio"
     second.release()
     made.leg(Party(address="203.0.113.9")).narrow({"audio": (PCMU,)})
+
+
+def test_without_bounds_of_the_line_to_the_edges_a_leg_by_one_is_like_any_other() -> None:
+    made = House("")
+    made.admission.through_edge = lambda address: True
+    leg = made.leg(Party(address="203.0.113.9"))
+    assert (leg.way, leg.packets.frame, leg.matters) == ((), 0, False)
