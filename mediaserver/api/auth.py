@@ -30,8 +30,9 @@ Scope = Literal[
     "registrations:read",
     "registrations:write",
     "trunks:read",
-    "edges:read",
     "entries:read",
+    "edges:read",
+    "edges:write",
     "events",
 ]
 """What a token of the house's software may do; the admin token may do all of it."""
@@ -44,8 +45,9 @@ SCOPES: Mapping[Scope, str] = {
     "registrations:read": "see which devices are registered",
     "registrations:write": "sign devices off",
     "trunks:read": "see the state of trunks",
-    "edges:read": "see the state of Edges",
     "entries:read": "see the entries of the configuration",
+    "edges:read": "see the state of Edges",
+    "edges:write": "leave Edges, and use them again",
     "events": "listen to events",
 }
 """Every scope, with what it allows."""

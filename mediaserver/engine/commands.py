@@ -501,6 +501,15 @@ class SetUfragKey(Command, frozen=True, kw_only=True, tag="set_ufrag_key"):
     """32 bytes."""
 
 
+class LeaveMediaLink(Command, frozen=True, kw_only=True, tag="leave_media_link"):
+    """The Edge of a link is lost, or shall be left: media that went over it goes another proven way where there is one, and
+    `EdgeLeft` follows for each such transport. Nothing is forgotten, for the Edge may come back."""
+
+
+class SweepMediaLink(Command, frozen=True, kw_only=True, tag="sweep_media_link"):
+    """Forget the paths over a link by which no media goes; `MediaLinkSwept` answers."""
+
+
 class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_addresses"):
     """Where visitors reach the shard of `id` over Edges: candidates of every `IceTransportOpened` from now on, behind
     those of the shard's own sockets. Replaces what was said before."""
@@ -675,6 +684,8 @@ AnyCommand = (
     | OpenMediaLink
     | CloseMediaLink
     | SetUfragKey
+    | LeaveMediaLink
+    | SweepMediaLink
     | SetEdgeAddresses
     | SetCoreKey
     | RemoveCoreKey

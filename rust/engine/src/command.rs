@@ -362,6 +362,10 @@ pub enum Action {
         key_id: u8,
         key: ByteBuf,
     },
+    /// On a shard: the Edge of this link is lost, or shall be left.
+    LeaveMediaLink,
+    /// On a shard: forgets the paths over this link by which no media goes.
+    SweepMediaLink,
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
@@ -467,6 +471,8 @@ impl Action {
             Action::OpenMediaLink { .. } => "open_media_link",
             Action::CloseMediaLink => "close_media_link",
             Action::SetUfragKey { .. } => "set_ufrag_key",
+            Action::LeaveMediaLink => "leave_media_link",
+            Action::SweepMediaLink => "sweep_media_link",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
             Action::SetCoreKey { .. } => "set_core_key",
             Action::RemoveCoreKey { .. } => "remove_core_key",

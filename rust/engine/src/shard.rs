@@ -267,6 +267,16 @@ impl ShardControl {
                 let secret = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
                 self.endpoint.set_ufrag_key(UfragKey::new(self.links.core(), key_id, secret));
             }
+            Action::LeaveMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let left = self.endpoint.leave_link(link, now, out);
+                self.events.extend(left.into_iter().map(|id| Event::EdgeLeft { id }));
+            }
+            Action::SweepMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let transports = self.endpoint.forget_link(link, now, out).len() as u32;
+                return Ok(Answer::Event(Event::MediaLinkSwept { id, transports, request }));
+            }
             Action::SetEdgeAddresses { addresses, tcp_addresses } => {
                 let read =
                     |all: Vec<CommandAddress>| all.into_iter().map(|(ip, port)| SocketAddr::new(ip, port)).collect();
