@@ -15,6 +15,7 @@ from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.api.event_webhooks import EventWebhooks
+from mediaserver.api.page_servers import PageServers
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
@@ -232,7 +233,19 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
+        page_servers = PageServers(origins, own=config.web.origin)
         edges = EdgeRegistry()
+        if config.role == "core":
+            self._edges = Edges(
+                config,
+                engine=engine,
+                token_key=token_key(config, self._secrets),
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
+                software=SERVER_NAME,
+                page_servers=page_servers,
+            )
         self._web = WebSide(
             config=config,
             edges=edges,
@@ -255,20 +268,13 @@ class Daemon:
             control=control,
             journal=journal,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
+            page_servers=page_servers,
+            edge_control=self._edges,
         )
         await self._web.start()
         engine.on_stream = self._web.take
-        if config.role == "core":
-            self._edges = Edges(
-                config,
-                engine=engine,
-                token_key=token_key(config, self._secrets),
-                turn_secret=edge_turn_secret(config, self._secrets),
-                registry=edges,
-                software=SERVER_NAME,
-                on_stream=self._web.take,
-            )
-            await self._edges.start()
+        if self._edges is not None:
+            await self._edges.start(self._web.take)
         parts = RunningParts(
             users=users,
             agents=page,

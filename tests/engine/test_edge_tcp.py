@@ -13,7 +13,7 @@ from aioice.stun import Class, Message, Method
 from mediaserver.engine import commands
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.engine import LocalIce
-from tests.engine.edges import Pair, count, edge_and_core
+from tests.engine.edge_pair import Pair, count, edge_and_core
 from tests.engine.phones import LOOPBACK, until
 
 UFRAG, PASSWORD = "ours", "a password of some length"

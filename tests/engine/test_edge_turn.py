@@ -18,7 +18,7 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from mediaserver.edge.credentials import CredentialMint, TurnCredentials
 from mediaserver.engine.certificate import DtlsCertificate
 from tests.engine.browsers import publish, watch
-from tests.engine.edges import SECRET, Pair, count, edge_and_core
+from tests.engine.edge_pair import SECRET, Pair, count, edge_and_core
 from tests.engine.phones import LOOPBACK, until
 
 

@@ -123,14 +123,17 @@ impl CoreLinks {
 
     /// Ends a link; false when there is none of this id.
     pub(crate) fn close(&mut self, id: u64, sockets: &mut Sockets) -> bool {
-        let Some(number) = self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number) else {
-            return false;
-        };
+        let Some(number) = self.number_of(id) else { return false };
         if let Some(open) = self.links.remove(&number) {
             self.by_socket.remove(&open.socket);
             sockets.close(open.socket);
         }
         true
+    }
+
+    /// The number of a link, as it is in the sockets of paths.
+    pub(crate) fn number_of(&self, id: u64) -> Option<u32> {
+        self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number)
     }
 
     /// Whether a socket is that of a link.

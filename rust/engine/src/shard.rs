@@ -261,6 +261,16 @@ impl ShardControl {
                     return Err(Refusal::Invalid("link"));
                 }
             }
+            Action::LeaveMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let left = self.endpoint.leave_link(link, now, out);
+                self.events.extend(left.into_iter().map(|id| Event::EdgeLeft { id }));
+            }
+            Action::SweepMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let transports = self.endpoint.forget_link(link, now, out).len() as u32;
+                return Ok(Answer::Event(Event::MediaLinkSwept { id, transports, request }));
+            }
             Action::SetEdgeAddresses { addresses, tcp_addresses } => {
                 let read =
                     |all: Vec<CommandAddress>| all.into_iter().map(|(ip, port)| SocketAddr::new(ip, port)).collect();
