@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mediaserver.config.bandwidth import Rates
 from mediaserver.config.base import FilePath, Name, Section
 from mediaserver.config.listeners import Certificate, HostName
 from mediaserver.config.values import BaseUrl, Bind, Bitrate, SocketAddress
@@ -80,4 +81,11 @@ class Link(Section):
     """Of an Edge: threads that carry media; each takes one more UDP port behind that of `listen`."""
 
     visitor_bitrate: Bitrate = 20_000_000
-    """Of a Core: what one visitor may send through an Edge; more is dropped there."""
+    """Of a Core: most that one visitor may send through an Edge; more is dropped there, and more than admission control
+    grants to the call, too."""
+
+    budget: Rates = Rates()
+    """Of a Core: what all who come by its Edges share on the line to them, each way; headers of its frames count."""
+
+    per_call: Rates = Rates()
+    """Of a Core: most that one leg has of that line."""
