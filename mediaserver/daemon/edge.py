@@ -16,6 +16,7 @@ from mediaserver.api.context import Admission
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.source import SourceResolver
+from mediaserver.config.covered_names import refuse_covering
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
@@ -60,6 +61,7 @@ class EdgeDaemon:
     async def start(self) -> None:
         """Opens the doors; nobody is let in before a Core has come. Raises ConfigError, EngineError, OSError."""
         config = self._config
+        refuse_covering(config)
         pins = {
             name: accepted(config, core.certificate_file, key=f"link.cores.{name}.certificate_file")
             for name, core in config.link.cores.items()
