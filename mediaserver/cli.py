@@ -244,13 +244,14 @@ def _serve(settings: Config, state: State, read: Callable[[], Config]) -> None:
 
 def _service(
     settings: Config, state: State, read: Callable[[], Config]
-) -> tuple[process.Service, Callable[[], Awaitable[None]] | None]:
-    """What the role asks for, and how it reloads; an Edge does not."""
+) -> tuple[process.Service, Callable[[], Awaitable[None]]]:
+    """What the role asks for, and how it reloads."""
     try:
         if settings.role == "edge":
             from mediaserver.daemon import EdgeDaemon
 
-            return EdgeDaemon(settings), None
+            edge = EdgeDaemon(settings)
+            return edge, lambda: edge.reload(read)
         from mediaserver.daemon import Daemon
     except ImportError as error:
         if "_engine" not in str(error):

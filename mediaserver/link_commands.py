@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from mediaserver.config.state import open_state
 from mediaserver.errors import ConfigError
 
 app = typer.Typer()
+_MARKS = {"good": "good", "bad": "BAD ", "unknown": "?   "}
 
 
 @app.command()
@@ -70,6 +72,46 @@ def link_certificate(config: ConfigOption = DEFAULT_FILE, state_dir: StateOption
     except (ConfigError, OSError) as error:
         fail(str(error), code=EX_CONFIG)
     typer.echo(chain.decode(), nl=False)
+
+
+@app.command("check-link")
+def check_link(config: ConfigOption = DEFAULT_FILE, state_dir: StateOption = None, as_json: JsonOption = False) -> None:
+    """Try what this Edge or Core needs of firewalls, certificates and DNS, and say what is blocked and what would be right.
+
+    Exit code 0: all of it is good; 1: something is not, or cannot be told.
+    """
+    from mediaserver.daemon.caa import REMAINING_TRUST, asker  # the other commands start faster
+    from mediaserver.daemon.link_check import Finding, findings
+
+    settings = loaded_or_exit(config, state_dir).config
+    if settings.role == "all":
+        fail(
+            f"{config} has role: all, which has no link: `check-link` is for role: edge and role: core", code=EX_CONFIG
+        )
+
+    async def collect() -> list[Finding]:
+        ask = asker(settings.dns.servers, timeout_s=settings.dns.timeout)
+        return [finding async for finding in findings(settings, ask_caa=ask)]
+
+    try:
+        found = asyncio.run(collect())
+    except ConfigError as error:
+        fail(str(error), code=EX_CONFIG)
+    if as_json:
+        plain = {
+            "role": settings.role,
+            "findings": [asdict(each) for each in found],
+            "remaining_trust": REMAINING_TRUST,
+        }
+        typer.echo(json.dumps(plain, indent=2))
+    else:
+        out = console()
+        for each in found:
+            out.print(f"{_MARKS[each.state]} {each.what}: {each.said}", markup=False)
+            if each.right:
+                out.print(f"     right would be: {each.right}", markup=False)
+        out.print(REMAINING_TRUST, markup=False)
+    raise typer.Exit(0 if all(each.state == "good" for each in found) else 1)
 
 
 def _table(title: str, rules: Iterable[Opening]) -> Table:

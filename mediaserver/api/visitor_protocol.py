@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, cast
 
 
 class VisitorTransport:
     """A transport of asyncio that says the visitor's address where it is asked for its peer; all else is the inner one's."""
 
-    def __init__(self, inner: asyncio.BaseTransport, source: tuple[str, int]) -> None:
+    def __init__(
+        self, inner: asyncio.BaseTransport, source: tuple[str, int], tls: ssl.SSLContext | None = None
+    ) -> None:
+        """With `tls` the visitor speaks TLS, which has ended before it came here."""
         self._inner = inner
-        self._source = source
+        self._told: dict[str, Any] = {"peername": source, **({"sslcontext": tls} if tls is not None else {})}
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As `asyncio.BaseTransport.get_extra_info`."""
-        return self._source if name == "peername" else self._inner.get_extra_info(name, default)
+        return self._told[name] if name in self._told else self._inner.get_extra_info(name, default)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -24,13 +28,14 @@ class VisitorTransport:
 class VisitorProtocol(asyncio.Protocol):
     """Hands everything on to the protocol that serves the visitor."""
 
-    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int]) -> None:
+    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
         self._inner = inner
         self._source = source
+        self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        self._inner.connection_made(cast("asyncio.BaseTransport", VisitorTransport(transport, self._source)))
+        self._inner.connection_made(cast("asyncio.BaseTransport", VisitorTransport(transport, self._source, self._tls)))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor."""

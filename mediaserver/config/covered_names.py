@@ -52,17 +52,30 @@ def covering_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if config.role != "edge":
         return
     shared, link = config.listeners.shared_tls, config.link
+    ended = terminated_names(config)
+    passed = [name for name in shared.names if name not in ended]
     if shared.bind:
         file = tls_files(config, shared.certificate).chain
         # What is made on first start is there at the start at the latest.
         if shared.certificate.chain_file is not None or file.exists():
             key: KeyPath = ("listeners", "shared_tls", "certificate")
-            yield from _said(key, str(file), _names_in(key, file), shared.names, "turn.example.org")
+            yield from _said(key, str(file), _names_in(key, file), passed, "turn.example.org")
     if link.certificate.chain_file is None:
-        yield from _said(("link", "name"), "the certificate made of it", [link.name], shared.names, "edge.internal")
+        yield from _said(("link", "name"), "the certificate made of it", [link.name], passed, "edge.internal")
     else:
         file, key = config.path(link.certificate.chain_file), ("link", "certificate")
-        yield from _said(key, str(file), _names_in(key, file), shared.names, "edge.internal")
+        yield from _said(key, str(file), _names_in(key, file), passed, "edge.internal")
+
+
+def terminated_names(config: Config) -> tuple[str, ...]:
+    """Names of pages whose TLS ends at this Edge: those that its certificate for pages covers.
+
+    Raises ConfigError where that cannot be read."""
+    chain = config.edge.certificate.chain_file
+    if config.role != "edge" or config.edge.tls == "pass" or chain is None:
+        return ()
+    presented = _names_in(("edge", "certificate"), config.path(chain))
+    return tuple(name for name in config.listeners.shared_tls.names if any(covers(each, name) for each in presented))
 
 
 def refuse_covering(config: Config) -> None:

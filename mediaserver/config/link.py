@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ class LinkedEdge(Section):
 
     name: HostName
     """Its `link.name`, which its certificate must have."""
+
+    tls: Literal["pass", "terminate"] = "pass"
+    """Its `edge.tls`. With terminate that Edge, and the proxy before it, are trusted with all that visitors and this Core
+    say to each other; an Edge that ends their TLS unasked is not used."""
 
     certificate_file: FilePath
     """Its certificate (PEM, as `mediaserver link-certificate` prints it there); no other is accepted. Where an authority

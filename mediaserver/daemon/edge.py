@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,17 +16,19 @@ from mediaserver.api.context import Admission
 from mediaserver.api.health import HealthResource
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.source import SourceResolver
-from mediaserver.config.covered_names import refuse_covering
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.edge_tls import PreparedEdge, prepare_edge, refuse_in_clear
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
-from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
+from mediaserver.daemon.live_config import LiveConfig
+from mediaserver.daemon.settings import SERVER_NAME, http_limits
 from mediaserver.engine import commands, events
 from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.errors import ConfigError
 from mediaserver.link.edge_end import EdgeEnd
 from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
@@ -54,6 +56,9 @@ class EdgeDaemon:
         """By the id of the link."""
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
+        self._live: LiveConfig[PreparedEdge] | None = None
+        self._terminated = frozenset[str]()
+        """Names of pages whose TLS ends here."""
         self._refused = self._metrics.counter(
             "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
         )
@@ -61,13 +66,14 @@ class EdgeDaemon:
     async def start(self) -> None:
         """Opens the doors; nobody is let in before a Core has come. Raises ConfigError, EngineError, OSError."""
         config = self._config
-        refuse_covering(config)
+        prepared = prepare_edge(config)
         pins = {
             name: accepted(config, core.certificate_file, key=f"link.cores.{name}.certificate_file")
             for name, core in config.link.cores.items()
         }
-        engine = self._engine = Engine(_engine_config(config))
+        engine = self._engine = Engine(_engine_config(config, prepared))
         opened = _Opened(engine, config.link.workers)
+        self._terminated = prepared.terminated
         engine.on_stream = self._take_visitor
         await engine.start()
         ports = await asyncio.wait_for(opened.link_ports, _START_DEADLINE_S)
@@ -84,6 +90,12 @@ class EdgeDaemon:
         binds = [Bind(bind.host, bind.port) for bind in config.listeners.admin.bind]
         self._admin = Listeners(app, binds, metrics=metrics, limits=limits)
         await self._admin.start()
+        self._live = LiveConfig(config, metrics=self._metrics, prepare=self._prepare, apply=self._apply)
+
+    async def reload(self, read: Callable[[], Config]) -> None:
+        """Takes over what of a changed file can change while visitors are served; `read` reads it, in a thread."""
+        if self._live is not None:
+            await self._live.reload(read)
 
     async def drain(self, deadline_s: float) -> None:
         """Tells the Cores to take no new sessions over this Edge; returns when the last path is gone, or in time."""
@@ -174,7 +186,10 @@ class EdgeDaemon:
 
     def _refuse(self, event: events.StreamOpened) -> None:
         self._refused.inc()
-        os.close(event.fd)
+        if event.server_name in self._terminated:
+            refuse_in_clear(event.fd, retry_after_s=self._config.drain.retry_after)
+        else:
+            os.close(event.fd)
 
     def _core_changed(self, _end: EdgeEnd) -> None:
         link = self._open_link()
@@ -184,6 +199,22 @@ class EdgeDaemon:
         for event, timer in held.values():
             timer.cancel()
             self._carry(event, link)
+
+    # -- the configuration ---------------------------------------------------------------------------------------
+
+    def _prepare(self, config: Config) -> PreparedEdge:
+        prepared = prepare_edge(config)
+        if prepared.terminated != self._terminated:
+            raise ConfigError(
+                "edge.certificate, listeners.shared_tls.names: the names whose TLS ends here change only at a restart: "
+                "Cores are told them once"
+            )
+        return prepared
+
+    async def _apply(self, config: Config, prepared: PreparedEdge) -> None:
+        self._config = config
+        if prepared.shared_tls is not None:
+            await self._running.set_shared_tls(prepared.shared_tls)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -219,6 +250,7 @@ class EdgeDaemon:
                 instance=instance,
                 addresses=_public_addresses(config),
                 media_ports=ports,
+                terminated=sorted(self._terminated),
                 wire=EngineWire(engine, link),
                 sink=self,
                 may_have_id=lambda name, core_id: (name, core_id) in allowed,
@@ -257,7 +289,7 @@ class _Opened:
                 self.link_ports.set_result(tuple(self._ports[worker] for worker in range(self._workers)))
 
 
-def _engine_config(config: Config) -> EngineConfig:
+def _engine_config(config: Config, prepared: PreparedEdge) -> EngineConfig:
     port = config.listeners.webrtc.port
     binds = tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, _networks(config)))
     marks = config.media.dscp
@@ -265,7 +297,7 @@ def _engine_config(config: Config) -> EngineConfig:
         shards=0,
         audio_threads=0,
         edge=EdgeConfig(workers=config.link.workers, public_binds=binds, link_bind=str(config.link.listen)),
-        shared_tls=shared_tls(config),
+        shared_tls=prepared.shared_tls,
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, Protocol
 
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
@@ -29,6 +30,14 @@ _MOST_REVOKED: Final = 100_000
 """Ended sessions that an Edge which comes back is told; tokens of older ones still lead nowhere inside."""
 
 
+class TakesVisitors(Protocol):
+    """Serves those who came over an Edge."""
+
+    def __call__(self, event: events.StreamOpened, *, in_clear: bool) -> None:
+        """`in_clear`: the Edge has ended the visitor's TLS."""
+        ...
+
+
 class Edges:
     """All Edges of a Core. `start` dials them; they may come at any time."""
 
@@ -39,7 +48,7 @@ class Edges:
         engine: Engine,
         token_key: bytes,
         software: str,
-        on_stream: Callable[[events.StreamOpened], None],
+        on_stream: TakesVisitors,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -79,9 +88,10 @@ class Edges:
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
+            may_end_tls=edge.tls == "terminate",
         )
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=self._on_stream)
+        connect(self._engine, link, end, on_stream=partial(self._take, end))
         await self._engine.dial_link(
             commands.DialLink(
                 id=link,
@@ -91,6 +101,9 @@ class Edges:
                 credentials=credentials(self._config, (other,)),
             )
         )
+
+    def _take(self, end: CoreEnd, event: events.StreamOpened) -> None:
+        self._on_stream(event, in_clear=event.server_name in end.terminated)
 
     def _open_media(self, name: str, host: str, secret: bytes) -> None:
         """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
