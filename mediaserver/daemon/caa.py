@@ -112,13 +112,13 @@ def asker(servers: Sequence[SocketAddress], *, timeout_s: float) -> Ask:
             return ()
         except (dns.exception.DNSException, OSError) as error:
             raise DnsError(f"DNS does not say who may issue for {name}: {type(error).__name__}") from None
-        records = answer.rrset or ()
-        return [
-            Property(record.tag.decode("ascii", "replace"), record.value.decode("ascii", "replace"))
-            for record in records
-        ]
+        return [Property(_text(record.tag), _text(record.value)) for record in answer.rrset or ()]
 
     return ask
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace")
 
 
 def _wanted(place: str) -> str:

@@ -124,8 +124,8 @@ def _other_certificate(what: str, name: str, edge: LinkedEdge, shown: bytes) -> 
         what,
         "bad",
         f"who answers at {edge.address} shows another certificate than link.edges.{name}.certificate_file (it is for {of})",
-        "what `mediaserver link-certificate` prints at that Edge, in that file; a change that nobody made there is an attack "
-        "or an inspection of TLS at the inner firewall",
+        "what `mediaserver link-certificate` prints at that Edge, in that file; a change that nobody made is an attack, or "
+        "an inspection of TLS at the inner firewall",
     )
 
 
@@ -142,8 +142,13 @@ def _accepted_us(what: str, name: str, edge: LinkedEdge, tls: ssl.SSLSocket) -> 
             f"what `mediaserver link-certificate` prints here, in the file of link.cores.…certificate_file there, and its "
             f"link.name ({edge.name} is the Edge's)",
         )
-    except OSError:
-        return Finding(what, "good", "TLS passes, and each end knows the other by its certificate")
+    except OSError as error:
+        return Finding(
+            what,
+            "unknown",
+            f"the Edge shows the right certificate, and then the connection breaks: {_words(error)}",
+            "no firewall that looks into the connection; the Edge's log, where it is the Edge",
+        )
     return Finding(what, "good", "TLS passes, and each end knows the other by its certificate")
 
 
@@ -162,8 +167,8 @@ async def _media(config: Config) -> Finding:
             what,
             "bad",
             f"{links - up:.0f} of {links:.0f} media links have no answer by UDP",
-            f"the inner firewall lets UDP from this machine to {ports} pass, and as many ports from there on as the Edge has "
-            f"link.workers; answers come back by the same way",
+            f"the inner firewall lets UDP from this machine to {ports} pass, on as many ports from there on as the Edge "
+            f"has link.workers, and its answers",
         )
     return Finding(what, "good", f"all {links:.0f} media links have answers by UDP")
 
@@ -230,8 +235,8 @@ async def _cores(config: Config) -> Finding:
         what,
         "bad",
         f"no Core is connected: {problem}",
-        f"a Core that dials {config.link.listen} (`mediaserver check-link` there says what keeps it away); nothing has to be "
-        f"opened from here to the inside",
+        f"a Core that dials {config.link.listen} (`mediaserver check-link` there says what keeps it away); from here to "
+        f"the inside nothing has to be opened",
     )
 
 
