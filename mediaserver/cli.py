@@ -184,20 +184,30 @@ def status(
     state_dir: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are."""
+    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are; an Edge,
+    whether a Core is there."""
     from mediaserver.api.status import ask, show  # the other commands start faster
+    from mediaserver.daemon.edge_status import edge_state, trusted_edges
 
     settings = loaded_or_exit(config, state_dir).config
     try:
-        found = ask(settings, SecretStore(settings, environment=os.environ))
+        is_edge = settings.role == "edge"
+        found = edge_state(settings) if is_edge else ask(settings, SecretStore(settings, environment=os.environ))
+        trusted = list(trusted_edges(settings))
     except ConfigError as error:
         fail(str(error), code=EX_CONFIG)
     except MediaServerError as error:
         fail(str(error), code=1)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps({**found, "trusted": trusted} if trusted else found, indent=2))
+        return
+    out = console()
+    if is_edge:
+        out.print(f"This Edge is {found['status']}. Cores: {found['checks']['core']}.", markup=False)
     else:
-        show(found, console())
+        show(found, out)
+    for sentence in trusted:
+        out.print(sentence, markup=False)
 
 
 @app.command("hash-password")

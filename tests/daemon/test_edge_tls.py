@@ -11,6 +11,7 @@ from mediaserver.config.covered_names import refuse_covering, terminated_names
 from mediaserver.config.loader import load_text
 from mediaserver.config.model import Config
 from mediaserver.config.reload import diff, taken_over
+from mediaserver.daemon.edge_status import trusted_edges
 from mediaserver.daemon.edge_tls import prepare_edge, refuse_in_clear
 from mediaserver.errors import ConfigError
 from tests.peers.certificates import write_certificates
@@ -110,3 +111,15 @@ def test_a_visitor_who_has_gone_is_told_nothing() -> None:
     refuse_in_clear(fd, retry_after_s=1)
     with pytest.raises(OSError, match="Bad file descriptor"):
         socket.socket(fileno=fd)
+
+
+def test_status_says_who_in_the_zone_has_to_be_trusted(tmp_path: Path) -> None:
+    (sentence,) = trusted_edges(edge(tmp_path))
+    assert sentence.startswith("TLS of video.bank.example ends at this Edge")
+    assert list(trusted_edges(edge(tmp_path, tls="pass"))) == []
+    core = (
+        "role: core\nlink: {edges: {dmz: {address: '10.0.0.1:7443', name: edge.internal, certificate_file: e.pem%s}}}\n"
+    )
+    assert list(trusted_edges(load_text(core % "").config)) == []
+    (sentence,) = trusted_edges(load_text(core % ", tls: terminate").config)
+    assert sentence.startswith("Edge dmz may end the TLS of visitors")
