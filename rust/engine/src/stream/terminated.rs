@@ -12,6 +12,8 @@ use super::line::End;
 const CHUNK: usize = 8 * 1024;
 /// Whoever has said its last waits so long for the other's last.
 const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// So long a visitor is read to whom nobody listens any more.
+const LINGER: Duration = Duration::from_secs(2);
 /// A reader may take nothing for as long.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -21,8 +23,9 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let ((from_visitor, to_visitor), (from_inside, to_inside)) = (split(visitor), split(inside));
-    let (mut inwards, mut outwards) = (pin!(copy(from_visitor, to_inside)), pin!(copy(from_inside, to_visitor)));
+    let ((from_visitor, to_visitor), (mut from_inside, to_inside)) = (split(visitor), split(inside));
+    let (mut inwards, mut outwards) =
+        (pin!(inwards(from_visitor, to_inside)), pin!(copy(&mut from_inside, to_visitor)));
     let (first, is_inwards) = tokio::select! {
         end = &mut inwards => (end, true),
         end = &mut outwards => (end, false),
@@ -34,8 +37,18 @@ where
     timeout(HALF_CLOSED, rest).await.unwrap_or(End::Peer)
 }
 
+/// What the visitor says. When nobody inside listens any more it is read all the same for a while: closed with bytes that
+/// nobody has read, TCP would take the answer back that is on its way (RFC 9112 §9.6).
+async fn inwards(mut from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) -> End {
+    let end = copy(&mut from, to).await;
+    if end == End::Broken {
+        timeout(LINGER, tokio::io::copy(&mut from, &mut tokio::io::sink())).await.ok();
+    }
+    end
+}
+
 /// One direction, to its end and with it.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> End {
+async fn copy(from: &mut (impl AsyncRead + Unpin), mut to: impl AsyncWrite + Unpin) -> End {
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = match from.read(&mut chunk).await {
