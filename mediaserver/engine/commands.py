@@ -448,6 +448,7 @@ class OpenText(Command, frozen=True, kw_only=True, tag="open_text"):
     Lost text comes as U+FFFD; 8 KiB wait for the phone, and what is written beyond them is lost, counted and marked."""
 
     ssrc: int
+    cname: str
     receive: TextFormat
     send: TextFormat | None
     """The phone's formats; None while nothing may be sent, and then it waits."""
@@ -494,6 +495,8 @@ class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_address
     those of the shard's own sockets. Replaces what was said before."""
 
     addresses: tuple[Address, ...]
+    tcp_addresses: tuple[Address, ...] = ()
+    """The same by TCP (RFC 6544)."""
 
 
 class SetCoreKey(Command, frozen=True, kw_only=True, tag="set_core_key"):

@@ -62,7 +62,7 @@ def test_of_an_edge_only_the_link_is_open_to_inside(tmp_path: Path) -> None:
     ]
     assert inner == [("the Core", "tcp", "7443"), ("the Core", "udp", "7443-7444")]
     outer = [(rule["protocol"], rule["ports"]) for rule in found["allow"] if rule["firewall"] == "outer"]
-    assert outer == [("tcp", "443"), ("udp", "3478")]
+    assert outer == [("tcp", "443"), ("udp", "3478"), ("tcp", "3478")]
 
 
 def test_a_core_begins_everything_that_passes_the_inner_firewall(tmp_path: Path) -> None:

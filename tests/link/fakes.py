@@ -54,7 +54,14 @@ class FakeSink:
 class Pair:
     """A Core's end and an Edge's end."""
 
-    def __init__(self, name: str = "dmz-1", *, terminated: Sequence[str] = (), may_end_tls: bool = False) -> None:
+    def __init__(
+        self,
+        name: str = "dmz-1",
+        *,
+        turn_secrets: Sequence[bytes] = (),
+        terminated: Sequence[str] = (),
+        may_end_tls: bool = False,
+    ) -> None:
         self.core_wire, self.edge_wire = FakeWire(), FakeWire()
         self.sink = FakeSink()
         self.revoked: list[Revocation] = []
@@ -68,6 +75,7 @@ class Pair:
             software="test",
             wire=self.core_wire,
             keys=(KEY,),
+            turn_secrets=turn_secrets,
             revoked=lambda: self.revoked,
             media_ready=self.media_keys.append,
             changed=lambda core: self.changes.append(core.is_ready),

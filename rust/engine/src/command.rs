@@ -339,6 +339,7 @@ pub enum Action {
     },
     OpenText {
         ssrc: u32,
+        cname: String,
         receive: TextFormat,
         send: Option<TextFormat>,
         characters_per_second: u32,
@@ -354,6 +355,8 @@ pub enum Action {
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
+        #[serde(default)]
+        tcp_addresses: Vec<Address>,
     },
     /// On an Edge's worker: a key by which a Core signs ufrags.
     SetCoreKey {
