@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol
 
@@ -62,12 +62,14 @@ class Edges:
         """By the Edge's name: its ports, and the links to them."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._tasks = TaskGroupOwner("edges")
+        self._deaf: Callable[[], None] = lambda: None
+        """Ends what the registry tells us."""
         self.registry = registry
         """Which of them are up."""
 
     async def start(self) -> None:
         """Dials. Raises ConfigError and EngineError for certificates that cannot be used."""
-        self.registry.listen(self._announce)
+        self._deaf = self.registry.listen(self._announce)
         self._engine.on_closed = self._revoke
         for name, edge in self._config.link.edges.items():
             await self._dial(name, edge)
@@ -75,6 +77,8 @@ class Edges:
 
     async def stop(self, deadline_s: float) -> None:
         """Looks no more; the links end with the engine."""
+        # Links go down with the engine, which takes no commands then.
+        self._deaf()
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 

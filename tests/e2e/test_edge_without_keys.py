@@ -23,13 +23,13 @@ from tests.peers.srtp_session_keys import find_session_keys, is_srtp
 from tests.peers.wire_capture import WireCapture, captured
 
 DESCRIPTIONS = "() => window.__connections.map(each => [each.localDescription.sdp, each.remoteDescription.sdp])"
-PACKETS = 40
+PACKETS = 4
 """Of each direction; one that the key opens is enough."""
 ABORTED = -6
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_keys_and_descriptions_of_a_call_are_in_the_core_and_nowhere_in_the_zone(tmp_path: Path) -> None:
     async with (
         sandwich(names={NAME: "198.51.100.2"}) as rig,

@@ -15,6 +15,7 @@ from tests.peers.process import PeerError, PeerProcess
 from tests.peers.secret_forms import Needles
 
 CHUNK_BYTES = 4 * 1024 * 1024
+_ZEROS = bytes(64 * 1024)
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 
@@ -123,23 +124,23 @@ def _readable(pid: int) -> Iterator[tuple[int, int]]:
 
 
 def _regions(file: int, begin: int, end: int) -> Iterator[Region]:
-    """Pages of a mapped file that is shorter than its mapping are holes."""
+    """Pages of a mapped file that is shorter than its mapping are holes, and so is what was never written to."""
     while begin < end:
         data = bytearray()
         start = begin
         while begin < end:
             try:
-                piece = os.pread(file, min(CHUNK_BYTES, end - begin), begin)
+                piece = os.pread(file, min(len(_ZEROS), end - begin), begin)
             except OSError:
                 piece = b""
-            if not piece:
+            if not piece or piece == _ZEROS:
                 break
             data += piece
             begin += len(piece)
         if data:
             yield Region(start, bytes(data))
         else:
-            begin += resource.getpagesize()
+            begin += len(piece) or resource.getpagesize()
 
 
 def _chunks(file: int, begin: int, end: int, *, overlap: int) -> Iterator[bytes]:
