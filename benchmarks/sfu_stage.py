@@ -182,7 +182,7 @@ class Stage:
 
     async def latency(self, program: Path, fps: float, settle_s: float, measure_s: float) -> Sample:
         """Measure with arrival times of the kernel, beside a UDP echo on the server's core."""
-        with _echo(program, self.network) as address:
+        with udp_echo(program, self.network) as address:
             await self._peers.probe_echo(address, self.network.host_address or "127.0.0.1")
             await self._peers.set_timing(True)
             try:
@@ -192,7 +192,7 @@ class Stage:
 
 
 @contextmanager
-def _echo(program: Path, network: Namespace) -> Iterator[tuple[str, int]]:
+def udp_echo(program: Path, network: Network) -> Iterator[tuple[str, int]]:
     """A UDP echo on the server's core and in its namespace: its address."""
     with network.open_socket(kind=SOCK_DGRAM) as socket:
         socket.bind((network.address, 0))
