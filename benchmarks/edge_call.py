@@ -13,6 +13,7 @@ from benchmarks import fanout
 from benchmarks.figures import Report, median
 from benchmarks.native import Programs
 from benchmarks.sfu_face import pin
+from benchmarks.sfu_stage import quiet
 from benchmarks.webrtc_client import Identity, Peer
 from tests.e2e.zone import link_files
 from tests.peers.daemon import Daemon, daemon
@@ -24,6 +25,7 @@ LIMITS: Final = {
     "contacts_per_source": 1000,
     "sessions_per_source": 1000,
 }
+COMMON: Final = {"limits": LIMITS, "media": {"real_time": True}, "log": {"level": "warning"}}
 PATIENCE_S: Final = 20.0
 BYTES: Final = 1200
 
@@ -60,7 +62,7 @@ class Way:
 @asynccontextmanager
 async def alone(directory: Path) -> AsyncIterator[Way]:
     """One daemon that does everything."""
-    async with daemon(directory / "alone", changes={"limits": LIMITS, "log": {"level": "warning"}}) as server:
+    async with daemon(directory / "alone", changes=COMMON) as server:
         yield Way((server,))
 
 
@@ -70,6 +72,7 @@ async def behind_edge(directory: Path) -> AsyncIterator[Way]:
     inside, outside = link_files(directory, "core.bank.example"), link_files(directory, "edge.bank.example")
     address = f"127.0.0.1:{LOOPBACK.free_port()}"
     edge: dict[str, Any] = {
+        **COMMON,
         "role": "edge",
         "link": {
             "name": outside.name,
@@ -77,14 +80,12 @@ async def behind_edge(directory: Path) -> AsyncIterator[Way]:
             "listen": address,
             "cores": {"inside": {"name": inside.name, "certificate_file": str(inside.chain)}},
         },
-        "log": {"level": "warning"},
     }
     dmz = {"address": address, "name": outside.name, "certificate_file": str(outside.chain)}
     core: dict[str, Any] = {
+        **COMMON,
         "role": "core",
         "link": {"name": inside.name, "certificate": inside.section, "edges": {"dmz": dmz}},
-        "limits": LIMITS,
-        "log": {"level": "warning"},
     }
     # The Core first: it waits for the Edge, and is to find it gone last.
     async with (
@@ -126,6 +127,7 @@ async def measure(report: Report, programs: Programs, directory: Path, shape: Sh
         for name, way in ways.items():
             for pid in way.pids:
                 pin(pid)
+                await quiet(pid)
             peers = await _peers(way, shape)
             for peer in peers:
                 stack.callback(peer.close)

@@ -21,7 +21,7 @@ PATHS = 20_000
 async def run(ufrag_key: bytes, link_key: bytes) -> None:
     """See the module."""
     edge = EdgeConfig(public_binds=("127.0.0.1:0",), link_bind="127.0.0.1:0", paths=PATHS, unproven_per_prefix=PATHS)
-    engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=edge))
+    engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=edge, real_time=True))
     worker = engine.edge_id(0)
     opened: asyncio.Future[events.EdgeOpened] = asyncio.get_running_loop().create_future()
 

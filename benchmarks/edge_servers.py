@@ -18,6 +18,7 @@ from benchmarks.edge_generator import LANES
 from benchmarks.figures import ROOT
 from benchmarks.native import Programs
 from benchmarks.sfu_face import pin
+from benchmarks.sfu_stage import quiet
 from tests.peers.daemon import daemon
 from tests.peers.namespace import LOOPBACK
 from tests.peers.process import PeerError, PeerProcess
@@ -82,10 +83,13 @@ async def own_turn(directory: Path) -> AsyncIterator[Server]:
             "turn_allocations_per_session": MOST_ALLOCATIONS,
             "turn_answers_per_source": "100000/s",
         },
+        "media": {"real_time": True},
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
-        yield _turn("mediaserver", server.pid, port, password)
+        made = _turn("mediaserver", server.pid, port, password)
+        await quiet(made.pid)
+        yield made
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.generator import Generator, Handle, Reading, Stream, generator, layers
 from benchmarks.processes import cpu_ns, memory_bytes
 from benchmarks.sfu_face import CPU, Sfu, Wanted
-from tests.peers.namespace import Namespace, namespace
+from tests.peers.namespace import Namespace, Network, namespace
 
 LOAD_CPU = 1
 MOST_LOSS = 0.002
@@ -208,7 +208,7 @@ def udp_echo(program: Path, network: Network) -> Iterator[tuple[str, int]]:
                 process.kill()
 
 
-async def _quiet(pid: int) -> None:
+async def quiet(pid: int) -> None:
     """Wait until a server has done what it does at its start; ours encodes an announcement."""
     for _ in range(60):
         before = cpu_ns(pid)
@@ -225,6 +225,6 @@ async def stage(start: Starter, program: Path, case: Case, wanted: Wanted) -> As
         network = await stack.enter_async_context(namespace(host_link=True))
         wanted = replace(wanted, kinds=(case.stream.kind,), simulcast=case.simulcast)
         sfu: Sfu = await stack.enter_async_context(start(directory, network, wanted))
-        await _quiet(sfu.pid)
+        await quiet(sfu.pid)
         peers = await stack.enter_async_context(generator(program, cpus=(LOAD_CPU,)))
         yield Stage(sfu, network, peers, case)

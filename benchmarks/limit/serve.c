@@ -28,16 +28,36 @@ static struct sockaddr_in client[LANES], peer[LANES];
 static int listener, relay[LANES];
 static const uint16_t CHANNEL = 0x4000;
 
-static void relay_message(int from, struct mmsghdr *m, const struct sockaddr_in *source) {
-    static struct iovec v[2 * 64];
-    static uint8_t heads[64][4];
-    static gctl g;
-    uint8_t *p = m->msg_hdr.msg_iov->iov_base;
-    int len = m->msg_len, seg = len, up = from == LANES, n = 0, lane = up ? source_find(source) : from;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg_hdr);
+/* One round: what was received, and what becomes of it. */
+enum { SLOTS = 64, AT_ONCE = 16, SEGMENTS = 64 };
+static uint8_t rb[SLOTS][65536] __attribute__((aligned(64)));
+static struct mmsghdr rm[SLOTS], down[SLOTS];
+static struct iovec rv[SLOTS], ov[SLOTS][2 * SEGMENTS];
+static char rc[SLOTS][64];
+static struct sockaddr_in from[SLOTS];
+static uint8_t heads[SLOTS][SEGMENTS][4];
+static gctl og[SLOTS];
+static int downs;
+
+static int take(int fd, int slot) {
+    for (int i = slot; i < slot + AT_ONCE; i++) {
+        struct msghdr *h = &rm[i].msg_hdr;
+        rv[i] = (struct iovec){rb[i], sizeof rb[i]};
+        h->msg_iov = &rv[i], h->msg_iovlen = 1;
+        h->msg_name = &from[i], h->msg_namelen = sizeof from[i];
+        h->msg_control = rc[i], h->msg_controllen = sizeof rc[i];
+    }
+    int n = recvmmsg(fd, rm + slot, AT_ONCE, MSG_DONTWAIT, NULL);
+    return n > 0 ? n : 0;
+}
+/* What goes to a peer leaves at once, by the socket of its lane; what goes to clients waits for the end of the round. */
+static void relay_message(int name, int slot) {
+    uint8_t *p = rb[slot];
+    struct cmsghdr *c = CMSG_FIRSTHDR(&rm[slot].msg_hdr);
+    int len = rm[slot].msg_len, seg = len, up = name == LANES, n = 0, lane = up ? source_find(&from[slot]) : name;
     if (c && c->cmsg_type == UDP_GRO) memcpy(&seg, CMSG_DATA(c), 4);
-    if (lane < 0 || (!up && source->sin_port != peer[lane].sin_port)) return;
-    for (int o = 0, i = 0; o < len && i < 64; o += seg, i++) {
+    if (lane < 0 || (!up && from[slot].sin_port != peer[lane].sin_port)) return;
+    for (int o = 0, i = 0; o < len && i < SEGMENTS; o += seg, i++) {
         int size = seg < len - o ? seg : len - o;
         uint16_t number, l;
         if (up) {
@@ -45,28 +65,33 @@ static void relay_message(int from, struct mmsghdr *m, const struct sockaddr_in 
             memcpy(&number, p + o, 2);
             memcpy(&l, p + o + 2, 2);
             if (ntohs(number) != CHANNEL || ntohs(l) > size - 4) return;
-            v[n++] = (struct iovec){p + o + 4, ntohs(l)};
+            ov[slot][n++] = (struct iovec){p + o + 4, ntohs(l)};
         } else {
             number = htons(CHANNEL);
             l = htons(size);
-            memcpy(heads[i], &number, 2);
-            memcpy(heads[i] + 2, &l, 2);
-            v[n++] = (struct iovec){heads[i], 4};
-            v[n++] = (struct iovec){p + o, size};
+            memcpy(heads[slot][i], &number, 2);
+            memcpy(heads[slot][i] + 2, &l, 2);
+            ov[slot][n++] = (struct iovec){heads[slot][i], 4};
+            ov[slot][n++] = (struct iovec){p + o, size};
         }
     }
-    struct msghdr h = {.msg_name = up ? &peer[lane] : &client[lane], .msg_namelen = sizeof client[lane], .msg_iov = v};
+    struct msghdr h = {.msg_name = up ? &peer[lane] : &client[lane], .msg_namelen = sizeof client[lane]};
+    h.msg_iov = ov[slot];
     h.msg_iovlen = n;
-    if (len > seg) gso_ctl(&h, &g, up ? seg - 4 : seg + 4);
-    sendmsg(up ? relay[lane] : listener, &h, MSG_DONTWAIT);
+    if (len > seg) gso_ctl(&h, &og[slot], up ? seg - 4 : seg + 4);
+    if (up)
+        sendmsg(relay[lane], &h, MSG_DONTWAIT);
+    else
+        down[downs++].msg_hdr = h;
+}
+static void flush_down(void) {
+    for (int d = 0; d < downs;) {
+        int n = sendmmsg(listener, down + d, downs - d, MSG_DONTWAIT);
+        d += n > 0 ? n : 1;
+    }
+    downs = 0;
 }
 int cmd_serve_turn(int argc, char **argv) {
-    enum { SLOTS = 32 };
-    static uint8_t rb[SLOTS][65536] __attribute__((aligned(64)));
-    static struct mmsghdr rm[SLOTS];
-    static struct iovec rv[SLOTS];
-    static char rc[SLOTS][64];
-    static struct sockaddr_in from[SLOTS];
     int ports[5]; /* listener, relayed, clients, peers: the first ports of a row; lanes */
     if (!row(argc, argv, ports, 5)) return 2;
     int ep = epoll_create1(0);
@@ -80,19 +105,18 @@ int cmd_serve_turn(int argc, char **argv) {
     begin();
     for (;;) {
         struct epoll_event ev[64];
-        int ready = epoll_wait(ep, ev, 64, -1);
+        int ready = epoll_wait(ep, ev, 64, -1), slot = 0;
         for (int q = 0; q < ready; q++) {
             int name = ev[q].data.u32;
-            for (int i = 0; i < SLOTS; i++) {
-                struct msghdr *h = &rm[i].msg_hdr;
-                rv[i] = (struct iovec){rb[i], sizeof rb[i]};
-                h->msg_iov = &rv[i], h->msg_iovlen = 1;
-                h->msg_name = &from[i], h->msg_namelen = sizeof from[i];
-                h->msg_control = rc[i], h->msg_controllen = sizeof rc[i];
+            if (slot + AT_ONCE > SLOTS) {
+                flush_down();
+                slot = 0;
             }
-            int n = recvmmsg(name == LANES ? listener : relay[name], rm, SLOTS, MSG_DONTWAIT, NULL);
-            for (int i = 0; i < n; i++) relay_message(name, &rm[i], &from[i]);
+            int n = take(name == LANES ? listener : relay[name], slot);
+            for (int i = slot; i < slot + n; i++) relay_message(name, i);
+            slot += n;
         }
+        flush_down();
     }
 }
 

@@ -7,6 +7,8 @@ mod ends;
 mod floor;
 mod lanes;
 mod load;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod turn_client;
 mod visitors;
