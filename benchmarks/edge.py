@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -91,19 +92,26 @@ class Loaded:
 async def measure(report: Report, programs: Programs, shape: Shape | None = None) -> None:
     """Add every figure of `make bench-edge`: servers on one CPU, the load on another, in turns, case by case."""
     shape = shape or Shape()
+    # Every client that is set up is a socket, of the generator and of the server.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if reason := missing():
         report.details["edge_missing"] = {"coturn": reason}
         print(f"# without coturn: {reason}")
     with tempfile.TemporaryDirectory(prefix="edge-") as name, cores_awake():
         directory = Path(name)
+        (directory / "delay").mkdir()
         async with _turn_servers(programs, directory) as servers:
             costs = await _relayed(report, programs, servers, shape)
-            await _delay(report, programs, "turn", servers, shape)
             await _clients(report, programs, "turn", "allocation", servers, shape)
         async with _edge_servers(programs, directory) as servers:
             costs |= await _paths(report, programs, servers, shape)
-            await _delay(report, programs, "path", servers, shape)
             await _clients(report, programs, "path", "path", servers, shape)
+        # What a thread waits for others on its core is no delay of the relay's: ours goes before them.
+        async with _turn_servers(programs, directory / "delay", real_time=True) as servers:
+            await _delay(report, programs, "turn", servers, shape)
+        async with _edge_servers(programs, directory / "delay", real_time=True) as servers:
+            await _delay(report, programs, "path", servers, shape)
         await edge_call.measure(report, programs, directory, shape.call)
     report.details["edge_costs"] = {
         name: {case.name: samples for case, samples in found.items()} for name, found in costs.items()
@@ -111,8 +119,10 @@ async def measure(report: Report, programs: Programs, shape: Shape | None = None
 
 
 @asynccontextmanager
-async def _turn_servers(programs: Programs, directory: Path) -> AsyncIterator[dict[str, Server]]:
-    starts: list[AbstractAsyncContextManager[Server]] = [own_turn(directory)]
+async def _turn_servers(
+    programs: Programs, directory: Path, *, real_time: bool = False
+) -> AsyncIterator[dict[str, Server]]:
+    starts: list[AbstractAsyncContextManager[Server]] = [own_turn(directory, real_time=real_time)]
     if not missing():
         starts.append(coturn(directory))
     starts.append(floor(programs, directory, "turn"))
@@ -122,8 +132,10 @@ async def _turn_servers(programs: Programs, directory: Path) -> AsyncIterator[di
 
 
 @asynccontextmanager
-async def _edge_servers(programs: Programs, directory: Path) -> AsyncIterator[dict[str, Server]]:
-    async with own_edge() as own, floor(programs, directory, "edge") as limit:
+async def _edge_servers(
+    programs: Programs, directory: Path, *, real_time: bool = False
+) -> AsyncIterator[dict[str, Server]]:
+    async with own_edge(real_time=real_time) as own, floor(programs, directory, "edge") as limit:
         yield {own.name: own, limit.name: limit}
 
 
@@ -208,7 +220,7 @@ async def _delay(report: Report, programs: Programs, kind: str, servers: dict[st
     for burst in shape.bursts:
         case = Case(form, 172, shape.delay_rate, burst)
         for server in servers.values():
-            samples = []
+            samples, whole, echo = [], [], []
             for _ in range(shape.rounds):
                 async with generator(programs.load, *server.load(form)) as load:
                     with udp_echo(programs.load, LOOPBACK) as address:
@@ -218,10 +230,13 @@ async def _delay(report: Report, programs: Programs, kind: str, servers: dict[st
                 if run.echo_ms is None:
                     raise RuntimeError("nobody asked the echo")
                 samples.append(max(0.0, run.latency_ms[1] - run.echo_ms[1]))
+                whole.append(run.latency_ms[1])
+                echo.append(run.echo_ms[1])
             prefix = {"mediaserver": kind, "limit": f"{kind}_floor"}.get(server.name, server.name)
             bound = ADDED_DELAY_MS if server.name == "mediaserver" else None
             name = f"{prefix}_added_delay_p99_ms_{case.name}"
-            report.add(median(name, samples, "ms", bound=bound, note=f"{case.shape}; less an echo's"))
+            note = f"{case.shape}; {statistics.median(whole):.3f} less an echo's {statistics.median(echo):.3f}"
+            report.add(median(name, samples, "ms", bound=bound, note=note))
 
 
 async def _clients(

@@ -25,7 +25,7 @@ LIMITS: Final = {
     "contacts_per_source": 1000,
     "sessions_per_source": 1000,
 }
-COMMON: Final = {"limits": LIMITS, "media": {"real_time": True}, "log": {"level": "warning"}}
+COMMON: Final = {"limits": LIMITS, "log": {"level": "warning"}}
 PATIENCE_S: Final = 20.0
 BYTES: Final = 1200
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.edge_engine UFRAG_KEY LINK_KEY`: the engine of an Edge alone, which lets in whom the load brings.
+"""`python -m benchmarks.edge_engine UFRAG_KEY LINK_KEY [real-time]`: the engine of an Edge, for whom the load brings.
 
 Prints its addresses as JSON and runs until its standard input ends. The numbers of Core and key are those of
 `rust/load/src/relay/visitors.rs`.
@@ -18,10 +18,10 @@ CORE, KEY = 7, 1
 PATHS = 20_000
 
 
-async def run(ufrag_key: bytes, link_key: bytes) -> None:
+async def run(ufrag_key: bytes, link_key: bytes, *, real_time: bool) -> None:
     """See the module."""
     edge = EdgeConfig(public_binds=("127.0.0.1:0",), link_bind="127.0.0.1:0", paths=PATHS, unproven_per_prefix=PATHS)
-    engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=edge, real_time=True))
+    engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=edge, real_time=real_time))
     worker = engine.edge_id(0)
     opened: asyncio.Future[events.EdgeOpened] = asyncio.get_running_loop().create_future()
 
@@ -42,4 +42,5 @@ async def run(ufrag_key: bytes, link_key: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*(bytes.fromhex(text) for text in sys.argv[1:3])))
+    _, ufrag, link, *options = sys.argv
+    asyncio.run(run(bytes.fromhex(ufrag), bytes.fromhex(link), real_time="real-time" in options))

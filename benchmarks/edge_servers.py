@@ -60,7 +60,7 @@ def _turn(name: str, pid: int, port: int, password: str) -> Server:
 
 
 @asynccontextmanager
-async def own_turn(directory: Path) -> AsyncIterator[Server]:
+async def own_turn(directory: Path, *, real_time: bool) -> AsyncIterator[Server]:
     """The whole daemon, as an open relay."""
     port, password = LOOPBACK.free_port(), secrets.token_hex(8)
     secret = directory / "turn.secret"
@@ -83,7 +83,7 @@ async def own_turn(directory: Path) -> AsyncIterator[Server]:
             "turn_allocations_per_session": MOST_ALLOCATIONS,
             "turn_answers_per_source": "100000/s",
         },
-        "media": {"real_time": True},
+        "media": {"real_time": real_time},
         "log": {"level": "warning"},
     }
     async with daemon(directory, changes=changes) as server:
@@ -121,11 +121,12 @@ async def coturn(directory: Path) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def own_edge() -> AsyncIterator[Server]:
+async def own_edge(*, real_time: bool) -> AsyncIterator[Server]:
     """The engine of an Edge; the generator is its Core."""
     keys = (secrets.token_hex(32), secrets.token_hex(32))
+    options = ("real-time",) if real_time else ()
     process = await asyncio.create_subprocess_exec(
-        *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "benchmarks.edge_engine", *keys),
+        *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "benchmarks.edge_engine", *keys, *options),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
