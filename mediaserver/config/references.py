@@ -173,7 +173,9 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"{shown} lies inside media.sip_ports ({ports}): choose a port outside of it"
         if isinstance(sip_udp, int) and first <= sip_udp <= last:
             yield path, f"{shown} is the UDP port of SIP already: choose another"
-        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
+        # At an Edge media and TURN may share a port; it has no SIP.
+        taken = (first, last) if data.get("role") != "edge" else (0, 0)
+        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, taken)
     same = webrtc.get("tcp", defaults.listeners.webrtc.tcp)
     media_tcp = first if same == "same" else same
     # Once is enough where the same number is SIP's over UDP, too.
@@ -203,6 +205,12 @@ def _edges_and_cores(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield ("link", "edges"), "role: core needs an Edge to dial; without one take role: all"
     if role == "edge" and not _map(link.get("cores")):
         yield ("link", "cores"), "role: edge needs a Core to admit; without one take role: all"
+    turn = _map(_map(data.get("listeners")).get("turn"))
+    if role == "edge" and turn.get("relay") == "open":
+        yield (
+            ("listeners", "turn", "relay"),
+            "an Edge leads to its Cores and nowhere else: take closed, or leave it out",
+        )
     taken: dict[object, str] = {}
     for name, core in _map(link.get("cores")).items():
         number = _map(core).get("id", 0)

@@ -53,10 +53,12 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -230,8 +232,10 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        edges = EdgeRegistry()
         self._web = WebSide(
             config=config,
+            edges=edges,
             secrets=self._secrets,
             contacts=self._contacts,
             rooms=self._room_sessions,
@@ -259,6 +263,8 @@ class Daemon:
                 config,
                 engine=engine,
                 token_key=token_key(config, self._secrets),
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
                 software=SERVER_NAME,
                 on_stream=self._web.take,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,15 +19,17 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.edge_addresses import edge_addresses
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
+from mediaserver.daemon.turn import relay_secrets, turn_config
 from mediaserver.engine import commands, events
 from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, media_key
+from mediaserver.link.messages import Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -53,6 +55,8 @@ class EdgeDaemon:
         """By the id of the link."""
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
+        self._turn_secrets: dict[int, tuple[bytes, ...]] = {}
+        """By the id of the Core."""
         self._refused = self._metrics.counter(
             "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
         )
@@ -138,6 +142,10 @@ class EdgeDaemon:
                 ),
             )
 
+        if self._turn_secrets.get(core_id) != keys.turn and self._config.listeners.turn.port is not None:
+            self._turn_secrets[core_id] = keys.turn
+            self._running.submit(commands.SetTurnSecrets(id=0, secrets=relay_secrets(self._turn_secrets.values())))
+
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
         ended = tuple(revocation.session for revocation in sessions)
@@ -215,7 +223,7 @@ class EdgeDaemon:
                 edge_name=config.link.name,
                 software=SERVER_NAME,
                 instance=instance,
-                addresses=_public_addresses(config),
+                addresses=edge_addresses(config),
                 media_ports=ports,
                 wire=EngineWire(engine, link),
                 sink=self,
@@ -256,26 +264,23 @@ class _Opened:
 
 
 def _engine_config(config: Config) -> EngineConfig:
-    port = config.listeners.webrtc.port
-    binds = tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, _networks(config)))
+    webrtc = config.listeners.webrtc
+    addresses = bind_addresses(config, webrtc.networks)
     marks = config.media.dscp
     return EngineConfig(
         shards=0,
         audio_threads=0,
-        edge=EdgeConfig(workers=config.link.workers, public_binds=binds, link_bind=str(config.link.listen)),
+        edge=EdgeConfig(
+            workers=config.link.workers, public_binds=_binds(addresses, webrtc.port), link_bind=str(config.link.listen)
+        ),
+        webrtc_tcp_binds=() if webrtc.tcp_port is None else _binds(addresses, webrtc.tcp_port),
+        announced={str(bind): str(told) for bind, told in addresses if bind != told},
+        turn=turn_config(config, secrets=None),
         shared_tls=shared_tls(config),
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
     )
 
 
-def _public_addresses(config: Config) -> tuple[EdgeAddress, ...]:
-    port = config.listeners.webrtc.port
-    return tuple(
-        EdgeAddress(protocol="udp", ip=str(told), port=port, purpose="media")
-        for _, told in bind_addresses(config, _networks(config))
-    )
-
-
-def _networks(config: Config) -> tuple[str, ...]:
-    return config.listeners.webrtc.networks
+def _binds(addresses: Iterable[tuple[object, object]], port: int) -> tuple[str, ...]:
+    return tuple(str(SocketAddress(str(bind), port)) for bind, _ in addresses)

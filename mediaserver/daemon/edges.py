@@ -38,19 +38,22 @@ class Edges:
         *,
         engine: Engine,
         token_key: bytes,
+        turn_secret: bytes,
+        registry: EdgeRegistry,
         software: str,
         on_stream: Callable[[events.StreamOpened], None],
     ) -> None:
         self._config = config
         self._engine = engine
         self._token_key = TokenKey(id=0, secret=token_key)
+        self._turn_secret = turn_secret
         self._software = software
         self._on_stream = on_stream
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._tasks = TaskGroupOwner("edges")
-        self.registry = EdgeRegistry()
+        self.registry = registry
         """Which of them are up."""
 
     async def start(self) -> None:
@@ -76,6 +79,7 @@ class Edges:
             software=self._software,
             wire=EngineWire(self._engine, link),
             keys=(self._token_key,),
+            turn_secrets=(self._turn_secret,),
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
@@ -117,9 +121,12 @@ class Edges:
 
     def _announce(self, _event: EdgeEvent) -> None:
         """Sessions that begin from now on are told the Edges that take them."""
-        addresses = tuple((each.ip, each.port) for each in self.registry.addresses("media") if each.protocol == "udp")
-        shards = range(self._engine.config.shards)
-        self._engine.submit(*(commands.SetEdgeAddresses(id=make_id(shard, 0), addresses=addresses) for shard in shards))
+        media = self.registry.addresses("media")
+        udp, tcp = (
+            tuple((each.ip, each.port) for each in media if each.protocol == protocol) for protocol in ("udp", "tcp")
+        )
+        ids = (make_id(shard, 0) for shard in range(self._engine.config.shards))
+        self._engine.submit(*(commands.SetEdgeAddresses(id=to, addresses=udp, tcp_addresses=tcp) for to in ids))
 
     def _revoke(self, transport: int) -> None:
         expires = int(time.time() - _UNIX_2020_S) // 60 + _TOKEN_LIFE_MINUTES

@@ -46,6 +46,7 @@ from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
@@ -64,6 +65,7 @@ class WebSide:
         self,
         *,
         config: Config,
+        edges: EdgeRegistry,
         secrets: SecretStore,
         contacts: Contacts,
         rooms: Rooms,
@@ -105,7 +107,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets)
+        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
         self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
         self._agents = agents
         site_tokens = self._site_tokens(attribute_limits)

@@ -493,6 +493,8 @@ class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_address
     those of the shard's own sockets. Replaces what was said before."""
 
     addresses: tuple[Address, ...]
+    tcp_addresses: tuple[Address, ...] = ()
+    """The same by TCP (RFC 6544)."""
 
 
 class SetCoreKey(Command, frozen=True, kw_only=True, tag="set_core_key"):

@@ -46,6 +46,7 @@ class CoreEnd(End):
         software: str,
         wire: Wire,
         keys: Sequence[TokenKey],
+        turn_secrets: Sequence[bytes] = (),
         revoked: Callable[[], Iterable[Revocation]],
         media_ready: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
@@ -57,6 +58,7 @@ class CoreEnd(End):
         self._shards = shards
         self._software = software
         self._keys = tuple(keys)
+        self._turn_secrets = tuple(turn_secrets)
         self._revoked = revoked
         self._media_ready = media_ready
         # For as long as we live: media go on while the rest of the link comes back, and also when the Edge was restarted.
@@ -135,7 +137,7 @@ class CoreEnd(End):
         self._send_revocations(self._revoked())
 
     def _send_keys(self) -> None:
-        self._send(SetKeys(tokens=self._keys, media=self._media_secret))
+        self._send(SetKeys(tokens=self._keys, turn=self._turn_secrets, media=self._media_secret))
 
     def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
         for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):

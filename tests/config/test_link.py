@@ -43,8 +43,22 @@ def test_an_edge_needs_openings_of_its_own_and_no_others() -> None:
     assert found == [
         ("browsers", "10.1.0.2", "tcp", "443"),
         ("browsers", "10.1.0.2 (announced as 203.0.113.5)", "udp", "3478"),
+        ("browsers", "10.1.0.2 (announced as 203.0.113.5)", "tcp", "3478"),
         ("the Core", "10.2.0.2", "tcp", "7443"),
         ("the Core", "10.2.0.2", "udp", "7443-7444"),
+    ]
+
+
+def test_an_edge_with_turn_says_so_and_may_have_it_on_the_port_of_media() -> None:
+    config = load_text(
+        EDGE.replace("webrtc: {port: 3478}", "webrtc: {port: 3478, tcp: null}\n  turn: {port: 3478}")
+    ).config
+    found = [(o.protocol, o.ports, o.purpose) for o in openings(config) if o.source == "browsers"]
+    assert found == [
+        ("tcp", "443", "pages, passed through to the Core; TURN over TLS"),
+        ("udp", "3478", "media of browsers, carried to the Core"),
+        ("udp", "3478", "TURN"),
+        ("tcp", "3478", "TURN"),
     ]
 
 

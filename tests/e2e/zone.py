@@ -13,13 +13,15 @@ from cryptography.hazmat.primitives import serialization
 
 from mediaserver.engine import certificate
 from tests.e2e.house import ENTRY
-from tests.peers.certificates import write_certificates
+from tests.peers.certificates import Certificates, write_certificates
 from tests.peers.daemon import Daemon, daemon
 from tests.peers.sandwich import Sandwich
 
 NAME = "video.bank.example"
 """The page's name, which leads to the Edge."""
 PAGE = f"https://{NAME}/call/demo"
+TURN_NAME = "turn.bank.example"
+"""What visitors are told who need TURN over TLS."""
 LINK_PORT = 7443
 MEDIA_PORT = 3478
 
@@ -59,14 +61,20 @@ class House:
     rig: Sandwich
     edge: Daemon
     core: Daemon
+    turn: Certificates
+    """What visitors of the TURN server see over TLS."""
 
 
 @asynccontextmanager
-async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | None = None) -> AsyncIterator[House]:
-    """Start the Core, then the Edge; both are ready when the Core has found the Edge."""
+async def house(
+    rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | None = None, turn: bool = False
+) -> AsyncIterator[House]:
+    """Start the Core, then the Edge; both are ready when the Core has found the Edge. With ``turn`` the Edge serves it on
+    the ports that it has anyway."""
     place = rig.edges[0]
     inside, outside = link_files(directory, "core.bank.example"), link_files(directory, "edge.bank.example")
     page = write_certificates(directory / "page", NAME)
+    relay = write_certificates(directory / "turn", TURN_NAME)
     core = {
         **ENTRY,
         "role": "core",
@@ -89,7 +97,13 @@ async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | 
         "networks": {"main": {"addresses": [{"bind": place.address, "announced": place.public}]}},
         "listeners": {
             "webrtc": {"port": MEDIA_PORT},
-            "shared_tls": {"bind": [f"{place.address}:443"], "names": [NAME]},
+            "turn": {"port": MEDIA_PORT if turn else None},
+            "shared_tls": {
+                "bind": [f"{place.address}:443"],
+                "names": [NAME],
+                "turn_name": TURN_NAME,
+                "certificate": {"chain_file": str(relay.chain), "key_file": str(relay.key)},
+            },
         },
         "link": {
             "name": outside.name,
@@ -102,4 +116,4 @@ async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | 
         daemon(directory / "core", changes=core, network=rig.inside) as core_daemon,
         daemon(directory / "edge", changes=edge, network=place) as edge_daemon,
     ):
-        yield House(rig, edge_daemon, core_daemon)
+        yield House(rig, edge_daemon, core_daemon, relay)

@@ -354,6 +354,8 @@ pub enum Action {
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
+        #[serde(default)]
+        tcp_addresses: Vec<Address>,
     },
     /// On an Edge's worker: a key by which a Core signs ufrags.
     SetCoreKey {

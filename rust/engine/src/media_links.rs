@@ -1,6 +1,6 @@
 //! The links of a shard to Edges: their frames become datagrams of visitors, and back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -63,6 +63,8 @@ pub struct CoreLinks {
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
+    /// Paths that Edges have ended.
+    closed: VecDeque<Path>,
     drops: LinkDrops,
 }
 
@@ -80,6 +82,7 @@ impl CoreLinks {
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
+            closed: VecDeque::new(),
             drops: LinkDrops::default(),
         }
     }
@@ -195,6 +198,7 @@ impl CoreLinks {
                     // The Edge may have lost what the endpoint still has.
                     CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
                     CoreEvent::Opened(_) => {}
+                    CoreEvent::Closed(path) => self.closed.push_back(path),
                 }
             }
             self.drops.merge(&open.link.drops_mut().take());
@@ -213,6 +217,11 @@ impl CoreLinks {
                 }
             }
         }
+    }
+
+    /// A path that an Edge has ended and that the endpoint is to lose.
+    pub fn poll_closed(&mut self) -> Option<Path> {
+        self.closed.pop_front()
     }
 
     /// Writes the counters under their names.

@@ -264,9 +264,21 @@ impl Endpoint {
     }
 
     /// A carrier has lost a tuple: its transport goes on with another one, if it has one.
-    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue) {
-        if path.socket.carrier() == Some(carrier)
-            && let Some(Owner::Here(index)) = self.routes.bound(path)
+    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if path.socket.carrier() == Some(carrier) {
+            self.lose_path(path, now, out);
+        }
+    }
+
+    /// An Edge has ended a path.
+    pub fn close_linked_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if path.socket.link().is_some() {
+            self.lose_path(path, now, out);
+        }
+    }
+
+    fn lose_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if let Some(Owner::Here(index)) = self.routes.bound(path)
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.transport.close_path(path);
