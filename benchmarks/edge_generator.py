@@ -114,6 +114,11 @@ async def generator(program: Path, *arguments: str) -> AsyncIterator[Generator]:
         started = Generator(process)
         await started.expect("ready")
         yield started
+        # With the end of its input it gives its allocations back.
+        if process.stdin is not None:
+            process.stdin.close()
+        async with asyncio.timeout(30):
+            await process.wait()
     finally:
         if process.returncode is None:
             process.kill()

@@ -48,6 +48,11 @@ pub(super) trait Lanes {
     fn keep(&mut self, _inbox: &mut Inbox, _now: Time) -> Result<(), String> {
         Ok(())
     }
+
+    /// Gives back what the relay keeps for these lanes: whoever comes next may have their addresses.
+    fn leave(&mut self, _inbox: &mut Inbox) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Makes the lanes that the command line asks for.

@@ -97,6 +97,11 @@ impl Load {
         self.lanes.keep(&mut self.inbox, now)
     }
 
+    /// Ends all lanes.
+    pub(super) fn leave(&mut self) -> Result<(), String> {
+        self.lanes.leave(&mut self.inbox)
+    }
+
     /// Sets so many clients up, one after the other; JSON.
     pub(super) fn add(&mut self, count: usize) -> Result<String, String> {
         let began = Instant::now();

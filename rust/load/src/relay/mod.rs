@@ -48,7 +48,7 @@ pub fn serve(arguments: &[String], commands: &Receiver<String>) -> Result<(), St
                 load.idle(IDLE_STEP)?;
                 continue;
             }
-            Err(TryRecvError::Disconnected) => return Ok(()),
+            Err(TryRecvError::Disconnected) => return load.leave(),
         };
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {

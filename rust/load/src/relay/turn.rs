@@ -26,8 +26,8 @@ pub(super) struct TurnLanes {
     is_channel: bool,
     ends: Ends,
     clients: Vec<(TurnClient, SocketAddr)>,
-    /// The sockets of those that are silent.
-    silent: Vec<Socket>,
+    /// Those that are silent.
+    silent: Vec<(TurnClient, Socket)>,
     renewed: Time,
     out: Vec<u8>,
 }
@@ -118,8 +118,8 @@ impl Lanes for TurnLanes {
 
     fn add(&mut self, inbox: &mut Inbox, _now: Time) -> Result<(), String> {
         // Nothing is sent to this peer.
-        let (_, socket) = self.join(SocketAddr::from(([127, 0, 0, 1], 9)), inbox)?;
-        self.silent.push(socket);
+        let joined = self.join(SocketAddr::from(([127, 0, 0, 1], 9)), inbox)?;
+        self.silent.push(joined);
         Ok(())
     }
 
@@ -130,8 +130,18 @@ impl Lanes for TurnLanes {
         self.renewed = now;
         for (lane, (client, peer)) in self.clients.iter_mut().enumerate() {
             let socket = self.ends.client(lane);
-            client.refresh(&self.account, socket, inbox)?;
+            client.refresh(&self.account, socket, inbox, true)?;
             client.admit(&self.account, socket, inbox, *peer, self.is_channel.then_some(CHANNEL))?;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, inbox: &mut Inbox) -> Result<(), String> {
+        for (lane, (client, _)) in self.clients.iter_mut().enumerate() {
+            client.refresh(&self.account, self.ends.client(lane), inbox, false)?;
+        }
+        for (client, socket) in &mut self.silent {
+            client.refresh(&self.account, socket, inbox, false)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hmac, rand};
 use mediaserver_proto::stun::{Class, Message, TransactionId, Writer, attribute, method};
 
 use super::ends::each;
@@ -12,6 +12,8 @@ use crate::net::{Inbox, Socket};
 /// A request is sent again after so long, and so often.
 const AGAIN: Duration = Duration::from_millis(300);
 const TRIES: usize = 5;
+/// What a server gives who asks for nothing (RFC 8656 §7.2).
+const LIFETIME_S: u32 = 600;
 /// 17, UDP, in REQUESTED-TRANSPORT (RFC 8656 §18.8).
 const UDP: [u8; 4] = [17, 0, 0, 0];
 
@@ -35,7 +37,6 @@ struct Answer {
 #[derive(Debug)]
 pub(super) struct TurnClient {
     nonce: Vec<u8>,
-    transactions: u64,
     pub(super) relayed: SocketAddr,
 }
 
@@ -43,7 +44,7 @@ impl TurnClient {
     /// Allocates (RFC 8656 §7): once without credentials, which brings the nonce, and once with them.
     pub(super) fn allocate(account: &Account, socket: &Socket, inbox: &mut Inbox) -> Result<TurnClient, String> {
         let relayed = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut client = TurnClient { nonce: Vec::new(), transactions: 0, relayed };
+        let mut client = TurnClient { nonce: Vec::new(), relayed };
         let answer = client.ask(None, socket, inbox, method::ALLOCATE, |writer| {
             writer.attribute(attribute::REQUESTED_TRANSPORT, &UDP)
         })?;
@@ -77,9 +78,19 @@ impl TurnClient {
         .map(|_| ())
     }
 
-    /// Stays for another ten minutes (RFC 8656 §8).
-    pub(super) fn refresh(&mut self, account: &Account, socket: &Socket, inbox: &mut Inbox) -> Result<(), String> {
-        self.request(account, socket, inbox, method::REFRESH, |writer| writer).map(|_| ())
+    /// Stays for another ten minutes (RFC 8656 §8), or goes.
+    pub(super) fn refresh(
+        &mut self,
+        account: &Account,
+        socket: &Socket,
+        inbox: &mut Inbox,
+        stays: bool,
+    ) -> Result<(), String> {
+        let lifetime = if stays { LIFETIME_S } else { 0u32 };
+        self.request(account, socket, inbox, method::REFRESH, |writer| {
+            writer.attribute(attribute::LIFETIME, &lifetime.to_be_bytes())
+        })
+        .map(|_| ())
     }
 
     /// Asks with credentials; a nonce that has grown old is replaced once (RFC 8489 §9.2.5).
@@ -103,16 +114,16 @@ impl TurnClient {
     }
 
     fn ask(
-        &mut self,
+        &self,
         account: Option<&Account>,
         socket: &Socket,
         inbox: &mut Inbox,
         method: u16,
         write: impl Fn(Writer<'_>) -> Writer<'_>,
     ) -> Result<Answer, String> {
-        self.transactions += 1;
+        // RFC 8489 §5: whoever had this address before may have used any other.
         let mut transaction = [0u8; 12];
-        transaction[4..].copy_from_slice(&self.transactions.to_be_bytes());
+        rand::fill(&mut transaction).map_err(|_| "no random numbers")?;
         let transaction = TransactionId(transaction);
         let mut bytes = Vec::new();
         let mut writer = write(Writer::new(&mut bytes, Class::Request, method, transaction));
