@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,10 @@ class LinkedEdge(Section):
     """Where pages reach this Edge alone, like `https://edge1.example.org`: a name of its own, which leads to it and to no
     other, is in `listeners.shared_tls.names` there and in the certificate of `listeners.https` here. A page that loses its
     connection tries those of all Edges at once. null for an Edge without one."""
+
+    tls: Literal["pass", "terminate"] = "pass"
+    """Its `edge.tls`. With terminate that Edge, and the proxy before it, are trusted with all that visitors and this Core
+    say to each other; an Edge that ends their TLS unasked is not used."""
 
     certificate_file: FilePath
     """Its certificate (PEM, as `mediaserver link-certificate` prints it there); no other is accepted. Where an authority

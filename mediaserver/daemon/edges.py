@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from mediaserver.api.edges import EdgeShown
 from mediaserver.api.page_servers import PageServers
@@ -36,6 +36,14 @@ _MOST_REVOKED: Final = 100_000
 """Ended sessions that an Edge which comes back is told; tokens of older ones still lead nowhere inside."""
 
 
+class TakesVisitors(Protocol):
+    """Serves those who came over an Edge."""
+
+    def __call__(self, event: events.StreamOpened, *, in_clear: bool) -> None:
+        """`in_clear`: the Edge has ended the visitor's TLS."""
+        ...
+
+
 class Edges:
     """All Edges of a Core. `start` dials them; they may come at any time."""
 
@@ -56,7 +64,7 @@ class Edges:
         self._turn_secret = turn_secret
         self._software = software
         self._page_servers = page_servers
-        self._on_stream: Callable[[events.StreamOpened], None] | None = None
+        self._on_stream: TakesVisitors | None = None
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
         self._sources: dict[str, None] = {}
@@ -68,6 +76,8 @@ class Edges:
         self._links: dict[str, int] = {}
         """By the Edge's name."""
         self._tasks = TaskGroupOwner("edges")
+        self._deaf: Callable[[], None] = lambda: None
+        """Ends what the registry tells us."""
         self._drains = EdgeDrains(
             engine=engine,
             tasks=self._tasks,
@@ -77,10 +87,10 @@ class Edges:
         self.registry = registry
         """Which of them are up."""
 
-    async def start(self, on_stream: Callable[[events.StreamOpened], None]) -> None:
+    async def start(self, on_stream: TakesVisitors) -> None:
         """Dials; `on_stream` takes visitors. Raises ConfigError and EngineError for certificates that cannot be used."""
         self._on_stream = on_stream
-        self.registry.listen(self._follow)
+        self._deaf = self.registry.listen(self._follow)
         self._engine.on_closed = self._revoke
         for name, edge in self._config.link.edges.items():
             await self._dial(name, edge)
@@ -88,6 +98,8 @@ class Edges:
 
     async def stop(self, deadline_s: float) -> None:
         """Looks no more; the links end with the engine."""
+        # Links go down with the engine, which takes no commands then.
+        self._deaf()
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 
@@ -108,14 +120,14 @@ class Edges:
         """Whether somebody with this address came by an Edge, as far as that is remembered."""
         return address in self._sources
 
-    def _take_stream(self, event: events.StreamOpened) -> None:
+    def _take_stream(self, end: CoreEnd, event: events.StreamOpened) -> None:
         source = event.source[0]
         self._sources.pop(source, None)
         self._sources[source] = None
         if len(self._sources) > _MOST_SOURCES:
             del self._sources[next(iter(self._sources))]
         if self._on_stream is not None:
-            self._on_stream(event)
+            self._on_stream(event, in_clear=event.server_name in end.terminated)
 
     def _shown(self, end: CoreEnd) -> EdgeShown:
         if not end.is_ready:
@@ -143,9 +155,10 @@ class Edges:
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
             changed=self.registry.handle_change,
+            may_end_tls=edge.tls == "terminate",
         )
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=self._take_stream)
+        connect(self._engine, link, end, on_stream=partial(self._take_stream, end))
         await self._engine.dial_link(
             commands.DialLink(
                 id=link,

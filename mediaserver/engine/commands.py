@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from mediaserver.engine.config import PageCertificate
+
 Address = tuple[str, int]
 """IP address as text and UDP port."""
 
@@ -569,6 +571,18 @@ class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
     alternates: tuple[Address, ...] | None
 
 
+class SetSharedTls(Command, frozen=True, kw_only=True, tag="set_shared_tls"):
+    """Other names, certificates and proxies for the connections that come to the shared TLS port from now on; where it
+    listens stays. `id` names nothing."""
+
+    binds: tuple[str, ...]
+    names: tuple[str, ...]
+    certificate_chain: tuple[bytes, ...]
+    private_key_der: bytes
+    page_certificate: PageCertificate | None
+    trusted_proxies: tuple[str, ...]
+
+
 class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """Who this end of a link is, and who vouches for the other; PEM."""
 
@@ -694,6 +708,7 @@ AnyCommand = (
     | RevokeSessions
     | SetTurnSecrets
     | DrainTurn
+    | SetSharedTls
     | DialLink
     | ListenLink
     | CarryStream

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use crate::config::SharedTls;
 use crate::link::command::{CarryStream, DialLink, ListenLink};
 
 /// Bits of an id below the shard index.
@@ -410,6 +411,8 @@ pub enum Action {
     DrainTurn {
         alternates: Option<Vec<Address>>,
     },
+    /// Other names, certificates and proxies of the shared TLS port; where it listens stays.
+    SetSharedTls(Box<SharedTls>),
     /// To everybody in the topic whose id the command has.
     Publish {
         text: bool,
@@ -482,6 +485,7 @@ impl Action {
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
             Action::DrainTurn { .. } => "drain_turn",
+            Action::SetSharedTls(_) => "set_shared_tls",
             Action::Publish { .. } => "publish",
             Action::DialLink(_) => "dial_link",
             Action::ListenLink(_) => "listen_link",

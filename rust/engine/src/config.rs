@@ -114,6 +114,23 @@ pub struct SharedTls {
     pub certificate_chain: Vec<ByteBuf>,
     /// Its private key, PKCS #8.
     pub private_key_der: ByteBuf,
+    /// With it TLS of the pages ends here, and the control plane is given what is inside.
+    #[serde(default)]
+    pub page_certificate: Option<PageCertificate>,
+    /// Networks (`ip/bits`) of proxies, whose connections begin with a PROXY header.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+}
+
+/// What pages are shown under.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PageCertificate {
+    /// Names whose TLS ends here.
+    pub names: Vec<String>,
+    /// An X.509 certificate and its intermediates.
+    pub chain: Vec<ByteBuf>,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
 }
 
 /// What a relay is that leads out into the world.

@@ -382,6 +382,8 @@ impl Engine {
             Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
                 self.push(self.relay_index(), Command { id, request, action }, touched);
             }
+            // The thread of streams is the last one; without it somebody else refuses.
+            Action::SetSharedTls(_) => self.push(self.shards.len() - 1, Command { id, request, action }, touched),
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
             }

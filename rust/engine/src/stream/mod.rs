@@ -15,6 +15,7 @@ mod line;
 mod listener;
 mod mesh;
 mod shared_tls;
+mod terminated;
 #[cfg(test)]
 mod tests;
 mod worker;
