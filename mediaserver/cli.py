@@ -40,7 +40,7 @@ from mediaserver.config.loader import InvalidConfig, Loaded
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import State, open_state
-from mediaserver.config.values import format_bitrate
+from mediaserver.config.values import format_bitrate, parse_duration
 from mediaserver.config.welcome import welcome
 from mediaserver.errors import ConfigError, MediaServerError
 from mediaserver.runtime import log, process
@@ -184,8 +184,8 @@ def status(
     state_dir: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are; an Edge,
-    whether a Core is there."""
+    """Ask the running daemon about trunks and their targets, calls on them, registrations and Edges; an Edge, whether a Core
+    is there."""
     from mediaserver.api.status import ask, show  # the other commands start faster
     from mediaserver.daemon.edge_status import edge_state, trusted_edges
 
@@ -208,6 +208,30 @@ def status(
         show(found, out)
     for sentence in trusted:
         out.print(sentence, markup=False)
+
+
+@app.command("drain-edge")
+def drain_edge(
+    name: Annotated[str, typer.Argument(help="Name of the Edge in `link.edges`.")],
+    config: ConfigOption = DEFAULT_FILE,
+    state_dir: StateOption = None,
+    deadline: Annotated[str, typer.Option(help="After it what still goes over the Edge is closed.")] = "60s",
+    undo: Annotated[bool, typer.Option("--undo", help="Use the Edge again.")] = False,
+) -> None:
+    """Have the running Core leave an Edge: no new sessions, those there are go over others. Returns when it is left."""
+    from mediaserver.api.edge_drain import drain  # the other commands start faster
+
+    settings = loaded_or_exit(config, state_dir).config
+    try:
+        deadline_s = None if undo else parse_duration(deadline)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--deadline") from None
+    try:
+        drain(settings, SecretStore(settings, environment=os.environ), name, deadline_s, say=typer.echo)
+    except ConfigError as error:
+        fail(str(error), code=EX_CONFIG)
+    except MediaServerError as error:
+        fail(str(error), code=1)
 
 
 @app.command("hash-password")

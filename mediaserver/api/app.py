@@ -131,23 +131,29 @@ class Listeners:
             raise
 
     def take(
-        self, connection: socket.socket, tls: ssl.SSLContext, *, source: tuple[str, int], in_clear: bool = False
+        self,
+        connection: socket.socket,
+        tls: ssl.SSLContext,
+        *,
+        source: tuple[str, int],
+        link: int = 0,
+        in_clear: bool = False,
     ) -> None:
         """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case.
 
-        `source` is the visitor's address, which the socket does not know when the connection came over an Edge. With
-        `in_clear` that Edge has ended the visitor's TLS: for who is served it is HTTPS all the same."""
-        task = asyncio.create_task(self._begin(connection, tls, source, in_clear), name="https-handshake")
+        `source` is the visitor's address, which the socket does not know when the connection came over an Edge by `link`.
+        With `in_clear` that Edge has ended the visitor's TLS: for who is served it is HTTPS all the same."""
+        task = asyncio.create_task(self._begin(connection, tls, source, link, in_clear), name="https-handshake")
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
     async def _begin(
-        self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int], in_clear: bool
+        self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int], link: int, in_clear: bool
     ) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                lambda: VisitorProtocol(self._protocol(), source, tls=tls if in_clear else None),
+                lambda: VisitorProtocol(self._protocol(), source, link=link, tls=tls if in_clear else None),
                 connection,
                 ssl=None if in_clear else tls,
                 ssl_handshake_timeout=None if in_clear else self._limits.handshake_s,

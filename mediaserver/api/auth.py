@@ -31,6 +31,8 @@ Scope = Literal[
     "registrations:write",
     "trunks:read",
     "entries:read",
+    "edges:read",
+    "edges:write",
     "events",
 ]
 """What a token of the house's software may do; the admin token may do all of it."""
@@ -44,6 +46,8 @@ SCOPES: Mapping[Scope, str] = {
     "registrations:write": "sign devices off",
     "trunks:read": "see the state of trunks",
     "entries:read": "see the entries of the configuration",
+    "edges:read": "see the state of Edges",
+    "edges:write": "leave Edges, and use them again",
     "events": "listen to events",
 }
 """Every scope, with what it allows."""

@@ -11,14 +11,16 @@ class VisitorTransport:
     """A transport of asyncio that says the visitor's address where it is asked for its peer; all else is the inner one's."""
 
     def __init__(
-        self, inner: asyncio.BaseTransport, source: tuple[str, int], tls: ssl.SSLContext | None = None
+        self, inner: asyncio.BaseTransport, source: tuple[str, int], link: int, tls: ssl.SSLContext | None
     ) -> None:
         """With `tls` the visitor speaks TLS, which has ended before it came here."""
         self._inner = inner
-        self._told: dict[str, Any] = {"peername": source, **({"sslcontext": tls} if tls is not None else {})}
+        self._told: dict[str, Any] = {"peername": source, "link": link}
+        if tls is not None:
+            self._told["sslcontext"] = tls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As `asyncio.BaseTransport.get_extra_info`."""
+        """As `asyncio.BaseTransport.get_extra_info`; `link` is the id of the Edge's link that it came by, 0 for none."""
         return self._told[name] if name in self._told else self._inner.get_extra_info(name, default)
 
     def __getattr__(self, name: str) -> Any:
@@ -28,14 +30,18 @@ class VisitorTransport:
 class VisitorProtocol(asyncio.Protocol):
     """Hands everything on to the protocol that serves the visitor."""
 
-    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, inner: asyncio.Protocol, source: tuple[str, int], *, link: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._inner = inner
         self._source = source
+        self._link = link
         self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        self._inner.connection_made(cast("asyncio.BaseTransport", VisitorTransport(transport, self._source, self._tls)))
+        shown = VisitorTransport(transport, self._source, self._link, self._tls)
+        self._inner.connection_made(cast("asyncio.BaseTransport", shown))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor."""

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mediaserver.config.bandwidth import Rates
 from mediaserver.config.base import FilePath, Name, Section
 from mediaserver.config.listeners import Certificate, HostName
-from mediaserver.config.values import Bind, Bitrate, SocketAddress
+from mediaserver.config.values import BaseUrl, Bind, Bitrate, SocketAddress
 
 
 class LinkedEdge(Section):
@@ -21,6 +22,11 @@ class LinkedEdge(Section):
 
     name: HostName
     """Its `link.name`, which its certificate must have."""
+
+    origin: BaseUrl | None = None
+    """Where pages reach this Edge alone, like `https://edge1.example.org`: a name of its own, which leads to it and to no
+    other, is in `listeners.shared_tls.names` there and in the certificate of `listeners.https` here. A page that loses its
+    connection tries those of all Edges at once. null for an Edge without one."""
 
     tls: Literal["pass", "terminate"] = "pass"
     """Its `edge.tls`. With terminate that Edge, and the proxy before it, are trusted with all that visitors and this Core
@@ -42,6 +48,14 @@ class LinkedCore(Section):
 
     certificate_file: FilePath
     """Its certificate, as above."""
+
+    weight: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Its share of visitors beside the weights of other Cores; 0 takes those alone who find no other one. Who comes from one
+    network comes to one Core, as long as that is there."""
+
+    server_names: tuple[HostName, ...] = ()
+    """Names that lead to this Core alone, all of them in `listeners.shared_tls.names`: with its own `origin` for each Edge a
+    page finds back to the Core of its call from any network."""
 
 
 class Link(Section):
@@ -71,4 +85,11 @@ class Link(Section):
     """Of an Edge: threads that carry media; each takes one more UDP port behind that of `listen`."""
 
     visitor_bitrate: Bitrate = 20_000_000
-    """Of a Core: what one visitor may send through an Edge; more is dropped there."""
+    """Of a Core: most that one visitor may send through an Edge; more is dropped there, and more than admission control
+    grants to the call, too."""
+
+    budget: Rates = Rates()
+    """Of a Core: what all who come by its Edges share on the line to them, each way; headers of its frames count."""
+
+    per_call: Rates = Rates()
+    """Of a Core: most that one leg has of that line."""

@@ -15,6 +15,7 @@ from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.api.event_webhooks import EventWebhooks
+from mediaserver.api.page_servers import PageServers
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
@@ -53,12 +54,14 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_registry import EdgeRegistry
+from mediaserver.link.token_keys import TokenKeys
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -232,7 +235,20 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
+        page_servers = PageServers(origins, own=config.web.origin)
         edges = EdgeRegistry()
+        token_keys = TokenKeys(token_key(config, self._secrets))
+        if config.role == "core":
+            self._edges = Edges(
+                config,
+                engine=engine,
+                token_keys=token_keys,
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
+                software=SERVER_NAME,
+                page_servers=page_servers,
+            )
         self._web = WebSide(
             config=config,
             edges=edges,
@@ -255,20 +271,14 @@ class Daemon:
             control=control,
             journal=journal,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
+            page_servers=page_servers,
+            edge_control=self._edges,
         )
         await self._web.start()
         engine.on_stream = self._web.take
-        if config.role == "core":
-            self._edges = Edges(
-                config,
-                engine=engine,
-                token_key=token_key(config, self._secrets),
-                turn_secret=edge_turn_secret(config, self._secrets),
-                registry=edges,
-                software=SERVER_NAME,
-                on_stream=self._web.take,
-            )
-            await self._edges.start()
+        if self._edges is not None:
+            bandwidth.through_edge = self._edges.brings
+            await self._edges.start(self._web.take)
         parts = RunningParts(
             users=users,
             agents=page,
@@ -280,6 +290,7 @@ class Daemon:
             bandwidth=bandwidth,
             https=self._web.https_tls,
             event_webhooks=self._event_webhooks,
+            tokens=TokenRotation(token_keys, engine=engine, edges=self._edges),
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply

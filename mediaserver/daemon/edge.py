@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.core_choice import CoreChoice, KnownCore
 from mediaserver.daemon.edge_addresses import edge_addresses
 from mediaserver.daemon.edge_tls import PreparedEdge, prepare_edge, refuse_in_clear
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
@@ -56,6 +58,13 @@ class EdgeDaemon:
         self._admin: Listeners | None = None
         self._ends: dict[int, EdgeEnd] = {}
         """By the id of the link."""
+        self._choice = CoreChoice(
+            (
+                KnownCore(core.name, core.weight, frozenset(name.lower() for name in core.server_names))
+                for core in config.link.cores.values()
+            ),
+            clock=time.monotonic,
+        )
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
         self._live: LiveConfig[PreparedEdge] | None = None
@@ -170,7 +179,7 @@ class EdgeDaemon:
     # -- visitors ------------------------------------------------------------------------------------------------
 
     def _take_visitor(self, event: events.StreamOpened) -> None:
-        if (link := self._open_link()) is not None:
+        if (link := self._choose(event)) is not None:
             self._carry(event, link)
         elif len(self._held) >= _MOST_HELD:
             self._refuse(event)
@@ -178,8 +187,10 @@ class EdgeDaemon:
             timer = asyncio.get_running_loop().call_later(_HOLD_S, self._give_up, event.fd)
             self._held[event.fd] = (event, timer)
 
-    def _open_link(self) -> int | None:
-        return next((link for link, end in self._ends.items() if end.core_id is not None), None)
+    def _choose(self, event: events.StreamOpened) -> int | None:
+        present = {end.core_name: link for link, end in self._ends.items() if end.core_id is not None}
+        core = self._choice.choose(event.source[0], event.server_name or "", present)
+        return None if core is None else present[core]
 
     def _carry(self, event: events.StreamOpened, link: int) -> None:
         self._running.submit(
@@ -200,13 +211,11 @@ class EdgeDaemon:
             os.close(event.fd)
 
     def _core_changed(self, _end: EdgeEnd) -> None:
-        link = self._open_link()
-        if link is None:
-            return
-        held, self._held = self._held, {}
-        for event, timer in held.values():
-            timer.cancel()
-            self._carry(event, link)
+        for fd, (event, timer) in tuple(self._held.items()):
+            if (link := self._choose(event)) is not None:
+                del self._held[fd]
+                timer.cancel()
+                self._carry(event, link)
 
     # -- the configuration ---------------------------------------------------------------------------------------
 
@@ -239,7 +248,7 @@ class EdgeDaemon:
         return self._engine
 
     def _problem(self) -> str | None:
-        if self._open_link() is not None:
+        if any(end.core_id is not None for end in self._ends.values()):
             return None
         return "; ".join(f"{end.core_name}: {end.reason}" for end in self._ends.values()) or "not listening yet"
 

@@ -23,6 +23,7 @@ from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, PageCertificate, SharedTls
 from mediaserver.errors import ConfigError
+from mediaserver.link.token_keys import named
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.dns_client import DnsClient
@@ -71,6 +72,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         certificate_der=certificate.certificate_der,
         private_key_der=certificate.private_key_der,
         ufrag_key=token_key(config, secrets),
+        key_id=named(token_key(config, secrets)).id,
         core_id=config.link.core_id,
         limits=EngineLimits(
             transports=limits.transports,
@@ -81,6 +83,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         ),
         gso=media.gso,
         turn=turn_config(config, secrets=secrets),
+        media_over_tls=config.role == "core",
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 

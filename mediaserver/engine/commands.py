@@ -484,10 +484,32 @@ class OpenMediaLink(Command, frozen=True, kw_only=True, tag="open_media_link"):
     """32 random bytes, which the worker was given by `SetMediaLink` for this core and shard."""
     path_bytes_per_second: int = 0
     """What one visitor may send through the Edge once its address is proven; 0 for no bound."""
+    tls_link: int | None = None
+    """The link by whose TLS connection frames go where UDP does not pass."""
+    worker: int = 0
+    """Number of the Edge's worker."""
 
 
 class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link"):
     """End a link; the Edge notices by its silence."""
+
+
+class SetUfragKey(Command, frozen=True, kw_only=True, tag="set_ufrag_key"):
+    """The shard of `id` signs ufrags by another key from now on; those that the last one signed count on."""
+
+    key_id: int
+    """Below 256, another one than the last key has."""
+    key: bytes
+    """32 bytes."""
+
+
+class LeaveMediaLink(Command, frozen=True, kw_only=True, tag="leave_media_link"):
+    """The Edge of a link is lost, or shall be left: media that went over it goes another proven way where there is one, and
+    `EdgeLeft` follows for each such transport. Nothing is forgotten, for the Edge may come back."""
+
+
+class SweepMediaLink(Command, frozen=True, kw_only=True, tag="sweep_media_link"):
+    """Forget the paths over a link by which no media goes; `MediaLinkSwept` answers."""
 
 
 class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_addresses"):
@@ -675,6 +697,9 @@ AnyCommand = (
     | Publish
     | OpenMediaLink
     | CloseMediaLink
+    | SetUfragKey
+    | LeaveMediaLink
+    | SweepMediaLink
     | SetEdgeAddresses
     | SetCoreKey
     | RemoveCoreKey

@@ -154,3 +154,5 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     dscp: DscpMarks = DscpMarks()
     turn: TurnConfig | None = None
     """The TURN server; without it there is none."""
+    media_over_tls: bool = False
+    """Media links may go over TLS where UDP does not pass; at an Edge they always may."""

@@ -313,15 +313,32 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
 
 
 class MediaLinkUp(Event, frozen=True, kw_only=True, tag="media_link_up"):
-    """The Edge at the other end of the link `id` answers."""
+    """The Edge at the other end of the link `id` answers, or answers by another way than before."""
 
     id: int
+    way: Literal["udp", "tls"]
 
 
 class MediaLinkDown(Event, frozen=True, kw_only=True, tag="media_link_down"):
     """It has not answered for two seconds. The link tries on by itself, and its visitors' paths stay."""
 
     id: int
+
+
+class EdgeLeft(Event, frozen=True, kw_only=True, tag="edge_left"):
+    """Media of the transport `id` went over an Edge that is lost or shall be left: an ICE restart brings the browser to
+    another one."""
+
+    id: int
+
+
+class MediaLinkSwept(Event, frozen=True, kw_only=True, tag="media_link_swept"):
+    """Answer to `SweepMediaLink`."""
+
+    id: int
+    transports: int
+    """Those whose media still goes over the link."""
+    request: int | None = None
 
 
 class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
@@ -338,7 +355,9 @@ class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
     id: int
     core: int
     shard: int
-    remote: Address
+    remote: Address | None
+    """None over TLS."""
+    way: Literal["udp", "tls"]
 
 
 class EdgeLinkDown(Event, frozen=True, kw_only=True, tag="edge_link_down"):
@@ -435,6 +454,8 @@ AnyEvent = (
     | ChannelMessage
     | MediaLinkUp
     | MediaLinkDown
+    | EdgeLeft
+    | MediaLinkSwept
     | EdgeOpened
     | EdgeLinkUp
     | EdgeLinkDown

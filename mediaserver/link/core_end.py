@@ -105,6 +105,11 @@ class CoreEnd(End):
         if self.is_ready:
             self._send_keys()
 
+    def open_media(self) -> None:
+        """Begin the media links anew; nothing while the Edge is away, for they begin when it comes."""
+        if self.is_ready:
+            self._media_ready(self._media_secret)
+
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""
         if self.is_ready:

@@ -18,7 +18,19 @@ listeners:
 link:
   listen: 10.2.0.2:7443
   workers: 2
-  cores: {inside: {name: core.example.org, certificate_file: core.pem}}
+  cores:
+    inside: {name: core.example.org, certificate_file: core.pem}
+"""
+
+CORE_WITH_ORIGIN = """
+role: core
+link:
+  edges:
+    dmz: {address: "10.2.0.2:7443", name: e.org, certificate_file: e.pem, origin: "https://e.org"}
+"""
+
+CORES = """    a: {{id: 1, name: a.org, certificate_file: a.pem, server_names: [{}]}}
+    b: {{id: 2, name: b.org, certificate_file: b.pem, server_names: [{}]}}
 """
 
 
@@ -26,11 +38,17 @@ link:
     ("text", "named"),
     [
         ("role: core\n", "link.edges"),
+        (
+            CORE_WITH_ORIGIN,
+            "web.origin",
+        ),
         ("role: edge\n", "link.cores"),
         (
             "link:\n  cores: {a: {name: a.org, certificate_file: a.pem}, b: {name: b.org, certificate_file: b.pem}}\n",
             "link.cores.b.id",
         ),
+        (EDGE + CORES.format("other.example.org", "video.example.org"), "link.cores.a.server_names"),
+        (EDGE + CORES.format("video.example.org", "video.example.org"), "link.cores.b.server_names"),
     ],
 )
 def test_what_a_role_lacks_is_named(text: str, named: str) -> None:

@@ -350,8 +350,23 @@ pub enum Action {
         bind_ip: IpAddr,
         key: ByteBuf,
         path_bytes_per_second: u32,
+        /// The link whose TLS connection carries frames where UDP does not pass.
+        #[serde(default)]
+        tls_link: Option<u64>,
+        /// Number of the Edge's worker.
+        #[serde(default)]
+        worker: u16,
     },
     CloseMediaLink,
+    /// On a shard: signs ufrags by another key from now on.
+    SetUfragKey {
+        key_id: u8,
+        key: ByteBuf,
+    },
+    /// On a shard: the Edge of this link is lost, or shall be left.
+    LeaveMediaLink,
+    /// On a shard: forgets the paths over this link by which no media goes.
+    SweepMediaLink,
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
@@ -458,6 +473,9 @@ impl Action {
             Action::OpenText { .. } => "open_text",
             Action::OpenMediaLink { .. } => "open_media_link",
             Action::CloseMediaLink => "close_media_link",
+            Action::SetUfragKey { .. } => "set_ufrag_key",
+            Action::LeaveMediaLink => "leave_media_link",
+            Action::SweepMediaLink => "sweep_media_link",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
             Action::SetCoreKey { .. } => "set_core_key",
             Action::RemoveCoreKey { .. } => "remove_core_key",

@@ -249,6 +249,9 @@ pub struct EngineConfig {
     /// The TURN server; without it there is none.
     #[serde(default)]
     pub turn: Option<TurnConfig>,
+    /// Shards may send by Edges, also over TLS. An Edge's workers always take what comes so.
+    #[serde(default)]
+    pub media_over_tls: bool,
 }
 
 /// Reads the configuration.

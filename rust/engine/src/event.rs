@@ -314,9 +314,20 @@ pub enum Event {
     /// A link of a shard to an Edge's worker answers.
     MediaLinkUp {
         id: u64,
+        way: &'static str,
     },
     MediaLinkDown {
         id: u64,
+    },
+    /// A transport whose media went over an Edge that is lost, or shall be left.
+    EdgeLeft {
+        id: u64,
+    },
+    /// Answer to a command: how many transports' media still goes over the link.
+    MediaLinkSwept {
+        id: u64,
+        transports: u32,
+        request: Option<u64>,
     },
     /// An Edge's worker runs.
     EdgeOpened {
@@ -329,7 +340,9 @@ pub enum Event {
         id: u64,
         core: u16,
         shard: u16,
-        remote: Address,
+        /// Nothing over TLS.
+        remote: Option<Address>,
+        way: &'static str,
     },
     EdgeLinkDown {
         id: u64,

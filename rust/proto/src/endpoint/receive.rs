@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::event::LinkedPath;
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
+use super::slot::AnyTransport;
 use super::{Endpoint, EndpointEvent};
 use crate::demux::{Kind, classify};
 use crate::ice::{UfragError, minute_of};
@@ -12,7 +13,7 @@ use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
 use crate::stun::local_ufrag;
 use crate::time::Time;
-use crate::transport::{Received, TransportEvent};
+use crate::transport::{IceTransport, Received, TransportEvent};
 
 impl Endpoint {
     /// Takes the datagrams `entries` of a batch from this shard's own sockets. What they cause is in `out` when it
@@ -116,7 +117,7 @@ impl Endpoint {
 
     fn owner_of_ufrag(&mut self, path: Path, ufrag: &[u8], now: Time) -> Option<Owner> {
         let minute = self.minute(now);
-        let transport = match self.config.ufrag_key.verify(ufrag, minute) {
+        let transport = match self.ufrag_keys.verify(ufrag, minute) {
             Ok(fields) => fields.transport_id(),
             Err(UfragError::Forged) => {
                 self.drops.forged_ufrag += 1;
@@ -285,6 +286,42 @@ impl Endpoint {
             self.touch(index);
             self.settle(now, out);
         }
+    }
+
+    /// An Edge is lost, or shall be left: media goes over its link no longer where there is another proven way. The
+    /// transports whose media went there.
+    pub fn leave_link(&mut self, link: u32, now: Time, out: &mut TransmitQueue) -> Vec<u64> {
+        self.each_of_link(now, out, |transport| transport.leave_link(link))
+    }
+
+    /// Forgets the paths over an Edge's link by which no media goes. The transports whose media still does.
+    pub fn forget_link(&mut self, link: u32, now: Time, out: &mut TransmitQueue) -> Vec<u64> {
+        self.each_of_link(now, out, |transport| transport.forget_link(link))
+    }
+
+    fn each_of_link(
+        &mut self,
+        now: Time,
+        out: &mut TransmitQueue,
+        mut each: impl FnMut(&mut IceTransport) -> bool,
+    ) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut changed = Vec::new();
+        for (index, slot) in &mut self.slots {
+            if let AnyTransport::Ice(transport) = &mut slot.transport {
+                if each(transport) {
+                    found.push(slot.id);
+                }
+                if transport.has_events() {
+                    changed.push(index);
+                }
+            }
+        }
+        for index in changed {
+            self.touch(index);
+        }
+        self.settle(now, out);
+        found
     }
 
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.

@@ -4,4 +4,5 @@ mod attacks;
 mod carried;
 mod faults;
 mod life;
+mod ways;
 mod world;
