@@ -31,6 +31,13 @@ _ANSWER_S: Final = 1.0
 """How long an Edge that does not accept our certificate has to say so."""
 
 
+_LINK_METRICS: Final = (
+    "mediaserver_engine_links",
+    "mediaserver_engine_links_up",
+    "mediaserver_engine_links_over_tls",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
@@ -156,30 +163,32 @@ async def _media(config: Config) -> Finding:
     """Nobody but the running Core has the keys to which an Edge answers."""
     what = "media ports of the Edges"
     try:
-        links, up = await asyncio.to_thread(ask_admin, config, "/metrics", _media_links)
+        links, by_udp = await asyncio.to_thread(ask_admin, config, "/metrics", _media_links)
     except Silent as error:
         return Finding(what, "unknown", str(error), "the running Core: its media links are what tries them")
     ports = ", ".join(str(edge.address) for edge in config.link.edges.values())
     if links == 0:
         return Finding(what, "unknown", "no Edge has told its media ports yet", "a link to an Edge, see above")
-    if up < links:
+    if by_udp < links:
         return Finding(
             what,
             "bad",
-            f"{links - up:.0f} of {links:.0f} media links have no answer by UDP",
-            f"the inner firewall lets UDP from this machine to {ports} pass, on as many ports from there on as the Edge "
+            f"{links - by_udp} of {links} media links have no answer by UDP: their media go over TLS, or not at all",
+            f"an inner firewall that lets UDP from this machine to {ports} pass, on as many ports from there on as the Edge "
             f"has link.workers, and its answers",
         )
-    return Finding(what, "good", f"all {links:.0f} media links have answers by UDP")
+    return Finding(what, "good", f"all {links} media links have answers by UDP")
 
 
-def _media_links(body: bytes) -> tuple[float, float]:
-    counts = {"mediaserver_engine_links": 0.0, "mediaserver_engine_links_up": 0.0}
+def _media_links(body: bytes) -> tuple[int, int]:
+    """How many there are, and how many of them go by UDP."""
+    counts = dict.fromkeys(_LINK_METRICS, 0.0)
     for line in body.decode(errors="replace").splitlines():
         name, _, value = line.rpartition(" ")
         if (plain := name.partition("{")[0]) in counts:
             counts[plain] += float(value)
-    return counts["mediaserver_engine_links"], counts["mediaserver_engine_links_up"]
+    links, up, over_tls = (round(counts[name]) for name in _LINK_METRICS)
+    return links, up - over_tls
 
 
 def _own_names(config: Config) -> list[str]:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from mediaserver.config.loader import load_text
 from mediaserver.config.model import Config
 from mediaserver.daemon.caa import Property
@@ -26,10 +28,10 @@ async def looked_at(config: Config) -> list[Finding]:
     return [finding async for finding in findings(config, ask_caa=no_caa)]
 
 
-def core(folder: Path, own: LinkFiles, edge: LinkFiles, port: int) -> Config:
+def core(folder: Path, own: LinkFiles, edge: LinkFiles, port: int, *, admin: str = "") -> Config:
     return load_text(
         f"role: core\nstate_dir: {folder}\n"
-        "listeners: {admin: {bind: []}}\n"
+        f"listeners: {{admin: {{bind: [{admin}]}}}}\n"
         "link:\n"
         f"  name: {own.name}\n"
         f"  certificate: {{chain_file: {own.chain}, key_file: {own.key}}}\n"
@@ -112,6 +114,43 @@ async def test_who_speaks_no_tls_is_named(tmp_path: Path) -> None:
     async with server:
         _, tls, _ = await looked_at(core(tmp_path, ours, theirs, server.sockets[0].getsockname()[1]))
     assert (tls.state, "TLS 1.3 with" in tls.said) == ("bad", True)
+
+
+@pytest.mark.parametrize(
+    ("up", "over_tls", "state", "said"),
+    [
+        (2, 0, "good", "all 2 media links"),
+        (2, 1, "bad", "1 of 2 media links have no answer by UDP"),
+        (0, 0, "bad", "2 of 2"),
+    ],
+)
+async def test_media_links_of_the_running_core_say_whether_udp_passes(
+    tmp_path: Path, up: int, over_tls: int, state: str, said: str
+) -> None:
+    ours, theirs = link_files(tmp_path, "core.bank.example"), link_files(tmp_path, "edge.bank.example")
+    text = (
+        f'mediaserver_engine_links{{shard="0"}} 1\nmediaserver_engine_links{{shard="1"}} 1\n'
+        f'mediaserver_engine_links_up{{shard="0"}} {up}\nmediaserver_engine_links_over_tls{{shard="0"}} {over_tls}\n'
+    )
+    async with answering(text) as port:
+        config = core(tmp_path, ours, theirs, LOOPBACK.free_port(), admin=f"'127.0.0.1:{port}'")
+        *_, media = await looked_at(config)
+    assert media.state == state
+    assert said in media.said
+
+
+@contextlib.asynccontextmanager
+async def answering(text: str) -> AsyncIterator[int]:
+    """HTTP that says the same to everybody."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.0 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 async def test_an_edge_that_does_not_run_is_told_port_by_port(tmp_path: Path) -> None:
