@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use mediaserver_proto::ice::{UfragKey, minute_of};
-use mediaserver_proto::io::{MAX_DATAGRAM, SocketId, TransmitQueue};
+use mediaserver_proto::io::{MAX_DATAGRAM, Path, SocketId, TransmitQueue};
 use mediaserver_proto::link::frame::{FrameKind, HEADER, Header, frames};
 use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkKey, LinkName};
 use mediaserver_proto::path::PathId;
@@ -131,6 +131,7 @@ impl EdgeLanes {
             key: LinkKey::new(&secret(link_key)?),
             socket: SocketId(0),
             edge: link,
+            tls: None,
             number: 0,
             granted: 0,
         };
@@ -216,6 +217,7 @@ impl EdgeLanes {
     /// Takes what came by the link: shows the frames with datagrams of acknowledged paths, and handles the others.
     fn take_up(&mut self, inbox: &mut Inbox, now: Time, found: &mut Found<'_>) -> Result<(), String> {
         let EdgeLanes { wires, link, queue, link_address, .. } = self;
+        let from = Path { socket: SocketId(0), remote: *link_address };
         let mut known = Vec::new();
         wires.receive_up(inbox, &mut |datagram, arrived| {
             let mut others = false;
@@ -226,7 +228,7 @@ impl EdgeLanes {
                 }
             }
             if others {
-                link.handle_datagram(*link_address, datagram, 0, now, &mut known, queue);
+                link.handle_datagram(from, datagram, 0, now, &mut known, queue);
             }
         })?;
         self.flush()
