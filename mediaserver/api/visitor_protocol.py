@@ -11,7 +11,7 @@ class VisitorTransport:
     """A transport of asyncio that says the visitor's address where it is asked for its peer; all else is the inner one's."""
 
     def __init__(
-        self, inner: asyncio.BaseTransport, source: tuple[str, int], link: int, tls: ssl.SSLContext | None
+        self, inner: asyncio.BaseTransport, source: tuple[str, int], *, link: int, tls: ssl.SSLContext | None
     ) -> None:
         """With `tls` the visitor speaks TLS, which has ended before it came here."""
         self._inner = inner
@@ -40,8 +40,8 @@ class VisitorProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        shown = VisitorTransport(transport, self._source, self._link, self._tls)
-        self._inner.connection_made(cast("asyncio.BaseTransport", shown))
+        visitor = VisitorTransport(transport, self._source, link=self._link, tls=self._tls)
+        self._inner.connection_made(cast("asyncio.BaseTransport", visitor))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor."""

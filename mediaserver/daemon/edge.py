@@ -73,7 +73,7 @@ class EdgeDaemon:
         self._turn_secrets: dict[int, tuple[bytes, ...]] = {}
         """By the id of the Core."""
         self._refused = self._metrics.counter(
-            "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
+            "edge_visitors_refused_total", "Connections closed because no Core was there"
         )
 
     async def start(self) -> None:
