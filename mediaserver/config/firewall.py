@@ -68,6 +68,10 @@ def _edge_openings(config: Config) -> Iterator[Opening]:
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
             yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers, carried to the Core")
+    if (sip := config.edge.sip_tls) is not None:
+        for name in config.edge.networks:
+            for source, address in _ends(config, name, "phones, trunks"):
+                yield Opening(source, address, "tcp", str(sip), "SIP/TLS, passed through to the Core")
     yield from _tcp(link.listen, "the Core", "the link: signalling and pages (from inside only)")
     last = link.listen.port + link.workers - 1
     ports = str(last) if link.workers == 1 else f"{link.listen.port}-{last}"

@@ -203,6 +203,10 @@ class SipListener(Section):
     tls: Port | None = 5061
     """TLS port; null switches TLS off."""
 
+    shared_tls_names: tuple[HostName, ...] = ()
+    """Names, like sip.example.org, whose connections are SIP over TLS where they come by the shared TLS port of this
+    machine or of an Edge. That port passes them through where its `names` have them, too."""
+
     certificate: Certificate = Certificate()
     """Certificate shown to phones and trunks, also to those that ask for one when we call them."""
 

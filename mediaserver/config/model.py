@@ -13,6 +13,7 @@ from mediaserver.config.sections import (
     Announcement,
     Dns,
     Drain,
+    Edge,
     Entry,
     Events,
     FilePath,
@@ -49,8 +50,8 @@ class Config(Section):
 
     role: Literal["all", "core", "edge"] = "all"
     """Parts that this daemon runs: `edge` stands in the DMZ and has no key of media and pages, only `listeners.webrtc`,
-    `listeners.shared_tls` and `listeners.admin` count for it; `core` stands inside and dials the Edges of `link`; `all`
-    is both in one, without a link."""
+    `listeners.shared_tls`, `listeners.admin` and `edge` count for it; `core` stands inside and dials the Edges of `link`;
+    `all` is both in one, without a link."""
 
     networks: Mapping[Name, Network] = {"main": Network()}
     """Networks that this machine is attached to, by name."""
@@ -60,6 +61,9 @@ class Config(Section):
 
     link: Link = Link()
     """Between Edge and Core."""
+
+    edge: Edge = Edge()
+    """What an Edge has for phones and trunks."""
 
     dns: Dns = Dns()
     """How names of trunks and phones are looked up."""

@@ -137,6 +137,8 @@ def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterat
         networks = section.get("networks", getattr(defaults, key).networks)
         for index, name in enumerate(_list(networks)):
             yield from _named(("listeners", key, "networks", index), name, "networks", names)
+    for index, name in enumerate(_list(_map(data.get("edge")).get("networks"))):
+        yield from _named(("edge", "networks", index), name, "networks", names)
     taken: dict[str, str] = {}
     for key in ("http", "https", "shared_tls", "admin"):
         binds = _map(listeners.get(key)).get("bind", getattr(defaults, key).bind)

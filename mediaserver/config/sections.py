@@ -13,6 +13,7 @@ from mediaserver.config.base import FilePath as FilePath
 from mediaserver.config.base import Name as Name
 from mediaserver.config.base import SecretRef as SecretRef
 from mediaserver.config.base import Section as Section
+from mediaserver.config.edge import Edge as Edge
 from mediaserver.config.events import Events as Events
 from mediaserver.config.limits import Limits as Limits
 from mediaserver.config.link import Link as Link

@@ -231,6 +231,10 @@ class Trunk(Section):
     transport: SipTransport | None = None
     """Transport towards targets whose URI names none; null leaves it to DNS, and is UDP for addresses."""
 
+    edge: bool = False
+    """The trunk lies beyond the Edges: its TLS connections are opened by one of them (`edge.dial_trunks` there). Only
+    targets over TLS are called."""
+
     credentials: TrunkCredentials | None = None
     """For trunks that challenge us; null answers no challenge."""
 
@@ -292,6 +296,8 @@ class Trunk(Section):
             raise ValueError("give either target (one SIP URI) or targets (a list of them)")
         if self.registration is not None and self.credentials is None:
             raise ValueError("registration needs credentials: the user and password that the trunk knows us by")
+        if self.edge and self.transport not in (None, "tls"):
+            raise ValueError("a trunk beyond the Edges is called by TLS: give transport: tls")
         return self
 
     @property

@@ -38,6 +38,7 @@ from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.contact.contacts import Contacts
+from mediaserver.daemon.edge_way import Visitors
 from mediaserver.daemon.edges import Edges
 from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
@@ -253,15 +254,21 @@ class Daemon:
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
         )
         await self._web.start()
-        engine.on_stream = self._web.take
+        visitors = Visitors(
+            pages=self._web.take,
+            sip=user_agent.accept_stream,
+            sip_names=frozenset(name.lower() for name in config.listeners.sip.shared_tls_names),
+        )
+        engine.on_stream = visitors.take
         if config.role == "core":
             self._edges = Edges(
                 config,
                 engine=engine,
                 token_key=token_key(config, self._secrets),
                 software=SERVER_NAME,
-                on_stream=self._web.take,
+                on_stream=visitors.take,
             )
+            user_agent.use_edges(self._edges.dialler)
             await self._edges.start()
         parts = RunningParts(
             users=users,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.edge_dialling import EdgeDialling
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
@@ -27,7 +29,7 @@ from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, media_key
+from mediaserver.link.messages import Dial, EdgeAddress, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -53,6 +55,9 @@ class EdgeDaemon:
         """By the id of the link."""
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
+        self._told = {str(bind): str(told) for bind, told in bind_addresses(config, config.edge.networks)}
+        """The address that peers see, by the one that is bound."""
+        self._dialling = EdgeDialling(allowed=config.edge.dial_trunks, carry=self._carry_dialled, metrics=self._metrics)
         self._refused = self._metrics.counter(
             "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
         )
@@ -104,6 +109,7 @@ class EdgeDaemon:
             timer.cancel()
             os.close(event.fd)
         self._held.clear()
+        await self._dialling.stop(_STOP_DEADLINE_S)
         if self._engine is not None:
             await self._engine.stop(_STOP_DEADLINE_S)
 
@@ -160,9 +166,37 @@ class EdgeDaemon:
         return next((link for link, end in self._ends.items() if end.core_id is not None), None)
 
     def _carry(self, event: events.StreamOpened, link: int) -> None:
+        ip, port = event.local
         self._running.submit(
             commands.CarryStream(
-                id=link, fd=event.fd, source=event.source, local=event.local, server_name=event.server_name
+                id=link,
+                fd=event.fd,
+                source=event.source,
+                local=(self._told.get(ip, ip), port),
+                server_name=event.server_name,
+                service=event.service,
+            )
+        )
+
+    def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
+        """A Core wants a connection to a trunk."""
+        self._dialling.handle_dial(core, dial)
+
+    def _carry_dialled(self, core: EdgeEnd, number: int, connection: socket.socket) -> None:
+        link = next((link for link, end in self._ends.items() if end is core and end.core_id is not None), None)
+        if link is None:
+            connection.close()
+            return
+        source, local = connection.getpeername()[:2], connection.getsockname()[:2]
+        self._running.submit(
+            commands.CarryStream(
+                id=link,
+                fd=connection.detach(),
+                source=source,
+                local=local,
+                server_name="",
+                service="dialled",
+                number=number,
             )
         )
 
@@ -262,7 +296,12 @@ def _engine_config(config: Config) -> EngineConfig:
     return EngineConfig(
         shards=0,
         audio_threads=0,
-        edge=EdgeConfig(workers=config.link.workers, public_binds=binds, link_bind=str(config.link.listen)),
+        edge=EdgeConfig(
+            workers=config.link.workers,
+            public_binds=binds,
+            link_bind=str(config.link.listen),
+            sip_tls_binds=_sip_tls_binds(config),
+        ),
         shared_tls=shared_tls(config),
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
@@ -270,11 +309,20 @@ def _engine_config(config: Config) -> EngineConfig:
 
 
 def _public_addresses(config: Config) -> tuple[EdgeAddress, ...]:
-    port = config.listeners.webrtc.port
-    return tuple(
+    port, sip = config.listeners.webrtc.port, config.edge.sip_tls
+    media = [
         EdgeAddress(protocol="udp", ip=str(told), port=port, purpose="media")
         for _, told in bind_addresses(config, _networks(config))
-    )
+    ]
+    phones = bind_addresses(config, config.edge.networks) if sip is not None else ()
+    return (*media, *(EdgeAddress(protocol="tls", ip=str(told), port=sip or 0, purpose="sip") for _, told in phones))
+
+
+def _sip_tls_binds(config: Config) -> tuple[str, ...]:
+    port = config.edge.sip_tls
+    if port is None:
+        return ()
+    return tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, config.edge.networks))
 
 
 def _networks(config: Config) -> tuple[str, ...]:

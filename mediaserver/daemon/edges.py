@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
+from mediaserver.daemon.edge_way import EdgeDialler
 from mediaserver.daemon.link_identity import accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.engine import commands, events
@@ -39,7 +41,7 @@ class Edges:
         engine: Engine,
         token_key: bytes,
         software: str,
-        on_stream: Callable[[events.StreamOpened], None],
+        on_stream: Callable[[events.StreamOpened, str], None],
     ) -> None:
         self._config = config
         self._engine = engine
@@ -52,6 +54,8 @@ class Edges:
         self._tasks = TaskGroupOwner("edges")
         self.registry = EdgeRegistry()
         """Which of them are up."""
+        self.dialler = EdgeDialler(self.registry)
+        """Opens connections from there."""
 
     async def start(self) -> None:
         """Dials. Raises ConfigError and EngineError for certificates that cannot be used."""
@@ -80,8 +84,9 @@ class Edges:
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
         )
+        end.on_dial_failed = self.dialler.handle_failure
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=self._on_stream)
+        connect(self._engine, link, end, on_stream=partial(self._take, name))
         await self._engine.dial_link(
             commands.DialLink(
                 id=link,
@@ -91,6 +96,12 @@ class Edges:
                 credentials=credentials(self._config, (other,)),
             )
         )
+
+    def _take(self, name: str, event: events.StreamOpened) -> None:
+        if event.service == "dialled":
+            self.dialler.take(event)
+        else:
+            self._on_stream(event, name)
 
     def _open_media(self, name: str, host: str, secret: bytes) -> None:
         """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge

@@ -177,7 +177,11 @@ def resolver(config: Config, *, counters: Counters) -> Resolver:
     ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
     return Resolver(
         dns=DnsClient(servers=config.dns.servers, timeout_s=config.dns.timeout, counters=counters),
-        transports=frozenset(transport for transport, port in ports.items() if port is not None),
+        transports=frozenset(
+            transport
+            for transport, port in ports.items()
+            if port is not None or (transport == "tls" and any(trunk.edge for trunk in config.trunks.values()))
+        ),
     )
 
 

@@ -589,6 +589,10 @@ class ListenLink(Command, frozen=True, kw_only=True, tag="listen_link"):
     cores: tuple[LinkPin, ...]
 
 
+Service = Literal["page", "sip", "dialled"]
+"""What a connection is for."""
+
+
 class CarryStream(Command, frozen=True, kw_only=True, tag="carry_stream"):
     """Carry a visitor's connection to the other end of the link; `StreamOpened` follows there. Where the link is down the
     connection is closed."""
@@ -598,6 +602,9 @@ class CarryStream(Command, frozen=True, kw_only=True, tag="carry_stream"):
     source: Address
     local: Address
     server_name: str
+    service: Service = "page"
+    number: int = 0
+    """The Core's own number of a connection that it had opened."""
 
 
 class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):

@@ -44,6 +44,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`ip:port` of the public sockets, the same for all workers. Port 0 lets the kernel choose one."""
     link_bind: str
     """`ip:port` of the socket towards Cores, never a public one; each further worker takes the next port."""
+    sip_tls_binds: tuple[str, ...] = ()
+    """`ip:port` of the sockets for SIP over TLS, whose connections come out as `StreamOpened`, as they are."""
     paths: int = 65_536
     """Visitors' addresses that one worker knows at a time, 65,536 at the most."""
     unproven_per_prefix: int = 64

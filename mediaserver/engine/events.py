@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from mediaserver.engine.commands import Address
+from mediaserver.engine.commands import Address, Service
 
 CloseReason = Literal[
     "consent_expired", "dtls_failed", "fingerprint_mismatch", "peer_closed", "commanded", "limit", "failed"
@@ -395,6 +395,10 @@ class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
     """The address that the visitor came to."""
     server_name: str
     """The name that the visitor asked for, lower case; empty for none."""
+    service: Service = "page"
+    """`page` by the shared TLS port, `sip` by that of SIP over TLS, `dialled` by the Edge for the Core."""
+    number: int = 0
+    """The Core's own number of a connection that it had the Edge open; else 0."""
 
 
 class LinkMediaUp(Event, frozen=True, kw_only=True, tag="link_media_up"):

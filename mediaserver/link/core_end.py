@@ -16,6 +16,8 @@ from mediaserver.link.messages import (
     VERSIONS,
     AnyMessage,
     CoreHello,
+    Dial,
+    DialFailed,
     Drain,
     EdgeAddress,
     EdgeAddresses,
@@ -67,6 +69,8 @@ class CoreEnd(End):
         """Where visitors reach the Edge; what was said last, also while the link is down."""
         self.media_ports: tuple[int, ...] = ()
         """UDP ports of the Edge's threads for the media part of the link."""
+        self.on_dial_failed: Callable[[CoreEnd, int, str], None] | None = None
+        """Told the number of a connection that the Edge could not open, and why."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
 
@@ -104,6 +108,10 @@ class CoreEnd(End):
         if self.is_ready:
             self._send_revocations(sessions)
 
+    def dial(self, number: int, ip: str, port: int) -> None:
+        """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
+        self._send(Dial(number=number, ip=ip, port=port))
+
     def set_busy(self, busy: bool) -> None:
         """Whether paths of ours lead over this Edge."""
         self._wire.set_busy(busy)
@@ -116,6 +124,10 @@ class CoreEnd(End):
                 self.addresses = message.addresses
             case Drain() if self.is_ready:
                 self.drain_deadline_s = message.deadline_s
+            case DialFailed() if self.is_ready:
+                if self.on_dial_failed is not None:
+                    self.on_dial_failed(self, message.number, message.reason)
+                return
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
         self._changed(self)

@@ -10,8 +10,11 @@ import structlog
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.link.end import End
 from mediaserver.link.messages import (
+    MAX_REASON,
     AnyMessage,
     CoreHello,
+    Dial,
+    DialFailed,
     Drain,
     EdgeAddress,
     EdgeAddresses,
@@ -35,6 +38,10 @@ class CoreSink(Protocol):
 
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
+        ...
+
+    def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
+        """This Core wants a connection opened; `refuse_dial` tells it that there will be none."""
         ...
 
 
@@ -99,6 +106,11 @@ class EdgeEnd(End):
         if self.core_id is not None:
             self._send(Drain(deadline_s=deadline_s))
 
+    def refuse_dial(self, number: int, reason: str) -> None:
+        """A connection that the Core wants could not be opened."""
+        if self.core_id is not None:
+            self._send(DialFailed(number=number, reason=reason[:MAX_REASON]))
+
     def _handle(self, message: AnyMessage) -> None:
         match message:
             case CoreHello():
@@ -107,6 +119,8 @@ class EdgeEnd(End):
                 self._sink.handle_keys(self.core_id, self._shards, message)
             case Revoke() if self.core_id is not None:
                 self._sink.handle_revocations(self.core_id, message.sessions)
+            case Dial() if self.core_id is not None:
+                self._sink.handle_dial(self, message)
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
 

@@ -21,6 +21,9 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 REVOCATIONS_PER_MESSAGE: Final = 1000
 """Sessions in one `Revoke`."""
 
+MAX_REASON: Final = 200
+"""Characters of a text for people."""
+
 CoreId = Annotated[int, Meta(ge=0, lt=1 << 16)]
 KeyId = Annotated[int, Meta(ge=0, lt=1 << 8)]
 SessionId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -29,7 +32,8 @@ Secret = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Ip = Annotated[str, Meta(min_length=2, max_length=45)]
 Port = Annotated[int, Meta(ge=1, lt=1 << 16)]
-Text = Annotated[str, Meta(max_length=200)]
+Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
+Text = Annotated[str, Meta(max_length=MAX_REASON)]
 DrainSeconds = Annotated[float, Meta(ge=0, le=7 * 86_400)] | None
 
 
@@ -126,7 +130,22 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """None: it goes on."""
 
 
-AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain
+class Dial(Message, frozen=True, kw_only=True, tag="dial"):
+    """From the Core: open a TCP connection to a trunk. It comes as a visitor's, with this number."""
+
+    number: Number
+    ip: Ip
+    port: Port
+
+
+class DialFailed(Message, frozen=True, kw_only=True, tag="dial_failed"):
+    """From the Edge: it could not."""
+
+    number: Number
+    reason: Text
+
+
+AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain | Dial | DialFailed
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import OutsideRequest, Standalone
+from mediaserver.sip.transport.edge_way import EdgeWay, Ends
 from mediaserver.sip.transport.manager import Transports
 from mediaserver.sip.transport.websocket import WebSocketConnection
 from mediaserver.sip.uri import SipUri
@@ -156,6 +158,14 @@ class UserAgent:
     def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
         """Use these contexts for connections from now on (certificate reload)."""
         self._transports.set_tls(server=server, client=client)
+
+    def use_edges(self, edges: EdgeWay) -> None:
+        """Reach what is beyond the Edges by these."""
+        self._transports.edges = edges
+
+    def accept_stream(self, accepted: socket.socket, ends: Ends) -> None:
+        """Take a connection for SIP over TLS that somebody else accepted, as one of ours; it is closed in any case."""
+        self._transports.accept_stream(accepted, ends)
 
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:

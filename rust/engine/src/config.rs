@@ -95,6 +95,9 @@ pub struct EdgeConfig {
     pub public_binds: Vec<String>,
     /// `ip:port` of the socket towards Cores, never a public one; each further worker takes the next port.
     pub link_bind: String,
+    /// `ip:port` of the sockets for SIP over TLS, all of which passes through.
+    #[serde(default)]
+    pub sip_tls_binds: Vec<String>,
     /// Paths of one worker.
     #[serde(default = "default_paths")]
     pub paths: usize,

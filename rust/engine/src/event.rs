@@ -12,7 +12,7 @@ use mediaserver_proto::sfu::{self, BandwidthStats, router};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
-use crate::link::{Descriptor, Payload};
+use crate::link::{Descriptor, Payload, Service};
 
 /// `ip`, port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -364,6 +364,8 @@ pub enum Event {
         source: Address,
         local: Address,
         server_name: String,
+        service: Service,
+        number: u64,
     },
     LinkMediaUp {
         id: u64,

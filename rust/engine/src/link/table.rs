@@ -143,8 +143,9 @@ impl LinkTable {
             let _inside = self.runtime.enter();
             TcpStream::from_std(connection).map_err(unusable)?
         };
-        let (source, local) = (command.source.into(), command.local.into());
-        self.open_stream(id, Visitor { source, local, server_name: command.server_name }, Box::new(connection))
+        let CarryStream { source, local, server_name, service, number, .. } = command;
+        let visitor = Visitor { source: source.into(), local: local.into(), server_name, service, number };
+        self.open_stream(id, visitor, Box::new(connection))
     }
 
     /// Queues a media frame for the TLS connection; whether it was taken.

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::carry::{Taker, carry};
 use super::hub::{Hub, Place};
+use super::pass::serve_sip;
 use super::shared_tls::SharedTls;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -49,6 +50,8 @@ pub enum Serves {
     },
     /// Pages by their name, and what else comes over TLS.
     SharedTls(SharedTls),
+    /// SIP over TLS, which passes through whatever name it asks for.
+    SipTls,
 }
 
 impl Serves {
@@ -56,7 +59,7 @@ impl Serves {
     fn framing(&self) -> Framing {
         match self {
             Serves::Ice { .. } => Framing::Prefixed,
-            Serves::Turn { .. } | Serves::SharedTls(_) => Framing::Turn,
+            Serves::Turn { .. } | Serves::SharedTls(_) | Serves::SipTls => Framing::Turn,
         }
     }
 }
@@ -108,6 +111,10 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
         Serves::SharedTls(shared) => {
             prepare(&stream, 0);
             spawn_local(shared.clone().serve(place, stream));
+        }
+        Serves::SipTls => {
+            prepare(&stream, 0);
+            spawn_local(serve_sip(place, stream));
         }
     }
 }

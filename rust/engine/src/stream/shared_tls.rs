@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
@@ -20,9 +19,9 @@ use super::carry::{PATIENCE, Taker, carry};
 use super::hello::peek_hello;
 use super::hub::{Hub, Place};
 use super::line::End;
+use super::pass::pass;
 use crate::config;
-use crate::event::Event;
-use crate::link::Descriptor;
+use crate::link::Service;
 
 /// To HTTP that came for a name that is not served here (RFC 9110 §15.5.20).
 const MISDIRECTED: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -71,7 +70,7 @@ impl SharedTls {
     async fn begin(&self, hub: &Hub, stream: TcpStream) -> Result<Begun, End> {
         let hello = peek_hello(hub, &stream).await?;
         if let Some(name) = hello.name.filter(|name| self.names.contains(name)) {
-            pass_through(hub, stream, name).map_err(|_| End::Broken)?;
+            pass(hub, stream, Service::Page, name).map_err(|_| End::Broken)?;
             return Ok(Begun::Passed);
         }
         let mut stream = self.acceptor.accept(stream).await.map_err(|_| End::NoHandshake)?;
@@ -92,17 +91,4 @@ enum Begun {
     Passed,
     /// TURN, or something that will show itself to be none.
     Relayed(usize, Box<TlsStream<TcpStream>>),
-}
-
-/// Gives a connection to the control plane: it is gone from here then.
-fn pass_through(hub: &Hub, stream: TcpStream, name: String) -> io::Result<()> {
-    let (source, local) = (stream.peer_addr()?, stream.local_addr()?);
-    let fd = OwnedFd::from(stream.into_std()?);
-    // No link brought it, so it has no number.
-    let (source, local) = (source.into(), local.into());
-    let event =
-        Event::StreamOpened { id: 0, stream: 0, fd: Descriptor::new(fd, None), source, local, server_name: name };
-    let links = hub.mesh.links();
-    hub.counts.add(if links.events.tell(event) { "streams_passed" } else { "events_lost" }, 1);
-    Ok(())
 }
