@@ -72,6 +72,11 @@ def _edge_openings(config: Config) -> Iterator[Opening]:
         for name in config.edge.networks:
             for source, address in _ends(config, name, "phones, trunks"):
                 yield Opening(source, address, "tcp", str(sip), "SIP/TLS, passed through to the Core")
+    if config.edge.sip_media_ports is not None:
+        for name in config.edge.networks:
+            for source, address in _ends(config, name, "phones, trunks"):
+                ports = str(config.edge.sip_media_ports)
+                yield Opening(source, address, "udp", ports, "media of phones and trunks, carried to the Core")
     yield from _tcp(link.listen, "the Core", "the link: signalling and pages (from inside only)")
     last = link.listen.port + link.workers - 1
     ports = str(last) if link.workers == 1 else f"{link.listen.port}-{last}"

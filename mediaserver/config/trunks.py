@@ -233,7 +233,10 @@ class Trunk(Section):
 
     edge: bool = False
     """The trunk lies beyond the Edges: its TLS connections are opened by one of them (`edge.dial_trunks` there). Only
-    targets over TLS are called."""
+    targets over TLS are called, and its media go by ports of that Edge (`edge.sip_media_ports`), encrypted."""
+
+    allow_plain: bool = False
+    """Media of the trunk may go by an Edge without encryption: whoever holds the Edge, or listens there, hears them."""
 
     credentials: TrunkCredentials | None = None
     """For trunks that challenge us; null answers no challenge."""
@@ -298,6 +301,8 @@ class Trunk(Section):
             raise ValueError("registration needs credentials: the user and password that the trunk knows us by")
         if self.edge and self.transport not in (None, "tls"):
             raise ValueError("a trunk beyond the Edges is called by TLS: give transport: tls")
+        if self.edge and self.srtp == "never" and not self.allow_plain:
+            raise ValueError("the Edge would hear the trunk's media: give srtp: require, or allow_plain: true")
         return self
 
     @property

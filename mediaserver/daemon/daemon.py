@@ -269,6 +269,7 @@ class Daemon:
                 on_stream=visitors.take,
             )
             user_agent.use_edges(self._edges.dialler)
+            calls.use_edges(self._edges.ports)
             await self._edges.start()
         parts = RunningParts(
             users=users,

@@ -21,6 +21,7 @@ from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.daemon.edge_dialling import EdgeDialling
+from mediaserver.daemon.edge_ports import EdgePortsSide
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
@@ -29,7 +30,7 @@ from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import Dial, EdgeAddress, Revocation, SetKeys, media_key
+from mediaserver.link.messages import AimPorts, Dial, EdgeAddress, OpenPorts, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -58,6 +59,9 @@ class EdgeDaemon:
         self._told = {str(bind): str(told) for bind, told in bind_addresses(config, config.edge.networks)}
         """The address that peers see, by the one that is bound."""
         self._dialling = EdgeDialling(allowed=config.edge.dial_trunks, carry=self._carry_dialled, metrics=self._metrics)
+        self._ports = EdgePortsSide(
+            allowed=config.edge.sip_media_ports is not None, workers=config.link.workers, told=self._told
+        )
         self._refused = self._metrics.counter(
             "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
         )
@@ -74,6 +78,7 @@ class EdgeDaemon:
         engine.on_stream = self._take_visitor
         await engine.start()
         ports = await asyncio.wait_for(opened.link_ports, _START_DEADLINE_S)
+        self._ports.start(engine)
         await self._listen(engine, pins, ports)
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         checks = {"core": self._problem}
@@ -110,6 +115,7 @@ class EdgeDaemon:
             os.close(event.fd)
         self._held.clear()
         await self._dialling.stop(_STOP_DEADLINE_S)
+        await self._ports.stop(_STOP_DEADLINE_S)
         if self._engine is not None:
             await self._engine.stop(_STOP_DEADLINE_S)
 
@@ -177,6 +183,14 @@ class EdgeDaemon:
                 service=event.service,
             )
         )
+
+    def handle_open_ports(self, core: EdgeEnd, message: OpenPorts) -> None:
+        """A Core wants ports for media of a phone or trunk."""
+        self._ports.handle_open(core, message)
+
+    def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
+        """Whom to let in there."""
+        self._ports.handle_aim(core_id, message)
 
     def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
         """A Core wants a connection to a trunk."""
@@ -301,6 +315,8 @@ def _engine_config(config: Config) -> EngineConfig:
             public_binds=binds,
             link_bind=str(config.link.listen),
             sip_tls_binds=_sip_tls_binds(config),
+            media_binds=tuple(str(bind) for bind, _ in bind_addresses(config, config.edge.networks)),
+            media_ports=config.edge.sip_media_ports or (20_000, 29_999),
         ),
         shared_tls=shared_tls(config),
         gso=config.media.gso,
@@ -314,8 +330,13 @@ def _public_addresses(config: Config) -> tuple[EdgeAddress, ...]:
         EdgeAddress(protocol="udp", ip=str(told), port=port, purpose="media")
         for _, told in bind_addresses(config, _networks(config))
     ]
-    phones = bind_addresses(config, config.edge.networks) if sip is not None else ()
-    return (*media, *(EdgeAddress(protocol="tls", ip=str(told), port=sip or 0, purpose="sip") for _, told in phones))
+    ports = config.edge.sip_media_ports
+    for _, told in bind_addresses(config, config.edge.networks):
+        if sip is not None:
+            media.append(EdgeAddress(protocol="tls", ip=str(told), port=sip, purpose="sip"))
+        if ports is not None:
+            media.append(EdgeAddress(protocol="udp", ip=str(told), port=ports.low, purpose="sip_media"))
+    return tuple(media)
 
 
 def _sip_tls_binds(config: Config) -> tuple[str, ...]:

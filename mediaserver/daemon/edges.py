@@ -11,6 +11,7 @@ from typing import Final
 
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
+from mediaserver.daemon.edge_ports import CorePorts
 from mediaserver.daemon.edge_way import EdgeDialler
 from mediaserver.daemon.link_identity import accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
@@ -56,6 +57,8 @@ class Edges:
         """Which of them are up."""
         self.dialler = EdgeDialler(self.registry)
         """Opens connections from there."""
+        self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
+        """Opens ports for media there."""
 
     async def start(self) -> None:
         """Dials. Raises ConfigError and EngineError for certificates that cannot be used."""
@@ -84,6 +87,7 @@ class Edges:
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
         )
+        end.on_ports = self.ports.handle_answer
         end.on_dial_failed = self.dialler.handle_failure
         self.registry.add(end)
         connect(self._engine, link, end, on_stream=partial(self._take, name))
@@ -125,6 +129,11 @@ class Edges:
         ]
         self._media_links[name] = (end.media_ports, [command.id for command in opened])
         engine.submit(*opened)
+
+    def _media_link(self, name: str, worker: int, shard: int) -> int | None:
+        _, links = self._media_links.get(name, ((), []))
+        place = worker * self._engine.config.shards + shard
+        return links[place] if place < len(links) else None
 
     def _announce(self, _event: EdgeEvent) -> None:
         """Sessions that begin from now on are told the Edges that take them."""

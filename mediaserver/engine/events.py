@@ -332,6 +332,23 @@ class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
     link: Address
 
 
+class EdgePortsOpened(Event, frozen=True, kw_only=True, tag="edge_ports_opened"):
+    """An Edge's thread has opened a pair of ports for media."""
+
+    id: int
+    rtp_port: int
+    rtcp_port: int
+    request: int | None = None
+
+
+class EdgePortsClosed(Event, frozen=True, kw_only=True, tag="edge_ports_closed"):
+    """They are closed."""
+
+    id: int
+    core: int
+    transport: int
+
+
 class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
     """A shard of a Core has proven its address to an Edge's worker, for the first time or anew."""
 
@@ -433,6 +450,8 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | EdgePortsOpened
+    | EdgePortsClosed
     | StreamOpened
     | ChannelOpened
     | ChannelClosed

@@ -14,6 +14,7 @@ from mediaserver.link.end import End
 from mediaserver.link.messages import (
     REVOCATIONS_PER_MESSAGE,
     VERSIONS,
+    AimPorts,
     AnyMessage,
     CoreHello,
     Dial,
@@ -22,6 +23,9 @@ from mediaserver.link.messages import (
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
+    OpenPorts,
+    PortsOpened,
+    PortsRefused,
     Revocation,
     Revoke,
     SetKeys,
@@ -71,6 +75,8 @@ class CoreEnd(End):
         """UDP ports of the Edge's threads for the media part of the link."""
         self.on_dial_failed: Callable[[CoreEnd, int, str], None] | None = None
         """Told the number of a connection that the Edge could not open, and why."""
+        self.on_ports: Callable[[CoreEnd, PortsOpened | PortsRefused], None] | None = None
+        """Told what became of ports that were asked for."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
 
@@ -112,6 +118,16 @@ class CoreEnd(End):
         """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
         self._send(Dial(number=number, ip=ip, port=port))
 
+    def open_ports(self, transport: int, ip: str) -> None:
+        """Open a pair of ports for media of a transport; `on_ports` is called."""
+        self._send(OpenPorts(transport=transport, ip=ip))
+
+    def aim_ports(
+        self, transport: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, latching_ms: int
+    ) -> None:
+        """Where the peer of a pair sends from by its description, and how long others may come in its place."""
+        self._send(AimPorts(transport=transport, rtp=rtp, rtcp=rtcp, latching_ms=latching_ms))
+
     def set_busy(self, busy: bool) -> None:
         """Whether paths of ours lead over this Edge."""
         self._wire.set_busy(busy)
@@ -127,6 +143,10 @@ class CoreEnd(End):
             case DialFailed() if self.is_ready:
                 if self.on_dial_failed is not None:
                     self.on_dial_failed(self, message.number, message.reason)
+                return
+            case PortsOpened() | PortsRefused() if self.is_ready:
+                if self.on_ports is not None:
+                    self.on_ports(self, message)
                 return
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")

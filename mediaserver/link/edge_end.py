@@ -11,6 +11,7 @@ from mediaserver.errors import RemoteProtocolError
 from mediaserver.link.end import End
 from mediaserver.link.messages import (
     MAX_REASON,
+    AimPorts,
     AnyMessage,
     CoreHello,
     Dial,
@@ -19,6 +20,9 @@ from mediaserver.link.messages import (
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
+    OpenPorts,
+    PortsOpened,
+    PortsRefused,
     Revocation,
     Revoke,
     SetKeys,
@@ -38,6 +42,14 @@ class CoreSink(Protocol):
 
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
+        ...
+
+    def handle_open_ports(self, core: EdgeEnd, message: OpenPorts) -> None:
+        """This Core wants ports; `tell_ports` or `refuse_ports` answers."""
+        ...
+
+    def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
+        """Where the peer of ports of this Core is."""
         ...
 
     def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
@@ -111,6 +123,16 @@ class EdgeEnd(End):
         if self.core_id is not None:
             self._send(DialFailed(number=number, reason=reason[:MAX_REASON]))
 
+    def tell_ports(self, opened: PortsOpened) -> None:
+        """Ports that the Core wants are open."""
+        if self.core_id is not None:
+            self._send(opened)
+
+    def refuse_ports(self, transport: int, reason: str) -> None:
+        """Ports that the Core wants could not be opened."""
+        if self.core_id is not None:
+            self._send(PortsRefused(transport=transport, reason=reason[:MAX_REASON]))
+
     def _handle(self, message: AnyMessage) -> None:
         match message:
             case CoreHello():
@@ -121,6 +143,10 @@ class EdgeEnd(End):
                 self._sink.handle_revocations(self.core_id, message.sessions)
             case Dial() if self.core_id is not None:
                 self._sink.handle_dial(self, message)
+            case OpenPorts() if self.core_id is not None:
+                self._sink.handle_open_ports(self, message)
+            case AimPorts() if self.core_id is not None:
+                self._sink.handle_aim_ports(self.core_id, message)
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
 

@@ -58,7 +58,8 @@ class EdgeAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     protocol: Literal["udp", "tcp", "tls"]
     ip: Ip
     port: Port
-    purpose: Literal["media", "turn", "web", "sip"]
+    purpose: Literal["media", "turn", "web", "sip", "sip_media"]
+    """`sip_media` opens its ports one by one; the first of them stands here."""
 
 
 Addresses = Annotated[tuple[EdgeAddress, ...], Meta(max_length=64)]
@@ -145,7 +146,54 @@ class DialFailed(Message, frozen=True, kw_only=True, tag="dial_failed"):
     reason: Text
 
 
-AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain | Dial | DialFailed
+class OpenPorts(Message, frozen=True, kw_only=True, tag="open_ports"):
+    """From the Core: open a pair of ports for media of a transport, on the address that peers are told so. The pair ends
+    with the transport (`Revoke`)."""
+
+    transport: SessionId
+    ip: Ip
+
+
+class PortsOpened(Message, frozen=True, kw_only=True, tag="ports_opened"):
+    """From the Edge: they are open, at this of its threads."""
+
+    transport: SessionId
+    ip: Ip
+    rtp: Port
+    rtcp: Port
+    worker: Annotated[int, Meta(ge=0, lt=64)]
+
+
+class PortsRefused(Message, frozen=True, kw_only=True, tag="ports_refused"):
+    """From the Edge: there are none."""
+
+    transport: SessionId
+    reason: Text
+
+
+class AimPorts(Message, frozen=True, kw_only=True, tag="aim_ports"):
+    """From the Core: where the peer's media comes from by its description, and how long others may come in its place."""
+
+    transport: SessionId
+    rtp: tuple[Ip, Port] | None
+    rtcp: tuple[Ip, Port] | None
+    latching_ms: Annotated[int, Meta(ge=0, le=600_000)]
+
+
+AnyMessage = (
+    CoreHello
+    | EdgeHello
+    | SetKeys
+    | Revoke
+    | EdgeAddresses
+    | Drain
+    | Dial
+    | DialFailed
+    | OpenPorts
+    | PortsOpened
+    | PortsRefused
+    | AimPorts
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

@@ -62,15 +62,27 @@ class House:
 
 
 @asynccontextmanager
-async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | None = None) -> AsyncIterator[House]:
-    """Start the Core, then the Edge; both are ready when the Core has found the Edge."""
+async def house(
+    rig: Sandwich,
+    directory: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    sip: Mapping[str, Any] | None = None,
+    edge_section: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[House]:
+    """Start the Core, then the Edge; both are ready when the Core has found the Edge. `sip` is the Core's listener for
+    it, `environment` the Core's own."""
     place = rig.edges[0]
     inside, outside = link_files(directory, "core.bank.example"), link_files(directory, "edge.bank.example")
     page = write_certificates(directory / "page", NAME)
     core = {
         **ENTRY,
         "role": "core",
-        "listeners": {"https": {"certificate": {"chain_file": str(page.chain), "key_file": str(page.key)}}},
+        "listeners": {
+            "https": {"certificate": {"chain_file": str(page.chain), "key_file": str(page.key)}},
+            **({"sip": sip} if sip is not None else {}),
+        },
         "link": {
             "name": inside.name,
             "certificate": inside.section,
@@ -91,6 +103,7 @@ async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | 
             "webrtc": {"port": MEDIA_PORT},
             "shared_tls": {"bind": [f"{place.address}:443"], "names": [NAME]},
         },
+        **({"edge": edge_section} if edge_section is not None else {}),
         "link": {
             "name": outside.name,
             "certificate": outside.section,
@@ -99,7 +112,7 @@ async def house(rig: Sandwich, directory: Path, *, changes: Mapping[str, Any] | 
         },
     }
     async with (
-        daemon(directory / "core", changes=core, network=rig.inside) as core_daemon,
+        daemon(directory / "core", changes=core, network=rig.inside, environment=environment) as core_daemon,
         daemon(directory / "edge", changes=edge, network=place) as edge_daemon,
     ):
         yield House(rig, edge_daemon, core_daemon)

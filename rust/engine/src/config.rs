@@ -98,6 +98,12 @@ pub struct EdgeConfig {
     /// `ip:port` of the sockets for SIP over TLS, all of which passes through.
     #[serde(default)]
     pub sip_tls_binds: Vec<String>,
+    /// Local addresses on which ports for media of phones and trunks may be opened.
+    #[serde(default)]
+    pub media_binds: Vec<String>,
+    /// First and last of those ports.
+    #[serde(default = "default_ports")]
+    pub media_ports: (u16, u16),
     /// Paths of one worker.
     #[serde(default = "default_paths")]
     pub paths: usize,

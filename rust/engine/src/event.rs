@@ -324,6 +324,19 @@ pub enum Event {
         public: Vec<Address>,
         link: Address,
     },
+    /// An Edge's worker has opened ports for media of a transport.
+    EdgePortsOpened {
+        id: u64,
+        rtp_port: u16,
+        rtcp_port: u16,
+        request: Option<u64>,
+    },
+    /// They are closed.
+    EdgePortsClosed {
+        id: u64,
+        core: u16,
+        transport: u64,
+    },
     /// A Core's shard has proven where it is.
     EdgeLinkUp {
         id: u64,

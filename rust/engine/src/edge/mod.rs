@@ -1,6 +1,7 @@
 //! The threads of an Edge: they own the public sockets and the one towards Cores, and move frames between them.
 
 mod commands;
+mod ports;
 mod worker;
 
 pub use worker::{EdgeSockets, EdgeWorker};

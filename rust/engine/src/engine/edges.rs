@@ -1,6 +1,6 @@
 //! The start of an Edge's threads.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::rand;
 use mediaserver_proto::io::SocketId;
@@ -12,6 +12,7 @@ use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
 use crate::config::EdgeConfig;
 use crate::edge::{EdgeSockets, EdgeWorker};
 use crate::metrics::Published;
+use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
 
@@ -39,12 +40,19 @@ impl Engine {
                 unix_epoch,
                 limits,
             });
+            let mut ips = Vec::with_capacity(config.media_binds.len());
+            for text in &config.media_binds {
+                let bad = |_| EngineError::Config(format!("{text} is no IP address"));
+                ips.push(text.parse::<IpAddr>().map_err(bad)?);
+            }
+            let ports = PortPools::new(&ips, config.media_ports, number, config.workers).marked(self.config.dscp.video);
             let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
             let epoch = self.epoch;
             let run = move || {
-                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, links).run();
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, ports, poller, links)
+                    .run();
             };
             let thread =
                 std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;

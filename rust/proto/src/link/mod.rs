@@ -14,6 +14,7 @@ mod edge_peer;
 pub mod frame;
 mod message;
 mod mtu;
+mod ports;
 mod seal;
 
 pub use core::{CoreEvent, CoreLink, CoreLinkConfig};
@@ -21,6 +22,7 @@ pub use drops::{LinkDrop, LinkDrops};
 pub use edge::{EdgeEvent, EdgeLink, EdgeLinkConfig};
 pub use edge_peer::LinkName;
 pub use message::Opening;
+pub use ports::PortPair;
 pub use seal::LinkKey;
 
 /// Bytes of a datagram that every way passes (IPv6's least MTU less its headers): what frames share until more is known.
