@@ -63,7 +63,7 @@ class EdgeDaemon:
             allowed=config.edge.sip_media_ports is not None, workers=config.link.workers, told=self._told
         )
         self._refused = self._metrics.counter(
-            "mediaserver_edge_visitors_refused_total", "Connections closed because no Core was there"
+            "edge_visitors_refused_total", "Connections closed because no Core was there"
         )
 
     async def start(self) -> None:

@@ -30,7 +30,7 @@ class EdgeDialling:
         self._tasks = TaskGroupOwner("edge-dialling")
         self._dialling = 0
         self._results = metrics.counter(
-            "mediaserver_edge_dialled_total",
+            "edge_dialled_total",
             "Connections to trunks that a Core wanted, by what became of them",
             ["result"],
         )

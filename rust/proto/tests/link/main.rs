@@ -3,4 +3,5 @@
 mod attacks;
 mod faults;
 mod life;
+mod ports;
 mod world;
