@@ -311,7 +311,7 @@ class SipMedia(SipLines):
             if media is None or self._local is None:
                 line.silence()
             elif isinstance(line, TextLine):
-                line.apply(media, self._local.media[index], remote.media[index], engine=self._engine)
+                line.apply(media, self._local.media[index], remote.media[index], engine=self._engine, cname=self._cname)
             else:
                 line.apply(media, engine=self._engine, cname=self._cname, watch=self._watch)
         self._note_agreed()

@@ -26,7 +26,7 @@ class TextLine(RtpLine):
         return self.known or codecs
 
     def apply(
-        self, media: NegotiatedMedia, ours: MediaDescription, theirs: MediaDescription, *, engine: Engine
+        self, media: NegotiatedMedia, ours: MediaDescription, theirs: MediaDescription, *, engine: Engine, cname: str
     ) -> None:
         """Puts into force what the two sections agree on; redundancy goes one way only where one side has none."""
         receive, send = text_formats(ours), text_formats(theirs)
@@ -39,6 +39,7 @@ class TextLine(RtpLine):
             OpenText(
                 id=self.rtp.id,
                 ssrc=self.ssrc,
+                cname=cname,
                 receive=TextFormat(t140=receive.t140, red=receive.red),
                 send=TextFormat(t140=send.t140, red=send.red) if media.direction.sends else None,
                 characters_per_second=send.characters_per_second,

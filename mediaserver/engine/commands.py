@@ -458,6 +458,7 @@ class OpenText(Command, frozen=True, kw_only=True, tag="open_text"):
     Lost text comes as U+FFFD; 8 KiB wait for the phone, and what is written beyond them is lost, counted and marked."""
 
     ssrc: int
+    cname: str
     receive: TextFormat
     send: TextFormat | None
     """The phone's formats; None while nothing may be sent, and then it waits."""

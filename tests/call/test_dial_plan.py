@@ -110,12 +110,13 @@ def test_names_must_exist(text: str, says: str) -> None:
 
 
 class Crm:
-    """A webhook that answers what it is told to, after what it is told to wait."""
+    """A webhook that answers what it is told to, when its gate is open."""
 
     def __init__(self) -> None:
         self.body: bytes = b'{"to": {"user": "bob"}}'
         self.status = 200
-        self.delay_s = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.asked: list[tuple[dict[str, Any], dict[str, str], bytes]] = []
         app = web.Application()
         app.router.add_post("/route", self.answer)
@@ -124,7 +125,7 @@ class Crm:
     async def answer(self, request: web.Request) -> web.Response:
         raw = await request.read()
         self.asked.append((json.loads(raw), dict(request.headers), raw))
-        await asyncio.sleep(self.delay_s)
+        await self.gate.wait()
         return web.Response(status=self.status, body=self.body, content_type="application/json")
 
 
@@ -138,10 +139,10 @@ async def crm() -> AsyncIterator[Crm]:
 
 class House:
     def __init__(
-        self, crm: Crm, *, hook: str = "", routes: str = "[{to: {webhook: crm}}, {to: {group: team}}]"
+        self, crm: Crm, *, hook: str = "timeout: 10s", routes: str = "[{to: {webhook: crm}}, {to: {group: team}}]"
     ) -> None:
         url = crm.server.make_url("/route")
-        text = f"webhooks: {{crm: {{url: '{url}', secret: {{env: K}}, timeout: 300ms{hook}}}}}\nroutes: {routes}\n"
+        text = f"webhooks: {{crm: {{url: '{url}', secret: {{env: K}}, {hook}}}}}\nroutes: {routes}\n"
         settings = config(text)
         self.metrics = Metrics()
         self.webhooks = Webhooks(settings, secret_of=lambda name, webhook: "key", metrics=self.metrics)
@@ -208,20 +209,22 @@ async def test_an_answer_that_makes_no_sense_takes_the_next_route(crm: Crm, body
 
 
 async def test_a_slow_webhook_takes_its_fallback_in_time(crm: Crm) -> None:
-    crm.delay_s = 2.0
-    house = House(crm, hook=", fallback: {announcement: closed}")
-    started = asyncio.get_running_loop().time()
+    crm.gate.clear()
+    house = House(crm, hook="timeout: 300ms, fallback: {announcement: closed}")
     assert await house.leads() == ("announcement closed", "+4930555", "route 1, webhook crm fell back (timeout)")
-    assert asyncio.get_running_loop().time() - started < 1.0
+    crm.gate.set()
 
 
 async def test_questions_at_a_time_are_bounded(crm: Crm) -> None:
-    crm.delay_s = 0.2
-    house = House(crm, hook=", parallel: 2")
-    found = await asyncio.gather(*(house.plan.decide(Question(called="1")) for _ in range(5)))
+    crm.gate.clear()
+    house = House(crm, hook="timeout: 10s, parallel: 2")
+    questions = [asyncio.create_task(house.plan.decide(Question(called="1"))) for _ in range(5)]
+    while house.counted("busy") < 3:
+        await asyncio.sleep(0)
+    crm.gate.set()
+    found = await asyncio.gather(*questions)
     await house.webhooks.stop()
     assert sorted(each.target.text for each in found if each) == ["group team"] * 3 + ["user bob"] * 2
-    assert house.counted("busy") == 3
 
 
 async def test_nobody_at_the_other_end_is_a_failure_and_no_route_is_no_call(crm: Crm) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 from playwright.async_api import BrowserContext
 
+from tests.e2e.rooms import PAINTING
 from tests.peers.chromium import Chromium, Tab
 from tests.peers.daemon import ADMIN_TOKEN, Daemon
 
-JOIN = """async ({token, kinds, width, height}) => {
+JOIN = """async ({token, kinds, width, height, painted}) => {
     // Every description is counted: nobody else's coming and going may cost one.
     globalThis.descriptions = 0;
     for (const name of ["setLocalDescription", "setRemoteDescription"]) {
@@ -72,14 +73,15 @@ JOIN = """async ({token, kinds, width, height}) => {
     const joined = new Promise((resolve) => room.addEventListener("connected", resolve, {once: true}));
     if (kinds.includes("audio")) await room.publish("audio", microphone.stream.getAudioTracks()[0]);
     if (kinds.includes("video")) {
-        const camera = await navigator.mediaDevices.getUserMedia({video: {width, height, frameRate: 15}});
-        await room.publish("video", camera.getVideoTracks()[0]);
+        const camera = async () => (await navigator.mediaDevices.getUserMedia({video: {width, height, frameRate: 15}}))
+            .getVideoTracks()[0];
+        await room.publish("video", painted ? (PAINTING)(width, height) : await camera());
     }
     if (kinds.includes("screen")) await room.publish("screen", writing(960, 540));
     room.open();
     await joined;
     return room.info.participant;
-}"""
+}""".replace("PAINTING", PAINTING)
 
 LOOK = """async () => ({
     descriptions,
@@ -146,7 +148,7 @@ async def enter(
     """A new tab that is in the room, connected; ``token`` are more members of the request for its token."""
     tab = await browser.new_tab(f"{server.http_url}/agent", context=context)
     width, height = size
-    given = {"token": await token_of(server, name, **token), "kinds": list(kinds), "width": width, "height": height}
+    given = {"token": await token_of(server, name, **token), "kinds": kinds, "width": width, "height": height}
     return Member(tab, await tab.page.evaluate(JOIN, given))
 
 

@@ -61,7 +61,7 @@ async def open_typist(engine: Engine, topic: int) -> Typist:
     phone = await Phone.open()
     local = await engine.open_rtp_transport(LOOPBACK, latching_ms=0, timeout_ms=0)
     engine.submit(commands.SetRtpRemote(id=local.id, rtp=phone.address))
-    await engine.request(commands.OpenText(id=local.id, ssrc=7, receive=FORMAT, send=FORMAT))
+    await engine.request(commands.OpenText(id=local.id, ssrc=7, cname="house", receive=FORMAT, send=FORMAT))
     await engine.request(commands.JoinTopic(id=local.id, stream=0, topic=topic))
     return Typist(phone, local)
 
@@ -98,12 +98,12 @@ async def test_each_text_is_repeated_in_the_two_packets_that_follow(engine: Engi
 
 async def test_on_hold_text_waits_for_the_phone(engine: Engine) -> None:
     typist = await open_typist(engine, topic := engine.new_id())
-    hold = commands.OpenText(id=typist.local.id, ssrc=7, receive=FORMAT, send=None)
+    hold = commands.OpenText(id=typist.local.id, ssrc=7, cname="house", receive=FORMAT, send=None)
     await engine.request(hold)
     await engine.request(commands.Publish(id=topic, payload=b"later"))
     await asyncio.sleep(0.7)
     assert "later" not in typist.read
-    await engine.request(commands.OpenText(id=typist.local.id, ssrc=7, receive=FORMAT, send=FORMAT))
+    await engine.request(commands.OpenText(id=typist.local.id, ssrc=7, cname="house", receive=FORMAT, send=FORMAT))
     await until(lambda: typist.read.endswith("later"), what="what was written on hold")
 
 
@@ -112,4 +112,4 @@ async def test_text_belongs_to_a_transport_without_tracks(engine: Engine) -> Non
     up = commands.AddUpTrack(id=engine.new_track_id(local.id), transport=local.id, kind="audio", payloads=())
     await engine.request(up)
     with pytest.raises(CommandRefused):
-        await engine.request(commands.OpenText(id=local.id, ssrc=7, receive=FORMAT, send=FORMAT))
+        await engine.request(commands.OpenText(id=local.id, ssrc=7, cname="house", receive=FORMAT, send=FORMAT))

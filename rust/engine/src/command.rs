@@ -354,6 +354,7 @@ pub enum Action {
     },
     OpenText {
         ssrc: u32,
+        cname: String,
         receive: TextFormat,
         send: Option<TextFormat>,
         characters_per_second: u32,

@@ -58,7 +58,7 @@ impl ShardControl {
                 endpoint.join_topic((id, stream), membership, now, out)?;
             }
             Action::LeaveTopic { stream } => endpoint.leave_topic((id, stream))?,
-            Action::OpenText { ssrc, receive, send, characters_per_second } => {
+            Action::OpenText { ssrc, cname, receive, send, characters_per_second } => {
                 let send = send.map(|send| SendFormat { format: read_format(send), characters_per_second });
                 let [sequence, timestamp] = start()?;
                 let config = TextConfig {
@@ -69,7 +69,7 @@ impl ShardControl {
                     receive: read_format(receive),
                     send,
                 };
-                endpoint.open_text(id, config, TEXT_RATES, now, out)?;
+                endpoint.open_text(id, config, cname, TEXT_RATES, now, out)?;
             }
             Action::SendMessage { stream, text, payload } => {
                 endpoint.send_message((id, stream), &read_message(text, payload.into_vec())?, now, out)?;

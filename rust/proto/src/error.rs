@@ -82,6 +82,8 @@ counted! {
     UnexpectedSource => "unexpected_source",
     /// Real-time text under a payload type that was not agreed on, or whose blocks do not parse.
     TextFormat => "text_format",
+    /// A report beside real-time text that does not parse.
+    TextReport => "text_report",
     /// A packet of text whose turn is over: a copy, or one that was made up for.
     TextLate => "text_late",
     /// A packet of text that was lost and is shown as a mark.

@@ -22,7 +22,7 @@ const MEDIA_BUFFERS: usize = 128;
 #[derive(Debug)]
 pub(super) struct Media {
     pub(super) router: Router,
-    wall: WallClock,
+    pub(super) wall: WallClock,
     /// Packets of the batch being handled: record, and where their datagram lies in the batch.
     pending: Vec<(PacketMeta, usize)>,
     keys: IdMap<TransportId, usize>,

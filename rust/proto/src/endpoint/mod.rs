@@ -183,7 +183,7 @@ impl Endpoint {
             if slot.transport.poll_timeout().is_some_and(|due| due <= now) {
                 slot.transport.handle_timeout(now, out);
             }
-            slot.send_text(now, out);
+            slot.send_text(&self.media.wall, now, out);
             self.touch(index);
         }
         self.current = None;

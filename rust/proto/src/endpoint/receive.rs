@@ -159,15 +159,20 @@ impl Endpoint {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
                 match &mut slot.text {
-                    Some(text) => text.handle_rtp(&datagram[..len]),
+                    Some(text) => text.handle_rtp(&datagram[..len], now),
                     None => self.media.handle_rtp(slot.id, entry, &datagram[..len], now),
                 }
             }
             Received::Rtcp { len } => {
                 slot.traffic.packets_received += 1;
                 slot.traffic.bytes_received += received.len as u64;
-                let id = slot.id;
-                self.media.handle_rtcp(id, &datagram[..len], &mut self.slots, now, out);
+                match &mut slot.text {
+                    Some(text) => text.handle_rtcp(&datagram[..len], now),
+                    None => {
+                        let id = slot.id;
+                        self.media.handle_rtcp(id, &datagram[..len], &mut self.slots, now, out);
+                    }
+                }
             }
             Received::Consumed | Received::Dropped(_) => return self.touch(index),
         }

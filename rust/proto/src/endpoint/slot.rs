@@ -6,6 +6,7 @@ use super::text::TEXT_STREAM;
 use super::transports::Statistics;
 use crate::error::DropCounters;
 use crate::io::{Path, SocketId, TransmitQueue};
+use crate::rtcp::WallClock;
 use crate::sctp::{DataEvent, MessageKind};
 use crate::text::TextLine;
 use crate::time::Time;
@@ -184,8 +185,8 @@ impl Slot {
         }
     }
 
-    /// Sends the text that is due.
-    pub(super) fn send_text(&mut self, now: Time, out: &mut TransmitQueue) {
+    /// Sends the text and the report that are due.
+    pub(super) fn send_text(&mut self, wall: &WallClock, now: Time, out: &mut TransmitQueue) {
         let Some(text) = &mut self.text else { return };
         let mut header = Vec::new();
         while let Some(payload) = text.poll_transmit(now, &mut header) {
@@ -193,6 +194,10 @@ impl Slot {
                 self.traffic.packets_sent += 1;
                 self.traffic.bytes_sent += (header.len() + payload.len()) as u64;
             }
+        }
+        if text.poll_report(wall, now, &mut header) && self.transport.protect_rtcp(&header, out).is_ok() {
+            self.traffic.packets_sent += 1;
+            self.traffic.bytes_sent += header.len() as u64;
         }
     }
 }

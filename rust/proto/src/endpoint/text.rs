@@ -19,6 +19,7 @@ impl Endpoint {
         &mut self,
         id: u64,
         config: TextConfig,
+        cname: String,
         rates: DataRates,
         now: Time,
         out: &mut TransmitQueue,
@@ -30,7 +31,7 @@ impl Endpoint {
         }
         match &mut slot.text {
             Some(text) => text.update(config.receive, config.send),
-            None => slot.text = Some(Box::new(TextLine::new(config))),
+            None => slot.text = Some(Box::new(TextLine::new(config, cname))),
         }
         self.topics.add_transport(id, rates);
         if !self.topics.has((id, TEXT_STREAM)) {

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use super::blocks::Blocks;
 use super::receiver::Receiver;
+use super::reports::{CLOCK_RATE, Reports};
 use super::sender::{Outgoing, Sender};
 use crate::error::{Drop, DropCounters};
+use crate::rtcp::WallClock;
 use crate::rtp::{HeaderWriter, RtpPacket, Ssrc};
 use crate::time::Time;
 
@@ -49,18 +51,20 @@ pub struct TextLine {
     sequence: u16,
     receiver: Receiver,
     sender: Sender,
+    reports: Reports,
     messages: VecDeque<String>,
     drops: DropCounters,
 }
 
 impl TextLine {
-    /// A line that sends its byte order mark first.
-    pub fn new(config: TextConfig) -> TextLine {
+    /// A line that sends its byte order mark first, and reports by `cname`.
+    pub fn new(config: TextConfig, cname: String) -> TextLine {
         let characters = config.send.map_or(1, |send| send.characters_per_second);
         TextLine {
             sequence: config.sequence,
             receiver: Receiver::default(),
             sender: Sender::new(characters),
+            reports: Reports::new(config.ssrc, cname),
             messages: VecDeque::new(),
             drops: DropCounters::default(),
             config,
@@ -78,7 +82,7 @@ impl TextLine {
     }
 
     /// Takes one plaintext RTP packet of the peer.
-    pub fn handle_rtp(&mut self, datagram: &[u8]) {
+    pub fn handle_rtp(&mut self, datagram: &[u8], now: Time) {
         let Ok(packet) = RtpPacket::parse(datagram) else { return self.drops.count(Drop::RtpMalformed) };
         let format = self.config.receive;
         let blocks = if packet.payload_type == format.t140 {
@@ -89,10 +93,18 @@ impl TextLine {
             None
         };
         let Some(blocks) = blocks else { return self.drops.count(Drop::TextFormat) };
+        self.reports.count_received(&packet, now);
         let mut text = String::new();
         self.receiver.take(packet.ssrc, packet.sequence, &blocks, &mut text, &mut self.drops);
         if !text.is_empty() {
             self.messages.push_back(text);
+        }
+    }
+
+    /// Takes one plaintext RTCP datagram of the peer.
+    pub fn handle_rtcp(&mut self, datagram: &[u8], now: Time) {
+        if !self.reports.handle_rtcp(datagram, now) {
+            self.drops.count(Drop::TextReport);
         }
     }
 
@@ -117,9 +129,10 @@ impl TextLine {
         std::str::from_utf8(message).is_ok()
     }
 
-    /// When [`TextLine::poll_transmit`] has something.
+    /// When [`TextLine::poll_transmit`] or [`TextLine::poll_report`] has something.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.config.send.and_then(|_| self.sender.poll_timeout())
+        let text = self.config.send.and_then(|_| self.sender.poll_timeout());
+        text.into_iter().chain(self.reports.poll_timeout()).min()
     }
 
     /// Writes the packet that is due: header, then payload.
@@ -130,14 +143,24 @@ impl TextLine {
             marker,
             payload_type: format.red.unwrap_or(format.t140),
             sequence: self.sequence,
-            // RFC 4103 §6: the clock has 1000 Hz.
-            timestamp: self.config.timestamp.wrapping_add(now.as_millis() as u32),
+            timestamp: self.timestamp(now),
             ssrc: self.config.ssrc,
         };
         self.sequence = self.sequence.wrapping_add(1);
         header.clear();
         writer.write(header, |_| {});
+        self.reports.count_sent(payload.len(), now);
         Some(payload)
+    }
+
+    /// Writes the RTCP compound that is due.
+    pub fn poll_report(&mut self, wall: &WallClock, now: Time, out: &mut Vec<u8>) -> bool {
+        self.reports.poll(self.timestamp(now), wall, now, out)
+    }
+
+    fn timestamp(&self, now: Time) -> u32 {
+        let passed = now.as_millis() * u64::from(CLOCK_RATE) / 1000;
+        self.config.timestamp.wrapping_add(passed as u32)
     }
 
     /// What was dropped and why.
@@ -150,13 +173,16 @@ impl TextLine {
 mod tests {
     use super::*;
 
+    const NOW: Time = Time::ZERO;
+
     fn format(t140: u8, red: Option<u8>) -> TextFormat {
         TextFormat { t140, red }
     }
 
     fn line(receive: TextFormat, send: TextFormat) -> TextLine {
         let send = Some(SendFormat { format: send, characters_per_second: 30 });
-        TextLine::new(TextConfig { ssrc: Ssrc(9), sequence: 65_530, timestamp: u32::MAX - 100, receive, send })
+        let config = TextConfig { ssrc: Ssrc(9), sequence: 65_530, timestamp: u32::MAX - 100, receive, send };
+        TextLine::new(config, "line".into())
     }
 
     /// Two lines and a wire that loses the packets of these numbers; what the second one read.
@@ -168,7 +194,7 @@ mod tests {
             texts.iter().filter(|(when, _)| *when == at).for_each(|(_, text)| typist.push(text));
             if let Some(payload) = typist.poll_transmit(Time::from_millis(at), &mut header) {
                 if !lost.contains(&sent) {
-                    reader.handle_rtp(&[&header[..], &payload].concat());
+                    reader.handle_rtp(&[&header[..], &payload].concat(), NOW);
                 }
                 sent += 1;
             }
@@ -200,11 +226,13 @@ mod tests {
         let mut header = Vec::new();
         let mut typist = line(format(98, None), format(97, None));
         let payload = typist.poll_transmit(Time::ZERO, &mut header).unwrap();
-        reader.handle_rtp(&[&header[..], &payload].concat());
-        reader.handle_rtp(&header[..5]);
+        reader.handle_rtp(&[&header[..], &payload].concat(), NOW);
+        reader.handle_rtp(&header[..5], NOW);
+        reader.handle_rtcp(&[0x80, 200, 0], NOW);
         assert_eq!(reader.poll_message(), None);
         assert_eq!(reader.drops_mut().get(Drop::TextFormat), 1);
         assert_eq!(reader.drops_mut().get(Drop::RtpMalformed), 1);
+        assert_eq!(reader.drops_mut().get(Drop::TextReport), 1);
     }
 
     #[test]
@@ -215,7 +243,7 @@ mod tests {
         typist.poll_transmit(Time::ZERO, &mut header).unwrap();
         typist.update(own, None);
         typist.push("later");
-        assert_eq!(typist.poll_timeout(), None);
+        assert_eq!(typist.poll_timeout(), typist.reports.poll_timeout(), "no text is due");
         assert_eq!(typist.poll_transmit(Time::from_millis(5000), &mut header), None);
         typist.update(own, Some(SendFormat { format: own, characters_per_second: 30 }));
         let payload = typist.poll_transmit(Time::from_millis(5000), &mut header).unwrap();

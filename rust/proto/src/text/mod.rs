@@ -1,11 +1,12 @@
 //! Real-time text over RTP (RFC 4103): T.140 text with earlier text repeated in front of it (RFC 2198).
 //!
-//! [`blocks`] is the wire format, [`receiver`] makes one text of what arrives, [`sender`] says when what leaves, and
-//! [`line`](mod@line) is both together for one m-line.
+//! [`blocks`] is the wire format, [`receiver`] makes one text of what arrives, [`sender`] says when what leaves,
+//! [`reports`] what both ends tell each other about it, and [`line`](mod@line) is all of them together for one m-line.
 
 pub mod blocks;
 pub mod line;
 pub mod receiver;
+pub mod reports;
 pub mod sender;
 
 pub use line::{SendFormat, TextConfig, TextFormat, TextLine};
