@@ -69,6 +69,7 @@ def _groups(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[
         if target.get("webhook") is not None:
             yield ("webhooks", name, "fallback", "webhook"), "a webhook cannot fall back to a webhook"
     yield from _trunk_users(data)
+    yield from _certificate_names(data)
 
 
 def _trunk_users(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
@@ -77,6 +78,16 @@ def _trunk_users(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         user = _map(_map(trunk).get("authenticate")).get("user")
         if isinstance(user, str) and (first := taken.setdefault(user, f"trunks.{name}")) != f"trunks.{name}":
             yield ("trunks", name, "authenticate", "user"), f"{user} is the user name of {first} already"
+
+
+def _certificate_names(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    taken: dict[str, str] = {}
+    for section in ("trunks", "users"):
+        for name, owner in _map(data.get(section)).items():
+            for index, each in enumerate(_list(_map(owner).get("certificate_names"))):
+                first = taken.setdefault(str(each).lower(), f"{section}.{name}")
+                if first != f"{section}.{name}":
+                    yield (section, name, "certificate_names", index), f"{each} is a name of {first} already"
 
 
 def _sites(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:

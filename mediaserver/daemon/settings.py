@@ -124,6 +124,7 @@ def sip_config(config: Config) -> SipConfig:
         realm=sip.realm,
         server_name=SERVER_NAME,
         trunks=trunk_rules(config),
+        certificate_users=certificate_users(config),
         limits=SipLimits(
             transactions=limits.sip_transactions,
             sessions=2 * limits.calls,
@@ -159,6 +160,16 @@ def capture(config: Config, *, secrets: SecretStore, counters: Counters) -> Capt
 def sip_domains(config: Config) -> frozenset[str]:
     """Domains whose users are ours, lower case."""
     return frozenset({config.listeners.sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)})
+
+
+def certificate_users(config: Config) -> dict[str, str]:
+    """Users by the names in their devices' certificates."""
+    found = {}
+    for user, settings in config.users.items():
+        for name in settings.certificate_names:
+            account, at, host = name.removeprefix("sip:").rpartition("@")
+            found[f"{account}{at}{host.lower()}"] = user
+    return found
 
 
 def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:

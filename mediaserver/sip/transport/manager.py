@@ -13,6 +13,8 @@ from typing import Any
 from mediaserver.errors import LocalProtocolError
 from mediaserver.runtime.dscp import mark
 from mediaserver.sip.capture import Capture
+from mediaserver.sip.certificates.standing import CertificateStanding
+from mediaserver.sip.certificates.verdict import fingerprint
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.core import Announced
 from mediaserver.sip.errors import SipParseError
@@ -74,6 +76,8 @@ class Transports:
         self._number = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.certificates: CertificateStanding | None = None
+        """Says whether the certificates of peers still hold; without it all do."""
         self.edges: EdgeWay | None = None
         """Opens connections beyond the Edges; without it there are none."""
 
@@ -493,7 +497,47 @@ class Transports:
             self._forget(connection)
             return
         self._counters.inc("sip.tls_handshakes", result="ok")
-        connection.secure(secured)
+        connection.certificate = _certificate_of(secured)
+        if await self._holds(connection):
+            connection.secure(secured)
+        else:
+            secured.abort()
+            self._forget(connection)
+
+    async def _holds(self, connection: Connection) -> bool:
+        """Whether the certificate of a peer lets it in; until that is known nothing that it says is read."""
+        if connection.certificate is None or self.certificates is None:
+            return True
+        if await self.certificates.holds(connection.certificate):
+            return not connection.is_closing()
+        self._counters.inc("sip.connections_closed", reason="certificate")
+        return False
+
+    def revoked_flows(self) -> list[Flow]:
+        """Connections whose certificate is known to hold no more."""
+        standing = self.certificates
+        return [
+            connection.flow
+            for connection in self._connections.values()
+            if isinstance(connection, Connection)
+            and standing is not None
+            and connection.flow is not None
+            and connection.certificate is not None
+            and standing.is_revoked(connection.certificate)
+        ]
+
+    def end_revoked(self, flow: Flow) -> None:
+        """Close such a connection, after what is queued has been sent."""
+        connection = self._connections.get(flow.id)
+        if isinstance(connection, Connection):
+            self._counters.inc("sip.connections_closed", reason="certificate")
+            connection.close()
+
+    def certificate_of(self, flow: Flow) -> str | None:
+        """Fingerprint of what the peer of a connection has shown."""
+        connection = self._connections.get(flow.id)
+        shown = connection.certificate if isinstance(connection, Connection) else None
+        return fingerprint(shown) if shown is not None else None
 
     def _forget(self, connection: Connection | WebSocketConnection) -> None:
         """The connection is gone, whoever closed it."""
@@ -536,6 +580,12 @@ class Transports:
             self._counters.inc("sip.connections_closed", reason=reason)
             connection.abort()
         self._sweep = loop.call_later(1.0, self._on_sweep)
+
+
+def _certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
+    tls = transport.get_extra_info("ssl_object")
+    shown: bytes | None = tls.getpeercert(binary_form=True) if tls is not None else None
+    return shown
 
 
 def _feed(protocol: Any, data: bytes) -> None:

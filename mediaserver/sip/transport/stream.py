@@ -47,6 +47,8 @@ class Connection(asyncio.Protocol):
         self.flow: Flow | None = None
         self.alias: tuple[str, int] | None = None
         """Address and port in whose place the peer wants to be reached by this connection (RFC 5923)."""
+        self.certificate: bytes | None = None
+        """What an accepted peer has shown (DER); verified by its authority."""
         self.opened_at = self.active_at = now()
         self.message_began_at: float | None = None
         self.messages = 0
