@@ -137,7 +137,8 @@ async def test_a_certificate_that_is_revoked_ends_calls_and_connection_and_lets_
         assert isinstance((await reader.rest())[-1], Ended)
         assert isinstance((await ours.rest())[-1], Ended)
         assert house.counts.table["sip.connections_closed.certificate"] == 1
-        event = await (await call(agent, house)).next()
+    async with device(shown, tmp_path, authority) as again:
+        event = await (await call(again, house)).next()
         assert isinstance(event, Rejected)
         assert event.code == 503
         assert house.counts.table["sip.certificates.revoked"] == 1
