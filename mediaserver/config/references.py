@@ -36,6 +36,7 @@ def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     yield from _listeners(data, names)
     yield from _ports(data)
     yield from _edges_and_cores(data)
+    yield from _edge_ports(data)
     yield from _slots(data)
 
 
@@ -222,6 +223,28 @@ def _edges_and_cores(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         if number in taken:
             yield ("link", "cores", name, "id"), f"{taken[number]} has {number} already: give each Core its own"
         taken[number] = name
+
+
+def _edge_ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    if data.get("role") != "edge":
+        return
+    edge, listeners = _map(data.get("edge")), _map(data.get("listeners"))
+    sip = edge.get("sip_tls")
+    binds = [str(bind) for bind in _list(_map(listeners.get("shared_tls")).get("bind"))]
+    if sip is not None and any(bind.endswith(f":{sip}") for bind in binds):
+        yield (
+            ("edge", "sip_tls"),
+            f"{sip} is the port of listeners.shared_tls already: name it in its names, or choose another",
+        )
+    try:
+        ports = parse_port_range(edge["sip_media_ports"]) if edge.get("sip_media_ports") else None
+    except ValueError:
+        return
+    link = str(_map(data.get("link")).get("listen", Config().link.listen)).rpartition(":")[2]
+    webrtc = _map(listeners.get("webrtc")).get("port", Config().listeners.webrtc.port)
+    for name, port in (("listeners.webrtc.port", webrtc), ("link.listen", int(link) if link.isdecimal() else None)):
+        if ports is not None and isinstance(port, int) and ports.low <= port <= ports.high:
+            yield ("edge", "sip_media_ports"), f"{name} ({port}) lies inside {ports}: choose other ports"
 
 
 def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
