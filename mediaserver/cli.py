@@ -28,7 +28,7 @@ from mediaserver.config.loader import InvalidConfig, Loaded, load
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import State, open_state
-from mediaserver.config.values import format_bitrate
+from mediaserver.config.values import format_bitrate, parse_duration
 from mediaserver.config.welcome import welcome
 from mediaserver.errors import ConfigError, MediaServerError
 from mediaserver.runtime import log, process
@@ -196,7 +196,7 @@ def status(
     state_dir: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
 ) -> None:
-    """Ask the running daemon who of the trunks' targets lives, what is registered, and how many calls there are."""
+    """Ask the running daemon about trunks and their targets, calls on them, registrations and Edges."""
     from mediaserver.api.status import ask, show  # the other commands start faster
 
     settings = _load(config, state_dir).config
@@ -210,6 +210,30 @@ def status(
         typer.echo(json.dumps(found, indent=2))
     else:
         show(found, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command("drain-edge")
+def drain_edge(
+    name: Annotated[str, typer.Argument(help="Name of the Edge in `link.edges`.")],
+    config: ConfigOption = _DEFAULT,
+    state_dir: StateOption = None,
+    deadline: Annotated[str, typer.Option(help="After it what still goes over the Edge is closed.")] = "60s",
+    undo: Annotated[bool, typer.Option("--undo", help="Use the Edge again.")] = False,
+) -> None:
+    """Have the running Core leave an Edge: no new sessions, those there are go over others. Returns when it is left."""
+    from mediaserver.api.edge_drain import drain  # the other commands start faster
+
+    settings = _load(config, state_dir).config
+    try:
+        deadline_s = None if undo else parse_duration(deadline)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--deadline") from None
+    try:
+        drain(settings, SecretStore(settings, environment=os.environ), name, deadline_s, say=typer.echo)
+    except ConfigError as error:
+        _fail(str(error), code=EX_CONFIG)
+    except MediaServerError as error:
+        _fail(str(error), code=1)
 
 
 @app.command("hash-password")

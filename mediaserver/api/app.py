@@ -130,19 +130,19 @@ class Listeners:
             await self.stop()
             raise
 
-    def take(self, connection: socket.socket, tls: ssl.SSLContext, *, source: tuple[str, int]) -> None:
+    def take(self, connection: socket.socket, tls: ssl.SSLContext, *, source: tuple[str, int], link: int = 0) -> None:
         """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case.
 
-        `source` is the visitor's address, which the socket does not know when the connection came over an Edge."""
-        task = asyncio.create_task(self._begin(connection, tls, source), name="https-handshake")
+        `source` is the visitor's address, which the socket does not know when the connection came over an Edge by `link`."""
+        task = asyncio.create_task(self._begin(connection, tls, source, link), name="https-handshake")
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int]) -> None:
+    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int], link: int) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                lambda: VisitorProtocol(self._protocol(), source),
+                lambda: VisitorProtocol(self._protocol(), source, link=link),
                 connection,
                 ssl=tls,
                 ssl_handshake_timeout=self._limits.handshake_s,

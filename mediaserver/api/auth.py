@@ -33,6 +33,8 @@ Scope = Literal[
     "certificates:write",
     "trunks:read",
     "entries:read",
+    "edges:read",
+    "edges:write",
     "events",
 ]
 """What a token of the house's software may do; the admin token may do all of it."""
@@ -48,6 +50,8 @@ SCOPES: Mapping[Scope, str] = {
     "certificates:write": "revoke client certificates",
     "trunks:read": "see the state of trunks",
     "entries:read": "see the entries of the configuration",
+    "edges:read": "see the state of Edges",
+    "edges:write": "leave Edges, and use them again",
     "events": "listen to events",
 }
 """Every scope, with what it allows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -30,14 +30,19 @@ class EntryForPages(BaseModel):
     consent: EntryConsent
     open: bool
     """Whether calls are taken now."""
+    servers: list[str]
+    """Other base URLs by which the server is reached, where this one fails."""
 
 
 class EntriesResource:
     """Titles and media of the entries, for the pages that may use them."""
 
-    def __init__(self, *, entries: Mapping[str, EntryAccess], admission: Admission) -> None:
+    def __init__(
+        self, *, entries: Mapping[str, EntryAccess], admission: Admission, servers: Sequence[str] = ()
+    ) -> None:
         self._entries = entries
         self._admission = admission
+        self._servers = list(servers)
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
@@ -66,6 +71,7 @@ class EntriesResource:
             video=entry.video,
             consent=EntryConsent(version=entry.consent.version, text=entry.consent.text),
             open=not self._admission.draining,
+            servers=self._servers,
         )
         return json_answer(EntryForPages, shown, headers={"Cache-Control": "no-cache"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -16,11 +16,14 @@ from mediaserver.api.problem import Problem
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy of the pages: everything from here, nothing inline."""
+
+def page_policy(servers: Iterable[str] = ()) -> str:
+    """Content-Security-Policy of the pages: everything from here, nothing inline; connections also to `servers`."""
+    also = "".join(f" {server} ws{server.removeprefix('http')}" for server in servers)
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
+        f"connect-src 'self'{also}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,16 @@ class _Asset:
 class PagesResource:
     """Serves the files of `mediaserver/web`, read once; a browser keeps them and asks whether they changed."""
 
-    def __init__(self, *, entries: Iterable[EntryAccess]) -> None:
-        """The first entry is the one that `/` calls."""
+    def __init__(self, *, entries: Iterable[EntryAccess], servers: Sequence[str] = ()) -> None:
+        """The first entry is the one that `/` calls; `servers` are base URLs that lead here, too."""
+        self._policy = page_policy(servers)
         self._assets: dict[str, _Asset] = {}
         for file in files("mediaserver.web").iterdir():
             suffix = "." + file.name.rpartition(".")[2]
             if suffix in _TYPES:
                 self._assets[file.name] = _asset(file.read_bytes(), _TYPES[suffix])
         template = self._assets["call.html"].body.decode()
-        self._call_pages = {entry.name: _call_page(template, entry) for entry in entries}
+        self._call_pages = {entry.name: _call_page(template, entry, servers) for entry in entries}
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
@@ -82,7 +86,7 @@ class PagesResource:
 
     def _page(self, request: web.Request, page: _Asset) -> web.StreamResponse:
         response = self._answer(request, page)
-        response.headers["Content-Security-Policy"] = PAGE_POLICY
+        response.headers["Content-Security-Policy"] = self._policy
         response.headers["Permissions-Policy"] = (
             "camera=(self), microphone=(self), display-capture=(self), autoplay=(self), geolocation=()"
         )
@@ -105,9 +109,10 @@ def _asset(body: bytes, content_type: str) -> _Asset:
     return _Asset(body, content_type, hashlib.sha256(body).hexdigest()[:24])
 
 
-def _call_page(template: str, entry: EntryAccess) -> _Asset:
+def _call_page(template: str, entry: EntryAccess, servers: Sequence[str]) -> _Asset:
     values = {
         "entry": entry.name,
+        "servers": " ".join(servers),
         "title": entry.title,
         "video": entry.video,
         "consent_version": entry.consent.version,

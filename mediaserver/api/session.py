@@ -19,6 +19,7 @@ from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
+from mediaserver.api.page_servers import PageServers
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.session_channel import (
     CLOSE_INTERNAL,
@@ -41,6 +42,7 @@ from mediaserver.webrtc.messages import (
     IceServer,
     Ping,
     Pong,
+    Servers,
     Welcome,
 )
 
@@ -99,6 +101,7 @@ class SessionResource:
         limits: SessionLimits | None = None,
         agent_origins: Origins | None = None,
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
+        servers: PageServers | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here.
@@ -115,7 +118,10 @@ class SessionResource:
         self._source_of = source_of
         self._metrics = metrics
         self._limits = limits or SessionLimits()
-        self._agent_origins = agent_origins or Origins()
+        self._servers = servers or PageServers()
+        self._servers.listen(self._tell_servers)
+        self._servers.on_leave = self._leave
+        self._agent_origins = agent_origins or Origins(("self", *self._servers.origins))
         self._ice_servers = ice_servers
         self._clock = clock
         limit = self._limits
@@ -178,9 +184,11 @@ class SessionResource:
                 "This is a WebSocket resource (RFC 6455); connect with the `WebSocket` of a browser.",
                 headers={"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        # A page that takes up a session again says so in the query, so that draining keeps only new ones away.
-        if "resume" not in request.query:
-            self._admission.require_open()
+        # A page that takes up a session again says so in the query, so that draining keeps only new ones away; its token
+        # is what counts, by whatever name it comes. `hello` decides, which for a new session looks at the origin.
+        if "resume" in request.query:
+            return
+        self._admission.require_open()
         origin = request.headers.get("Origin")
         if origin is None or self._agent_origins.allow_request(request):
             return
@@ -216,6 +224,7 @@ class SessionResource:
             await _farewell(socket, "internal", "The server made a mistake; it has been logged.", CLOSE_INTERNAL)
             return socket
         if channel is not None:
+            channel.link = 0 if request.transport is None else request.transport.get_extra_info("link", 0)
             await self._run(socket, channel)
         return socket
 
@@ -240,7 +249,8 @@ class SessionResource:
         channel = next((found for found in self._channels if digest in found.tokens and not found.closed), None)
         if channel is None:
             raise Refused("resume", "This session is over; it can only be taken up again within a short time.")
-        welcome = self._channels[channel].model_copy(update={"resume": channel.new_resume_token()})
+        update = {"resume": channel.new_resume_token(), "servers": self._servers.current}
+        welcome = self._channels[channel].model_copy(update=update)
         if not await channel.attach(socket, welcome, after=ack or 0):
             raise Refused("resume", "Messages of this session were lost; please start a new one.")
         self._metrics.sessions_resumed.inc()
@@ -278,7 +288,7 @@ class SessionResource:
         except BaseException:
             self._occupancy.leave(source)
             raise
-        self._channels[channel] = welcome
+        self._channels[channel] = welcome = welcome.model_copy(update={"servers": self._servers.current})
         self._metrics.sessions.labels(role=channel.role).inc()
         await channel.attach(socket, welcome, after=None)
         return channel
@@ -353,6 +363,15 @@ class SessionResource:
         self._agent_channels[scope.user] = channel
         channel.start(agent)
         return channel.welcome(profile.name, self._ice_servers())
+
+    def _tell_servers(self, servers: tuple[str, ...]) -> None:
+        for channel in self._channels:
+            channel.tell(Servers(servers=servers))
+
+    def _leave(self, link: int) -> None:
+        for channel in self._channels:
+            if channel.link == link:
+                channel.move()
 
     def _closed(self, channel: SessionChannel) -> None:
         if self._channels.pop(channel, None) is None:

@@ -43,6 +43,8 @@ CLOSE_INTERNAL = 1011
 CLOSE_TRY_AGAIN = 1013
 CLOSE_REPLACED = 4001
 """The session went on over a newer socket."""
+CLOSE_MOVED = 4002
+"""The session goes on over another server: this socket is about to be lost."""
 
 
 class Participant(Protocol):
@@ -126,6 +128,10 @@ class SessionChannel:
         self.tokens: list[bytes] = []
         """Digests of the resume tokens that are good now: the newest, and the one before until it proved to arrive."""
         self.closed = False
+        self.link = 0
+        """The Edge's link that its socket came by, 0 for none."""
+        self._moved: web.WebSocketResponse | None = None
+        self._moving: asyncio.Task[bool] | None = None
         self._window_s = window_s
         self._outbox = Outbox(max_messages=max_messages, max_bytes=max_bytes)
         self._inbox = Inbox()
@@ -144,6 +150,10 @@ class SessionChannel:
 
     async def send(self, message: ServerMessage) -> None:
         """See `Signaling.send`."""
+        self.tell(message)
+
+    def tell(self, message: ServerMessage) -> None:
+        """The same; it never waits."""
         if self.closed or self._last_words:
             return
         self._outbox.push(dump(message))
@@ -247,6 +257,13 @@ class SessionChannel:
             except (ConnectionError, RuntimeError):
                 return
 
+    def move(self) -> None:
+        """Have the browser take the session up again by another server."""
+        if self._socket is not None:
+            self._moved = self._socket
+            closing = self._socket.close(code=CLOSE_MOVED, message=b"go on over another server")
+            self._moving = asyncio.create_task(closing, name=f"session-{self.id}-move")
+
     def heard(self, ack: int | None) -> None:
         """The browser spoke over its newest socket and has everything up to `ack`."""
         self.tokens = self.tokens[-1:]
@@ -272,7 +289,8 @@ class SessionChannel:
             return
         self._socket = None
         self._writable.set()
-        if for_good or self._last_words:
+        # Some answer a close with a code of their own.
+        if (for_good and socket is not self._moved) or self._last_words:
             self.leave("page_closed")
             return
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What `mediaserver status` prints: trunks and registrations, asked of the running daemon's administration listener."""
+"""What `mediaserver status` prints, asked of the running daemon's administration listener."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -20,18 +20,36 @@ _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def ask(config: Config, secrets: SecretStore) -> dict[str, Any]:
-    """`{trunks, registrations}` of the daemon that runs with this configuration. Raises MediaServerError."""
-    binds = config.listeners.admin.bind
-    if not binds:
-        raise MediaServerError("listeners.admin.bind is empty: the daemon cannot be asked")
-    host = _EVERYWHERE.get(binds[0].host, binds[0].host)
-    base = f"http://[{host}]:{binds[0].port}" if ":" in host else f"http://{host}:{binds[0].port}"
-    token = secrets.text(config.secrets.admin_token)
-    return {name: _get(f"{base}/v1/{name}", token)["items"] for name in ("trunks", "registrations")}
+    """`{trunks, registrations, edges}` of the daemon that runs with this configuration. Raises MediaServerError."""
+    daemon = RunningDaemon(config, secrets)
+    return {name: daemon.ask(f"/v1/{name}")["items"] for name in ("trunks", "registrations", "edges")}
 
 
-def _get(url: str, token: str) -> dict[str, Any]:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own http
+class RunningDaemon:
+    """The daemon that runs with this configuration. Raises MediaServerError where it has no administration listener."""
+
+    def __init__(self, config: Config, secrets: SecretStore) -> None:
+        binds = config.listeners.admin.bind
+        if not binds:
+            raise MediaServerError("listeners.admin.bind is empty: the daemon cannot be asked")
+        host = _EVERYWHERE.get(binds[0].host, binds[0].host)
+        self._base = f"http://[{host}]:{binds[0].port}" if ":" in host else f"http://{host}:{binds[0].port}"
+        self._token = secrets.text(config.secrets.admin_token)
+
+    def ask(
+        self, path: str, *, method: Literal["GET", "POST", "DELETE"] = "GET", body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer to one request. Raises MediaServerError in words for an operator."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self._base}{path}"
+        return _answer(urllib.request.Request(url, data, headers, method=method))  # noqa: S310 - our own http
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    url = request.full_url
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
             found: dict[str, Any] = json.load(response)
@@ -45,7 +63,7 @@ def _get(url: str, token: str) -> dict[str, Any]:
 
 
 def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) -> None:
-    """Two tables."""
+    """A table of each; Edges only where there are any."""
     trunks = _table("Trunks", "trunk", "state", "calls in / out / most", "registration", "target", "hop", "is", "last")
     for trunk in status["trunks"]:
         calls = f"{trunk['incoming']} / {trunk['outgoing']} / {trunk['max_calls']}"
@@ -63,6 +81,13 @@ def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) ->
         over, seconds = item["transport"], f"{item['expires_in_s']} s"
         devices.add_row(item["aor"], item["contact"], item["source"], over, seconds, item["user_agent"])
     console.print(devices)
+    if status["edges"]:
+        edges = _table("Edges", "Edge", "state", "sessions", "left after")
+        for edge in status["edges"]:
+            state = f"{edge['state']} ({edge['reason']})" if edge["reason"] else edge["state"]
+            after = "-" if edge["remaining_s"] is None else f"{edge['remaining_s']:.0f} s"
+            edges.add_row(edge["name"], state, "-" if edge["sessions"] is None else str(edge["sessions"]), after)
+        console.print(edges)
 
 
 def _table(title: str, *headings: str) -> Table:

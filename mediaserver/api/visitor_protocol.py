@@ -9,13 +9,13 @@ from typing import Any, cast
 class VisitorTransport:
     """A transport of asyncio that says the visitor's address where it is asked for its peer; all else is the inner one's."""
 
-    def __init__(self, inner: asyncio.BaseTransport, source: tuple[str, int]) -> None:
+    def __init__(self, inner: asyncio.BaseTransport, source: tuple[str, int], link: int) -> None:
         self._inner = inner
-        self._source = source
+        self._told = {"peername": source, "link": link}
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As `asyncio.BaseTransport.get_extra_info`."""
-        return self._source if name == "peername" else self._inner.get_extra_info(name, default)
+        """As `asyncio.BaseTransport.get_extra_info`; `link` is the id of the Edge's link that it came by, 0 for none."""
+        return self._told[name] if name in self._told else self._inner.get_extra_info(name, default)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -24,13 +24,16 @@ class VisitorTransport:
 class VisitorProtocol(asyncio.Protocol):
     """Hands everything on to the protocol that serves the visitor."""
 
-    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int]) -> None:
+    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int], *, link: int = 0) -> None:
         self._inner = inner
         self._source = source
+        self._link = link
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        self._inner.connection_made(cast("asyncio.BaseTransport", VisitorTransport(transport, self._source)))
+        self._inner.connection_made(
+            cast("asyncio.BaseTransport", VisitorTransport(transport, self._source, self._link))
+        )
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor."""

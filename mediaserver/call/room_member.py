@@ -98,6 +98,10 @@ class RoomMember:
         """Tells the page how its line is doing."""
         self._news.quality(quality_message(event.quality))
 
+    def edge_left(self) -> None:
+        """The page is to find another way for its media."""
+        self._tasks.spawn(self._signaling.send(messages.RestartIce()), name="restart-ice")
+
     def end(self, cause: EndCause) -> None:
         """Leaves the room. Calling it again does nothing."""
         self._party.close(cause)
@@ -230,6 +234,7 @@ class RoomMembers:
             on_closed=member.closed,
             on_layers=member.layers_wanted,
             on_quality=member.quality_changed,
+            on_edge_left=member.edge_left,
         )
 
     def _left(self, member: RoomMember) -> None:

@@ -90,6 +90,7 @@ class RoomParty:
         on_closed: Callable[[EndCause], None],
         on_layers: Callable[[str, engine_events.UpTrackLayersWanted], None] | None = None,
         on_quality: Callable[[QualityChanged], None] | None = None,
+        on_edge_left: Callable[[], None] | None = None,
     ) -> None:
         self.room = room
         self.participant = participant
@@ -101,6 +102,7 @@ class RoomParty:
         self._booking = booking
         self._on_closed = on_closed
         self._on_layers = on_layers
+        self._on_edge_left = on_edge_left
         self._kinds: dict[str, MediaKind] = {}
         account = Party(address=booking.party.address, packets=booking.party.packets)
         self._reception = Reception(parts.admission.book(f"{booking.leg_id}-received", account), booking)
@@ -282,6 +284,8 @@ class RoomParty:
                 mid = self.mid_of(track)
                 if mid is not None:
                     self._on_layers(mid, event)
+            case engine_events.EdgeLeft() if self._on_edge_left is not None:
+                self._on_edge_left()
             case engine_events.TransportClosed(reason=reason) if reason != "commanded":
                 # Not from within the delivery of the event: leaving touches the tables that are being walked.
                 asyncio.get_running_loop().call_soon(self.close, EndCause("system", reason))

@@ -317,6 +317,8 @@ class WebRtcLeg(Leg):
                 self.emit(Connected())
             case engine_events.DtmfReceived(digit=digit, duration_ms=duration_ms):
                 self.emit(Dtmf(digit, duration_ms))
+            case engine_events.EdgeLeft() if not self.ended:
+                self._tasks.spawn(self._signaling.send(messages.RestartIce()), name="restart-ice")
             case engine_events.TransportClosed(reason=reason) if reason != "commanded" and not self.ended:
                 self._tasks.spawn(self._on_closed(reason), name="transport-closed")
             case _:

@@ -39,15 +39,7 @@ def openings(config: Config) -> Iterator[Opening]:
             yield Opening(source, address, "udp", listeners.webrtc.shown_ports, "media of browsers (ICE, DTLS, SRTP)")
             if (tcp := listeners.webrtc.tcp_port) is not None:
                 yield Opening(source, address, "tcp", str(tcp), "media of browsers that UDP is closed to (ICE-TCP)")
-    turn = listeners.turn
-    if turn.port is not None:
-        for name in turn.networks:
-            for source, address in _ends(config, name, "browsers"):
-                yield Opening(source, address, "udp", str(turn.port), "TURN")
-                if turn.tcp_port is not None:
-                    yield Opening(source, address, "tcp", str(turn.tcp_port), "TURN")
-                if turn.relay == "open":
-                    yield Opening("peers of TURN users", address, "udp", str(turn.ports), "relayed addresses of TURN")
+    yield from _turn_openings(config)
     sip = listeners.sip
     for name in sip.networks:
         for source, address in _ends(config, name, _phones(config)):
@@ -61,13 +53,30 @@ def openings(config: Config) -> Iterator[Opening]:
             yield Opening(source, address, "udp", str(config.media.sip_ports), "media of SIP legs (RTP, SRTP, RTCP)")
 
 
+def _turn_openings(config: Config) -> Iterator[Opening]:
+    turn = config.listeners.turn
+    if turn.port is None:
+        return
+    for name in turn.networks:
+        for source, address in _ends(config, name, "browsers"):
+            yield Opening(source, address, "udp", str(turn.port), "TURN")
+            if turn.tcp_port is not None:
+                yield Opening(source, address, "tcp", str(turn.tcp_port), "TURN")
+            if turn.relay == "open":
+                yield Opening("peers of TURN users", address, "udp", str(turn.ports), "relayed addresses of TURN")
+
+
 def _edge_openings(config: Config) -> Iterator[Opening]:
     listeners, link = config.listeners, config.link
     for bind in listeners.shared_tls.bind:
-        yield from _tcp(bind, "browsers", "pages, passed through to the Core")
+        turn = "" if listeners.turn.port is None else "; TURN over TLS"
+        yield from _tcp(bind, "browsers", f"pages, passed through to the Core{turn}")
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
             yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers, carried to the Core")
+            if (tcp := listeners.webrtc.tcp_port) is not None:
+                yield Opening(source, address, "tcp", str(tcp), "media of browsers that UDP is closed to (ICE-TCP)")
+    yield from _turn_openings(config)
     if (sip := config.edge.sip_tls) is not None:
         for name in config.edge.networks:
             for source, address in _ends(config, name, "phones, trunks"):

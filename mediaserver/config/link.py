@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mediaserver.config.base import FilePath, Name, Section
 from mediaserver.config.listeners import Certificate, HostName
-from mediaserver.config.values import Bind, Bitrate, SocketAddress
+from mediaserver.config.values import BaseUrl, Bind, Bitrate, SocketAddress
 
 
 class LinkedEdge(Section):
@@ -21,6 +21,11 @@ class LinkedEdge(Section):
 
     name: HostName
     """Its `link.name`, which its certificate must have."""
+
+    origin: BaseUrl | None = None
+    """Where pages reach this Edge alone, like `https://edge1.example.org`: a name of its own, which leads to it and to no
+    other, is in `listeners.shared_tls.names` there and in the certificate of `listeners.https` here. A page that loses its
+    connection tries those of all Edges at once. null for an Edge without one."""
 
     certificate_file: FilePath
     """Its certificate (PEM, as `mediaserver link-certificate` prints it there); no other is accepted. Where an authority
@@ -38,6 +43,14 @@ class LinkedCore(Section):
 
     certificate_file: FilePath
     """Its certificate, as above."""
+
+    weight: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Its share of visitors beside the weights of other Cores; 0 takes those alone who find no other one. Who comes from one
+    network comes to one Core, as long as that is there."""
+
+    server_names: tuple[HostName, ...] = ()
+    """Names that lead to this Core alone, all of them in `listeners.shared_tls.names`: with its own `origin` for each Edge a
+    page finds back to the Core of its call from any network."""
 
 
 class Link(Section):

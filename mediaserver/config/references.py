@@ -187,7 +187,9 @@ def _ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
             yield path, f"{shown} lies inside media.sip_ports ({ports}): choose a port outside of it"
         if isinstance(sip_udp, int) and first <= sip_udp <= last:
             yield path, f"{shown} is the UDP port of SIP already: choose another"
-        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, (first, last))
+        # At an Edge media and TURN may share a port; it has no SIP.
+        taken = (first, last) if data.get("role") != "edge" else (0, 0)
+        yield from _turn_ports(_map(listeners.get("turn")), ports, sip_udp, taken)
     same = webrtc.get("tcp", defaults.listeners.webrtc.tcp)
     media_tcp = first if same == "same" else same
     # Once is enough where the same number is SIP's over UDP, too.
@@ -217,12 +219,40 @@ def _edges_and_cores(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         yield ("link", "edges"), "role: core needs an Edge to dial; without one take role: all"
     if role == "edge" and not _map(link.get("cores")):
         yield ("link", "cores"), "role: edge needs a Core to admit; without one take role: all"
+    web = _map(data.get("web"))
+    if web.get("origin") is None and web.get("pages", True):
+        for name, edge in _map(link.get("edges")).items():
+            if _map(edge).get("origin") is not None:
+                yield (
+                    ("link", "edges", name, "origin"),
+                    "needs web.origin: else pages may not begin a call over this Edge",
+                )
+    turn = _map(_map(data.get("listeners")).get("turn"))
+    if role == "edge" and turn.get("relay") == "open":
+        yield (
+            ("listeners", "turn", "relay"),
+            "an Edge leads to its Cores and nowhere else: take closed, or leave it out",
+        )
     taken: dict[object, str] = {}
     for name, core in _map(link.get("cores")).items():
         number = _map(core).get("id", 0)
         if number in taken:
             yield ("link", "cores", name, "id"), f"{taken[number]} has {number} already: give each Core its own"
         taken[number] = name
+    yield from _names_of_cores(data, _map(link.get("cores")))
+
+
+def _names_of_cores(data: Mapping[str, Any], cores: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    shared = _map(_map(data.get("listeners")).get("shared_tls"))
+    passed = {str(name).lower() for name in _list(shared.get("names"))}
+    owners: dict[str, str] = {}
+    for name, core in cores.items():
+        for index, server_name in enumerate(_list(_map(core).get("server_names"))):
+            path, lower = ("link", "cores", name, "server_names", index), str(server_name).lower()
+            if lower not in passed:
+                yield path, f"{server_name} is not among listeners.shared_tls.names, so nobody comes by it"
+            if owners.setdefault(lower, name) != name:
+                yield path, f"{server_name} leads to {owners[lower]} already"
 
 
 def _edge_ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

@@ -38,7 +38,7 @@ from mediaserver.config.trunks import SrtpPolicy as SrtpPolicy
 from mediaserver.config.trunks import Trunk as Trunk
 from mediaserver.config.trunks import TrunkCredentials as TrunkCredentials
 from mediaserver.config.trunks import VideoCodec as VideoCodec
-from mediaserver.config.values import Duration, DurationOrNone, Origin, PortRange, Ports
+from mediaserver.config.values import BaseUrl, Duration, DurationOrNone, Origin, PortRange, Ports
 
 
 def _shards(value: object) -> int | None:
@@ -268,6 +268,10 @@ class Web(Section):
 
     pages: bool = True
     """Serve the caller page, the agent page and widget.js."""
+
+    origin: BaseUrl | None = None
+    """Where visitors open the pages, like `https://video.example.org`; needed where Edges have an `origin` of their own, so
+    that a page of the one may go on over the other."""
 
 
 class Log(Section):

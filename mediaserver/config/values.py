@@ -142,6 +142,14 @@ def parse_origin(value: object) -> str:
     )
 
 
+def parse_base_url(value: object) -> str:
+    """`https://www.example.org/` -> `https://www.example.org`. Raises `ValueError`."""
+    text = parse_origin(value)
+    if "*" in text or text == "self":
+        raise ValueError("expected scheme and host like https://www.example.org")
+    return text
+
+
 def parse_network(value: object) -> IPv4Network | IPv6Network:
     """An IP address or CIDR without host bits. Raises `ValueError`."""
     if isinstance(value, (IPv4Network, IPv6Network)):
@@ -272,6 +280,20 @@ Origin = Annotated[
     ),
 ]
 """A web origin (RFC 6454) or one of the words and patterns that stand for several, in lower case."""
+
+BaseUrl = Annotated[
+    str,
+    BeforeValidator(parse_base_url),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s*]+/?$",
+            "description": "Scheme and host, and a port where it is not the usual one",
+            "examples": ["https://video.example.org"],
+        }
+    ),
+]
+"""One web origin (RFC 6454), in lower case."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A UDP or TCP port; 0 takes any free one."""

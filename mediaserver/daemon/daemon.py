@@ -15,6 +15,7 @@ from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.api.event_webhooks import EventWebhooks
+from mediaserver.api.page_servers import PageServers
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
 from mediaserver.call.calls import Calls
@@ -55,10 +56,12 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -241,8 +244,22 @@ class Daemon:
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()
         trunks.start(user_agent)
+        origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
+        page_servers = PageServers(origins, own=config.web.origin)
+        edges = EdgeRegistry()
+        if config.role == "core":
+            self._edges = Edges(
+                config,
+                engine=engine,
+                token_key=token_key(config, self._secrets),
+                turn_secret=edge_turn_secret(config, self._secrets),
+                registry=edges,
+                software=SERVER_NAME,
+                page_servers=page_servers,
+            )
         self._web = WebSide(
             config=config,
+            edges=edges,
             secrets=self._secrets,
             contacts=self._contacts,
             rooms=self._room_sessions,
@@ -264,6 +281,8 @@ class Daemon:
             certificates=standing,
             kept_certificates=kept_certificates,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
+            page_servers=page_servers,
+            edge_control=self._edges,
         )
         await self._web.start()
         visitors = Visitors(
@@ -272,17 +291,10 @@ class Daemon:
             sip_names=frozenset(name.lower() for name in config.listeners.sip.shared_tls_names),
         )
         engine.on_stream = visitors.take
-        if config.role == "core":
-            self._edges = Edges(
-                config,
-                engine=engine,
-                token_key=token_key(config, self._secrets),
-                software=SERVER_NAME,
-                on_stream=visitors.take,
-            )
+        if self._edges is not None:
             user_agent.use_edges(self._edges.dialler)
             calls.use_edges(self._edges.ports)
-            await self._edges.start()
+            await self._edges.start(visitors.take)
         parts = RunningParts(
             users=users,
             agents=page,

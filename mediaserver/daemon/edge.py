@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,17 +21,20 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.config.model import Config
 from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
+from mediaserver.daemon.core_choice import CoreChoice, KnownCore
+from mediaserver.daemon.edge_addresses import edge_addresses
 from mediaserver.daemon.edge_dialling import EdgeDialling
 from mediaserver.daemon.edge_ports import EdgePortsSide
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
+from mediaserver.daemon.turn import relay_secrets, turn_config
 from mediaserver.engine import commands, events
 from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import AimPorts, Dial, EdgeAddress, OpenPorts, Revocation, SetKeys, media_key
+from mediaserver.link.messages import AimPorts, Dial, OpenPorts, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -54,6 +58,13 @@ class EdgeDaemon:
         self._admin: Listeners | None = None
         self._ends: dict[int, EdgeEnd] = {}
         """By the id of the link."""
+        self._choice = CoreChoice(
+            (
+                KnownCore(core.name, core.weight, frozenset(name.lower() for name in core.server_names))
+                for core in config.link.cores.values()
+            ),
+            clock=time.monotonic,
+        )
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
         self._told = {str(bind): str(told) for bind, told in bind_addresses(config, config.edge.networks)}
@@ -62,6 +73,8 @@ class EdgeDaemon:
         self._ports = EdgePortsSide(
             allowed=config.edge.sip_media_ports is not None, workers=config.link.workers, told=self._told
         )
+        self._turn_secrets: dict[int, tuple[bytes, ...]] = {}
+        """By the id of the Core."""
         self._refused = self._metrics.counter(
             "edge_visitors_refused_total", "Connections closed because no Core was there"
         )
@@ -150,6 +163,10 @@ class EdgeDaemon:
                 ),
             )
 
+        if self._turn_secrets.get(core_id) != keys.turn and self._config.listeners.turn.port is not None:
+            self._turn_secrets[core_id] = keys.turn
+            self._running.submit(commands.SetTurnSecrets(id=0, secrets=relay_secrets(self._turn_secrets.values())))
+
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
         ended = tuple(revocation.session for revocation in sessions)
@@ -160,7 +177,7 @@ class EdgeDaemon:
     # -- visitors ------------------------------------------------------------------------------------------------
 
     def _take_visitor(self, event: events.StreamOpened) -> None:
-        if (link := self._open_link()) is not None:
+        if (link := self._choose(event)) is not None:
             self._carry(event, link)
         elif len(self._held) >= _MOST_HELD:
             self._refuse(event)
@@ -168,8 +185,10 @@ class EdgeDaemon:
             timer = asyncio.get_running_loop().call_later(_HOLD_S, self._give_up, event.fd)
             self._held[event.fd] = (event, timer)
 
-    def _open_link(self) -> int | None:
-        return next((link for link, end in self._ends.items() if end.core_id is not None), None)
+    def _choose(self, event: events.StreamOpened) -> int | None:
+        present = {end.core_name: link for link, end in self._ends.items() if end.core_id is not None}
+        core = self._choice.choose(event.source[0], event.server_name or "", present)
+        return None if core is None else present[core]
 
     def _carry(self, event: events.StreamOpened, link: int) -> None:
         ip, port = event.local
@@ -223,13 +242,11 @@ class EdgeDaemon:
         os.close(event.fd)
 
     def _core_changed(self, _end: EdgeEnd) -> None:
-        link = self._open_link()
-        if link is None:
-            return
-        held, self._held = self._held, {}
-        for event, timer in held.values():
-            timer.cancel()
-            self._carry(event, link)
+        for fd, (event, timer) in tuple(self._held.items()):
+            if (link := self._choose(event)) is not None:
+                del self._held[fd]
+                timer.cancel()
+                self._carry(event, link)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -246,7 +263,7 @@ class EdgeDaemon:
         return self._engine
 
     def _problem(self) -> str | None:
-        if self._open_link() is not None:
+        if any(end.core_id is not None for end in self._ends.values()):
             return None
         return "; ".join(f"{end.core_name}: {end.reason}" for end in self._ends.values()) or "not listening yet"
 
@@ -263,7 +280,7 @@ class EdgeDaemon:
                 edge_name=config.link.name,
                 software=SERVER_NAME,
                 instance=instance,
-                addresses=_public_addresses(config),
+                addresses=edge_addresses(config),
                 media_ports=ports,
                 wire=EngineWire(engine, link),
                 sink=self,
@@ -304,47 +321,29 @@ class _Opened:
 
 
 def _engine_config(config: Config) -> EngineConfig:
-    port = config.listeners.webrtc.port
-    binds = tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, _networks(config)))
+    webrtc = config.listeners.webrtc
+    addresses = bind_addresses(config, webrtc.networks)
+    phones = bind_addresses(config, config.edge.networks)
     marks = config.media.dscp
     return EngineConfig(
         shards=0,
         audio_threads=0,
         edge=EdgeConfig(
             workers=config.link.workers,
-            public_binds=binds,
+            public_binds=_binds(addresses, webrtc.port),
             link_bind=str(config.link.listen),
-            sip_tls_binds=_sip_tls_binds(config),
-            media_binds=tuple(str(bind) for bind, _ in bind_addresses(config, config.edge.networks)),
+            sip_tls_binds=() if config.edge.sip_tls is None else _binds(phones, config.edge.sip_tls),
+            media_binds=tuple(str(bind) for bind, _ in phones),
             media_ports=config.edge.sip_media_ports or (20_000, 29_999),
         ),
+        webrtc_tcp_binds=() if webrtc.tcp_port is None else _binds(addresses, webrtc.tcp_port),
+        announced={str(bind): str(told) for bind, told in addresses if bind != told},
+        turn=turn_config(config, secrets=None),
         shared_tls=shared_tls(config),
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
     )
 
 
-def _public_addresses(config: Config) -> tuple[EdgeAddress, ...]:
-    port, sip = config.listeners.webrtc.port, config.edge.sip_tls
-    media = [
-        EdgeAddress(protocol="udp", ip=str(told), port=port, purpose="media")
-        for _, told in bind_addresses(config, _networks(config))
-    ]
-    ports = config.edge.sip_media_ports
-    for _, told in bind_addresses(config, config.edge.networks):
-        if sip is not None:
-            media.append(EdgeAddress(protocol="tls", ip=str(told), port=sip, purpose="sip"))
-        if ports is not None:
-            media.append(EdgeAddress(protocol="udp", ip=str(told), port=ports.low, purpose="sip_media"))
-    return tuple(media)
-
-
-def _sip_tls_binds(config: Config) -> tuple[str, ...]:
-    port = config.edge.sip_tls
-    if port is None:
-        return ()
-    return tuple(str(SocketAddress(str(bind), port)) for bind, _ in bind_addresses(config, config.edge.networks))
-
-
-def _networks(config: Config) -> tuple[str, ...]:
-    return config.listeners.webrtc.networks
+def _binds(addresses: Iterable[tuple[object, object]], port: int) -> tuple[str, ...]:
+    return tuple(str(SocketAddress(str(bind), port)) for bind, _ in addresses)

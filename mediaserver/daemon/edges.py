@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from mediaserver.api.edges import EdgeShown
+from mediaserver.api.page_servers import PageServers
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
+from mediaserver.daemon.edge_drains import EdgeDrains
 from mediaserver.daemon.edge_ports import CorePorts
 from mediaserver.daemon.edge_way import EdgeDialler
 from mediaserver.daemon.link_identity import accepted, credentials
@@ -19,7 +22,7 @@ from mediaserver.engine import commands, events
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
-from mediaserver.link.edge_registry import EdgeEvent, EdgeRegistry
+from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
 from mediaserver.link.messages import Revocation, TokenKey, media_key
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -41,28 +44,43 @@ class Edges:
         *,
         engine: Engine,
         token_key: bytes,
+        turn_secret: bytes,
+        registry: EdgeRegistry,
         software: str,
-        on_stream: Callable[[events.StreamOpened, str], None],
+        page_servers: PageServers,
     ) -> None:
         self._config = config
         self._engine = engine
         self._token_key = TokenKey(id=0, secret=token_key)
+        self._turn_secret = turn_secret
         self._software = software
-        self._on_stream = on_stream
+        self._page_servers = page_servers
+        self._on_stream: Callable[[events.StreamOpened, str], None] | None = None
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
+        self._unsubscribe: dict[str, list[Callable[[], None]]] = {}
+        """From the events of those links."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
+        self._links: dict[str, int] = {}
+        """By the Edge's name."""
         self._tasks = TaskGroupOwner("edges")
-        self.registry = EdgeRegistry()
+        self._drains = EdgeDrains(
+            engine=engine,
+            tasks=self._tasks,
+            has_others=lambda: bool(self.registry.open_edges()),
+            close=self._close_media,
+        )
+        self.registry = registry
         """Which of them are up."""
         self.dialler = EdgeDialler(self.registry)
         """Opens connections from there."""
         self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
         """Opens ports for media there."""
 
-    async def start(self) -> None:
-        """Dials. Raises ConfigError and EngineError for certificates that cannot be used."""
-        self.registry.listen(self._announce)
+    async def start(self, on_stream: Callable[[events.StreamOpened, str], None]) -> None:
+        """Dials; `on_stream` takes visitors. Raises ConfigError and EngineError for certificates that cannot be used."""
+        self._on_stream = on_stream
+        self.registry.listen(self._follow)
         self._engine.on_closed = self._revoke
         for name, edge in self._config.link.edges.items():
             await self._dial(name, edge)
@@ -73,9 +91,28 @@ class Edges:
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 
+    def status(self) -> Sequence[EdgeShown]:
+        """See `api.edges.EdgeControl`."""
+        return [self._shown(end) for end in self.registry.edges()]
+
+    def leave(self, name: str, deadline_s: float | None) -> None:
+        """See `api.edges.EdgeControl`."""
+        self.registry.leave(name, deadline_s)
+
+    def _shown(self, end: CoreEnd) -> EdgeShown:
+        if not end.is_ready:
+            return EdgeShown(name=end.name, state="away", reason=end.reason)
+        if not self.registry.is_draining(end.name):
+            return EdgeShown(name=end.name, state="ready")
+        is_over, sessions = self._drains.is_over(end.name), self._drains.sessions(end.name)
+        if is_over:
+            return EdgeShown(name=end.name, state="left", sessions=sessions)
+        remaining_s = self._drains.remaining_s(end.name)
+        return EdgeShown(name=end.name, state="draining", sessions=sessions, remaining_s=remaining_s)
+
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
-        link = self._engine.new_link_id()
+        link = self._links[name] = self._engine.new_link_id()
         end = CoreEnd(
             name=name,
             core_id=self._config.link.core_id,
@@ -83,6 +120,7 @@ class Edges:
             software=self._software,
             wire=EngineWire(self._engine, link),
             keys=(self._token_key,),
+            turn_secrets=(self._turn_secret,),
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
             changed=self.registry.handle_change,
@@ -104,18 +142,18 @@ class Edges:
     def _take(self, name: str, event: events.StreamOpened) -> None:
         if event.service == "dialled":
             self.dialler.take(event)
-        else:
+        elif self._on_stream is not None:
             self._on_stream(event, name)
 
     def _open_media(self, name: str, host: str, secret: bytes) -> None:
         """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
         by themselves."""
         end = next(end for end in self.registry.edges() if end.name == name)
-        ports, links = self._media_links.get(name, ((), []))
+        ports, _ = self._media_links.get(name, ((), []))
         if ports == end.media_ports:
             return
         engine = self._engine
-        engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
+        self._close_media(name)
         opened = [
             commands.OpenMediaLink(
                 id=engine.new_id(shard),
@@ -129,17 +167,60 @@ class Edges:
         ]
         self._media_links[name] = (end.media_ports, [command.id for command in opened])
         engine.submit(*opened)
+        # The rest of the link may be well while these are down.
+        listen = partial(self._on_media_link, name)
+        self._unsubscribe[name] = [engine.subscribe_events(command.id, listen) for command in opened]
 
     def _media_link(self, name: str, worker: int, shard: int) -> int | None:
         _, links = self._media_links.get(name, ((), []))
         place = worker * self._engine.config.shards + shard
         return links[place] if place < len(links) else None
 
-    def _announce(self, _event: EdgeEvent) -> None:
-        """Sessions that begin from now on are told the Edges that take them."""
-        addresses = tuple((each.ip, each.port) for each in self.registry.addresses("media") if each.protocol == "udp")
-        shards = range(self._engine.config.shards)
-        self._engine.submit(*(commands.SetEdgeAddresses(id=make_id(shard, 0), addresses=addresses) for shard in shards))
+    def _close_media(self, name: str) -> None:
+        for unsubscribe in self._unsubscribe.pop(name, ()):
+            unsubscribe()
+        _, links = self._media_links.pop(name, ((), []))
+        self._engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
+
+    def _follow(self, event: EdgeEvent) -> None:
+        self._announce()
+        match event:
+            case EdgeReady(edge=name):
+                self._drains.end(name)
+                if name not in self._media_links:
+                    next(end for end in self.registry.edges() if end.name == name).open_media()
+            case EdgeLost(edge=name):
+                self._drains.end(name)
+                self._bring_away(name)
+            case EdgeDraining(edge=name, deadline_s=deadline_s):
+                _, links = self._media_links.get(name, ((), []))
+                self._drains.begin(name, links, deadline_s)
+                self._page_servers.leave(self._links[name])
+            case _:
+                pass
+
+    def _on_media_link(self, name: str, event: events.AnyEvent) -> None:
+        if isinstance(event, events.MediaLinkDown):
+            self._bring_away(name)
+
+    def _bring_away(self, name: str) -> None:
+        """Media that goes over an Edge goes over another one, if there is one."""
+        if any(other != name for other in self.registry.open_edges()):
+            _, links = self._media_links.get(name, ((), []))
+            self._engine.submit(*(commands.LeaveMediaLink(id=link) for link in links))
+
+    def _announce(self) -> None:
+        """Sessions that begin from now on are told the Edges that take them; where none does, those that are there, for who
+        has lost the way must find one."""
+        media = self.registry.addresses("media") or self.registry.addresses("media", for_new=False)
+        udp, tcp = (
+            tuple((each.ip, each.port) for each in media if each.protocol == protocol) for protocol in ("udp", "tcp")
+        )
+        edges = self._config.link.edges
+        names = self.registry.open_edges()
+        self._page_servers.set([origin for name in names if (origin := edges[name].origin) is not None])
+        ids = (make_id(shard, 0) for shard in range(self._engine.config.shards))
+        self._engine.submit(*(commands.SetEdgeAddresses(id=to, addresses=udp, tcp_addresses=tcp) for to in ids))
 
     def _revoke(self, transport: int) -> None:
         expires = int(time.time() - _UNIX_2020_S) // 60 + _TOKEN_LIFE_MINUTES

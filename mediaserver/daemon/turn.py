@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from mediaserver.config.model import Config
@@ -13,19 +14,24 @@ from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.edge.credentials import CredentialMint
 from mediaserver.engine.config import OpenRelay, TurnConfig
+from mediaserver.link.edge_registry import EdgeRegistry
+from mediaserver.link.messages import EdgeAddress
 from mediaserver.webrtc.messages import IceServer
 
 _PURPOSE: Final = "turn-credentials"
+_EDGE_PURPOSE: Final = "turn-credentials-of-edges"
 
 
-def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
-    """What the engine is started with; None where TURN is off."""
+def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | None:
+    """What the engine is started with; None where TURN is off. An Edge has no secrets: its Cores give it theirs."""
     turn, limits = config.listeners.turn, config.limits
     if turn.port is None:
         return None
     addresses = [(str(bind), str(told)) for bind, told in bind_addresses(config, turn.networks)]
-    relay, tcp = None, turn.tcp_port
-    if turn.relay == "open":
+    relay, tcp, users = None, turn.tcp_port, {}
+    if secrets is None:
+        keys: tuple[bytes, ...] = ()
+    elif turn.relay == "open":
         # One of each family: which of several a client would get nobody could say.
         families = {":" in bind: (bind, told) for bind, told in reversed(addresses)}
         relay = OpenRelay(
@@ -35,6 +41,7 @@ def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
             denied=tuple(map(str, turn.denied_peers)),
         )
         keys = (secrets.text(turn.shared_secret).encode(),) if turn.shared_secret is not None else ()
+        users = {prepared(name): prepared(secrets.text(user.secret)) for name, user in turn.users.items()}
     else:
         keys = (_session_secret(config, secrets),)
     return TurnConfig(
@@ -42,7 +49,7 @@ def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
         tcp_binds=() if tcp is None else tuple(str(SocketAddress(bind, tcp)) for bind, _ in addresses),
         realm=turn.realm,
         secrets=keys,
-        users=tuple((prepared(name), prepared(secrets.text(user.secret))) for name, user in turn.users.items()),
+        users=tuple(users.items()),
         allocations=limits.turn_allocations,
         allocations_per_user=limits.turn_allocations_per_session,
         answers_per_second=round(limits.turn_answers_per_source),
@@ -50,12 +57,49 @@ def turn_config(config: Config, *, secrets: SecretStore) -> TurnConfig | None:
     )
 
 
-def ice_servers(config: Config, *, secrets: SecretStore) -> Callable[[], tuple[IceServer, ...]]:
-    """Gives each session that asks the TURN server with credentials of its own. An open relay is for the users that the
-    configuration names: pages, which anybody may open, get nothing of it."""
+def ice_servers(
+    config: Config, *, secrets: SecretStore, edges: EdgeRegistry | None = None
+) -> Callable[[], tuple[IceServer, ...]]:
+    """Gives each session that asks the TURN servers with credentials of its own: that of this daemon, and those of its
+    Edges. An open relay is for the users that the configuration names: pages, which anybody may open, get nothing of it."""
+    lifetime_s = config.listeners.turn.credential_lifetime
+    own = CredentialMint(secret=_session_secret(config, secrets), lifetime_s=lifetime_s, clock=time.time)
+    theirs = CredentialMint(secret=edge_turn_secret(config, secrets), lifetime_s=lifetime_s, clock=time.time)
+    own_urls = _own_urls(config)
+
+    def servers() -> tuple[IceServer, ...]:
+        edge_urls = tuple(map(_edge_url, edges.addresses("turn"))) if edges is not None else ()
+        return tuple(_server(mint, urls) for mint, urls in ((own, own_urls), (theirs, edge_urls)) if urls)
+
+    return servers
+
+
+def edge_turn_secret(config: Config, secrets: SecretStore) -> bytes:
+    """Makes the passwords by which visitors use the TURN servers of our Edges, which know it, and nothing else."""
+    return secrets.key(config.secrets.ufrag_key, purpose=_EDGE_PURPOSE)
+
+
+def relay_secrets(of_cores: Iterable[Sequence[bytes]]) -> tuple[bytes, ...]:
+    """The secrets of all Cores as an Edge's relay takes them: those in use before those that were."""
+    return tuple(secret for some in zip_longest(*of_cores) for secret in some if secret is not None)
+
+
+def _server(mint: CredentialMint, urls: Sequence[str]) -> IceServer:
+    credentials = mint.mint()
+    return IceServer(urls=tuple(urls), username=credentials.username, credential=credentials.password)
+
+
+def _edge_url(address: EdgeAddress) -> str:
+    scheme = "turns" if address.protocol == "tls" else "turn"
+    transport = "udp" if address.protocol == "udp" else "tcp"
+    host = address.name if address.name is not None else address.ip
+    return f"{scheme}:{SocketAddress(host, address.port)}?transport={transport}"
+
+
+def _own_urls(config: Config) -> tuple[str, ...]:
     turn = config.listeners.turn
     if turn.port is None or turn.relay == "open":
-        return tuple
+        return ()
     told = dict.fromkeys(str(told) for _, told in bind_addresses(config, turn.networks))
     urls = [f"turn:{SocketAddress(address, turn.port)}?transport=udp" for address in told]
     if (tcp := turn.tcp_port) is not None:
@@ -64,13 +108,7 @@ def ice_servers(config: Config, *, secrets: SecretStore) -> Callable[[], tuple[I
     if shared.turn_name is not None:
         ports = dict.fromkeys(bind.port for bind in shared.bind)
         urls += [f"turns:{shared.turn_name}:{port}?transport=tcp" for port in ports]
-    mint = CredentialMint(secret=_session_secret(config, secrets), lifetime_s=turn.credential_lifetime, clock=time.time)
-
-    def servers() -> tuple[IceServer, ...]:
-        credentials = mint.mint()
-        return (IceServer(urls=tuple(urls), username=credentials.username, credential=credentials.password),)
-
-    return servers
+    return tuple(urls)
 
 
 def prepared(text: str) -> str:

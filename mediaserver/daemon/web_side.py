@@ -17,6 +17,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, SiteKey, SiteTokens
 from mediaserver.api.calls import CallsResource
 from mediaserver.api.contacts import ContactsResource
 from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.edges import EdgeControl, EdgesResource
 from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
@@ -25,6 +26,7 @@ from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.origins import Origins
+from mediaserver.api.page_servers import PageServers
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
 from mediaserver.api.registrations import RegistrationsResource
@@ -47,6 +49,7 @@ from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
 from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
+from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sip.certificates.standing import CertificateStanding
 from mediaserver.sip.user_agent import UserAgent
@@ -67,6 +70,7 @@ class WebSide:
         self,
         *,
         config: Config,
+        edges: EdgeRegistry,
         secrets: SecretStore,
         contacts: Contacts,
         rooms: Rooms,
@@ -88,11 +92,15 @@ class WebSide:
         line_tests: LineTests,
         certificates: CertificateStanding,
         kept_certificates: SqliteRevokedCertificates,
+        page_servers: PageServers,
+        edge_control: EdgeControl | None,
     ) -> None:
         self._config = config
         self._control = control
         self._certificates = certificates
         self._kept_certificates = kept_certificates
+        self._page_servers = page_servers
+        self._edge_control = edge_control
         self._journal = journal
         self._events: EventsResource | None = None
         self._trunks = trunks
@@ -112,8 +120,10 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets)
-        self._entries = {name: _entry_access(name, entry) for name, entry in config.entries.items()}
+        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
+        self._entries = {
+            name: _entry_access(name, entry, page_servers.origins) for name, entry in config.entries.items()
+        }
         self._agents = agents
         site_tokens = self._site_tokens(attribute_limits)
         self._line_tests = LineTestsResource(
@@ -141,6 +151,7 @@ class WebSide:
             members=MemberDoor(members=members, tokens=tokens, ice_servers=self._ice_servers),
             ice_servers=self._ice_servers,
             limits=_session_limits(config),
+            servers=page_servers,
         )
         self._sip_sockets = self._sip_socket()
         self._checks: dict[str, Check] = {"engine": lambda: None if healthy() else "the packet engine does not run"}
@@ -172,7 +183,7 @@ class WebSide:
             # It came before the doors are open, or after they closed.
             connection.close()
             return
-        self._listeners[0].take(connection, self.https_tls, source=event.source)
+        self._listeners[0].take(connection, self.https_tls, source=event.source, link=event.id)
 
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""
@@ -214,7 +225,7 @@ class WebSide:
             lifetime_s=config.tokens.agent_lifetime,
             failures_per_second=limits.sign_in_failures_per_source,
         )
-        entries = EntriesResource(entries=self._entries, admission=self._admission)
+        entries = EntriesResource(entries=self._entries, admission=self._admission, servers=self._page_servers.known)
         described: list[Described] = [entries, agents, self._sessions, *rooms, self._line_tests]
         operations = [operation for resource in described for operation in resource.operations()]
         return [
@@ -222,8 +233,11 @@ class WebSide:
             *described,
             OpenApiResource(operations, public=True),
             *([self._sip_sockets] if self._sip_sockets is not None else []),
-            *([PagesResource(entries=self._entries.values())] if config.web.pages else []),
+            *([self._pages()] if config.web.pages else []),
         ]
+
+    def _pages(self) -> PagesResource:
+        return PagesResource(entries=self._entries.values(), servers=self._page_servers.known)
 
     def _sip_socket(self) -> SipSocketResource | None:
         settings = self._config.listeners.sip.websocket
@@ -257,6 +271,7 @@ class WebSide:
             ApiTokensResource(tokens=self._tokens, admin=admin, revocations=self._revocations),
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
+            EdgesResource(edges=self._edge_control, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,
@@ -304,8 +319,9 @@ def _session_limits(config: Config) -> SessionLimits:
     )
 
 
-def _entry_access(name: str, entry: Entry) -> EntryAccess:
-    origins = Origins.of(entry.allowed_origins)
+def _entry_access(name: str, entry: Entry, own: Sequence[str]) -> EntryAccess:
+    # Pages that are served from here come by any of our names.
+    origins = Origins.of([*entry.allowed_origins, *(own if "self" in entry.allowed_origins else ())])
     if origins.anybody:
         _log.warning("entry_open_to_every_page", entry=name)
     return EntryAccess(

@@ -500,11 +500,22 @@ class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link")
     """End a link; the Edge notices by its silence."""
 
 
+class LeaveMediaLink(Command, frozen=True, kw_only=True, tag="leave_media_link"):
+    """The Edge of a link is lost, or shall be left: media that went over it goes another proven way where there is one, and
+    `EdgeLeft` follows for each such transport. Nothing is forgotten, for the Edge may come back."""
+
+
+class SweepMediaLink(Command, frozen=True, kw_only=True, tag="sweep_media_link"):
+    """Forget the paths over a link by which no media goes; `MediaLinkSwept` answers."""
+
+
 class SetEdgeAddresses(Command, frozen=True, kw_only=True, tag="set_edge_addresses"):
     """Where visitors reach the shard of `id` over Edges: candidates of every `IceTransportOpened` from now on, behind
     those of the shard's own sockets. Replaces what was said before."""
 
     addresses: tuple[Address, ...]
+    tcp_addresses: tuple[Address, ...] = ()
+    """The same by TCP (RFC 6544)."""
 
 
 class SetCoreKey(Command, frozen=True, kw_only=True, tag="set_core_key"):
@@ -699,6 +710,8 @@ AnyCommand = (
     | Publish
     | OpenMediaLink
     | CloseMediaLink
+    | LeaveMediaLink
+    | SweepMediaLink
     | SetEdgeAddresses
     | OpenEdgePorts
     | AimEdgePorts

@@ -86,13 +86,13 @@ class TurnConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The TURN server (RFC 8656), on a thread of its own whose index follows those of shards and sound."""
 
     binds: tuple[str, ...]
-    """`ip:port` of the UDP sockets that clients send to."""
+    """`ip:port` of the UDP sockets that clients send to; an Edge's public ones may be among them."""
     tcp_binds: tuple[str, ...] = ()
     """The same by TCP."""
     realm: str
     """At most 28 bytes."""
     secrets: tuple[bytes, ...] = ()
-    """Make the passwords of time-limited names; the first two count."""
+    """Make the passwords of time-limited names; the first 16 count."""
     users: tuple[tuple[str, str], ...] = ()
     """Other users: name and password."""
     allocations: int

@@ -324,6 +324,22 @@ class MediaLinkDown(Event, frozen=True, kw_only=True, tag="media_link_down"):
     id: int
 
 
+class EdgeLeft(Event, frozen=True, kw_only=True, tag="edge_left"):
+    """Media of the transport `id` went over an Edge that is lost or shall be left: an ICE restart brings the browser to
+    another one."""
+
+    id: int
+
+
+class MediaLinkSwept(Event, frozen=True, kw_only=True, tag="media_link_swept"):
+    """Answer to `SweepMediaLink`."""
+
+    id: int
+    transports: int
+    """Those whose media still goes over the link."""
+    request: int | None = None
+
+
 class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
     """An Edge's worker runs; `id` is the one that `Engine.edge_id` gives."""
 
@@ -458,6 +474,8 @@ AnyEvent = (
     | ChannelMessage
     | MediaLinkUp
     | MediaLinkDown
+    | EdgeLeft
+    | MediaLinkSwept
     | EdgeOpened
     | EdgeLinkUp
     | EdgeLinkDown

@@ -52,6 +52,7 @@ class CoreEnd(End):
         software: str,
         wire: Wire,
         keys: Sequence[TokenKey],
+        turn_secrets: Sequence[bytes] = (),
         revoked: Callable[[], Iterable[Revocation]],
         media_ready: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
@@ -63,6 +64,7 @@ class CoreEnd(End):
         self._shards = shards
         self._software = software
         self._keys = tuple(keys)
+        self._turn_secrets = tuple(turn_secrets)
         self._revoked = revoked
         self._media_ready = media_ready
         # For as long as we live: media go on while the rest of the link comes back, and also when the Edge was restarted.
@@ -108,6 +110,11 @@ class CoreEnd(End):
         self._keys = tuple(keys)
         if self.is_ready:
             self._send_keys()
+
+    def open_media(self) -> None:
+        """Begin the media links anew; nothing while the Edge is away, for they begin when it comes."""
+        if self.is_ready:
+            self._media_ready(self._media_secret)
 
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""
@@ -167,7 +174,7 @@ class CoreEnd(End):
         self._send_revocations(self._revoked())
 
     def _send_keys(self) -> None:
-        self._send(SetKeys(tokens=self._keys, media=self._media_secret))
+        self._send(SetKeys(tokens=self._keys, turn=self._turn_secrets, media=self._media_secret))
 
     def _send_revocations(self, sessions: Iterable[Revocation]) -> None:
         for some in _parts(sessions, REVOCATIONS_PER_MESSAGE):

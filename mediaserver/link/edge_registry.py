@@ -54,7 +54,19 @@ class _Known:
     end: CoreEnd
     was_ready: bool = False
     was_draining: bool = False
+    left_within_s: float | None = None
+    """The time in which our own operator wants it to be left."""
     addresses: tuple[EdgeAddress, ...] = ()
+
+    @property
+    def deadline_s(self) -> float | None:
+        """The time in which it is to be left; None where it is not."""
+        return self.end.drain_deadline_s if self.left_within_s is None else self.left_within_s
+
+    @property
+    def is_draining(self) -> bool:
+        """It takes no new sessions."""
+        return self.deadline_s is not None
 
 
 class EdgeRegistry:
@@ -87,14 +99,29 @@ class EdgeRegistry:
 
     def open_edges(self) -> tuple[str, ...]:
         """Names of those that take new sessions."""
-        return tuple(name for name, known in self._edges.items() if known.end.is_ready and not known.end.is_draining)
+        return tuple(name for name, known in self._edges.items() if known.end.is_ready and not known.is_draining)
+
+    def is_draining(self, name: str) -> bool:
+        """Whether an Edge takes no new sessions."""
+        return self._edges[name].is_draining
+
+    def leave(self, name: str, deadline_s: float | None) -> None:
+        """Our operator wants an Edge to be left within a time, also when it is away now; None uses it again.
+
+        Raises KeyError for one that is not known.
+        """
+        known = self._edges[name]
+        known.left_within_s = deadline_s
+        # Another deadline is news, too.
+        known.was_draining = known.was_draining and deadline_s is None
+        self.handle_change(known.end)
 
     def addresses(self, purpose: str, *, for_new: bool = True) -> tuple[EdgeAddress, ...]:
         """Where visitors reach the Edges that are ready; `for_new` leaves out those that drain."""
         return tuple(
             address
             for known in self._edges.values()
-            if known.end.is_ready and not (for_new and known.end.is_draining)
+            if known.end.is_ready and not (for_new and known.is_draining)
             for address in known.end.addresses
             if address.purpose == purpose
         )
@@ -117,7 +144,7 @@ class EdgeRegistry:
         if known is None or known.end is not end:
             return
         was_ready, was_draining, addresses = known.was_ready, known.was_draining, known.addresses
-        known.was_ready, known.was_draining, known.addresses = end.is_ready, end.is_draining, end.addresses
+        known.was_ready, known.was_draining, known.addresses = end.is_ready, known.is_draining, end.addresses
         if end.is_ready and not was_ready:
             _log.info("edge_ready", edge=end.name)
             self._tell(EdgeReady(end.name))
@@ -126,8 +153,12 @@ class EdgeRegistry:
             self._tell(EdgeLost(end.name, end.reason, self.open_edges()))
         elif end.is_ready and end.addresses != addresses:
             self._tell(EdgeMoved(end.name))
-        if end.is_ready and end.is_draining and not (was_ready and was_draining):
-            self._tell(EdgeDraining(end.name, end.drain_deadline_s or 0.0, self.open_edges()))
+        if not end.is_ready or (was_ready and was_draining == known.is_draining):
+            return
+        if known.is_draining:
+            self._tell(EdgeDraining(end.name, known.deadline_s or 0.0, self.open_edges()))
+        elif was_ready:
+            self._tell(EdgeReady(end.name))
 
     def _tell(self, event: EdgeEvent) -> None:
         for listener in tuple(self._listeners):

@@ -60,6 +60,8 @@ class EdgeAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     port: Port
     purpose: Literal["media", "turn", "web", "sip", "sip_media"]
     """`sip_media` opens its ports one by one; the first of them stands here."""
+    name: Name | None = None
+    """What its certificate is for, where that is asked."""
 
 
 Addresses = Annotated[tuple[EdgeAddress, ...], Meta(max_length=64)]
@@ -95,6 +97,8 @@ class SetKeys(Message, frozen=True, kw_only=True, tag="set_keys"):
     """The keys that are good from now on, instead of all before; two while they rotate."""
 
     tokens: Annotated[tuple[TokenKey, ...], Meta(min_length=1, max_length=2)]
+    turn: Annotated[tuple[Secret, ...], Meta(max_length=2)] = ()
+    """Make the passwords of the TURN names that the Core gives to visitors; the Edge serves whoever has one."""
     media: Secret
     """From it follow the keys that prove control frames of the link's media part (`media_key`); the same for as
     long as the Core lives."""

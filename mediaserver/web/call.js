@@ -59,7 +59,7 @@ export class Call extends Talk {
   consented = false;
   title = "";
 
-  /** `options`: server, entry, link (into a call by phone) or token (text or async function), attributes, page, video, consentVersion. */
+  /** `options`: server, servers (others that lead to the same place), entry, link (into a call by phone) or token (text or async function), attributes, page, video, consentVersion. */
   constructor(options) {
     super();
     this.options = options;
@@ -82,14 +82,14 @@ export class Call extends Talk {
   async start() {
     if (this.active) return;
     Object.assign(this, {
-      phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, trouble: false, muted: false,
+      phase: "starting", state: "", detail: "", problem: "", peerName: "", away: false, unreached: false, trouble: false, muted: false,
       maySendVideo: false, consented: false, cameraOn: false, quality: "good",
     });
     this._changed();
-    const { server, entry, attributes, page, video, link } = this.options;
+    const { server, servers, entry, attributes, page, video, link } = this.options;
     const number = ++this._number;
     if (link) {
-      this._openSession(server, { role: "caller", entry, link });
+      this._openSession(server, { role: "caller", entry, link }, servers);
       this._connectPeer({ video: "recvonly", audio: false }).start();
       return;
     }
@@ -107,7 +107,7 @@ export class Call extends Talk {
       }
       if (number !== this._number) return release(microphone);
     }
-    this._openSession(server, { role: "caller", entry, token, page, attributes });
+    this._openSession(server, { role: "caller", entry, token, page, attributes }, servers);
     const peer = this._connectPeer({ video: video === "none" ? null : "recvonly" });
     // Where the microphone may be used already, nobody waits for it: its track joins the running connection.
     if (await granted && number === this._number) peer.start();
@@ -165,7 +165,7 @@ export class Call extends Talk {
     switch (message.type) {
       case "welcome":
         this._peer?.useIceServers(iceServersOf(message));
-        return this._set({ title: message.title });
+        return this._set({ title: message.title, unreached: false });
       case "answer":
         return this._peer?.takeAnswer(message);
       case "offer":
@@ -207,7 +207,7 @@ export class Call extends Talk {
     this._release();
     this._session?.close();
     this._session = null;
-    this._set({ phase: "ended", detail: text, problem: problem ? text : "", away: false, trouble: false, maySendVideo: false });
+    this._set({ phase: "ended", detail: text, problem: problem ? text : "", away: false, unreached: false, trouble: false, maySendVideo: false });
   }
 }
 

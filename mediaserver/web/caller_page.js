@@ -7,6 +7,7 @@ const query = new URLSearchParams(location.search);
 
 const options = {
   server: location.origin,
+  servers: meta("servers").split(" ").filter(Boolean),
   entry: meta("entry"),
   video: meta("video"),
   consentVersion: meta("consent-version"),

@@ -92,7 +92,7 @@ export class CallPanel {
     this.#stage.setRunning(phase === "connected" || phase === "held");
     this.#stage.setCaption(this.#caption(), { pulsing: phase === "starting" || phase === "waiting" });
     say(this.#status, this.#statusText());
-    this.#status.classList.toggle("problem", Boolean(call.problem) || call.away || call.trouble);
+    this.#status.classList.toggle("problem", Boolean(call.problem) || call.unreached || call.away || call.trouble);
     const mayShow = active && call.maySendVideo && !call.consented;
     show(this.#consent, mayShow);
     show(this.#startButton, !active);
@@ -128,6 +128,7 @@ export class CallPanel {
 
   #statusText() {
     const call = this.#call;
+    if (call.active && call.unreached) return "Our server cannot be reached at the moment. Trying again …";
     if (call.active && call.away) return "The connection was interrupted. Reconnecting …";
     if (call.active && call.trouble) return "The connection is weak. Trying another way …";
     if (call.problem) return call.problem;

@@ -1,7 +1,9 @@
 // One RTCPeerConnection, the polite side of perfect negotiation: an offer of the server always wins.
 //
 // Events: "offer" {id, sdp}, "answer" {id, sdp}, "candidate" {candidate, mid}, "connected", "trouble", "failed",
-// "stream" (the remote stream got a track).
+// "stream" (the remote stream got a track), "silent" (nothing comes any more).
+
+import { watchFlow } from "./flow.js";
 
 const RESTART_AFTER_MS = 3000;
 /** Checks that have found no way by then are helped by a relay. */
@@ -31,6 +33,7 @@ export class Peer extends EventTarget {
   #closed = false;
   #queue = Promise.resolve();
   #restartTimer = 0;
+  #endWatch;
 
   /** `video`: the direction that video begins with ("recvonly", "sendrecv"), or null for a call without picture;
    * `audio`: whether there is sound. */
@@ -51,6 +54,7 @@ export class Peer extends EventTarget {
     };
     this.#pc.onnegotiationneeded = () => this.#run(() => this.#offer());
     this.#pc.onconnectionstatechange = () => this.#connectionChanged();
+    this.#endWatch = watchFlow(this.#pc, () => this.dispatchEvent(new Event("silent")));
   }
 
   get hasVideo() {
@@ -138,6 +142,7 @@ export class Peer extends EventTarget {
   close() {
     this.#closed = true;
     clearTimeout(this.#restartTimer);
+    this.#endWatch();
     this.#pc.onnegotiationneeded = this.#pc.ontrack = this.#pc.onicecandidate = null;
     this.#pc.onconnectionstatechange = null;
     this.#pc.close();

@@ -38,7 +38,7 @@ export class Room extends EventTarget {
     super();
     this.#session = new Session(server, { role: "member", token });
     this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
-    this.#session.addEventListener("away", () => this.#setAway(true));
+    for (const type of ["waiting", "away"]) this.#session.addEventListener(type, () => this.#setAway(true));
     this.#session.addEventListener("back", () => this.#setAway(false));
     this.#session.addEventListener("over", ({ detail }) => this.#over(detail));
   }
@@ -106,6 +106,9 @@ export class Room extends EventTarget {
         return this.#welcome(message);
       case "answer":
         return this.#peer?.takeAnswer(message);
+      case "restart_ice":
+        // The way that media took is going: the server asks for another one.
+        return this.#peer?.restartIce();
       case "layers":
         return this.#peer?.useLayers(message);
       case "participants":
@@ -142,6 +145,7 @@ export class Room extends EventTarget {
 
   async #welcome({ room, ice_servers: iceServers }) {
     this.info = room;
+    this.away = false;
     this.allowed = room.publish;
     const servers = iceServers.map(({ urls, username, credential }) =>
       username ? { urls, username, credential } : { urls });
@@ -149,6 +153,8 @@ export class Room extends EventTarget {
     for (const [topic, options] of this.#topics) peer.openChannel(topic, options);
     peer.addEventListener("said", ({ detail }) => this.dispatchEvent(new CustomEvent("said", { detail })));
     peer.addEventListener("offer", ({ detail }) => this.#session.send({ type: "offer", ...detail }));
+    // Media and session mostly take the same way.
+    peer.addEventListener("silent", () => this.#session.probe());
     for (const type of ["connected", "trouble"]) {
       peer.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     }

@@ -1,8 +1,9 @@
 // The one RTCPeerConnection of a member of a room: a section for each thing that is sent, and fixed ones to receive on.
 //
 // Only the page offers. Who is seen where changes without any offer. Events: "offer" {id, sdp, kinds}, "connected",
-// "trouble", "failed", "said" {topic, from, data}.
+// "trouble", "silent" (nothing comes any more), "failed", "said" {topic, from, data}.
 
+import { watchFlow } from "./flow.js";
 import { CAMERA_LAYERS, sendLayers } from "./layers.js";
 
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
@@ -30,6 +31,7 @@ export class RoomPeer extends EventTarget {
   #pending = null;
   #again = false;
   #closed = false;
+  #endWatch;
 
   /** `info` is the room as `welcome` tells it. */
   constructor(info, iceServers = []) {
@@ -42,6 +44,7 @@ export class RoomPeer extends EventTarget {
     }
     this.#pc.onnegotiationneeded = () => this.#offer();
     this.#pc.onconnectionstatechange = () => this.#stateChanged();
+    this.#endWatch = watchFlow(this.#pc, () => this.dispatchEvent(new Event("silent")));
   }
 
   /** Open a data channel, whose label names its topic; `options` as for createDataChannel, but for the protocol. */
@@ -112,12 +115,18 @@ export class RoomPeer extends EventTarget {
     if (this.#again) this.#offer();
   }
 
+  /** Look for another way through the network, keeping everything. */
+  restartIce() {
+    if (!this.#closed) this.#pc.restartIce();
+  }
+
   stats() {
     return this.#pc.getStats();
   }
 
   close() {
     this.#closed = true;
+    this.#endWatch();
     this.#pc.onnegotiationneeded = this.#pc.onconnectionstatechange = null;
     this.#pc.close();
   }

@@ -1,13 +1,23 @@
-// The WebSocket session: numbered messages both ways, kept until acknowledged, so that a lost socket loses nothing.
+// The WebSocket session: numbered messages both ways, kept until acknowledged, so that a lost socket loses nothing. It
+// goes over any of the servers that lead to it; when the one in use is lost, over another one.
 //
-// Events: "message" (detail: a server message), "away" (the socket is lost, we try to resume), "back",
-// "over" (detail: {code, message}; nothing more will come).
+// Events: "message" (detail: a server message), "waiting" (nobody answers yet, we try on), "away" (the socket is lost, we
+// try to resume), "back", "over" (detail: {code, message}; nothing more will come).
+
+import { dial, shuffled } from "./dial.js";
 
 const RESUME_WINDOW_MS = 30_000;
-const PING_MS = 10_000;
-const SILENCE_MS = 25_000;
+/** So long a first connection is tried for. */
+const FIRST_WINDOW_MS = 15_000;
+const PING_MS = 5_000;
+const SILENCE_MS = 12_000;
+/** An answer that is asked for because something else is wrong comes within this time, or the socket is lost. */
+const PROBE_MS = 1_000;
+const WHY_NOT_MS = 4_000;
 const BACKOFF_MS = [100, 300, 700, 1500, 3000];
 const ACK_EVERY = 16;
+/** The server asks for another socket: this one is about to be lost. */
+const CLOSE_MOVED = 4002;
 
 // Close codes and error codes after which trying again is of no use.
 const FINAL_ERRORS = new Set([
@@ -15,9 +25,13 @@ const FINAL_ERRORS = new Set([
 ]);
 
 export class Session extends EventTarget {
-  #url;
+  /** The server of the page, and others that lead to the same session. */
+  #base;
+  #others;
+  #server = null;
   #hello;
   #socket = null;
+  #cancelDial = null;
   #resume = null;
   #welcomed = false;
   #over = false;
@@ -30,20 +44,20 @@ export class Session extends EventTarget {
   #heard = 0;
   #timers = new Set();
   #pinger = 0;
+  #began = 0;
 
-  /** `server` is the server's base URL, `hello` the members of the first message beside type and version. */
-  constructor(server, hello) {
+  /** `server` is the server's base URL, `hello` the members of the first message beside type and version; `others` are
+   * base URLs by which the server is reached where that one fails. */
+  constructor(server, hello, others = []) {
     super();
-    const url = new URL("/v1/session", server);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    // Members of rooms come from pages anywhere: their token is what counts.
-    if (hello.role === "member") url.search = "?room";
-    this.#url = url;
+    this.#base = new URL(server).origin;
+    this.#others = others;
     this.#hello = hello;
   }
 
   /** Connect. Messages may be sent at once; they follow `hello` in order. */
   open() {
+    this.#began = performance.now();
     this.#connect();
     this.#pinger = setInterval(() => this.#ping(), PING_MS);
     addEventListener("online", this.#online);
@@ -65,21 +79,48 @@ export class Session extends EventTarget {
     this.#socket?.close(1000, "closed by the page");
   }
 
+  /** Something is wrong elsewhere: is the server still there? */
+  probe() {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN || !this.#welcomed || this.#over) return;
+    const asked = performance.now();
+    socket.send(JSON.stringify({ type: "ping", ack: this.#received }));
+    this.#later(PROBE_MS, () => socket === this.#socket && this.#heard < asked && this.#drop());
+  }
+
   #connect() {
-    const url = new URL(this.#url);
-    if (this.#resume) url.searchParams.set("resume", "");
-    const socket = new WebSocket(url);
-    this.#socket = socket;
     this.#welcomed = false;
+    const targets = this.#targets().map((server) => ({ server, url: this.#address(server) }));
+    this.#cancelDial = dial(targets, (found) => {
+      this.#cancelDial = null;
+      if (this.#over) found?.socket.close();
+      else if (found) this.#opened(found);
+      else this.#lost(1006);
+    });
+  }
+
+  /** The page's own server first, to begin with; then, whoever is left. */
+  #targets() {
+    const lost = this.#server;
+    const others = shuffled(this.#others.filter((server) => server !== this.#base && server !== lost));
+    if (!this.#resume) return [this.#base, ...others];
+    // The page's own name may lead to any of them, the lost one too; so it comes after those that do not.
+    return [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
+  }
+
+  #address(server) {
+    const url = new URL("/v1/session", server);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    // Members of rooms come from pages anywhere: their token is what counts.
+    if (this.#hello.role === "member") url.searchParams.set("room", "");
+    if (this.#resume) url.searchParams.set("resume", "");
+    return url;
+  }
+
+  #opened({ socket, server }) {
+    this.#socket = socket;
+    this.#server = server;
     this.#heard = performance.now();
-    socket.onopen = () => {
-      const hello = { type: "hello", version: 1, ...this.#hello };
-      if (this.#resume) socket.send(JSON.stringify({ ...hello, token: null, resume: this.#resume, ack: this.#received }));
-      else {
-        socket.send(JSON.stringify(hello));
-        for (const entry of this.#unacknowledged) this.#write(entry);
-      }
-    };
     socket.onmessage = (event) => {
       if (socket !== this.#socket || this.#over) return;
       this.#heard = performance.now();
@@ -88,6 +129,12 @@ export class Session extends EventTarget {
     socket.onclose = (event) => {
       if (socket === this.#socket && !this.#over) this.#lost(event.code);
     };
+    const hello = { type: "hello", version: 1, ...this.#hello };
+    if (this.#resume) socket.send(JSON.stringify({ ...hello, token: null, resume: this.#resume, ack: this.#received }));
+    else {
+      socket.send(JSON.stringify(hello));
+      for (const entry of this.#unacknowledged) this.#write(entry);
+    }
   }
 
   #write(entry) {
@@ -108,6 +155,9 @@ export class Session extends EventTarget {
         return;
       case "pong":
         return;
+      case "servers":
+        this.#others = message.servers;
+        return;
       case "error":
         if (!seq && FINAL_ERRORS.has(message.code)) return this.#finish(message);
         if (message.code === "replaced") return this.#finish(message);
@@ -122,6 +172,7 @@ export class Session extends EventTarget {
     this.#welcomed = true;
     this.#attempt = 0;
     this.#awaySince = 0;
+    this.#others = message.servers ?? [];
     if (resumed) {
       for (const entry of this.#unacknowledged) this.#write(entry);
       this.#ping();
@@ -142,7 +193,7 @@ export class Session extends EventTarget {
 
   #online = () => {
     // Another network: the old socket may hang for minutes, so a new one takes its place.
-    if (this.#resume && !this.#over) this.#drop();
+    if (this.#resume && !this.#over && this.#socket) this.#drop();
   };
 
   #drop() {
@@ -154,10 +205,8 @@ export class Session extends EventTarget {
   }
 
   async #lost(code) {
-    if (!this.#resume) {
-      this.#finish(await this.#whyNot(code));
-      return;
-    }
+    this.#socket = null;
+    if (!this.#resume) return this.#notBegun(code);
     const now = performance.now();
     if (!this.#awaySince) {
       this.#awaySince = now;
@@ -167,10 +216,28 @@ export class Session extends EventTarget {
       this.#finish({ code: code === 1000 ? "closed" : "lost", message: "" });
       return;
     }
-    const wait = BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)];
+    this.#again(code === CLOSE_MOVED);
+  }
+
+  // Nobody answered, or the answer was no. Only where nobody answers is it of use to try again.
+  async #notBegun(code) {
+    const reason = await this.#whyNot(code);
+    if (this.#over) return;
+    if (reason.code !== "unreachable" || performance.now() - this.#began > FIRST_WINDOW_MS) return this.#finish(reason);
+    this.dispatchEvent(new Event("waiting"));
+    this.#again();
+  }
+
+  // All who were lost in one moment do not come back in one.
+  #again(atOnce = false) {
+    const wait = BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)] * (0.5 + Math.random());
+    this.#later(atOnce ? 0 : wait, () => this.#connect());
+  }
+
+  #later(wait, act) {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      if (!this.#over) this.#connect();
+      if (!this.#over) act();
     }, wait);
     this.#timers.add(timer);
   }
@@ -178,10 +245,9 @@ export class Session extends EventTarget {
   // A WebSocket does not tell why its upgrade was refused; the entry or readiness does, where we may ask.
   async #whyNot() {
     const { entry } = this.#hello;
-    const url = new URL(entry ? `/v1/entries/${encodeURIComponent(entry)}` : "/readyz", this.#url);
-    url.protocol = this.#url.protocol === "wss:" ? "https:" : "http:";
+    const url = new URL(entry ? `/v1/entries/${encodeURIComponent(entry)}` : "/readyz", this.#server ?? this.#base);
     try {
-      const response = await fetch(url, { cache: "no-store" });
+      const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(WHY_NOT_MS) });
       const known = { 403: "origin", 404: "entry", 429: "limit", 503: "draining" }[response.status];
       if (known) return { code: known, message: "" };
       const { open } = await response.json();
@@ -196,6 +262,7 @@ export class Session extends EventTarget {
     this.#over = true;
     clearInterval(this.#pinger);
     for (const timer of this.#timers) clearTimeout(timer);
+    this.#cancelDial?.();
     removeEventListener("online", this.#online);
     if (reason) this.dispatchEvent(new CustomEvent("over", { detail: reason }));
   }

@@ -7,6 +7,8 @@ import { Session } from "./session.js";
 export class Talk extends EventTarget {
   /** The socket is lost and being resumed. */
   away = false;
+  /** Nobody has answered yet. */
+  unreached = false;
   /** The media path is interrupted. */
   trouble = false;
   muted = false;
@@ -56,13 +58,18 @@ export class Talk extends EventTarget {
     this._changed();
   }
 
-  _openSession(server, hello) {
-    const session = new Session(server, hello);
+  _openSession(server, hello, others) {
+    const session = new Session(server, hello, others);
     this._session = session;
     const on = (type, act) => {
       session.addEventListener(type, ({ detail }) => session === this._session && act(detail));
     };
-    on("message", (message) => this._take(message));
+    on("message", (message) => {
+      // The way that media took is going: the server asks for another one.
+      if (message.type === "restart_ice") this._peer?.restartIce();
+      else this._take(message);
+    });
+    on("waiting", () => this._set({ unreached: true }));
     on("away", () => this._set({ away: true }));
     on("back", () => this._set({ away: false }));
     on("over", (reason) => this._sessionOver(reason));
@@ -78,6 +85,8 @@ export class Talk extends EventTarget {
     }
     on("stream", () => this._changed());
     on("connected", () => this._set({ trouble: false }));
+    // Media and session mostly take the same way.
+    on("silent", () => this._session?.probe());
     on("trouble", () => this._set({ trouble: true }));
     on("failed", () => {
       this._session?.send({ type: "hangup" });

@@ -62,6 +62,7 @@
     }
     const options = {
       server,
+      servers: entry.servers,
       entry: data.entry,
       token,
       attributes,

@@ -234,6 +234,21 @@ class Welcome(Message):
     media: MediaKinds = MediaKinds()
     room: RoomInfo | None = None
     """For a member."""
+    servers: tuple[str, ...] = ()
+    """Base URLs that lead to this session beside the one in use, as in `servers`."""
+
+
+class Servers(Message):
+    """From now on the session is reached by these base URLs, too: a page that loses its socket tries all of them."""
+
+    type: Literal["servers"] = "servers"
+    servers: tuple[str, ...]
+
+
+class RestartIce(Message):
+    """The way that media takes is going, or gone: the page restarts ICE (RFC 8445 §2.4) by an offer of its own."""
+
+    type: Literal["restart_ice"] = "restart_ice"
 
 
 class State(Message):
@@ -332,6 +347,8 @@ class Pong(Message):
 
 ServerMessage = Annotated[
     Welcome
+    | Servers
+    | RestartIce
     | Answer
     | Offer
     | State

@@ -17,6 +17,7 @@ from mediaserver.api.auth import AdminAuth, DaemonTokens, Scope
 from mediaserver.api.calls import CallsResource
 from mediaserver.api.contacts import ContactsResource
 from mediaserver.api.context import Admission, EntryAccess
+from mediaserver.api.edges import EdgeShown, EdgesResource
 from mediaserver.api.entries import EntriesAdminResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.metrics import ApiMetrics
@@ -61,6 +62,23 @@ async def _nobody(address: str, body: bytes | None) -> bytes:
     raise AssertionError(f"{address} is not to be asked")
 
 
+class FakeEdges:
+    """Two Edges, of which one is away."""
+
+    def __init__(self) -> None:
+        self.deadline_s: float | None = None
+
+    def status(self) -> list[EdgeShown]:
+        first = EdgeShown(name="dmz", state="ready")
+        if self.deadline_s is not None:
+            first = EdgeShown(name="dmz", state="draining", sessions=3, remaining_s=self.deadline_s)
+        return [first, EdgeShown(name="other", state="away", reason="nothing listens there")]
+
+    def leave(self, name: str, deadline_s: float | None) -> None:
+        assert name == "dmz"
+        self.deadline_s = deadline_s
+
+
 class AdminHouse:
     """Start it, ask it, stop it. `ask` sends the admin token unless told otherwise."""
 
@@ -72,6 +90,7 @@ class AdminHouse:
         self.tokens = DaemonTokens(session_key=b"s" * 32, room_key=b"r" * 32)
         self.revocations = FakeRevocations()
         self.described: list[Described] = []
+        self.edges = FakeEdges()
 
     async def start(self) -> None:
         self.file = await SqliteRecords.open(self._folder / "records.sqlite")
@@ -112,6 +131,7 @@ class AdminHouse:
             ApiTokensResource(tokens=self.tokens, admin=admin, revocations=self.revocations),
             EntriesAdminResource(entries={"demo": entry}, admin=admin),
             RecordsResource(store=self.calls.records, admin=admin),
+            EdgesResource(edges=self.edges, admin=admin),
             TrunksResource(status=trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin

@@ -23,6 +23,7 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
+from mediaserver.api.page_servers import PageServers
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
 from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
@@ -270,8 +271,10 @@ class Stack:
         trusted_proxies: Sequence[str] = (),
         line_tests: Tests | None = None,
         turn: Sequence[IceServer] = (),
+        servers: PageServers | None = None,
         **http: Any,
     ) -> None:
+        self.servers = servers or PageServers()
         self.contacts = FakeContacts()
         self.rooms = FakeRooms()
         self.members = FakeMembers()
@@ -289,7 +292,7 @@ class Stack:
                 EntryAccess(
                     "demo",
                     "Talk to us",
-                    Origins.of(["self", ALLOWED, "https://*.shop.example"]),
+                    Origins.of(["self", ALLOWED, "https://*.shop.example", *self.servers.origins]),
                     consent=ConsentText(version="2026-11", text="We see you <only> if you agree."),
                 ),
                 EntryAccess("app", "App only", Origins.of([]), identity_required=True),
@@ -317,6 +320,7 @@ class Stack:
             metrics=api_metrics,
             members=MemberDoor(members=self.members, tokens=self.tokens),
             limits=session,
+            servers=self.servers,
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
@@ -346,7 +350,7 @@ class Stack:
         )
         self.described: list[Described] = [
             self.lines,
-            EntriesResource(entries=self.entries, admission=self.admission),
+            EntriesResource(entries=self.entries, admission=self.admission, servers=self.servers.known),
             AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
             self.sessions,
             self.whip,
@@ -359,7 +363,7 @@ class Stack:
                 *self.described,
                 OpenApiResource(self.operations, public=True),
                 HealthResource(admission=self.admission, checks=checks, detailed=False),
-                PagesResource(entries=self.entries.values()),
+                PagesResource(entries=self.entries.values(), servers=self.servers.known),
             ],
             name="http",
             metrics=api_metrics,

@@ -251,6 +251,42 @@ async def test_a_lost_socket_is_resumed_without_loss_or_repetition(stack):
     assert stack.metrics.value("web_sessions_resumed_total") == 1
 
 
+async def test_a_page_is_told_where_else_its_session_is_and_resumes_there_from_its_own_origin(stack):
+    stack.servers.set(["https://edge1.example.org"])
+    _, welcome = await stack.call()
+    assert welcome["servers"] == ["https://edge1.example.org"]
+    hello = {"type": "hello", "version": 1, "role": "caller", "resume": welcome["resume"], "ack": 0}
+    # By another name the page's origin is a foreign one: what counts is the token.
+    second = await stack.connect(origin="https://video.example.org", query="?resume")
+    await second.send_json(hello)
+    assert (await receive(second))["servers"] == ["https://edge1.example.org"]
+    stack.servers.set(["https://edge2.example.org"])
+    told = await receive(second)
+    assert (told["type"], told["servers"]) == ("servers", ["https://edge2.example.org"])
+
+
+async def test_a_session_whose_edge_is_left_is_closed_to_go_on_elsewhere(stack):
+    socket, _ = await stack.call()
+    (channel,) = stack.sessions._channels
+    channel.link = 5
+    # Without another name to go to nobody is sent away.
+    stack.servers.leave(5)
+    stack.servers.set(["https://edge1.example.org"])
+    assert (await receive(socket))["type"] == "servers"
+    stack.servers.leave(4)
+    stack.servers.leave(5)
+    message = await socket.receive(timeout=30)
+    assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4002)
+    assert not channel.closed
+
+
+async def test_who_says_resume_and_has_no_token_begins_nothing_from_a_foreign_origin(stack):
+    socket = await stack.connect(origin="https://evil.example", query="?resume")
+    await socket.send_json({"type": "hello", "version": 1, "role": "caller", "entry": "demo"})
+    assert (await closing(socket))[0]["code"] == "origin"
+    assert stack.contacts.callers == []
+
+
 async def test_a_resume_token_works_once(stack):
     _, welcome = await stack.call()
     hello = {"type": "hello", "version": 1, "role": "caller", "resume": welcome["resume"], "ack": 0}

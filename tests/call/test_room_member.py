@@ -229,6 +229,13 @@ async def test_the_engine_says_who_speaks_and_which_layers_nobody_wants(house: H
     assert (await house.told(anna, room_messages.Speakers))[-1].active == bert.info.participant
 
 
+async def test_a_member_whose_edge_is_lost_is_asked_for_an_ice_restart(house: House) -> None:
+    anna = await house.enter("anna")
+    transport = house.engine.of(AddUpTrack)[0].transport
+    house.engine.deliver(events.EdgeLeft(id=transport))
+    assert len(await house.told(anna, messages.RestartIce)) == 1
+
+
 async def test_a_connection_that_is_lost_ends_the_membership(house: House) -> None:
     anna = await house.enter("anna")
     transport = house.engine.of(AddUpTrack)[0].transport

@@ -18,7 +18,19 @@ listeners:
 link:
   listen: 10.2.0.2:7443
   workers: 2
-  cores: {inside: {name: core.example.org, certificate_file: core.pem}}
+  cores:
+    inside: {name: core.example.org, certificate_file: core.pem}
+"""
+
+CORE_WITH_ORIGIN = """
+role: core
+link:
+  edges:
+    dmz: {address: "10.2.0.2:7443", name: e.org, certificate_file: e.pem, origin: "https://e.org"}
+"""
+
+CORES = """    a: {{id: 1, name: a.org, certificate_file: a.pem, server_names: [{}]}}
+    b: {{id: 2, name: b.org, certificate_file: b.pem, server_names: [{}]}}
 """
 
 
@@ -26,11 +38,17 @@ link:
     ("text", "named"),
     [
         ("role: core\n", "link.edges"),
+        (
+            CORE_WITH_ORIGIN,
+            "web.origin",
+        ),
         ("role: edge\n", "link.cores"),
         (
             "link:\n  cores: {a: {name: a.org, certificate_file: a.pem}, b: {name: b.org, certificate_file: b.pem}}\n",
             "link.cores.b.id",
         ),
+        (EDGE + CORES.format("other.example.org", "video.example.org"), "link.cores.a.server_names"),
+        (EDGE + CORES.format("video.example.org", "video.example.org"), "link.cores.b.server_names"),
     ],
 )
 def test_what_a_role_lacks_is_named(text: str, named: str) -> None:
@@ -43,6 +61,7 @@ def test_an_edge_needs_openings_of_its_own_and_no_others() -> None:
     assert found == [
         ("browsers", "10.1.0.2", "tcp", "443"),
         ("browsers", "10.1.0.2 (announced as 203.0.113.5)", "udp", "3478"),
+        ("browsers", "10.1.0.2 (announced as 203.0.113.5)", "tcp", "3478"),
         ("the Core", "10.2.0.2", "tcp", "7443"),
         ("the Core", "10.2.0.2", "udp", "7443-7444"),
     ]
@@ -90,6 +109,19 @@ users:
 """
     with pytest.raises(InvalidConfig, match=r"users\.bob\.certificate_names"):
         load_text(text)
+
+
+def test_an_edge_with_turn_says_so_and_may_have_it_on_the_port_of_media() -> None:
+    config = load_text(
+        EDGE.replace("webrtc: {port: 3478}", "webrtc: {port: 3478, tcp: null}\n  turn: {port: 3478}")
+    ).config
+    found = [(o.protocol, o.ports, o.purpose) for o in openings(config) if o.source == "browsers"]
+    assert found == [
+        ("tcp", "443", "pages, passed through to the Core; TURN over TLS"),
+        ("udp", "3478", "media of browsers, carried to the Core"),
+        ("udp", "3478", "TURN"),
+        ("tcp", "3478", "TURN"),
+    ]
 
 
 def test_an_edge_says_where_it_stands() -> None:

@@ -20,7 +20,7 @@ from mediaserver.config.sections import Entry, Target
 from mediaserver.contact.caller_session import CallerSession
 from mediaserver.contact.contact import Contact
 from mediaserver.engine.commands import AddUpTrack, Play, SetGate, StopPlaying
-from mediaserver.engine.events import TransportClosed, TransportConnected, TransportStats, UpTrackStats
+from mediaserver.engine.events import EdgeLeft, TransportClosed, TransportConnected, TransportStats, UpTrackStats
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Fingerprint
@@ -135,6 +135,13 @@ async def test_the_picture_is_shut_until_both_the_agent_is_there_and_the_custome
     await session.handle(messages.Consent(camera=False, text_version="1"))
     assert (house.engine.of(SetGate)[-1].gate, house.engine.of(SetGate)[-1].open) == ("consent", False)
     assert [consent.given for consent in house.contact.consents] == [True, False]
+
+
+async def test_a_page_whose_edge_is_lost_is_asked_for_an_ice_restart(house: Any) -> None:
+    await session_of(house)
+    house.engine.deliver(EdgeLeft(id=house.leg.transports[0]))
+    await settle()
+    assert [message.type for message in house.signaling.sent].count("restart_ice") == 1
 
 
 async def test_consent_to_another_text_than_the_entrys_is_kept_as_said_and_noted(house: Any) -> None:

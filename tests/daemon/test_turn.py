@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.config.loader import load_text
+from mediaserver.config.loader import InvalidConfig, load_text
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import open_state
-from mediaserver.daemon.turn import ice_servers, prepared, turn_config
+from mediaserver.daemon.edge_addresses import edge_addresses
+from mediaserver.daemon.turn import edge_turn_secret, ice_servers, prepared, relay_secrets, turn_config
 from mediaserver.engine.config import OpenRelay
+from mediaserver.link.edge_registry import EdgeRegistry
+from tests.link.fakes import Pair
 
 CLOSED = """
 networks: {main: {addresses: [{bind: 192.0.2.5, announced: 203.0.113.5}, {bind: "2001:db8::5"}]}}
@@ -103,3 +106,70 @@ def test_a_page_is_told_of_tls_by_the_name_that_its_certificate_is_for(tmp_path:
     assert engine.tcp_binds == ()
     (server,) = ice_servers(config, secrets=secrets)()
     assert server.urls[2:] == ("turns:turn.example.org:443?transport=tcp",)
+
+
+EDGE = """
+role: edge
+networks: {main: {addresses: [{bind: 192.0.2.5, announced: 203.0.113.5}]}}
+listeners:
+  webrtc: {port: 3478}
+  turn: {port: 3478}
+  shared_tls: {bind: ['192.0.2.5:443', '192.0.2.5:5349'], names: [video.example.org], turn_name: turn.example.org}
+link: {cores: {inside: {name: core.example.org, certificate_file: core.pem}}}
+"""
+
+
+def test_an_edge_shares_its_ports_between_media_and_turn_and_has_no_secret_of_its_own() -> None:
+    config = load_text(EDGE).config
+    engine = turn_config(config, secrets=None)
+    assert engine is not None
+    assert (engine.binds, engine.tcp_binds) == (("192.0.2.5:3478",), ("192.0.2.5:3478",))
+    assert (engine.secrets, engine.users, engine.open) == ((), (), None)
+
+
+def test_pages_of_a_core_are_told_every_way_to_the_relays_of_its_edges(tmp_path: Path) -> None:
+    told = edge_addresses(load_text(EDGE).config)
+    assert [(each.protocol, each.ip, each.port) for each in told if each.purpose == "media"] == [
+        ("udp", "203.0.113.5", 3478),
+        ("tcp", "203.0.113.5", 3478),
+    ]
+    config, secrets = opened("", tmp_path)
+    pair = Pair()
+    edges = EdgeRegistry()
+    edges.add(pair.core)
+    servers = ice_servers(config, secrets=secrets, edges=edges)
+    assert servers() == ()
+    pair.edge.set_addresses(told)
+    pair.connect()
+    (server,) = servers()
+    assert server.urls == (
+        "turn:203.0.113.5:3478?transport=udp",
+        "turn:203.0.113.5:3478?transport=tcp",
+        "turns:turn.example.org:443?transport=tcp",
+        "turns:turn.example.org:5349?transport=tcp",
+    )
+    assert server.username is not None
+    secret = edge_turn_secret(config, secrets)
+    digest = hmac.new(secret, server.username.encode(), hashlib.sha1).digest()
+    assert server.credential == base64.b64encode(digest).decode()
+    # One session's credentials are not another's.
+    assert servers()[0].username != server.username
+    pair.cut()
+    assert servers() == ()
+
+
+def test_the_relay_of_this_daemon_and_those_of_edges_have_secrets_of_their_own(tmp_path: Path) -> None:
+    config, secrets = opened(CLOSED, tmp_path)
+    engine = turn_config(config, secrets=secrets)
+    assert engine is not None
+    assert engine.secrets != (edge_turn_secret(config, secrets),)
+
+
+def test_of_the_secrets_of_all_cores_those_in_use_come_first() -> None:
+    assert relay_secrets([(b"a", b"old a"), (b"b",), (), (b"c", b"old c")]) == (b"a", b"b", b"c", b"old a", b"old c")
+
+
+def test_an_edge_is_no_open_relay() -> None:
+    turn = "turn: {port: 3478, relay: open, users: {ann: {secret: {env: ANN}}}}"
+    with pytest.raises(InvalidConfig, match="leads to its Cores and nowhere else"):
+        load_text(EDGE.replace("turn: {port: 3478}", turn))

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
@@ -76,6 +76,8 @@ class Joint:
     core: Engine
     ufrag_key: bytes
     link_keys: list[bytes]
+    links: list[int] = field(default_factory=list)
+    """Ids of the links."""
 
     async def announce(self, edge: Edge) -> None:
         """Give the Edge the keys."""
@@ -96,6 +98,7 @@ class Joint:
             link = self.core.new_id(shard)
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             up.append(future)
+            self.links.append(link)
 
             def take(event: events.AnyEvent, future: asyncio.Future[None] = future) -> None:
                 if isinstance(event, events.MediaLinkUp) and not future.done():

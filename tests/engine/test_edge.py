@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
-from mediaserver.engine import commands
+from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.engine import CommandRefused
 from tests.engine.browsers import Browser, publish, watch
@@ -96,6 +96,26 @@ async def test_media_is_back_after_a_restart_of_the_edge(
             assert core.counters()["transports"] == 1
         finally:
             await again.engine.stop()
+
+
+async def test_an_edge_that_is_left_names_those_whose_media_goes_over_it(
+    edge: Edge, dtls_certificate: DtlsCertificate, browsers: list[Browser]
+) -> None:
+    async with core_behind(edge, dtls_certificate, shards=1) as (core, joint):
+        sender = await publish(core, dtls_certificate, [AudioStreamTrack()])
+        browsers.append(sender)
+        await until(lambda: core.connected.total() == 1, what="a connection", timeout_s=20)
+        told: list[events.AnyEvent] = []
+        core.subscribe_events(sender.local.id, told.append)
+        await core.request(commands.LeaveMediaLink(id=joint.links[0]))
+        assert events.EdgeLeft(id=sender.local.id) in told
+        swept = await core.request(commands.SweepMediaLink(id=joint.links[0]))
+        assert isinstance(swept, events.MediaLinkSwept)
+        assert swept.transports == 1
+        # There is no other way, so it stays.
+        await until(lambda: core.counters().get("link_paths") == 1, what="the path", timeout_s=5)
+        with pytest.raises(CommandRefused):
+            await core.request(commands.LeaveMediaLink(id=joint.links[0] + 1))
 
 
 async def test_a_stranger_gets_no_answer_and_leaves_nothing(edge: Edge, dtls_certificate: DtlsCertificate) -> None:

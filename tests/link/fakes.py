@@ -54,7 +54,7 @@ class FakeSink:
 class Pair:
     """A Core's end and an Edge's end."""
 
-    def __init__(self, name: str = "dmz-1") -> None:
+    def __init__(self, name: str = "dmz-1", *, turn_secrets: Sequence[bytes] = ()) -> None:
         self.core_wire, self.edge_wire = FakeWire(), FakeWire()
         self.sink = FakeSink()
         self.revoked: list[Revocation] = []
@@ -67,6 +67,7 @@ class Pair:
             software="test",
             wire=self.core_wire,
             keys=(KEY,),
+            turn_secrets=turn_secrets,
             revoked=lambda: self.revoked,
             media_ready=self.media_keys.append,
             changed=lambda core: self.changes.append(core.is_ready),

@@ -119,3 +119,34 @@ def test_an_edge_that_leaves_the_configuration_is_lost_and_forgotten() -> None:
     house.registry.add(house.one.core)
     with pytest.raises(ValueError, match="already"):
         house.registry.add(house.one.core)
+
+
+def test_an_edge_that_the_operator_leaves_gets_no_new_sessions_until_it_is_used_again() -> None:
+    house = House()
+    house.connect()
+    house.registry.leave("one", 30.0)
+    assert house.heard == [EdgeDraining("one", 30.0, ("two",))]
+    assert house.registry.is_draining("one")
+    assert house.registry.addresses("media") == (PUBLIC,)
+    house.registry.leave("one", 5.0)
+    assert house.heard[1:] == [EdgeDraining("one", 5.0, ("two",))]
+    house.registry.leave("one", None)
+    assert house.heard[2:] == [EdgeReady("one")]
+    assert house.registry.open_edges() == ("one", "two")
+
+
+def test_an_edge_that_is_left_while_it_is_away_is_left_when_it_comes() -> None:
+    house = House()
+    house.connect()
+    house.one.cut("pulled")
+    house.heard.clear()
+    house.registry.leave("one", 30.0)
+    assert house.heard == []
+    house.one.connect()
+    assert house.heard == [EdgeReady("one"), EdgeDraining("one", 30.0, ("two",))]
+    assert house.registry.open_edges() == ("two",)
+
+
+def test_an_unknown_edge_cannot_be_left() -> None:
+    with pytest.raises(KeyError):
+        House().registry.leave("three", 1.0)

@@ -29,6 +29,18 @@ def test_an_edge_is_ready_once_it_has_answered_and_has_the_keys() -> None:
     assert pair.sink.keys == [SetKeys(tokens=(KEY,), media=pair.media_keys[-1])]
 
 
+def test_an_edge_has_the_secrets_of_its_cores_credentials_and_shows_none_of_them() -> None:
+    pair = Pair(turn_secrets=(b"t" * 32, b"u" * 32))
+    pair.connect()
+    (keys,) = pair.sink.keys
+    assert keys.turn == (b"t" * 32, b"u" * 32)
+    assert "ttt" not in repr(keys)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(
+            {"type": "set_keys", "tokens": keys.tokens, "media": keys.media, "turn": [b"t" * 32] * 3}, SetKeys
+        )
+
+
 def test_an_edge_that_comes_up_is_told_the_ended_sessions() -> None:
     pair = Pair()
     pair.revoked = [Revocation(session=9, expires_minute=1)]

@@ -109,9 +109,7 @@ class AudioStats:
 class Baresip:
     """A running phone. ``events`` holds every event since the start, oldest first."""
 
-    def __init__(
-        self, phone: Phone, directory: Path, network: Network = LOOPBACK, sip_port: int | None = None
-    ) -> None:
+    def __init__(self, phone: Phone, directory: Path, network: Network = LOOPBACK, sip_port: int | None = None) -> None:
         self.phone = phone
         self.directory = directory
         self.network = network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -13,6 +14,8 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+
+from tests.peers.namespace import LOOPBACK, Network
 
 TTL_S = 300
 
@@ -58,10 +61,15 @@ class DnsServer(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def dns_server(table: dict[tuple[str, str], list[str]], *, ttl_s: int = TTL_S) -> AsyncIterator[DnsServer]:
-    """Runs it on a free port of 127.0.0.1."""
+async def dns_server(
+    table: dict[tuple[str, str], list[str]], *, ttl_s: int = TTL_S, network: Network = LOOPBACK, port: int = 0
+) -> AsyncIterator[DnsServer]:
+    """Runs it on 127.0.0.1 of a network, on a free port where none is given."""
+    sock = network.open_socket(kind=socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", port))
     transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: DnsServer(table, ttl_s=ttl_s), local_addr=("127.0.0.1", 0)
+        lambda: DnsServer(table, ttl_s=ttl_s), sock=sock
     )
     try:
         yield server

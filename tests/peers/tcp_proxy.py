@@ -15,7 +15,7 @@ class TcpProxy:
     def __init__(self, target: int) -> None:
         self.port = LOOPBACK.free_port()
         self.url = f"http://localhost:{self.port}"
-        self._target = target
+        self.target = target
         self._server: asyncio.Server | None = None
         self._relays: set[asyncio.Task[None]] = set()
 
@@ -40,7 +40,7 @@ class TcpProxy:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return

@@ -1,10 +1,10 @@
-//! Datagrams of a shard that another thread sends, because it has the sockets: a relay, or TCP. They go over in batches,
+//! Datagrams of a thread that another one sends, because it has the sockets: a relay, or TCP. They go over in batches,
 //! and their buffers come back.
 
 use std::collections::VecDeque;
 
 use mediaserver_proto::endpoint::ShardMessage;
-use mediaserver_proto::io::{ReceiveBatch, TransmitQueue};
+use mediaserver_proto::io::{Path, ReceiveBatch, TransmitQueue};
 use mediaserver_proto::time::Time;
 
 use crate::metrics::{Counters, set};
@@ -46,23 +46,28 @@ impl Carried {
     pub fn collect(&mut self, queue: &TransmitQueue<'_>, arrived: Option<Time>) {
         for entry in queue.entries() {
             let Some(carrier) = entry.path.socket.carrier().map(usize::from) else { continue };
-            let Some(place) = self.collecting.get_mut(carrier) else {
-                self.no_carrier += 1;
-                continue;
-            };
-            if self.full.len() >= FULL_BUFFERS {
-                self.no_buffer += 1;
-                continue;
-            }
-            let buffer = place.get_or_insert_with(|| self.pool.pop().unwrap_or_default());
-            buffer.arrival = buffer.arrival.or(arrived);
-            buffer.push(entry.path, queue.datagram(entry));
-            self.datagrams += 1;
-            if buffer.space().len() >= BUFFER_BYTES
-                && let Some(buffer) = place.take()
-            {
-                self.full.push_back((carrier, buffer));
-            }
+            self.push(carrier, entry.path, queue.datagram(entry), arrived);
+        }
+    }
+
+    /// Takes one datagram for another thread.
+    pub fn push(&mut self, carrier: usize, path: Path, datagram: &[u8], arrived: Option<Time>) {
+        let Some(place) = self.collecting.get_mut(carrier) else {
+            self.no_carrier += 1;
+            return;
+        };
+        if self.full.len() >= FULL_BUFFERS {
+            self.no_buffer += 1;
+            return;
+        }
+        let buffer = place.get_or_insert_with(|| self.pool.pop().unwrap_or_default());
+        buffer.arrival = buffer.arrival.or(arrived);
+        buffer.push(path, datagram);
+        self.datagrams += 1;
+        if buffer.space().len() >= BUFFER_BYTES
+            && let Some(buffer) = place.take()
+        {
+            self.full.push_back((carrier, buffer));
         }
     }
 
@@ -100,7 +105,8 @@ impl Carried {
         set(counters, "drop.carried_no_buffer", self.no_buffer);
     }
 
-    fn keep(&mut self, mut buffer: Box<ReceiveBatch>) {
+    /// Keeps a buffer that is free again.
+    pub fn keep(&mut self, mut buffer: Box<ReceiveBatch>) {
         if self.pool.len() < POOLED_BUFFERS {
             buffer.clear();
             buffer.arrival = None;
@@ -116,7 +122,7 @@ fn buffer_is_carried(buffer: &ReceiveBatch, from: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use mediaserver_proto::io::{Path, SocketId};
+    use mediaserver_proto::io::SocketId;
 
     use super::*;
 

@@ -367,9 +367,15 @@ pub enum Action {
         path_bytes_per_second: u32,
     },
     CloseMediaLink,
+    /// On a shard: the Edge of this link is lost, or shall be left.
+    LeaveMediaLink,
+    /// On a shard: forgets the paths over this link by which no media goes.
+    SweepMediaLink,
     /// On a shard: where visitors reach it over Edges.
     SetEdgeAddresses {
         addresses: Vec<Address>,
+        #[serde(default)]
+        tcp_addresses: Vec<Address>,
     },
     /// On an Edge's worker: a key by which a Core signs ufrags.
     SetCoreKey {
@@ -483,6 +489,8 @@ impl Action {
             Action::OpenText { .. } => "open_text",
             Action::OpenMediaLink { .. } => "open_media_link",
             Action::CloseMediaLink => "close_media_link",
+            Action::LeaveMediaLink => "leave_media_link",
+            Action::SweepMediaLink => "sweep_media_link",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
             Action::SetCoreKey { .. } => "set_core_key",
             Action::RemoveCoreKey { .. } => "remove_core_key",

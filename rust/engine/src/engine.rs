@@ -20,9 +20,11 @@ use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::admission::{Admission, EdgeThreads, Shards};
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
+use crate::edge::EdgeSockets;
 use crate::event::{Event, write_batch};
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
@@ -169,7 +171,9 @@ impl Engine {
         let shared = self.bind_shared()?;
         let listeners = self.bind_streams()?;
         let sip_ips = self.config.sip_binds.iter().map(|ip| read_ip(ip)).collect::<Result<Vec<_>, _>>()?;
-        let relay = self.relay_setup(&shared)?;
+        let edge_sockets = self.bind_edges()?;
+        let media = shared.iter().map(Vec::as_slice).chain(edge_sockets.first().map(EdgeSockets::public));
+        let relay = self.relay_setup(media)?;
         let mut rings = make_rings(members(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
@@ -210,7 +214,7 @@ impl Engine {
             self.start_relay(rings, setup)?;
         }
         let edges: Vec<RingEnds> = rings.by_ref().take(edge_workers(&self.config)).collect();
-        self.start_edge_workers(edges)?;
+        self.start_edge_workers(edges, edge_sockets)?;
         if let Some(rings) = rings.next() {
             self.start_streams_thread(rings, listeners)?;
         }
@@ -467,6 +471,20 @@ impl Engine {
         let tcp = ice.filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
         (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
+    }
+
+    /// Who takes what came in at another thread than its own.
+    fn admission(&self) -> Admission {
+        let count = self.config.shards;
+        if count > 0 {
+            return Admission::Shards(Box::new(Shards {
+                key: self.ufrag_key.clone(),
+                count,
+                unix_epoch: self.unix_epoch(),
+            }));
+        }
+        let first = self.relay_index() + usize::from(self.config.turn.is_some());
+        Admission::Edge(EdgeThreads { first, count: edge_workers(&self.config) })
     }
 
     /// Time since the Unix epoch at `Time::ZERO`.

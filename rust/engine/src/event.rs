@@ -318,6 +318,16 @@ pub enum Event {
     MediaLinkDown {
         id: u64,
     },
+    /// A transport whose media went over an Edge that is lost, or shall be left.
+    EdgeLeft {
+        id: u64,
+    },
+    /// Answer to a command: how many transports' media still goes over the link.
+    MediaLinkSwept {
+        id: u64,
+        transports: u32,
+        request: Option<u64>,
+    },
     /// An Edge's worker runs.
     EdgeOpened {
         id: u64,

@@ -1,6 +1,6 @@
 //! The links of a shard to Edges: their frames become datagrams of visitors, and back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -68,6 +68,8 @@ pub struct CoreLinks {
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
+    /// Paths that Edges have ended.
+    closed: VecDeque<Path>,
     drops: LinkDrops,
 }
 
@@ -87,6 +89,7 @@ impl CoreLinks {
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
+            closed: VecDeque::new(),
             drops: LinkDrops::default(),
         }
     }
@@ -127,9 +130,7 @@ impl CoreLinks {
 
     /// Ends a link; false when there is none of this id.
     pub(crate) fn close(&mut self, id: u64, sockets: &mut Sockets) -> bool {
-        let Some(number) = self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number) else {
-            return false;
-        };
+        let Some(number) = self.number_of(id) else { return false };
         if let Some(open) = self.links.remove(&number) {
             self.by_socket.remove(&open.socket);
             sockets.close(open.socket);
@@ -160,6 +161,11 @@ impl CoreLinks {
         {
             open.link.close_ports(transport);
         }
+    }
+
+    /// The number of a link, as it is in the sockets of paths.
+    pub(crate) fn number_of(&self, id: u64) -> Option<u32> {
+        self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number)
     }
 
     /// Whether a socket is that of a link.
@@ -227,6 +233,7 @@ impl CoreLinks {
                     // The Edge may have lost what the endpoint still has.
                     CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
                     CoreEvent::Opened(_) => {}
+                    CoreEvent::Closed(path) => self.closed.push_back(path),
                 }
             }
             self.drops.merge(&open.link.drops_mut().take());
@@ -245,6 +252,11 @@ impl CoreLinks {
                 }
             }
         }
+    }
+
+    /// A path that an Edge has ended and that the endpoint is to lose.
+    pub fn poll_closed(&mut self) -> Option<Path> {
+        self.closed.pop_front()
     }
 
     /// Writes the counters under their names.

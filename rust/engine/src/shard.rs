@@ -76,6 +76,8 @@ pub struct ShardControl {
     pub links: CoreLinks,
     /// Where visitors reach Edges.
     edge_addresses: Vec<SocketAddr>,
+    /// The same by TCP.
+    edge_tcp_addresses: Vec<SocketAddr>,
     ports: PortPools,
     announced: Announced,
     own_sockets: HashMap<u64, RtpSockets>,
@@ -97,6 +99,7 @@ impl ShardControl {
             sockets,
             links,
             edge_addresses: Vec::new(),
+            edge_tcp_addresses: Vec::new(),
             ports,
             announced,
             own_sockets: HashMap::new(),
@@ -262,8 +265,20 @@ impl ShardControl {
                     return Err(Refusal::Invalid("link"));
                 }
             }
-            Action::SetEdgeAddresses { addresses } => {
-                self.edge_addresses = addresses.iter().map(|&(ip, port)| SocketAddr::new(ip, port)).collect();
+            Action::LeaveMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let left = self.endpoint.leave_link(link, now, out);
+                self.events.extend(left.into_iter().map(|id| Event::EdgeLeft { id }));
+            }
+            Action::SweepMediaLink => {
+                let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
+                let transports = self.endpoint.forget_link(link, now, out).len() as u32;
+                return Ok(Answer::Event(Event::MediaLinkSwept { id, transports, request }));
+            }
+            Action::SetEdgeAddresses { addresses, tcp_addresses } => {
+                let read =
+                    |all: Vec<CommandAddress>| all.into_iter().map(|(ip, port)| SocketAddr::new(ip, port)).collect();
+                (self.edge_addresses, self.edge_tcp_addresses) = (read(addresses), read(tcp_addresses));
             }
             Action::Ping => {}
             Action::AcceptData { .. }
@@ -291,7 +306,13 @@ impl ShardControl {
                 .chain(&self.edge_addresses)
                 .map(|&address| address.into())
                 .collect(),
-            tcp_addresses: self.announced.tcp.iter().map(|&address| address.into()).collect(),
+            tcp_addresses: self
+                .announced
+                .tcp
+                .iter()
+                .chain(&self.edge_tcp_addresses)
+                .map(|&address| address.into())
+                .collect(),
             request,
         }
     }

@@ -8,11 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
+use mediaserver_proto::endpoint::ShardMessage;
+use mediaserver_proto::io::{Path, ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::link::{EdgeEvent, EdgeLink};
 use mediaserver_proto::path::SessionKey;
 use mediaserver_proto::time::Time;
 
+use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
 use super::{commands, ports};
 use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::event::{Address, Event};
@@ -58,6 +60,11 @@ impl EdgeSockets {
         self.link
     }
 
+    /// The public ones.
+    pub fn public(&self) -> &[UdpSocket] {
+        self.sockets.shared()
+    }
+
     fn link_address(&self) -> Option<Address> {
         self.sockets.get(self.link).map(|socket| socket.local().into())
     }
@@ -74,7 +81,7 @@ pub struct EdgeWorker {
     edge: EdgeLink,
     sockets: EdgeSockets,
     ports: PortPools,
-    links: Links,
+    neighbours: Neighbours,
     poller: Poller,
     receiver: Receiver,
     sender: Sender,
@@ -98,7 +105,7 @@ impl EdgeWorker {
         sockets: EdgeSockets,
         ports: PortPools,
         poller: Poller,
-        links: Links,
+        neighbours: Neighbours,
     ) -> EdgeWorker {
         EdgeWorker {
             index,
@@ -108,7 +115,7 @@ impl EdgeWorker {
             edge,
             sockets,
             ports,
-            links,
+            neighbours,
             poller,
             receiver: Receiver::default(),
             sender,
@@ -137,7 +144,7 @@ impl EdgeWorker {
         let public = self.sockets.sockets.shared().iter().map(|socket| socket.local().into()).collect();
         let id = self.id();
         self.events.extend(self.sockets.link_address().map(|link| Event::EdgeOpened { id, public, link }));
-        while !self.links.stop.load(Ordering::Relaxed) {
+        while !self.neighbours.links.stop.load(Ordering::Relaxed) {
             if self.round().is_err() {
                 // As in a shard: only a mistake of ours ends here, and without epoll there is nothing to wait for.
                 self.metrics.receive_errors += 1;
@@ -156,25 +163,26 @@ impl EdgeWorker {
     }
 
     fn round(&mut self) -> io::Result<()> {
-        self.links.wakers[self.index].prepare_sleep();
-        let waits = self.links.inbox.slots() > 0;
-        self.poller.wait(if waits { Some(Duration::ZERO) } else { self.sleep_limit() })?;
-        self.links.wakers[self.index].awake();
+        self.neighbours.links.wakers[self.index].prepare_sleep();
+        self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() })?;
+        self.neighbours.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
         for index in 0..self.poller.ready() {
             match self.poller.token(index) {
-                WAKE_TOKEN => self.links.wakers[self.index].reset(),
+                WAKE_TOKEN => self.neighbours.links.wakers[self.index].reset(),
                 token => self.receive(SocketId(u32::try_from(token).unwrap_or(u32::MAX))),
             }
         }
         let now = self.now();
         self.take_commands(now);
+        self.take_messages(now);
         let id = self.id();
         self.events.extend(ports::close_ended(&mut self.ports, &mut self.edge, &mut self.sockets, id, now));
         if self.edge.poll_timeout().is_some_and(|due| due <= now) {
             self.guard(|worker| worker.edge.handle_timeout(now, &mut worker.out));
             self.send(None);
         }
+        self.neighbours.flush(&mut self.metrics);
         self.pass_events();
         self.scheduling.look(now);
         if now.since(self.published_at) >= PUBLISH_EVERY {
@@ -187,7 +195,7 @@ impl EdgeWorker {
         let now = self.now();
         let edge = self.edge.poll_timeout().map(|due| due.since(now));
         let publish = (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1));
-        let retry = (!self.events.is_empty()).then_some(Duration::from_millis(1));
+        let retry = (!self.events.is_empty() || self.neighbours.has_waiting()).then_some(Duration::from_millis(1));
         [edge, Some(publish), retry].into_iter().flatten().min()
     }
 
@@ -206,15 +214,44 @@ impl EdgeWorker {
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
         let is_link = id == self.sockets.link;
         self.guard(|worker| {
-            let (edge, batch, out) = (&mut worker.edge, &worker.batch, &mut worker.out);
+            let EdgeWorker { edge, batch, out, neighbours, .. } = worker;
             // What is for whom is decided here alone, by the socket, and by what a datagram is.
             match is_link {
                 true => edge.handle_link(batch, 0..batch.len(), now, out),
-                false => edge.handle_public(batch, 0..batch.len(), now, out),
+                false => {
+                    let for_relay = |path, datagram: &[u8], _: &mut _| neighbours.take_for_relay(path, datagram, now);
+                    take_visitors(edge, batch, now, out, for_relay);
+                }
             }
         });
         self.batch.recycle();
         self.send(Some(now));
+    }
+
+    /// Takes what the threads beside this one have.
+    fn take_messages(&mut self, now: Time) {
+        for _ in 0..MESSAGES_PER_ROUND {
+            let Some((from, message)) = self.neighbours.take_message() else { break };
+            match message {
+                ShardMessage::Datagrams(batch) => {
+                    self.guard(|worker| {
+                        let EdgeWorker { edge, out, neighbours, .. } = worker;
+                        let to_client = |path, datagram: &[u8], out: &mut TransmitQueue<'_>| {
+                            neighbours.client(path).map(|path| out.push(path, datagram)).is_some()
+                        };
+                        take_visitors(edge, &batch, now, out, to_client);
+                    });
+                    self.send(Some(batch.arrival.unwrap_or(now)));
+                    self.neighbours.give_back(from, batch);
+                }
+                ShardMessage::PathClosed(path) => {
+                    self.guard(|worker| worker.edge.close_source(path, &mut worker.out));
+                    self.send(None);
+                }
+                // There is no media here.
+                _ => {}
+            }
+        }
     }
 
     /// A panic costs what was being handled, and nothing else.
@@ -223,18 +260,27 @@ impl EdgeWorker {
         self.metrics.panics += u64::from(result.is_err());
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
-            self.events.push_back(match event {
+            match event {
                 EdgeEvent::LinkUp { name, address } => {
-                    Event::EdgeLinkUp { id, core: name.core, shard: name.shard, remote: address.into() }
+                    let remote = address.into();
+                    self.events.push_back(Event::EdgeLinkUp { id, core: name.core, shard: name.shard, remote });
                 }
-                EdgeEvent::LinkDown { name } => Event::EdgeLinkDown { id, core: name.core, shard: name.shard },
-            });
+                EdgeEvent::LinkDown { name } => {
+                    self.events.push_back(Event::EdgeLinkDown { id, core: name.core, shard: name.shard });
+                }
+                EdgeEvent::PathBound(path) => {
+                    self.neighbours.tell(path, ShardMessage::PathBound(path), &mut self.metrics);
+                }
+                EdgeEvent::PathUnbound(path) => {
+                    self.neighbours.tell(path, ShardMessage::PathUnbound(path), &mut self.metrics);
+                }
+            }
         }
     }
 
     fn take_commands(&mut self, now: Time) {
         for _ in 0..COMMANDS_PER_ROUND {
-            let Ok(item) = self.links.inbox.pop() else { break };
+            let Ok(item) = self.neighbours.links.inbox.pop() else { break };
             // Clips are for shards and are not given to others.
             let Inbox::Command(Command { id, request, action }) = item else { continue };
             let command = action.name();
@@ -269,6 +315,7 @@ impl EdgeWorker {
         let before = self.metrics.sent.datagrams;
         let sockets = &self.sockets.sockets;
         self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
+        self.neighbours.collect(&self.out, arrived);
         self.out.clear();
         let sent = self.metrics.sent.datagrams - before;
         if let Some(arrived) = arrived.filter(|_| sent > 0) {
@@ -278,11 +325,11 @@ impl EdgeWorker {
     }
 
     fn pass_events(&mut self) {
-        self.metrics.events_lost += self.links.events.send_waiting(&mut self.events, MOST_WAITING);
+        self.metrics.events_lost += self.neighbours.links.events.send_waiting(&mut self.events, MOST_WAITING);
     }
 
     fn publish(&mut self, now: Time) {
-        let published = self.links.published.publish(|counters| {
+        let published = self.neighbours.links.published.publish(|counters| {
             self.metrics.write(counters);
             set(counters, "cpu_ns", thread_cpu_ns());
             set(counters, "gso", u64::from(self.sender.gso()));
@@ -290,10 +337,30 @@ impl EdgeWorker {
             set(counters, "edge_port_pairs", self.edge.port_pairs() as u64);
             set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
             self.scheduling.write(counters);
+            self.neighbours.write(counters);
             set_drops(counters, |each| self.edge.counters(each));
         });
         if published {
             self.published_at = now;
         }
     }
+}
+
+/// Gives the Edge the datagrams of a batch but those that `taken` has taken, in runs as long as there are.
+fn take_visitors(
+    edge: &mut EdgeLink,
+    batch: &ReceiveBatch,
+    now: Time,
+    out: &mut TransmitQueue<'static>,
+    mut taken: impl FnMut(Path, &[u8], &mut TransmitQueue<'static>) -> bool,
+) {
+    let mut first = 0;
+    for at in 0..batch.len() {
+        let entry = batch.entries()[at];
+        if taken(entry.path, batch.datagram(&entry), out) {
+            edge.handle_public(batch, first..at, now, out);
+            first = at + 1;
+        }
+    }
+    edge.handle_public(batch, first..batch.len(), now, out);
 }

@@ -10,7 +10,7 @@ use rtrb::RingBuffer;
 
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
 use crate::config::EdgeConfig;
-use crate::edge::{EdgeSockets, EdgeWorker};
+use crate::edge::{EdgeSockets, EdgeWorker, Neighbours, SharedWithTurn};
 use crate::metrics::Published;
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
@@ -18,13 +18,15 @@ use crate::socket::{Marks, Sender, UdpSocket};
 
 impl Engine {
     /// Starts the threads of an Edge, whose indices are behind those of the audio threads.
-    pub(super) fn start_edge_workers(&mut self, ends: Vec<RingEnds>) -> Result<(), EngineError> {
+    pub(super) fn start_edge_workers(
+        &mut self,
+        ends: Vec<RingEnds>,
+        sockets: Vec<EdgeSockets>,
+    ) -> Result<(), EngineError> {
         let Some(config) = self.config.edge.clone() else { return Ok(()) };
-        let mut public: Vec<SocketAddr> = Vec::new();
-        for (number, ends) in ends.into_iter().enumerate() {
+        for (number, (ends, sockets)) in ends.into_iter().zip(sockets).enumerate() {
             let index = self.shards.len();
             let what = || format!("edge thread {number}");
-            let sockets = self.bind_edge(&config, number, &mut public)?;
             let (inbox, consumer) = RingBuffer::new(INBOX);
             let published = Published::default();
             let links = self.links(consumer, ends, published.clone());
@@ -33,13 +35,17 @@ impl Engine {
             filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
             let unix_epoch = self.unix_epoch();
             let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
-            let edge = EdgeLink::new(EdgeLinkConfig {
+            let mut edge = EdgeLink::new(EdgeLinkConfig {
                 link_socket: sockets.link(),
                 secret,
                 instance: u64::from_ne_bytes(instance),
                 unix_epoch,
                 limits,
             });
+            let turn = self.shared_with_turn(&config);
+            if self.config.turn.is_some() {
+                edge.set_relay(u16::try_from(self.relay_index()).unwrap_or(u16::MAX));
+            }
             let mut ips = Vec::with_capacity(config.media_binds.len());
             for text in &config.media_binds {
                 let bad = |_| EngineError::Config(format!("{text} is no IP address"));
@@ -50,8 +56,9 @@ impl Engine {
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
             let epoch = self.epoch;
+            let neighbours = Neighbours::new(index, turn, links);
             let run = move || {
-                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, ports, poller, links)
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, ports, poller, neighbours)
                     .run();
             };
             let thread =
@@ -59,6 +66,20 @@ impl Engine {
             self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
         }
         Ok(())
+    }
+
+    /// The sockets of all threads of an Edge.
+    pub(super) fn bind_edges(&mut self) -> Result<Vec<EdgeSockets>, EngineError> {
+        let Some(config) = self.config.edge.clone() else { return Ok(Vec::new()) };
+        let mut public: Vec<SocketAddr> = Vec::new();
+        (0..config.workers).map(|number| self.bind_edge(&config, number, &mut public)).collect()
+    }
+
+    /// Public sockets that are those of TURN, too.
+    fn shared_with_turn(&self, config: &EdgeConfig) -> Option<SharedWithTurn> {
+        let turn = self.config.turn.as_ref()?;
+        let shared = config.public_binds.iter().zip(0..).filter(|(text, _)| turn.binds.contains(text));
+        Some(SharedWithTurn { relay: self.relay_index(), sockets: shared.map(|(_, id)| SocketId(id)).collect() })
     }
 
     /// The sockets of an Edge's worker. All workers share the public addresses, which are in `public` once they are known, and

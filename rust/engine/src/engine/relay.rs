@@ -3,17 +3,19 @@
 use rtrb::RingBuffer;
 
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
-use crate::admission::Admission;
 use crate::metrics::Published;
 use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::socket::{Marks, Sender, UdpSocket};
 
 impl Engine {
     /// The TURN server with its sockets, where there is one.
-    pub(super) fn relay_setup(&self, shared: &[Vec<UdpSocket>]) -> Result<Option<RelaySetup>, EngineError> {
+    pub(super) fn relay_setup<'a>(
+        &self,
+        media: impl Iterator<Item = &'a [UdpSocket]>,
+    ) -> Result<Option<RelaySetup>, EngineError> {
         let Some(turn) = &self.config.turn else { return Ok(None) };
         let mut inner = Vec::new();
-        for sockets in shared {
+        for sockets in media {
             for address in self.announced(sockets, &[])?.shared {
                 // Shards may share a port.
                 if !inner.contains(&address) {
@@ -22,7 +24,10 @@ impl Engine {
             }
         }
         let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
-        RelaySetup::new(turn, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+        // Where an Edge has a public socket, its threads find out what is TURN.
+        let public = self.config.edge.as_ref().map_or(&[][..], |edge| &edge.public_binds);
+        let own: Vec<_> = turn.binds.iter().filter(|text| !public.contains(text)).cloned().collect();
+        RelaySetup::new(turn, &own, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
     }
 
     /// The relay's index among all threads.
@@ -35,11 +40,7 @@ impl Engine {
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
-        let inward = Inward::new(Admission {
-            key: self.ufrag_key.clone(),
-            shards: self.config.shards,
-            unix_epoch: self.unix_epoch(),
-        });
+        let inward = Inward::new(self.admission());
         let sender = Sender::new(self.config.gso, Marks::default());
         let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
         let epoch = self.epoch;

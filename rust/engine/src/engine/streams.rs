@@ -6,7 +6,6 @@ use mediaserver_proto::io::SocketId;
 use rtrb::RingBuffer;
 
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error, members};
-use crate::admission::Admission;
 use crate::config::EngineConfig;
 use crate::metrics::Published;
 use crate::stream::{self, Listening, Serves, SharedTls, StreamsWorker};
@@ -32,9 +31,7 @@ impl Engine {
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
-        let unix_epoch = self.unix_epoch();
-        let admission = Admission { key: self.ufrag_key.clone(), shards: self.config.shards, unix_epoch };
-        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, admission, links)
+        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, self.admission(), links)
             .map_err(io_error("thread of streams"))?;
         let thread = std::thread::Builder::new()
             .name("streams".to_owned())
@@ -47,11 +44,19 @@ impl Engine {
     /// The TCP sockets, named by their place among them.
     pub(super) fn bind_streams(&self) -> Result<Vec<Listening>, EngineError> {
         let member = u16::try_from(members(&self.config) - 1).unwrap_or(u16::MAX);
-        let ice = Serves::Ice { dscp: self.config.dscp.video };
-        let mut all: Vec<_> = self.config.webrtc_tcp_binds.iter().map(|text| (text, ice.clone())).collect();
+        let (ice, dscp) = (&self.config.webrtc_tcp_binds, self.config.dscp.video);
         let relay = self.config.turn.as_ref().map(|_| self.relay_index());
-        if let (Some(turn), Some(relay)) = (&self.config.turn, relay) {
-            all.extend(turn.tcp_binds.iter().map(|text| (text, Serves::Turn { relay })));
+        let turn = self.config.turn.as_ref().map_or(&[][..], |turn| &turn.tcp_binds);
+        let mut all: Vec<_> = ice
+            .iter()
+            .map(|text| match relay.filter(|_| turn.contains(text)) {
+                Some(relay) => (text, Serves::IceOrTurn { dscp, relay }),
+                None => (text, Serves::Ice { dscp }),
+            })
+            .collect();
+        if let Some(relay) = relay {
+            let others = turn.iter().filter(|text| !ice.contains(text));
+            all.extend(others.map(|text| (text, Serves::Turn { relay })));
         }
         if let Some(settings) = &self.config.shared_tls {
             let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;

@@ -1,4 +1,4 @@
-//! Data for transports of this process: to which shard each datagram goes, and the buffers in which they travel.
+//! Data for transports of this process, or for an Edge's paths: to which thread each datagram goes, and the buffers in which they travel.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use mediaserver_proto::time::Time;
 
 use crate::admission::Admission;
 
-/// Tuples whose shard is remembered.
+/// Tuples whose thread is remembered.
 const MOST_PATHS: usize = 65_536;
 /// Buffers kept for reuse.
 const POOLED_BUFFERS: usize = 64;
@@ -25,10 +25,10 @@ pub struct Inward {
 }
 
 impl Inward {
-    /// For the shards that `admission` leads to.
+    /// For the threads that `admission` leads to.
     pub fn new(admission: Admission) -> Inward {
         Inward {
-            collecting: (0..admission.shards).map(|_| None).collect(),
+            collecting: (0..admission.threads()).map(|_| None).collect(),
             admission,
             paths: HashMap::new(),
             pool: Vec::new(),
@@ -36,35 +36,39 @@ impl Inward {
         }
     }
 
-    /// Sorts a batch by shard.
+    /// Sorts a batch by thread.
     pub(super) fn collect(&mut self, batch: &ReceiveBatch, now: Time) {
         for entry in batch.entries() {
             let datagram = batch.datagram(entry);
-            let Some(shard) = self.shard(entry.path, datagram, now) else {
+            let Some(owner) = self.owner(entry.path, datagram, now) else {
                 self.unrouted += 1;
                 continue;
             };
             let pool = &mut self.pool;
-            let buffer = self.collecting[shard].get_or_insert_with(|| pool.pop().unwrap_or_default());
+            let buffer = self.collecting[owner].get_or_insert_with(|| pool.pop().unwrap_or_default());
             buffer.arrival = buffer.arrival.or(Some(now));
             buffer.push(entry.path, datagram);
         }
     }
 
     /// By its ufrag, which our signature proves, or by where the tuple went before.
-    fn shard(&mut self, path: Path, datagram: &[u8], now: Time) -> Option<usize> {
-        if let Some(named) = self.admission.shard_of(datagram, now) {
-            let shard = named.ok()?;
-            self.bind(path, shard);
-            return Some(shard);
+    fn owner(&mut self, path: Path, datagram: &[u8], now: Time) -> Option<usize> {
+        if let Some(owner) = self.admission.fixed_owner(path) {
+            return Some(owner);
+        }
+        if let Some(named) = self.admission.owner_of(path, datagram, now) {
+            let owner = named.ok()?;
+            self.bind(path, owner);
+            return Some(owner);
         }
         self.paths.get(&path).copied()
     }
 
-    /// A tuple belongs to a shard's transport.
-    pub(super) fn bind(&mut self, path: Path, shard: usize) {
-        if self.paths.len() < MOST_PATHS || self.paths.contains_key(&path) {
-            self.paths.insert(path, shard);
+    /// A tuple belongs to a thread's transport.
+    pub(super) fn bind(&mut self, path: Path, owner: usize) {
+        let is_known = self.admission.fixed_owner(path).is_some();
+        if !is_known && (self.paths.len() < MOST_PATHS || self.paths.contains_key(&path)) {
+            self.paths.insert(path, owner);
         }
     }
 
@@ -73,10 +77,10 @@ impl Inward {
         self.paths.remove(&path);
     }
 
-    /// The next buffer for a shard.
+    /// The next buffer for a thread.
     pub(super) fn take(&mut self) -> Option<(usize, Box<ReceiveBatch>)> {
-        let shard = self.collecting.iter().position(Option::is_some)?;
-        Some((shard, self.collecting[shard].take()?))
+        let owner = self.collecting.iter().position(Option::is_some)?;
+        Some((owner, self.collecting[owner].take()?))
     }
 
     /// A buffer that is free again.
@@ -98,12 +102,17 @@ mod tests {
     use mediaserver_proto::stun::{Class, TransactionId, Writer, method};
 
     use super::*;
+    use crate::admission::Shards;
 
     #[test]
     fn a_check_goes_to_the_shard_of_its_ufrag_and_the_rest_of_its_tuple_follows() {
         let key = UfragKey::new(0, 0, &[1; 32]);
         let ufrag = key.make(1 << 48 | 77, 0, u32::MAX >> 8);
-        let mut inward = Inward::new(Admission { key, shards: 2, unix_epoch: Duration::from_secs(1_800_000_000) });
+        let mut inward = Inward::new(Admission::Shards(Box::new(Shards {
+            key,
+            count: 2,
+            unix_epoch: Duration::from_secs(1_800_000_000),
+        })));
         let check = |ufrag: &str| {
             let mut bytes = Vec::new();
             Writer::new(&mut bytes, Class::Request, method::BINDING, TransactionId([1; 12]))

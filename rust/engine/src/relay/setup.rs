@@ -56,10 +56,11 @@ impl Ports {
 }
 
 impl RelaySetup {
-    /// Reads the configuration and binds the sockets. `member` is the thread's index among all, `inner` are the media
-    /// addresses that a closed relay leads to, `unix_epoch` is the time of day at `Time::ZERO`.
+    /// Reads the configuration and binds the sockets that are the relay's `own`. `member` is the thread's index among all,
+    /// `inner` are the media addresses that a closed relay leads to, `unix_epoch` is the time of day at `Time::ZERO`.
     pub fn new(
         config: &TurnConfig,
+        own: &[String],
         member: u16,
         inner: &[SocketAddr],
         unix_epoch: Duration,
@@ -78,7 +79,8 @@ impl RelaySetup {
             Some(open) => open_relay(open, &binds, order)?,
             None => closed_relay(inner, member, order),
         };
-        let listeners = Listeners::bind(&binds, buffer_bytes)
+        let own = own.iter().map(|text| read_address(text)).collect::<Result<Vec<_>, _>>()?;
+        let listeners = Listeners::bind(&own, buffer_bytes)
             .map_err(|(address, source)| EngineError::Io { what: format!("cannot bind {address}"), source })?;
         let server = Server::new(ServerConfig {
             realm: config.realm.clone(),

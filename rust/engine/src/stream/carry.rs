@@ -19,28 +19,37 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// So long somebody's may be silent: allocations live an hour at most without a word (RFC 8656 §7.2), paths far less.
 const IDLE: Duration = Duration::from_secs(3_660);
 
+/// Bytes of the shortest STUN message.
+const STUN_HEADER: u16 = 20;
+
 /// Who takes the datagrams of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taker {
-    /// The shard that the first check names.
-    Shards,
+    /// The thread that the first check leads to.
+    Media,
     /// The relay, by its index among all threads.
     Relay(usize),
 }
 
 impl Taker {
+    /// By the first two bytes of a connection: before a check stands its length (RFC 4571 §2), which is 20 at least; a STUN
+    /// message without it begins with its type, and requests that a relay takes first have lower ones.
+    pub(super) fn of(first: u16, relay: usize) -> Taker {
+        if first < STUN_HEADER { Taker::Relay(relay) } else { Taker::Media }
+    }
+
     /// How its datagrams follow each other.
     pub(super) fn framing(self) -> Framing {
         match self {
-            Taker::Shards => Framing::Prefixed,
+            Taker::Media => Framing::Prefixed,
             Taker::Relay(_) => Framing::Turn,
         }
     }
 
     fn owner(self, place: &Place, datagram: &[u8], now: Time) -> Result<usize, End> {
         match self {
-            Taker::Shards => match place.hub.admission.shard_of(datagram, now).ok_or(End::NoCheck)? {
-                Ok(shard) => Ok(shard),
+            Taker::Media => match place.hub.admission.owner_of(place.line.path, datagram, now).ok_or(End::NoCheck)? {
+                Ok(owner) => Ok(owner),
                 Err(UfragError::Foreign | UfragError::UnknownKey) => Err(End::ForeignUfrag),
                 Err(UfragError::Forged) => Err(End::ForgedUfrag),
                 Err(UfragError::Expired) => Err(End::ExpiredUfrag),

@@ -113,6 +113,11 @@ impl Line {
         }
     }
 
+    /// How datagrams follow each other, where that is known only now; nothing was sent before.
+    pub(super) fn frame_as(&self, framing: Framing) {
+        *self.backlog.borrow_mut() = Backlog::new(framing, BACKLOG_BYTES, LONGEST_WAIT);
+    }
+
     /// Puts a datagram behind those that wait.
     pub(super) fn send(&self, datagram: &[u8], now: Time, counts: &Counts) {
         if self.backlog.borrow_mut().push(datagram, now) {

@@ -10,10 +10,12 @@ use mediaserver_proto::stream::Framing;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::carry::{Taker, carry};
+use super::carry::{PATIENCE, Taker, carry};
+use super::hello::peek_length;
 use super::hub::{Hub, Place};
+use super::line::End;
 use super::pass::serve_sip;
 use super::shared_tls::SharedTls;
 
@@ -48,6 +50,13 @@ pub enum Serves {
         /// Index of the relay's thread.
         relay: usize,
     },
+    /// Both on one port: what comes first tells which of them it is.
+    IceOrTurn {
+        /// As above.
+        dscp: u8,
+        /// As above.
+        relay: usize,
+    },
     /// Pages by their name, and what else comes over TLS.
     SharedTls(SharedTls),
     /// SIP over TLS, which passes through whatever name it asks for.
@@ -59,7 +68,8 @@ impl Serves {
     fn framing(&self) -> Framing {
         match self {
             Serves::Ice { .. } => Framing::Prefixed,
-            Serves::Turn { .. } | Serves::SharedTls(_) | Serves::SipTls => Framing::Turn,
+            // Or as it turns out to be.
+            Serves::Turn { .. } | Serves::IceOrTurn { .. } | Serves::SharedTls(_) | Serves::SipTls => Framing::Turn,
         }
     }
 }
@@ -102,11 +112,15 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
     match serves {
         Serves::Ice { dscp } => {
             prepare(&stream, *dscp);
-            spawn_local(run(place, Taker::Shards, stream));
+            spawn_local(run(place, Taker::Media, stream));
         }
         Serves::Turn { relay } => {
             prepare(&stream, 0);
             spawn_local(run(place, Taker::Relay(*relay), stream));
+        }
+        Serves::IceOrTurn { dscp, relay } => {
+            prepare(&stream, *dscp);
+            spawn_local(find_out(place, *relay, stream));
         }
         Serves::SharedTls(shared) => {
             prepare(&stream, 0);
@@ -121,6 +135,19 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
 
 async fn run(place: Place, taker: Taker, stream: TcpStream) {
     let end = carry(&place, taker, stream).await;
+    place.close(end);
+}
+
+async fn find_out(place: Place, relay: usize, stream: TcpStream) {
+    let end = match timeout(PATIENCE, peek_length(&place.hub, &stream)).await {
+        Ok(Ok(first)) => {
+            let taker = Taker::of(first, relay);
+            place.line.frame_as(taker.framing());
+            carry(&place, taker, stream).await
+        }
+        Ok(Err(end)) => end,
+        Err(_) => End::Silent,
+    };
     place.close(end);
 }
 

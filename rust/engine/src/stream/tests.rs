@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::{Path, ReceiveBatch, SocketId};
+use mediaserver_proto::stream::Framing;
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
@@ -15,7 +16,7 @@ use super::carry::{Taker, carry};
 use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::hub::Hub;
 use super::mesh::Mesh;
-use crate::admission::Admission;
+use crate::admission::{Admission, Shards};
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
 use crate::worker::Links;
@@ -45,7 +46,8 @@ pub(super) fn house() -> House {
         stop: Arc::default(),
         published: Published::default(),
     };
-    let admission = Admission { key: key(), shards: 1, unix_epoch: Duration::from_secs(1_800_000_000) };
+    let admission =
+        Admission::Shards(Box::new(Shards { key: key(), count: 1, unix_epoch: Duration::from_secs(1_800_000_000) }));
     let hub = Rc::new(Hub::new(Mesh::new(Instant::now(), links), admission));
     House { hub, to_shard: taken, from_shard }
 }
@@ -97,7 +99,7 @@ impl House {
 
     /// A visitor who has connected.
     fn connect(&self, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
-        self.connect_to(Taker::Shards, remote, pipe)
+        self.connect_to(Taker::Media, remote, pipe)
     }
 
     fn connect_to(&self, taker: Taker, remote: &str, pipe: usize) -> Option<(Path, DuplexStream, JoinHandle<()>)> {
@@ -342,6 +344,43 @@ async fn a_relay_is_given_what_its_clients_say_and_they_stay_once_it_has_granted
         assert!(!task.is_finished());
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert!(task.is_finished());
+    })
+    .await;
+}
+
+#[test]
+fn the_first_two_bytes_tell_media_from_turn() {
+    for first in [check(&token()), check("abcd")] {
+        assert_eq!(Taker::of(u16::from_be_bytes([framed(&first)[0], framed(&first)[1]]), 3), Taker::Media);
+    }
+    for kind in [[0, 1], [0, 3], [0, 4]] {
+        assert_eq!(Taker::of(u16::from_be_bytes(kind), 3), Taker::Relay(3));
+    }
+}
+
+#[tokio::test]
+async fn on_a_shared_port_each_is_framed_as_it_turns_out_to_be() {
+    on_virtual_time(async {
+        for (taker, first, answer) in [
+            (Taker::Media, framed(&check(&token())), framed(b"one")),
+            // In this house the relay has the place of the shard.
+            (Taker::Relay(0), stun([0, 3]), b"one".to_vec()),
+        ] {
+            let mut house = house();
+            let path =
+                Path { socket: SocketId::carried(STREAMS as u16, 0), remote: "192.0.2.1:40000".parse().unwrap() };
+            let place = house.hub.enter(path, Framing::Turn).unwrap();
+            place.line.frame_as(taker.framing());
+            let (mut visitor, stream) = duplex(1 << 20);
+            spawn_local(async move { carry(&place, taker, stream).await });
+            visitor.write_all(&first).await.unwrap();
+            house.settle().await;
+            assert_eq!(house.taken().len(), 1);
+            house.send(path, &[b"one"]).await;
+            let mut read = vec![0; answer.len()];
+            visitor.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, answer);
+        }
     })
     .await;
 }

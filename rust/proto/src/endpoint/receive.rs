@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::event::LinkedPath;
 use super::message::{Shard, ShardMessage};
 use super::routes::Owner;
+use super::slot::AnyTransport;
 use super::{Endpoint, EndpointEvent};
 use crate::demux::{Kind, classify};
 use crate::ice::{UfragError, minute_of};
@@ -12,7 +13,7 @@ use crate::io::{Path, ReceiveBatch, TransmitQueue};
 use crate::sfu::TransportId;
 use crate::stun::local_ufrag;
 use crate::time::Time;
-use crate::transport::{Received, TransportEvent};
+use crate::transport::{IceTransport, Received, TransportEvent};
 
 impl Endpoint {
     /// Takes the datagrams `entries` of a batch from this shard's own sockets. What they cause is in `out` when it
@@ -279,15 +280,63 @@ impl Endpoint {
     }
 
     /// A carrier has lost a tuple: its transport goes on with another one, if it has one.
-    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue) {
-        if path.socket.carrier() == Some(carrier)
-            && let Some(Owner::Here(index)) = self.routes.bound(path)
+    pub(super) fn close_path(&mut self, carrier: Shard, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if path.socket.carrier() == Some(carrier) {
+            self.lose_path(path, now, out);
+        }
+    }
+
+    /// An Edge has ended a path.
+    pub fn close_linked_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if path.socket.link().is_some() {
+            self.lose_path(path, now, out);
+        }
+    }
+
+    fn lose_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
+        if let Some(Owner::Here(index)) = self.routes.bound(path)
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.transport.close_path(path);
             self.touch(index);
             self.settle(now, out);
         }
+    }
+
+    /// An Edge is lost, or shall be left: media goes over its link no longer where there is another proven way. The
+    /// transports whose media went there.
+    pub fn leave_link(&mut self, link: u32, now: Time, out: &mut TransmitQueue) -> Vec<u64> {
+        self.each_of_link(now, out, |transport| transport.leave_link(link))
+    }
+
+    /// Forgets the paths over an Edge's link by which no media goes. The transports whose media still does.
+    pub fn forget_link(&mut self, link: u32, now: Time, out: &mut TransmitQueue) -> Vec<u64> {
+        self.each_of_link(now, out, |transport| transport.forget_link(link))
+    }
+
+    fn each_of_link(
+        &mut self,
+        now: Time,
+        out: &mut TransmitQueue,
+        mut each: impl FnMut(&mut IceTransport) -> bool,
+    ) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut changed = Vec::new();
+        for (index, slot) in &mut self.slots {
+            if let AnyTransport::Ice(transport) = &mut slot.transport {
+                if each(transport) {
+                    found.push(slot.id);
+                }
+                if transport.has_events() {
+                    changed.push(index);
+                }
+            }
+        }
+        for index in changed {
+            self.touch(index);
+        }
+        self.settle(now, out);
+        found
     }
 
     /// Tells every other shard that a tuple is nobody's now; or the thread that carries it, which alone can know of it.

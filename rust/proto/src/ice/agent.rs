@@ -243,6 +243,36 @@ impl Agent {
         }
     }
 
+    /// An Edge is lost, or shall be left: where media goes over its link, and another proven tuple does not, media goes there
+    /// from now on. Nothing is forgotten, for the Edge may come back. Whether media went over the link.
+    pub fn leave_link(&mut self, link: u32) -> bool {
+        if !self.uses_link(link) {
+            return false;
+        }
+        let others = self.tuples.iter().filter(|tuple| tuple.proven && tuple.path.socket.link() != Some(link));
+        if let Some(path) = others.max_by_key(|tuple| tuple.last_valid).map(|tuple| tuple.path) {
+            self.select(path, None);
+            self.reschedule();
+        }
+        true
+    }
+
+    /// Forgets the tuples over an Edge's link when media goes elsewhere.
+    pub fn forget_link(&mut self, link: u32) {
+        if self.selected.is_none() || self.uses_link(link) {
+            return;
+        }
+        while let Some(at) = self.tuples.iter().position(|tuple| tuple.path.socket.link() == Some(link)) {
+            self.remove(at);
+        }
+        self.reschedule();
+    }
+
+    /// Whether media goes over an Edge's link.
+    pub fn uses_link(&self, link: u32) -> bool {
+        self.selected.is_some_and(|path| path.socket.link() == Some(link))
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         if self.next_due > now {

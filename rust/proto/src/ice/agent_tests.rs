@@ -379,3 +379,54 @@ fn a_tuple_that_is_gone_gives_way_at_once_to_another_proven_one() {
     agent.handle_timeout(at(40_000), &mut TransmitQueue::default());
     assert!(!events(&mut agent).contains(&IceEvent::ConsentExpired));
 }
+
+/// The visitor's path `port` over the Edge at the other end of `link`.
+fn over(link: u32, port: u16) -> Path {
+    Path { socket: SocketId::linked(link, 0), ..path(port) }
+}
+
+/// An agent whose media goes over the Edge of link 1, with proven paths over that of link 2, too.
+fn over_two_edges() -> (Agent, Browser) {
+    let (mut agent, mut browser) = (agent(), Browser::new());
+    agent.set_remote(browser.remote(), Time::ZERO, &mut TransmitQueue::default());
+    prove(&mut agent, &mut browser, over(2, 1), false, Time::ZERO);
+    prove(&mut agent, &mut browser, over(1, 1), true, Time::ZERO);
+    assert_eq!(agent.selected(), Some(over(1, 1)));
+    events(&mut agent);
+    (agent, browser)
+}
+
+#[test]
+fn media_leaves_a_lost_edge_for_a_proven_path_over_another_one_and_nothing_is_forgotten() {
+    let (mut agent, _) = over_two_edges();
+    assert!(!agent.leave_link(2), "no media goes there");
+    assert!(agent.leave_link(1));
+    assert_eq!(events(&mut agent), [IceEvent::Selected(over(2, 1))]);
+    assert!(agent.is_proven(over(1, 1)), "the Edge may come back");
+    // The browser sends over the first one still, or again.
+    agent.heard_media(over(1, 1), at(10));
+    assert_eq!(agent.selected(), Some(over(1, 1)));
+}
+
+#[test]
+fn without_another_proven_path_media_stays_with_the_lost_edge() {
+    let (mut agent, mut browser) = (agent(), Browser::new());
+    agent.set_remote(browser.remote(), Time::ZERO, &mut TransmitQueue::default());
+    prove(&mut agent, &mut browser, over(1, 1), true, Time::ZERO);
+    let unanswered = browser.check(&local(), true);
+    give(&mut agent, over(2, 1), &unanswered, Time::ZERO, &mut TransmitQueue::default()).unwrap();
+    assert!(agent.leave_link(1), "it is to look for another way");
+    assert_eq!(agent.selected(), Some(over(1, 1)));
+}
+
+#[test]
+fn paths_over_an_edge_are_forgotten_once_media_goes_elsewhere_and_not_before() {
+    let (mut agent, _) = over_two_edges();
+    agent.forget_link(1);
+    assert!(agent.uses_link(1) && agent.is_proven(over(1, 1)));
+    agent.leave_link(1);
+    events(&mut agent);
+    agent.forget_link(1);
+    assert_eq!(events(&mut agent), [IceEvent::Unbound(over(1, 1))]);
+    assert_eq!(agent.selected(), Some(over(2, 1)));
+}

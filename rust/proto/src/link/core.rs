@@ -69,6 +69,8 @@ pub enum CoreEvent {
     Down,
     /// A visitor is here whose path was not known.
     Opened(Path),
+    /// The Edge has ended a path.
+    Closed(Path),
 }
 
 #[derive(Debug)]
@@ -349,12 +351,12 @@ impl CoreLink {
                 }
             }
             FrameKind::Close => {
-                self.paths.close_named(frame.header.path);
+                self.events.extend(self.paths.close_named(frame.header.path).map(CoreEvent::Closed));
             }
             FrameKind::ReplayAck => {
                 while !body.is_empty() {
                     let (renamed, rest) = Renamed::read(body).ok_or(LinkDrop::MalformedFrame)?;
-                    self.paths.replayed(renamed.from, renamed.to);
+                    self.events.extend(self.paths.replayed(renamed.from, renamed.to).map(CoreEvent::Closed));
                     body = rest;
                 }
             }

@@ -181,14 +181,16 @@ impl CorePaths {
         self.lost.iter().map(move |(&id, &key)| Replayed { id, granted, opening: self.known[key].opening })
     }
 
-    /// The Edge has a path again, under this name, or cannot have it.
-    pub(super) fn replayed(&mut self, lost: PathId, id: PathId) {
-        let Some(&key) = self.lost.get(&lost) else { return };
-        if id == PathId::NONE {
-            self.remove(key);
-        } else {
+    /// The Edge has a path again, under this name, or cannot have it: then it is given.
+    pub(super) fn replayed(&mut self, lost: PathId, id: PathId) -> Option<Path> {
+        let key = self.lost.get(&lost).copied()?;
+        if id != PathId::NONE {
             self.name(key, id);
+            return None;
         }
+        let path = self.known[key].path;
+        self.remove(key);
+        Some(path)
     }
 
     /// Gives a path its name, which whoever had it before has no more.

@@ -54,6 +54,10 @@ pub enum EdgeEvent {
         /// Whose.
         name: LinkName,
     },
+    /// A path of another thread has answered its Core's challenge.
+    PathBound(Path),
+    /// A path of another thread has ended, or was not made.
+    PathUnbound(Path),
 }
 
 /// One worker of an Edge, without its sockets and its thread.
@@ -154,6 +158,18 @@ impl EdgeLink {
         self.ports.len()
     }
 
+    /// Names the thread whose sources are relayed addresses.
+    pub fn set_relay(&mut self, relay: u16) {
+        self.table.set_relay(relay);
+    }
+
+    /// The source of a path is gone: its connection was closed.
+    pub fn close_source(&mut self, path: Path, out: &mut TransmitQueue<'_>) {
+        self.table.close_source(path);
+        out.carries = Carries::Control;
+        self.tell_closed(out);
+    }
+
     /// Takes visitors' datagrams; the frames of those that come in one call share datagrams where they fit.
     pub fn handle_public(
         &mut self,
@@ -167,7 +183,12 @@ impl EdgeLink {
             let received = batch.entries()[at];
             match self.route(received.path, batch.datagram(&received), now) {
                 Ok((link, id)) => self.routed.push((link, at, id)),
-                Err(reason) => self.drops.count(reason),
+                Err(reason) => {
+                    self.drops.count(reason);
+                    if received.path.socket.carrier().is_some() && self.table.find(received.path).is_none() {
+                        self.table.refuse(received.path);
+                    }
+                }
             }
         }
         if self.routed.windows(2).any(|pair| pair[0].0 != pair[1].0) {
@@ -249,7 +270,10 @@ impl EdgeLink {
 
     /// The oldest event not yet taken.
     pub fn poll_event(&mut self) -> Option<EdgeEvent> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| {
+            let (path, lives) = self.table.poll_carried()?;
+            Some(if lives { EdgeEvent::PathBound(path) } else { EdgeEvent::PathUnbound(path) })
+        })
     }
 
     /// Names and values of everything counted here.

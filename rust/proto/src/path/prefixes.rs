@@ -3,32 +3,50 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::io::Path;
+
 /// Counts by network: /24 of IPv4, /56 of IPv6, which is what one house is given. Never more entries than paths.
 #[derive(Debug, Default)]
-pub(super) struct Prefixes(HashMap<u64, u16>);
+pub(super) struct Prefixes {
+    counts: HashMap<u64, u16>,
+    /// The thread whose sources are relayed addresses: all of one network, and bounded by quotas of their own.
+    relay: Option<u16>,
+}
 
 impl Prefixes {
-    pub(super) fn count(&self, ip: IpAddr) -> u16 {
-        self.0.get(&prefix(ip)).copied().unwrap_or(0)
+    pub(super) fn set_relay(&mut self, relay: u16) {
+        self.relay = Some(relay);
     }
 
-    pub(super) fn add(&mut self, ip: IpAddr) {
-        *self.0.entry(prefix(ip)).or_default() += 1;
+    pub(super) fn count(&self, path: Path) -> u16 {
+        if self.is_relayed(path) { 0 } else { self.counts.get(&prefix(path.remote.ip())).copied().unwrap_or(0) }
     }
 
-    pub(super) fn remove(&mut self, ip: IpAddr) {
-        let prefix = prefix(ip);
-        if let Some(count) = self.0.get_mut(&prefix) {
+    pub(super) fn add(&mut self, path: Path) {
+        if !self.is_relayed(path) {
+            *self.counts.entry(prefix(path.remote.ip())).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: Path) {
+        let prefix = prefix(path.remote.ip());
+        if !self.is_relayed(path)
+            && let Some(count) = self.counts.get_mut(&prefix)
+        {
             *count -= 1;
             if *count == 0 {
-                self.0.remove(&prefix);
+                self.counts.remove(&prefix);
             }
         }
     }
 
+    fn is_relayed(&self, path: Path) -> bool {
+        self.relay.is_some() && path.socket.carrier() == self.relay
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.counts.len()
     }
 }
 
@@ -43,6 +61,7 @@ fn prefix(ip: IpAddr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::SocketId;
 
     #[test]
     fn a_network_is_24_bits_of_ipv4_and_56_of_ipv6() {
@@ -56,13 +75,26 @@ mod tests {
 
     #[test]
     fn what_is_taken_away_leaves_nothing() {
-        let ip = IpAddr::from([192, 0, 2, 1]);
+        let path = Path { socket: SocketId(0), remote: ([192, 0, 2, 1], 4000).into() };
         let mut prefixes = Prefixes::default();
-        prefixes.add(ip);
-        prefixes.add(ip);
-        assert_eq!(prefixes.count(ip), 2);
-        prefixes.remove(ip);
-        prefixes.remove(ip);
-        assert_eq!((prefixes.count(ip), prefixes.len()), (0, 0));
+        prefixes.add(path);
+        prefixes.add(path);
+        assert_eq!(prefixes.count(path), 2);
+        prefixes.remove(path);
+        prefixes.remove(path);
+        assert_eq!((prefixes.count(path), prefixes.len()), (0, 0));
+    }
+
+    #[test]
+    fn relayed_addresses_are_not_counted_and_connections_are() {
+        let path = |carrier| Path { socket: SocketId::carried(carrier, 0), remote: ([192, 0, 2, 1], 4000).into() };
+        let (relayed, connection) = (path(0), path(3));
+        let mut prefixes = Prefixes::default();
+        prefixes.set_relay(0);
+        prefixes.add(relayed);
+        prefixes.add(connection);
+        assert_eq!((prefixes.count(relayed), prefixes.count(connection)), (0, 1));
+        prefixes.remove(relayed);
+        assert_eq!(prefixes.count(connection), 1);
     }
 }

@@ -108,6 +108,8 @@ pub struct PathTable {
     last: Option<(Path, u16)>,
     /// Paths that ended without a word of their Core, and their links.
     closed: VecDeque<(PathId, usize)>,
+    /// Paths of other threads: whether they are proven, or gone.
+    carried: VecDeque<(Path, bool)>,
 }
 
 impl PathTable {
@@ -124,7 +126,13 @@ impl PathTable {
             deadlines: BinaryHeap::new(),
             last: None,
             closed: VecDeque::new(),
+            carried: VecDeque::new(),
         }
+    }
+
+    /// Names the thread whose sources are relayed addresses.
+    pub fn set_relay(&mut self, relay: u16) {
+        self.prefixes.set_relay(relay);
     }
 
     /// Paths.
@@ -231,7 +239,7 @@ impl PathTable {
         link: usize,
         now: Time,
     ) -> Result<u16, EdgeDrop> {
-        if self.prefixes.count(path.remote.ip()) >= self.limits.unproven_per_prefix {
+        if self.prefixes.count(path) >= self.limits.unproven_per_prefix {
             return Err(EdgeDrop::PrefixFull);
         }
         self.make_room(session, now)?;
@@ -244,6 +252,10 @@ impl PathTable {
     /// belongs to another session now.
     pub(crate) fn restore(&mut self, restored: &Restored, link: usize, now: Time) -> Option<PathId> {
         let Restored { id, path, session, generation, granted } = *restored;
+        if path.socket.carrier().is_some() {
+            // A connection, or an allocation: it ended with that life.
+            return None;
+        }
         let index = match self.find(path) {
             Some(index) if self.get(index)?.session != session => return None,
             Some(index) => index,
@@ -277,8 +289,9 @@ impl PathTable {
         }
         entry.granted = bytes_per_second;
         entry.policer = policer(bytes_per_second);
-        let (session, ip) = (entry.session, entry.path.remote.ip());
-        self.prefixes.remove(ip);
+        let (session, path) = (entry.session, entry.path);
+        self.prefixes.remove(path);
+        self.tell_carrier(path, true);
         let proven = self.of_session(session, true);
         if proven.clone().count() > MOST_PROVEN
             && let Some(silent) = proven.filter(|entry| entry.id != id).min_by_key(|entry| entry.heard)
@@ -295,6 +308,15 @@ impl PathTable {
         self.named(id, link)?;
         self.remove(id.index());
         Ok(())
+    }
+
+    /// The source of a path is gone.
+    pub fn close_source(&mut self, path: Path) {
+        let ended = self.find(path).and_then(|index| self.get(index)).map(|entry| (entry.id, entry.link));
+        if let Some((id, link)) = ended {
+            self.remove(id.index());
+            self.closed.push_back((id, link));
+        }
     }
 
     /// Ends the paths of a session.
@@ -339,6 +361,22 @@ impl PathTable {
     /// A path that ended without a word of its Core, and its link.
     pub fn poll_closed(&mut self) -> Option<(PathId, usize)> {
         self.closed.pop_front()
+    }
+
+    /// A path of another thread that is proven now (true) or has ended (false).
+    pub fn poll_carried(&mut self) -> Option<(Path, bool)> {
+        self.carried.pop_front()
+    }
+
+    /// A source of another thread was not let in.
+    pub fn refuse(&mut self, path: Path) {
+        self.tell_carrier(path, false);
+    }
+
+    fn tell_carrier(&mut self, path: Path, lives: bool) {
+        if path.socket.carrier().is_some() {
+            self.carried.push_back((path, lives));
+        }
     }
 
     fn named_mut(&mut self, id: PathId, link: usize) -> Result<&mut Entry, EdgeDrop> {
@@ -420,7 +458,7 @@ impl PathTable {
         self.slots[usize::from(index)].entry = Some(entry);
         self.by_source.insert(path, index);
         self.sessions.add(session, index);
-        self.prefixes.add(path.remote.ip());
+        self.prefixes.add(path);
         self.last = None;
     }
 
@@ -439,8 +477,9 @@ impl PathTable {
         self.by_source.remove(&entry.path);
         self.sessions.remove(entry.session, index);
         if !entry.is_proven {
-            self.prefixes.remove(entry.path.remote.ip());
+            self.prefixes.remove(entry.path);
         }
+        self.tell_carrier(entry.path, false);
         self.free.push_back(index);
     }
 

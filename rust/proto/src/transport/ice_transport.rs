@@ -185,6 +185,25 @@ impl IceTransport {
         }
     }
 
+    /// Whether [`IceTransport::poll_event`] would give one.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// An Edge is lost, or shall be left: see [`Agent::leave_link`].
+    pub fn leave_link(&mut self, link: u32) -> bool {
+        let used = !self.closed && self.ice.leave_link(link);
+        self.take_ice_events();
+        used
+    }
+
+    /// Forgets an Edge's paths where media goes elsewhere; whether it still goes there.
+    pub fn forget_link(&mut self, link: u32) -> bool {
+        self.ice.forget_link(link);
+        self.take_ice_events();
+        !self.closed && self.ice.uses_link(link)
+    }
+
     /// Does what is due: retransmissions, consent, expiry of tuples.
     pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue) {
         if self.closed {

@@ -101,7 +101,7 @@ impl Authenticator {
             && holder.key.algorithm == algorithm
             && holder.username == super::users::user_key(name)
         {
-            return Ok(Candidate { username: holder.username, quota: holder.quota, keys: [Some(holder.key), None] });
+            return Ok(Candidate::with_key(holder.username, holder.quota, Some(holder.key)));
         }
         let unix_s = (self.unix_epoch + now.since(Time::ZERO)).as_secs();
         self.users.find(name, algorithm, unix_s)

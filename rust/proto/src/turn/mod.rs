@@ -11,6 +11,7 @@ mod answer_limit;
 mod authentication;
 mod channel_data;
 mod channels;
+mod demux;
 mod drops;
 mod network;
 mod nonce;
@@ -27,6 +28,7 @@ mod users;
 
 pub use allocation::{DEFAULT_LIFETIME_S, MAX_LIFETIME_S};
 pub use channels::{CHANNEL_LIFETIME_S, MOST_CHANNELS};
+pub use demux::is_for_server;
 pub use drops::{TurnDrop, TurnDrops};
 pub use network::Network;
 pub use peer_policy::PeerPolicy;

@@ -10,8 +10,8 @@ use super::drops::TurnDrop;
 use super::quota::UserKey;
 use crate::base64;
 
-/// Secrets at a time: the one in use, and the one before it.
-pub const MOST_SECRETS: usize = 2;
+/// Secrets at a time: the one in use and the one before it, for each Core of an Edge.
+pub const MOST_SECRETS: usize = 16;
 
 /// PASSWORD-ALGORITHM (RFC 8489 §18.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,15 @@ pub(super) struct Candidate {
     pub(super) keys: [Option<LongTermKey>; MOST_SECRETS],
 }
 
+impl Candidate {
+    /// One of which it is known which key is right.
+    pub(super) fn with_key(username: UserKey, quota: UserKey, key: Option<LongTermKey>) -> Candidate {
+        let mut keys = [None; MOST_SECRETS];
+        keys[0] = key;
+        Candidate { username, quota, keys }
+    }
+}
+
 #[derive(Debug)]
 struct Named {
     username: UserKey,
@@ -162,7 +171,7 @@ impl Users {
         };
         if let Some(named) = named.and_then(|&index| self.named.get(index)) {
             let key = named.keys.iter().find(|key| key.algorithm == algorithm);
-            return Ok(Candidate { username: named.username, quota: named.username, keys: [key.copied(), None] });
+            return Ok(Candidate::with_key(named.username, named.username, key.copied()));
         }
         match name {
             Name::Plain(name) => self.time_limited(name, algorithm, unix_s),

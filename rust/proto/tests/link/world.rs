@@ -257,7 +257,7 @@ impl World {
         self.edge.dropped(reason)
     }
 
-    fn leave_edge(&mut self, out: &TransmitQueue<'_>) {
+    pub(crate) fn leave_edge(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
             let bytes = out.datagram(entry).to_vec();
             if entry.path.socket == LINK_SOCKET {

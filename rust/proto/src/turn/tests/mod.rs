@@ -1,6 +1,7 @@
 //! The server as its clients and peers see it, on virtual time.
 
 mod attacks;
+mod closed;
 mod credentials;
 mod floods;
 mod hostile_bytes;

@@ -1,0 +1,74 @@
+"""Two Cores behind one Edge: a visitor comes to one of them, and to the other when that one is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import both_see_and_hear, contact_ended, metric_becomes, phone, show_my_camera, start_call
+from tests.e2e.zone import NAME, PAGE, House, house, kill, names
+from tests.peers.baresip import baresip
+from tests.peers.chromium import chromium
+from tests.peers.sandwich import sandwich
+
+REFUSED = "mediaserver_edge_visitors_refused_total"
+
+
+async def title(made: House) -> str:
+    """The title of the page that a visitor gets, which says whose it is; empty where the connection is closed."""
+    _, plain = await made.rig.internet.connect(made.rig.edges[0].public, 443)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    text = b""
+    with contextlib.suppress(OSError):
+        await plain.start_tls(context, server_hostname=NAME)
+        plain.write(f"GET /call/demo HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
+        reader = plain.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
+        text = await reader.read()
+    plain.close()
+    found = re.search(r"<title>(.*)</title>", text.decode())
+    return found[1] if found else ""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_a_new_visitor_reaches_the_other_core_when_one_is_killed(tmp_path: Path) -> None:
+    async with sandwich(names=names(1)) as rig, house(rig, tmp_path, cores=2) as made:
+        first = await title(made)
+        assert first in ("Core 0", "Core 1")
+        assert [await title(made) for _ in range(5)] == [first] * 5
+        chosen = int(first[-1])
+        kill(made.cores[chosen])
+        other = made.cores[1 - chosen]
+        async with (
+            chromium(tmp_path, network=rig.internet) as browser,
+            baresip(phone(other, "udp", ""), tmp_path, network=rig.inside) as agent,
+        ):
+            await agent.wait_registered()
+            assert await title(made) == f"Core {1 - chosen}"
+            tab = await start_call(browser, PAGE)
+            await agent.wait_established()
+            await show_my_camera(tab)
+            await both_see_and_hear(tab, agent, seconds=2)
+            await agent.hangup()
+            await contact_ended(other, by="agent", reason="hangup")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_without_any_core_a_visitor_waits_five_seconds_and_is_counted(tmp_path: Path) -> None:
+    async with sandwich(names=names(1)) as rig, house(rig, tmp_path, cores=2) as made:
+        for core in made.cores:
+            kill(core)
+        async with asyncio.timeout(10):
+            while (await made.edge.get(f"{made.edge.admin_url}/readyz"))[0] != 503:
+                await asyncio.sleep(0.05)
+        began = asyncio.get_running_loop().time()
+        assert await title(made) == ""
+        assert 4.5 < asyncio.get_running_loop().time() - began < 15
+        await metric_becomes(made.edge, REFUSED, 1)
