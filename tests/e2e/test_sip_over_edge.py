@@ -106,7 +106,7 @@ async def test_a_phone_inside_calls_a_trunk_in_the_internet(tmp_path: Path) -> N
         between(rig, tmp_path) as (made, agent, files),
         baresip(trunk(files), tmp_path, network=rig.internet, sip_port=TRUNK_PORT) as carrier,
     ):
-        await agent.dial(f"sip:0301234@{made.core.sip_server('udp')}")
+        await agent.dial(f"sip:carrier@{made.core.sip_server('udp')}")
         await carrier.wait_established()
         await agent.wait_established()
         await phone_sees_and_hears(carrier, seconds=4)
