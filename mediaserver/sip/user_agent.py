@@ -178,6 +178,7 @@ class UserAgent:
         for flow in flows:
             _log.warning("certificate_revoked", source=flow.remote_ip, transport=flow.transport)
             self._transports.end_revoked(flow)
+            self._on_closed(flow, None)
 
     def certificate_of(self, flow: Flow) -> str | None:
         """Fingerprint (SHA-256) of the certificate that the peer of a connection has shown; None for none."""

@@ -16,6 +16,8 @@ from mediaserver.sip.certificates.standing import CertificateStanding, StandingS
 from mediaserver.sip.certificates.verdict import fingerprint
 from mediaserver.sip.config import Bind, SipConfig, Timers
 from mediaserver.sip.events import Answered, Confirmed, Ended, Rejected
+from mediaserver.sip.standalone import OutsideRequest
+from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite, UserAgent
 from tests.sip.certificate_authority import Authority, Issued
 from tests.sip.conftest import Counts, Endpoint, MakeEndpoint, Reader, Users, party
@@ -117,6 +119,26 @@ async def test_a_certificate_of_another_name_is_asked_for_a_password(
         event = await (await call(agent, house)).next()
         assert isinstance(event, Rejected)
         assert event.code == 401
+
+
+async def test_a_device_whose_certificate_is_revoked_is_registered_no_more(
+    house: Endpoint, authority: Authority, tmp_path: Path
+) -> None:
+    shown = authority.issue(x509.DNSName(NAME))
+    certificates = standing(house, authority)
+    house.agent.use_certificates(certificates)
+    async with device(shown, tmp_path, authority) as agent:
+        request = OutsideRequest(
+            "REGISTER",
+            SipUri("example.org"),
+            from_=party("bob"),
+            to=party("bob"),
+            headers=(("Contact", "<sip:bob@phones.test;transport=tls>"), ("Expires", "300")),
+        )
+        assert (await agent.request(request, targets=[house.target("tls")])).code == 200
+        assert len(house.agent.bindings("bob@example.org")) == 1
+        certificates.revoke(fingerprint(shown.der))
+        assert house.agent.bindings("bob@example.org") == []
 
 
 async def test_a_certificate_that_is_revoked_ends_calls_and_connection_and_lets_nobody_in_again(

@@ -29,6 +29,7 @@ from mediaserver.sip.transport.websocket import WebSocketConnection
 
 _Item = tuple[bytes, object]
 _MAX_WAITING = 100
+_FAREWELL_S = 1.0
 
 
 class Transports:
@@ -532,6 +533,8 @@ class Transports:
         if isinstance(connection, Connection):
             self._counters.inc("sip.connections_closed", reason="certificate")
             connection.close()
+            # Whoever does not answer the end of TLS would keep it open.
+            asyncio.get_running_loop().call_later(_FAREWELL_S, connection.abort)
 
     def certificate_of(self, flow: Flow) -> str | None:
         """Fingerprint of what the peer of a connection has shown."""
