@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON_SOURCES := mediaserver tests $(wildcard benchmarks) $(wildcard scripts/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-sip bench-bwe bench-line fuzz schema lock dist clean
+.PHONY: help run setup setup-dev peers test lint typecheck test-rust test-python e2e bench bench-sfu bench-edge bench-sip bench-bwe bench-line fuzz schema lock dist clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench: setup-dev peers ## figures: `name: value unit` lines, and benchmarks/resu
 
 bench-sfu: setup-dev peers ## forwarding beside janus and livekit-server, where they are on the PATH
 	@$(BIN)/python -m benchmarks sfu
+
+bench-edge: setup-dev peers ## TURN beside coturn, an Edge's paths beside the limit, calls through an Edge and without
+	@$(BIN)/python -m benchmarks edge
 
 # A peer to compare with, in an environment of its own: it comes as source and compiles parts of itself.
 $(VENV)/.sippy: requirements/sippy.lock | $(VENV)/.dev

@@ -9,11 +9,26 @@ import argparse
 import asyncio
 import sys
 
-from benchmarks import audio, bwe, fanout, join, line, native, sfu, sfu_plot, sip, sip_calls, sip_reading, startup
+from benchmarks import (
+    audio,
+    bwe,
+    edge,
+    edge_plot,
+    fanout,
+    join,
+    line,
+    native,
+    sfu,
+    sfu_plot,
+    sip,
+    sip_calls,
+    sip_reading,
+    startup,
+)
 from benchmarks.figures import Report, commit, machine
 
 PROGRAMS = ("startup", "sip", "join", "fanout")
-OTHERS = ("sfu", "bwe", "line", "audio", "mixing", "sip-all")
+OTHERS = ("sfu", "edge", "bwe", "line", "audio", "mixing", "sip-all")
 """Programs that run only when they are named."""
 
 
@@ -35,6 +50,9 @@ async def _run(names: list[str], *, quick: bool) -> Report:
     if "sfu" in names:
         programs = await asyncio.to_thread(native.build)
         await sfu.measure(report, programs, sfu.QUICK if quick else None)
+    if "edge" in names:
+        programs = await asyncio.to_thread(native.build)
+        await edge.measure(report, programs, edge.QUICK if quick else None)
     if "bwe" in names:
         await asyncio.to_thread(bwe.measure, report, 1 if quick else bwe.SEEDS)
     if "line" in names:
@@ -66,6 +84,9 @@ def main() -> int:
         if points := report.details.get("sfu_receivers"):
             title = f"{machine()['cpu']}, commit {commit()}, AEAD_AES_128_GCM, feedback from every receiver"
             sfu_plot.draw(points, path.with_suffix(".png"), title)
+            print(f"# drawn in {path.with_suffix('.png')}")
+        if costs := report.details.get("edge_costs"):
+            edge_plot.draw(costs, path.with_suffix(".png"), f"{machine()['cpu']}, commit {commit()}")
             print(f"# drawn in {path.with_suffix('.png')}")
     return 0 if arguments.quick or all(figure.passed for figure in report.figures) else 1
 

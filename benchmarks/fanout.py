@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,10 @@ class Sample:
 class Load:
     """The running load program; it keeps the peers alive between runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process, server: Daemon) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, server: Daemon, beside: Sequence[int] = ()) -> None:
         self._process = process
         self._server = server
+        self._pids = (server.pid, *beside)
 
     async def run(self, packets_per_s: int, shape: Shape) -> Sample:
         """0 packets/s: saturated. Raises RuntimeError when packets came that were not right."""
@@ -82,10 +83,10 @@ class Load:
         await self.expect("begin")
         pid = self._server.pid
         counters = await _engine_counters(self._server)
-        before, threads = cpu_ns(pid), thread_cpu_ns(pid)
+        before, threads = self._spent(), thread_cpu_ns(pid)
         scrape = asyncio.create_task(_scrape(self._server), name="scrape")
         end = json.loads((await self.expect("end "))[4:])
-        spent, after = cpu_ns(pid) - before, thread_cpu_ns(pid)
+        spent, after = self._spent() - before, thread_cpu_ns(pid)
         scrape.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await scrape
@@ -102,6 +103,9 @@ class Load:
             engine={name: value for name, value in gained.items() if value},
             load=end,
         )
+
+    def _spent(self) -> int:
+        return sum(cpu_ns(pid) for pid in self._pids)
 
     async def expect(self, start: str) -> str:
         if self._process.stdout is None:
@@ -136,7 +140,21 @@ async def _scrape(server: Daemon) -> None:
         await asyncio.sleep(1)
 
 
-async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool, source: str = "127.0.0.1") -> Peer:
+async def join(server: Daemon, identity: Identity, token: str, *, sends: bool, source: str = "127.0.0.1") -> Peer:
+    """A connected peer that publishes into the room, or views it. Raises ConnectError."""
+    peer, answer = await offered(server, identity, token, sends=sends, source=source)
+    try:
+        await asyncio.to_thread(peer.connect, answer)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+async def offered(
+    server: Daemon, identity: Identity, token: str, *, sends: bool, source: str = "127.0.0.1"
+) -> tuple[Peer, str]:
+    """A peer that is not connected yet, and the answer that it got. Raises ConnectError."""
     peer = Peer(identity, sends=sends)
     try:
         url = server.room_url(ROOM, "whip" if sends else "whep")
@@ -145,11 +163,10 @@ async def _join(server: Daemon, identity: Identity, token: str, *, sends: bool, 
         )
         if status != 201:
             raise ConnectError(f"{url} answered {status}: {answer[:500]}")
-        await asyncio.to_thread(peer.connect, answer)
     except BaseException:
         peer.close()
         raise
-    return peer
+    return peer, answer
 
 
 @contextlib.asynccontextmanager
@@ -170,11 +187,11 @@ async def fanout_room(directory: Path, shape: Shape) -> AsyncIterator[tuple[Daem
         token = await server.room_token(ROOM, "publish", "view")
         identity = Identity()
         try:
-            peers.append(await _join(server, identity, token, sends=True))
+            peers.append(await join(server, identity, token, sends=True))
             before = memory_bytes(server.pid)
             for index in range(shape.subscribers):
                 source = f"127.0.1.{index // PER_SOURCE + 1}"
-                subscriber = await _join(server, identity, token, sends=False, source=source)
+                subscriber = await join(server, identity, token, sends=False, source=source)
                 peers.append(subscriber)
             idle_bytes = (memory_bytes(server.pid) - before) / shape.subscribers
             yield server, peers, idle_bytes
@@ -185,9 +202,15 @@ async def fanout_room(directory: Path, shape: Shape) -> AsyncIterator[tuple[Daem
 
 @contextlib.asynccontextmanager
 async def load_program(
-    program: Path, directory: Path, server: Daemon, peers: list[Peer], packet_bytes: int
+    program: Path,
+    directory: Path,
+    server: Daemon,
+    peers: list[Peer],
+    packet_bytes: int,
+    *,
+    beside: Sequence[int] = (),
 ) -> AsyncIterator[Load]:
-    """Hand the connections over to the load program."""
+    """Hand the connections over to the load program. `beside` are processes whose CPU time counts like the server's."""
     publisher, *subscribers = peers
     plan = {
         "publisher": {
@@ -214,7 +237,7 @@ async def load_program(
         limit=1 << 20,
     )
     try:
-        load = Load(process, server)
+        load = Load(process, server, beside)
         await load.expect("ready")
         yield load
     finally:

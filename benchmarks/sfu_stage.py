@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.generator import Generator, Handle, Reading, Stream, generator, layers
 from benchmarks.processes import cpu_ns, memory_bytes
 from benchmarks.sfu_face import CPU, Sfu, Wanted
-from tests.peers.namespace import Namespace, namespace
+from tests.peers.namespace import Namespace, Network, namespace
 
 LOAD_CPU = 1
 MOST_LOSS = 0.002
@@ -182,7 +182,7 @@ class Stage:
 
     async def latency(self, program: Path, fps: float, settle_s: float, measure_s: float) -> Sample:
         """Measure with arrival times of the kernel, beside a UDP echo on the server's core."""
-        with _echo(program, self.network) as address:
+        with udp_echo(program, self.network) as address:
             await self._peers.probe_echo(address, self.network.host_address or "127.0.0.1")
             await self._peers.set_timing(True)
             try:
@@ -192,7 +192,7 @@ class Stage:
 
 
 @contextmanager
-def _echo(program: Path, network: Namespace) -> Iterator[tuple[str, int]]:
+def udp_echo(program: Path, network: Network) -> Iterator[tuple[str, int]]:
     """A UDP echo on the server's core and in its namespace: its address."""
     with network.open_socket(kind=SOCK_DGRAM) as socket:
         socket.bind((network.address, 0))
@@ -208,7 +208,7 @@ def _echo(program: Path, network: Namespace) -> Iterator[tuple[str, int]]:
                 process.kill()
 
 
-async def _quiet(pid: int) -> None:
+async def quiet(pid: int) -> None:
     """Wait until a server has done what it does at its start; ours encodes an announcement."""
     for _ in range(60):
         before = cpu_ns(pid)
@@ -225,6 +225,6 @@ async def stage(start: Starter, program: Path, case: Case, wanted: Wanted) -> As
         network = await stack.enter_async_context(namespace(host_link=True))
         wanted = replace(wanted, kinds=(case.stream.kind,), simulcast=case.simulcast)
         sfu: Sfu = await stack.enter_async_context(start(directory, network, wanted))
-        await _quiet(sfu.pid)
+        await quiet(sfu.pid)
         peers = await stack.enter_async_context(generator(program, cpus=(LOAD_CPU,)))
         yield Stage(sfu, network, peers, case)

@@ -12,8 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -22,9 +21,22 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from mediaserver import link_commands
+from mediaserver.command_line import (
+    DEFAULT_FILE,
+    EX_CONFIG,
+    ConfigOption,
+    JsonOption,
+    StateOption,
+    console,
+    fail,
+    fail_with,
+    loaded_or_exit,
+    read,
+)
 from mediaserver.config.bandwidth import MEDIA_KINDS
-from mediaserver.config.firewall import openings
-from mediaserver.config.loader import InvalidConfig, Loaded, load
+from mediaserver.config.covered_names import covering_problems
+from mediaserver.config.loader import InvalidConfig, Loaded
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import State, open_state
@@ -38,71 +50,47 @@ if TYPE_CHECKING:
     from mediaserver.call.bandwidth_check import Report
     from mediaserver.call.explanation import Explanation
 
-EX_CONFIG = 78
-"""sysexits.h: something was found in an unconfigured or misconfigured state."""
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(link_commands.app)
 
-ConfigOption = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="MEDIASERVER_CONFIG", help="Configuration file.", metavar="FILE"),
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state-dir", help="Takes the place of state_dir in the file.", metavar="FOLDER"),
-]
-_DEFAULT = Path("/etc/mediaserver/mediaserver.yaml")
 _PLACE = "IP address, CIDR, or name of a site, trunk or user."
 
 
 @app.command()
-def run(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+def run(config: ConfigOption = DEFAULT_FILE, state_dir: StateOption = None) -> None:
     """Run the daemon until SIGTERM has drained it; SIGHUP reads the configuration again."""
-    loaded = _load(config, state_dir)
+    loaded = loaded_or_exit(config, state_dir)
     settings = loaded.config
     log.configure(settings.log.level, settings.log.format)
     try:
         state = open_state(settings)
         _check_secrets(loaded, first_start=False)
-        _serve(settings, state, lambda: _read(config, state_dir).config)
+        _serve(settings, state, lambda: read(config, state_dir).config)
     except ConfigError as error:
-        _fail(str(error), code=EX_CONFIG)
+        fail(str(error), code=EX_CONFIG)
     except (MediaServerError, OSError) as error:
-        _fail(f"cannot start: {error}", code=1)
+        fail(f"cannot start: {error}", code=1)
 
 
 @app.command("check-config")
 def check_config(
-    config: ConfigOption = _DEFAULT,
+    config: ConfigOption = DEFAULT_FILE,
     state_dir: StateOption = None,
-    secrets: Annotated[bool, typer.Option(help="Look whether every secret can be read, too.")] = True,
+    secrets: Annotated[bool, typer.Option(help="Look at secrets and certificates, too.")] = True,
 ) -> None:
     """Name every mistake in the configuration with file, line and key; exit 78 where there is one."""
-    loaded = _load(config, state_dir)
+    loaded = loaded_or_exit(config, state_dir)
     if secrets:
         _check_secrets(loaded, first_start=True)
+        _check_certificates(loaded)
     typer.echo(f"{config}: good")
 
 
 @app.command("show-config")
-def show_config(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
+def show_config(config: ConfigOption = DEFAULT_FILE, state_dir: StateOption = None) -> None:
     """Print the configuration in force, defaults included; of secrets only where they come from."""
-    plain = _load(config, state_dir).config.model_dump(mode="json")
+    plain = loaded_or_exit(config, state_dir).config.model_dump(mode="json")
     typer.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110), nl=False)
-
-
-@app.command()
-def ports(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
-    """Print what a firewall in front of this machine must allow."""
-    settings = _load(config, state_dir).config
-    table = Table(title="Inbound to this machine", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for heading in ("from", "to", "protocol", "port", "what for"):
-        table.add_column(heading, overflow="fold")
-    for opening in openings(settings):
-        table.add_row(opening.source, opening.address, opening.protocol, opening.ports, opening.purpose)
-    # Not cut to a terminal's width where it goes to a file or another program.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(table)
 
 
 @app.command("check-bandwidth")
@@ -112,8 +100,8 @@ def check_bandwidth(
     kind: Annotated[str, typer.Option(help="Of audio, video, screen.", metavar="KINDS")] = "audio,video",
     calls: Annotated[int, typer.Option(help="How many at a time.", min=1, max=100_000)] = 1,
     codec: Annotated[str | None, typer.Option(help="Sound codec; else those of the configuration.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
-    config: ConfigOption = _DEFAULT,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_FILE,
 ) -> None:
     """Say what calls between two places are charged and whether they fit, without placing any.
 
@@ -122,7 +110,7 @@ def check_bandwidth(
     # Imported here: the other commands start faster.
     from mediaserver.call.bandwidth_check import UnknownPlace, check, place_of
 
-    settings = _load(config, None).config
+    settings = loaded_or_exit(config, None).config
     kinds = [known for known in MEDIA_KINDS if known in [part.strip() for part in kind.split(",")]]
     if len(kinds) != len(set(kind.split(","))):
         raise typer.BadParameter("expected audio, video, screen, or several with commas", param_hint="--kind")
@@ -153,8 +141,8 @@ def explain_route(
     header: Annotated[list[str] | None, typer.Option(help="Header field of the INVITE, like X-Ticket=7.")] = None,
     attribute: Annotated[list[str] | None, typer.Option(help="Attribute of the contact, like tier=gold.")] = None,
     at: Annotated[str | None, typer.Option(help="When, like 2026-12-24T08:30+01:00; else now.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
-    config: ConfigOption = _DEFAULT,
+    as_json: JsonOption = False,
+    config: ConfigOption = DEFAULT_FILE,
 ) -> None:
     """Say which line of the routing table decides where a call goes, and why, without placing any.
 
@@ -164,7 +152,7 @@ def explain_route(
     from mediaserver.call.explanation import explain
     from mediaserver.call.routing import Question
 
-    settings = _load(config, None).config
+    settings = loaded_or_exit(config, None).config
     for option, given, known in (("--trunk", trunk, settings.trunks), ("--entry", entry, settings.entries)):
         if given is not None and given not in known:
             raise typer.BadParameter(f"there is no {given!r}; known: {', '.join(known) or 'none'}", param_hint=option)
@@ -192,30 +180,40 @@ def explain_route(
 
 @app.command()
 def status(
-    config: ConfigOption = _DEFAULT,
+    config: ConfigOption = DEFAULT_FILE,
     state_dir: StateOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Ask the running daemon about trunks and their targets, calls on them, registrations and Edges."""
+    """Ask the running daemon about trunks and their targets, calls on them, registrations and Edges; an Edge, whether a Core
+    is there."""
     from mediaserver.api.status import ask, show  # the other commands start faster
+    from mediaserver.daemon.edge_status import edge_state, trusted_edges
 
-    settings = _load(config, state_dir).config
+    settings = loaded_or_exit(config, state_dir).config
     try:
-        found = ask(settings, SecretStore(settings, environment=os.environ))
+        is_edge = settings.role == "edge"
+        found = edge_state(settings) if is_edge else ask(settings, SecretStore(settings, environment=os.environ))
+        trusted = list(trusted_edges(settings))
     except ConfigError as error:
-        _fail(str(error), code=EX_CONFIG)
+        fail(str(error), code=EX_CONFIG)
     except MediaServerError as error:
-        _fail(str(error), code=1)
+        fail(str(error), code=1)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps({**found, "trusted": trusted} if trusted else found, indent=2))
+        return
+    out = console()
+    if is_edge:
+        out.print(f"This Edge is {found['status']}. Cores: {found['checks']['core']}.", markup=False)
     else:
-        show(found, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+        show(found, out)
+    for sentence in trusted:
+        out.print(sentence, markup=False)
 
 
 @app.command("drain-edge")
 def drain_edge(
     name: Annotated[str, typer.Argument(help="Name of the Edge in `link.edges`.")],
-    config: ConfigOption = _DEFAULT,
+    config: ConfigOption = DEFAULT_FILE,
     state_dir: StateOption = None,
     deadline: Annotated[str, typer.Option(help="After it what still goes over the Edge is closed.")] = "60s",
     undo: Annotated[bool, typer.Option("--undo", help="Use the Edge again.")] = False,
@@ -223,7 +221,7 @@ def drain_edge(
     """Have the running Core leave an Edge: no new sessions, those there are go over others. Returns when it is left."""
     from mediaserver.api.edge_drain import drain  # the other commands start faster
 
-    settings = _load(config, state_dir).config
+    settings = loaded_or_exit(config, state_dir).config
     try:
         deadline_s = None if undo else parse_duration(deadline)
     except ValueError as error:
@@ -231,36 +229,22 @@ def drain_edge(
     try:
         drain(settings, SecretStore(settings, environment=os.environ), name, deadline_s, say=typer.echo)
     except ConfigError as error:
-        _fail(str(error), code=EX_CONFIG)
+        fail(str(error), code=EX_CONFIG)
     except MediaServerError as error:
-        _fail(str(error), code=1)
+        fail(str(error), code=1)
 
 
 @app.command("hash-password")
 def hash_password(
     user: Annotated[str, typer.Argument(help="User name; the digests are good for no other.")],
-    config: ConfigOption = _DEFAULT,
+    config: ConfigOption = DEFAULT_FILE,
 ) -> None:
     """Print the digests of a password that a user's secret file may hold in its place. The password is asked for."""
     from mediaserver.sip.passwords import hashed  # the other commands start faster
 
-    realm = _load(config, None).config.listeners.sip.realm
+    realm = loaded_or_exit(config, None).config.listeners.sip.realm
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=sys.stdin.isatty(), err=True)
     typer.echo(hashed(user, realm, password))
-
-
-@app.command("link-certificate")
-def link_certificate(config: ConfigOption = _DEFAULT, state_dir: StateOption = None) -> None:
-    """Print the certificate that this machine shows on the link, for the configuration of the other end."""
-    from mediaserver.daemon.link_identity import own_certificate  # the other commands start faster
-
-    settings = _load(config, state_dir).config
-    try:
-        open_state(settings)
-        chain, _ = own_certificate(settings)
-    except (ConfigError, OSError) as error:
-        _fail(str(error), code=EX_CONFIG)
-    typer.echo(chain.decode(), nl=False)
 
 
 @app.command()
@@ -294,13 +278,14 @@ def _serve(settings: Config, state: State, read: Callable[[], Config]) -> None:
 
 def _service(
     settings: Config, state: State, read: Callable[[], Config]
-) -> tuple[process.Service, Callable[[], Awaitable[None]] | None]:
-    """What the role asks for, and how it reloads; an Edge does not."""
+) -> tuple[process.Service, Callable[[], Awaitable[None]]]:
+    """What the role asks for, and how it reloads."""
     try:
         if settings.role == "edge":
             from mediaserver.daemon import EdgeDaemon
 
-            return EdgeDaemon(settings), None
+            edge = EdgeDaemon(settings)
+            return edge, lambda: edge.reload(read)
         from mediaserver.daemon import Daemon
     except ImportError as error:
         if "_engine" not in str(error):
@@ -318,10 +303,10 @@ def _greet(settings: Config, state: State) -> None:
     body = Table.grid(padding=(0, 2))
     for label, value in welcome(settings, state.secrets, with_passwords=terminal):
         body.add_row(Text(label, style="bold"), Text(value, overflow="fold"))
-    console = Console(width=None if terminal else 120, highlight=False)
-    console.print(Panel(body, title=f"mediaserver {_version()}", title_align="left", expand=False))
+    out = Console(width=None if terminal else 120, highlight=False)
+    out.print(Panel(body, title=f"mediaserver {_version()}", title_align="left", expand=False))
     for made in state.made:
-        console.print(f"first start: made {made}", markup=False)
+        out.print(f"first start: made {made}", markup=False)
     sys.stdout.flush()
 
 
@@ -341,14 +326,14 @@ def _print_bandwidth(report: Report, start: str, end: str) -> None:
             format_bitrate(line.charged),
             "any number" if line.fits is None else str(line.fits),
         )
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(table)
+    out = console()
+    out.print(table)
     if not report.lines:
-        console.print("No site and no trunk with a budget lies on the way.")
+        out.print("No site and no trunk with a budget lies on the way.")
     outcomes = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in report.outcomes.items())
-    console.print(f"\nCalls: {outcomes}", markup=False)
+    out.print(f"\nCalls: {outcomes}", markup=False)
     if report.limits:
-        console.print(f"Too narrow: {', '.join(report.limits)}", markup=False)
+        out.print(f"Too narrow: {', '.join(report.limits)}", markup=False)
 
 
 def _pairs(given: list[str] | None, option: str) -> list[tuple[str, str]]:
@@ -375,50 +360,35 @@ def _print_route(found: Explanation) -> None:
     for step in found.steps:
         why = "; ".join(step.reasons) or ("decides" if step.decides else "matches too, comes later")
         table.add_row(step.rule, step.target, why)
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(f"called {found.called or '-'}, by {found.caller or 'an anonymous caller'}", markup=False)
-    console.print(table)
+    out = console()
+    out.print(f"called {found.called or '-'}, by {found.caller or 'an anonymous caller'}", markup=False)
+    out.print(table)
     if found.goes_to is None:
-        console.print("Nothing matches: the call is refused with 404.")
+        out.print("Nothing matches: the call is refused with 404.")
         return
-    console.print(f"Goes to {found.goes_to}, by {found.rule}.", markup=False)
+    out.print(f"Goes to {found.goes_to}, by {found.rule}.", markup=False)
     if found.written is not None:
-        console.print(f"The trunk is sent {found.written}.", markup=False)
+        out.print(f"The trunk is sent {found.written}.", markup=False)
     if found.refused is not None:
-        console.print(f"The trunk may not call it: {found.refused}.", markup=False)
+        out.print(f"The trunk may not call it: {found.refused}.", markup=False)
     if found.then:
-        console.print(f"If there is no room: {', '.join(found.then)}.", markup=False)
-
-
-def _load(path: Path, state_dir: Path | None) -> Loaded:
-    try:
-        return _read(path, state_dir)
-    except InvalidConfig as error:
-        _fail_with(error)
-
-
-def _read(path: Path, state_dir: Path | None) -> Loaded:
-    loaded = load(path)
-    if state_dir is None:
-        return loaded
-    return Loaded(loaded.config.model_copy(update={"state_dir": state_dir}), loaded.source)
+        out.print(f"If there is no room: {', '.join(found.then)}.", markup=False)
 
 
 def _check_secrets(loaded: Loaded, *, first_start: bool) -> None:
     store = SecretStore(loaded.config, environment=os.environ)
     found = [loaded.source.problem(path, message) for path, message in store.problems(first_start=first_start)]
     if found:
-        _fail_with(InvalidConfig(found))
+        fail_with(InvalidConfig(found))
 
 
-def _fail_with(error: InvalidConfig) -> NoReturn:
-    count = len(error.problems)
-    _fail(f"{error}\n{count} mistake{'s' if count != 1 else ''}, nothing was started", code=EX_CONFIG)
-
-
-def _fail(text: str, *, code: int) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(code)
+def _check_certificates(loaded: Loaded) -> None:
+    try:
+        found = [loaded.source.problem(path, message) for path, message in covering_problems(loaded.config)]
+    except ConfigError as error:
+        fail(str(error), code=EX_CONFIG)
+    if found:
+        fail_with(InvalidConfig(found))
 
 
 def _version() -> str:

@@ -127,6 +127,13 @@ static inline void srtp_iv(uint8_t iv[12], const uint8_t salt[12], uint32_t ssrc
     for (int i = 0; i < 12; i++) iv[i] ^= salt[i];
 }
 
+/* ---- path.c: sources and whose they are, and an Edge's paths; direction 0 is from visitors to the Core, 1 back */
+#define PATH_VISITORS 100
+void source_learn(int k, const struct sockaddr_in *a);
+int source_find(const struct sockaddr_in *a);
+void path_ends(int core_port, int first_visitor, int visitors);
+int path_move(int in_fd, int out_fd, int dir);
+
 /* ---- the commands */
 int cmd_calib(void);
 int cmd_crypto(void);
@@ -138,6 +145,8 @@ int cmd_fanout(int argc, char **argv);
 int cmd_turn(void);
 int cmd_path(void);
 int cmd_sink(const char *ip, int secs);
+int cmd_serve_turn(int argc, char **argv);
+int cmd_serve_path(int argc, char **argv);
 int check_sfu(void);
 int check_turn(void);
 int check_path(void);

@@ -13,6 +13,9 @@
  *                                       engine-cm80; AES-128-GCM by openssl, vaes, vaes256
  *   limit turn                          ChannelData relay, both directions
  *   limit path                          an Edge's paths, both directions, bursts and single packets
+ *   limit serve-turn LISTENER RELAYED CLIENTS PEERS LANES
+ *   limit serve-path PUBLIC LINK CORE VISITORS LANES
+ *                                       the same as servers on these ports, for `mediaserver-load relay`
  *   limit sink  IP SECONDS              300 receivers on IP (for veth; run in the other netns)
  *
  * CPU = CLOCK_PROCESS_CPUTIME_ID of the measured process (one thread; io-wq threads would be counted). Without
@@ -59,6 +62,8 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "recv")) return cmd_recv();
     if (!strcmp(what, "turn")) return cmd_turn();
     if (!strcmp(what, "path")) return cmd_path();
+    if (!strcmp(what, "serve-turn")) return cmd_serve_turn(argc, argv);
+    if (!strcmp(what, "serve-path")) return cmd_serve_path(argc, argv);
     if (!strcmp(what, "fanout")) return cmd_fanout(argc, argv);
     if (argc > 3 && !strcmp(what, "send")) return cmd_send(argv[2], argv[3], level_of(argc, argv));
     if (argc > 3 && !strcmp(what, "uring")) return cmd_uring(argv[2], argv[3]);

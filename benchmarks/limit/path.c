@@ -3,7 +3,7 @@
  * index the other way; frames of one burst share datagrams of up to MTU bytes, equal ones leave as one GSO message. */
 #include "limit.h"
 
-#define NV 100             /* visitors */
+#define NV PATH_VISITORS
 #define PUBLIC_PORT 19200
 #define LINK_PORT 19201
 #define CORE_PORT 19202    /* the Core's end: it sends frames, and is the sink of those that come */
@@ -17,7 +17,7 @@ typedef struct {
     int dir, burst, size;
 } path_arg;
 static int visitor_fd[NV], core_fd, good, bad;
-static struct sockaddr_in visitor[NV];
+static struct sockaddr_in visitor[NV], core;
 
 static void head(uint8_t *p, int len, uint32_t path) {
     uint16_t l = htons(len);
@@ -69,14 +69,14 @@ static unsigned place(uint32_t key) {
 static uint32_t key_of(const struct sockaddr_in *a) {
     return a->sin_addr.s_addr ^ (uint32_t)a->sin_port << 8 ^ 1;
 }
-static void learn(int k) {
-    uint32_t key = key_of(&visitor[k]);
+void source_learn(int k, const struct sockaddr_in *a) {
+    uint32_t key = key_of(a);
     unsigned i = place(key);
     while (table[i].key) i = (i + 1) % HASH;
     table[i].key = key;
     table[i].visitor = k;
 }
-static int find(const struct sockaddr_in *a) {
+int source_find(const struct sockaddr_in *a) {
     uint32_t key = key_of(a);
     for (unsigned i = place(key); table[i].key; i = (i + 1) % HASH)
         if (table[i].key == key) return table[i].visitor;
@@ -110,8 +110,6 @@ static void put(int k, const uint8_t *p, int len, int dir) {
     used += more;
 }
 static void flush_out(int fd, int dir) {
-    static struct sockaddr_in core;
-    core = addr("127.0.0.1", CORE_PORT);
     int m = 0;
     for (int i = 0; i < outs; m++) {
         int j = i + 1, len = out[i].len;
@@ -134,6 +132,50 @@ static void flush_out(int fd, int dir) {
     }
     outs = used = 0;
 }
+int path_move(int in_fd, int out_fd, int dir) { /* reads a socket once; what came leaves; how many packets */
+    static uint8_t rb[64][65536] __attribute__((aligned(64)));
+    static struct mmsghdr rm[64];
+    static struct iovec rv[64];
+    static char rc[64][64];
+    static struct sockaddr_in from[64];
+    for (int i = 0; i < 64; i++) {
+        rv[i].iov_base = rb[i];
+        rv[i].iov_len = sizeof rb[i];
+        struct msghdr *h = &rm[i].msg_hdr;
+        h->msg_iov = &rv[i], h->msg_iovlen = 1;
+        h->msg_name = &from[i], h->msg_namelen = sizeof from[i];
+        h->msg_control = rc[i], h->msg_controllen = 64;
+    }
+    int n = recvmmsg(in_fd, rm, 64, MSG_DONTWAIT, NULL), now = 0;
+    for (int i = 0; i < n; i++) {
+        int len = rm[i].msg_len, seg = len, k = dir == UP ? source_find(&from[i]) : -1;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&rm[i].msg_hdr);
+        if (c && c->cmsg_type == UDP_GRO) memcpy(&seg, CMSG_DATA(c), 4);
+        for (int o = 0; dir == UP && k >= 0 && o < len; o += seg, now++)
+            put(k, rb[i] + o, seg < len - o ? seg : len - o, UP);
+        for (int o = 0; dir == DOWN && o + HEAD <= len;) { /* frames end where segments do */
+            uint16_t l;
+            uint32_t id;
+            memcpy(&l, rb[i] + o + 2, 2);
+            memcpy(&id, rb[i] + o + 4, 4);
+            unsigned to = ntohl(id) & 0xffff;
+            if (ntohl(id) >> 16 != 1 || to >= NV || o + HEAD + ntohs(l) > len) break;
+            put(to, rb[i] + o + HEAD, ntohs(l), DOWN);
+            o += HEAD + ntohs(l);
+            now++;
+        }
+    }
+    flush_out(out_fd, dir);
+    return now;
+}
+void path_ends(int core_port, int first_visitor, int visitors) {
+    core = addr("127.0.0.1", core_port);
+    memset(table, 0, sizeof table);
+    for (int k = 0; k < visitors; k++) {
+        visitor[k] = addr("127.0.0.1", first_visitor + k);
+        source_learn(k, &visitor[k]);
+    }
+}
 static void look(int dir, int size) { /* check mode: what the Core's end, or the visitors, got */
     static uint8_t p[65536];
     for (int i = 0; i < (dir == UP ? 1 : NV); i++)
@@ -152,21 +194,12 @@ static void look(int dir, int size) { /* check mode: what the Core's end, or the
         }
 }
 static void path_one(int dir, int burst, int size) {
-    static uint8_t rb[64][65536] __attribute__((aligned(64)));
-    static struct mmsghdr rm[64];
-    static struct iovec rv[64];
-    static char rc[64][64];
-    static struct sockaddr_in from[64];
     int one = 1, pub = usock("127.0.0.1", PUBLIC_PORT, 64 << 20, 8 << 20);
     int lnk = usock("127.0.0.1", LINK_PORT, 64 << 20, 8 << 20), in = dir == UP ? pub : lnk;
     setsockopt(in, SOL_UDP, UDP_GRO, &one, sizeof one);
     core_fd = usock("127.0.0.1", CORE_PORT, check ? 16 << 20 : 1, 8 << 20);
-    memset(table, 0, sizeof table);
-    for (int k = 0; k < NV; k++) {
-        visitor_fd[k] = usock("127.0.0.1", VISITOR_PORT + k, check ? 1 << 20 : 1, 0);
-        visitor[k] = addr("127.0.0.1", VISITOR_PORT + k);
-        learn(k);
-    }
+    path_ends(CORE_PORT, VISITOR_PORT, NV);
+    for (int k = 0; k < NV; k++) visitor_fd[k] = usock("127.0.0.1", VISITOR_PORT + k, check ? 1 << 20 : 1, 0);
     int ep = epoll_create1(0);
     struct epoll_event e = {.events = EPOLLIN};
     epoll_ctl(ep, EPOLL_CTL_ADD, in, &e);
@@ -180,34 +213,7 @@ static void path_one(int dir, int burst, int size) {
         while (mono() - t0 < length) {
             struct epoll_event ev;
             if (epoll_wait(ep, &ev, 1, 50) < 1) continue;
-            for (int i = 0; i < 64; i++) {
-                rv[i].iov_base = rb[i];
-                rv[i].iov_len = sizeof rb[i];
-                struct msghdr *h = &rm[i].msg_hdr;
-                h->msg_iov = &rv[i], h->msg_iovlen = 1;
-                h->msg_name = &from[i], h->msg_namelen = sizeof from[i];
-                h->msg_control = rc[i], h->msg_controllen = 64;
-            }
-            int n = recvmmsg(in, rm, 64, MSG_DONTWAIT, NULL), now = 0;
-            for (int i = 0; i < n; i++) {
-                int len = rm[i].msg_len, seg = len, k = dir == UP ? find(&from[i]) : -1;
-                struct cmsghdr *c = CMSG_FIRSTHDR(&rm[i].msg_hdr);
-                if (c && c->cmsg_type == UDP_GRO) memcpy(&seg, CMSG_DATA(c), 4);
-                for (int o = 0; dir == UP && k >= 0 && o < len; o += seg, now++)
-                    put(k, rb[i] + o, seg < len - o ? seg : len - o, UP);
-                for (int o = 0; dir == DOWN && o + HEAD <= len;) { /* frames end where segments do */
-                    uint16_t l;
-                    uint32_t id;
-                    memcpy(&l, rb[i] + o + 2, 2);
-                    memcpy(&id, rb[i] + o + 4, 4);
-                    unsigned to = ntohl(id) & 0xffff;
-                    if (ntohl(id) >> 16 != 1 || to >= NV || o + HEAD + ntohs(l) > len) break;
-                    put(to, rb[i] + o + HEAD, ntohs(l), DOWN);
-                    o += HEAD + ntohs(l);
-                    now++;
-                }
-            }
-            flush_out(dir == UP ? lnk : pub, dir);
+            int now = path_move(in, dir == UP ? lnk : pub, dir);
             moved += now;
             SH->recvd += now;
         }

@@ -130,22 +130,32 @@ class Listeners:
             await self.stop()
             raise
 
-    def take(self, connection: socket.socket, tls: ssl.SSLContext, *, source: tuple[str, int], link: int = 0) -> None:
+    def take(
+        self,
+        connection: socket.socket,
+        tls: ssl.SSLContext,
+        *,
+        source: tuple[str, int],
+        link: int = 0,
+        in_clear: bool = False,
+    ) -> None:
         """Serve HTTPS on a connection that somebody else has accepted; it is closed in any case.
 
-        `source` is the visitor's address, which the socket does not know when the connection came over an Edge by `link`."""
-        task = asyncio.create_task(self._begin(connection, tls, source, link), name="https-handshake")
+        `source` is the visitor's address, which the socket does not know when the connection came over an Edge by `link`.
+        With `in_clear` that Edge has ended the visitor's TLS: for who is served it is HTTPS all the same."""
+        visitor = VisitorProtocol(self._protocol(), source, link=link, tls=tls if in_clear else None)
+        task = asyncio.create_task(self._begin(connection, None if in_clear else tls, visitor), name="https-handshake")
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext, source: tuple[str, int], link: int) -> None:
+    async def _begin(self, connection: socket.socket, tls: ssl.SSLContext | None, visitor: VisitorProtocol) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                lambda: VisitorProtocol(self._protocol(), source, link=link),
+                lambda: visitor,
                 connection,
                 ssl=tls,
-                ssl_handshake_timeout=self._limits.handshake_s,
+                ssl_handshake_timeout=None if tls is None else self._limits.handshake_s,
             )
         except (OSError, TimeoutError):
             # The visitor has gone, or does not speak TLS: what it said first was all that was read before.

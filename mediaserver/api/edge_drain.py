@@ -46,7 +46,8 @@ def _line(said: dict[str, Any]) -> str:
     if state == "draining":
         return f"{name}: {_sessions(said)}"
     if state == "left":
-        rest = f"; closed: {_sessions(said)}" if said["sessions"] else ""
+        count = said["sessions"]
+        rest = f"; {count} session{'' if count == 1 else 's'} had not gone" if count else ""
         return f"{name}: left, nothing goes over it any more{rest}"
     if state == "away":
         return f"{name}: away ({said['reason']})"

@@ -23,6 +23,10 @@ class EdgeShown(BaseModel):
     """`draining` takes no new sessions, and those it has are brought to other Edges; `left` has none of them any more."""
     reason: str = ""
     """Why it is away."""
+    media: Literal["none", "udp", "tls", "both"] = "none"
+    """How media go between this Core and the Edge; `tls` is the way where UDP is blocked."""
+    media_words: str = ""
+    """The same in plain words."""
     sessions: int | None = None
     """While it drains: sessions whose media still goes over it."""
     remaining_s: float | None = None

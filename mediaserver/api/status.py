@@ -82,11 +82,12 @@ def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) ->
         devices.add_row(item["aor"], item["contact"], item["source"], over, seconds, item["user_agent"])
     console.print(devices)
     if status["edges"]:
-        edges = _table("Edges", "Edge", "state", "sessions", "left after")
+        edges = _table("Edges", "Edge", "state", "media go", "sessions", "left after")
         for edge in status["edges"]:
             state = f"{edge['state']} ({edge['reason']})" if edge["reason"] else edge["state"]
             after = "-" if edge["remaining_s"] is None else f"{edge['remaining_s']:.0f} s"
-            edges.add_row(edge["name"], state, "-" if edge["sessions"] is None else str(edge["sessions"]), after)
+            sessions = "-" if edge["sessions"] is None else str(edge["sessions"])
+            edges.add_row(edge["name"], state, edge["media_words"], sessions, after)
         console.print(edges)
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, cast
 
 
 class VisitorTransport:
     """A transport of asyncio that says the visitor's address where it is asked for its peer; all else is the inner one's."""
 
-    def __init__(self, inner: asyncio.BaseTransport, source: tuple[str, int], link: int) -> None:
+    def __init__(
+        self, inner: asyncio.BaseTransport, source: tuple[str, int], *, link: int, tls: ssl.SSLContext | None
+    ) -> None:
+        """With `tls` the visitor speaks TLS, which has ended before it came here."""
         self._inner = inner
-        self._told = {"peername": source, "link": link}
+        self._told: dict[str, Any] = {"peername": source, "link": link}
+        if tls is not None:
+            self._told["sslcontext"] = tls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As `asyncio.BaseTransport.get_extra_info`; `link` is the id of the Edge's link that it came by, 0 for none."""
@@ -24,16 +30,18 @@ class VisitorTransport:
 class VisitorProtocol(asyncio.Protocol):
     """Hands everything on to the protocol that serves the visitor."""
 
-    def __init__(self, inner: asyncio.Protocol, source: tuple[str, int], *, link: int = 0) -> None:
+    def __init__(
+        self, inner: asyncio.Protocol, source: tuple[str, int], *, link: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._inner = inner
         self._source = source
         self._link = link
+        self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is done."""
-        self._inner.connection_made(
-            cast("asyncio.BaseTransport", VisitorTransport(transport, self._source, self._link))
-        )
+        visitor = VisitorTransport(transport, self._source, link=self._link, tls=self._tls)
+        self._inner.connection_made(cast("asyncio.BaseTransport", visitor))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor."""

@@ -7,6 +7,7 @@ here does I/O; `call_later` only spreads what may grow again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 from weakref import WeakSet
 
@@ -16,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from mediaserver.call.booking import ELSEWHERE, Booking, Party
 from mediaserver.call.decision import Decision
-from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind
+from mediaserver.config.bandwidth import MEDIA_KINDS, MediaKind, Rates
 from mediaserver.config.model import Config
 from mediaserver.core.ledger import Change, Grant, Ledger, Shortage
 from mediaserver.core.sites import Hop, SiteMap
@@ -24,6 +25,11 @@ from mediaserver.runtime.metrics import Metrics
 
 GROWTH_DELAY_S: Final = 10.0
 """How long free room waits before it is lent again, so that a busy line does not make pictures swing."""
+
+EDGES: Final = Hop("edges", "all")
+"""The line between a Core and its Edges."""
+LINK_FRAME_BYTES: Final = 8
+"""Before each packet on it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +51,10 @@ class Admission:
         self._booked: WeakSet[Booking] = WeakSet()
         self._call_later = call_later
         self._growth_planned = False
+        link = config.link
+        self._bounds_edges = link.budget != Rates() or link.per_call != Rates()
+        self.through_edge: Callable[[str], bool] = lambda _address: False
+        """Whether who has this address comes by an Edge, and its media with it."""
         self._decisions = metrics.counter(
             "admission_decisions_total", "Decisions of admission control", ("site", "kind", "outcome")
         )
@@ -73,6 +83,9 @@ class Admission:
         """
         site = self._sites.site_of(address=party.address, trunk=party.trunk, user=party.user)
         way = list(self._sites.way(site, peer.site if peer is not None else None))
+        if self._bounds_edges and party.address and self.through_edge(party.address):
+            party = replace(party, packets=replace(party.packets, frame=LINK_FRAME_BYTES))
+            way.append(EDGES)
         if party.trunk is not None:
             way.append(Hop("trunk", party.trunk))
         if party.room is not None:
@@ -107,6 +120,8 @@ class Admission:
             case "trunk":
                 trunk = self._config.trunks.get(hop.name)
                 return trunk.bandwidth.of(kind) if trunk is not None else None
+            case "edges":
+                return self._config.link.budget.of(kind)
             case "room":
                 return self._config.media.bandwidth.room.of(kind)
             case "participant":
@@ -135,6 +150,8 @@ class Admission:
             if hop.sort == "trunk":
                 trunk = self._config.trunks.get(hop.name)
                 one = trunk.per_call.of(kind) if trunk is not None else None
+            elif hop == EDGES:
+                one = self._config.link.per_call.of(kind)
             else:
                 one = self._sites.per_call(hop, kind)
             if one is not None:
@@ -146,6 +163,8 @@ class Admission:
         match hop.sort:
             case "trunk":
                 return f"trunks.{hop.name}.{'bandwidth' if what == 'budget' else what}.{kind}"
+            case "edges":
+                return f"link.{what}.{kind}"
             case "room" | "participant":
                 return f"media.bandwidth.{hop.sort}.{kind}"
             case _:
@@ -220,7 +239,7 @@ class Admission:
             "mediaserver_admission_budget_bits_per_second", "Bandwidth there is", labels=["hop", "kind"]
         )
         # Rooms and participants are as many as people make; sites, links and trunks are those of the configuration.
-        hops = (*self._sites.hops, *(Hop("trunk", name) for name in self._config.trunks))
+        hops = (*self._sites.hops, EDGES, *(Hop("trunk", name) for name in self._config.trunks))
         for hop in hops:
             for kind in MEDIA_KINDS:
                 budget = self.budget(hop, kind)

@@ -1,30 +1,65 @@
-"""What a firewall in front of this machine must allow, derived from the configuration."""
+"""What the firewalls around this machine must allow, derived from the configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from mediaserver.config.model import Config
 from mediaserver.config.values import SocketAddress
 
+Firewall = Literal["outer", "inner", "inside"]
+
+TITLES: Final[Mapping[str, Mapping[Firewall, str]]] = {
+    "all": {"outer": "Inbound to this machine"},
+    "edge": {
+        "outer": "Outer firewall: from the internet to this Edge",
+        "inner": "Inner firewall: from inside to this Edge",
+    },
+    "core": {
+        "inner": "Inner firewall: from this Core to its Edges",
+        "inside": "Inside: to this Core (through no firewall of the zone)",
+    },
+}
+"""By role: which rules there are, in which order, under which heading."""
+NOTHING_INWARDS: Final = "From the zone to the inside: nothing, ever. Only answers to what the Core has begun come in."
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One inbound rule; `ports` is one port or a range."""
+    """One rule of a firewall that lets something begin; `ports` is one port or a range."""
 
     source: str
     address: str
     protocol: str
     ports: str
     purpose: str
+    firewall: Firewall = "outer"
+    """Which one needs the rule; a machine that is Edge and Core in one has only the outer one."""
 
 
 def openings(config: Config) -> Iterator[Opening]:
-    """Every inbound rule. Listeners on loopback need none and are left out; answers to it are taken as allowed."""
+    """Every rule. Listeners on loopback need none and are left out; answers are taken as allowed."""
     if config.role == "edge":
         yield from _edge_openings(config)
-        return
+    elif config.role == "core":
+        yield from _links(config)
+        for opening in _own_openings(config):
+            yield replace(opening, firewall="inside")
+    else:
+        yield from _own_openings(config)
+
+
+def _links(config: Config) -> Iterator[Opening]:
+    for name, edge in config.link.edges.items():
+        address, port = f"{edge.address.host} (Edge {name})", str(edge.address.port)
+        yield Opening("this Core", address, "tcp", port, "the link: signalling and pages", "inner")
+        purpose = "the link: media (with several link.workers of the Edge, as many ports from this one on)"
+        yield Opening("this Core", address, "udp", port, purpose, "inner")
+
+
+def _own_openings(config: Config) -> Iterator[Opening]:
     listeners = config.listeners
     for bind in listeners.http.bind:
         yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
@@ -86,12 +121,14 @@ def _edge_openings(config: Config) -> Iterator[Opening]:
             for source, address in _ends(config, name, "phones, trunks"):
                 ports = str(config.edge.sip_media_ports)
                 yield Opening(source, address, "udp", ports, "media of phones and trunks, carried to the Core")
-    yield from _tcp(link.listen, "the Core", "the link: signalling and pages (from inside only)")
+    for opening in _tcp(link.listen, "the Core", "the link: signalling and pages"):
+        yield replace(opening, firewall="inner")
     last = link.listen.port + link.workers - 1
     ports = str(last) if link.workers == 1 else f"{link.listen.port}-{last}"
-    yield Opening("the Core", _shown(link.listen.host), "udp", ports, "the link: media (from inside only)")
+    yield Opening("the Core", _shown(link.listen.host), "udp", ports, "the link: media", "inner")
     for bind in listeners.admin.bind:
-        yield from _tcp(bind, "monitoring", "metrics and administration")
+        for opening in _tcp(bind, "monitoring", "metrics and administration"):
+            yield replace(opening, firewall="inner")
 
 
 def _tcp(bind: SocketAddress, source: str, purpose: str) -> Iterator[Opening]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mediaserver.config.bandwidth import Rates
 from mediaserver.config.base import FilePath, Name, Section
 from mediaserver.config.listeners import Certificate, HostName
 from mediaserver.config.values import BaseUrl, Bind, Bitrate, SocketAddress
@@ -26,6 +27,10 @@ class LinkedEdge(Section):
     """Where pages reach this Edge alone, like `https://edge1.example.org`: a name of its own, which leads to it and to no
     other, is in `listeners.shared_tls.names` there and in the certificate of `listeners.https` here. A page that loses its
     connection tries those of all Edges at once. null for an Edge without one."""
+
+    tls: Literal["pass", "terminate"] = "pass"
+    """Its `edge.tls`. With terminate that Edge, and the proxy before it, are trusted with all that visitors and this Core
+    say to each other; an Edge that ends their TLS unasked is not used."""
 
     certificate_file: FilePath
     """Its certificate (PEM, as `mediaserver link-certificate` prints it there); no other is accepted. Where an authority
@@ -80,4 +85,11 @@ class Link(Section):
     """Of an Edge: threads that carry media; each takes one more UDP port behind that of `listen`."""
 
     visitor_bitrate: Bitrate = 20_000_000
-    """Of a Core: what one visitor may send through an Edge; more is dropped there."""
+    """Of a Core: most that one visitor may send through an Edge; more is dropped there, and more than admission control
+    grants to the call, too."""
+
+    budget: Rates = Rates()
+    """Of a Core: what all who come by its Edges share on the line to them, each way; headers of its frames count."""
+
+    per_call: Rates = Rates()
+    """Of a Core: most that one leg has of that line."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from mediaserver.config.bandwidth import MEDIA_KINDS
 from mediaserver.config.model import Config
+from mediaserver.config.tcp_ports import turn_tcp_problems
 from mediaserver.config.values import PortRange, parse_port_range
 
 KeyPath = tuple[str | int, ...]
@@ -35,6 +36,7 @@ def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     yield from _entries(data, names)
     yield from _listeners(data, names)
     yield from _ports(data)
+    yield from turn_tcp_problems(data)
     yield from _edges_and_cores(data)
     yield from _edge_ports(data)
     yield from _slots(data)

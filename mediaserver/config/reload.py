@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from mediaserver.config.base import Section
 from mediaserver.config.loader import key_text
 from mediaserver.config.model import Config
 from mediaserver.config.references import KeyPath, problems
 from mediaserver.errors import ConfigError
 
-# What a running daemon takes over; everything else was handed out when it started. `*` is any name.
+_Section = TypeVar("_Section", bound=Section)
+
+# What a running daemon takes over; everything else was handed out when it started.
 _LIVE: tuple[KeyPath, ...] = (
     ("users",),
     ("trunks",),
@@ -22,6 +25,15 @@ _LIVE: tuple[KeyPath, ...] = (
     ("media", "bandwidth"),
 )
 
+# The same of an Edge.
+_LIVE_EDGE: tuple[KeyPath, ...] = (
+    ("listeners", "shared_tls", "names"),
+    ("listeners", "shared_tls", "certificate"),
+    ("edge", "certificate"),
+    ("edge", "trusted_proxies"),
+    ("drain", "retry_after"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -30,11 +42,8 @@ class Change:
     path: KeyPath
     before: Any
     after: Any
-
-    @property
-    def needs_restart(self) -> bool:
-        """Whether the running daemon cannot take it over."""
-        return not any(_begins(self.path, live) for live in _LIVE)
+    needs_restart: bool
+    """Whether the running daemon cannot take it over."""
 
     def __str__(self) -> str:
         return f"{key_text(self.path)}: {self.before!r} -> {self.after!r}"
@@ -42,7 +51,11 @@ class Change:
 
 def diff(before: Config, after: Config) -> tuple[Change, ...]:
     """Every changed key, in the order of the file. Lists count as one value, named maps by item and key."""
-    return tuple(_diff(before.model_dump(mode="json"), after.model_dump(mode="json"), ()))
+    live = _live(before)
+    return tuple(
+        Change(path, old, new, needs_restart=not any(path[: len(each)] == each for each in live))
+        for path, old, new in _diff(before.model_dump(mode="json"), after.model_dump(mode="json"), ())
+    )
 
 
 def taken_over(before: Config, after: Config) -> Config:
@@ -50,9 +63,9 @@ def taken_over(before: Config, after: Config) -> Config:
 
     Raises ConfigError where that contradicts what stays as it was: an entry that leads to a user who is gone, say.
     """
-    live = {str(path[0]): getattr(after, str(path[0])) for path in _LIVE if len(path) == 1}
-    media = before.media.model_copy(update={"bandwidth": after.media.bandwidth})
-    merged = before.model_copy(update={**live, "media": media})
+    merged = before
+    for path in _live(before):
+        merged = _with(merged, after, path)
     found = [
         f"{key_text(path)}: {message} (it is in force until a restart)"
         for path, message in problems(merged.model_dump(mode="json"))
@@ -62,13 +75,20 @@ def taken_over(before: Config, after: Config) -> Config:
     return merged
 
 
-def _begins(path: KeyPath, live: KeyPath) -> bool:
-    return len(path) >= len(live) and all(want in ("*", part) for part, want in zip(path, live, strict=False))
+def _live(config: Config) -> tuple[KeyPath, ...]:
+    return _LIVE_EDGE if config.role == "edge" else _LIVE
 
 
-def _diff(before: Any, after: Any, path: KeyPath) -> Iterator[Change]:
+def _with(before: _Section, after: _Section, path: KeyPath) -> _Section:
+    """`before` with what `after` has at `path`."""
+    key = str(path[0])
+    mine, other = getattr(before, key), getattr(after, key)
+    return before.model_copy(update={key: other if len(path) == 1 else _with(mine, other, path[1:])})
+
+
+def _diff(before: Any, after: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any, Any]]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in (*before, *(key for key in after if key not in before)):
             yield from _diff(before.get(key), after.get(key), (*path, key))
     elif before != after:
-        yield Change(path, before, after)
+        yield path, before, after

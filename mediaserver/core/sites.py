@@ -17,7 +17,7 @@ _NONE = Rates()
 class Hop(NamedTuple):
     """Something with a budget of its own on the way of a leg's media; a key of many tables."""
 
-    sort: Literal["site", "link", "trunk", "room", "participant"]
+    sort: Literal["site", "link", "trunk", "room", "participant", "edges"]
     name: str
     """A link's is `one/other`, in the order of the alphabet."""
 

@@ -56,12 +56,14 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.link.edge_registry import EdgeRegistry
+from mediaserver.link.token_keys import TokenKeys
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -247,11 +249,12 @@ class Daemon:
         origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
         page_servers = PageServers(origins, own=config.web.origin)
         edges = EdgeRegistry()
+        token_keys = TokenKeys(token_key(config, self._secrets))
         if config.role == "core":
             self._edges = Edges(
                 config,
                 engine=engine,
-                token_key=token_key(config, self._secrets),
+                token_keys=token_keys,
                 turn_secret=edge_turn_secret(config, self._secrets),
                 registry=edges,
                 software=SERVER_NAME,
@@ -292,6 +295,7 @@ class Daemon:
         )
         engine.on_stream = visitors.take
         if self._edges is not None:
+            bandwidth.through_edge = self._edges.brings
             user_agent.use_edges(self._edges.dialler)
             calls.use_edges(self._edges.ports)
             await self._edges.start(visitors.take)
@@ -306,6 +310,7 @@ class Daemon:
             bandwidth=bandwidth,
             https=self._web.https_tls,
             event_webhooks=self._event_webhooks,
+            tokens=TokenRotation(token_keys, engine=engine, edges=self._edges),
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,14 +25,17 @@ from mediaserver.daemon.core_choice import CoreChoice, KnownCore
 from mediaserver.daemon.edge_addresses import edge_addresses
 from mediaserver.daemon.edge_dialling import EdgeDialling
 from mediaserver.daemon.edge_ports import EdgePortsSide
+from mediaserver.daemon.edge_tls import PreparedEdge, prepare_edge, refuse_in_clear
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
-from mediaserver.daemon.settings import SERVER_NAME, http_limits, shared_tls
+from mediaserver.daemon.live_config import LiveConfig
+from mediaserver.daemon.settings import SERVER_NAME, http_limits
 from mediaserver.daemon.turn import relay_secrets, turn_config
 from mediaserver.engine import commands, events
 from mediaserver.engine.config import DscpMarks, EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
+from mediaserver.errors import ConfigError
 from mediaserver.link.edge_end import EdgeEnd
 from mediaserver.link.messages import AimPorts, Dial, OpenPorts, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
@@ -73,6 +76,9 @@ class EdgeDaemon:
         self._ports = EdgePortsSide(
             allowed=config.edge.sip_media_ports is not None, workers=config.link.workers, told=self._told
         )
+        self._live: LiveConfig[PreparedEdge] | None = None
+        self._terminated = frozenset[str]()
+        """Names of pages whose TLS ends here."""
         self._turn_secrets: dict[int, tuple[bytes, ...]] = {}
         """By the id of the Core."""
         self._refused = self._metrics.counter(
@@ -82,12 +88,14 @@ class EdgeDaemon:
     async def start(self) -> None:
         """Opens the doors; nobody is let in before a Core has come. Raises ConfigError, EngineError, OSError."""
         config = self._config
+        prepared = prepare_edge(config)
         pins = {
             name: accepted(config, core.certificate_file, key=f"link.cores.{name}.certificate_file")
             for name, core in config.link.cores.items()
         }
-        engine = self._engine = Engine(_engine_config(config))
+        engine = self._engine = Engine(_engine_config(config, prepared))
         opened = _Opened(engine, config.link.workers)
+        self._terminated = prepared.terminated
         engine.on_stream = self._take_visitor
         await engine.start()
         ports = await asyncio.wait_for(opened.link_ports, _START_DEADLINE_S)
@@ -105,6 +113,12 @@ class EdgeDaemon:
         binds = [Bind(bind.host, bind.port) for bind in config.listeners.admin.bind]
         self._admin = Listeners(app, binds, metrics=metrics, limits=limits)
         await self._admin.start()
+        self._live = LiveConfig(config, metrics=self._metrics, prepare=self._prepare, apply=self._apply)
+
+    async def reload(self, read: Callable[[], Config]) -> None:
+        """Takes over what of a changed file can change while visitors are served; `read` reads it, in a thread."""
+        if self._live is not None:
+            await self._live.reload(read)
 
     async def drain(self, deadline_s: float) -> None:
         """Tells the Cores to take no new sessions over this Edge; returns when the last path is gone, or in time."""
@@ -239,7 +253,10 @@ class EdgeDaemon:
 
     def _refuse(self, event: events.StreamOpened) -> None:
         self._refused.inc()
-        os.close(event.fd)
+        if event.server_name in self._terminated:
+            refuse_in_clear(event.fd, retry_after_s=self._config.drain.retry_after)
+        else:
+            os.close(event.fd)
 
     def _core_changed(self, _end: EdgeEnd) -> None:
         for fd, (event, timer) in tuple(self._held.items()):
@@ -247,6 +264,22 @@ class EdgeDaemon:
                 del self._held[fd]
                 timer.cancel()
                 self._carry(event, link)
+
+    # -- the configuration ---------------------------------------------------------------------------------------
+
+    def _prepare(self, config: Config) -> PreparedEdge:
+        prepared = prepare_edge(config)
+        if prepared.terminated != self._terminated:
+            raise ConfigError(
+                "edge.certificate, listeners.shared_tls.names: the names whose TLS ends here change only at a restart: "
+                "Cores are told them once"
+            )
+        return prepared
+
+    async def _apply(self, config: Config, prepared: PreparedEdge) -> None:
+        self._config = config
+        if prepared.shared_tls is not None:
+            await self._running.set_shared_tls(prepared.shared_tls)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -282,6 +315,7 @@ class EdgeDaemon:
                 instance=instance,
                 addresses=edge_addresses(config),
                 media_ports=ports,
+                terminated=sorted(self._terminated),
                 wire=EngineWire(engine, link),
                 sink=self,
                 may_have_id=lambda name, core_id: (name, core_id) in allowed,
@@ -320,7 +354,7 @@ class _Opened:
                 self.link_ports.set_result(tuple(self._ports[worker] for worker in range(self._workers)))
 
 
-def _engine_config(config: Config) -> EngineConfig:
+def _engine_config(config: Config, prepared: PreparedEdge) -> EngineConfig:
     webrtc = config.listeners.webrtc
     addresses = bind_addresses(config, webrtc.networks)
     phones = bind_addresses(config, config.edge.networks)
@@ -339,7 +373,7 @@ def _engine_config(config: Config) -> EngineConfig:
         webrtc_tcp_binds=() if webrtc.tcp_port is None else _binds(addresses, webrtc.tcp_port),
         announced={str(bind): str(told) for bind, told in addresses if bind != told},
         turn=turn_config(config, secrets=None),
-        shared_tls=shared_tls(config),
+        shared_tls=prepared.shared_tls,
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),
     )

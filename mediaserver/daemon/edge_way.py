@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from mediaserver.engine.events import StreamOpened
 from mediaserver.link.core_end import CoreEnd
@@ -85,13 +85,21 @@ class EdgeDialler:
         return [(each.ip, each.port) for each in found if each.protocol == "tls"]
 
 
+class TakesPages(Protocol):
+    """Serves those who came for a page."""
+
+    def __call__(self, event: StreamOpened, *, in_clear: bool) -> None:
+        """`in_clear`: an Edge has ended the visitor's TLS."""
+        ...
+
+
 class Visitors:
     """Gives every connection that comes as it is to whom it is for: pages, or phones and trunks."""
 
     def __init__(
         self,
         *,
-        pages: Callable[[StreamOpened], None],
+        pages: TakesPages,
         sip: Callable[[socket.socket, Ends], None],
         sip_names: frozenset[str],
     ) -> None:
@@ -99,9 +107,9 @@ class Visitors:
         self._sip = sip
         self._sip_names = sip_names
 
-    def take(self, event: StreamOpened, edge: str = "") -> None:
-        """It came by the shared TLS port, or over the Edge of this name."""
-        if event.service == "sip" or event.server_name in self._sip_names:
+    def take(self, event: StreamOpened, edge: str = "", *, in_clear: bool = False) -> None:
+        """It came by the shared TLS port, or over the Edge of this name; `in_clear` where that has ended its TLS."""
+        if not in_clear and (event.service == "sip" or event.server_name in self._sip_names):
             self._sip(socket.socket(fileno=event.fd), Ends(event.local, event.source, edge))
         else:
-            self._pages(event)
+            self._pages(event, in_clear=in_clear)

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from mediaserver.api.edges import EdgeShown
 from mediaserver.api.page_servers import PageServers
@@ -23,7 +23,9 @@ from mediaserver.engine.engine import Engine
 from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
-from mediaserver.link.messages import Revocation, TokenKey, media_key
+from mediaserver.link.media_way import MediaWay
+from mediaserver.link.messages import Revocation, media_key
+from mediaserver.link.token_keys import TokenKeys
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _LOOK_S: Final = 0.25
@@ -31,8 +33,17 @@ _LOOK_S: Final = 0.25
 _TOKEN_LIFE_MINUTES: Final = 24 * 60
 """As long as the engine's tokens bind new paths."""
 _UNIX_2020_S: Final = 1_577_836_800
+_MOST_SOURCES: Final = 100_000
 _MOST_REVOKED: Final = 100_000
 """Ended sessions that an Edge which comes back is told; tokens of older ones still lead nowhere inside."""
+
+
+class TakesVisitors(Protocol):
+    """Serves those who came over an Edge."""
+
+    def __call__(self, event: events.StreamOpened, edge: str, *, in_clear: bool) -> None:
+        """`edge` is its name. `in_clear`: it has ended the visitor's TLS."""
+        ...
 
 
 class Edges:
@@ -43,7 +54,7 @@ class Edges:
         config: Config,
         *,
         engine: Engine,
-        token_key: bytes,
+        token_keys: TokenKeys,
         turn_secret: bytes,
         registry: EdgeRegistry,
         software: str,
@@ -51,19 +62,24 @@ class Edges:
     ) -> None:
         self._config = config
         self._engine = engine
-        self._token_key = TokenKey(id=0, secret=token_key)
+        self._token_keys = token_keys
         self._turn_secret = turn_secret
         self._software = software
         self._page_servers = page_servers
-        self._on_stream: Callable[[events.StreamOpened, str], None] | None = None
+        self._on_stream: TakesVisitors | None = None
         self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
         """By the Edge's name: its ports, and the links to them."""
+        self._sources: dict[str, None] = {}
+        """Addresses of visitors, the latest last."""
+        self._media_ways: dict[str, MediaWay] = {}
         self._unsubscribe: dict[str, list[Callable[[], None]]] = {}
         """From the events of those links."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
         self._links: dict[str, int] = {}
         """By the Edge's name."""
         self._tasks = TaskGroupOwner("edges")
+        self._deaf: Callable[[], None] = lambda: None
+        """Ends what the registry tells us."""
         self._drains = EdgeDrains(
             engine=engine,
             tasks=self._tasks,
@@ -77,10 +93,10 @@ class Edges:
         self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
         """Opens ports for media there."""
 
-    async def start(self, on_stream: Callable[[events.StreamOpened, str], None]) -> None:
+    async def start(self, on_stream: TakesVisitors) -> None:
         """Dials; `on_stream` takes visitors. Raises ConfigError and EngineError for certificates that cannot be used."""
         self._on_stream = on_stream
-        self.registry.listen(self._follow)
+        self._deaf = self.registry.listen(self._follow)
         self._engine.on_closed = self._revoke
         for name, edge in self._config.link.edges.items():
             await self._dial(name, edge)
@@ -88,16 +104,39 @@ class Edges:
 
     async def stop(self, deadline_s: float) -> None:
         """Looks no more; the links end with the engine."""
+        # Links go down with the engine, which takes no commands then.
+        self._deaf()
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
-        return [self._shown(end) for end in self.registry.edges()]
+        shown = [(self._shown(end), self._media_ways[end.name]) for end in self.registry.edges()]
+        return [edge.model_copy(update={"media": way.state, "media_words": way.words}) for edge, way in shown]
 
     def leave(self, name: str, deadline_s: float | None) -> None:
         """See `api.edges.EdgeControl`."""
         self.registry.leave(name, deadline_s)
+
+    def announce_keys(self) -> None:
+        """The keys of tokens have changed: Edges are to know the new one before a visitor shows it."""
+        self.registry.set_keys(self._token_keys.all)
+
+    def brings(self, address: str) -> bool:
+        """Whether somebody with this address came by an Edge, as far as that is remembered."""
+        return address in self._sources
+
+    def _take_stream(self, end: CoreEnd, event: events.StreamOpened) -> None:
+        if event.service == "dialled":
+            self.dialler.take(event)
+            return
+        source = event.source[0]
+        self._sources.pop(source, None)
+        self._sources[source] = None
+        if len(self._sources) > _MOST_SOURCES:
+            del self._sources[next(iter(self._sources))]
+        if self._on_stream is not None:
+            self._on_stream(event, end.name, in_clear=event.server_name in end.terminated)
 
     def _shown(self, end: CoreEnd) -> EdgeShown:
         if not end.is_ready:
@@ -113,22 +152,24 @@ class Edges:
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
         link = self._links[name] = self._engine.new_link_id()
+        self._media_ways[name] = MediaWay(name)
         end = CoreEnd(
             name=name,
             core_id=self._config.link.core_id,
             shards=self._engine.config.shards,
             software=self._software,
             wire=EngineWire(self._engine, link),
-            keys=(self._token_key,),
+            keys=self._token_keys.all,
             turn_secrets=(self._turn_secret,),
             revoked=self._current_revocations,
-            media_ready=lambda secret: self._open_media(name, edge.address.host, secret),
+            media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
             changed=self.registry.handle_change,
+            may_end_tls=edge.tls == "terminate",
         )
         end.on_ports = self.ports.handle_answer
         end.on_dial_failed = self.dialler.handle_failure
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=partial(self._take, name))
+        connect(self._engine, link, end, on_stream=partial(self._take_stream, end))
         await self._engine.dial_link(
             commands.DialLink(
                 id=link,
@@ -136,16 +177,11 @@ class Edges:
                 server_name=edge.name,
                 fingerprint=other.fingerprint,
                 credentials=credentials(self._config, (other,)),
+                media=True,
             )
         )
 
-    def _take(self, name: str, event: events.StreamOpened) -> None:
-        if event.service == "dialled":
-            self.dialler.take(event)
-        elif self._on_stream is not None:
-            self._on_stream(event, name)
-
-    def _open_media(self, name: str, host: str, secret: bytes) -> None:
+    def _open_media(self, name: str, host: str, tls_link: int, secret: bytes) -> None:
         """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
         by themselves."""
         end = next(end for end in self.registry.edges() if end.name == name)
@@ -161,15 +197,17 @@ class Edges:
                 bind_ip="::" if ":" in host else "0.0.0.0",
                 key=media_key(secret, worker=worker, shard=shard),
                 path_bytes_per_second=self._config.link.visitor_bitrate // 8,
+                tls_link=tls_link,
+                worker=worker,
             )
             for worker, port in enumerate(end.media_ports)
             for shard in range(engine.config.shards)
         ]
         self._media_links[name] = (end.media_ports, [command.id for command in opened])
-        engine.submit(*opened)
         # The rest of the link may be well while these are down.
         listen = partial(self._on_media_link, name)
         self._unsubscribe[name] = [engine.subscribe_events(command.id, listen) for command in opened]
+        engine.submit(*opened)
 
     def _media_link(self, name: str, worker: int, shard: int) -> int | None:
         _, links = self._media_links.get(name, ((), []))
@@ -180,6 +218,8 @@ class Edges:
         for unsubscribe in self._unsubscribe.pop(name, ()):
             unsubscribe()
         _, links = self._media_links.pop(name, ((), []))
+        for link in links:
+            self._media_ways[name].handle_down(link)
         self._engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
 
     def _follow(self, event: EdgeEvent) -> None:
@@ -200,8 +240,12 @@ class Edges:
                 pass
 
     def _on_media_link(self, name: str, event: events.AnyEvent) -> None:
-        if isinstance(event, events.MediaLinkDown):
-            self._bring_away(name)
+        match event:
+            case events.MediaLinkUp():
+                self._media_ways[name].handle_up(event.id, event.way)
+            case events.MediaLinkDown():
+                self._media_ways[name].handle_down(event.id)
+                self._bring_away(name)
 
     def _bring_away(self, name: str) -> None:
         """Media that goes over an Edge goes over another one, if there is one."""

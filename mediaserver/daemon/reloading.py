@@ -18,8 +18,9 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import tls_files
 from mediaserver.contact.contacts import Contacts
-from mediaserver.daemon.settings import certificate_users, sip_domains, trunk_rules
+from mediaserver.daemon.settings import certificate_users, sip_domains, token_key, trunk_rules
 from mediaserver.daemon.tls import client_tls, server_tls
+from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.errors import ConfigError
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
@@ -39,6 +40,8 @@ class Prepared:
     """Secret and shown name of those who may sign in on the page."""
     events: Mapping[str, tuple[str, ...]]
     """Keys of the webhooks that are told events, by the webhook's name."""
+    token_secret: bytes
+    """Signs the tokens by which visitors' packets are let in."""
     sip_tls: ssl.SSLContext
     sip_client_tls: ssl.SSLContext
 
@@ -72,6 +75,7 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
             name: checked_secrets(name, [store.text(secret) for secret in webhook.secrets])
             for name, webhook in config.events.webhooks.items()
         },
+        token_secret=token_key(config, store),
         sip_tls=sip_tls,
         sip_client_tls=sip_client_tls,
     )
@@ -109,6 +113,7 @@ class RunningParts:
         bandwidth: Admission,
         https: ssl.SSLContext | None,
         event_webhooks: EventWebhooks | None,
+        tokens: TokenRotation,
     ) -> None:
         self._users = users
         self._agents = agents
@@ -120,6 +125,7 @@ class RunningParts:
         self._bandwidth = bandwidth
         self._https = https
         self._event_webhooks = event_webhooks
+        self._tokens = tokens
 
     async def apply(self, config: Config, prepared: Prepared) -> None:
         """Take `config` from now on. Calls that are up go on as they were agreed."""
@@ -129,6 +135,7 @@ class RunningParts:
         self._agents.replace(prepared.agents)
         for name in self._event_webhooks.adopt(prepared.events) if self._event_webhooks is not None else ():
             _log.info("secret_changed", event_webhook=name)
+        self._tokens.adopt(prepared.token_secret)
         self._bandwidth.reload(config)
         self._calls.adopt(config)
         self._contacts.adopt(config)

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from mediaserver.api.agents import SIGN_IN_FAILURES_AT_ONCE
 from mediaserver.api.app import HttpLimits
+from mediaserver.config.covered_names import terminated_names
+from mediaserver.config.listeners import Certificate
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses, tls_files
@@ -19,8 +21,9 @@ from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
 from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
-from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, SharedTls
+from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, PageCertificate, SharedTls
 from mediaserver.errors import ConfigError
+from mediaserver.link.token_keys import named
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.config import Bind, Counters, MessageLimits, SipConfig, SipLimits, TrunkRule
 from mediaserver.sip.dns_client import DnsClient
@@ -69,6 +72,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         certificate_der=certificate.certificate_der,
         private_key_der=certificate.private_key_der,
         ufrag_key=token_key(config, secrets),
+        key_id=named(token_key(config, secrets)).id,
         core_id=config.link.core_id,
         limits=EngineLimits(
             transports=limits.transports,
@@ -79,6 +83,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         ),
         gso=media.gso,
         turn=turn_config(config, secrets=secrets),
+        media_over_tls=config.role == "core",
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
 
@@ -93,17 +98,32 @@ def shared_tls(config: Config) -> SharedTls | None:
     listener = config.listeners.shared_tls
     if not listener.bind:
         return None
-    files = tls_files(config, listener.certificate)
-    try:
-        chain = x509.load_pem_x509_certificates(files.chain.read_bytes())
-        key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"listeners.shared_tls.certificate cannot be read: {error}") from None
+    chain, key = _der(config, listener.certificate, "listeners.shared_tls.certificate")
+    pages = None
+    if ended := terminated_names(config):
+        page_chain, page_key = _der(config, config.edge.certificate, "edge.certificate")
+        pages = PageCertificate(names=ended, chain=page_chain, private_key_der=page_key)
     return SharedTls(
         binds=tuple(str(bind) for bind in listener.bind),
         names=listener.names,
-        certificate_chain=tuple(each.public_bytes(serialization.Encoding.DER) for each in chain),
-        private_key_der=key.private_bytes(
+        certificate_chain=chain,
+        private_key_der=key,
+        page_certificate=pages,
+        trusted_proxies=tuple(map(str, config.edge.trusted_proxies)) if config.role == "edge" else (),
+    )
+
+
+def _der(config: Config, certificate: Certificate, key: str) -> tuple[tuple[bytes, ...], bytes]:
+    """Chain and private key. Raises ConfigError that names the configuration's `key`."""
+    files = tls_files(config, certificate)
+    try:
+        chain = x509.load_pem_x509_certificates(files.chain.read_bytes())
+        private = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key} cannot be read: {error}") from None
+    return (
+        tuple(each.public_bytes(serialization.Encoding.DER) for each in chain),
+        private.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     )

@@ -176,14 +176,15 @@ class WebSide:
             self._listeners.append(opened)
             await opened.start()
 
-    def take(self, event: StreamOpened) -> None:
-        """Serves a page's visitor who came in by the shared TLS port, or over an Edge."""
+    def take(self, event: StreamOpened, *, in_clear: bool = False) -> None:
+        """Serves a page's visitor who came in by the shared TLS port, or over an Edge; `in_clear` where that has ended the
+        visitor's TLS."""
         connection = socket.socket(fileno=event.fd)
         if self.https_tls is None or not self._listeners:
             # It came before the doors are open, or after they closed.
             connection.close()
             return
-        self._listeners[0].take(connection, self.https_tls, source=event.source, link=event.id)
+        self._listeners[0].take(connection, self.https_tls, source=event.source, link=event.id, in_clear=in_clear)
 
     async def stop(self) -> None:
         """Ends every session, then closes the listeners."""

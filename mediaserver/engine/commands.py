@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from mediaserver.engine.config import PageCertificate
+
 Address = tuple[str, int]
 """IP address as text and UDP port."""
 
@@ -494,10 +496,23 @@ class OpenMediaLink(Command, frozen=True, kw_only=True, tag="open_media_link"):
     """32 random bytes, which the worker was given by `SetMediaLink` for this core and shard."""
     path_bytes_per_second: int = 0
     """What one visitor may send through the Edge once its address is proven; 0 for no bound."""
+    tls_link: int | None = None
+    """The link by whose TLS connection frames go where UDP does not pass."""
+    worker: int = 0
+    """Number of the Edge's worker."""
 
 
 class CloseMediaLink(Command, frozen=True, kw_only=True, tag="close_media_link"):
     """End a link; the Edge notices by its silence."""
+
+
+class SetUfragKey(Command, frozen=True, kw_only=True, tag="set_ufrag_key"):
+    """The shard of `id` signs ufrags by another key from now on; those that the last one signed count on."""
+
+    key_id: int
+    """Below 256, another one than the last key has."""
+    key: bytes
+    """32 bytes."""
 
 
 class LeaveMediaLink(Command, frozen=True, kw_only=True, tag="leave_media_link"):
@@ -566,6 +581,18 @@ class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
     """New TURN clients are sent to one of these, or away where there is none; None ends that. `id` names nothing."""
 
     alternates: tuple[Address, ...] | None
+
+
+class SetSharedTls(Command, frozen=True, kw_only=True, tag="set_shared_tls"):
+    """Other names, certificates and proxies for the connections that come to the shared TLS port from now on; where it
+    listens stays. `id` names nothing."""
+
+    binds: tuple[str, ...]
+    names: tuple[str, ...]
+    certificate_chain: tuple[bytes, ...]
+    private_key_der: bytes
+    page_certificate: PageCertificate | None
+    trusted_proxies: tuple[str, ...]
 
 
 class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -710,6 +737,7 @@ AnyCommand = (
     | Publish
     | OpenMediaLink
     | CloseMediaLink
+    | SetUfragKey
     | LeaveMediaLink
     | SweepMediaLink
     | SetEdgeAddresses
@@ -722,6 +750,7 @@ AnyCommand = (
     | RevokeSessions
     | SetTurnSecrets
     | DrainTurn
+    | SetSharedTls
     | DialLink
     | ListenLink
     | CarryStream

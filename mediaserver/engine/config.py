@@ -56,6 +56,16 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of those that have not answered a challenge, from one network (/24 of IPv4, /56 of IPv6)."""
 
 
+class PageCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What pages are shown under whose TLS ends here."""
+
+    names: tuple[str, ...]
+    chain: tuple[bytes, ...]
+    """X.509, its own certificate first."""
+    private_key_der: bytes
+    """PKCS #8."""
+
+
 class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
     """A TLS port for pages, by their name, and for others."""
 
@@ -67,6 +77,10 @@ class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
     """What all others are shown: X.509, its own certificate first."""
     private_key_der: bytes
     """PKCS #8."""
+    page_certificate: PageCertificate | None = None
+    """With it, TLS of its names ends here: what comes out as `StreamOpened` is what was inside."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies, whose connections begin with a PROXY header (version 2)."""
 
 
 class OpenRelay(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,3 +160,5 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     dscp: DscpMarks = DscpMarks()
     turn: TurnConfig | None = None
     """The TURN server; without it there is none."""
+    media_over_tls: bool = False
+    """Media links may go over TLS where UDP does not pass; at an Edge they always may."""

@@ -14,7 +14,7 @@ import structlog
 
 from mediaserver import _engine
 from mediaserver.engine import commands, events
-from mediaserver.engine.config import EngineConfig
+from mediaserver.engine.config import EngineConfig, SharedTls
 from mediaserver.engine.event_pump import EventPump
 from mediaserver.engine.ids import IdSequence, make_id, shard_of
 from mediaserver.errors import LimitExceeded, MediaServerError
@@ -232,6 +232,10 @@ class Engine:
         """Send new TURN clients to one of these servers, or away where there is none; None takes them again."""
         told = None if alternates is None else tuple(alternates)
         await self.request(commands.DrainTurn(id=0, alternates=told))
+
+    async def set_shared_tls(self, settings: SharedTls) -> None:
+        """Take these names, certificates and proxies for connections that come from now on. Raises EngineError."""
+        await self.request(commands.SetSharedTls(id=0, **msgspec.structs.asdict(settings)))
 
     async def load_clip(self, tracks: Iterable[commands.ClipTrack]) -> int:
         """Load a clip on every shard and give its id. Raises EngineError, LimitExceeded."""

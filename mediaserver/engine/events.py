@@ -313,9 +313,10 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
 
 
 class MediaLinkUp(Event, frozen=True, kw_only=True, tag="media_link_up"):
-    """The Edge at the other end of the link `id` answers."""
+    """The Edge at the other end of the link `id` answers, or answers by another way than before."""
 
     id: int
+    way: Literal["udp", "tls"]
 
 
 class MediaLinkDown(Event, frozen=True, kw_only=True, tag="media_link_down"):
@@ -371,7 +372,9 @@ class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
     id: int
     core: int
     shard: int
-    remote: Address
+    remote: Address | None
+    """None over TLS."""
+    way: Literal["udp", "tls"]
 
 
 class EdgeLinkDown(Event, frozen=True, kw_only=True, tag="edge_link_down"):

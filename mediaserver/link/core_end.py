@@ -56,6 +56,7 @@ class CoreEnd(End):
         revoked: Callable[[], Iterable[Revocation]],
         media_ready: Callable[[bytes], None],
         changed: Callable[[CoreEnd], None],
+        may_end_tls: bool = False,
     ) -> None:
         super().__init__(wire, other=name)
         self.name = name
@@ -70,6 +71,9 @@ class CoreEnd(End):
         # For as long as we live: media go on while the rest of the link comes back, and also when the Edge was restarted.
         self._media_secret = os.urandom(MEDIA_KEY_BYTES)
         self._changed = changed
+        self._may_end_tls = may_end_tls
+        self.terminated: tuple[str, ...] = ()
+        """Names of pages whose TLS ends at the Edge, which is trusted with them; what was said last."""
         self._hello: EdgeHello | None = None
         self.addresses: tuple[EdgeAddress, ...] = ()
         """Where visitors reach the Edge; what was said last, also while the link is down."""
@@ -164,8 +168,16 @@ class CoreEnd(End):
             self.reason = f"the Edge speaks no version of the link that we do ({', '.join(map(str, VERSIONS))})"
             _log.error("link_version", edge=self.name, software=hello.software)
             return
+        if hello.terminated and not self._may_end_tls:
+            self.reason = (
+                f"the Edge ends the TLS of {', '.join(hello.terminated)[:200]} itself: trust it by "
+                f"link.edges.{self.name}.tls: terminate, or give it edge.tls: pass"
+            )
+            _log.error("edge_ends_tls_unasked", edge=self.name, names=hello.terminated)
+            return
         self._hello = hello
         self.reason = ""
+        self.terminated = hello.terminated
         self.addresses = hello.addresses
         self.media_ports = hello.media_ports
         self.drain_deadline_s = hello.drain_deadline_s

@@ -72,6 +72,7 @@ class EdgeEnd(End):
         instance: str,
         addresses: Sequence[EdgeAddress],
         media_ports: Sequence[int],
+        terminated: Sequence[str] = (),
         wire: Wire,
         sink: CoreSink,
         may_have_id: Callable[[str, int], bool],
@@ -85,6 +86,7 @@ class EdgeEnd(End):
         self._instance = instance
         self._addresses = tuple(addresses)
         self._media_ports = tuple(media_ports)
+        self._terminated = tuple(terminated)
         self._shards = 0
         self._sink = sink
         self._may_have_id = may_have_id
@@ -163,6 +165,7 @@ class EdgeEnd(End):
                 instance=self._instance,
                 addresses=self._addresses,
                 media_ports=self._media_ports,
+                terminated=self._terminated,
                 drain_deadline_s=self._drain_deadline_s,
             )
         )

@@ -79,6 +79,8 @@ class EdgeHello(Message, frozen=True, kw_only=True, tag="edge_hello"):
     addresses: Addresses = ()
     media_ports: Annotated[tuple[Port, ...], Meta(max_length=64)] = ()
     """UDP ports, one for each thread of the Edge, for the media part of the link; on the address that was dialled."""
+    terminated: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
+    """Names of pages whose TLS ends at the Edge: connections for them come in the clear."""
     drain_deadline_s: DrainSeconds = None
     """As in `Drain`, for what was said before the link came up."""
 

@@ -40,11 +40,13 @@ class Packets:
     """Bytes of the SRTP tag: 10 with AES_CM_128_HMAC_SHA1_80, 16 with AEAD (RFC 3711 §8.2, RFC 7714 §13)."""
     extensions: int = 0
     """Bytes of RTP header extensions."""
+    frame: int = 0
+    """Bytes before each packet on the link between Edge and Core."""
 
     @property
     def header_bytes(self) -> int:
         """Everything but the payload."""
-        return (_IPV6 if self.ipv6 else _IPV4) + _UDP + _RTP + self.auth_tag + self.extensions
+        return (_IPV6 if self.ipv6 else _IPV4) + _UDP + self.frame + _RTP + self.auth_tag + self.extensions
 
 
 PLAIN: Final = Packets()
@@ -82,7 +84,7 @@ def to_tias(kind: str, total_bps: int, packets: Packets) -> int:
 
 def above_udp(kind: str, total_bps: int, packets: Packets) -> int:
     """What a rate on the wire leaves above IP and UDP: how the engine counts, and REMB and `SetLimits` with it."""
-    below = (_IPV6 if packets.ipv6 else _IPV4) + _UDP
+    below = (_IPV6 if packets.ipv6 else _IPV4) + _UDP + packets.frame
     if kind == "audio":
         return max(0, total_bps - below * 8 * 1000 // PTIME_MS)
     whole = VIDEO_PAYLOAD_BYTES + packets.header_bytes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mediaserver.call.admission import GROWTH_DELAY_S, Admission
+from mediaserver.call.admission import EDGES, GROWTH_DELAY_S, Admission
 from mediaserver.call.booking import USUAL_PICTURE_BPS, Booking, Party
 from mediaserver.config.loader import load_text
 from mediaserver.core.sites import Hop
@@ -322,3 +322,29 @@ def test_headers_of_the_legs_own_transport_are_counted() -> None:
     leg = munich.leg(Party(address="2001:db8::5", packets=Packets(auth_tag=10)))
     leg.narrow({"audio": (PCMU,)})
     assert leg.cap("audio") == 64_000 + 70 * 8 * 50
+
+
+def test_legs_by_an_edge_share_the_line_to_it_and_its_headers_count() -> None:
+    made = House("link: {budget: {audio: 200 kbit/s}, per_call: {video: 500 kbit/s}}")
+    made.admission.through_edge = {"203.0.113.9"}.__contains__
+    inside, visitor = made.leg(Party(address="10.1.0.5")), made.leg(Party(address="203.0.113.9"))
+    inside.narrow({"audio": (PCMU,), "video": (H264,)})
+    visitor.narrow({"audio": (PCMU,), "video": (H264,)})
+    assert (inside.way, inside.cap("video")) == ((), None)
+    assert (visitor.way, visitor.cap("video")) == ((EDGES,), 500_000)
+    # 50 packets a second: 160 bytes of sound, 40 of headers, 8 of the link's frames.
+    assert made.admission.used(EDGES, "audio") == (160 + 40 + 8) * 8 * 50
+    second = made.leg(Party(address="203.0.113.9"))
+    second.narrow({"audio": (PCMU,)})
+    with pytest.raises(InsufficientBandwidth) as refused:
+        made.leg(Party(address="203.0.113.9")).narrow({"audio": (PCMU,)})
+    assert refused.value.limit == "link.budget.audio"
+    second.release()
+    made.leg(Party(address="203.0.113.9")).narrow({"audio": (PCMU,)})
+
+
+def test_without_bounds_of_the_line_to_the_edges_a_leg_by_one_is_like_any_other() -> None:
+    made = House("")
+    made.admission.through_edge = lambda address: True
+    leg = made.leg(Party(address="203.0.113.9"))
+    assert (leg.way, leg.packets.frame, leg.matters) == ((), 0, False)

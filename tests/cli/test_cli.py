@@ -123,6 +123,21 @@ def test_the_links_certificate_is_printed_and_stays(tmp_path: Path) -> None:
     assert first.stdout == second.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("nobody",), 1, "there is no Edge nobody"),
+        (("nobody", "--deadline", "soon"), 2, "--deadline"),
+    ],
+)
+def test_an_edge_that_cannot_be_left_is_told(
+    shipped: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    done = mediaserver("drain-edge", *arguments, "--config", shipped, MEDIASERVER_STATE_DIR=str(tmp_path))
+    assert done.returncode == code
+    assert text in done.stderr
+
+
 def test_version_is_one_line() -> None:
     done = mediaserver("version")
     assert done.returncode == 0

@@ -52,3 +52,14 @@ def test_every_make_target_in_the_readme_exists(project_root: Path) -> None:
     targets = set(re.findall(r"(?m)^([a-z0-9-]+):", (project_root / "Makefile").read_text()))
     named = set(re.findall(r"`?\bmake ([a-z][a-z0-9-]*)", (project_root / "README.md").read_text()))
     assert named <= targets, named - targets
+
+
+def test_every_attack_in_the_list_has_its_test(project_root: Path) -> None:
+    rows = re.findall(r"(?m)^\| .* \| `([^`]+)` `([^`]+)` \|$", (project_root / "tests/ATTACKS.md").read_text())
+    assert len(rows) > 40
+    missing = [
+        f"{path} {name}"
+        for path, name in rows
+        if not re.search(rf"\b(fn|def) {name}\(", (project_root / path).read_text())
+    ]
+    assert missing == []

@@ -57,3 +57,44 @@ def test_what_makes_no_sense_is_refused(section: str, what: str) -> None:
 def test_a_port_that_is_taken_is_refused(port: int, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         load_text(f"listeners: {{turn: {{port: {port}}}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("turn: {port: 3478, tcp: 5060}", "5060 is the TCP port of SIP already"),
+        ("turn: {port: 3478, tcp: 5061}", "5061 is the TCP port of SIP over TLS already"),
+        ("turn: {port: 3478, tcp: 10000}", "10000 is the TCP port of WebRTC already"),
+        ("turn: {port: 3478}, webrtc: {tcp: 3478}", "3478 is the TCP port of WebRTC already"),
+        ("turn: {port: 8443}", r"0\.0\.0\.0:8443 is taken by listeners\.https already"),
+        (
+            "turn: {port: 3478, tcp: 443}, shared_tls: {bind: ['[::]:443']}",
+            r"\[::\]:443 is taken by listeners\.shared_tls",
+        ),
+        ("turn: {port: 3478, tcp: 8080}", r"127\.0\.0\.1:8080 is taken by listeners\.http already"),
+    ],
+)
+def test_a_tcp_port_that_is_taken_is_refused(text: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=rf"listeners\.turn\.tcp: .*{what}"):
+        load_text(f"listeners: {{{text}}}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "turn: {port: 5061, tcp: null}",
+        "turn: {port: 5061, tcp: 3478}",
+        "turn: {port: null, tcp: 5061}",
+        "turn: {port: 3478, tcp: 8443}, https: {bind: ['198.51.100.9:8443']}",
+    ],
+)
+def test_a_tcp_port_that_is_free_at_turns_address_is_taken(text: str) -> None:
+    load_text(f"networks: {{main: {{addresses: [{{bind: 192.0.2.5}}]}}}}\nlisteners: {{{text}}}\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["turn: {port: 3478, networks: [[]]}", "turn: {port: 3478}, https: {bind: 5}", "turn: 5"]
+)
+def test_what_has_no_right_shape_is_named_and_no_more(text: str) -> None:
+    with pytest.raises(ConfigError):
+        load_text(f"listeners: {{{text}}}\n")

@@ -74,3 +74,37 @@ async def test_a_cap_of_a_track_holds_for_what_chromium_sends(tmp_path: Path) ->
             if 50_000 < sent < 420_000:
                 break
             assert asyncio.get_running_loop().time() < deadline, (sent, describe(publisher))
+
+
+FRAMES = """async () => {
+    const encoded = async () => Object.fromEntries([...(await pc.getStats()).values()]
+        .filter((item) => item.type === "outbound-rtp" && item.kind === "video")
+        .map((item) => [item.rid, item.framesEncoded ?? 0]));
+    const before = await encoded();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    return Object.fromEntries(Object.entries(await encoded()).map(([rid, frames]) => [rid, frames - (before[rid] ?? 0)]));
+}"""
+"""Frames that each layer was given in two seconds."""
+
+
+async def _encodes(publisher: Tab, *wanted: str, within_s: float = 60.0) -> None:
+    """Until the publisher encodes these layers and no others."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        frames: dict[str, int] = await publisher.page.evaluate(FRAMES)
+        if {rid for rid, count in frames.items() if count > 0} == set(wanted):
+            return
+        assert asyncio.get_running_loop().time() < deadline, (frames, describe(publisher))
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_a_whip_publisher_gives_up_the_layers_that_nobody_looks_at(tmp_path: Path) -> None:
+    async with daemon(tmp_path) as server, chromium(tmp_path) as browser:
+        bearer = await server.room_token("stage", "publish")
+        publisher = await join(server, browser, "whip", bearer, layers=("l", "m", "h"))
+        await _encodes(publisher, "l", "m", "h")
+        await _encodes(publisher, "l")
+        viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
+        await _encodes(publisher, "l", "m", "h")
+        assert any(item.kind == "video" and item.frames_per_s > 0 for item in await viewer.media_over(3))

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import trustme
+
 from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import EdgeConfig, EngineConfig
 from mediaserver.engine.engine import Engine
 from tests.engine.phones import LOOPBACK
+from tests.link.shown import issue
 
 CORE_ID = 7
 KEY_ID = 3
@@ -53,8 +56,11 @@ async def start_edge(public_port: int = 0, link_port: int = 0) -> Edge:
 
 
 @asynccontextmanager
-async def core_behind(edge: Edge, dtls: DtlsCertificate, *, shards: int) -> AsyncIterator[tuple[Engine, Joint]]:
-    """A Core without a public socket, whose visitors all come by `edge`."""
+async def core_behind(
+    edge: Edge, dtls: DtlsCertificate, *, shards: int, udp: commands.Address | None = None
+) -> AsyncIterator[tuple[Engine, Joint]]:
+    """A Core without a public socket, whose visitors all come by `edge`; `udp` is where it looks for the Edge's socket for
+    Cores when not where that is, and then there is a TLS link beside it."""
     ufrag_key = os.urandom(32)
     engine = Engine(
         EngineConfig(
@@ -64,16 +70,48 @@ async def core_behind(edge: Edge, dtls: DtlsCertificate, *, shards: int) -> Asyn
             ufrag_key=ufrag_key,
             core_id=CORE_ID,
             key_id=KEY_ID,
+            media_over_tls=udp is not None,
         )
     )
     await engine.start()
     try:
         joint = Joint(engine, ufrag_key, [os.urandom(32) for _ in range(shards)])
         await joint.announce(edge)
-        await joint.open(edge)
+        tls_link = None if udp is None else await join_by_tls(engine, edge)
+        await joint.open(edge, udp, tls_link)
         yield engine, joint
     finally:
         await engine.stop()
+
+
+async def join_by_tls(core: Engine, edge: Edge) -> int:
+    """A link of both engines with a connection for frames; the Core's id of it, when that connection is there."""
+    authority = trustme.CA()
+    core_shown, edge_shown = issue(authority, "core.bank.example"), issue(authority, "edge.bank.example")
+    pin = commands.LinkPin(link=edge.engine.new_link_id(), name="core.bank.example", fingerprint=core_shown.fingerprint)
+    listen = commands.ListenLink(
+        id=edge.engine.new_link_id(), bind=(LOOPBACK, 0), credentials=edge_shown.credentials, cores=(pin,)
+    )
+    address = await edge.engine.listen_link(listen)
+    link, up = core.new_link_id(), asyncio.Event()
+
+    def take(event: events.AnyEvent) -> None:
+        if isinstance(event, events.LinkMediaUp):
+            up.set()
+
+    core.subscribe_events(link, take)
+    await core.dial_link(
+        commands.DialLink(
+            id=link,
+            address=address,
+            server_name="edge.bank.example",
+            fingerprint=edge_shown.fingerprint,
+            credentials=core_shown.credentials,
+            media=True,
+        )
+    )
+    await asyncio.wait_for(up.wait(), 5)
+    return link
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +136,7 @@ class Joint:
         for command in told:
             await edge.engine.request(command)
 
-    async def open(self, edge: Edge) -> None:
+    async def open(self, edge: Edge, udp: commands.Address | None = None, tls_link: int | None = None) -> None:
         """Open a link from each shard and wait until all are up."""
         up: list[asyncio.Future[None]] = []
         for shard, key in enumerate(self.link_keys):
@@ -112,6 +150,9 @@ class Joint:
                     future.set_result(None)
 
             self.core.subscribe_events(link, take)
-            await self.core.request(commands.OpenMediaLink(id=link, edge=edge.link, bind_ip=LOOPBACK, key=key))
+            opening = commands.OpenMediaLink(
+                id=link, edge=udp or edge.link, bind_ip=LOOPBACK, key=key, tls_link=tls_link
+            )
+            await self.core.request(opening)
             await self.core.request(commands.SetEdgeAddresses(id=link, addresses=(edge.public,)))
         await asyncio.wait_for(asyncio.gather(*up), 5)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mediaserver.engine.certificate import DtlsCertificate
+from mediaserver.engine.config import TurnConfig
 from tests.engine.conftest import running
+from tests.engine.phones import LOOPBACK
 
 
 def real_time_allowed() -> bool:
@@ -40,14 +42,18 @@ def policies() -> dict[str, int]:
 
 
 @pytest.mark.parametrize("wanted", [False, True], ids=["as-all", "real-time"])
-async def test_shards_are_real_time_where_that_is_wanted_and_allowed(
+async def test_threads_of_packets_are_real_time_where_that_is_wanted_and_allowed(
     dtls_certificate: DtlsCertificate, wanted: bool
 ) -> None:
     expected = wanted and real_time_allowed()
-    async with running(dtls_certificate, shards=2, real_time=wanted) as engine:
+    limits = {"allocations": 1, "allocations_per_user": 1, "answers_per_second": 1}
+    turn = TurnConfig(binds=(f"{LOOPBACK}:0",), realm="test", secrets=(b"secret",), **limits)
+    async with running(dtls_certificate, shards=2, real_time=wanted, turn=turn) as engine:
+        threads = ("shard0", "shard1", "relay")
         async with asyncio.timeout(30):
-            while "shard1.real_time" not in (counters := engine.counters()):
+            while not all(f"{thread}.real_time" in engine.counters() for thread in threads):
                 await asyncio.sleep(0.01)
-        assert [counters[f"shard{shard}.real_time"] for shard in range(2)] == [expected, expected]
-        found = policies()
-        assert [found[f"shard-{shard}"] for shard in range(2)] == [os.SCHED_RR if expected else os.SCHED_OTHER] * 2
+        counters, found = engine.counters(), policies()
+        assert [counters[f"{thread}.real_time"] for thread in threads] == [expected] * 3
+        policy = os.SCHED_RR if expected else os.SCHED_OTHER
+        assert [found[thread] for thread in ("shard-0", "shard-1", "relay")] == [policy] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -163,6 +164,28 @@ async def test_a_hello_in_pieces_passes_whole(house: House) -> None:
     assert (await reader.readexactly(1)) == b"\x16"
     writer.close()
     assert [event.server_name for event in house.opened] == [PAGE]
+
+
+async def test_a_hello_that_is_never_finished_is_closed_in_time(house: House) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    # A record of 512 bytes, of which one comes.
+    writer.write(b"\x16\x03\x01\x02\x00\x01")
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    assert house.opened == []
+    await house.becomes("silent")
+
+
+async def test_a_huge_hello_is_closed_at_once(house: House) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(100))
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+    assert house.opened == []
+    await house.becomes("hello_too_long")
 
 
 async def test_many_visitors_of_pages_do_not_count_as_waiting(house: House) -> None:

@@ -54,12 +54,20 @@ class FakeSink:
 class Pair:
     """A Core's end and an Edge's end."""
 
-    def __init__(self, name: str = "dmz-1", *, turn_secrets: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self,
+        name: str = "dmz-1",
+        *,
+        turn_secrets: Sequence[bytes] = (),
+        terminated: Sequence[str] = (),
+        may_end_tls: bool = False,
+    ) -> None:
         self.core_wire, self.edge_wire = FakeWire(), FakeWire()
         self.sink = FakeSink()
         self.revoked: list[Revocation] = []
         self.media_keys: list[bytes] = []
         self.changes: list[bool] = []
+        self.terminated = terminated
         self.core = CoreEnd(
             name=name,
             core_id=3,
@@ -71,6 +79,7 @@ class Pair:
             revoked=lambda: self.revoked,
             media_ready=self.media_keys.append,
             changed=lambda core: self.changes.append(core.is_ready),
+            may_end_tls=may_end_tls,
         )
         self.edge = self.new_edge("first")
 
@@ -83,6 +92,7 @@ class Pair:
             instance=instance,
             addresses=(PUBLIC, WEB),
             media_ports=(7443, 7444),
+            terminated=self.terminated,
             wire=self.edge_wire,
             sink=self.sink,
             may_have_id=lambda name, core_id: (name, core_id) == ("core.bank.example", 3),

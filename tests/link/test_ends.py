@@ -200,3 +200,21 @@ def test_each_pair_of_threads_has_a_key_of_its_own() -> None:
     secret = b"s" * 32
     keys = {media_key(secret, worker=worker, shard=shard) for worker in range(3) for shard in range(3)}
     assert (len(keys), {len(key) for key in keys}) == (9, {32})
+
+
+def test_an_edge_that_ends_tls_unasked_is_not_used() -> None:
+    pair = Pair(terminated=("video.bank.example",))
+    pair.connect()
+    assert not pair.core.is_ready
+    assert "video.bank.example itself: trust it by link.edges.dmz-1.tls: terminate" in pair.core.reason
+    assert pair.sink.keys == []
+
+
+def test_an_edge_that_may_end_tls_says_for_which_names_it_does() -> None:
+    pair = Pair(terminated=("video.bank.example",), may_end_tls=True)
+    pair.connect()
+    assert pair.core.is_ready
+    assert pair.core.terminated == ("video.bank.example",)
+    plain = Pair(may_end_tls=True)
+    plain.connect()
+    assert plain.core.terminated == ()

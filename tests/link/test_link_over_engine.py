@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import ssl
@@ -21,29 +20,10 @@ from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_end import EdgeEnd
 from mediaserver.link.edge_registry import EdgeLost, EdgeReady, EdgeRegistry
 from tests.link.fakes import KEY, PUBLIC, FakeSink
+from tests.link.shown import Shown, issue
 
 LOOPBACK = "127.0.0.1"
 PATIENCE_S = 20.0
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A certificate with its key, and its fingerprint."""
-
-    credentials: commands.LinkCredentials
-    fingerprint: bytes
-
-
-def issue(authority: trustme.CA, name: str) -> Shown:
-    leaf = authority.issue_cert(name)
-    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
-    credentials = commands.LinkCredentials(
-        certificate_chain_pem=chain,
-        private_key_pem=leaf.private_key_pem.bytes(),
-        issuers_pem=authority.cert_pem.bytes(),
-    )
-    return Shown(credentials, hashlib.sha256(der).digest())
 
 
 @dataclass

@@ -6,33 +6,53 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.process import PeerError, PeerProcess
 from tests.peers.secret_forms import Needles
 
 CHUNK_BYTES = 4 * 1024 * 1024
+_ZEROS = bytes(64 * 1024)
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 
-def find_in_memory(pid: int, needles: Needles) -> dict[str, int]:
-    """In how many places each needle is in what the process can read, while it stands still (one at a border counts twice).
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a process's memory without a hole."""
+
+    start: int
+    data: bytes
+
+
+def copy_of_memory(pid: int) -> list[Region]:
+    """What the process can read, while it stands still for a moment: it goes on while the copy is searched.
 
     Raises PeerError where nothing could be read.
     """
-    found = dict.fromkeys(needles.names, 0)
-    read = 0
+    regions = []
     with _still(pid), Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         for begin, end in _readable(pid):
-            for chunk in _chunks(memory.fileno(), begin, end, overlap=needles.longest - 1):
-                read += len(chunk)
-                for name, count in needles.count_in(chunk).items():
-                    found[name] += count
-    if not read:
+            regions += _regions(memory.fileno(), begin, end)
+    if not regions:
         raise PeerError(f"nothing of the memory of process {pid} could be read")
+    return regions
+
+
+def find_in_regions(regions: Iterable[Region], needles: Needles) -> dict[str, int]:
+    """In how many places each needle is in a copy."""
+    found = dict.fromkeys(needles.names, 0)
+    for region in regions:
+        for name, count in needles.count_in(region.data).items():
+            found[name] += count
     return found
+
+
+def find_in_memory(pid: int, needles: Needles) -> dict[str, int]:
+    """In how many places each needle is in what the process can read, while it stands still."""
+    return find_in_regions(copy_of_memory(pid), needles)
 
 
 def find_in_file(path: Path, needles: Needles) -> dict[str, int]:
@@ -103,14 +123,30 @@ def _readable(pid: int) -> Iterator[tuple[int, int]]:
             yield int(begin, 16), int(end, 16)
 
 
+def _regions(file: int, begin: int, end: int) -> Iterator[Region]:
+    """Pages of a mapped file that is shorter than its mapping are holes, and so is what was never written to."""
+    while begin < end:
+        data = bytearray()
+        start = begin
+        while begin < end:
+            try:
+                piece = os.pread(file, min(len(_ZEROS), end - begin), begin)
+            except OSError:
+                piece = b""
+            if not piece or piece == _ZEROS:
+                break
+            data += piece
+            begin += len(piece)
+        if data:
+            yield Region(start, bytes(data))
+        else:
+            begin += len(piece) or resource.getpagesize()
+
+
 def _chunks(file: int, begin: int, end: int, *, overlap: int) -> Iterator[bytes]:
     tail = b""
     while begin < end:
-        try:
-            data = os.pread(file, min(CHUNK_BYTES, end - begin), begin)
-        except OSError:  # a page of a mapped file that is shorter than its mapping
-            tail, begin = b"", begin + resource.getpagesize()
-            continue
+        data = os.pread(file, min(CHUNK_BYTES, end - begin), begin)
         if not data:
             return
         yield tail + data

@@ -3,10 +3,12 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
-use mediaserver_proto::ice::{UfragError, UfragKey, minute_of};
+use mediaserver_proto::ice::{UfragError, minute_of};
 use mediaserver_proto::io::Path;
 use mediaserver_proto::stun::local_ufrag;
 use mediaserver_proto::time::Time;
+
+use crate::key_ring::KeyRing;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -46,8 +48,8 @@ impl Admission {
 /// The shards of this process.
 #[derive(Clone, Debug)]
 pub struct Shards {
-    /// Signs local ufrags.
-    pub key: UfragKey,
+    /// Know local ufrags.
+    pub keys: KeyRing,
     /// Shards; others have no transports.
     pub count: usize,
     /// Time since the Unix epoch at `Time::ZERO`.
@@ -58,7 +60,7 @@ impl Shards {
     fn owner_of(&self, datagram: &[u8], now: Time) -> Option<Result<usize, UfragError>> {
         let token = local_ufrag(datagram)?;
         let minute = minute_of(self.unix_epoch + now.since(Time::ZERO));
-        Some(self.key.verify(token, minute).and_then(|fields| {
+        Some(self.keys.verify(token, minute).and_then(|fields| {
             let shard = usize::from(fields.shard);
             if shard < self.count { Ok(shard) } else { Err(UfragError::Foreign) }
         }))

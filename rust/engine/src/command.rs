@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use crate::config::SharedTls;
 use crate::link::command::{CarryStream, DialLink, ListenLink};
 
 /// Bits of an id below the shard index.
@@ -365,8 +366,19 @@ pub enum Action {
         bind_ip: IpAddr,
         key: ByteBuf,
         path_bytes_per_second: u32,
+        /// The link whose TLS connection carries frames where UDP does not pass.
+        #[serde(default)]
+        tls_link: Option<u64>,
+        /// Number of the Edge's worker.
+        #[serde(default)]
+        worker: u16,
     },
     CloseMediaLink,
+    /// On a shard: signs ufrags by another key from now on.
+    SetUfragKey {
+        key_id: u8,
+        key: ByteBuf,
+    },
     /// On a shard: the Edge of this link is lost, or shall be left.
     LeaveMediaLink,
     /// On a shard: forgets the paths over this link by which no media goes.
@@ -429,6 +441,8 @@ pub enum Action {
     DrainTurn {
         alternates: Option<Vec<Address>>,
     },
+    /// Other names, certificates and proxies of the shared TLS port; where it listens stays.
+    SetSharedTls(Box<SharedTls>),
     /// To everybody in the topic whose id the command has.
     Publish {
         text: bool,
@@ -489,6 +503,7 @@ impl Action {
             Action::OpenText { .. } => "open_text",
             Action::OpenMediaLink { .. } => "open_media_link",
             Action::CloseMediaLink => "close_media_link",
+            Action::SetUfragKey { .. } => "set_ufrag_key",
             Action::LeaveMediaLink => "leave_media_link",
             Action::SweepMediaLink => "sweep_media_link",
             Action::SetEdgeAddresses { .. } => "set_edge_addresses",
@@ -502,6 +517,7 @@ impl Action {
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
             Action::DrainTurn { .. } => "drain_turn",
+            Action::SetSharedTls(_) => "set_shared_tls",
             Action::Publish { .. } => "publish",
             Action::DialLink(_) => "dial_link",
             Action::ListenLink(_) => "listen_link",

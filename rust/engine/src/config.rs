@@ -123,6 +123,23 @@ pub struct SharedTls {
     pub certificate_chain: Vec<ByteBuf>,
     /// Its private key, PKCS #8.
     pub private_key_der: ByteBuf,
+    /// With it TLS of the pages ends here, and the control plane is given what is inside.
+    #[serde(default)]
+    pub page_certificate: Option<PageCertificate>,
+    /// Networks (`ip/bits`) of proxies, whose connections begin with a PROXY header.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+}
+
+/// What pages are shown under.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PageCertificate {
+    /// Names whose TLS ends here.
+    pub names: Vec<String>,
+    /// An X.509 certificate and its intermediates.
+    pub chain: Vec<ByteBuf>,
+    /// Its private key, PKCS #8.
+    pub private_key_der: ByteBuf,
 }
 
 /// What a relay is that leads out into the world.
@@ -241,6 +258,9 @@ pub struct EngineConfig {
     /// The TURN server; without it there is none.
     #[serde(default)]
     pub turn: Option<TurnConfig>,
+    /// Shards may send by Edges, also over TLS. An Edge's workers always take what comes so.
+    #[serde(default)]
+    pub media_over_tls: bool,
 }
 
 /// Reads the configuration.

@@ -19,13 +19,16 @@ use mediaserver_proto::endpoint::{Endpoint, EndpointConfig, EndpointLimits, Shar
 use mediaserver_proto::ice::UfragKey;
 use mediaserver_proto::io::SocketId;
 use rtrb::{Consumer, Producer, RingBuffer};
+use serde_bytes::ByteBuf;
 
+use self::edges::{frames_carrier, mesh};
 use crate::admission::{Admission, EdgeThreads, Shards};
 use crate::audio::{AudioPool, AudioWorker};
 use crate::command::{Action, Command, read_batch, shard_of};
 use crate::config::{Dscp, EngineConfig};
 use crate::edge::EdgeSockets;
 use crate::event::{Event, write_batch};
+use crate::key_ring::KeyRing;
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::media::read_clip;
@@ -95,6 +98,7 @@ pub struct Engine {
     /// Random: this life of the engine, for Edges.
     instance: u64,
     ufrag_key: UfragKey,
+    keys: KeyRing,
     events: EventReceiver,
     event_sender: EventSender,
     wakers: Arc<Vec<Waker>>,
@@ -118,7 +122,7 @@ impl Engine {
         if !(least..=MOST_SHARDS).contains(&config.shards) {
             return Err(EngineError::Config(format!("shards must be 1 to {MOST_SHARDS}, not {}", config.shards)));
         }
-        let threads = members(&config);
+        let threads = mesh(&config);
         if threads > MOST_SHARDS {
             return Err(EngineError::Config(format!("there must be {MOST_SHARDS} threads at most, not {threads}")));
         }
@@ -144,11 +148,12 @@ impl Engine {
             identity(&config, epoch)?;
         }
         let (event_sender, events) = event_queue().map_err(io_error("event queue"))?;
-        let wakers = (0..members(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
+        let wakers = (0..mesh(&config)).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>();
         let wakers = Arc::new(wakers.map_err(io_error("eventfd"))?);
         Ok(Engine {
             epoch,
             instance: u64::from_ne_bytes(instance),
+            keys: KeyRing::new(UfragKey::new(core, key, &secret)),
             ufrag_key: UfragKey::new(core, key, &secret),
             events,
             links: LinkOwner::new(event_sender.clone()),
@@ -174,7 +179,7 @@ impl Engine {
         let edge_sockets = self.bind_edges()?;
         let media = shared.iter().map(Vec::as_slice).chain(edge_sockets.first().map(EdgeSockets::public));
         let relay = self.relay_setup(media)?;
-        let mut rings = make_rings(members(&self.config));
+        let mut rings = make_rings(mesh(&self.config));
         let mut workers = Vec::with_capacity(count);
         for (shard, sockets) in shared.into_iter().enumerate() {
             let (producer, consumer) = RingBuffer::new(INBOX);
@@ -188,10 +193,10 @@ impl Engine {
             let scheduling = Scheduling::new(self.config.pin.then_some(shard), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let (core, instance) = (self.config.core_id as u16, self.instance);
-            let buffer = self.config.receive_buffer_bytes;
+            let (buffer, carrier) = (self.config.receive_buffer_bytes, frames_carrier(&self.config));
             // The endpoint is made on its thread and stays there: SCTP associations cannot move between threads.
             let run = move || {
-                let edges = CoreLinks::new(core, shard as u16, instance, buffer);
+                let edges = CoreLinks::new(core, shard as u16, instance, buffer, carrier);
                 let control = ShardControl::new(Endpoint::new(endpoint), sockets, ports, announced, edges);
                 Worker::new(shard, scheduling, sender, epoch, poller, control, links).run();
             };
@@ -215,8 +220,13 @@ impl Engine {
         }
         let edges: Vec<RingEnds> = rings.by_ref().take(edge_workers(&self.config)).collect();
         self.start_edge_workers(edges, edge_sockets)?;
-        if let Some(rings) = rings.next() {
+        if streams::are_wanted(&self.config)
+            && let Some(rings) = rings.next()
+        {
             self.start_streams_thread(rings, listeners)?;
+        }
+        if let Some(rings) = rings.next() {
+            self.connect_links(rings);
         }
         Ok(())
     }
@@ -372,9 +382,12 @@ impl Engine {
             Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
                 self.push(self.relay_index(), Command { id, request, action }, touched);
             }
+            // The thread of streams is the last one; without it somebody else refuses.
+            Action::SetSharedTls(_) => self.push(self.shards.len() - 1, Command { id, request, action }, touched),
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
             }
+            Action::SetUfragKey { key_id, key } => self.set_ufrag_key(id, request, key_id, key, touched),
             // Links belong to no shard.
             action if LinkOwner::takes(&action) => {
                 let name = action.name();
@@ -384,6 +397,15 @@ impl Engine {
             }
             action => self.push(shard_of(id), Command { id, request, action }, touched),
         }
+    }
+
+    /// A shard signs by another key from now on, and everybody knows what it signs.
+    fn set_ufrag_key(&mut self, id: u64, request: Option<u64>, key_id: u8, key: ByteBuf, touched: &mut [bool]) {
+        match key.as_slice().try_into() {
+            Ok(secret) => self.keys.add(UfragKey::new(self.config.core_id as u16, key_id, secret)),
+            Err(_) => return self.refuse(id, request, "set_ufrag_key", "invalid key: it must have 32 bytes"),
+        }
+        self.push(shard_of(id), Command { id, request, action: Action::SetUfragKey { key_id, key } }, touched);
     }
 
     /// One command about objects of several shards becomes one for each; the last one answers.
@@ -478,7 +500,7 @@ impl Engine {
         let count = self.config.shards;
         if count > 0 {
             return Admission::Shards(Box::new(Shards {
-                key: self.ufrag_key.clone(),
+                keys: self.keys.clone(),
                 count,
                 unix_epoch: self.unix_epoch(),
             }));

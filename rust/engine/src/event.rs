@@ -314,6 +314,7 @@ pub enum Event {
     /// A link of a shard to an Edge's worker answers.
     MediaLinkUp {
         id: u64,
+        way: &'static str,
     },
     MediaLinkDown {
         id: u64,
@@ -352,7 +353,9 @@ pub enum Event {
         id: u64,
         core: u16,
         shard: u16,
-        remote: Address,
+        /// Nothing over TLS.
+        remote: Option<Address>,
+        way: &'static str,
     },
     EdgeLinkDown {
         id: u64,

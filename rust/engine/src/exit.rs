@@ -35,7 +35,9 @@ impl Outlet for Exit<'_> {
         let before = self.metrics.sent.datagrams;
         self.sender.send(queue, |id| self.sockets.get(id), &mut self.metrics.sent);
         self.carried.collect(queue, self.arrived);
-        self.sender.send(self.links.frame(queue), |id| self.sockets.get(id), &mut self.metrics.sent);
+        let framed = self.links.frame(queue);
+        self.sender.send(framed, |id| self.sockets.get(id), &mut self.metrics.sent);
+        self.carried.collect(framed, self.arrived);
         let paced = queue.paced();
         // What has waited came earlier than what causes the rest; it is measured by itself.
         let sent = (self.metrics.sent.datagrams - before).saturating_sub(paced.len() as u64);

@@ -50,7 +50,10 @@ impl ShardControl {
                 let extensions = extensions.iter().map(|extension| (extension.id, extension.uri.as_str()));
                 endpoint.set_extensions(id, extensions)?;
             }
-            Action::SetLimits { send_bps, receive_bps } => endpoint.set_limits(id, send_bps, receive_bps, now)?,
+            Action::SetLimits { send_bps, receive_bps } => {
+                endpoint.set_limits(id, send_bps, receive_bps, now)?;
+                self.links.grant(id, receive_bps, out);
+            }
             Action::AddUpTrack { transport, kind, mid, payloads, ssrcs, rtx_ssrcs, rids, closed_gates } => {
                 let config = UpTrackConfig {
                     id: UpTrackId(id),

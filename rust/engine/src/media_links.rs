@@ -7,16 +7,41 @@ use std::net::{IpAddr, SocketAddr};
 use aws_lc_rs::rand;
 use mediaserver_proto::endpoint::{Endpoint, LinkedPath};
 use mediaserver_proto::io::{Path, ReceiveBatch, Received, SocketId, TransmitQueue};
-use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkDrops, LinkKey, LinkName};
+use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkDrop, LinkDrops, LinkKey, LinkName, Way};
 use mediaserver_proto::time::Time;
 
 use crate::event::Event;
+use crate::link::way_over;
 use crate::metrics::{Counters, set};
 use crate::socket::UdpSocket;
 use crate::sockets::Sockets;
 
 /// Links of one shard.
 const MOST_LINKS: usize = 256;
+
+/// Beside media a visitor sends repairs, reports, checks and data: so much of the media's rate, and so many bytes a second.
+const BESIDE_MEDIA: u64 = 4;
+const AT_LEAST_BESIDE: u64 = 16_000;
+
+/// Bytes before a frame in a TLS connection: its length, and which threads it is between.
+const TLS_HEADERS: u64 = 6;
+
+/// What a datagram of frames takes on the line to the Edge: with UDP and IP (RFC 768, RFC 791 §3.1, RFC 8200 §3), or in TLS,
+/// whose own headers many share.
+fn on_the_line(path: Path, len: usize) -> u64 {
+    let headers = match path.remote.ip() {
+        _ if path.socket.carrier().is_some() => TLS_HEADERS,
+        IpAddr::V4(_) => 20 + 8,
+        IpAddr::V6(_) => 40 + 8,
+    };
+    len as u64 + headers
+}
+
+/// Bytes a second that an Edge lets pass for so many bits a second of media.
+fn policed(media_bps: u64) -> u32 {
+    let media = media_bps / 8;
+    u32::try_from(media + media / BESIDE_MEDIA + AT_LEAST_BESIDE).unwrap_or(u32::MAX)
+}
 
 /// What a link is opened with.
 #[derive(Debug)]
@@ -26,6 +51,8 @@ pub(crate) struct Opening {
     pub(crate) bind_ip: IpAddr,
     pub(crate) key: LinkKey,
     pub(crate) path_bytes_per_second: u32,
+    /// The link whose TLS connection carries frames, and the number of the Edge's worker.
+    pub(crate) tls: Option<(u64, u16)>,
 }
 
 /// Why a link cannot be opened.
@@ -47,6 +74,7 @@ pub(crate) enum LinkError {
 struct OpenLink {
     id: u64,
     socket: SocketId,
+    tls: Option<Path>,
     link: CoreLink,
 }
 
@@ -58,9 +86,14 @@ pub struct CoreLinks {
     /// This life of the Core.
     instance: u64,
     receive_buffer: usize,
+    /// Index of the thread that carries frames over TLS.
+    carrier: Option<u16>,
     /// By number, which is never given again.
     links: HashMap<u32, OpenLink>,
     by_socket: HashMap<SocketId, u32>,
+    by_tls: HashMap<Path, u32>,
+    /// By transport: bytes a second that its visitor may send.
+    granted: HashMap<u64, u32>,
     next_number: u32,
     /// Ports at Edges, by their ids here: the link that they are reached by, and the transport.
     ports: HashMap<SocketId, (u32, u64)>,
@@ -68,6 +101,9 @@ pub struct CoreLinks {
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
+    /// Bytes of datagrams with frames, as the line carries them.
+    bytes_received: u64,
+    bytes_sent: u64,
     /// Paths that Edges have ended.
     closed: VecDeque<Path>,
     drops: LinkDrops,
@@ -75,23 +111,33 @@ pub struct CoreLinks {
 
 impl CoreLinks {
     /// A shard without links; `instance` is random, and the same for all shards of an engine.
-    pub fn new(core: u16, shard: u16, instance: u64, receive_buffer: usize) -> CoreLinks {
+    pub fn new(core: u16, shard: u16, instance: u64, receive_buffer: usize, carrier: Option<u16>) -> CoreLinks {
         CoreLinks {
             core,
             shard,
             instance,
             receive_buffer,
+            carrier,
             links: HashMap::new(),
             by_socket: HashMap::new(),
+            by_tls: HashMap::new(),
+            granted: HashMap::new(),
             next_number: 0,
             ports: HashMap::new(),
             next_port: 0,
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
+            bytes_received: 0,
+            bytes_sent: 0,
             closed: VecDeque::new(),
             drops: LinkDrops::default(),
         }
+    }
+
+    /// This core among several.
+    pub fn core(&self) -> u16 {
+        self.core
     }
 
     /// Opens a socket for a link and begins it; the socket's id.
@@ -113,6 +159,7 @@ impl CoreLinks {
         sockets.put(bound.for_link());
         let number = self.next_number;
         self.next_number += 1;
+        let tls = self.carrier.zip(opening.tls).map(|(carrier, (link, worker))| way_over(carrier, link, worker));
         let config = CoreLinkConfig {
             name: LinkName { core: self.core, shard: self.shard },
             instance: self.instance,
@@ -120,10 +167,19 @@ impl CoreLinks {
             key: opening.key,
             socket,
             edge: opening.edge,
+            tls,
             number,
             granted: opening.path_bytes_per_second,
         };
-        self.links.insert(number, OpenLink { id: opening.id, socket, link: CoreLink::new(config, now) });
+        let mut link = CoreLink::new(config, now);
+        // It has no path yet, so there is nothing to tell.
+        self.granted
+            .iter()
+            .for_each(|(&transport, &rate)| link.grant(transport, Some(rate), &mut TransmitQueue::default()));
+        self.links.insert(number, OpenLink { id: opening.id, socket, tls, link });
+        if let Some(tls) = tls {
+            self.by_tls.insert(tls, number);
+        }
         self.by_socket.insert(socket, number);
         Ok(socket)
     }
@@ -133,6 +189,9 @@ impl CoreLinks {
         let Some(number) = self.number_of(id) else { return false };
         if let Some(open) = self.links.remove(&number) {
             self.by_socket.remove(&open.socket);
+            if let Some(tls) = open.tls {
+                self.by_tls.remove(&tls);
+            }
             sockets.close(open.socket);
         }
         true
@@ -163,6 +222,25 @@ impl CoreLinks {
         }
     }
 
+    /// What admission control grants the visitor of a transport, in bits a second of media above UDP, is what Edges let pass.
+    pub fn grant(&mut self, transport: u64, media_bps: Option<u64>, out: &mut TransmitQueue<'_>) {
+        let rate = media_bps.map(policed);
+        match rate {
+            Some(rate) => self.granted.insert(transport, rate),
+            None => self.granted.remove(&transport),
+        };
+        for open in self.links.values_mut() {
+            open.link.grant(transport, rate, out);
+        }
+    }
+
+    /// A transport is gone.
+    pub fn forget(&mut self, transport: u64) {
+        if self.granted.remove(&transport).is_some() {
+            self.links.values_mut().for_each(|open| open.link.forget(transport));
+        }
+    }
+
     /// The number of a link, as it is in the sockets of paths.
     pub(crate) fn number_of(&self, id: u64) -> Option<u32> {
         self.links.iter().find(|(_, open)| open.id == id).map(|(&number, _)| number)
@@ -188,7 +266,34 @@ impl CoreLinks {
         batch.unpack(first, &mut self.unpacked);
         for received in &self.unpacked {
             let datagram = batch.datagram(received);
-            open.link.handle_datagram(received.path.remote, datagram, received.start, now, &mut self.found, out);
+            self.bytes_received += on_the_line(received.path, datagram.len());
+            open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
+        }
+        for &Received { path, start, len } in &self.found {
+            batch.announce(path, start, len);
+        }
+    }
+
+    /// Whether what comes from the thread with index `from` came over TLS from Edges.
+    pub fn is_carrier(&self, from: usize) -> bool {
+        self.carrier.is_some_and(|carrier| usize::from(carrier) == from)
+    }
+
+    /// Puts the datagrams of visitors in place of the frames of `batch`, which came over TLS.
+    pub fn unpack_carried(&mut self, batch: &mut ReceiveBatch, now: Time, out: &mut TransmitQueue<'_>) {
+        self.unpacked.clear();
+        self.found.clear();
+        batch.unpack(0, &mut self.unpacked);
+        for received in &self.unpacked {
+            self.bytes_received += on_the_line(received.path, received.len);
+            let open = self.by_tls.get(&received.path).and_then(|number| self.links.get_mut(number));
+            match open {
+                Some(open) => {
+                    let datagram = batch.datagram(received);
+                    open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
+                }
+                None => self.drops.count(LinkDrop::ForeignSource),
+            }
         }
         for &Received { path, start, len } in &self.found {
             batch.announce(path, start, len);
@@ -206,6 +311,7 @@ impl CoreLinks {
             let Some(open) = self.links.get_mut(&number) else { continue };
             open.link.push(entry.path, entry.carries, queue.datagram(entry), &mut self.framed);
         }
+        self.bytes_sent += self.framed.entries().iter().map(|entry| on_the_line(entry.path, entry.len)).sum::<u64>();
         &self.framed
     }
 
@@ -228,7 +334,9 @@ impl CoreLinks {
         for open in self.links.values_mut() {
             while let Some(event) = open.link.poll_event() {
                 match event {
-                    CoreEvent::Up => events.push(Event::MediaLinkUp { id: open.id }),
+                    CoreEvent::Up | CoreEvent::OtherWay => {
+                        events.push(Event::MediaLinkUp { id: open.id, way: open.link.way().name() });
+                    }
                     CoreEvent::Down => events.push(Event::MediaLinkDown { id: open.id }),
                     // The Edge may have lost what the endpoint still has.
                     CoreEvent::Opened(path) if endpoint.is_proven(path) => open.link.prove(path, now, out),
@@ -263,7 +371,11 @@ impl CoreLinks {
     pub fn write(&self, counters: &mut Counters) {
         let links = self.links.values();
         set(counters, "links", self.links.len() as u64);
-        set(counters, "links_up", links.clone().filter(|open| open.link.is_up()).count() as u64);
+        let up = links.clone().filter(|open| open.link.is_up());
+        set(counters, "links_up", up.clone().count() as u64);
+        set(counters, "links_over_tls", up.filter(|open| open.link.way() == Way::Tls).count() as u64);
+        set(counters, "link_bytes_received", self.bytes_received);
+        set(counters, "link_bytes_sent", self.bytes_sent);
         set(counters, "link_paths", links.map(|open| open.link.paths() as u64).sum());
         for (reason, value) in self.drops.iter() {
             set(counters, &format!("drop.{reason}"), value);

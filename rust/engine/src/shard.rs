@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Role};
 use mediaserver_proto::endpoint::{CommandError, Endpoint, EndpointEvent, Entropy, RtpSockets};
-use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
+use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials, UfragKey};
 use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::link::LinkKey;
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
@@ -165,6 +165,7 @@ impl ShardControl {
                 }
                 EndpointEvent::TransportClosed { id, reason, last } => {
                     self.close_sockets(id, now);
+                    self.links.forget(id);
                     Event::TransportClosed {
                         id,
                         reason,
@@ -254,16 +255,21 @@ impl ShardControl {
                     .collect();
                 return Ok(Answer::Event(Event::Stats { request, transports }));
             }
-            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second } => {
+            Action::OpenMediaLink { edge, bind_ip, key, path_bytes_per_second, tls_link, worker } => {
                 let key = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
                 let (edge, key) = (SocketAddr::new(edge.0, edge.1), LinkKey::new(key));
-                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second };
+                let tls = tls_link.map(|link| (link, worker));
+                let opening = media_links::Opening { id, edge, bind_ip, key, path_bytes_per_second, tls };
                 self.opened.push(self.links.open(opening, &mut self.sockets, now)?);
             }
             Action::CloseMediaLink => {
                 if !self.links.close(id, &mut self.sockets) {
                     return Err(Refusal::Invalid("link"));
                 }
+            }
+            Action::SetUfragKey { key_id, key } => {
+                let secret = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
+                self.endpoint.set_ufrag_key(UfragKey::new(self.links.core(), key_id, secret));
             }
             Action::LeaveMediaLink => {
                 let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;

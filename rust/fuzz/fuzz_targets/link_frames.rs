@@ -46,12 +46,13 @@ fuzz_target!(|datagram: &[u8]| {
         key: LinkKey::new(&[3; 32]),
         socket: SocketId(1),
         edge: remote,
+        tls: None,
         number: 0,
         granted: 0,
     };
     let mut core = CoreLink::new(config, Time::ZERO);
     let mut found = Vec::new();
-    core.handle_datagram(remote, datagram, 0, Time::from_millis(1), &mut found, &mut out);
+    core.handle_datagram(Path { socket: SocketId(1), remote }, datagram, 0, Time::from_millis(1), &mut found, &mut out);
     assert!(!core.is_up() && out.is_empty() && found.is_empty() && core.paths() == 0);
 });
 

@@ -8,6 +8,7 @@ pub mod net;
 pub mod peer;
 pub mod plan;
 pub mod publisher;
+pub mod relay;
 pub mod run;
 pub mod serve;
 pub mod source;

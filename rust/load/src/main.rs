@@ -6,6 +6,8 @@
 //! `mediaserver-load serve FD [CPU]` drives peers that come and go; see `serve`.
 //!
 //! `mediaserver-load echo FD [CPU]` answers every datagram of a socket; see `echo`.
+//!
+//! `mediaserver-load relay CPU KIND …` loads a relay; see `relay`.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use mediaserver_load::echo;
 use mediaserver_load::net::{Control, pin};
 use mediaserver_load::plan::Plan;
+use mediaserver_load::relay;
 use mediaserver_load::run::{Pace, Run};
 use mediaserver_load::serve::Server;
 
@@ -31,10 +34,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let path = std::env::args_os().nth(1).ok_or("usage: mediaserver-load PLAN | serve FD [CPU] | echo FD [CPU]")?;
+    let path = std::env::args_os()
+        .nth(1)
+        .ok_or("usage: mediaserver-load PLAN | serve FD [CPU] | echo FD [CPU] | relay CPU KIND ...")?;
     if path == "serve" {
         // SAFETY: the parent process opened this descriptor for us; nothing has touched it yet.
         return Server::new(unsafe { Control::adopt(descriptor()?) })?.run();
+    }
+    if path == "relay" {
+        let arguments: Vec<String> = std::env::args().skip(2).collect();
+        return relay::serve(&arguments, &commands());
     }
     if path == "echo" {
         // SAFETY: as above.

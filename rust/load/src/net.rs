@@ -119,30 +119,43 @@ impl Socket {
     /// `fd` is an open UDP socket that nothing else in this process owns.
     pub unsafe fn adopt(fd: i32, remote: SocketAddr) -> io::Result<Socket> {
         // SAFETY: promised by the caller.
-        let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
-        let (address, len) = sockaddr(remote);
-        // SAFETY: a valid address of this length.
-        if unsafe { libc::connect(fd, ptr::from_ref(&address).cast(), len) } != 0 {
-            return Err(io::Error::last_os_error());
+        Socket(unsafe { OwnedFd::from_raw_fd(fd) }).connected(remote)
+    }
+
+    /// One on the loopback with room for what many others send at once; port 0 lets the kernel choose.
+    pub fn open(port: u16) -> io::Result<Socket> {
+        const ROOM: libc::c_int = 8 << 20;
+        let socket = Socket(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?.into());
+        // Beyond the system's bound where that is permitted.
+        if socket.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM).is_err() {
+            socket.set(libc::SOL_SOCKET, libc::SO_RCVBUF, ROOM)?;
         }
         Ok(socket)
     }
 
-    /// Whether the kernel says of each datagram when it came; it then looks at its clock for every one on the machine.
-    pub fn tell_arrival(&self, on: bool) -> io::Result<()> {
-        let value = libc::c_int::from(on);
+    /// Talks with `remote` alone from now on.
+    pub fn connected(self, remote: SocketAddr) -> io::Result<Socket> {
+        let (address, len) = sockaddr(remote);
+        // SAFETY: a valid address of this length.
+        let result = unsafe { libc::connect(self.0.as_raw_fd(), ptr::from_ref(&address).cast(), len) };
+        if result != 0 { Err(io::Error::last_os_error()) } else { Ok(self) }
+    }
+
+    /// Where it is.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        std::net::UdpSocket::from(self.0.try_clone()?).local_addr()
+    }
+
+    fn set(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
         let len = size_of_val(&value) as libc::socklen_t;
         // SAFETY: pointer and length are of one value.
-        let result = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_TIMESTAMPNS,
-                ptr::from_ref(&value).cast(),
-                len,
-            )
-        };
+        let result = unsafe { libc::setsockopt(self.0.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), len) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Whether the kernel says of each datagram when it came; it then looks at its clock for every one on the machine.
+    pub fn tell_arrival(&self, on: bool) -> io::Result<()> {
+        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, libc::c_int::from(on))
     }
 
     /// Sends one datagram; a full buffer is an error like any other.
@@ -150,6 +163,29 @@ impl Socket {
         // SAFETY: pointer and length are of one slice.
         let sent =
             unsafe { libc::send(self.0.as_raw_fd(), datagram.as_ptr().cast(), datagram.len(), libc::MSG_DONTWAIT) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sends pieces of equal length, the last possibly shorter, as one message, which the kernel cuts (UDP_SEGMENT) where the receiver does not take it as it is (UDP_GRO).
+    pub fn send_joined(&self, bytes: &[u8], piece: usize) -> io::Result<()> {
+        let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // Aligned as a cmsghdr must be, and with room for one number.
+        let mut beside = [0u64; 4];
+        // SAFETY: all-zero is a valid msghdr; every pointer lives through the call, and the kernel only reads.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = beside.as_mut_ptr().cast();
+        // SAFETY: `beside` has room for one control message with two bytes.
+        let sent = unsafe {
+            header.msg_controllen = libc::CMSG_SPACE(2) as _;
+            let control = libc::CMSG_FIRSTHDR(&raw const header);
+            (*control).cmsg_level = libc::SOL_UDP;
+            (*control).cmsg_type = libc::UDP_SEGMENT;
+            (*control).cmsg_len = libc::CMSG_LEN(2) as _;
+            libc::CMSG_DATA(control).cast::<u16>().write_unaligned(piece as u16);
+            libc::sendmsg(self.0.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT)
+        };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{Path, ReceiveBatch, SocketId, TransmitQueue};
-use mediaserver_proto::link::{EdgeEvent, EdgeLink};
+use mediaserver_proto::link::{EdgeEvent, EdgeLink, Way};
 use mediaserver_proto::path::SessionKey;
 use mediaserver_proto::time::Time;
 
@@ -228,7 +228,7 @@ impl EdgeWorker {
         self.send(Some(now));
     }
 
-    /// Takes what the threads beside this one have.
+    /// Takes what the threads beside this one have: visitors, and frames that came over TLS.
     fn take_messages(&mut self, now: Time) {
         for _ in 0..MESSAGES_PER_ROUND {
             let Some((from, message)) = self.neighbours.take_message() else { break };
@@ -236,6 +236,9 @@ impl EdgeWorker {
                 ShardMessage::Datagrams(batch) => {
                     self.guard(|worker| {
                         let EdgeWorker { edge, out, neighbours, .. } = worker;
+                        if neighbours.brings_frames(from) {
+                            return edge.handle_link(&batch, 0..batch.len(), now, out);
+                        }
                         let to_client = |path, datagram: &[u8], out: &mut TransmitQueue<'_>| {
                             neighbours.client(path).map(|path| out.push(path, datagram)).is_some()
                         };
@@ -261,10 +264,13 @@ impl EdgeWorker {
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
             match event {
-                EdgeEvent::LinkUp { name, address } => {
-                    let remote = address.into();
-                    self.events.push_back(Event::EdgeLinkUp { id, core: name.core, shard: name.shard, remote });
-                }
+                EdgeEvent::LinkUp { name, address, way } => self.events.push_back(Event::EdgeLinkUp {
+                    id,
+                    core: name.core,
+                    shard: name.shard,
+                    remote: (way == Way::Udp).then(|| address.into()),
+                    way: way.name(),
+                }),
                 EdgeEvent::LinkDown { name } => {
                     self.events.push_back(Event::EdgeLinkDown { id, core: name.core, shard: name.shard });
                 }
@@ -336,6 +342,9 @@ impl EdgeWorker {
             set(counters, "edge_paths", self.edge.paths() as u64);
             set(counters, "edge_port_pairs", self.edge.port_pairs() as u64);
             set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
+            let (udp, tls) = self.edge.links();
+            set(counters, "links_up", (udp + tls) as u64);
+            set(counters, "links_over_tls", tls as u64);
             self.scheduling.write(counters);
             self.neighbours.write(counters);
             set_drops(counters, |each| self.edge.counters(each));

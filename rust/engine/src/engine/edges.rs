@@ -8,9 +8,10 @@ use mediaserver_proto::link::{EdgeLink, EdgeLinkConfig};
 use mediaserver_proto::path::PathLimits;
 use rtrb::RingBuffer;
 
-use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
-use crate::config::EdgeConfig;
+use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, edge_workers, io_error, members};
+use crate::config::{EdgeConfig, EngineConfig};
 use crate::edge::{EdgeSockets, EdgeWorker, Neighbours, SharedWithTurn};
+use crate::link::{Owners, Rings};
 use crate::metrics::Published;
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
@@ -68,6 +69,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets the thread of the links carry frames: at an Edge for its workers, in a Core for its shards.
+    pub(super) fn connect_links(&mut self, (inbound, outbound): RingEnds) {
+        let Some(member) = frames_carrier(&self.config) else { return };
+        let workers = edge_workers(&self.config);
+        let owners = match workers {
+            0 => Owners { first: 0, count: self.config.shards, is_edge: false },
+            count => {
+                let first = self.relay_index() + usize::from(self.config.turn.is_some());
+                Owners { first, count, is_edge: true }
+            }
+        };
+        let rings = Rings { inbound, outbound, wakers: self.wakers.clone() };
+        self.links.connect(member, self.epoch, owners, rings);
+    }
+
     /// The sockets of all threads of an Edge.
     pub(super) fn bind_edges(&mut self) -> Result<Vec<EdgeSockets>, EngineError> {
         let Some(config) = self.config.edge.clone() else { return Ok(Vec::new()) };
@@ -113,6 +129,17 @@ impl Engine {
         EdgeSockets::new(sockets, |id| Ok(UdpSocket::bind(id, link, false, buffer)?.for_link()))
             .map_err(io_error(format!("cannot bind {link}")))
     }
+}
+
+/// Those, and the thread of the links where it carries frames for them.
+pub(super) fn mesh(config: &EngineConfig) -> usize {
+    members(config) + usize::from(frames_carrier(config).is_some())
+}
+
+/// Index of the thread of the links among those that are connected with each other.
+pub(super) fn frames_carrier(config: &EngineConfig) -> Option<u16> {
+    let is_wanted = config.edge.is_some() || config.media_over_tls;
+    u16::try_from(members(config)).ok().filter(|_| is_wanted)
 }
 
 fn read_address(text: &str) -> Result<SocketAddr, EngineError> {

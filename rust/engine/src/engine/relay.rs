@@ -5,6 +5,7 @@ use rtrb::RingBuffer;
 use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
 use crate::metrics::Published;
 use crate::relay::{Inward, RelaySetup, RelayWorker};
+use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
 
 impl Engine {
@@ -44,7 +45,9 @@ impl Engine {
         let sender = Sender::new(self.config.gso, Marks::default());
         let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
         let epoch = self.epoch;
-        let run = move || RelayWorker::new(index, epoch, setup, inward, sender, poller, links).run();
+        // It has no CPU of its own: with as many shards as CPUs there is none left.
+        let scheduling = Scheduling::new(None, self.config.real_time);
+        let run = move || RelayWorker::new(index, epoch, scheduling, setup, inward, sender, poller, links).run();
         let thread =
             std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
         self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });

@@ -36,6 +36,8 @@ counted! {
     EventsLost "drop.link_events_lost",
     FrameLate "drop.link_media_frame_late",
     FramesBound "drop.link_media_frames_bound",
+    FrameDown "drop.link_media_frame_down",
+    FramesHandover "drop.link_media_frames_handover",
     FrameUnrouted "drop.link_media_frame_unrouted",
     FrameSize "drop.link_media_frame_size",
 }

@@ -27,6 +27,7 @@ mod pipe;
 mod pulse;
 mod reason;
 mod state;
+mod switch;
 mod table;
 mod tcp;
 #[cfg(test)]
@@ -40,5 +41,6 @@ pub use event::{EventSink, LinkEvent, Message, Service, StreamOpened, Visitor};
 pub use owner::LinkOwner;
 pub use parts::{FrameSink, Parts};
 pub use state::Connection;
+pub(crate) use switch::{Owners, Rings, way_over};
 pub use table::LinkTable;
 pub use thread::LinkThread;

@@ -1,11 +1,15 @@
 //! The links of an engine: their thread is started with the first of them, and takes commands at once.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use super::counters::{Count, LinkCounters};
 use super::event::EventSink;
 use super::parts::{FrameSink, Parts};
+use super::switch::{Owners, Rings, Switch};
 use super::table::LinkTable;
 use super::thread::LinkThread;
 use crate::command::Action;
@@ -18,13 +22,19 @@ use crate::metrics::{Counters, set};
 pub struct LinkOwner {
     events: EventSender,
     counters: LinkCounters,
+    switch: Option<Arc<Switch>>,
     thread: Option<LinkThread>,
 }
 
 impl LinkOwner {
     /// No link yet.
     pub fn new(events: EventSender) -> LinkOwner {
-        LinkOwner { events, counters: LinkCounters::default(), thread: None }
+        LinkOwner { events, counters: LinkCounters::default(), switch: None, thread: None }
+    }
+
+    /// Gives frames that come over TLS to their threads, and takes those that are to go so.
+    pub(crate) fn connect(&mut self, member: u16, epoch: Instant, owners: Owners, rings: Rings) {
+        self.switch = Some(Arc::new(Switch::new(member, epoch, owners, rings, self.counters.clone())));
     }
 
     /// Whether `action` is about a link.
@@ -80,13 +90,17 @@ impl LinkOwner {
             return Ok(thread.links.clone());
         }
         let (events, counters) = (self.events.clone(), self.counters.clone());
-        let unrouted = self.counters.clone();
+        let (unrouted, switch) = (self.counters.clone(), self.switch.clone());
+        let deliver = move |link, frames: &[Bytes]| match &switch {
+            Some(switch) => switch.deliver(link, frames),
+            None => unrouted.add(Count::FrameUnrouted, frames.len() as u64),
+        };
         let parts = Parts {
             events: EventSink::new(move |event| events.tell(event.into())),
-            frames: FrameSink::new(move |_, frames| unrouted.add(Count::FrameUnrouted, frames.len() as u64)),
+            frames: FrameSink::new(deliver),
             counters,
         };
-        let thread = self.thread.insert(LinkThread::start(parts)?);
+        let thread = self.thread.insert(LinkThread::start(parts, self.switch.clone())?);
         Ok(thread.links.clone())
     }
 }

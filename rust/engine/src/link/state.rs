@@ -142,6 +142,7 @@ impl Link {
     /// Queues a media frame; whether it was taken.
     pub(crate) fn send_frame(&self, frame: &[u8]) -> bool {
         if !self.frames_open.load(Ordering::Relaxed) {
+            self.counters.add(Count::FrameDown, 1);
             return false;
         }
         let pushed = self.frames.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now(), frame);

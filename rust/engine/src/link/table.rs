@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -137,15 +137,20 @@ impl LinkTable {
     /// The same with a connection that the control plane was given: its descriptor is ours from now on, in any case.
     pub fn carry(&self, id: u64, command: CarryStream) -> Result<(), Refused> {
         let unusable = |error: std::io::Error| format!("invalid fd: {error}");
-        let connection = std::net::TcpStream::from(take_descriptor(command.fd).map_err(unusable)?);
+        let connection = socket2::Socket::from(take_descriptor(command.fd).map_err(unusable)?);
         connection.set_nonblocking(true).map_err(unusable)?;
-        let connection = {
+        let connection: Box<dyn Connection> = {
             let _inside = self.runtime.enter();
-            TcpStream::from_std(connection).map_err(unusable)?
+            // A visitor's own, or what is inside of one whose TLS ends here.
+            if connection.domain().map_err(unusable)? == socket2::Domain::UNIX {
+                Box::new(UnixStream::from_std(connection.into()).map_err(unusable)?)
+            } else {
+                Box::new(TcpStream::from_std(connection.into()).map_err(unusable)?)
+            }
         };
         let CarryStream { source, local, server_name, service, number, .. } = command;
         let visitor = Visitor { source: source.into(), local: local.into(), server_name, service, number };
-        self.open_stream(id, visitor, Box::new(connection))
+        self.open_stream(id, visitor, connection)
     }
 
     /// Queues a media frame for the TLS connection; whether it was taken.

@@ -1,12 +1,14 @@
 //! The thread on which links live: one runtime, nothing pinned.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::parts::Parts;
+use super::switch::Switch;
 use super::table::LinkTable;
 
 /// The thread and its links.
@@ -20,15 +22,19 @@ pub struct LinkThread {
 
 impl LinkThread {
     /// Starts it.
-    pub fn start(parts: Parts) -> io::Result<LinkThread> {
+    pub(crate) fn start(parts: Parts, switch: Option<Arc<Switch>>) -> io::Result<LinkThread> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let links = LinkTable::new(runtime.handle().clone(), parts);
         let (stop, stopped) = oneshot::channel::<()>();
         let all = links.clone();
         let thread = std::thread::Builder::new().name("link".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let carrying = switch.map(|switch| tokio::spawn(switch.run(all.clone())));
                 // Its owner says it, or is gone.
                 stopped.await.ok();
+                if let Some(carrying) = carrying {
+                    carrying.abort();
+                }
                 all.close_all().await;
             });
         })?;

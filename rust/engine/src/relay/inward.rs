@@ -109,7 +109,7 @@ mod tests {
         let key = UfragKey::new(0, 0, &[1; 32]);
         let ufrag = key.make(1 << 48 | 77, 0, u32::MAX >> 8);
         let mut inward = Inward::new(Admission::Shards(Box::new(Shards {
-            key,
+            keys: crate::key_ring::KeyRing::new(key),
             count: 2,
             unix_epoch: Duration::from_secs(1_800_000_000),
         })));

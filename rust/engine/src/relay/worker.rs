@@ -20,6 +20,7 @@ use crate::command::{Action, Command};
 use crate::event::Event;
 use crate::media::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
+use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
 use crate::sys::{Poller, thread_cpu_ns};
 use crate::worker::{Links, WAKE_TOKEN};
@@ -34,6 +35,7 @@ const MESSAGES_PER_ROUND: usize = 64;
 pub struct RelayWorker {
     index: usize,
     epoch: Instant,
+    scheduling: Scheduling,
     server: Server,
     ports: Ports,
     listeners: Listeners,
@@ -65,9 +67,11 @@ impl RelayWorker {
     }
 
     /// The thread's state, made on it; `epoch` is the instant of `Time::ZERO`.
+    #[allow(clippy::too_many_arguments, reason = "one place builds it")]
     pub fn new(
         index: usize,
         epoch: Instant,
+        scheduling: Scheduling,
         setup: RelaySetup,
         inward: Inward,
         sender: Sender,
@@ -79,6 +83,7 @@ impl RelayWorker {
         RelayWorker {
             index,
             epoch,
+            scheduling,
             server,
             ports,
             listeners,
@@ -100,6 +105,7 @@ impl RelayWorker {
 
     /// Runs until the engine stops.
     pub fn run(mut self) {
+        self.scheduling.begin();
         while !self.links.stop.load(Ordering::Relaxed) {
             if self.round().is_err() {
                 // Only epoll itself can fail here, and only by a mistake of ours; without it there is nothing to wait for.
@@ -131,6 +137,7 @@ impl RelayWorker {
             self.changed = true;
         }
         self.pass_messages();
+        self.scheduling.look(now);
         if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
             self.publish(now);
         }
@@ -339,9 +346,11 @@ impl RelayWorker {
     fn publish(&mut self, now: Time) {
         let (server, inward) = (&self.server, &self.inward);
         let (metrics, sender, carried) = (&self.metrics, &self.sender, &self.carried);
+        let scheduling = &self.scheduling;
         let published = self.links.published.publish(|counters| {
             metrics.write(counters);
             carried.write(counters);
+            scheduling.write(counters);
             let traffic = server.traffic();
             let named = [
                 ("cpu_ns", thread_cpu_ns()),

@@ -13,6 +13,9 @@ use super::{CONTROL_BYTES, Control, SOL_UDP, UDP_GRO, UdpSocket, empty_header};
 const SLOT_BYTES: usize = 65_536;
 /// Messages of one receive batch.
 pub const RECEIVE_SLOTS: usize = 64;
+/// Of these so many are made ready for a call that is not known to bring more: the kernel reads them all, and mostly one
+/// message waits.
+const USUAL_SLOTS: usize = 16;
 
 /// What one receive call brought, apart from the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct ReceiveCount {
 
 /// The reusable memory for `recvmmsg`; one per shard, for all its sockets.
 pub struct Receiver {
+    /// Messages asked for at the next call: twice as many as the last one brought.
+    wanted: usize,
     headers: Vec<libc::mmsghdr>,
     iovecs: Vec<libc::iovec>,
     names: Vec<libc::sockaddr_storage>,
@@ -48,6 +53,7 @@ impl std::fmt::Debug for Receiver {
 impl Default for Receiver {
     fn default() -> Receiver {
         Receiver {
+            wanted: USUAL_SLOTS,
             headers: vec![empty_header(); RECEIVE_SLOTS],
             iovecs: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; RECEIVE_SLOTS],
             // SAFETY: sockaddr_storage is plain data; all zero is AF_UNSPEC.
@@ -63,7 +69,8 @@ impl Receiver {
         ReceiveBatch::with_space(RECEIVE_SLOTS * SLOT_BYTES)
     }
 
-    /// Receives what waits at `socket`, at most `most` messages, into the slots of `batch` from `first_slot` on.
+    /// Receives what waits at `socket`, at most `most` messages, into the slots of `batch` from `first_slot` on. More may be
+    /// left than that: after quiet calls fewer are asked for.
     ///
     /// Joined datagrams (UDP_GRO) are announced one by one. An empty socket gives zero messages, not an error.
     pub fn receive(
@@ -74,7 +81,7 @@ impl Receiver {
         most: usize,
     ) -> io::Result<ReceiveCount> {
         let slots = (batch.space().len() / SLOT_BYTES).min(RECEIVE_SLOTS);
-        let count = most.min(slots.saturating_sub(first_slot));
+        let count = most.min(slots.saturating_sub(first_slot)).min(self.wanted);
         let mut result = ReceiveCount::default();
         if count == 0 {
             return Ok(result);
@@ -110,6 +117,7 @@ impl Receiver {
             };
         }
         result.messages = usize::try_from(received).unwrap_or(0).min(count);
+        self.wanted = (result.messages * 2).clamp(USUAL_SLOTS, RECEIVE_SLOTS);
         for index in 0..result.messages {
             let header = &self.headers[index];
             let (segment, overflow) = read_control(&header.msg_hdr);

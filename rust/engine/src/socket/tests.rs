@@ -219,3 +219,26 @@ fn a_run_that_the_kernel_refuses_as_a_whole_keeps_its_mark_one_by_one() {
     assert_eq!((count.datagrams, count.runs, sender.gso()), (3, 0, false));
     (0..3).for_each(|_| assert_eq!(receive_marked(&to), (7, 46)));
 }
+
+#[test]
+fn more_is_asked_for_when_more_waits_and_nothing_is_lost() {
+    let sender = loopback();
+    let mut socket = UdpSocket::bind(SocketId(0), "127.0.0.1:0".parse().unwrap(), false, 1 << 20).unwrap();
+    let mut queue = TransmitQueue::default();
+    for number in 0..100 {
+        queue.push(path(socket.local().port()), &[number; 20]);
+    }
+    Sender::new(false, Marks::default()).send(&queue, |_| Some(&sender), &mut SendCount::default());
+    let mut memory = Receiver::default();
+    let mut batch = Receiver::new_batch();
+    let (mut calls, mut numbers) = (Vec::new(), Vec::new());
+    while numbers.len() < 100 {
+        let count = memory.receive(&mut socket, &mut batch, 0, RECEIVE_SLOTS).unwrap();
+        calls.push(count.messages);
+        numbers.extend(batch.entries().iter().map(|entry| batch.datagram(entry)[0]));
+        batch.recycle();
+    }
+    assert_eq!(calls, [16, 32, 52]);
+    assert_eq!(numbers, (0..100).collect::<Vec<u8>>());
+    assert_eq!(memory.receive(&mut socket, &mut batch, 0, RECEIVE_SLOTS).unwrap(), ReceiveCount::default());
+}

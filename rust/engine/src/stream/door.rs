@@ -42,19 +42,40 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// One more connection comes in.
-    pub(super) fn enter(&mut self, source: Source) -> Result<(), Closed> {
+    /// One more connection comes in; `most` of its source may wait.
+    pub(super) fn enter(&mut self, source: Source, most: usize) -> Result<(), Closed> {
         if self.open >= MOST_OPEN {
             return Err(Closed::Full);
         }
-        let of_one = self.sources.get(&source).copied().unwrap_or(0);
-        if of_one >= MOST_WAITING_OF_ONE {
-            return Err(Closed::SourceLimit);
-        }
-        self.sources.insert(source, of_one + 1);
+        self.count(source, most)?;
         self.open += 1;
         self.waiting += 1;
         Ok(())
+    }
+
+    /// One that waits turns out to be another source's, whom a proxy has named.
+    pub(super) fn moved(&mut self, from: Source, to: Source) -> Result<(), Closed> {
+        self.count(to, MOST_WAITING_OF_ONE)?;
+        self.forget(from);
+        Ok(())
+    }
+
+    fn count(&mut self, source: Source, most: usize) -> Result<(), Closed> {
+        let of_one = self.sources.get(&source).copied().unwrap_or(0);
+        if of_one >= most {
+            return Err(Closed::SourceLimit);
+        }
+        self.sources.insert(source, of_one + 1);
+        Ok(())
+    }
+
+    fn forget(&mut self, source: Source) {
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
     }
 
     /// Somebody must go before another one comes.
@@ -65,12 +86,7 @@ impl Door {
     /// One has proven itself.
     pub(super) fn proven(&mut self, source: Source) {
         self.waiting -= 1;
-        if let Some(count) = self.sources.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.sources.remove(&source);
-            }
-        }
+        self.forget(source);
     }
 
     /// One has gone.
@@ -101,16 +117,31 @@ mod tests {
 
         let (mut door, here) = (Door::default(), source("192.0.2.1"));
         for _ in 0..MOST_WAITING_OF_ONE {
-            door.enter(here).unwrap();
+            door.enter(here, MOST_WAITING_OF_ONE).unwrap();
         }
-        assert_eq!(door.enter(here), Err(Closed::SourceLimit));
-        assert_eq!(door.enter(source("198.51.100.1")), Ok(()));
+        assert_eq!(door.enter(here, MOST_WAITING_OF_ONE), Err(Closed::SourceLimit));
+        assert_eq!(door.enter(source("198.51.100.1"), MOST_WAITING_OF_ONE), Ok(()));
         door.proven(here);
-        assert_eq!(door.enter(here), Ok(()));
+        assert_eq!(door.enter(here, MOST_WAITING_OF_ONE), Ok(()));
         for _ in 0..MOST_WAITING_OF_ONE {
             door.leave(here, false);
         }
         door.leave(here, true);
         assert_eq!((door.open, door.waiting, door.sources.len()), (1, 1, 1));
+    }
+
+    #[test]
+    fn whom_a_proxy_names_counts_for_himself_and_the_proxy_for_nobody() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        let (proxy, visitor) = (source("10.0.0.1"), source("203.0.113.9"));
+        let mut door = Door::default();
+        for _ in 0..MOST_WAITING_OF_ONE {
+            door.enter(proxy, MOST_WAITING).unwrap();
+            door.moved(proxy, visitor).unwrap();
+        }
+        door.enter(proxy, MOST_WAITING).unwrap();
+        assert_eq!(door.moved(proxy, visitor), Err(Closed::SourceLimit));
+        assert_eq!(door.moved(proxy, source("198.51.100.1")), Ok(()));
+        assert_eq!(door.sources.len(), 2);
     }
 }

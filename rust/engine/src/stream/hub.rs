@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::io::{Path, ReceiveBatch};
 use mediaserver_proto::stream::Framing;
+use mediaserver_proto::turn::Network;
 
 use super::counts::Counts;
-use super::door::{Closed, Door, MOST_WAITING};
+use super::door::{Closed, Door, MOST_WAITING, MOST_WAITING_OF_ONE};
 use super::line::{End, Line, PIECE_BYTES};
 use super::mesh::Mesh;
 use crate::admission::Admission;
@@ -26,6 +28,8 @@ pub(super) struct Hub {
     pub(super) admission: Admission,
     /// What one read brings; nobody keeps it.
     pub(super) piece: RefCell<Vec<u8>>,
+    /// Networks of proxies, which say whose a connection is.
+    proxies: RefCell<Vec<Network>>,
     door: RefCell<Door>,
     lines: RefCell<HashMap<Path, Rc<Line>>>,
     /// Those that have proven nothing, the oldest first, and some that have since.
@@ -40,6 +44,7 @@ impl Hub {
             counts: Counts::default(),
             admission,
             piece: RefCell::new(vec![0; PIECE_BYTES]),
+            proxies: RefCell::default(),
             door: RefCell::default(),
             lines: RefCell::default(),
             waiting: RefCell::default(),
@@ -49,7 +54,9 @@ impl Hub {
     /// Takes a connection, if there is room; it is given up when the place is dropped.
     pub(super) fn enter(self: &Rc<Hub>, path: Path, framing: Framing) -> Option<Place> {
         let line = Rc::new(Line::new(path, framing));
-        if let Err(closed) = self.door.borrow_mut().enter(line.source) {
+        // Many come through a proxy; each of them is counted once it has said who it is.
+        let most = if self.is_proxy(path.remote.ip()) { MOST_WAITING } else { MOST_WAITING_OF_ONE };
+        if let Err(closed) = self.door.borrow_mut().enter(line.source.get(), most) {
             let name = match closed {
                 Closed::Full => "drop.stream_full",
                 Closed::SourceLimit => "drop.stream_source_limit",
@@ -77,6 +84,16 @@ impl Hub {
             }
         }
         waiting.push_back(line);
+    }
+
+    /// Believes these from now on.
+    pub(super) fn trust(&self, proxies: Vec<Network>) {
+        *self.proxies.borrow_mut() = proxies;
+    }
+
+    /// Whether a connection from there begins with a PROXY header.
+    pub(super) fn is_proxy(&self, ip: IpAddr) -> bool {
+        self.proxies.borrow().iter().any(|network| network.contains(ip.to_canonical()))
     }
 
     /// Open connections.
@@ -131,7 +148,7 @@ impl Hub {
 
     fn bound(&self, line: &Line) {
         if !line.bound.replace(true) {
-            self.door.borrow_mut().proven(line.source);
+            self.door.borrow_mut().proven(line.source.get());
         }
     }
 }
@@ -144,6 +161,19 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// A proxy says whose it is.
+    pub(super) fn came_from(&self, visitor: IpAddr) -> Result<(), End> {
+        let source = visitor.into();
+        self.hub.door.borrow_mut().moved(self.line.source.get(), source).map_err(|_| End::SourceLimit)?;
+        self.line.source.set(source);
+        Ok(())
+    }
+
+    /// It has proven itself by something else than a datagram.
+    pub(super) fn proven(&self) {
+        self.hub.bound(&self.line);
+    }
+
     /// Gives it up, and counts why.
     pub(super) fn close(self, end: End) {
         if let Some(name) = end.drop_name() {
@@ -158,7 +188,7 @@ impl Drop for Place {
         // So that nobody counts it as one that waits.
         line.end(End::Peer);
         hub.lines.borrow_mut().remove(&line.path);
-        hub.door.borrow_mut().leave(line.source, line.bound.get());
+        hub.door.borrow_mut().leave(line.source.get(), line.bound.get());
         hub.counts.add("panics", u64::from(std::thread::panicking()));
         hub.counts.touch();
         if let Some(owner) = line.owner.get() {

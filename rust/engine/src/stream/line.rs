@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mediaserver_proto::io::Path;
-use mediaserver_proto::stream::{Backlog, Deframer, Framing, HelloError};
+use mediaserver_proto::stream::{Backlog, Deframer, Framing, HelloError, ProxyError};
 use mediaserver_proto::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -57,6 +57,10 @@ pub(super) enum End {
     NoRelay,
     /// A request for a page that is not served here.
     Misdirected,
+    /// A proxy's connection that does not begin with its header.
+    Proxy(ProxyError),
+    /// Too many of the visitor that a proxy has named.
+    SourceLimit,
 }
 
 impl End {
@@ -78,6 +82,10 @@ impl End {
             End::NoHandshake => Some("drop.stream_no_handshake"),
             End::NoRelay => Some("drop.stream_no_relay"),
             End::Misdirected => Some("drop.stream_misdirected"),
+            End::Proxy(ProxyError::NoHeader) => Some("drop.stream_no_proxy_header"),
+            End::Proxy(ProxyError::Unknown) => Some("drop.stream_proxy_unknown"),
+            End::Proxy(ProxyError::Length) => Some("drop.stream_proxy_length"),
+            End::SourceLimit => Some("drop.stream_source_limit"),
         }
     }
 }
@@ -86,7 +94,8 @@ impl End {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) path: Path,
-    pub(super) source: Source,
+    /// Whom it counts for.
+    pub(super) source: Cell<Source>,
     /// The thread that its datagrams go to, once known.
     pub(super) owner: Cell<Option<usize>>,
     /// A transport has taken it as one of its paths.
@@ -103,7 +112,7 @@ impl Line {
     pub(super) fn new(path: Path, framing: Framing) -> Line {
         Line {
             path,
-            source: path.remote.ip().into(),
+            source: Cell::new(path.remote.ip().into()),
             owner: Cell::new(None),
             bound: Cell::new(false),
             heard: Cell::new(Instant::now()),

@@ -16,6 +16,7 @@ mod listener;
 mod mesh;
 mod pass;
 mod shared_tls;
+mod terminated;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -1,6 +1,7 @@
 //! Connections that the control plane gets as they came: nothing of them is decrypted here, or read.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use tokio::net::TcpStream;
@@ -17,7 +18,8 @@ use crate::link::{Descriptor, Service};
 pub(super) async fn serve_sip(place: Place, stream: TcpStream) {
     let begun = async {
         let hello = peek_hello(&place.hub, &stream).await?;
-        pass(&place.hub, stream, Service::Sip, hello.name.unwrap_or_default()).map_err(|_| End::Broken)
+        let source = stream.peer_addr().map_err(|_| End::Broken)?;
+        pass(&place.hub, stream, source, Service::Sip, hello.name.unwrap_or_default()).map_err(|_| End::Broken)
     };
     let end = match timeout(PATIENCE, begun).await {
         Ok(Ok(())) => return,
@@ -28,13 +30,30 @@ pub(super) async fn serve_sip(place: Place, stream: TcpStream) {
 }
 
 /// Gives a connection to the control plane: it is gone from here then.
-pub(super) fn pass(hub: &Hub, stream: TcpStream, service: Service, server_name: String) -> io::Result<()> {
-    let (source, local) = (stream.peer_addr()?.into(), stream.local_addr()?.into());
-    let fd = OwnedFd::from(stream.into_std()?);
+pub(super) fn pass(
+    hub: &Hub,
+    stream: TcpStream,
+    source: SocketAddr,
+    service: Service,
+    server_name: String,
+) -> io::Result<()> {
+    let local = stream.local_addr()?;
+    give(hub, OwnedFd::from(stream.into_std()?), source, local, service, server_name);
+    Ok(())
+}
+
+/// The same with what its bytes come by.
+pub(super) fn give(
+    hub: &Hub,
+    fd: OwnedFd,
+    source: SocketAddr,
+    local: SocketAddr,
+    service: Service,
+    server_name: String,
+) {
     // No link brought it, so it has no number.
-    let fd = Descriptor::new(fd, None);
+    let (source, local, fd) = (source.into(), local.into(), Descriptor::new(fd, None));
     let event = Event::StreamOpened { id: 0, stream: 0, fd, source, local, server_name, service, number: 0 };
     let links = hub.mesh.links();
     hub.counts.add(if links.events.tell(event) { "streams_passed" } else { "events_lost" }, 1);
-    Ok(())
 }

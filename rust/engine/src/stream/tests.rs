@@ -46,8 +46,9 @@ pub(super) fn house() -> House {
         stop: Arc::default(),
         published: Published::default(),
     };
+    let keys = crate::key_ring::KeyRing::new(key());
     let admission =
-        Admission::Shards(Box::new(Shards { key: key(), count: 1, unix_epoch: Duration::from_secs(1_800_000_000) }));
+        Admission::Shards(Box::new(Shards { keys, count: 1, unix_epoch: Duration::from_secs(1_800_000_000) }));
     let hub = Rc::new(Hub::new(Mesh::new(Instant::now(), links), admission));
     House { hub, to_shard: taken, from_shard }
 }

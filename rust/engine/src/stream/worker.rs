@@ -14,8 +14,9 @@ use tokio::task::{LocalSet, yield_now};
 use tokio::time::sleep;
 
 use super::hub::Hub;
-use super::listener::{Listening, accept};
+use super::listener::{Listening, Serves, accept};
 use super::mesh::Mesh;
+use super::shared_tls::SharedTls;
 use crate::admission::Admission;
 use crate::command::{Action, Command};
 use crate::event::Event;
@@ -61,6 +62,11 @@ impl StreamsWorker {
         let StreamsWorker { member, epoch, runtime, listeners, admission, links } = self;
         let wakers = links.wakers.clone();
         let hub = Rc::new(Hub::new(Mesh::new(epoch, links), admission));
+        let shared = listeners.iter().find_map(|listening| match &listening.serves {
+            Serves::SharedTls(shared) => Some(shared.clone()),
+            _ => None,
+        });
+        hub.trust(shared.as_ref().map(SharedTls::proxies).unwrap_or_default());
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async {
             for Listening { listener, socket, serves } in listeners {
@@ -70,7 +76,7 @@ impl StreamsWorker {
                     Err(_) => hub.counts.add("receive_errors", 1),
                 }
             }
-            if serve(&hub, &wakers[member]).await.is_err() {
+            if serve(&hub, &wakers[member], shared.as_ref()).await.is_err() {
                 hub.counts.add("receive_errors", 1);
             }
             publish(&hub);
@@ -79,13 +85,13 @@ impl StreamsWorker {
 }
 
 /// Carries what the other threads have for the streams, until the engine stops.
-async fn serve(hub: &Hub, waker: &Waker) -> io::Result<()> {
+async fn serve(hub: &Hub, waker: &Waker, shared: Option<&SharedTls>) -> io::Result<()> {
     let stop = hub.mesh.links().stop.clone();
     let bell = waker.watch()?;
     let mut published_at = Time::ZERO;
     let mut stops_at = None;
     loop {
-        let mut is_busy = take_commands(hub);
+        let mut is_busy = take_commands(hub, shared);
         for _ in 0..MESSAGES_PER_ROUND {
             let Some((from, message)) = hub.mesh.take_message() else { break };
             hub.handle_message(from, message);
@@ -131,26 +137,38 @@ async fn rest(hub: &Hub, waker: &Waker, bell: &AsyncFd<OwnedFd>, pause: Option<D
     Ok(())
 }
 
-/// Answers commands; whether there were some.
-fn take_commands(hub: &Hub) -> bool {
+/// Does what commands say, and answers them; whether there were some.
+fn take_commands(hub: &Hub, shared: Option<&SharedTls>) -> bool {
     let mut any = false;
     let mut links = hub.mesh.links();
     while let Ok(item) = links.inbox.pop() {
         any = true;
         let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let event = match (action, request) {
-            (Action::Ping, None) => continue,
-            (Action::Ping, Some(request)) => Event::CommandDone { request },
-            (action, _) => {
-                let reason = "invalid command for the thread of streams".to_owned();
-                Event::CommandFailed { request, id, command: action.name(), reason }
-            }
+        let name = action.name();
+        // What is done may have something to tell, too.
+        drop(links);
+        let done = do_command(hub, shared, action);
+        links = hub.mesh.links();
+        let event = match (done, request) {
+            (Ok(()), None) => continue,
+            (Ok(()), Some(request)) => Event::CommandDone { request },
+            (Err(reason), _) => Event::CommandFailed { request, id, command: name, reason },
         };
         if !links.events.tell(event) {
             hub.counts.add("events_lost", 1);
         }
     }
     any
+}
+
+fn do_command(hub: &Hub, shared: Option<&SharedTls>, action: Action) -> Result<(), String> {
+    match (action, shared) {
+        (Action::Ping, _) => Ok(()),
+        (Action::SetSharedTls(settings), Some(shared)) => {
+            shared.change(&settings, hub).map_err(|error| format!("invalid shared_tls: {error}"))
+        }
+        _ => Err("invalid command for the thread of streams".to_owned()),
+    }
 }
 
 fn publish(hub: &Hub) {

@@ -199,6 +199,12 @@ impl Worker {
                 let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
                 let arrived = message.arrival().unwrap_or(now);
                 let mut message = self.carried.take_returned(from, message);
+                if self.control.links.is_carrier(from) {
+                    if let Some(ShardMessage::Datagrams(batch)) = message {
+                        self.take_frames(from, batch, now);
+                    }
+                    continue;
+                }
                 let from = Shard::try_from(from).unwrap_or(Shard::MAX);
                 self.drive(now, Some(arrived), |endpoint, now, out, _| {
                     if let Some(message) = message.take() {
@@ -403,8 +409,13 @@ mod tests {
             stop: Arc::default(),
             published: Published::default(),
         };
-        let control =
-            ShardControl::new(endpoint, Sockets::default(), ports, Announced::default(), CoreLinks::new(0, 0, 1, 4096));
+        let control = ShardControl::new(
+            endpoint,
+            Sockets::default(),
+            ports,
+            Announced::default(),
+            CoreLinks::new(0, 0, 1, 4096, None),
+        );
         let poller = Worker::poller(0, control.sockets.shared(), &links).unwrap();
         let (scheduling, sender) = (Scheduling::new(None, false), Sender::new(true, Marks::default()));
         (Worker::new(0, scheduling, sender, epoch, poller, control, links), carrier)

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use mediaserver_proto::io::SocketId;
+use mediaserver_proto::endpoint::ShardMessage;
+use mediaserver_proto::io::{ReceiveBatch, SocketId};
 use mediaserver_proto::time::Time;
 
 use super::{WAKE_TOKEN, Worker};
@@ -61,6 +62,19 @@ impl Worker {
         let (links, batch, out) = (&mut self.control.links, &mut self.batch, &mut self.out);
         let result = catch_unwind(AssertUnwindSafe(|| links.unpack(id, batch, first, now, out)));
         self.recover(now, result.is_err());
+    }
+
+    /// Takes frames that came over TLS, which the thread with index `from` has; their buffer goes back there.
+    pub(super) fn take_frames(&mut self, from: usize, mut batch: Box<ReceiveBatch>, now: Time) {
+        let arrived = batch.arrival.unwrap_or(now);
+        let (links, out) = (&mut self.control.links, &mut self.out);
+        let result = catch_unwind(AssertUnwindSafe(|| links.unpack_carried(&mut batch, now, out)));
+        self.recover(now, result.is_err());
+        let all = 0..batch.len();
+        self.drive(now, Some(arrived), |endpoint, now, out, _| endpoint.handle_batch(&mut batch, all, now, out));
+        self.send(Some(arrived));
+        // One that finds no room is made anew there.
+        self.pass(from, ShardMessage::Returned(batch)).ok();
     }
 
     fn receive_raw(&mut self, id: SocketId, slot: usize, most: usize) -> usize {

@@ -31,7 +31,7 @@ use slab::Slab;
 
 use crate::dtls::Identity;
 use crate::error::DropCounters;
-use crate::ice::UfragKey;
+use crate::ice::{UfragKey, UfragKeys};
 use crate::io::{Path, TransmitQueue};
 use crate::rtcp::WallClock;
 use crate::rtcp::ntp::NtpTime;
@@ -102,6 +102,8 @@ pub struct EndpointDrops {
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
+    /// Keys by which ufrags are known: the one that signs, and the one before it.
+    ufrag_keys: UfragKeys,
     slots: Slab<Slot>,
     ids: HashMap<u64, usize>,
     routes: Routes,
@@ -138,9 +140,12 @@ impl Endpoint {
     /// A shard without transports.
     pub fn new(config: EndpointConfig) -> Endpoint {
         let shards = usize::from(config.shards);
+        let mut ufrag_keys = UfragKeys::default();
+        ufrag_keys.set(config.ufrag_key.clone());
         let wall = WallClock { at: Time::ZERO, ntp: NtpTime::from_unix(config.unix_epoch) };
         Endpoint {
             config,
+            ufrag_keys,
             slots: Slab::new(),
             ids: HashMap::new(),
             routes: Routes::new(shards),
@@ -261,6 +266,12 @@ impl Endpoint {
                 self.media.router.request_keyframe(UpTrackId(up), Some(layer), want, now).ok();
             }
         }
+    }
+
+    /// Ufrags are signed by another key from now on; those that the last one signed count on.
+    pub fn set_ufrag_key(&mut self, key: UfragKey) {
+        self.ufrag_keys.set(key.clone());
+        self.config.ufrag_key = key;
     }
 
     /// Gives back a message that could not be carried, so that its buffer is not lost.

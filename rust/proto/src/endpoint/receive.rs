@@ -117,7 +117,7 @@ impl Endpoint {
 
     fn owner_of_ufrag(&mut self, path: Path, ufrag: &[u8], now: Time) -> Option<Owner> {
         let minute = self.minute(now);
-        let transport = match self.config.ufrag_key.verify(ufrag, minute) {
+        let transport = match self.ufrag_keys.verify(ufrag, minute) {
             Ok(fields) => fields.transport_id(),
             Err(UfragError::Forged) => {
                 self.drops.forged_ufrag += 1;

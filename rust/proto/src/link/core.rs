@@ -1,6 +1,8 @@
 //! The Core's end of one link: frames become datagrams of visitors, and datagrams for visitors frames.
 
-use std::collections::VecDeque;
+mod hello;
+
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,23 +12,16 @@ use super::core_paths::CorePaths;
 use super::drops::{LinkDrop, LinkDrops};
 use super::edge_peer::LinkName;
 use super::frame::{Frame, FrameKind, HEADER, Header, frames};
-use super::message::{Cookie, CookieAnswer, Hello, KeepAlive, Opening, Renamed, Replayed, Welcome};
+use super::message::{Opening, Renamed, Replayed};
 use super::mtu::MtuSearch;
-use super::seal::{Chosen, End, LinkKey, Nonce, Seal, TAG, Unbelieved, derive};
+use super::seal::{LinkKey, Seal, Unbelieved};
+use super::ways::{Way, Ways};
 use crate::io::{Carries, MAX_DATAGRAM, Path, Received, SocketId, TransmitQueue};
 use crate::path::PathId;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
+use hello::Greeting;
 
-/// Between two keep-alives while there are paths, and while there are none.
-const BUSY: Duration = Duration::from_millis(500);
-const IDLE: Duration = Duration::from_secs(5);
-/// A keep-alive that was not answered within this time is sent again.
-const ANSWER_WITHIN: Duration = Duration::from_millis(250);
-/// So many in a row without an answer: the way is gone, or the NAT in it has forgotten us.
-const UNANSWERED: u32 = 2;
-/// Between two hellos.
-const HELLO_EVERY: Duration = Duration::from_millis(250);
 /// Without a life sign for so long the link is down.
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 /// Between two replays of what the Edge has not taken, and how much of one datagram each takes.
@@ -34,11 +29,10 @@ const REPLAY_EVERY: Duration = Duration::from_millis(200);
 const REPLAY_BYTES: usize = 1000;
 /// Datagrams of a replay at one time.
 const REPLAYS_AT_ONCE: usize = 64;
+/// How often a rate is told beside the first time, once with each answer of the Edge.
+const REPEATS: u8 = 3;
 /// Frames for unknown paths that are answered in a second.
 const ANSWERS_PER_S: u32 = 200;
-/// Bytes of a keep-alive beside its body: header, number, tag.
-const CONTROL_BYTES: usize = HEADER + 8 + TAG;
-
 /// What one end of a link is built from.
 #[derive(Clone, Debug)]
 pub struct CoreLinkConfig {
@@ -54,9 +48,11 @@ pub struct CoreLinkConfig {
     pub socket: SocketId,
     /// The Edge's socket for Cores.
     pub edge: SocketAddr,
+    /// The way over TLS to the same worker of the Edge, where there may be one.
+    pub tls: Option<Path>,
     /// Names the link in paths.
     pub number: u32,
-    /// What a path may send once it is proven, in bytes a second; 0 for no bound.
+    /// What a path may send at the most once it is proven, in bytes a second; 0 for no bound.
     pub granted: u32,
 }
 
@@ -65,7 +61,9 @@ pub struct CoreLinkConfig {
 pub enum CoreEvent {
     /// The Edge answers.
     Up,
-    /// It does not.
+    /// It answers by another way than before.
+    OtherWay,
+    /// It does not answer.
     Down,
     /// A visitor is here whose path was not known.
     Opened(Path),
@@ -74,14 +72,9 @@ pub enum CoreEvent {
 }
 
 #[derive(Debug)]
-struct Greeting {
-    nonce: Nonce,
-    cookie: Cookie,
-    next: Time,
-}
-
-#[derive(Debug)]
 struct Session {
+    /// Where the Edge is.
+    path: Path,
     seal: Seal,
     edge: u64,
     mtu: MtuSearch,
@@ -95,6 +88,7 @@ pub struct CoreLink {
     config: CoreLinkConfig,
     secret: hmac::Key,
     nonces: u64,
+    ways: Ways,
     greeting: Option<Greeting>,
     session: Option<Session>,
     is_up: bool,
@@ -103,6 +97,8 @@ pub struct CoreLink {
     paths: CorePaths,
     replay_at: Time,
     answers: TokenBucket,
+    /// Sessions whose rate has changed, and how often that is to be told again.
+    regranted: HashMap<u64, u8>,
     drops: LinkDrops,
     events: VecDeque<CoreEvent>,
 }
@@ -112,7 +108,8 @@ impl CoreLink {
     pub fn new(config: CoreLinkConfig, now: Time) -> CoreLink {
         let mut link = CoreLink {
             secret: hmac::Key::new(hmac::HMAC_SHA256, &config.seed),
-            paths: CorePaths::new(config.number),
+            paths: CorePaths::new(config.number, config.granted),
+            ways: Ways::new(Path { socket: config.socket, remote: config.edge }, config.tls),
             config,
             nonces: 0,
             greeting: None,
@@ -121,6 +118,7 @@ impl CoreLink {
             silent_since: None,
             replay_at: Time::FAR_FUTURE,
             answers: TokenBucket::new(ANSWERS_PER_S, ANSWERS_PER_S),
+            regranted: HashMap::new(),
             drops: LinkDrops::default(),
             events: VecDeque::new(),
         };
@@ -128,17 +126,18 @@ impl CoreLink {
         link
     }
 
-    /// Takes a datagram of the link's socket that lies at `start` of a batch; what it holds of visitors is added to `found`.
+    /// Takes a datagram that came by one of the link's ways and lies at `start` of a batch; what it holds of visitors is added
+    /// to `found`.
     pub fn handle_datagram(
         &mut self,
-        from: SocketAddr,
+        from: Path,
         datagram: &[u8],
         start: usize,
         now: Time,
         found: &mut Vec<Received>,
         out: &mut TransmitQueue<'_>,
     ) {
-        if from != self.config.edge {
+        if self.ways.of(from).is_none() {
             self.drops.count(LinkDrop::ForeignSource);
             return;
         }
@@ -155,7 +154,7 @@ impl CoreLink {
                 FrameKind::Open => {
                     self.handle_open(&frame, now, out).map(|found| Some(found).filter(|found| found.2 > 0))
                 }
-                _ => self.handle_control(&frame, datagram.len(), now, out).map(|()| None),
+                _ => self.handle_control(from, &frame, datagram.len(), now, out).map(|()| None),
             });
             match result {
                 Ok(Some((path, at, len))) => found.push(Received { path, start: start + at, len }),
@@ -175,20 +174,19 @@ impl CoreLink {
         }
         let header = Header { carries, ..Header::new(FrameKind::Data, datagram.len() as u16, path) };
         out.carries = carries;
-        out.append(self.edge(), mtu, [&header.write(), datagram]);
+        out.append(session.path, mtu, [&header.write(), datagram]);
     }
 
     /// Queues a datagram for a peer who has not sent anything yet, from a port that is ours at the Edge.
     fn aim(&mut self, to: Path, datagram: &[u8], out: &mut TransmitQueue<'_>) {
         let Some(opening) = self.paths.aim(to) else { return self.drops.count(LinkDrop::NoPath) };
-        if CONTROL_BYTES + Opening::MOST + datagram.len() > MAX_DATAGRAM {
+        if hello::CONTROL_BYTES + Opening::MOST + datagram.len() > MAX_DATAGRAM {
             return self.drops.count(LinkDrop::TooLarge);
         }
-        let edge = self.edge();
         if let Some(session) = &mut self.session {
             let mut memory = [0; Opening::MOST];
             out.carries = Carries::Control;
-            session.seal.push(out, edge, FrameKind::Aim, PathId::NONE, &[opening.write(&mut memory), datagram]);
+            session.seal.push(out, session.path, FrameKind::Aim, PathId::NONE, &[opening.write(&mut memory), datagram]);
         }
     }
 
@@ -206,8 +204,37 @@ impl CoreLink {
     pub fn prove(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
         if let Some(id) = self.paths.prove(path) {
             self.paths.may_tell(id, now);
-            self.tell(FrameKind::Proven, id, &self.config.granted.to_be_bytes(), out);
+            self.tell_rate(FrameKind::Proven, id, out);
         }
+    }
+
+    /// What the visitors of a session may send, in bytes a second, which the Edge sees to; `None`: as much as others.
+    pub fn grant(&mut self, transport: u64, rate: Option<u32>, out: &mut TransmitQueue<'_>) {
+        let mut proven = Vec::new();
+        if self.paths.grant(transport, rate, &mut proven) {
+            self.regranted.insert(transport, REPEATS);
+            proven.into_iter().for_each(|id| self.tell_rate(FrameKind::Proven, id, out));
+        }
+    }
+
+    /// A session is over.
+    pub fn forget(&mut self, transport: u64) {
+        self.paths.forget(transport);
+        self.regranted.remove(&transport);
+    }
+
+    /// A rate is told a few times more, since nobody says that it was heard.
+    fn repeat_grants(&mut self, out: &mut TransmitQueue<'_>) {
+        if self.regranted.is_empty() {
+            return;
+        }
+        let mut proven = Vec::new();
+        self.regranted.retain(|&transport, left| {
+            self.paths.proven_of(transport, &mut proven);
+            *left -= 1;
+            *left > 0
+        });
+        proven.into_iter().for_each(|id| self.tell_rate(FrameKind::Proven, id, out));
     }
 
     /// A path is nobody's any more.
@@ -226,6 +253,7 @@ impl CoreLink {
             self.greet(now);
             self.send_hello(now, out);
         }
+        self.try_udp(now, out);
         if self.is_up && self.dead_at().is_some_and(|at| at <= now) {
             self.is_up = false;
             self.events.push_back(CoreEvent::Down);
@@ -242,7 +270,8 @@ impl CoreLink {
         let probe = session.and_then(|session| session.mtu.poll_timeout());
         let dead = self.dead_at().filter(|_| self.is_up);
         let replay = Some(self.replay_at).filter(|&at| at < Time::FAR_FUTURE);
-        [greeting, session.map(|session| session.next), probe, dead, replay].into_iter().flatten().min()
+        let keep = session.map(|session| session.next);
+        [greeting, keep, probe, self.trial_due(), dead, replay].into_iter().flatten().min()
     }
 
     /// The oldest event not yet taken.
@@ -253,6 +282,11 @@ impl CoreLink {
     /// Whether the Edge answers.
     pub fn is_up(&self) -> bool {
         self.is_up
+    }
+
+    /// How frames go, or went before the Edge was silent.
+    pub fn way(&self) -> Way {
+        self.ways.taken()
     }
 
     /// Bytes of a datagram that frames may share.
@@ -270,10 +304,6 @@ impl CoreLink {
         &mut self.drops
     }
 
-    fn edge(&self) -> Path {
-        Path { socket: self.config.socket, remote: self.config.edge }
-    }
-
     fn handle_data(&mut self, frame: &Frame<'_>, now: Time, out: &mut TransmitQueue<'_>) -> Result<Path, LinkDrop> {
         let id = frame.header.path;
         let Some((path, is_proven)) = self.paths.source(id) else {
@@ -284,7 +314,7 @@ impl CoreLink {
             return Err(LinkDrop::UnknownPath);
         };
         if is_proven && !frame.header.is_proven && self.paths.may_tell(id, now) {
-            self.tell(FrameKind::Proven, id, &self.config.granted.to_be_bytes(), out);
+            self.tell_rate(FrameKind::Proven, id, out);
         }
         Ok(path)
     }
@@ -314,26 +344,26 @@ impl CoreLink {
             // The Edge is to know how soon it may miss us.
             session.next = now;
         }
-        self.tell(FrameKind::OpenAck, id, &self.config.granted.to_be_bytes(), out);
+        self.tell_rate(FrameKind::OpenAck, id, out);
         if self.paths.source(id).is_some_and(|(_, is_proven)| is_proven) && self.paths.may_tell(id, now) {
-            self.tell(FrameKind::Proven, id, &self.config.granted.to_be_bytes(), out);
+            self.tell_rate(FrameKind::Proven, id, out);
         }
         Ok((path, frame.start + frame.body().len() - datagram.len(), datagram.len()))
     }
 
     fn handle_control(
         &mut self,
+        from: Path,
         frame: &Frame<'_>,
         datagram_len: usize,
         now: Time,
         out: &mut TransmitQueue<'_>,
     ) -> Result<(), LinkDrop> {
         match frame.header.kind {
-            FrameKind::Cookie => return self.handle_cookie(frame.bytes, now, out),
-            FrameKind::Welcome => return self.handle_welcome(frame.bytes, now, out),
+            FrameKind::Cookie => return self.handle_cookie(from, frame.bytes, now, out),
+            FrameKind::Welcome => return self.handle_welcome(from, frame.bytes, now, out),
             _ => {}
         }
-        let interval = self.interval();
         let session = self.session.as_mut().ok_or(LinkDrop::ForgedControl)?;
         let mut body = session.seal.open(frame.bytes).map_err(|reason| match reason {
             Unbelieved::Forged => LinkDrop::ForgedControl,
@@ -341,14 +371,8 @@ impl CoreLink {
         })?;
         match frame.header.kind {
             FrameKind::Echo => {
-                session.unanswered = 0;
-                // The Edge is to know at once how much frames may share.
-                let is_larger = session.mtu.passed(datagram_len, now);
-                session.next = if is_larger { now } else { now + interval };
-                self.silent_since = None;
-                if self.greeting.is_none() && !std::mem::replace(&mut self.is_up, true) {
-                    self.events.push_back(CoreEvent::Up);
-                }
+                self.handle_echo(datagram_len, now);
+                self.repeat_grants(out);
             }
             FrameKind::Close => {
                 self.events.extend(self.paths.close_named(frame.header.path).map(CoreEvent::Closed));
@@ -365,103 +389,18 @@ impl CoreLink {
         Ok(())
     }
 
-    fn handle_cookie(&mut self, frame: &[u8], now: Time, out: &mut TransmitQueue<'_>) -> Result<(), LinkDrop> {
-        let body = self.config.key.open(frame).ok_or(LinkDrop::ForgedControl)?;
-        let answer = CookieAnswer::read(body).ok_or(LinkDrop::MalformedFrame)?;
-        let greeting = self.greeting.as_mut().filter(|greeting| greeting.nonce == answer.nonce);
-        let greeting = greeting.ok_or(LinkDrop::ReplayedControl)?;
-        if greeting.cookie != Cookie::default() {
-            return Err(LinkDrop::ReplayedControl);
-        }
-        greeting.cookie = answer.cookie;
-        self.send_hello(now, out);
-        Ok(())
-    }
-
-    fn handle_welcome(&mut self, frame: &[u8], now: Time, out: &mut TransmitQueue<'_>) -> Result<(), LinkDrop> {
-        let body = self.config.key.open(frame).ok_or(LinkDrop::ForgedControl)?;
-        let welcome = Welcome::read(body).ok_or(LinkDrop::MalformedFrame)?;
-        let Some(greeting) = self.greeting.take_if(|greeting| greeting.nonce == welcome.nonce) else {
-            return Err(LinkDrop::ReplayedControl);
-        };
-        let chosen = Chosen { nonce: greeting.nonce, cookie: greeting.cookie.value, edge: welcome.edge };
-        let seal = Seal::new(&self.config.key, &chosen, End::Core);
-        let before = self.session.take();
-        let mut mtu = MtuSearch::new(self.config.edge.is_ipv6(), now);
-        if let Some(before) = before {
-            if before.edge == welcome.edge {
-                mtu = before.mtu;
-            } else {
-                self.paths.lose_all();
-            }
-        }
-        self.session = Some(Session { seal, edge: welcome.edge, mtu, next: now, unanswered: 0 });
-        self.silent_since = None;
-        if !std::mem::replace(&mut self.is_up, true) {
-            self.events.push_back(CoreEvent::Up);
-        }
-        self.keep_alive(now, out);
-        self.replay(now, out);
-        Ok(())
-    }
-
-    fn keep_alive(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
-        let interval = self.interval();
-        let to = self.edge();
-        let Some(session) = self.session.as_mut().filter(|_| self.greeting.is_none()) else { return };
-        let mtu = u16::try_from(session.mtu.known()).unwrap_or(u16::MAX);
-        let body = KeepAlive { interval_ms: interval.as_millis() as u16, mtu }.write();
-        if let Some(size) = session.mtu.poll(now) {
-            let padding = &[0; 9000][..size - CONTROL_BYTES - KeepAlive::LEN];
-            session.seal.push(out, to, FrameKind::KeepAlive, PathId::NONE, &[&body, padding]);
-        }
-        if session.next > now {
-            return;
-        }
-        if session.unanswered >= UNANSWERED {
-            self.greet(now);
-            return;
-        }
-        session.seal.push(out, to, FrameKind::KeepAlive, PathId::NONE, &[&body]);
-        session.next = now + ANSWER_WITHIN;
-        session.unanswered += 1;
-        self.silent_since.get_or_insert(now);
-    }
-
-    /// Begins to say hello, with a new nonce.
-    fn greet(&mut self, now: Time) {
-        self.nonces += 1;
-        let nonce = derive(&self.secret, &[b"nonce", &self.nonces.to_be_bytes()]);
-        self.greeting = Some(Greeting { nonce, cookie: Cookie::default(), next: now });
-    }
-
-    fn send_hello(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
-        let to = self.edge();
-        let Some(greeting) = &mut self.greeting else { return };
-        greeting.next = now + HELLO_EVERY;
-        let LinkName { core, shard } = self.config.name;
-        let hello =
-            Hello { core, shard, instance: self.config.instance, nonce: greeting.nonce, cookie: greeting.cookie };
-        self.config.key.push(out, to, FrameKind::Hello, &[&hello.write()]);
-    }
-
     /// When the link counts as down if nothing comes.
     fn dead_at(&self) -> Option<Time> {
         self.silent_since.map(|since| since + DEAD_AFTER)
     }
 
-    /// Between two keep-alives.
-    fn interval(&self) -> Duration {
-        if self.paths.len() > 0 { BUSY } else { IDLE }
-    }
-
     fn replay(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
         self.replay_at = if self.paths.lost() > 0 { now + REPLAY_EVERY } else { Time::FAR_FUTURE };
-        let to = self.edge();
         let Some(session) = &mut self.session else { return };
+        let to = session.path;
         let mut body = Vec::with_capacity(REPLAY_BYTES + Replayed::MOST);
         let mut datagrams = 0;
-        for replayed in self.paths.replay(self.config.granted) {
+        for replayed in self.paths.replay() {
             replayed.write(&mut body);
             if body.len() >= REPLAY_BYTES {
                 session.seal.push(out, to, FrameKind::Replay, PathId::NONE, &[&body]);
@@ -477,10 +416,14 @@ impl CoreLink {
         }
     }
 
+    fn tell_rate(&mut self, kind: FrameKind, id: PathId, out: &mut TransmitQueue<'_>) {
+        let rate = self.paths.rate(id);
+        self.tell(kind, id, &rate.to_be_bytes(), out);
+    }
+
     fn tell(&mut self, kind: FrameKind, id: PathId, body: &[u8], out: &mut TransmitQueue<'_>) {
-        let to = self.edge();
         if let Some(session) = &mut self.session {
-            session.seal.push(out, to, kind, id, &[body]);
+            session.seal.push(out, session.path, kind, id, &[body]);
         }
     }
 }

@@ -45,6 +45,10 @@ struct Ports {
 pub(super) struct CorePaths {
     /// Number of the link in the ids of sockets.
     link: u32,
+    /// What a visitor may send, in bytes a second, where nothing else was granted; 0 for no bound.
+    granted: u32,
+    /// What those of a session may.
+    rates: HashMap<u64, u32>,
     known: Slab<Known>,
     ids: HashMap<PathId, usize>,
     by_path: HashMap<Path, usize>,
@@ -61,8 +65,8 @@ pub(super) struct CorePaths {
 }
 
 impl CorePaths {
-    pub(super) fn new(link: u32) -> CorePaths {
-        CorePaths { link, ..CorePaths::default() }
+    pub(super) fn new(link: u32, granted: u32) -> CorePaths {
+        CorePaths { link, granted, ..CorePaths::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -133,6 +137,43 @@ impl CorePaths {
         Some(known.id).filter(|&id| id != PathId::NONE)
     }
 
+    /// What the paths of a session may send, or as much as others; whether that is new. Those of them that are proven are
+    /// added to `proven`.
+    pub(super) fn grant(&mut self, transport: u64, rate: Option<u32>, proven: &mut Vec<PathId>) -> bool {
+        let before = match rate {
+            Some(rate) => self.rates.insert(transport, rate),
+            None => self.rates.remove(&transport),
+        };
+        if before != rate {
+            self.proven_of(transport, proven);
+        }
+        before != rate
+    }
+
+    /// A session is over.
+    pub(super) fn forget(&mut self, transport: u64) {
+        self.rates.remove(&transport);
+    }
+
+    /// Adds the paths of a session that are proven to `proven`.
+    pub(super) fn proven_of(&self, transport: u64, proven: &mut Vec<PathId>) {
+        let theirs = self.known.iter().map(|(_, known)| known);
+        let theirs = theirs.filter(|known| known.opening.transport == transport && known.is_proven);
+        proven.extend(theirs.map(|known| known.id).filter(|&id| id != PathId::NONE));
+    }
+
+    /// What a path may send.
+    pub(super) fn rate(&self, id: PathId) -> u32 {
+        let known = self.ids.get(&id).map(|&key| &self.known[key]);
+        known.map_or(self.granted, |known| self.rate_of(known.opening.transport))
+    }
+
+    fn rate_of(&self, transport: u64) -> u32 {
+        let rate = self.rates.get(&transport).copied().unwrap_or(self.granted);
+        // No session may send more than any visitor.
+        if self.granted > 0 { rate.min(self.granted) } else { rate }
+    }
+
     /// Whether it is time to tell the Edge once more that a path is proven.
     pub(super) fn may_tell(&mut self, id: PathId, now: Time) -> bool {
         let Some(known) = self.ids.get(&id).and_then(|&key| self.known.get_mut(key)) else { return false };
@@ -177,8 +218,11 @@ impl CorePaths {
     }
 
     /// Those that the Edge is to have again.
-    pub(super) fn replay(&self, granted: u32) -> impl Iterator<Item = Replayed> {
-        self.lost.iter().map(move |(&id, &key)| Replayed { id, granted, opening: self.known[key].opening })
+    pub(super) fn replay(&self) -> impl Iterator<Item = Replayed> {
+        self.lost.iter().map(|(&id, &key)| {
+            let opening = self.known[key].opening;
+            Replayed { id, granted: self.rate_of(opening.transport), opening }
+        })
     }
 
     /// The Edge has a path again, under this name, or cannot have it: then it is given.

@@ -1,26 +1,26 @@
 //! The Edge's end of its links: visitors' datagrams become frames for their Core, and frames datagrams for visitors.
 
+mod hello;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::hmac;
 
-use super::BASE_MTU;
-use super::edge_peer::{LinkName, Peers, Session};
+use super::edge_peer::{LinkName, Peers};
 use super::frame::{Frame, FrameKind, HEADER, Header, frames};
-use super::message::{Cookie, CookieAnswer, Hello, KeepAlive, Opening, Renamed, Replayed, Welcome, read_rate};
+use super::message::{Opening, Renamed, Replayed, read_rate};
 use super::ports::{EdgePorts, Port, PortPair, Source};
-use super::seal::{Chosen, End, LinkKey, Nonce, Seal, Unbelieved, derive};
+use super::seal::{LinkKey, Unbelieved};
+use super::ways::Way;
 use crate::ice::{LocalUfrag, UfragKey};
 use crate::io::{Carries, MAX_DATAGRAM, Path, ReceiveBatch, SocketId, TransmitQueue};
 use crate::path::{Admission, EdgeDrop, EdgeDrops, Origin, PathId, PathLimits, PathTable, Restored, SessionKey};
 use crate::stun::local_ufrag;
 use crate::time::Time;
 
-/// A cookie is good for so long.
-const COOKIE_LIFE: Duration = Duration::from_secs(3);
 /// How often links are looked at, whether they are silent.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -46,8 +46,10 @@ pub enum EdgeEvent {
     LinkUp {
         /// Whose.
         name: LinkName,
-        /// Where.
+        /// Where; over TLS the name of that connection among ours.
         address: SocketAddr,
+        /// How frames go.
+        way: Way,
     },
     /// A Core is silent, or was taken away.
     LinkDown {
@@ -218,16 +220,15 @@ impl EdgeLink {
             let mut head = [0; HEADER + Opening::MOST];
             head[..HEADER].copy_from_slice(&header.write());
             head[HEADER..HEADER + opening.len()].copy_from_slice(opening);
-            let to = Path { socket: self.link_socket, remote: session.address };
-            out.append(to, session.mtu, [&head[..HEADER + opening.len()], datagram]);
+            out.append(session.path, session.mtu, [&head[..HEADER + opening.len()], datagram]);
         }
         self.tell_closed(out);
     }
 
-    /// Takes datagrams of the link socket.
+    /// Takes datagrams of the link socket, or such as came over TLS.
     pub fn handle_link(&mut self, batch: &ReceiveBatch, entries: Range<usize>, now: Time, out: &mut TransmitQueue<'_>) {
         for received in &batch.entries()[entries.start..entries.end.min(batch.len())] {
-            let from = received.path.remote;
+            let from = received.path;
             for frame in frames(batch.datagram(received)) {
                 let result = frame.map_err(|_| EdgeDrop::MalformedFrame);
                 let result = result.and_then(|frame| self.handle_frame(from, &frame, now, out));
@@ -289,6 +290,13 @@ impl EdgeLink {
     /// Paths.
     pub fn paths(&self) -> usize {
         self.table.len()
+    }
+
+    /// Links that are up, by UDP and over TLS.
+    pub fn links(&self) -> (usize, usize) {
+        let up = self.peers.numbers().filter_map(|link| self.peers.session(link)).filter(|session| session.is_up);
+        let udp = up.clone().filter(|session| session.path.socket == self.link_socket).count();
+        (udp, up.count() - udp)
     }
 
     /// Ended sessions whose tokens are still refused.
@@ -367,7 +375,7 @@ impl EdgeLink {
 
     fn handle_frame(
         &mut self,
-        from: SocketAddr,
+        from: Path,
         frame: &Frame<'_>,
         now: Time,
         out: &mut TransmitQueue<'_>,
@@ -411,97 +419,6 @@ impl EdgeLink {
         }
     }
 
-    /// A hello without a cookie is answered with one and leaves nothing behind; one with a cookie proves an address.
-    fn handle_hello(
-        &mut self,
-        from: SocketAddr,
-        frame: &[u8],
-        now: Time,
-        out: &mut TransmitQueue<'_>,
-    ) -> Result<(), EdgeDrop> {
-        let hello = frame.get(HEADER..).and_then(Hello::read).ok_or(EdgeDrop::MalformedFrame)?;
-        let name = LinkName { core: hello.core, shard: hello.shard };
-        let link = self.peers.number(name).ok_or(EdgeDrop::UnknownLink)?;
-        let peer = self.peers.get(link).ok_or(EdgeDrop::UnknownLink)?;
-        peer.key.open(frame).ok_or(EdgeDrop::ForgedHello)?;
-        let to = Path { socket: self.link_socket, remote: from };
-        out.carries = Carries::Control;
-        if hello.cookie == Cookie::default() {
-            let issued = now.0.max(1);
-            let cookie = Cookie { issued, value: self.cookie(&hello, issued, from) };
-            let answer = CookieAnswer { nonce: hello.nonce, cookie };
-            peer.key.push(out, to, FrameKind::Cookie, &[&answer.write()]);
-            return Ok(());
-        }
-        let Cookie { issued, value } = hello.cookie;
-        let is_ours = constant_time::verify_slices_are_equal(&self.cookie(&hello, issued, from), &value).is_ok();
-        let is_fresh = issued <= now.0 && now.since(Time(issued)) <= COOKIE_LIFE;
-        let before = peer.session.as_ref();
-        let is_again = before.is_some_and(|before| before.nonce == hello.nonce && before.address == from);
-        let is_newer = before.is_none_or(|before| issued > before.issued);
-        if !is_ours || !is_fresh || !(is_again || is_newer) {
-            return Err(EdgeDrop::StaleHello);
-        }
-        let welcome = Welcome { nonce: hello.nonce, edge: self.instance };
-        peer.key.push(out, to, FrameKind::Welcome, &[&welcome.write()]);
-        if !is_again {
-            let chosen = Chosen { nonce: hello.nonce, cookie: value, edge: self.instance };
-            let seal = Seal::new(&peer.key, &chosen, End::Edge);
-            self.establish(link, from, &hello, seal, now);
-        }
-        Ok(())
-    }
-
-    fn establish(&mut self, link: usize, address: SocketAddr, hello: &Hello, seal: Seal, now: Time) {
-        let before = self.peers.session(link);
-        let is_new = before.is_none_or(|before| before.instance != hello.instance);
-        let is_told = before.is_some_and(|before| before.is_up && before.address == address) && !is_new;
-        let mtu = before.map_or(BASE_MTU, |before| before.mtu);
-        if is_new {
-            self.table.close_link(link);
-            self.ports.close_shard(hello.core, hello.shard);
-        }
-        let session = Session {
-            address,
-            instance: hello.instance,
-            nonce: hello.nonce,
-            issued: hello.cookie.issued,
-            seal,
-            heard: now,
-            interval: Duration::ZERO,
-            mtu,
-            is_up: true,
-        };
-        self.peers.establish(link, session);
-        self.next_look.get_or_insert(now + LOOK_EVERY);
-        if !is_told {
-            let name = LinkName { core: hello.core, shard: hello.shard };
-            self.events.push_back(EdgeEvent::LinkUp { name, address });
-        }
-    }
-
-    fn handle_keep_alive(
-        &mut self,
-        link: usize,
-        body: &[u8],
-        now: Time,
-        out: &mut TransmitQueue<'_>,
-    ) -> Result<(), EdgeDrop> {
-        let keep_alive = KeepAlive::read(body).ok_or(EdgeDrop::MalformedFrame)?;
-        let name = self.peers.get(link).map(|peer| peer.name).ok_or(EdgeDrop::UnprovenLink)?;
-        let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
-        session.interval = Duration::from_millis(u64::from(keep_alive.interval_ms));
-        session.mtu = usize::from(keep_alive.mtu).max(BASE_MTU);
-        let to = Path { socket: self.link_socket, remote: session.address };
-        session.seal.push(out, to, FrameKind::Echo, PathId::NONE, &[body]);
-        if !std::mem::replace(&mut session.is_up, true) {
-            let address = session.address;
-            self.events.push_back(EdgeEvent::LinkUp { name, address });
-        }
-        self.next_look.get_or_insert(now + LOOK_EVERY);
-        Ok(())
-    }
-
     fn handle_replay(
         &mut self,
         link: usize,
@@ -521,8 +438,7 @@ impl EdgeLink {
             Renamed { from: id, to: place.unwrap_or(PathId::NONE) }.write(&mut self.answer);
         }
         let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
-        let to = Path { socket: self.link_socket, remote: session.address };
-        session.seal.push(out, to, FrameKind::ReplayAck, PathId::NONE, &[&self.answer]);
+        session.seal.push(out, session.path, FrameKind::ReplayAck, PathId::NONE, &[&self.answer]);
         Ok(())
     }
 
@@ -540,9 +456,8 @@ impl EdgeLink {
         let mut memory = [0; Opening::MOST];
         let opening = Opening { is_port: true, socket: path.socket.0, ..aimed }.write(&mut memory);
         let peer = self.peers.session(link).ok_or(EdgeDrop::UnprovenLink)?;
-        let to = Path { socket: self.link_socket, remote: peer.address };
         let header = Header { is_proven: true, ..Header::new(FrameKind::Open, opening.len() as u16, id) };
-        out.append(to, peer.mtu, [&header.write(), opening]);
+        out.append(peer.path, peer.mtu, [&header.write(), opening]);
         Ok(())
     }
 
@@ -550,18 +465,8 @@ impl EdgeLink {
     fn tell_closed(&mut self, out: &mut TransmitQueue<'_>) {
         while let Some((id, link)) = self.table.poll_closed() {
             if let Some(session) = self.peers.session_mut(link) {
-                let to = Path { socket: self.link_socket, remote: session.address };
-                session.seal.push(out, to, FrameKind::Close, id, &[]);
+                session.seal.push(out, session.path, FrameKind::Close, id, &[]);
             }
         }
-    }
-
-    /// What only whoever receives at `from` can send back, made anew when it comes back.
-    fn cookie(&self, hello: &Hello, issued: u64, from: SocketAddr) -> Nonce {
-        let mut memory = [0; Opening::MOST];
-        let address = Opening { is_port: false, generation: 0, socket: 0, transport: 0, remote: from };
-        let (core, shard) = (hello.core.to_be_bytes(), hello.shard.to_be_bytes());
-        let parts = [&issued.to_be_bytes()[..], &core, &shard, &hello.nonce, address.write(&mut memory)];
-        derive(&self.secret, &parts)
     }
 }

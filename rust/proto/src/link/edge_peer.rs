@@ -1,10 +1,10 @@
 //! The Cores of an Edge, as it knows them: who may come, who has proven where they are.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::seal::{LinkKey, Nonce, Seal};
+use crate::io::Path;
 use crate::time::Time;
 
 /// Links that an Edge takes.
@@ -21,10 +21,11 @@ pub struct LinkName {
     pub shard: u16,
 }
 
-/// A Core whose address is proven.
+/// A Core that has proven where it is.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) address: SocketAddr,
+    /// Where it has proven to be.
+    pub(super) path: Path,
     pub(super) instance: u64,
     pub(super) nonce: Nonce,
     /// When the cookie was made by which it came.
@@ -51,13 +52,13 @@ pub(super) struct Peer {
     pub(super) session: Option<Session>,
 }
 
-/// All of them, by number, by name and by address.
+/// All of them, by number, by name and by path.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     peers: Vec<Option<Peer>>,
     by_name: HashMap<LinkName, usize>,
-    by_address: HashMap<SocketAddr, usize>,
-    last: Option<(SocketAddr, usize)>,
+    by_path: HashMap<Path, usize>,
+    last: Option<(Path, usize)>,
 }
 
 impl Peers {
@@ -84,7 +85,7 @@ impl Peers {
         let number = self.by_name.remove(&name)?;
         self.last = None;
         if let Some(session) = self.peers[number].take().and_then(|peer| peer.session) {
-            self.by_address.remove(&session.address);
+            self.by_path.remove(&session.path);
         }
         Some(number)
     }
@@ -105,15 +106,15 @@ impl Peers {
         self.peers.get_mut(number)?.as_mut()?.session.as_mut()
     }
 
-    /// The link that has proven `address`.
-    pub(super) fn at(&mut self, address: SocketAddr) -> Option<usize> {
+    /// The link that has proven to be at `path`.
+    pub(super) fn at(&mut self, path: Path) -> Option<usize> {
         if let Some((last, number)) = self.last
-            && last == address
+            && last == path
         {
             return Some(number);
         }
-        let number = self.by_address.get(&address).copied()?;
-        self.last = Some((address, number));
+        let number = self.by_path.get(&path).copied()?;
+        self.last = Some((path, number));
         Some(number)
     }
 
@@ -121,15 +122,15 @@ impl Peers {
     pub(super) fn establish(&mut self, number: usize, session: Session) {
         let Some(peer) = self.peers.get_mut(number).and_then(Option::as_mut) else { return };
         self.last = None;
-        let address = session.address;
+        let path = session.path;
         if let Some(before) = peer.session.replace(session) {
-            self.by_address.remove(&before.address);
+            self.by_path.remove(&before.path);
         }
-        self.by_address.insert(address, number);
+        self.by_path.insert(path, number);
     }
 
     /// Numbers of all links.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> + Clone + use<> {
         0..self.peers.len()
     }
 }

@@ -49,7 +49,9 @@ pub fn client_hello(bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
 }
 
 /// The body of the message, put together from as many records as it takes.
-fn message(mut bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, HelloError> {
+fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, HelloError> {
+    // What comes at once is judged as if it had come byte by byte.
+    let mut bytes = &bytes[..bytes.len().min(MOST_HELLO_BYTES)];
     let total = bytes.len();
     let mut joined: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     loop {
@@ -258,5 +260,14 @@ mod tests {
             client_hello(&bytes).ok();
             client_hello(&records(&[&[CLIENT_HELLO][..], &with_length(3, &bytes)].concat(), 100)).ok();
         }
+    }
+
+    #[test]
+    fn a_message_in_many_records_is_too_long_whether_it_comes_at_once_or_not() {
+        let message = [&[CLIENT_HELLO, 0, 0x0b, 0xb8][..], &[0; 3_000]].concat();
+        let stream: Vec<u8> = message.iter().flat_map(|&byte| [HANDSHAKE, 3, 1, 0, 1, byte]).collect();
+        assert!(stream.len() > MOST_HELLO_BYTES);
+        assert_eq!(client_hello(&stream[..MOST_HELLO_BYTES]), Err(HelloError::TooLong));
+        assert_eq!(client_hello(&stream), Err(HelloError::TooLong));
     }
 }

@@ -5,8 +5,10 @@ mod backlog;
 mod client_hello;
 mod deframer;
 mod framing;
+mod proxy;
 
 pub use backlog::Backlog;
 pub use client_hello::{ClientHello, HelloError, MOST_HELLO_BYTES, client_hello};
 pub use deframer::{Deframer, Fed};
 pub use framing::{Frame, Framing, NoFrame};
+pub use proxy::{MOST_PROXY_BYTES, PROXY_PREFIX_BYTES, ProxyError, ProxyPrefix, proxy_prefix};

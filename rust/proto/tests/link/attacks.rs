@@ -161,6 +161,7 @@ fn a_core_cannot_reach_the_paths_of_another() {
         key: LinkKey::new(&[8; 32]),
         socket: SocketId(8),
         edge: edge_address(),
+        tls: None,
         number: 0,
         granted: 0,
     };
@@ -174,7 +175,14 @@ fn a_core_cannot_reach_the_paths_of_another() {
         world.give_edge(at, &bytes);
         let answer = world.wire_to_core.last().unwrap().clone();
         assert_eq!(answer.peer, at);
-        core.handle_datagram(edge_address(), &answer.bytes, 0, world.now, &mut found, &mut out);
+        core.handle_datagram(
+            Path { socket: SocketId(8), remote: edge_address() },
+            &answer.bytes,
+            0,
+            world.now,
+            &mut found,
+            &mut out,
+        );
     }
     assert!(core.is_up());
     world.give_edge(at, &data(id, b"not yours"));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mediaserver_proto::link::{CoreEvent, EdgeEvent};
+use mediaserver_proto::link::{CoreEvent, EdgeEvent, Way};
 use mediaserver_proto::path::EdgeDrop;
 
 use crate::world::*;
 
 /// Media both ways every 20 ms; when the first passed again each way, after how long.
-fn recovery(world: &mut World, path: mediaserver_proto::io::Path) -> Duration {
+pub(crate) fn recovery(world: &mut World, path: mediaserver_proto::io::Path) -> Duration {
     let begin = world.now;
     world.core_got.clear();
     world.visitors_got.clear();
@@ -56,7 +56,7 @@ fn a_nat_that_changes_the_port_costs_at_most_a_second_and_no_path() {
     let lost = recovery(&mut world, path);
     assert!(lost <= Duration::from_millis(1100), "{lost:?}");
     assert_eq!((world.edge.paths(), world.core.paths()), (1, 1));
-    assert!(world.edge_events.contains(&EdgeEvent::LinkUp { name: NAME, address: world.outside }));
+    assert!(world.edge_events.contains(&EdgeEvent::LinkUp { name: NAME, address: world.outside, way: Way::Udp }));
     assert!(!world.core_events.iter().any(|(_, event)| *event == CoreEvent::Down));
 }
 

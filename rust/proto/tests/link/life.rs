@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mediaserver_proto::io::Path;
 use mediaserver_proto::link::frame::{FrameKind, frames};
-use mediaserver_proto::link::{CoreEvent, EdgeEvent};
+use mediaserver_proto::link::{CoreEvent, EdgeEvent, Way};
 use mediaserver_proto::path::EdgeDrop;
 
 use crate::world::*;
@@ -17,7 +17,7 @@ fn kinds(sent: &Sent) -> Vec<FrameKind> {
 fn a_link_is_up_after_two_round_trips_and_both_ends_say_so() {
     let mut world = World::lossy(0.0, std::time::Duration::ZERO, 1);
     world.run_until(at(9));
-    assert_eq!(world.edge_events, [EdgeEvent::LinkUp { name: NAME, address: world.outside }]);
+    assert_eq!(world.edge_events, [EdgeEvent::LinkUp { name: NAME, address: world.outside, way: Way::Udp }]);
     let up: Vec<_> = world.core_events.iter().filter(|(_, event)| *event == CoreEvent::Up).collect();
     assert_eq!(up.len(), 1);
     assert!(up[0].0 <= at(9), "{up:?}");
@@ -156,4 +156,50 @@ fn a_proof_that_was_lost_is_told_again_when_the_edge_shows_that_it_has_not_heard
     assert_eq!(told, 1);
     let last = world.wire_to_core.iter().rev().find(|sent| kinds(sent) == [FrameKind::Data]).unwrap();
     assert!(frames(&last.bytes).next().unwrap().unwrap().header.is_proven);
+}
+
+/// Bytes that pass the Edge of what a visitor sends at 2 MB/s for a second.
+fn passes(world: &mut World) -> usize {
+    world.core_got.clear();
+    for _ in 0..100 {
+        world.visit(&vec![(visitor(1), media(1, 1000)); 20]);
+        world.run_for(10);
+    }
+    world.core_got.iter().map(|(_, bytes)| bytes.len()).sum()
+}
+
+#[test]
+fn a_visitor_may_send_what_was_granted_to_the_session_and_never_more_than_any() {
+    let mut world = World::new();
+    let transport = u64::from(NAME.shard) << 48 | 42;
+    world.grant(transport, Some(100_000));
+    world.admit(1, 42);
+    passes(&mut world);
+    let bytes = passes(&mut world);
+    assert!((90_000..=110_000).contains(&bytes), "{bytes}");
+    world.grant(transport, Some(500_000));
+    passes(&mut world);
+    let bytes = passes(&mut world);
+    assert!((450_000..=550_000).contains(&bytes), "{bytes}");
+    for more in [Some(5_000_000), None] {
+        world.grant(transport, more);
+        passes(&mut world);
+        let bytes = passes(&mut world);
+        assert!((900_000..=1_100_000).contains(&bytes), "{bytes}");
+    }
+    assert!(world.dropped(EdgeDrop::Policed) > 0);
+}
+
+#[test]
+fn a_grant_that_was_lost_on_the_way_is_told_again() {
+    let mut world = World::new();
+    world.admit(1, 42);
+    world.cut = true;
+    world.grant(u64::from(NAME.shard) << 48 | 42, Some(100_000));
+    world.run_for(50);
+    world.cut = false;
+    passes(&mut world);
+    passes(&mut world);
+    let bytes = passes(&mut world);
+    assert!((90_000..=110_000).contains(&bytes), "{bytes}");
 }

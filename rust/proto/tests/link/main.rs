@@ -5,4 +5,5 @@ mod carried;
 mod faults;
 mod life;
 mod ports;
+mod ways;
 mod world;

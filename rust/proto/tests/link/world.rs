@@ -21,6 +21,7 @@ pub(crate) const RATE: u32 = 1_000_000;
 pub(crate) const UNIX: Duration = Duration::from_secs(1_795_000_000);
 const LINK_SOCKET: SocketId = SocketId(7);
 const CORE_SOCKET: SocketId = SocketId(8);
+const TLS_SOCKET: SocketId = SocketId::carried(9, 0);
 
 /// A datagram on the line.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +48,12 @@ pub(crate) struct World {
     pub(crate) wire_to_core: Vec<Sent>,
     pub(crate) edge_events: Vec<EdgeEvent>,
     pub(crate) core_events: Vec<(Time, CoreEvent)>,
-    /// Nothing passes while it is set.
+    /// No datagram passes while it is set.
     pub(crate) cut: bool,
+    /// The connection for frames is there; what is given to it arrives at once, and nothing is lost.
+    pub(crate) has_tls: bool,
+    /// Datagrams of the link that it carried.
+    pub(crate) over_tls: usize,
     pub(crate) is_edge_up: bool,
 }
 
@@ -58,6 +63,15 @@ pub(crate) fn at(ms: u64) -> Time {
 
 pub(crate) fn edge_address() -> SocketAddr {
     ([10, 0, 0, 1], 4000).into()
+}
+
+/// The connection for frames as each end names it.
+fn tls_at_core() -> Path {
+    Path { socket: TLS_SOCKET, remote: ([10, 0, 0, 1], 1).into() }
+}
+
+fn tls_at_edge() -> Path {
+    Path { socket: TLS_SOCKET, remote: ([10, 0, 0, 2], 2).into() }
 }
 
 pub(crate) fn ufrag_key() -> UfragKey {
@@ -82,6 +96,7 @@ fn new_core(instance: u64, now: Time) -> CoreLink {
         key: LinkKey::new(&KEY),
         socket: CORE_SOCKET,
         edge: edge_address(),
+        tls: Some(tls_at_core()),
         number: 5,
         granted: RATE,
     };
@@ -124,6 +139,8 @@ impl World {
             edge_events: Vec::new(),
             core_events: Vec::new(),
             cut: false,
+            has_tls: false,
+            over_tls: 0,
             is_edge_up: true,
         }
     }
@@ -187,11 +204,15 @@ impl World {
 
     /// Gives the Edge a datagram at its link socket, whoever it is from.
     pub(crate) fn give_edge(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.give_edge_by(Path { socket: LINK_SOCKET, remote: from }, bytes);
+    }
+
+    fn give_edge_by(&mut self, from: Path, bytes: &[u8]) {
         if !self.is_edge_up {
             return;
         }
         let mut batch = ReceiveBatch::default();
-        batch.push(Path { socket: LINK_SOCKET, remote: from }, bytes);
+        batch.push(from, bytes);
         let mut out = TransmitQueue::default();
         self.edge.handle_link(&batch, 0..1, self.now, &mut out);
         self.leave_edge(&out);
@@ -199,6 +220,10 @@ impl World {
 
     /// Gives the Core a datagram at its link socket, whoever it is from.
     pub(crate) fn give_core(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.give_core_by(Path { socket: CORE_SOCKET, remote: from }, bytes);
+    }
+
+    fn give_core_by(&mut self, from: Path, bytes: &[u8]) {
         let (mut out, mut found) = (TransmitQueue::default(), Vec::new());
         self.core.handle_datagram(from, bytes, 0, self.now, &mut found, &mut out);
         for Received { path, start, len } in found {
@@ -235,6 +260,12 @@ impl World {
         self.leave_core(&out);
     }
 
+    pub(crate) fn grant(&mut self, transport: u64, rate: Option<u32>) {
+        let mut out = TransmitQueue::default();
+        self.core.grant(transport, rate, &mut out);
+        self.leave_core(&out);
+    }
+
     pub(crate) fn close_path(&mut self, path: Path) {
         let mut out = TransmitQueue::default();
         self.core.close_path(path, &mut out);
@@ -260,7 +291,13 @@ impl World {
     pub(crate) fn leave_edge(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
             let bytes = out.datagram(entry).to_vec();
-            if entry.path.socket == LINK_SOCKET {
+            if entry.path.socket == TLS_SOCKET {
+                assert_eq!(entry.path, tls_at_edge());
+                if self.has_tls {
+                    self.over_tls += 1;
+                    self.give_core_by(tls_at_core(), &bytes);
+                }
+            } else if entry.path.socket == LINK_SOCKET {
                 let sent = Sent { peer: entry.path.remote, bytes };
                 self.wire_to_core.push(sent.clone());
                 if !self.cut {
@@ -274,6 +311,13 @@ impl World {
 
     fn leave_core(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
+            if entry.path == tls_at_core() {
+                if self.has_tls {
+                    self.over_tls += 1;
+                    self.give_edge_by(tls_at_edge(), out.datagram(entry));
+                }
+                continue;
+            }
             assert_eq!((entry.path.socket, entry.path.remote), (CORE_SOCKET, edge_address()));
             let sent = Sent { peer: self.outside, bytes: out.datagram(entry).to_vec() };
             self.wire_to_edge.push(sent.clone());

@@ -1,7 +1,8 @@
-//! No allocation in steady state: publishers, receivers with all their feedback, one shard and two, and a counting
-//! allocator around every call of an endpoint.
+//! No allocation in steady state: publishers, receivers with all their feedback, one shard and two, an Edge and its Core,
+//! and a counting allocator around every call of theirs.
 
 mod allocations;
+mod link;
 mod peer;
 mod publisher;
 mod receiver;

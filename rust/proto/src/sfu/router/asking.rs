@@ -1,5 +1,6 @@
 //! What publishers are asked to send at most: what the best of their receivers can be given, within what their own
-//! transport may take. Layers that nobody can be given are switched off instead, so with layers only the latter counts.
+//! transport may take. Layers that nobody can be given are switched off instead, so with layers only the latter counts, but
+//! for publishers that do not switch them off (`unwanted`).
 
 use super::{Output, Router, RouterError, RouterEvent};
 use crate::codec::{Codec, MediaKind};
@@ -187,7 +188,7 @@ impl Router {
                         continue;
                     }
                     pictures += 1;
-                    entry.affordable()
+                    entry.bound_by_layers().unwrap_or_else(|| entry.affordable())
                 }
             };
             receivers_bps = receivers_bps.filter(|_| bps != ANYTHING).map(|sum| sum + u64::from(bps));

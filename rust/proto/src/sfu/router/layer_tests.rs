@@ -191,6 +191,36 @@ fn the_control_plane_hears_of_layers_switches_and_what_nobody_wants() {
 }
 
 #[test]
+fn a_publisher_that_goes_on_with_what_nobody_wants_is_bounded_until_somebody_does() {
+    let mut room = room(Format::Vp8);
+    room.run(Fault::None);
+    room.target(200);
+    room.go_on(&[0, 1, 2], 7_500);
+    assert_eq!(room.asked, [], "told after five seconds, it has three to obey");
+    room.go_on(&[0, 1, 2], 1_000);
+    assert_eq!(room.asked[0].1, 200_000);
+    // Its encoder gives the larger layers up, and the bound stays.
+    room.go_on(&[2], 3_000);
+    assert!(room.asked.len() >= 3 && room.asked.iter().all(|(_, bps)| *bps == 200_000), "{:?}", room.asked);
+    room.target(400);
+    room.go_on(&[2], 100);
+    assert_eq!(room.asked.last().unwrap().1, 850_000, "the middle layer comes back, the largest does not");
+    room.target(u16::MAX);
+    room.go_on(&[1, 2], 100);
+    assert!(room.asked.last().unwrap().1 > 100_000_000, "{:?}", room.asked.last());
+}
+
+#[test]
+fn a_publisher_that_switches_off_what_nobody_wants_is_not_bounded() {
+    let mut room = room(Format::Vp8);
+    room.run(Fault::None);
+    room.target(200);
+    room.go_on(&[0, 1, 2], 5_500);
+    room.go_on(&[2], 10_000);
+    assert_eq!(room.asked, []);
+}
+
+#[test]
 fn a_publisher_whom_nobody_has_ever_looked_at_hears_of_it_after_a_while() {
     let mut room = room(Format::Vp8);
     room.router.unsubscribe(DOWN, Time::ZERO).unwrap();

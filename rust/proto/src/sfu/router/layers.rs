@@ -46,6 +46,16 @@ impl Wanted {
         self.here
     }
 
+    /// What the publisher was told, bit by layer.
+    pub(super) fn told(&self) -> u8 {
+        self.told
+    }
+
+    /// Whether it was told anything.
+    pub(super) fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// When less is to be told.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         self.less_since.map(|since| since + UNWANTED_FOR)
@@ -152,6 +162,7 @@ impl Router {
         let alive = entry.track.layers().iter().any(UpLayer::is_alive);
         entry.tick_at = if alive { now + TICK } else { Time::FAR_FUTURE };
         self.describe_layers(key, now);
+        self.bound_unwanted(key, now);
     }
 
     /// Tells the publisher what nobody has wanted for a while.
@@ -277,6 +288,9 @@ impl Router {
         let layered = entry.table.is_layered();
         if let Some(at) = timeout {
             self.arm(transport, at);
+        }
+        if news {
+            self.wanted_changed(key, now);
         }
         if news && layered {
             self.emit(RouterEvent::UpTrackLayersWanted { up, wanted: told });

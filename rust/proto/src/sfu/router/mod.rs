@@ -25,6 +25,7 @@ mod stats;
 mod tests;
 mod timers;
 mod tracks;
+mod unwanted;
 
 pub use stats::{DownTrackStats, TransportStats, UpTrackStats};
 
@@ -50,6 +51,7 @@ use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
+use unwanted::Unwanted;
 
 /// Most events that wait for the control plane.
 const MAX_EVENTS: usize = 4096;
@@ -232,6 +234,7 @@ struct UpEntry {
     /// As other shards were told of it.
     told: LayerTable,
     wanted: Wanted,
+    unwanted: Unwanted,
     /// What the best receiver on this shard can be given of it, in bits per second.
     affordable: u32,
     /// When the layers are measured next.

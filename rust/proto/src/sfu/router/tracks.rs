@@ -4,6 +4,7 @@ use super::asking::ANYTHING;
 use super::forward::group_to_start_with;
 use super::layers::{Remote, Source, Wanted};
 use super::media_transport::{Latch, MediaTransport, UNKNOWN_LAYER};
+use super::unwanted::Unwanted;
 use super::{DownEntry, Router, RouterError, RouterEvent, TransportConfig, UpEntry};
 use crate::codec::Payload;
 use crate::rtp::{ExtensionMap, Ssrc};
@@ -95,6 +96,7 @@ impl Router {
             table,
             told: table,
             wanted: Wanted::default(),
+            unwanted: Unwanted::default(),
             affordable: 0,
             tick_at: Time::FAR_FUTURE,
         });

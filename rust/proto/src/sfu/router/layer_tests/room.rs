@@ -103,6 +103,8 @@ pub(super) struct Room {
     pub(super) events: Vec<RouterEvent>,
     pub(super) held: Option<Vec<u8>>,
     pub(super) plis: Vec<(u64, u32)>,
+    /// What the publisher was asked to send at most, in bits per second.
+    pub(super) asked: Vec<(u64, u64)>,
     pub(super) viewer: Dependencies,
 }
 
@@ -129,7 +131,7 @@ pub(super) fn room(format: Format) -> Room {
         transport: PUBLISHER,
         kind: MediaKind::Video,
         mid: Token::new(b"0"),
-        payloads: vec![codec.clone()],
+        payloads: vec![payload(PAYLOAD_TYPE, format.name(), 90_000, &["nack pli", "goog-remb"])],
         ssrcs: vec![],
         rtx_ssrcs: vec![],
         rids: rids.collect(),
@@ -160,6 +162,7 @@ pub(super) fn room(format: Format) -> Room {
         events: Vec::new(),
         held: None,
         plis: Vec::new(),
+        asked: Vec::new(),
         viewer: Dependencies::default(),
     }
 }
@@ -215,6 +218,7 @@ impl Room {
                             acked.for_each(|source| source.announced = true);
                         }
                     }
+                    RtcpPacket::Remb(remb) => self.asked.push((self.ms, remb.bitrate_bps)),
                     _ => {}
                 }
             }
@@ -326,6 +330,15 @@ impl Room {
                     self.receive(&packet);
                 }
             }
+            self.run_timers();
+        }
+    }
+
+    /// The publisher goes on for a while with the layers that have these indices.
+    pub(super) fn go_on(&mut self, layers: &[usize], ms: u64) {
+        for frame in self.ms / FRAME_MS + 1..=(self.ms + ms) / FRAME_MS {
+            self.ms = frame * FRAME_MS;
+            layers.iter().for_each(|&index| self.frame(index, frame, Fault::None));
             self.run_timers();
         }
     }
