@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from mediaserver.api.auth import AdminAuth
 from mediaserver.api.operation import Operation, json_answer, read_query, routes
 from mediaserver.api.problem import Problem
-from mediaserver.sip.flow import bracketed
+from mediaserver.sip.flow import Flow, bracketed
 from mediaserver.sip.location import Binding
 
 MAX_PAGE = 1_000
@@ -30,6 +30,8 @@ class Registration(BaseModel):
     instance: str | None
     path: list[str]
     user_agent: str | None
+    certificate: str | None
+    """SHA-256 of the client certificate that its connection has shown; `/v1/revoked-certificates` takes it."""
 
 
 class RegistrationList(BaseModel):
@@ -59,10 +61,12 @@ class RegistrationsResource:
         remove: Callable[[str], bool],
         now: Callable[[], float],
         admin: AdminAuth,
+        certificate_of: Callable[[Flow], str | None] = lambda _: None,
     ) -> None:
         self._bindings = bindings
         self._remove = remove
         self._now = now
+        self._certificate_of = certificate_of
         self._admin = admin
 
     def operations(self) -> list[Operation]:
@@ -101,7 +105,7 @@ class RegistrationsResource:
             for binding in self._bindings()
             if wanted is None or wanted in (binding.aor, binding.aor.partition("@")[0])
         ]
-        items = [_shown(binding, self._now()) for binding in found[:MAX_PAGE]]
+        items = [_shown(binding, self._now(), self._certificate_of(binding.flow)) for binding in found[:MAX_PAGE]]
         return json_answer(RegistrationList, RegistrationList(items=items, total=len(found)))
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -112,7 +116,7 @@ class RegistrationsResource:
         return web.Response(status=204)
 
 
-def _shown(binding: Binding, now: float) -> Registration:
+def _shown(binding: Binding, now: float, certificate: str | None) -> Registration:
     flow = binding.flow
     return Registration(
         aor=binding.aor,
@@ -124,4 +128,5 @@ def _shown(binding: Binding, now: float) -> Registration:
         instance=binding.instance,
         path=[str(route) for route in binding.path],
         user_agent=binding.user_agent,
+        certificate=certificate,
     )

@@ -73,6 +73,9 @@ def show(status: Mapping[str, Sequence[Mapping[str, Any]]], console: Console) ->
             trunks.add_row(*head, target.get("uri", "-"), target.get("hop", "-"), target.get("state", "-"), last)
             head = ["", "", "", ""]
     console.print(trunks)
+    heard = [trunk["name"] for trunk in status["trunks"] if trunk["allow_plain"]]
+    if heard:
+        console.print(f"An Edge can hear the media of: {', '.join(heard)} (allow_plain)", style="bold", soft_wrap=True)
     devices = _table("Registrations", "address of record", "contact", "from", "over", "for", "device")
     for item in status["registrations"]:
         over, seconds = item["transport"], f"{item['expires_in_s']} s"

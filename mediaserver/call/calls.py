@@ -20,6 +20,7 @@ from mediaserver.call.caller_identity import from_field, identity_of, told_field
 from mediaserver.call.connected_identity import ConnectedIdentity, IdentityRules
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
+from mediaserver.call.edge_ports import PortsBeyond
 from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
 from mediaserver.call.focus import Conferences
 from mediaserver.call.identity_rules import phone_rules, trunk_rules
@@ -32,7 +33,7 @@ from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.sip_leg import SessionMaker, SipLeg
-from mediaserver.call.sip_legs import SipLegs, party_of
+from mediaserver.call.sip_legs import SipLegs, beyond_edge, party_of
 from mediaserver.call.sip_policy import srtp_towards
 from mediaserver.call.sip_webrtc import is_webrtc
 from mediaserver.call.taking_over import TakingOver
@@ -112,6 +113,10 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def use_edges(self, ports: PortsBeyond) -> None:
+        """Media of phones and trunks beyond an Edge go by these ports."""
+        self._sip_legs.beyond = ports
+
     def adopt(self, config: Config) -> None:
         """Make calls by this configuration from now on; those that are up go on."""
         self._config = config
@@ -159,7 +164,9 @@ class Calls:
         browser = is_webrtc(incoming.body, incoming.source.transport)
         legs = self._sip_legs
         policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(user, browser=browser)
-        leg = self._sip_legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser)
+        edge = incoming.flow.edge or None
+        policy = beyond_edge(policy, trunk) if edge and not browser else policy
+        leg = legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser, edge=edge)
         party = party_of(
             policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
         )
@@ -322,8 +329,9 @@ class Calls:
         # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
         browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
         policy, address = self._sip_legs.user_policy(settings, browser=browser), binding.flow.remote_ip
-        name = settings.display_name or user
-        leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser)
+        name, edge = settings.display_name or user, binding.flow.edge or None
+        policy = beyond_edge(policy) if edge and not browser else policy
+        leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser, edge=edge)
         self._book(leg, party_of(policy, address, user=user, browser=browser), request)
         leg.identity, leg.identity_rules = ConnectedIdentity(name, user), self._identity_rules(None)
         shown = request.presentation
@@ -346,7 +354,7 @@ class Calls:
             )
 
         return await self._dial(
-            leg, invite, request, srtp=srtp_towards(settings.srtp, settings.srtp_keys, binding.flow.transport)
+            leg, invite, request, srtp=srtp_towards(policy.srtp, settings.srtp_keys, binding.flow.transport)
         )
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
@@ -365,7 +373,9 @@ class Calls:
         self._admit(line, "outgoing")
         try:
             policy, address = self._sip_legs.trunk_policy(line.settings), way.hops[0].host
-            leg = self._sip_legs.make(request.contact_id, number or name, "agent", policy, address)
+            edge = "" if line.settings.edge else None
+            policy = beyond_edge(policy, line.settings) if edge is not None else policy
+            leg = self._sip_legs.make(request.contact_id, number or name, "agent", policy, address, edge=edge)
             self._book(leg, party_of(policy, address, trunk=name), request)
             leg.identity, leg.identity_rules = ConnectedIdentity(number or name, number), self._identity_rules(line)
         except BaseException:

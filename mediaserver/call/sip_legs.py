@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from functools import lru_cache
 
 from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
+from mediaserver.call.edge_ports import PortsBeyond
 from mediaserver.call.events import Party as Role
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.sip_leg import SipLeg
@@ -28,11 +30,22 @@ class SipLegs:
         self._addresses = addresses
         self._fingerprint = fingerprint
         self.media = media
+        self.beyond: PortsBeyond | None = None
+        """Opens ports at Edges; without it there are none."""
 
     def make(
-        self, contact_id: str, name: str, party: Role, policy: SipPolicy, peer: str, *, browser: bool = False
+        self,
+        contact_id: str,
+        name: str,
+        party: Role,
+        policy: SipPolicy,
+        peer: str,
+        *,
+        browser: bool = False,
+        edge: str | None = None,
     ) -> SipLeg:
-        """A leg towards `peer`, an address or the name of a trunk's host; `browser` is a phone in a web page."""
+        """A leg towards `peer`, an address or the name of a trunk's host; `browser` is a phone in a web page. Its media go
+        by the Edge of the name `edge`, by any for an empty one, by none for None."""
         return SipLeg(
             leg_id=new_id(),
             contact_id=contact_id,
@@ -42,7 +55,7 @@ class SipLegs:
             policy=policy,
             settings=SipWebRtcSettings(self._fingerprint, policy.audio_codecs, policy.video_codecs)
             if browser
-            else self._media_settings(policy, _ip_or_any(peer)),
+            else self._media_settings(policy, _ip_or_any(peer), edge),
         )
 
     def user_policy(self, user: User | None, *, browser: bool = False) -> SipPolicy:
@@ -65,8 +78,11 @@ class SipLegs:
             offers_text=trunk.offer_text,
         )
 
-    def _media_settings(self, policy: SipPolicy, peer_ip: str) -> SipMediaSettings:
+    def _media_settings(self, policy: SipPolicy, peer_ip: str, edge: str | None) -> SipMediaSettings:
         bind, announced = self._addresses.towards(peer_ip)
+        at_edge = self.beyond.by(edge, peer_ip) if self.beyond is not None and edge is not None else None
+        if at_edge is not None:
+            announced = at_edge.announced_ip
         media = self.media
         return SipMediaSettings(
             bind_ip=bind,
@@ -74,8 +90,14 @@ class SipLegs:
             latching_ms=int(media.latching_window * 1000),
             timeout_ms=int(media.rtp_timeout * 1000),
             srtp_keys=policy.srtp_keys,
+            at_edge=at_edge,
             fingerprint=self._fingerprint,
         )
+
+
+def beyond_edge(policy: SipPolicy, trunk: Trunk | None = None) -> SipPolicy:
+    """The same where media go by an Edge: encrypted, unless the trunk's line of the file lets the Edge hear them."""
+    return policy if trunk is not None and trunk.allow_plain else replace(policy, srtp="require")
 
 
 def party_of(

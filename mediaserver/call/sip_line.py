@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from mediaserver.call.edge_ports import PortsAtEdge
 from mediaserver.call.leg import LegMedia
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
@@ -33,6 +34,9 @@ class RtpLine:
     """What every line has, whatever it carries; its place in the description is known to whoever holds it."""
 
     rtp: LocalRtp
+    at_edge: PortsAtEdge | None = None
+    """Whose ports they are, where they are no ports of ours."""
+    latching_ms: int = 0
     crypto: tuple[Crypto, ...] = ()
     """Our keys of SDES; empty without."""
     association: NegotiatedDtls | None = None
@@ -50,6 +54,7 @@ class RtpLine:
         """Tells the engine where the peer is by what was agreed; silence counts from now on."""
         media = self.agreed
         if media is not None:
+            self._aim(media)
             engine.submit(
                 SetRtpRemote(
                     id=self.rtp.id,
@@ -60,6 +65,16 @@ class RtpLine:
                     dtls=self._dtls_terms(media),
                 )
             )
+
+    def _aim(self, media: NegotiatedMedia) -> None:
+        """Tells the Edge whom to let in at its ports."""
+        if self.at_edge is None:
+            return
+        rtp, rtcp = media.remote_rtp, media.remote_rtcp
+        if rtp is not None and (media.rtcp_mux or rtcp is None):
+            # RFC 3550 §11: RTCP's port is the next one.
+            rtcp = rtp if media.rtcp_mux else (rtp[0], min(rtp[1] + 1, 65_535))
+        self.at_edge.aim(self.rtp.id, _live(rtp), _live(rtcp), latching_ms=self.latching_ms)
 
     def local_dtls(self, fingerprint: Fingerprint, offer: MediaDescription | None) -> LocalDtls:
         """What we say of DTLS in our offer, where `offer` is None, or in the answer to one."""
@@ -136,6 +151,11 @@ class SipLine(RtpLine):
             down.source.request_keyframe()
         if now.direction.receives and (moved or not before.direction.receives) and up is not None:
             up.request_keyframe()
+
+
+def _live(address: tuple[str, int] | None) -> tuple[str, int] | None:
+    """None for the port and the address that mean no media (RFC 3264 §5.1, §8.4)."""
+    return address if address is not None and address[1] and address[0] not in ("0.0.0.0", "::") else None
 
 
 def _srtp_keys(media: NegotiatedMedia) -> SrtpKeys | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mediaserver.call.edge_ports import PortsAtEdge
 from mediaserver.call.leg import KINDS, Codecs
 from mediaserver.call.sip_line import SipLine
 from mediaserver.call.sip_lines import Line, LineKind, SipLines
@@ -57,6 +58,8 @@ class SipMediaSettings:
     timeout_ms: int
     srtp_keys: SrtpKeying = "sdes"
     """How our offers want keys to be agreed; either way is taken in the peer's."""
+    at_edge: PortsAtEdge | None = None
+    """Opens the ports in place of `bind_ip`, where the peer is beyond an Edge."""
     fingerprint: Fingerprint | None = None
     """Of the certificate that DTLS shows; without one there is no DTLS."""
 
@@ -319,15 +322,17 @@ class SipMedia(SipLines):
             latching_ms=self._settings.latching_ms,
             # Nobody types all the time.
             timeout_ms=0 if kind == "text" else self._settings.timeout_ms,
+            at_edge=self._settings.at_edge.open if self._settings.at_edge is not None else None,
         )
         if self._closed or self._proposal is not proposal:
             self._engine.close_transport(rtp.id)
             raise NegotiationError("the call was over before its ports were open")
         line: Line
+        at_edge, latching_ms = self._settings.at_edge, self._settings.latching_ms
         if kind == "text":
-            line = TextLine(rtp=rtp)
+            line = TextLine(rtp=rtp, at_edge=at_edge, latching_ms=latching_ms)
         else:
-            line = SipLine(kind=kind, rtp=rtp)
+            line = SipLine(kind=kind, rtp=rtp, at_edge=at_edge, latching_ms=latching_ms)
             self._watch(rtp.id, kind)
         proposal.opened.append(line)
         return line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mediaserver.call.numbers import NumberPlan
@@ -86,17 +86,24 @@ class TrunkLine:
 
     def _place(self, target: TrunkTarget, known: dict[str, tuple[Target, ...]]) -> Place:
         uri = parse_sip_uri(target.uri)
-        if self.settings.transport is not None and uri.transport is None and uri.scheme == "sip":
-            uri = uri.with_param("transport", self.settings.transport)
+        transport = "tls" if self.settings.edge else self.settings.transport
+        if transport is not None and uri.transport is None and uri.scheme == "sip":
+            uri = uri.with_param("transport", transport)
         base = target_of(uri)
-        return Place(target, uri, (base,) if is_ip_literal(base.host) else known.get(str(uri), ()))
+        return Place(target, uri, self.reached([base]) if is_ip_literal(base.host) else known.get(str(uri), ()))
+
+    def reached(self, hops: Sequence[Target]) -> tuple[Target, ...]:
+        """Next hops as this trunk's are reached: over an Edge by TLS alone, where it lies beyond."""
+        if not self.settings.edge:
+            return tuple(hops)
+        return tuple(replace(hop, at_edge=True) for hop in hops if hop.transport == "tls")
 
     # -- where calls go ------------------------------------------------------------------------------------------
 
     def found(self, place: Place, hops: Sequence[Target]) -> None:
         """DNS has said where a target is; nothing said leaves what was known."""
         if hops:
-            place.hops = tuple(hops[:_EVERY_HOP])
+            place.hops = self.reached(hops[:_EVERY_HOP])
             self._forget_strangers()
 
     def _forget_strangers(self) -> None:

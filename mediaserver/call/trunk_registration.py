@@ -177,7 +177,7 @@ class TrunkRegistration:
         Where the proxy's name leads is looked up with each, for calls that its flow does not carry.
         """
         if one.proxy is not None:
-            one.located = tuple(await self._agent.locate(one.proxy)) or one.located
+            one.located = self._line.reached(await self._agent.locate(one.proxy)) or one.located
         return (one.hop,) if one.hop is not None else one.located
 
     # -- its flow ------------------------------------------------------------------------------------------------
@@ -213,7 +213,8 @@ class TrunkRegistration:
         """Where the route begins that the registrar gives (RFC 3608); over a flow it begins at its other end."""
         routes = one.upstream.service_routes
         first = routes[0].uri if routes and not one.upstream.outbound else None
-        self._line.route_hops = tuple(await self._agent.locate(first)) if isinstance(first, SipUri) else ()
+        hops = await self._agent.locate(first) if isinstance(first, SipUri) else []
+        self._line.route_hops = self._line.reached(hops)
 
 
 def flow_statuses(flows: UpstreamFlows | None) -> tuple[FlowStatus, ...]:

@@ -72,6 +72,8 @@ class TrunkStatus:
     flows: tuple[FlowStatus, ...]
     """The ways that we are registered by; empty where we do not register."""
     targets: tuple[TargetStatus, ...]
+    allow_plain: bool
+    """Its media may go by an Edge without encryption: whoever holds the Edge can hear them."""
 
 
 class Trunks:
@@ -254,6 +256,7 @@ class Trunks:
             registration_code=upstream.last_code or None if upstream is not None else None,
             flows=flows,
             targets=targets,
+            allow_plain=line.settings.allow_plain,
         )
 
     def _target(self, line: TrunkLine, place: Place, hop: Target, now: float) -> TargetStatus:

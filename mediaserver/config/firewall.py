@@ -112,6 +112,15 @@ def _edge_openings(config: Config) -> Iterator[Opening]:
             if (tcp := listeners.webrtc.tcp_port) is not None:
                 yield Opening(source, address, "tcp", str(tcp), "media of browsers that UDP is closed to (ICE-TCP)")
     yield from _turn_openings(config)
+    if (sip := config.edge.sip_tls) is not None:
+        for name in config.edge.networks:
+            for source, address in _ends(config, name, "phones, trunks"):
+                yield Opening(source, address, "tcp", str(sip), "SIP/TLS, passed through to the Core")
+    if config.edge.sip_media_ports is not None:
+        for name in config.edge.networks:
+            for source, address in _ends(config, name, "phones, trunks"):
+                ports = str(config.edge.sip_media_ports)
+                yield Opening(source, address, "udp", ports, "media of phones and trunks, carried to the Core")
     for opening in _tcp(link.listen, "the Core", "the link: signalling and pages"):
         yield replace(opening, firewall="inner")
     last = link.listen.port + link.workers - 1

@@ -188,6 +188,27 @@ class SipWebSocket(Section):
     (the daemon's own pages), `*` (every page). Whoever connects still needs a user's password."""
 
 
+WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=2000)]
+
+
+class CertificateStatus(Section):
+    """Who says which client certificates are revoked; without `crls` and `ocsp` nobody does."""
+
+    crls: Annotated[tuple[WebAddress, ...], Field(max_length=16)] = ()
+    """Addresses of revocation lists, like http://ca.example.org/devices.crl, each signed by an authority of
+    `client_ca_file`."""
+
+    ocsp: WebAddress | None = None
+    """Address of the authorities' OCSP responder, asked for certificates of which no list says anything; null asks
+    nobody."""
+
+    otherwise: Literal["refuse", "accept"] = "refuse"
+    """What becomes of connections while neither can be had, or what they said is too old."""
+
+    refresh: Annotated[Duration, Field(ge=10, le=604_800)] = 3600.0
+    """How often lists are fetched, and how long an answer of the responder counts at most."""
+
+
 class SipListener(Section):
     """SIP for phones and trunks."""
 
@@ -203,11 +224,18 @@ class SipListener(Section):
     tls: Port | None = 5061
     """TLS port; null switches TLS off."""
 
+    shared_tls_names: tuple[HostName, ...] = ()
+    """Names, like sip.example.org, whose connections are SIP over TLS where they come by the shared TLS port of this
+    machine or of an Edge. That port passes them through where its `names` have them, too."""
+
     certificate: Certificate = Certificate()
     """Certificate shown to phones and trunks, also to those that ask for one when we call them."""
 
     client_ca_file: FilePath | None = None
     """Authorities (PEM) that sign the certificates of trunks and phones that prove themselves by one; null asks for none."""
+
+    certificate_status: CertificateStatus = CertificateStatus()
+    """Whether such a certificate still holds. What was revoked by `/v1/revoked-certificates` never does."""
 
     nat_keep_alive: DurationOrNone = 25.0
     """How often phones behind a NAT that registered over UDP are sent an empty packet, so that calls find their way in;

@@ -63,7 +63,7 @@ class Config(Section):
     """Between Edge and Core."""
 
     edge: Edge = Edge()
-    """What an Edge does with its visitors' TLS."""
+    """What an Edge does with its visitors' TLS, and what it has for phones and trunks."""
 
     dns: Dns = Dns()
     """How names of trunks and phones are looked up."""

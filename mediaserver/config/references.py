@@ -38,6 +38,7 @@ def problems(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     yield from _ports(data)
     yield from turn_tcp_problems(data)
     yield from _edges_and_cores(data)
+    yield from _edge_ports(data)
     yield from _slots(data)
 
 
@@ -71,6 +72,7 @@ def _groups(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[
         if target.get("webhook") is not None:
             yield ("webhooks", name, "fallback", "webhook"), "a webhook cannot fall back to a webhook"
     yield from _trunk_users(data)
+    yield from _certificate_names(data)
 
 
 def _trunk_users(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
@@ -79,6 +81,16 @@ def _trunk_users(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         user = _map(_map(trunk).get("authenticate")).get("user")
         if isinstance(user, str) and (first := taken.setdefault(user, f"trunks.{name}")) != f"trunks.{name}":
             yield ("trunks", name, "authenticate", "user"), f"{user} is the user name of {first} already"
+
+
+def _certificate_names(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    taken: dict[str, str] = {}
+    for section in ("trunks", "users"):
+        for name, owner in _map(data.get(section)).items():
+            for index, each in enumerate(_list(_map(owner).get("certificate_names"))):
+                first = taken.setdefault(str(each).lower(), f"{section}.{name}")
+                if first != f"{section}.{name}":
+                    yield (section, name, "certificate_names", index), f"{each} is a name of {first} already"
 
 
 def _sites(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterator[tuple[KeyPath, str]]:
@@ -139,6 +151,8 @@ def _listeners(data: Mapping[str, Any], names: Mapping[str, set[str]]) -> Iterat
         networks = section.get("networks", getattr(defaults, key).networks)
         for index, name in enumerate(_list(networks)):
             yield from _named(("listeners", key, "networks", index), name, "networks", names)
+    for index, name in enumerate(_list(_map(data.get("edge")).get("networks"))):
+        yield from _named(("edge", "networks", index), name, "networks", names)
     taken: dict[str, str] = {}
     for key in ("http", "https", "shared_tls", "admin"):
         binds = _map(listeners.get(key)).get("bind", getattr(defaults, key).bind)
@@ -241,6 +255,28 @@ def _names_of_cores(data: Mapping[str, Any], cores: Mapping[str, Any]) -> Iterat
                 yield path, f"{server_name} is not among listeners.shared_tls.names, so nobody comes by it"
             if owners.setdefault(lower, name) != name:
                 yield path, f"{server_name} leads to {owners[lower]} already"
+
+
+def _edge_ports(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    if data.get("role") != "edge":
+        return
+    edge, listeners = _map(data.get("edge")), _map(data.get("listeners"))
+    sip = edge.get("sip_tls")
+    binds = [str(bind) for bind in _list(_map(listeners.get("shared_tls")).get("bind"))]
+    if sip is not None and any(bind.endswith(f":{sip}") for bind in binds):
+        yield (
+            ("edge", "sip_tls"),
+            f"{sip} is the port of listeners.shared_tls already: name it in its names, or choose another",
+        )
+    try:
+        ports = parse_port_range(edge["sip_media_ports"]) if edge.get("sip_media_ports") else None
+    except ValueError:
+        return
+    link = str(_map(data.get("link")).get("listen", Config().link.listen)).rpartition(":")[2]
+    webrtc = _map(listeners.get("webrtc")).get("port", Config().listeners.webrtc.port)
+    for name, port in (("listeners.webrtc.port", webrtc), ("link.listen", int(link) if link.isdecimal() else None)):
+        if ports is not None and isinstance(port, int) and ports.low <= port <= ports.high:
+            yield ("edge", "sip_media_ports"), f"{name} ({port}) lies inside {ports}: choose other ports"
 
 
 def _slots(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

@@ -57,6 +57,10 @@ Shards = Annotated[
 ]
 
 
+CertificateName = Annotated[str, Field(pattern=r"^(sip:[^@\s]+@)?[^@\s:]+$")]
+"""A host name or a SIP URI in the subjectAltName of a certificate (RFC 5922)."""
+
+
 class User(Section):
     """Somebody who registers a phone or signs in on the agent page; the key of the map is the user name."""
 
@@ -66,6 +70,10 @@ class User(Section):
     secret: SecretRef
     """Password for SIP digest and for the agent page, or its digests as `mediaserver hash-password` prints them. A phone
     whose TLS certificate names sip:USER@DOMAIN needs none (`listeners.sip.client_ca_file`)."""
+
+    certificate_names: tuple[CertificateName, ...] = ()
+    """Names in TLS client certificates of the user's devices, like desk-17.phones.example.org or sip:17@example.org, by
+    which they need no password; the authority that signed them stands in `listeners.sip.client_ca_file`."""
 
     roles: tuple[Literal["agent"], ...] = ("agent",)
     """What the user may do: `agent` takes and makes calls."""

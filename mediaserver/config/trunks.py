@@ -231,6 +231,13 @@ class Trunk(Section):
     transport: SipTransport | None = None
     """Transport towards targets whose URI names none; null leaves it to DNS, and is UDP for addresses."""
 
+    edge: bool = False
+    """The trunk lies beyond the Edges: its TLS connections are opened by one of them (`edge.dial_trunks` there). Only
+    targets over TLS are called, and its media go by ports of that Edge (`edge.sip_media_ports`), encrypted."""
+
+    allow_plain: bool = False
+    """Media of the trunk may go by an Edge without encryption: whoever holds the Edge, or listens there, hears them."""
+
     credentials: TrunkCredentials | None = None
     """For trunks that challenge us; null answers no challenge."""
 
@@ -292,6 +299,10 @@ class Trunk(Section):
             raise ValueError("give either target (one SIP URI) or targets (a list of them)")
         if self.registration is not None and self.credentials is None:
             raise ValueError("registration needs credentials: the user and password that the trunk knows us by")
+        if self.edge and self.transport not in (None, "tls"):
+            raise ValueError("a trunk beyond the Edges is called by TLS: give transport: tls")
+        if self.edge and self.srtp == "never" and not self.allow_plain:
+            raise ValueError("the Edge would hear the trunk's media: give srtp: require, or allow_plain: true")
         return self
 
     @property

@@ -39,6 +39,8 @@ from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.contact.contacts import Contacts
+from mediaserver.daemon.certificates import StatusFetcher, certificate_standing
+from mediaserver.daemon.edge_way import Visitors
 from mediaserver.daemon.edges import Edges
 from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
@@ -76,6 +78,7 @@ from mediaserver.store.journal import Journal
 from mediaserver.store.outcomes import SqliteOutcomes
 from mediaserver.store.records import SqliteRecords
 from mediaserver.store.revocations import SqliteRevocations
+from mediaserver.store.revoked_certificates import SqliteRevokedCertificates
 from mediaserver.store.writer import RecordWriter
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -111,6 +114,7 @@ class Daemon:
         self._room_members: RoomMembers | None = None
         self._web: WebSide | None = None
         self._edges: Edges | None = None
+        self._certificates: StatusFetcher | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -161,6 +165,13 @@ class Daemon:
             ),
             tls_client=client_tls(config),
         )
+        self._certificates = StatusFetcher()
+        kept_certificates = await SqliteRevokedCertificates.open(self._records)
+        standing = certificate_standing(
+            config, revoked=await kept_certificates.current(), fetcher=self._certificates, counters=counters
+        )
+        user_agent.use_certificates(standing)
+        self._tasks.spawn(standing.run(), name="certificates")
         self._trunks = trunks = Trunks(
             config.trunks,
             realm=config.listeners.sip.realm,
@@ -270,15 +281,24 @@ class Daemon:
             user_agent=user_agent,
             control=control,
             journal=journal,
+            certificates=standing,
+            kept_certificates=kept_certificates,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
             page_servers=page_servers,
             edge_control=self._edges,
         )
         await self._web.start()
-        engine.on_stream = self._web.take
+        visitors = Visitors(
+            pages=self._web.take,
+            sip=user_agent.accept_stream,
+            sip_names=frozenset(name.lower() for name in config.listeners.sip.shared_tls_names),
+        )
+        engine.on_stream = visitors.take
         if self._edges is not None:
             bandwidth.through_edge = self._edges.brings
-            await self._edges.start(self._web.take)
+            user_agent.use_edges(self._edges.dialler)
+            calls.use_edges(self._edges.ports)
+            await self._edges.start(visitors.take)
         parts = RunningParts(
             users=users,
             agents=page,
@@ -342,6 +362,8 @@ class Daemon:
         if self._capture is not None:
             self._capture.close()
         await self._tasks.stop(_STOP_DEADLINE_S)
+        if self._certificates is not None:
+            await self._certificates.stop()
         if self._announcements is not None:
             await self._announcements.stop()
         if self._engine is not None:

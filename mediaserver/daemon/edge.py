@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ from mediaserver.config.state import bind_addresses
 from mediaserver.config.values import SocketAddress
 from mediaserver.daemon.core_choice import CoreChoice, KnownCore
 from mediaserver.daemon.edge_addresses import edge_addresses
+from mediaserver.daemon.edge_dialling import EdgeDialling
+from mediaserver.daemon.edge_ports import EdgePortsSide
 from mediaserver.daemon.edge_tls import PreparedEdge, prepare_edge, refuse_in_clear
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
@@ -34,7 +37,7 @@ from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.errors import ConfigError
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import Revocation, SetKeys, media_key
+from mediaserver.link.messages import AimPorts, Dial, OpenPorts, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -67,6 +70,12 @@ class EdgeDaemon:
         )
         self._held: dict[int, tuple[events.StreamOpened, asyncio.TimerHandle]] = {}
         self._token_keys: dict[int, frozenset[int]] = {}
+        self._told = {str(bind): str(told) for bind, told in bind_addresses(config, config.edge.networks)}
+        """The address that peers see, by the one that is bound."""
+        self._dialling = EdgeDialling(allowed=config.edge.dial_trunks, carry=self._carry_dialled, metrics=self._metrics)
+        self._ports = EdgePortsSide(
+            allowed=config.edge.sip_media_ports is not None, workers=config.link.workers, told=self._told
+        )
         self._live: LiveConfig[PreparedEdge] | None = None
         self._terminated = frozenset[str]()
         """Names of pages whose TLS ends here."""
@@ -90,6 +99,7 @@ class EdgeDaemon:
         engine.on_stream = self._take_visitor
         await engine.start()
         ports = await asyncio.wait_for(opened.link_ports, _START_DEADLINE_S)
+        self._ports.start(engine)
         await self._listen(engine, pins, ports)
         self._metrics.add_source(lambda: engine_metrics(engine.counters(), engine.connected))
         checks = {"core": self._problem}
@@ -131,6 +141,8 @@ class EdgeDaemon:
             timer.cancel()
             os.close(event.fd)
         self._held.clear()
+        await self._dialling.stop(_STOP_DEADLINE_S)
+        await self._ports.stop(_STOP_DEADLINE_S)
         if self._engine is not None:
             await self._engine.stop(_STOP_DEADLINE_S)
 
@@ -193,9 +205,45 @@ class EdgeDaemon:
         return None if core is None else present[core]
 
     def _carry(self, event: events.StreamOpened, link: int) -> None:
+        ip, port = event.local
         self._running.submit(
             commands.CarryStream(
-                id=link, fd=event.fd, source=event.source, local=event.local, server_name=event.server_name
+                id=link,
+                fd=event.fd,
+                source=event.source,
+                local=(self._told.get(ip, ip), port),
+                server_name=event.server_name,
+                service=event.service,
+            )
+        )
+
+    def handle_open_ports(self, core: EdgeEnd, message: OpenPorts) -> None:
+        """A Core wants ports for media of a phone or trunk."""
+        self._ports.handle_open(core, message)
+
+    def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
+        """Whom to let in there."""
+        self._ports.handle_aim(core_id, message)
+
+    def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
+        """A Core wants a connection to a trunk."""
+        self._dialling.handle_dial(core, dial)
+
+    def _carry_dialled(self, core: EdgeEnd, number: int, connection: socket.socket) -> None:
+        link = next((link for link, end in self._ends.items() if end is core and end.core_id is not None), None)
+        if link is None:
+            connection.close()
+            return
+        source, local = connection.getpeername()[:2], connection.getsockname()[:2]
+        self._running.submit(
+            commands.CarryStream(
+                id=link,
+                fd=connection.detach(),
+                source=source,
+                local=local,
+                server_name="",
+                service="dialled",
+                number=number,
             )
         )
 
@@ -309,12 +357,18 @@ class _Opened:
 def _engine_config(config: Config, prepared: PreparedEdge) -> EngineConfig:
     webrtc = config.listeners.webrtc
     addresses = bind_addresses(config, webrtc.networks)
+    phones = bind_addresses(config, config.edge.networks)
     marks = config.media.dscp
     return EngineConfig(
         shards=0,
         audio_threads=0,
         edge=EdgeConfig(
-            workers=config.link.workers, public_binds=_binds(addresses, webrtc.port), link_bind=str(config.link.listen)
+            workers=config.link.workers,
+            public_binds=_binds(addresses, webrtc.port),
+            link_bind=str(config.link.listen),
+            sip_tls_binds=() if config.edge.sip_tls is None else _binds(phones, config.edge.sip_tls),
+            media_binds=tuple(str(bind) for bind, _ in phones),
+            media_ports=config.edge.sip_media_ports or (20_000, 29_999),
         ),
         webrtc_tcp_binds=() if webrtc.tcp_port is None else _binds(addresses, webrtc.tcp_port),
         announced={str(bind): str(told) for bind, told in addresses if bind != told},

@@ -11,7 +11,7 @@ from mediaserver.link.messages import EdgeAddress
 
 def edge_addresses(config: Config) -> tuple[EdgeAddress, ...]:
     """All of them, in the order in which pages should try those of one purpose."""
-    return (*_media(config), *_turn(config))
+    return (*_media(config), *_turn(config), *_sip(config))
 
 
 def _media(config: Config) -> Iterator[EdgeAddress]:
@@ -35,6 +35,15 @@ def _turn(config: Config) -> Iterator[EdgeAddress]:
     if shared.turn_name is not None and told:
         for port in dict.fromkeys(bind.port for bind in shared.bind):
             yield EdgeAddress(protocol="tls", ip=told[0], port=port, purpose="turn", name=shared.turn_name)
+
+
+def _sip(config: Config) -> Iterator[EdgeAddress]:
+    edge = config.edge
+    for ip in _told(config, edge.networks):
+        if edge.sip_tls is not None:
+            yield EdgeAddress(protocol="tls", ip=ip, port=edge.sip_tls, purpose="sip")
+        if edge.sip_media_ports is not None:
+            yield EdgeAddress(protocol="udp", ip=ip, port=edge.sip_media_ports.low, purpose="sip_media")
 
 
 def _told(config: Config, networks: tuple[str, ...]) -> list[str]:

@@ -14,6 +14,8 @@ from mediaserver.api.page_servers import PageServers
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
 from mediaserver.daemon.edge_drains import EdgeDrains
+from mediaserver.daemon.edge_ports import CorePorts
+from mediaserver.daemon.edge_way import EdgeDialler
 from mediaserver.daemon.link_identity import accepted, credentials
 from mediaserver.daemon.link_wire import EngineWire, connect
 from mediaserver.engine import commands, events
@@ -39,8 +41,8 @@ _MOST_REVOKED: Final = 100_000
 class TakesVisitors(Protocol):
     """Serves those who came over an Edge."""
 
-    def __call__(self, event: events.StreamOpened, *, in_clear: bool) -> None:
-        """`in_clear`: the Edge has ended the visitor's TLS."""
+    def __call__(self, event: events.StreamOpened, edge: str, *, in_clear: bool) -> None:
+        """`edge` is its name. `in_clear`: it has ended the visitor's TLS."""
         ...
 
 
@@ -86,6 +88,10 @@ class Edges:
         )
         self.registry = registry
         """Which of them are up."""
+        self.dialler = EdgeDialler(self.registry)
+        """Opens connections from there."""
+        self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
+        """Opens ports for media there."""
 
     async def start(self, on_stream: TakesVisitors) -> None:
         """Dials; `on_stream` takes visitors. Raises ConfigError and EngineError for certificates that cannot be used."""
@@ -121,13 +127,16 @@ class Edges:
         return address in self._sources
 
     def _take_stream(self, end: CoreEnd, event: events.StreamOpened) -> None:
+        if event.service == "dialled":
+            self.dialler.take(event)
+            return
         source = event.source[0]
         self._sources.pop(source, None)
         self._sources[source] = None
         if len(self._sources) > _MOST_SOURCES:
             del self._sources[next(iter(self._sources))]
         if self._on_stream is not None:
-            self._on_stream(event, in_clear=event.server_name in end.terminated)
+            self._on_stream(event, end.name, in_clear=event.server_name in end.terminated)
 
     def _shown(self, end: CoreEnd) -> EdgeShown:
         if not end.is_ready:
@@ -157,6 +166,8 @@ class Edges:
             changed=self.registry.handle_change,
             may_end_tls=edge.tls == "terminate",
         )
+        end.on_ports = self.ports.handle_answer
+        end.on_dial_failed = self.dialler.handle_failure
         self.registry.add(end)
         connect(self._engine, link, end, on_stream=partial(self._take_stream, end))
         await self._engine.dial_link(
@@ -197,6 +208,11 @@ class Edges:
         listen = partial(self._on_media_link, name)
         self._unsubscribe[name] = [engine.subscribe_events(command.id, listen) for command in opened]
         engine.submit(*opened)
+
+    def _media_link(self, name: str, worker: int, shard: int) -> int | None:
+        _, links = self._media_links.get(name, ((), []))
+        place = worker * self._engine.config.shards + shard
+        return links[place] if place < len(links) else None
 
     def _close_media(self, name: str) -> None:
         for unsubscribe in self._unsubscribe.pop(name, ()):

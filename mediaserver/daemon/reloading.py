@@ -18,7 +18,7 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import tls_files
 from mediaserver.contact.contacts import Contacts
-from mediaserver.daemon.settings import sip_domains, token_key, trunk_rules
+from mediaserver.daemon.settings import certificate_users, sip_domains, token_key, trunk_rules
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.errors import ConfigError
@@ -140,7 +140,9 @@ class RunningParts:
         self._calls.adopt(config)
         self._contacts.adopt(config)
         self._dial_plan.adopt(config)
-        self._user_agent.adopt(trunks=trunk_rules(config), domains=sip_domains(config))
+        self._user_agent.adopt(
+            trunks=trunk_rules(config), domains=sip_domains(config), certificate_users=certificate_users(config)
+        )
         for binding in self._user_agent.registrations():
             if binding.aor.rpartition("@")[0] not in config.users and self._user_agent.unregister(binding.aor):
                 _log.info("registration_removed", aor=binding.aor)

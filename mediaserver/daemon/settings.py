@@ -144,6 +144,7 @@ def sip_config(config: Config) -> SipConfig:
         realm=sip.realm,
         server_name=SERVER_NAME,
         trunks=trunk_rules(config),
+        certificate_users=certificate_users(config),
         limits=SipLimits(
             transactions=limits.sip_transactions,
             sessions=2 * limits.calls,
@@ -181,6 +182,16 @@ def sip_domains(config: Config) -> frozenset[str]:
     return frozenset({config.listeners.sip.realm.lower(), *(config.domain_of(user).lower() for user in config.users)})
 
 
+def certificate_users(config: Config) -> dict[str, str]:
+    """Users by the names in their devices' certificates."""
+    found = {}
+    for user, settings in config.users.items():
+        for name in settings.certificate_names:
+            account, at, host = name.removeprefix("sip:").rpartition("@")
+            found[f"{account}{at}{host.lower()}"] = user
+    return found
+
+
 def trunk_rules(config: Config) -> tuple[TrunkRule, ...]:
     """How requests of trunks are known."""
     return tuple(
@@ -197,7 +208,11 @@ def resolver(config: Config, *, counters: Counters) -> Resolver:
     ports: dict[Transport, int | None] = {"udp": sip.udp, "tcp": sip.tcp, "tls": sip.tls}
     return Resolver(
         dns=DnsClient(servers=config.dns.servers, timeout_s=config.dns.timeout, counters=counters),
-        transports=frozenset(transport for transport, port in ports.items() if port is not None),
+        transports=frozenset(
+            transport
+            for transport, port in ports.items()
+            if port is not None or (transport == "tls" and any(trunk.edge for trunk in config.trunks.values()))
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from mediaserver.api.page_servers import PageServers
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
 from mediaserver.api.registrations import RegistrationsResource
+from mediaserver.api.revoked_certificates import RevokedCertificatesResource
 from mediaserver.api.room_sessions import RoomLimits, RoomSessionsResource
 from mediaserver.api.session import SessionLimits, SessionResource
 from mediaserver.api.sip_socket import SipSocketResource
@@ -50,11 +51,13 @@ from mediaserver.daemon.turn import ice_servers
 from mediaserver.engine.events import StreamOpened
 from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.sip.certificates.standing import CertificateStanding
 from mediaserver.sip.user_agent import UserAgent
 from mediaserver.store.journal import Journal
 from mediaserver.store.outcomes import Outcome, Outcomes
 from mediaserver.store.records import ContactRecords
 from mediaserver.store.revocations import Revocations
+from mediaserver.store.revoked_certificates import SqliteRevokedCertificates
 
 _ROOM_KINDS: Final[tuple[Literal["whip", "whep"], ...]] = ("whip", "whep")
 _log = structlog.get_logger(__name__)
@@ -87,11 +90,15 @@ class WebSide:
         control: CallControl,
         journal: Journal,
         line_tests: LineTests,
+        certificates: CertificateStanding,
+        kept_certificates: SqliteRevokedCertificates,
         page_servers: PageServers,
         edge_control: EdgeControl | None,
     ) -> None:
         self._config = config
         self._control = control
+        self._certificates = certificates
+        self._kept_certificates = kept_certificates
         self._page_servers = page_servers
         self._edge_control = edge_control
         self._journal = journal
@@ -272,7 +279,9 @@ class WebSide:
                 remove=self._user_agent.unregister,
                 now=asyncio.get_running_loop().time,
                 admin=admin,
+                certificate_of=self._user_agent.certificate_of,
             ),
+            RevokedCertificatesResource(certificates=self._certificates, kept=self._kept_certificates, admin=admin),
         ]
         operations = [operation for resource in described for operation in resource.operations()]
         return [

@@ -118,6 +118,16 @@ class RestartIce(Command, frozen=True, kw_only=True, tag="restart_ice"):
     """New local credentials; answered by `IceTransportOpened`; the old ones are honoured for the grace."""
 
 
+class EdgePorts(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of ports that an Edge has opened for a transport, as peers see it."""
+
+    link: int
+    """The media link to the thread of the Edge that has them."""
+    ip: str
+    rtp_port: int
+    rtcp_port: int
+
+
 class OpenRtpTransport(Command, frozen=True, kw_only=True, tag="open_rtp_transport"):
     """Make a transport with ports of its own for a SIP leg; answered by `RtpTransportOpened`."""
 
@@ -127,6 +137,8 @@ class OpenRtpTransport(Command, frozen=True, kw_only=True, tag="open_rtp_transpo
     """How long after `SetRtpRemote` media may move the remote address (symmetric RTP); 0 is never."""
     timeout_ms: int = 0
     """Silence after which `MediaTimeout` is sent; 0 is never."""
+    edge: EdgePorts | None = None
+    """Ports at an Edge in place of our own."""
 
 
 class SetRtpRemote(Command, frozen=True, kw_only=True, tag="set_rtp_remote"):
@@ -628,6 +640,31 @@ class ListenLink(Command, frozen=True, kw_only=True, tag="listen_link"):
     cores: tuple[LinkPin, ...]
 
 
+class OpenEdgePorts(Command, frozen=True, kw_only=True, tag="open_edge_ports"):
+    """On an Edge's thread: open a pair of ports for media of a Core's transport; answered by `EdgePortsOpened`. They end
+    with the session (`RevokeSessions`), with the Core's life, and after an hour in which nobody sent."""
+
+    core: int
+    transport: int
+    ip: str
+    """Address to bind."""
+
+
+class AimEdgePorts(Command, frozen=True, kw_only=True, tag="aim_edge_ports"):
+    """On an Edge's thread: where the peer's media comes from by its description, and how long others may come in its
+    place."""
+
+    core: int
+    transport: int
+    rtp: Address | None = None
+    rtcp: Address | None = None
+    latching_ms: int = 0
+
+
+Service = Literal["page", "sip", "dialled"]
+"""What a connection is for."""
+
+
 class CarryStream(Command, frozen=True, kw_only=True, tag="carry_stream"):
     """Carry a visitor's connection to the other end of the link; `StreamOpened` follows there. Where the link is down the
     connection is closed."""
@@ -637,6 +674,9 @@ class CarryStream(Command, frozen=True, kw_only=True, tag="carry_stream"):
     source: Address
     local: Address
     server_name: str
+    service: Service = "page"
+    number: int = 0
+    """The Core's own number of a connection that it had opened."""
 
 
 class CloseLink(Command, frozen=True, kw_only=True, tag="close_link"):
@@ -701,6 +741,8 @@ AnyCommand = (
     | LeaveMediaLink
     | SweepMediaLink
     | SetEdgeAddresses
+    | OpenEdgePorts
+    | AimEdgePorts
     | SetCoreKey
     | RemoveCoreKey
     | SetMediaLink

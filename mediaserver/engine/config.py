@@ -44,6 +44,12 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`ip:port` of the public sockets, the same for all workers. Port 0 lets the kernel choose one."""
     link_bind: str
     """`ip:port` of the socket towards Cores, never a public one; each further worker takes the next port."""
+    sip_tls_binds: tuple[str, ...] = ()
+    """`ip:port` of the sockets for SIP over TLS, whose connections come out as `StreamOpened`, as they are."""
+    media_binds: tuple[str, ...] = ()
+    """Local addresses on which ports for media of phones and trunks may be opened."""
+    media_ports: tuple[int, int] = (20_000, 29_999)
+    """First and last of those ports; each thread has its share."""
     paths: int = 65_536
     """Visitors' addresses that one worker knows at a time, 65,536 at the most."""
     unproven_per_prefix: int = 64

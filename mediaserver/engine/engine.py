@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -193,17 +193,29 @@ class Engine:
         latching_ms: int = 0,
         timeout_ms: int = 0,
         shard: int | None = None,
+        at_edge: Callable[[int], Awaitable[commands.EdgePorts]] | None = None,
     ) -> LocalRtp:
-        """Make an RTP transport on a port pair of its own. Raises EngineError; LimitExceeded when no port is free."""
+        """Make an RTP transport on a port pair of its own. Raises EngineError; LimitExceeded when no port is free.
+
+        `at_edge` opens the pair for the transport of this id at an Edge; it ends with `on_closed`."""
         transport = self._new_transport(shard)
+        ports: commands.EdgePorts | None = None
         try:
+            ports = await at_edge(transport) if at_edge is not None else None
             answer = await self.request(
                 commands.OpenRtpTransport(
-                    id=transport, bind_ip=bind_ip, rtcp_mux=rtcp_mux, latching_ms=latching_ms, timeout_ms=timeout_ms
+                    id=transport,
+                    bind_ip=bind_ip,
+                    rtcp_mux=rtcp_mux,
+                    latching_ms=latching_ms,
+                    timeout_ms=timeout_ms,
+                    edge=ports,
                 )
             )
         except (CommandRefused, LimitExceeded):
             self._forget_transport(transport)
+            if ports is not None and self.on_closed is not None:
+                self.on_closed(transport)
             raise
         except BaseException:
             self._abandon_transport(transport)

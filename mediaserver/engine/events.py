@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from mediaserver.engine.commands import Address
+from mediaserver.engine.commands import Address, Service
 
 CloseReason = Literal[
     "consent_expired", "dtls_failed", "fingerprint_mismatch", "peer_closed", "commanded", "limit", "failed"
@@ -349,6 +349,23 @@ class EdgeOpened(Event, frozen=True, kw_only=True, tag="edge_opened"):
     link: Address
 
 
+class EdgePortsOpened(Event, frozen=True, kw_only=True, tag="edge_ports_opened"):
+    """An Edge's thread has opened a pair of ports for media."""
+
+    id: int
+    rtp_port: int
+    rtcp_port: int
+    request: int | None = None
+
+
+class EdgePortsClosed(Event, frozen=True, kw_only=True, tag="edge_ports_closed"):
+    """They are closed."""
+
+    id: int
+    core: int
+    transport: int
+
+
 class EdgeLinkUp(Event, frozen=True, kw_only=True, tag="edge_link_up"):
     """A shard of a Core has proven its address to an Edge's worker, for the first time or anew."""
 
@@ -414,6 +431,10 @@ class StreamOpened(Event, frozen=True, kw_only=True, tag="stream_opened"):
     """The address that the visitor came to."""
     server_name: str
     """The name that the visitor asked for, lower case; empty for none."""
+    service: Service = "page"
+    """`page` by the shared TLS port, `sip` by that of SIP over TLS, `dialled` by the Edge for the Core."""
+    number: int = 0
+    """The Core's own number of a connection that it had the Edge open; else 0."""
 
 
 class LinkMediaUp(Event, frozen=True, kw_only=True, tag="link_media_up"):
@@ -448,6 +469,8 @@ AnyEvent = (
     | DtmfReceived
     | PlayFinished
     | Stats
+    | EdgePortsOpened
+    | EdgePortsClosed
     | StreamOpened
     | ChannelOpened
     | ChannelClosed

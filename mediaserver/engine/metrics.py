@@ -73,6 +73,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
 }
 _GAUGES: Final[Mapping[str, tuple[str, str, float]]] = {
     "edge_paths": ("edge_paths", "Visitors' addresses that an Edge carries", 1),
+    "edge_port_pairs": ("edge_port_pairs", "Pairs of ports that an Edge has open for media of phones and trunks", 1),
     "edge_revoked_sessions": ("edge_revoked_sessions", "Ended sessions whose tokens an Edge refuses", 1),
     "gso": ("segmentation_offload", "1 while UDP segmentation offload is used", 1),
     "link_paths": ("link_paths", "Visitors' addresses that come over Edges", 1),

@@ -14,12 +14,18 @@ from mediaserver.link.end import End
 from mediaserver.link.messages import (
     REVOCATIONS_PER_MESSAGE,
     VERSIONS,
+    AimPorts,
     AnyMessage,
     CoreHello,
+    Dial,
+    DialFailed,
     Drain,
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
+    OpenPorts,
+    PortsOpened,
+    PortsRefused,
     Revocation,
     Revoke,
     SetKeys,
@@ -73,6 +79,10 @@ class CoreEnd(End):
         """Where visitors reach the Edge; what was said last, also while the link is down."""
         self.media_ports: tuple[int, ...] = ()
         """UDP ports of the Edge's threads for the media part of the link."""
+        self.on_dial_failed: Callable[[CoreEnd, int, str], None] | None = None
+        """Told the number of a connection that the Edge could not open, and why."""
+        self.on_ports: Callable[[CoreEnd, PortsOpened | PortsRefused], None] | None = None
+        """Told what became of ports that were asked for."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
 
@@ -115,6 +125,20 @@ class CoreEnd(End):
         if self.is_ready:
             self._send_revocations(sessions)
 
+    def dial(self, number: int, ip: str, port: int) -> None:
+        """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
+        self._send(Dial(number=number, ip=ip, port=port))
+
+    def open_ports(self, transport: int, ip: str) -> None:
+        """Open a pair of ports for media of a transport; `on_ports` is called."""
+        self._send(OpenPorts(transport=transport, ip=ip))
+
+    def aim_ports(
+        self, transport: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, latching_ms: int
+    ) -> None:
+        """Where the peer of a pair sends from by its description, and how long others may come in its place."""
+        self._send(AimPorts(transport=transport, rtp=rtp, rtcp=rtcp, latching_ms=latching_ms))
+
     def set_busy(self, busy: bool) -> None:
         """Whether paths of ours lead over this Edge."""
         self._wire.set_busy(busy)
@@ -127,6 +151,14 @@ class CoreEnd(End):
                 self.addresses = message.addresses
             case Drain() if self.is_ready:
                 self.drain_deadline_s = message.deadline_s
+            case DialFailed() if self.is_ready:
+                if self.on_dial_failed is not None:
+                    self.on_dial_failed(self, message.number, message.reason)
+                return
+            case PortsOpened() | PortsRefused() if self.is_ready:
+                if self.on_ports is not None:
+                    self.on_ports(self, message)
+                return
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
         self._changed(self)

@@ -10,12 +10,19 @@ import structlog
 from mediaserver.errors import RemoteProtocolError
 from mediaserver.link.end import End
 from mediaserver.link.messages import (
+    MAX_REASON,
+    AimPorts,
     AnyMessage,
     CoreHello,
+    Dial,
+    DialFailed,
     Drain,
     EdgeAddress,
     EdgeAddresses,
     EdgeHello,
+    OpenPorts,
+    PortsOpened,
+    PortsRefused,
     Revocation,
     Revoke,
     SetKeys,
@@ -35,6 +42,18 @@ class CoreSink(Protocol):
 
     def handle_revocations(self, core_id: int, sessions: Sequence[Revocation]) -> None:
         """These sessions have ended."""
+        ...
+
+    def handle_open_ports(self, core: EdgeEnd, message: OpenPorts) -> None:
+        """This Core wants ports; `tell_ports` or `refuse_ports` answers."""
+        ...
+
+    def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
+        """Where the peer of ports of this Core is."""
+        ...
+
+    def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
+        """This Core wants a connection opened; `refuse_dial` tells it that there will be none."""
         ...
 
 
@@ -101,6 +120,21 @@ class EdgeEnd(End):
         if self.core_id is not None:
             self._send(Drain(deadline_s=deadline_s))
 
+    def refuse_dial(self, number: int, reason: str) -> None:
+        """A connection that the Core wants could not be opened."""
+        if self.core_id is not None:
+            self._send(DialFailed(number=number, reason=reason[:MAX_REASON]))
+
+    def tell_ports(self, opened: PortsOpened) -> None:
+        """Ports that the Core wants are open."""
+        if self.core_id is not None:
+            self._send(opened)
+
+    def refuse_ports(self, transport: int, reason: str) -> None:
+        """Ports that the Core wants could not be opened."""
+        if self.core_id is not None:
+            self._send(PortsRefused(transport=transport, reason=reason[:MAX_REASON]))
+
     def _handle(self, message: AnyMessage) -> None:
         match message:
             case CoreHello():
@@ -109,6 +143,12 @@ class EdgeEnd(End):
                 self._sink.handle_keys(self.core_id, self._shards, message)
             case Revoke() if self.core_id is not None:
                 self._sink.handle_revocations(self.core_id, message.sessions)
+            case Dial() if self.core_id is not None:
+                self._sink.handle_dial(self, message)
+            case OpenPorts() if self.core_id is not None:
+                self._sink.handle_open_ports(self, message)
+            case AimPorts() if self.core_id is not None:
+                self._sink.handle_aim_ports(self.core_id, message)
             case _:
                 raise RemoteProtocolError(f"a {type(message).__name__} at the wrong time")
 

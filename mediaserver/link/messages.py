@@ -21,6 +21,9 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 REVOCATIONS_PER_MESSAGE: Final = 1000
 """Sessions in one `Revoke`."""
 
+MAX_REASON: Final = 200
+"""Characters of a text for people."""
+
 CoreId = Annotated[int, Meta(ge=0, lt=1 << 16)]
 KeyId = Annotated[int, Meta(ge=0, lt=1 << 8)]
 SessionId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -29,7 +32,8 @@ Secret = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Ip = Annotated[str, Meta(min_length=2, max_length=45)]
 Port = Annotated[int, Meta(ge=1, lt=1 << 16)]
-Text = Annotated[str, Meta(max_length=200)]
+Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
+Text = Annotated[str, Meta(max_length=MAX_REASON)]
 DrainSeconds = Annotated[float, Meta(ge=0, le=7 * 86_400)] | None
 
 
@@ -54,7 +58,8 @@ class EdgeAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     protocol: Literal["udp", "tcp", "tls"]
     ip: Ip
     port: Port
-    purpose: Literal["media", "turn", "web", "sip"]
+    purpose: Literal["media", "turn", "web", "sip", "sip_media"]
+    """`sip_media` opens its ports one by one; the first of them stands here."""
     name: Name | None = None
     """What its certificate is for, where that is asked."""
 
@@ -132,7 +137,69 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """None: it goes on."""
 
 
-AnyMessage = CoreHello | EdgeHello | SetKeys | Revoke | EdgeAddresses | Drain
+class Dial(Message, frozen=True, kw_only=True, tag="dial"):
+    """From the Core: open a TCP connection to a trunk. It comes as a visitor's, with this number."""
+
+    number: Number
+    ip: Ip
+    port: Port
+
+
+class DialFailed(Message, frozen=True, kw_only=True, tag="dial_failed"):
+    """From the Edge: it could not."""
+
+    number: Number
+    reason: Text
+
+
+class OpenPorts(Message, frozen=True, kw_only=True, tag="open_ports"):
+    """From the Core: open a pair of ports for media of a transport, on the address that peers are told so. The pair ends
+    with the transport (`Revoke`)."""
+
+    transport: SessionId
+    ip: Ip
+
+
+class PortsOpened(Message, frozen=True, kw_only=True, tag="ports_opened"):
+    """From the Edge: they are open, at this of its threads."""
+
+    transport: SessionId
+    ip: Ip
+    rtp: Port
+    rtcp: Port
+    worker: Annotated[int, Meta(ge=0, lt=64)]
+
+
+class PortsRefused(Message, frozen=True, kw_only=True, tag="ports_refused"):
+    """From the Edge: there are none."""
+
+    transport: SessionId
+    reason: Text
+
+
+class AimPorts(Message, frozen=True, kw_only=True, tag="aim_ports"):
+    """From the Core: where the peer's media comes from by its description, and how long others may come in its place."""
+
+    transport: SessionId
+    rtp: tuple[Ip, Port] | None
+    rtcp: tuple[Ip, Port] | None
+    latching_ms: Annotated[int, Meta(ge=0, le=600_000)]
+
+
+AnyMessage = (
+    CoreHello
+    | EdgeHello
+    | SetKeys
+    | Revoke
+    | EdgeAddresses
+    | Drain
+    | Dial
+    | DialFailed
+    | OpenPorts
+    | PortsOpened
+    | PortsRefused
+    | AimPorts
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

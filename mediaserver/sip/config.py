@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -128,6 +129,8 @@ class SipConfig:
     server_name: str = "mediaserver"
     """Value of Server and User-Agent."""
     trunks: tuple[TrunkRule, ...] = ()
+    certificate_users: Mapping[str, str] = field(default_factory=dict)
+    """Users by the names in the certificates of their devices, as `transport.stream.names_in` gives them."""
     timers: Timers = field(default_factory=Timers)
     limits: SipLimits = field(default_factory=SipLimits)
     min_expires_s: int = 60

@@ -11,6 +11,9 @@ from mediaserver.runtime.metrics import Metrics
 COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.bans": (),
     "sip.captured": ("result",),
+    "sip.certificate_lists": ("result",),
+    "sip.certificate_questions": ("result",),
+    "sip.certificates": ("result",),
     "sip.challenges": ("verdict",),
     "sip.connections_closed": ("reason",),
     "sip.connects": ("result",),

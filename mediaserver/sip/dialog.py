@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -101,6 +101,9 @@ class Dialog:
         flow = self.flow
         if flow is None:
             return [target]
+        if flow.edge:
+            # Whoever came over an Edge is not reached by any other way.
+            target = replace(target, at_edge=True)
         same_host = not is_ip_literal(target.host) or target.host == flow.remote_ip
         if flow.is_websocket and (same_host or not self.route_set):
             return [flow]  # RFC 7118 §5.1: a Contact of a browser names nothing that could be connected to

@@ -30,6 +30,8 @@ class Flow:
     remote_ip: str
     remote_port: int
     id: int = 0
+    edge: str = ""
+    """Name of the Edge that it leads over; empty where none does."""
 
     @property
     def reliable(self) -> bool:
@@ -51,6 +53,8 @@ class Target:
     port: int
     server_name: str | None = None
     """Name that a TLS certificate must carry; None means `host`."""
+    at_edge: bool = False
+    """It is reached over an Edge alone."""
 
     @property
     def reliable(self) -> bool:

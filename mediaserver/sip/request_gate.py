@@ -131,12 +131,20 @@ class RequestGate:
         return None
 
     def _by_certificate(self, flow: Flow) -> Checked | None:
-        """The user whose SIP URI stands in the verified certificate of the connection (RFC 5922 §7.1, as for users)."""
+        """The user whom the verified certificate of the connection names (RFC 5922 §7.1, as for users).
+
+        By what the configuration says of a name in it, else by a SIP URI of a user of ours.
+        """
         if flow.transport != "tls":
             return None
+        config = self._core.config
         for name in self._core.routes.certificate_names(flow):
             user, at, host = name.rpartition("@")
-            credential = self._users.lookup(user, self._core.config.realm) if at and self._is_ours(host, None) else None
+            if (mapped := config.certificate_users.get(name)) is not None:
+                user = mapped
+            elif not at or not self._is_ours(host, None):
+                continue
+            credential = self._users.lookup(user, config.realm)
             if credential is not None and credential.trunk is None:
                 return Checked(Verdict.OK, user, credential)
         return None

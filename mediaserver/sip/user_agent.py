@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
 from mediaserver.sip.capture import Capture
+from mediaserver.sip.certificates.standing import CertificateStanding
 from mediaserver.sip.conference_info import ConferenceState
 from mediaserver.sip.config import Counters, NullCounters, SipConfig, TrunkRule
 from mediaserver.sip.core import Core, NewInvite, NewText, Noticed, RequestDone, SessionHappened
@@ -37,6 +39,7 @@ from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import OutsideRequest, Standalone
+from mediaserver.sip.transport.edge_way import EdgeWay, Ends
 from mediaserver.sip.transport.manager import Transports
 from mediaserver.sip.transport.websocket import WebSocketConnection
 from mediaserver.sip.uri import SipUri
@@ -157,6 +160,34 @@ class UserAgent:
         """Use these contexts for connections from now on (certificate reload)."""
         self._transports.set_tls(server=server, client=client)
 
+    def use_edges(self, edges: EdgeWay) -> None:
+        """Reach what is beyond the Edges by these."""
+        self._transports.edges = edges
+
+    def use_certificates(self, standing: CertificateStanding) -> None:
+        """Connections that show a certificate stay only as long as it holds."""
+        self._transports.certificates = standing
+        standing.on_revoked = self._end_revoked
+
+    def _end_revoked(self) -> None:
+        """A certificate may hold no more: whoever showed it is hung up on, and sent away."""
+        flows = set(self._transports.revoked_flows())
+        for session in self.sessions:
+            if session.flow in flows:
+                session.hangup('SIP;cause=403;text="Certificate revoked"')
+        for flow in flows:
+            _log.warning("certificate_revoked", source=flow.remote_ip, transport=flow.transport)
+            self._transports.end_revoked(flow)
+            self._on_closed(flow, None)
+
+    def certificate_of(self, flow: Flow) -> str | None:
+        """Fingerprint (SHA-256) of the certificate that the peer of a connection has shown; None for none."""
+        return self._transports.certificate_of(flow)
+
+    def accept_stream(self, accepted: socket.socket, ends: Ends) -> None:
+        """Take a connection for SIP over TLS that somebody else accepted, as one of ours; it is closed in any case."""
+        self._transports.accept_stream(accepted, ends)
+
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
         """What is open: transport, address, port (the real one where the config said 0)."""
@@ -258,10 +289,17 @@ class UserAgent:
         """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
         return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
 
-    def adopt(self, *, trunks: Iterable[TrunkRule], domains: frozenset[str]) -> None:
-        """Know trunks by these rules, and these domains as ours, from now on."""
+    def adopt(
+        self,
+        *,
+        trunks: Iterable[TrunkRule],
+        domains: frozenset[str],
+        certificate_users: Mapping[str, str] | None = None,
+    ) -> None:
+        """Know trunks by these rules, these domains as ours, and users by these names in certificates, from now on."""
         self._core.trunks.replace(trunks)
-        self._core.config = replace(self._core.config, domains=domains)
+        known = self._core.config.certificate_users if certificate_users is None else certificate_users
+        self._core.config = replace(self._core.config, domains=domains, certificate_users=known)
 
     def learn_trunk(self, name: str, addresses: Iterable[str]) -> None:
         """Requests from these addresses are of trunk `name`, too; replaces what was learnt of it before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,22 @@ from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.operation import Operation
 from mediaserver.api.records import RecordsResource
 from mediaserver.api.registrations import RegistrationsResource
+from mediaserver.api.revoked_certificates import RevokedCertificatesResource
 from mediaserver.api.source import SourceResolver
 from mediaserver.api.tokens import TokensResource
 from mediaserver.api.trunks import TrunksResource
 from mediaserver.call.trunks import Trunks
 from mediaserver.config.loader import load_text
 from mediaserver.runtime.metrics import Metrics
+from mediaserver.sip.certificates.standing import CertificateStanding, StandingSettings
+from mediaserver.sip.config import NullCounters
 from mediaserver.sip.flow import Flow
 from mediaserver.sip.location import Binding
 from mediaserver.sip.uri import parse_sip_uri
 from mediaserver.store.events import SqliteEvents
 from mediaserver.store.journal import Journal
 from mediaserver.store.records import SqliteRecords
+from mediaserver.store.revoked_certificates import SqliteRevokedCertificates
 from tests.api.fakes import FakeRevocations, three_records
 from tests.contact.call_house import CallHouse
 
@@ -51,6 +56,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def _nobody(address: str, body: bytes | None) -> bytes:
+    raise AssertionError(f"{address} is not to be asked")
 
 
 class FakeEdges:
@@ -100,6 +109,14 @@ class AdminHouse:
             now=lambda: 0.0,
         )
         entry = EntryAccess("demo", "Talk to us")
+        certificates = CertificateStanding(
+            StandingSettings(),
+            authorities=(),
+            revoked=(),
+            fetch=_nobody,
+            counters=NullCounters(),
+            now=lambda: datetime.now(UTC),
+        )
         self.described = [
             CallsResource(
                 control=self.calls.control,
@@ -118,6 +135,9 @@ class AdminHouse:
             TrunksResource(status=trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin
+            ),
+            RevokedCertificatesResource(
+                certificates=certificates, kept=await SqliteRevokedCertificates.open(self.file), admin=admin
             ),
         ]
         limits = HttpLimits(requests_per_second_per_source=100_000, request_burst_per_source=100_000)

@@ -97,6 +97,7 @@ async def test_registrations_are_shown_found_and_taken_away(house: House) -> Non
         "instance": None,
         "path": [],
         "user_agent": "phone 1",
+        "certificate": None,
     }
     for name in ("bob", "bob@example.org"):
         assert [item["aor"] for item in (await house.ask("GET", f"/v1/registrations?user={name}"))[1]["items"]] == [

@@ -67,6 +67,50 @@ def test_an_edge_needs_openings_of_its_own_and_no_others() -> None:
     ]
 
 
+def test_phones_and_trunks_need_openings_at_an_edge_that_takes_them() -> None:
+    config = load_text(f"{EDGE}edge: {{sip_tls: 5061, sip_media_ports: 20000-20999}}\n").config
+    found = [(o.source, o.address, o.protocol, o.ports) for o in openings(config)]
+    here = "10.1.0.2 (announced as 203.0.113.5)"
+    assert ("phones, trunks", here, "tcp", "5061") in found
+    assert ("phones, trunks", here, "udp", "20000-20999") in found
+    # Nothing of SIP in the clear, and nothing else.
+    assert len(found) == len(list(openings(load_text(EDGE).config))) + 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ("sip_tls: 443", "edge.sip_tls"),
+        ("sip_media_ports: 3000-4000", "edge.sip_media_ports"),
+        ("sip_media_ports: 7000-8000", "edge.sip_media_ports"),
+        ("networks: [outside]", "edge.networks"),
+    ],
+)
+def test_ports_of_an_edge_that_collide_are_named(keys: str, named: str) -> None:
+    with pytest.raises(InvalidConfig, match=named):
+        load_text(f"{EDGE}edge: {{{keys}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [("transport: udp", "by TLS"), ("srtp: never", "allow_plain")],
+)
+def test_a_trunk_beyond_the_edges_is_called_by_tls_and_not_heard_there(keys: str, named: str) -> None:
+    with pytest.raises(InvalidConfig, match=named):
+        load_text(f"trunks: {{carrier: {{target: 'sip:carrier.example', edge: true, {keys}}}}}\n")
+    load_text("trunks: {carrier: {target: 'sip:carrier.example', edge: true, srtp: never, allow_plain: true}}\n")
+
+
+def test_a_name_in_a_certificate_is_of_one_user_or_trunk() -> None:
+    text = """
+users:
+  alice: {secret: {state: a}, certificate_names: [desk-1.example.org]}
+  bob: {secret: {state: b}, certificate_names: [Desk-1.example.org]}
+"""
+    with pytest.raises(InvalidConfig, match=r"users\.bob\.certificate_names"):
+        load_text(text)
+
+
 def test_an_edge_with_turn_says_so_and_may_have_it_on_the_port_of_media() -> None:
     config = load_text(
         EDGE.replace("webrtc: {port: 3478}", "webrtc: {port: 3478, tcp: null}\n  turn: {port: 3478}")

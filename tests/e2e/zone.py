@@ -103,10 +103,14 @@ async def house(
     changes: Mapping[str, Any] | None = None,
     cores: int = 1,
     turn: bool = False,
+    sip: Mapping[str, Any] | None = None,
+    edge_section: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[House]:
     """Start the Cores, then an Edge in every place of the zone; all are ready when the Edges have been found.
 
-    `changes` are those of every Core's configuration. With ``turn`` the Edges serve it on the ports that they have anyway.
+    `changes` are those of every Core's configuration, `sip` its listener for that, `environment` its own; `edge_section` is
+    what Edges have for phones and trunks. With ``turn`` the Edges serve it on the ports that they have anyway.
     What a test kills is not expected to end well."""
     edge_files = [
         link_files(directory, f"edge{number}.bank.example" if number else "edge.bank.example")
@@ -122,19 +126,25 @@ async def house(
         started_cores = []
         for number, own in enumerate(core_files):
             settings = {**_core(rig, own, edge_files, page, number), **(changes or {})}
+            if sip is not None:
+                settings["listeners"] = {**settings["listeners"], "sip": sip}
             folder = directory / (f"core{number}" if number else "core")
-            started_cores.append(await stack.enter_async_context(_member(folder, settings, rig.inside)))
+            started_cores.append(await stack.enter_async_context(_member(folder, settings, rig.inside, environment)))
         started_edges = []
         for number, (place, own) in enumerate(zip(rig.edges, edge_files, strict=True)):
             folder = directory / (f"edge{number}" if number else "edge")
             settings = _edge(place, own, core_files, number, relay=relay, turn=turn)
+            if edge_section is not None:
+                settings["edge"] = edge_section
             started_edges.append(await stack.enter_async_context(_member(folder, settings, place)))
         yield House(rig, started_edges, started_cores, relay)
 
 
 @asynccontextmanager
-async def _member(directory: Path, changes: Mapping[str, Any], network: Namespace) -> AsyncIterator[Daemon]:
-    running = daemon(directory, changes=changes, network=network)
+async def _member(
+    directory: Path, changes: Mapping[str, Any], network: Namespace, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Daemon]:
+    running = daemon(directory, changes=changes, network=network, environment=environment)
     one = await running.__aenter__()
     try:
         yield one

@@ -19,6 +19,8 @@ from tests.link.shown import issue
 
 CORE_ID = 7
 KEY_ID = 3
+MEDIA_PORTS = (34_000, 34_063)
+"""For phones, two for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,12 @@ class Edge:
 
 async def start_edge(public_port: int = 0, link_port: int = 0) -> Edge:
     """An Edge that lets nobody in yet; ports of 0 are chosen by the kernel."""
-    config = EdgeConfig(public_binds=(f"{LOOPBACK}:{public_port}",), link_bind=f"{LOOPBACK}:{link_port}")
+    config = EdgeConfig(
+        public_binds=(f"{LOOPBACK}:{public_port}",),
+        link_bind=f"{LOOPBACK}:{link_port}",
+        media_binds=(LOOPBACK,),
+        media_ports=MEDIA_PORTS,
+    )
     engine = Engine(EngineConfig(shards=0, audio_threads=0, edge=config))
     worker = engine.edge_id(0)
     opened: asyncio.Future[events.EdgeOpened] = asyncio.get_running_loop().create_future()

@@ -109,11 +109,11 @@ class AudioStats:
 class Baresip:
     """A running phone. ``events`` holds every event since the start, oldest first."""
 
-    def __init__(self, phone: Phone, directory: Path, network: Network = LOOPBACK) -> None:
+    def __init__(self, phone: Phone, directory: Path, network: Network = LOOPBACK, sip_port: int | None = None) -> None:
         self.phone = phone
         self.directory = directory
         self.network = network
-        self.sip_port = network.free_port(2)
+        self.sip_port = network.free_port(2) if sip_port is None else sip_port
         self.events: list[Event] = []
         self._control_port = network.free_port()
         self._process = PeerProcess(
@@ -415,11 +415,13 @@ def _ecdsa(directory: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def baresip(phone: Phone, directory: Path, network: Network = LOOPBACK) -> AsyncIterator[Baresip]:
+async def baresip(
+    phone: Phone, directory: Path, network: Network = LOOPBACK, sip_port: int | None = None
+) -> AsyncIterator[Baresip]:
     """Start a phone in ``directory`` (a folder of its own is made inside) and end it afterwards."""
     home = directory / f"baresip-{phone.user}"
     home.mkdir(parents=True)
-    running = Baresip(phone, home, network)
+    running = Baresip(phone, home, network, sip_port)
     try:
         await running.start()
         yield running

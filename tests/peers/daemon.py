@@ -248,10 +248,15 @@ async def start_daemon(
 
 @contextlib.asynccontextmanager
 async def daemon(
-    directory: Path, *, changes: Mapping[str, Any] | None = None, network: Network = LOOPBACK, stop_s: float = 40.0
+    directory: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    network: Network = LOOPBACK,
+    stop_s: float = 40.0,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Daemon]:
     """A daemon that is ready; on the way out it must end cleanly and have nothing to complain about."""
-    running = await start_daemon(directory, changes=changes, network=network)
+    running = await start_daemon(directory, changes=changes, network=network, environment=environment)
     try:
         await running.wait_ready()
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -12,12 +13,15 @@ from typing import Any
 from mediaserver.errors import LocalProtocolError
 from mediaserver.runtime.dscp import mark
 from mediaserver.sip.capture import Capture
+from mediaserver.sip.certificates.standing import CertificateStanding
+from mediaserver.sip.certificates.verdict import fingerprint
 from mediaserver.sip.config import Counters, SipConfig
 from mediaserver.sip.core import Announced
 from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import WEBSOCKET, Destination, Flow, Target, Transport, is_ip_literal
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.resolver import Resolver
+from mediaserver.sip.transport.edge_way import EdgeWay, Ends
 from mediaserver.sip.transport.listener import Listener, choose_listener
 from mediaserver.sip.transport.stream import Connection, OnKeepAlive
 from mediaserver.sip.transport.udp import UdpSocket
@@ -25,6 +29,7 @@ from mediaserver.sip.transport.websocket import WebSocketConnection
 
 _Item = tuple[bytes, object]
 _MAX_WAITING = 100
+_FAREWELL_S = 1.0
 
 
 class Transports:
@@ -72,6 +77,10 @@ class Transports:
         self._number = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._stopping = False
+        self.certificates: CertificateStanding | None = None
+        """Says whether the certificates of peers still hold; without it all do."""
+        self.edges: EdgeWay | None = None
+        """Opens connections beyond the Edges; without it there are none."""
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -170,6 +179,8 @@ class Transports:
         """What Via and Contact say towards a destination."""
         if isinstance(destination, Flow) and destination.is_websocket:
             return Announced(destination.transport, self._announced_ip(destination.local_ip), destination.local_port)
+        if (beyond := self._announced_beyond(destination)) is not None:
+            return beyond
         if isinstance(destination, Flow):
             local_ip: str | None = destination.local_ip
             remote_ip: str | None = destination.remote_ip
@@ -179,6 +190,20 @@ class Transports:
         if listener is None:
             raise LocalProtocolError(f"no transport leads to {destination}")
         return Announced(listener.transport, listener.announced_ip(remote_ip), listener.announced_port)
+
+    def _announced_beyond(self, destination: Destination) -> Announced | None:
+        """The same, where an Edge stands between; None where none does."""
+        if isinstance(destination, Flow):
+            connection = self._connections.get(destination.id)
+        else:
+            connection = self._outgoing.get(destination) or self._alias_of(destination)
+        if isinstance(connection, Connection) and connection.ends is not None:
+            ip, port = connection.ends.local
+            return Announced(connection.kind, self._announced_ip(ip), port)
+        if isinstance(destination, Target) and destination.at_edge and self.edges is not None:
+            address = self.edges.announced()
+            return Announced("tls", *address) if address is not None else None
+        return None
 
     def _announced_ip(self, local_ip: str) -> str:
         """What peers are told in place of an address of ours."""
@@ -194,7 +219,7 @@ class Transports:
                 continue
             if host in (item.ip, item.bind.announced_ip) or host == item.announced_ip(host):
                 return True
-        return False
+        return self.edges is not None and self.edges.is_ours(host, port)
 
     def certificate_names(self, flow: Flow) -> tuple[str, ...]:
         """Names in the verified certificate of the peer; empty without one."""
@@ -310,6 +335,8 @@ class Transports:
                 self._counters.inc("sip.connects", result="no_tls_context")
                 return None
             context, server_name = self._tls_client, target.server_name or target.host
+        if target.at_edge:
+            return await self._connect_beyond(target, ip, context, server_name)
         try:
             transport, connection = await loop.create_connection(
                 lambda: self._new(target.transport, target), ip, target.port, ssl=context, server_hostname=server_name
@@ -321,9 +348,32 @@ class Transports:
         self._counters.inc("sip.connects", result="ok")
         return connection
 
+    async def _connect_beyond(
+        self, target: Target, ip: str, context: ssl.SSLContext | None, server_name: str | None
+    ) -> Connection | None:
+        """The same over an Edge. TLS begins here: the Edge carries what it cannot read, and nothing else."""
+        if self.edges is None or context is None:
+            self._counters.inc("sip.connects", result="no_edge")
+            return None
+        try:
+            carried, ends = await self.edges.dial((ip, target.port))
+        except OSError:
+            self._counters.inc("sip.connects", result="failed")
+            return None
+        try:
+            _, connection = await asyncio.get_running_loop().create_unix_connection(
+                lambda: self._new("tls", target, ends), sock=carried, ssl=context, server_hostname=server_name
+            )
+        except (OSError, ssl.SSLError):
+            carried.close()
+            self._counters.inc("sip.connects", result="failed")
+            return None
+        self._counters.inc("sip.connects", result="ok")
+        return connection
+
     # -- connections ------------------------------------------------------------------------------------------------
 
-    def _new(self, transport: Transport, target: Target | None) -> Connection:
+    def _new(self, transport: Transport, target: Target | None, ends: Ends | None = None) -> Connection:
         self._number += 1
         return Connection(
             transport=transport,
@@ -337,7 +387,23 @@ class Transports:
             on_keep_alive=self._on_keep_alive,
             now=asyncio.get_running_loop().time,
             capture=self._capture,
+            ends=ends,
         )
+
+    def accept_stream(self, accepted: socket.socket, ends: Ends) -> None:
+        """Take a connection for SIP over TLS that somebody else accepted; it is closed in any case."""
+        task = asyncio.get_running_loop().create_task(self._accept(accepted, ends), name="sip-accept")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, accepted: socket.socket, ends: Ends) -> None:
+        if self._stopping or self._tls_server is None:
+            accepted.close()
+            return
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: self._new("tls", None, ends), accepted)
+        except OSError:
+            accepted.close()
 
     def is_open(self, flow: Flow) -> bool:
         """Whether something can be sent over a flow; UDP always can."""
@@ -432,7 +498,49 @@ class Transports:
             self._forget(connection)
             return
         self._counters.inc("sip.tls_handshakes", result="ok")
-        connection.secure(secured)
+        connection.certificate = _certificate_of(secured)
+        if await self._holds(connection):
+            connection.secure(secured)
+        else:
+            secured.abort()
+            self._forget(connection)
+
+    async def _holds(self, connection: Connection) -> bool:
+        """Whether the certificate of a peer lets it in; until that is known nothing that it says is read."""
+        if connection.certificate is None or self.certificates is None:
+            return True
+        if await self.certificates.holds(connection.certificate):
+            return not connection.is_closing()
+        self._counters.inc("sip.connections_closed", reason="certificate")
+        return False
+
+    def revoked_flows(self) -> list[Flow]:
+        """Connections whose certificate is known to hold no more."""
+        standing = self.certificates
+        return [
+            connection.flow
+            for connection in self._connections.values()
+            if isinstance(connection, Connection)
+            and standing is not None
+            and connection.flow is not None
+            and connection.certificate is not None
+            and standing.is_revoked(connection.certificate)
+        ]
+
+    def end_revoked(self, flow: Flow) -> None:
+        """Close such a connection, after what is queued has been sent."""
+        connection = self._connections.get(flow.id)
+        if isinstance(connection, Connection):
+            self._counters.inc("sip.connections_closed", reason="certificate")
+            connection.close()
+            # Whoever does not answer the end of TLS would keep it open.
+            asyncio.get_running_loop().call_later(_FAREWELL_S, connection.abort)
+
+    def certificate_of(self, flow: Flow) -> str | None:
+        """Fingerprint of what the peer of a connection has shown."""
+        connection = self._connections.get(flow.id)
+        shown = connection.certificate if isinstance(connection, Connection) else None
+        return fingerprint(shown) if shown is not None else None
 
     def _forget(self, connection: Connection | WebSocketConnection) -> None:
         """The connection is gone, whoever closed it."""
@@ -475,6 +583,12 @@ class Transports:
             self._counters.inc("sip.connections_closed", reason=reason)
             connection.abort()
         self._sweep = loop.call_later(1.0, self._on_sweep)
+
+
+def _certificate_of(transport: asyncio.BaseTransport) -> bytes | None:
+    tls = transport.get_extra_info("ssl_object")
+    shown: bytes | None = tls.getpeercert(binary_form=True) if tls is not None else None
+    return shown
 
 
 def _feed(protocol: Any, data: bytes) -> None:

@@ -12,6 +12,7 @@ from mediaserver.sip.errors import SipParseError
 from mediaserver.sip.flow import Flow, Target, Transport
 from mediaserver.sip.message import Request, Response
 from mediaserver.sip.parser import PING, PONG, PartialRequest, StreamFramer
+from mediaserver.sip.transport.edge_way import Ends
 
 OnMessage = Callable[[Request | Response, Flow], None]
 OnMalformed = Callable[[SipParseError, Request | None, Flow], None]
@@ -36,13 +37,18 @@ class Connection(asyncio.Protocol):
         on_keep_alive: OnKeepAlive,
         now: Callable[[], float],
         capture: Capture | None = None,
+        ends: Ends | None = None,
     ) -> None:
         self.kind: Transport = transport
+        self.ends = ends
+        """Where it begins and ends, when it came over an Edge; else the socket knows."""
         self.number = number
         self.target = target
         self.flow: Flow | None = None
         self.alias: tuple[str, int] | None = None
         """Address and port in whose place the peer wants to be reached by this connection (RFC 5923)."""
+        self.certificate: bytes | None = None
+        """What an accepted peer has shown (DER); verified by its authority."""
         self.opened_at = self.active_at = now()
         self.message_began_at: float | None = None
         self.messages = 0
@@ -105,11 +111,14 @@ class Connection(asyncio.Protocol):
         """Connected."""
         self._transport = transport  # type: ignore[assignment]
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if self.ends is not None:
+            local, remote = self.ends.local, self.ends.remote
         if not local or not remote:
             transport.close()
             return
         remote_ip = str(remote[0]).partition("%")[0]
-        self.flow = Flow(self.kind, str(local[0]), int(local[1]), remote_ip, int(remote[1]), self.number)
+        edge = self.ends.edge if self.ends is not None else ""
+        self.flow = Flow(self.kind, str(local[0]), int(local[1]), remote_ip, int(remote[1]), self.number, edge)
         if not self._on_open(self):
             self._closing = True
             self.abort()

@@ -184,6 +184,19 @@ pub struct MixListener {
 /// `ip`, port.
 pub type Address = (IpAddr, u16);
 
+/// A pair of ports that an Edge has opened for a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct EdgePorts {
+    /// The link to the thread of the Edge that has them.
+    pub link: u64,
+    /// As peers see them.
+    pub ip: IpAddr,
+    /// RTP.
+    pub rtp_port: u16,
+    /// RTCP.
+    pub rtcp_port: u16,
+}
+
 /// What the control plane may ask for.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -204,6 +217,9 @@ pub enum Action {
         rtcp_mux: bool,
         latching_ms: u32,
         timeout_ms: u32,
+        /// In place of ports of our own.
+        #[serde(default)]
+        edge: Option<EdgePorts>,
     },
     SetRtpRemote {
         rtp: Option<Address>,
@@ -398,6 +414,20 @@ pub enum Action {
         core: u16,
         sessions: Vec<u64>,
     },
+    /// On an Edge's worker: a pair of ports for media of this transport of a Core's.
+    OpenEdgePorts {
+        core: u16,
+        transport: u64,
+        ip: IpAddr,
+    },
+    /// On an Edge's worker: where the peer's media comes from by its description, and how long others may come in its place.
+    AimEdgePorts {
+        core: u16,
+        transport: u64,
+        rtp: Option<Address>,
+        rtcp: Option<Address>,
+        latching_ms: u32,
+    },
     SendMessage {
         stream: u16,
         text: bool,
@@ -482,6 +512,8 @@ impl Action {
             Action::SetMediaLink { .. } => "set_media_link",
             Action::RemoveMediaLink { .. } => "remove_media_link",
             Action::RevokeSessions { .. } => "revoke_sessions",
+            Action::OpenEdgePorts { .. } => "open_edge_ports",
+            Action::AimEdgePorts { .. } => "aim_edge_ports",
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
             Action::DrainTurn { .. } => "drain_turn",

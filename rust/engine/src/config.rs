@@ -95,6 +95,15 @@ pub struct EdgeConfig {
     pub public_binds: Vec<String>,
     /// `ip:port` of the socket towards Cores, never a public one; each further worker takes the next port.
     pub link_bind: String,
+    /// `ip:port` of the sockets for SIP over TLS, all of which passes through.
+    #[serde(default)]
+    pub sip_tls_binds: Vec<String>,
+    /// Local addresses on which ports for media of phones and trunks may be opened.
+    #[serde(default)]
+    pub media_binds: Vec<String>,
+    /// First and last of those ports.
+    #[serde(default = "default_ports")]
+    pub media_ports: (u16, u16),
     /// Paths of one worker.
     #[serde(default = "default_paths")]
     pub paths: usize,

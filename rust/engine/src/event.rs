@@ -12,7 +12,7 @@ use mediaserver_proto::sfu::{self, BandwidthStats, router};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
-use crate::link::{Descriptor, Payload};
+use crate::link::{Descriptor, Payload, Service};
 
 /// `ip`, port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -335,6 +335,19 @@ pub enum Event {
         public: Vec<Address>,
         link: Address,
     },
+    /// An Edge's worker has opened ports for media of a transport.
+    EdgePortsOpened {
+        id: u64,
+        rtp_port: u16,
+        rtcp_port: u16,
+        request: Option<u64>,
+    },
+    /// They are closed.
+    EdgePortsClosed {
+        id: u64,
+        core: u16,
+        transport: u64,
+    },
     /// A Core's shard has proven where it is.
     EdgeLinkUp {
         id: u64,
@@ -377,6 +390,8 @@ pub enum Event {
         source: Address,
         local: Address,
         server_name: String,
+        service: Service,
+        number: u64,
     },
     LinkMediaUp {
         id: u64,

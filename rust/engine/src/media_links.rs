@@ -62,6 +62,8 @@ pub(crate) enum LinkError {
     TooMany,
     #[error("the id is in use")]
     InUse,
+    #[error("there is no such link")]
+    Unknown,
     #[error("no random numbers")]
     Random,
     #[error("cannot bind {0}: {1}")]
@@ -93,6 +95,9 @@ pub struct CoreLinks {
     /// By transport: bytes a second that its visitor may send.
     granted: HashMap<u64, u32>,
     next_number: u32,
+    /// Ports at Edges, by their ids here: the link that they are reached by, and the transport.
+    ports: HashMap<SocketId, (u32, u64)>,
+    next_port: u32,
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
@@ -118,6 +123,8 @@ impl CoreLinks {
             by_tls: HashMap::new(),
             granted: HashMap::new(),
             next_number: 0,
+            ports: HashMap::new(),
+            next_port: 0,
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
@@ -188,6 +195,31 @@ impl CoreLinks {
             sockets.close(open.socket);
         }
         true
+    }
+
+    /// An Edge has opened a pair of ports for a transport, which the link with `id` leads to; names them here.
+    pub(crate) fn open_ports(&mut self, id: u64, transport: u64) -> Result<(SocketId, SocketId), LinkError> {
+        let found = self.links.iter_mut().find(|(_, open)| open.id == id);
+        let (&number, open) = found.ok_or(LinkError::Unknown)?;
+        let (rtp, rtcp) = (SocketId::edge_port(self.next_port), SocketId::edge_port(self.next_port.wrapping_add(1)));
+        if self.ports.contains_key(&rtp) {
+            return Err(LinkError::TooMany);
+        }
+        self.next_port = self.next_port.wrapping_add(2);
+        open.link.open_ports(transport, [rtp, rtcp]);
+        self.ports.insert(rtp, (number, transport));
+        self.ports.insert(rtcp, (number, transport));
+        Ok((rtp, rtcp))
+    }
+
+    /// A transport has ended that had such ports.
+    pub(crate) fn close_ports(&mut self, rtp: SocketId, rtcp: SocketId) {
+        self.ports.remove(&rtcp);
+        if let Some((number, transport)) = self.ports.remove(&rtp)
+            && let Some(open) = self.links.get_mut(&number)
+        {
+            open.link.close_ports(transport);
+        }
     }
 
     /// What admission control grants the visitor of a transport, in bits a second of media above UDP, is what Edges let pass.
@@ -275,7 +307,7 @@ impl CoreLinks {
             return &self.framed;
         }
         for entry in queue.entries() {
-            let Some(number) = entry.path.socket.link() else { continue };
+            let Some(number) = link_number(&self.ports, entry.path.socket) else { continue };
             let Some(open) = self.links.get_mut(&number) else { continue };
             open.link.push(entry.path, entry.carries, queue.datagram(entry), &mut self.framed);
         }
@@ -351,6 +383,14 @@ impl CoreLinks {
     }
 
     fn link_of(&mut self, path: Path) -> Option<&mut CoreLink> {
-        self.links.get_mut(&path.socket.link()?).map(|open| &mut open.link)
+        self.links.get_mut(&link_number(&self.ports, path.socket)?).map(|open| &mut open.link)
     }
+}
+
+/// The link by which leaves what leaves by a socket, when that is at an Edge.
+fn link_number(ports: &HashMap<SocketId, (u32, u64)>, socket: SocketId) -> Option<u32> {
+    if socket.is_edge_port() {
+        return ports.get(&socket).map(|(number, _)| *number);
+    }
+    socket.link()
 }

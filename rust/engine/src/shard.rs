@@ -229,8 +229,12 @@ impl ShardControl {
                 };
                 self.endpoint.set_ice_remote(id, remote, now, out)?;
             }
-            Action::OpenRtpTransport { bind_ip, rtcp_mux: _, latching_ms, timeout_ms } => {
-                let event = self.open_rtp(id, request, bind_ip, latching_ms, timeout_ms, now)?;
+            Action::OpenRtpTransport { bind_ip, rtcp_mux: _, latching_ms, timeout_ms, edge } => {
+                let times = (milliseconds(latching_ms), milliseconds(timeout_ms));
+                let event = match edge {
+                    Some(ports) => self.open_rtp_at_edge(id, request, ports, times, now)?,
+                    None => self.open_rtp(id, request, bind_ip, times, now)?,
+                };
                 return Ok(Answer::Event(event));
             }
             Action::SetRtpRemote { rtp, rtcp, rtcp_mux, srtp, dtls } => {
@@ -324,8 +328,7 @@ impl ShardControl {
         id: u64,
         request: Option<u64>,
         bind_ip: IpAddr,
-        latching_ms: u32,
-        timeout_ms: u32,
+        (latching, timeout): (Duration, Duration),
         now: Time,
     ) -> Result<Event, Refusal> {
         self.endpoint.check_new_transport(id)?;
@@ -351,7 +354,6 @@ impl ShardControl {
         self.sockets.put(rtcp);
         self.opened.extend([ids.0, ids.1]);
         self.own_sockets.insert(id, sockets);
-        let (latching, timeout) = (milliseconds(latching_ms), milliseconds(timeout_ms));
         let opened = self.endpoint.open_rtp_transport(id, sockets, entropy, latching, timeout);
         if let Err(error) = opened {
             self.close_sockets(id, now);
@@ -360,8 +362,33 @@ impl ShardControl {
         Ok(event)
     }
 
+    /// The same on ports that an Edge has opened.
+    fn open_rtp_at_edge(
+        &mut self,
+        id: u64,
+        request: Option<u64>,
+        ports: command::EdgePorts,
+        (latching, timeout): (Duration, Duration),
+        now: Time,
+    ) -> Result<Event, Refusal> {
+        self.endpoint.check_new_transport(id)?;
+        let entropy = entropy()?;
+        let (rtp, rtcp) = self.links.open_ports(ports.link, id)?;
+        let sockets = RtpSockets { rtp, rtcp };
+        self.own_sockets.insert(id, sockets);
+        if let Err(error) = self.endpoint.open_rtp_transport(id, sockets, entropy, latching, timeout) {
+            self.close_sockets(id, now);
+            return Err(error.into());
+        }
+        let (ip, rtp_port, rtcp_port) = (ports.ip.to_string(), ports.rtp_port, ports.rtcp_port);
+        Ok(Event::RtpTransportOpened { id, ip, rtp_port, rtcp_port, request })
+    }
+
     fn close_sockets(&mut self, id: u64, now: Time) {
         if let Some(sockets) = self.own_sockets.remove(&id) {
+            if sockets.rtp.is_edge_port() {
+                return self.links.close_ports(sockets.rtp, sockets.rtcp);
+            }
             self.sockets.close(sockets.rtcp);
             if let Some(rtp) = self.sockets.close(sockets.rtp) {
                 self.ports.release(rtp.local(), now);

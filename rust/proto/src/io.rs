@@ -16,18 +16,31 @@ const CARRIER_SHIFT: u32 = 16;
 
 /// Set in the ids of ways in by an Edge, where [`CARRIED`] is not.
 const LINKED: u32 = 1 << 30;
+/// Set beside it in the ids of ports that an Edge has opened for one transport alone.
+const EDGE_PORT: u32 = 1 << 29;
 /// Where the link's number begins in them; below is the place of the Edge's socket among those that the link knows.
 const LINK_SHIFT: u32 = 8;
 
 impl SocketId {
-    /// The socket `place` of the Edge at the other end of the shard's link `link`, which is below 4,194,304.
+    /// The socket `place` of the Edge at the other end of the shard's link `link`, which is below 2,097,152.
     pub const fn linked(link: u32, place: u8) -> SocketId {
-        SocketId(LINKED | (link << LINK_SHIFT) & (LINKED - 1) | place as u32)
+        SocketId(LINKED | (link << LINK_SHIFT) & (EDGE_PORT - 1) | place as u32)
     }
 
     /// The shard's link by which leaves what leaves by this socket, when that is at an Edge.
     pub const fn link(self) -> Option<u32> {
-        if self.0 & (CARRIED | LINKED) == LINKED { Some((self.0 & (LINKED - 1)) >> LINK_SHIFT) } else { None }
+        let is_linked = self.0 & (CARRIED | LINKED | EDGE_PORT) == LINKED;
+        if is_linked { Some((self.0 & (EDGE_PORT - 1)) >> LINK_SHIFT) } else { None }
+    }
+
+    /// A port that an Edge has opened for one of the shard's transports; `number`, below 536,870,912, is the shard's own.
+    pub const fn edge_port(number: u32) -> SocketId {
+        SocketId(LINKED | EDGE_PORT | number & (EDGE_PORT - 1))
+    }
+
+    /// Whether it is such a port.
+    pub const fn is_edge_port(self) -> bool {
+        self.0 & (CARRIED | LINKED | EDGE_PORT) == LINKED | EDGE_PORT
     }
 
     /// The socket `number` of the thread with index `carrier`, which is below 32,768.

@@ -37,6 +37,7 @@ pub(super) fn apply(edge: &mut EdgeLink, action: &Action, unix_epoch: Duration, 
             }
             Ok(())
         }
+        Action::AimEdgePorts { .. } => super::ports::aim(edge, action, now),
         // That the thread answers is all that is asked.
         Action::Ping => Ok(()),
         _ => Err("invalid command for an edge"),

@@ -2,6 +2,7 @@
 
 mod commands;
 mod neighbours;
+mod ports;
 mod worker;
 
 pub use neighbours::{Neighbours, SharedWithTurn};

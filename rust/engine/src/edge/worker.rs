@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -10,14 +11,16 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{Path, ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::link::{EdgeEvent, EdgeLink, Way};
+use mediaserver_proto::path::SessionKey;
 use mediaserver_proto::time::Time;
 
-use super::commands;
 use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
-use crate::command::{Command, SHARD_SHIFT};
+use super::{commands, ports};
+use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::event::{Address, Event};
 use crate::media::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set, set_drops};
+use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
 use crate::sockets::Sockets;
@@ -48,6 +51,10 @@ impl EdgeSockets {
         Ok(EdgeSockets { sockets, link })
     }
 
+    pub(super) fn all_mut(&mut self) -> &mut Sockets {
+        &mut self.sockets
+    }
+
     /// The one towards Cores.
     pub fn link(&self) -> SocketId {
         self.link
@@ -73,6 +80,7 @@ pub struct EdgeWorker {
     scheduling: Scheduling,
     edge: EdgeLink,
     sockets: EdgeSockets,
+    ports: PortPools,
     neighbours: Neighbours,
     poller: Poller,
     receiver: Receiver,
@@ -95,6 +103,7 @@ impl EdgeWorker {
         sender: Sender,
         edge: EdgeLink,
         sockets: EdgeSockets,
+        ports: PortPools,
         poller: Poller,
         neighbours: Neighbours,
     ) -> EdgeWorker {
@@ -105,6 +114,7 @@ impl EdgeWorker {
             scheduling,
             edge,
             sockets,
+            ports,
             neighbours,
             poller,
             receiver: Receiver::default(),
@@ -166,6 +176,8 @@ impl EdgeWorker {
         let now = self.now();
         self.take_commands(now);
         self.take_messages(now);
+        let id = self.id();
+        self.events.extend(ports::close_ended(&mut self.ports, &mut self.edge, &mut self.sockets, id, now));
         if self.edge.poll_timeout().is_some_and(|due| due <= now) {
             self.guard(|worker| worker.edge.handle_timeout(now, &mut worker.out));
             self.send(None);
@@ -278,6 +290,10 @@ impl EdgeWorker {
             // Clips are for shards and are not given to others.
             let Inbox::Command(Command { id, request, action }) = item else { continue };
             let command = action.name();
+            if let Action::OpenEdgePorts { core, transport, ip } = action {
+                self.open_ports(id, request, SessionKey { core, transport }, ip, now);
+                continue;
+            }
             let mut result = Err("failed");
             self.guard(|worker| result = commands::apply(&mut worker.edge, &action, worker.unix_epoch, now));
             match result {
@@ -288,6 +304,14 @@ impl EdgeWorker {
                 }
             }
         }
+    }
+
+    fn open_ports(&mut self, id: u64, request: Option<u64>, session: SessionKey, ip: IpAddr, now: Time) {
+        let parts = ports::Parts { edge: &mut self.edge, sockets: &mut self.sockets, poller: &self.poller };
+        self.events.push_back(match ports::open(&mut self.ports, parts, session, ip, now) {
+            Ok((rtp_port, rtcp_port)) => Event::EdgePortsOpened { id, rtp_port, rtcp_port, request },
+            Err(reason) => Event::CommandFailed { request, id, command: "open_edge_ports", reason },
+        });
     }
 
     fn send(&mut self, arrived: Option<Time>) {
@@ -316,6 +340,7 @@ impl EdgeWorker {
             set(counters, "cpu_ns", thread_cpu_ns());
             set(counters, "gso", u64::from(self.sender.gso()));
             set(counters, "edge_paths", self.edge.paths() as u64);
+            set(counters, "edge_port_pairs", self.edge.port_pairs() as u64);
             set(counters, "edge_revoked_sessions", self.edge.revoked() as u64);
             let (udp, tls) = self.edge.links();
             set(counters, "links_up", (udp + tls) as u64);

@@ -1,6 +1,6 @@
 //! The start of an Edge's threads.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::rand;
 use mediaserver_proto::io::SocketId;
@@ -13,6 +13,7 @@ use crate::config::{EdgeConfig, EngineConfig};
 use crate::edge::{EdgeSockets, EdgeWorker, Neighbours, SharedWithTurn};
 use crate::link::{Owners, Rings};
 use crate::metrics::Published;
+use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
 
@@ -46,13 +47,20 @@ impl Engine {
             if self.config.turn.is_some() {
                 edge.set_relay(u16::try_from(self.relay_index()).unwrap_or(u16::MAX));
             }
+            let mut ips = Vec::with_capacity(config.media_binds.len());
+            for text in &config.media_binds {
+                let bad = |_| EngineError::Config(format!("{text} is no IP address"));
+                ips.push(text.parse::<IpAddr>().map_err(bad)?);
+            }
+            let ports = PortPools::new(&ips, config.media_ports, number, config.workers).marked(self.config.dscp.video);
             let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
             let epoch = self.epoch;
             let neighbours = Neighbours::new(index, turn, links);
             let run = move || {
-                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, poller, neighbours).run();
+                EdgeWorker::new(index, epoch, unix_epoch, scheduling, sender, edge, sockets, ports, poller, neighbours)
+                    .run();
             };
             let thread =
                 std::thread::Builder::new().name(format!("edge-{number}")).spawn(run).map_err(io_error(what()))?;

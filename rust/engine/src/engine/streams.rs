@@ -14,7 +14,11 @@ use crate::stream::{self, Listening, Serves, SharedTls, StreamsWorker};
 pub(super) fn are_wanted(config: &EngineConfig) -> bool {
     let turn = config.turn.as_ref().is_some_and(|turn| !turn.tcp_binds.is_empty());
     let shared = config.shared_tls.as_ref().is_some_and(|shared| !shared.binds.is_empty());
-    !config.webrtc_tcp_binds.is_empty() || turn || shared
+    !config.webrtc_tcp_binds.is_empty() || turn || shared || !sip_tls_binds(config).is_empty()
+}
+
+fn sip_tls_binds(config: &EngineConfig) -> &[String] {
+    config.edge.as_ref().map_or(&[], |edge| &edge.sip_tls_binds)
 }
 
 impl Engine {
@@ -58,6 +62,7 @@ impl Engine {
             let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
             all.extend(settings.binds.iter().map(|text| (text, Serves::SharedTls(shared.clone()))));
         }
+        all.extend(sip_tls_binds(&self.config).iter().map(|text| (text, Serves::SipTls)));
         let mut listeners = Vec::new();
         for (number, (text, serves)) in all.into_iter().enumerate() {
             let address: SocketAddr =

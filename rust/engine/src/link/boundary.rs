@@ -75,6 +75,8 @@ impl From<LinkEvent> for Event {
                 source: visitor.source.into(),
                 local: visitor.local.into(),
                 server_name: visitor.server_name,
+                service: visitor.service,
+                number: visitor.number,
             },
             LinkEvent::MediaUp { link } => Event::LinkMediaUp { id: link },
             LinkEvent::MediaDown { link, reason } => Event::LinkMediaDown { id: link, reason },
@@ -97,6 +99,8 @@ mod tests {
             source: "203.0.113.9:1".parse().unwrap(),
             local: "192.0.2.1:443".parse().unwrap(),
             server_name: String::new(),
+            service: super::super::Service::Page,
+            number: 0,
         };
         let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
         let opened = StreamOpened { link: 7, stream: 3, connection: theirs.into(), visitor, room };

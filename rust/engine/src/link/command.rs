@@ -41,6 +41,8 @@ pub struct CarryStream {
     pub source: crate::command::Address,
     pub local: crate::command::Address,
     pub server_name: String,
+    pub service: super::event::Service,
+    pub number: u64,
 }
 
 /// A Core that a listener admits.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::Charged;
@@ -89,6 +90,38 @@ pub struct Visitor {
     pub local: SocketAddr,
     /// The name that the visitor asked for, lower case.
     pub server_name: String,
+    /// What it is for.
+    pub service: Service,
+    /// The Core's own number of a connection that it had the Edge open; else 0.
+    pub number: u64,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// A page's, or that of another name of the shared TLS port.
+    Page,
+    /// It came by the port for SIP over TLS.
+    Sip,
+    /// The Edge opened it for the Core.
+    Dialled,
+}
+
+impl Service {
+    /// As it stands in a header.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Service::Page => "page",
+            Service::Sip => "sip",
+            Service::Dialled => "dialled",
+        }
+    }
+
+    /// What a header says.
+    pub(crate) fn named(name: &str) -> Option<Service> {
+        [Service::Page, Service::Sip, Service::Dialled].into_iter().find(|service| service.name() == name)
+    }
 }
 
 /// Takes the events of all links and says whether it had room.

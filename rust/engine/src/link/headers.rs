@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use http::{Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Uri};
 
-use super::event::Visitor;
+use super::event::{Service, Visitor};
 
 /// Path of the control stream.
 pub(crate) const CONTROL: &str = "/control";
@@ -14,6 +14,8 @@ pub(crate) const VISITOR: &str = "/visitor";
 const SOURCE: &str = "visitor-source";
 const LOCAL: &str = "visitor-local";
 const SERVER_NAME: &str = "visitor-server-name";
+const SERVICE: &str = "visitor-service";
+const NUMBER: &str = "visitor-number";
 /// Longest DNS name as text (RFC 1035 §2.3.4).
 const NAME_BYTES: usize = 253;
 
@@ -29,6 +31,8 @@ pub(crate) fn visitor_request(visitor: &Visitor) -> Option<Request<()>> {
     headers.insert(SOURCE, visitor.source.to_string().parse().ok()?);
     headers.insert(LOCAL, visitor.local.to_string().parse().ok()?);
     headers.insert(SERVER_NAME, Some(&visitor.server_name).filter(|name| is_name(name))?.parse().ok()?);
+    headers.insert(SERVICE, HeaderValue::from_static(visitor.service.name()));
+    headers.insert(NUMBER, visitor.number.into());
     Some(request)
 }
 
@@ -37,7 +41,8 @@ pub(crate) fn read_visitor<T>(request: &Request<T>) -> Option<Visitor> {
     let text = |name| request.headers().get(name)?.to_str().ok();
     let address = |name| text(name)?.parse::<SocketAddr>().ok();
     let server_name = text(SERVER_NAME).filter(|name| is_name(name))?.to_owned();
-    Some(Visitor { source: address(SOURCE)?, local: address(LOCAL)?, server_name })
+    let (service, number) = (Service::named(text(SERVICE)?)?, text(NUMBER)?.parse().ok()?);
+    Some(Visitor { source: address(SOURCE)?, local: address(LOCAL)?, server_name, service, number })
 }
 
 /// Empty where the visitor asked for none.
@@ -67,6 +72,8 @@ mod tests {
             source: source.parse().unwrap(),
             local: "[2001:db8::1]:443".parse().unwrap(),
             server_name: server_name.to_owned(),
+            service: Service::Dialled,
+            number: 4_711,
         }
     }
 
@@ -89,5 +96,10 @@ mod tests {
         assert_eq!(read_visitor(&request), None);
         request.headers_mut().remove(SERVER_NAME);
         assert_eq!(read_visitor(&request), None);
+        for (header, value) in [(SERVICE, "mail"), (NUMBER, "-1")] {
+            let mut request = visitor_request(&visitor("203.0.113.9:1", "")).unwrap();
+            request.headers_mut().insert(header, value.parse().unwrap());
+            assert_eq!(read_visitor(&request), None, "{header}: {value}");
+        }
     }
 }

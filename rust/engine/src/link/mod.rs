@@ -37,7 +37,7 @@ mod thread;
 pub use boundary::{Descriptor, Payload};
 pub use certificates::{CONTROL_PROTOCOL, Fingerprint, MEDIA_PROTOCOL};
 pub use counters::{Count, LinkCounters};
-pub use event::{EventSink, LinkEvent, Message, StreamOpened, Visitor};
+pub use event::{EventSink, LinkEvent, Message, Service, StreamOpened, Visitor};
 pub use owner::LinkOwner;
 pub use parts::{FrameSink, Parts};
 pub use state::Connection;

@@ -148,8 +148,9 @@ impl LinkTable {
                 Box::new(TcpStream::from_std(connection.into()).map_err(unusable)?)
             }
         };
-        let (source, local) = (command.source.into(), command.local.into());
-        self.open_stream(id, Visitor { source, local, server_name: command.server_name }, connection)
+        let CarryStream { source, local, server_name, service, number, .. } = command;
+        let visitor = Visitor { source: source.into(), local: local.into(), server_name, service, number };
+        self.open_stream(id, visitor, connection)
     }
 
     /// Queues a media frame for the TLS connection; whether it was taken.

@@ -16,6 +16,7 @@ use super::carry::{PATIENCE, Taker, carry};
 use super::hello::peek_length;
 use super::hub::{Hub, Place};
 use super::line::End;
+use super::pass::serve_sip;
 use super::shared_tls::SharedTls;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -58,6 +59,8 @@ pub enum Serves {
     },
     /// Pages by their name, and what else comes over TLS.
     SharedTls(SharedTls),
+    /// SIP over TLS, which passes through whatever name it asks for.
+    SipTls,
 }
 
 impl Serves {
@@ -66,7 +69,7 @@ impl Serves {
         match self {
             Serves::Ice { .. } => Framing::Prefixed,
             // Or as it turns out to be.
-            Serves::Turn { .. } | Serves::IceOrTurn { .. } | Serves::SharedTls(_) => Framing::Turn,
+            Serves::Turn { .. } | Serves::IceOrTurn { .. } | Serves::SharedTls(_) | Serves::SipTls => Framing::Turn,
         }
     }
 }
@@ -122,6 +125,10 @@ fn start(place: Place, stream: TcpStream, serves: &Serves) {
         Serves::SharedTls(shared) => {
             prepare(&stream, 0);
             spawn_local(shared.clone().serve(place, stream));
+        }
+        Serves::SipTls => {
+            prepare(&stream, 0);
+            spawn_local(serve_sip(place, stream));
         }
     }
 }

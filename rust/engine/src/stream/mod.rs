@@ -14,6 +14,7 @@ mod hub;
 mod line;
 mod listener;
 mod mesh;
+mod pass;
 mod shared_tls;
 mod terminated;
 #[cfg(test)]

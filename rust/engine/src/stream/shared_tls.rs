@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mediaserver_proto::stream::{PROXY_PREFIX_BYTES, proxy_prefix};
@@ -25,10 +24,10 @@ use super::carry::{PATIENCE, Taker, carry};
 use super::hello::peek_hello;
 use super::hub::{Hub, Place};
 use super::line::End;
+use super::pass::{give, pass};
 use super::terminated::pump;
 use crate::config;
-use crate::event::Event;
-use crate::link::Descriptor;
+use crate::link::Service;
 
 /// To HTTP that came for a name that is not served here (RFC 9110 §15.5.20).
 const MISDIRECTED: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -108,13 +107,13 @@ impl SharedTls {
         let hello = peek_hello(hub, &stream).await?;
         if let Some(name) = hello.name.filter(|name| known.names.contains(name)) {
             let Some((_, pages)) = known.pages.as_ref().filter(|(names, _)| names.contains(&name)) else {
-                pass_through(hub, stream, source, name).map_err(|_| End::Broken)?;
+                pass(hub, stream, source, Service::Page, name).map_err(|_| End::Broken)?;
                 return Ok(Begun::Passed);
             };
             let local = stream.local_addr().map_err(|_| End::Broken)?;
             let stream = pages.accept(stream).await.map_err(|_| End::NoHandshake)?;
             let (inside, theirs) = UnixStream::pair().map_err(|_| End::Broken)?;
-            give(hub, theirs.into_std().map_err(|_| End::Broken)?.into(), source, local, name);
+            give(hub, theirs.into_std().map_err(|_| End::Broken)?.into(), source, local, Service::Page, name);
             return Ok(Begun::Opened(Box::new(stream), inside));
         }
         let mut stream = known.acceptor.accept(stream).await.map_err(|_| End::NoHandshake)?;
@@ -182,19 +181,4 @@ enum Begun {
     Opened(Box<TlsStream<TcpStream>>, UnixStream),
     /// TURN, or something that will show itself to be none.
     Relayed(usize, Box<TlsStream<TcpStream>>),
-}
-
-/// Gives a connection to the control plane: it is gone from here then.
-fn pass_through(hub: &Hub, stream: TcpStream, source: SocketAddr, name: String) -> io::Result<()> {
-    let local = stream.local_addr()?;
-    give(hub, OwnedFd::from(stream.into_std()?), source, local, name);
-    Ok(())
-}
-
-fn give(hub: &Hub, fd: OwnedFd, source: SocketAddr, local: SocketAddr, server_name: String) {
-    // No link brought it, so it has no number.
-    let (source, local) = (source.into(), local.into());
-    let event = Event::StreamOpened { id: 0, stream: 0, fd: Descriptor::new(fd, None), source, local, server_name };
-    let links = hub.mesh.links();
-    hub.counts.add(if links.events.tell(event) { "streams_passed" } else { "events_lost" }, 1);
 }

@@ -208,6 +208,10 @@ impl Endpoint {
 
     /// Whether a tuple belongs to a transport of this shard and has answered a challenge.
     pub fn is_proven(&self, path: Path) -> bool {
+        if path.socket.is_edge_port() {
+            let slot = self.routes.slot_of(path.socket).and_then(|index| self.slots.get(index));
+            return slot.is_some_and(|slot| slot.taken_at_edge.contains(&Some(path)));
+        }
         let Some(Owner::Here(index)) = self.routes.bound(path) else { return false };
         match self.slots.get(index).map(|slot| &slot.transport) {
             Some(AnyTransport::Ice(transport)) => transport.is_proven(path),

@@ -175,9 +175,24 @@ impl Endpoint {
                     }
                 }
             }
-            Received::Consumed | Received::Dropped(_) => {}
+            Received::Consumed | Received::Dropped(_) => return self.touch(index),
+        }
+        if received.path.socket.is_edge_port() {
+            self.prove_at_edge(index, received.path);
         }
         self.touch(index);
+    }
+
+    /// Media of a phone or trunk was taken that came in at an Edge: whoever sends it is no stranger there.
+    fn prove_at_edge(&mut self, index: usize, path: Path) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some((rtp, _)) = slot.sockets
+        {
+            let taken = &mut slot.taken_at_edge[usize::from(path.socket != rtp)];
+            if taken.replace(path) != Some(path) {
+                self.tell_link(LinkedPath::Proven(path));
+            }
+        }
     }
 
     /// After a batch, timeout or command: takes the events of every transport that was touched and arms its timer.
@@ -343,7 +358,7 @@ impl Endpoint {
 
     fn tell_link(&mut self, news: LinkedPath) {
         let (LinkedPath::Proven(path) | LinkedPath::Unbound(path)) = news;
-        if path.socket.link().is_some() {
+        if path.socket.link().is_some() || path.socket.is_edge_port() {
             self.linked.push_back(news);
         }
     }

@@ -69,6 +69,11 @@ impl Routes {
         self.sockets.contains_key(&socket)
     }
 
+    /// The transport that a socket belongs to alone.
+    pub(super) fn slot_of(&self, socket: SocketId) -> Option<usize> {
+        self.sockets.get(&socket).copied()
+    }
+
     /// Gives a socket to one transport.
     pub(super) fn bind_socket(&mut self, socket: SocketId, slot: usize) {
         self.last = None;

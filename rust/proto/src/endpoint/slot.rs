@@ -142,6 +142,8 @@ pub(super) struct Slot {
     pub(super) restart_grace: Duration,
     /// Sockets of its own: RTP, then RTCP.
     pub(super) sockets: Option<(SocketId, SocketId)>,
+    /// Where media comes from that was taken at its ports at an Edge, where it has such ports: RTP, then RTCP.
+    pub(super) taken_at_edge: [Option<Path>; 2],
     /// Earliest entry in the timer heap.
     pub(super) armed: Option<Time>,
     /// Whether events and timers are still to be looked at.

@@ -276,6 +276,7 @@ impl Endpoint {
             generation: 0,
             restart_grace,
             sockets,
+            taken_at_edge: [None; 2],
             armed: None,
             dirty: false,
             connected: false,

@@ -150,7 +150,10 @@ impl CoreLink {
                 FrameKind::Data => {
                     self.handle_data(&frame, now, out).map(|path| Some((path, frame.start, frame.body().len())))
                 }
-                FrameKind::Open => self.handle_open(&frame, now, out).map(Some),
+                // An Edge tells so, too, under which name it has a path that we wanted: without a datagram.
+                FrameKind::Open => {
+                    self.handle_open(&frame, now, out).map(|found| Some(found).filter(|found| found.2 > 0))
+                }
                 _ => self.handle_control(from, &frame, datagram.len(), now, out).map(|()| None),
             });
             match result {
@@ -164,7 +167,7 @@ impl CoreLink {
     /// Queues a datagram for a visitor as a frame, in one datagram with the frame before it where both fit.
     pub fn push(&mut self, to: Path, carries: Carries, datagram: &[u8], out: &mut TransmitQueue<'_>) {
         let Some(session) = &self.session else { return self.drops.count(LinkDrop::Down) };
-        let Some(path) = self.paths.destination(to) else { return self.drops.count(LinkDrop::NoPath) };
+        let Some(path) = self.paths.destination(to) else { return self.aim(to, datagram, out) };
         let mtu = session.mtu.known();
         if HEADER + datagram.len() > mtu.max(MAX_DATAGRAM) {
             return self.drops.count(LinkDrop::TooLarge);
@@ -172,6 +175,29 @@ impl CoreLink {
         let header = Header { carries, ..Header::new(FrameKind::Data, datagram.len() as u16, path) };
         out.carries = carries;
         out.append(session.path, mtu, [&header.write(), datagram]);
+    }
+
+    /// Queues a datagram for a peer who has not sent anything yet, from a port that is ours at the Edge.
+    fn aim(&mut self, to: Path, datagram: &[u8], out: &mut TransmitQueue<'_>) {
+        let Some(opening) = self.paths.aim(to) else { return self.drops.count(LinkDrop::NoPath) };
+        if hello::CONTROL_BYTES + Opening::MOST + datagram.len() > MAX_DATAGRAM {
+            return self.drops.count(LinkDrop::TooLarge);
+        }
+        if let Some(session) = &mut self.session {
+            let mut memory = [0; Opening::MOST];
+            out.carries = Carries::Control;
+            session.seal.push(out, session.path, FrameKind::Aim, PathId::NONE, &[opening.write(&mut memory), datagram]);
+        }
+    }
+
+    /// A transport has a pair of ports at the Edge from now on; `sockets` name them here.
+    pub fn open_ports(&mut self, transport: u64, sockets: [SocketId; 2]) {
+        self.paths.open_ports(transport, sockets);
+    }
+
+    /// It has them no more.
+    pub fn close_ports(&mut self, transport: u64) {
+        self.paths.close_ports(transport);
     }
 
     /// A visitor has answered our challenge.
@@ -306,7 +332,11 @@ impl CoreLink {
             return Err(LinkDrop::MalformedFrame);
         }
         let was_idle = self.paths.len() == 0;
-        let (path, is_new) = self.paths.open(id, &opening)?;
+        let opened = self.paths.open(id, &opening);
+        if opened == Err(LinkDrop::NoPort) && self.answers.take(1, now) {
+            self.tell(FrameKind::Close, id, &[], out);
+        }
+        let (path, is_new) = opened?;
         if is_new {
             self.events.push_back(CoreEvent::Opened(path));
         }

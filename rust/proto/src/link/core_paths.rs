@@ -15,6 +15,8 @@ use crate::time::Time;
 const MOST_PATHS: usize = 65_536;
 /// Sockets of the Edge's worker that are told apart.
 const MOST_SOCKETS: usize = 256;
+/// Paths to a pair of ports beyond which it is looked which of them are left.
+const MOST_NOTED: usize = 32;
 /// An Edge that does not know a path to be proven is told again, this often at the most.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
@@ -28,6 +30,14 @@ struct Known {
     lost: PathId,
     is_proven: bool,
     told_at: Time,
+}
+
+/// A pair of ports at the Edge.
+#[derive(Debug)]
+struct Ports {
+    sockets: [SocketId; 2],
+    /// Of the paths that lead to it, some that are gone among them.
+    paths: Vec<Path>,
 }
 
 /// See the module.
@@ -44,6 +54,9 @@ pub(super) struct CorePaths {
     by_path: HashMap<Path, usize>,
     /// The Edge's sockets by place.
     sockets: Vec<u32>,
+    /// Ports that the Edge has opened for one transport each, by the transport.
+    ports: HashMap<u64, Ports>,
+    port_of: HashMap<SocketId, (u64, u8)>,
     /// What the Edge has lost, by the names that it had.
     lost: HashMap<PathId, usize>,
     /// Frames come in runs of one path: the last answer is mostly the next one.
@@ -94,8 +107,7 @@ impl CorePaths {
 
     /// The Edge tells of a path, which may be one that had another name, or whose name another one had. Whether that is new.
     pub(super) fn open(&mut self, id: PathId, opening: &Opening) -> Result<(Path, bool), LinkDrop> {
-        let place = self.place(opening.socket).ok_or(LinkDrop::PathLimit)?;
-        let path = Path { socket: SocketId::linked(self.link, place), remote: opening.remote };
+        let path = Path { socket: self.socket(opening)?, remote: opening.remote };
         let key = match self.by_path.get(&path) {
             Some(&key) if self.known[key].id == id => return Ok((path, false)),
             Some(&key) => key,
@@ -105,6 +117,7 @@ impl CorePaths {
                 let known = Known { path, opening: *opening, id: PathId::NONE, lost, is_proven: false, told_at };
                 let key = self.known.insert(known);
                 self.by_path.insert(path, key);
+                self.note_at_port(opening, path);
                 key
             }
         };
@@ -196,7 +209,7 @@ impl CorePaths {
             known.lost = if known.id == PathId::NONE { known.lost } else { known.id };
             known.id = PathId::NONE;
             // Two lives of the Edge may have used one name.
-            let stays = known.is_proven && *lost.entry(known.lost).or_insert(key) == key;
+            let stays = known.is_proven && !known.opening.is_port && *lost.entry(known.lost).or_insert(key) == key;
             if !stays {
                 by_path.remove(&known.path);
             }
@@ -249,6 +262,50 @@ impl CorePaths {
             self.ids.remove(&known.id);
         }
         known.id
+    }
+
+    /// A transport has a pair of ports at the Edge from now on.
+    pub(super) fn open_ports(&mut self, transport: u64, sockets: [SocketId; 2]) {
+        for (component, socket) in (0..).zip(sockets) {
+            self.port_of.insert(socket, (transport, component));
+        }
+        self.ports.insert(transport, Ports { sockets, paths: Vec::new() });
+    }
+
+    /// It has them no more; the Edge hears of it by the end of the session.
+    pub(super) fn close_ports(&mut self, transport: u64) {
+        let Some(ports) = self.ports.remove(&transport) else { return };
+        for socket in ports.sockets {
+            self.port_of.remove(&socket);
+        }
+        for path in ports.paths {
+            self.close(path);
+        }
+    }
+
+    /// What the Edge must know to send to a peer from a port of ours.
+    pub(super) fn aim(&self, path: Path) -> Option<Opening> {
+        let &(transport, generation) = self.port_of.get(&path.socket)?;
+        Some(Opening { is_port: true, generation, socket: 0, transport, remote: path.remote })
+    }
+
+    /// Our name for the socket at which a visitor comes in.
+    fn socket(&mut self, opening: &Opening) -> Result<SocketId, LinkDrop> {
+        if opening.is_port {
+            let ports = self.ports.get(&opening.transport).ok_or(LinkDrop::NoPort)?;
+            return ports.sockets.get(usize::from(opening.generation)).copied().ok_or(LinkDrop::NoPort);
+        }
+        let place = self.place(opening.socket).ok_or(LinkDrop::PathLimit)?;
+        Ok(SocketId::linked(self.link, place))
+    }
+
+    fn note_at_port(&mut self, opening: &Opening, path: Path) {
+        if let Some(ports) = self.ports.get_mut(&opening.transport).filter(|_| opening.is_port) {
+            if ports.paths.len() >= MOST_NOTED {
+                ports.paths.retain(|path| self.by_path.contains_key(path));
+            }
+            ports.paths.push(path);
+        }
     }
 
     fn place(&mut self, socket: u32) -> Option<u8> {

@@ -22,6 +22,8 @@ counted! {
     PathLimit => "link_path_limit",
     /// A datagram of a visitor or for one before the Edge has welcomed us.
     Down => "link_down",
+    /// A frame from a port that no transport has any more.
+    NoPort => "link_no_port",
     /// A datagram for a visitor to whom no path leads.
     NoPath => "link_no_path",
     /// A datagram that does not fit into a frame.

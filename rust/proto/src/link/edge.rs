@@ -12,11 +12,12 @@ use aws_lc_rs::hmac;
 use super::edge_peer::{LinkName, Peers};
 use super::frame::{Frame, FrameKind, HEADER, Header, frames};
 use super::message::{Opening, Renamed, Replayed, read_rate};
+use super::ports::{EdgePorts, Port, PortPair, Source};
 use super::seal::{LinkKey, Unbelieved};
 use super::ways::Way;
 use crate::ice::{LocalUfrag, UfragKey};
 use crate::io::{Carries, MAX_DATAGRAM, Path, ReceiveBatch, SocketId, TransmitQueue};
-use crate::path::{Admission, EdgeDrop, EdgeDrops, PathId, PathLimits, PathTable, Restored, SessionKey};
+use crate::path::{Admission, EdgeDrop, EdgeDrops, Origin, PathId, PathLimits, PathTable, Restored, SessionKey};
 use crate::stun::local_ufrag;
 use crate::time::Time;
 
@@ -70,6 +71,7 @@ pub struct EdgeLink {
     admission: Admission,
     table: PathTable,
     peers: Peers,
+    ports: EdgePorts,
     /// Datagrams of the batch being handled: link, place in the batch, path.
     routed: Vec<(usize, usize, PathId)>,
     answer: Vec<u8>,
@@ -88,6 +90,7 @@ impl EdgeLink {
             admission: Admission::new(config.unix_epoch),
             table: PathTable::new(config.limits, config.instance as u16),
             peers: Peers::default(),
+            ports: EdgePorts::default(),
             routed: Vec::new(),
             answer: Vec::new(),
             next_look: None,
@@ -116,6 +119,7 @@ impl EdgeLink {
         let was_up = self.peers.number(name).and_then(|link| self.peers.session(link)).is_some_and(|peer| peer.is_up);
         if let Some(link) = self.peers.remove(name) {
             self.table.close_link(link);
+            self.ports.close_shard(name.core, name.shard);
         }
         if was_up {
             self.events.push_back(EdgeEvent::LinkDown { name });
@@ -126,6 +130,34 @@ impl EdgeLink {
     pub fn revoke(&mut self, session: SessionKey, until: u32, now: Time) {
         self.admission.revoke(session, until, now);
         self.table.close_session(session);
+        self.ports.close(session);
+    }
+
+    /// Takes a pair of ports for a session without ICE; false where it has one, or there are too many. [`EdgeLink::revoke`]
+    /// ends it.
+    pub fn open_ports(&mut self, session: SessionKey, sockets: PortPair, now: Time) -> bool {
+        self.ports.open(session, sockets, now)
+    }
+
+    /// The peer's description: where its RTP and RTCP come from, and how long others may come in their place.
+    pub fn aim_ports(
+        &mut self,
+        session: SessionKey,
+        named: [Option<SocketAddr>; 2],
+        window: Duration,
+        now: Time,
+    ) -> bool {
+        self.ports.aim(session, named, window, now)
+    }
+
+    /// A pair whose sockets are to be closed, and whose it was.
+    pub fn poll_closed_ports(&mut self) -> Option<(SessionKey, PortPair)> {
+        self.ports.poll_closed()
+    }
+
+    /// Pairs of ports.
+    pub fn port_pairs(&self) -> usize {
+        self.ports.len()
     }
 
     /// Names the thread whose sources are relayed addresses.
@@ -174,8 +206,9 @@ impl EdgeLink {
                 &[]
             } else {
                 let Path { socket, remote } = entry.path;
-                let (generation, transport) = (entry.generation, entry.session.transport);
-                Opening { generation, socket: socket.0, transport, remote }.write(&mut memory)
+                let Origin { is_port, generation } = entry.origin;
+                let transport = entry.session.transport;
+                Opening { is_port, generation, socket: socket.0, transport, remote }.write(&mut memory)
             };
             let length = opening.len() + datagram.len();
             if HEADER + length > session.mtu.max(MAX_DATAGRAM) {
@@ -210,6 +243,9 @@ impl EdgeLink {
 
     /// Ends silent paths and notices silent Cores.
     pub fn handle_timeout(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
+        for session in self.ports.handle_timeout(now) {
+            self.table.close_session(session);
+        }
         self.table.handle_timeout(now);
         self.tell_closed(out);
         if self.next_look.is_none_or(|due| due > now) {
@@ -230,7 +266,7 @@ impl EdgeLink {
 
     /// When [`EdgeLink::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.table.poll_timeout().into_iter().chain(self.next_look).min()
+        self.table.poll_timeout().into_iter().chain(self.next_look).chain(self.ports.poll_timeout()).min()
     }
 
     /// The oldest event not yet taken.
@@ -271,6 +307,7 @@ impl EdgeLink {
     /// The link and the path of a visitor's datagram; makes the path if its token says so.
     fn route(&mut self, path: Path, datagram: &[u8], now: Time) -> Result<(usize, PathId), EdgeDrop> {
         let index = match self.table.find(path) {
+            found if let Some(port) = self.ports.at(path.socket) => self.enter(found, port, path, now)?,
             Some(index) if !self.is_of_another(index, datagram) => index,
             Some(index) => self.replace(index, path, datagram, now)?,
             None => self.admit(path, datagram, now)?,
@@ -285,13 +322,35 @@ impl EdgeLink {
         Ok((link, id))
     }
 
+    /// A datagram at a port of one session: only who is named may begin, or whoever comes first.
+    fn enter(&mut self, found: Option<u16>, port: Port, path: Path, now: Time) -> Result<u16, EdgeDrop> {
+        let source = self.ports.judge(port, path.remote, now);
+        let is_proven = found.and_then(|index| self.table.get(index)).is_some_and(|entry| entry.is_proven);
+        if is_proven || source != Source::Stranger {
+            if let Some(index) = found {
+                return Ok(index);
+            }
+            let Port { session, component } = port;
+            let link = self.up_link(LinkName { core: session.core, shard: session.shard() })?;
+            return match source {
+                Source::Named => self.table.name(path, session, component, link, now).map(PathId::index),
+                _ => self.table.admit_at_port(path, session, component, link, now),
+            };
+        }
+        Err(EdgeDrop::PortStranger)
+    }
+
+    /// The number of a link that is up.
+    fn up_link(&self, name: LinkName) -> Result<usize, EdgeDrop> {
+        let link = self.peers.number(name).ok_or(EdgeDrop::NoLink)?;
+        let is_up = self.peers.session(link).is_some_and(|session| session.is_up);
+        if is_up { Ok(link) } else { Err(EdgeDrop::NoLink) }
+    }
+
     fn admit(&mut self, path: Path, datagram: &[u8], now: Time) -> Result<u16, EdgeDrop> {
         let token = self.admission.check(datagram, now)?;
         let name = LinkName { core: token.core, shard: token.shard };
-        let link = self.peers.number(name).ok_or(EdgeDrop::NoLink)?;
-        if self.peers.session(link).is_none_or(|session| !session.is_up) {
-            return Err(EdgeDrop::NoLink);
-        }
+        let link = self.up_link(name)?;
         self.table.admit(path, &token, link, now)
     }
 
@@ -329,6 +388,10 @@ impl EdgeLink {
             let entry = self.table.named(frame.header.path, link)?;
             out.carries = frame.header.carries;
             out.push(entry.path, frame.body());
+            if entry.origin.is_port {
+                // A phone that only listens says nothing.
+                self.table.hear(frame.header.path.index(), now);
+            }
             return Ok(());
         }
         out.carries = Carries::Control;
@@ -351,6 +414,7 @@ impl EdgeLink {
             }
             FrameKind::Close => self.table.close(path, link),
             FrameKind::Replay => self.handle_replay(link, body, now, out),
+            FrameKind::Aim => self.handle_aim(link, body, now, out),
             _ => Err(EdgeDrop::MalformedFrame),
         }
     }
@@ -375,6 +439,25 @@ impl EdgeLink {
         }
         let session = self.peers.session_mut(link).ok_or(EdgeDrop::UnprovenLink)?;
         session.seal.push(out, session.path, FrameKind::ReplayAck, PathId::NONE, &[&self.answer]);
+        Ok(())
+    }
+
+    /// A datagram for a peer that the Core names: it leaves from the session's port, and the Core is told of the path.
+    fn handle_aim(&mut self, link: usize, body: &[u8], now: Time, out: &mut TransmitQueue<'_>) -> Result<(), EdgeDrop> {
+        let (aimed, datagram) = Opening::read(body).ok_or(EdgeDrop::MalformedFrame)?;
+        let name = self.peers.get(link).map(|peer| peer.name).ok_or(EdgeDrop::UnprovenLink)?;
+        let session = SessionKey { core: name.core, transport: aimed.transport };
+        let socket = self.ports.socket(session, aimed.generation).filter(|_| session.shard() == name.shard);
+        let path = Path { socket: socket.ok_or(EdgeDrop::UnknownPort)?, remote: aimed.remote };
+        let id = self.table.name(path, session, aimed.generation, link, now)?;
+        if !datagram.is_empty() {
+            out.push(path, datagram);
+        }
+        let mut memory = [0; Opening::MOST];
+        let opening = Opening { is_port: true, socket: path.socket.0, ..aimed }.write(&mut memory);
+        let peer = self.peers.session(link).ok_or(EdgeDrop::UnprovenLink)?;
+        let header = Header { is_proven: true, ..Header::new(FrameKind::Open, opening.len() as u16, id) };
+        out.append(peer.path, peer.mtu, [&header.write(), opening]);
         Ok(())
     }
 

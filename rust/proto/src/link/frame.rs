@@ -38,13 +38,15 @@ pub enum FrameKind {
     Replay = 11,
     /// Under which names it has them.
     ReplayAck = 12,
+    /// A datagram for a peer that the Edge has no path to, from a port that it opened for the Core; and who that is.
+    Aim = 13,
 }
 
 impl FrameKind {
     fn read(byte: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        const ALL: [FrameKind; 12] =
-            [Data, Open, Hello, Cookie, Welcome, KeepAlive, Echo, OpenAck, Proven, Close, Replay, ReplayAck];
+        const ALL: [FrameKind; 13] =
+            [Data, Open, Hello, Cookie, Welcome, KeepAlive, Echo, OpenAck, Proven, Close, Replay, ReplayAck, Aim];
         ALL.get(usize::from(byte).checked_sub(1)?).copied()
     }
 }
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn every_kind_is_read_as_it_is_written_and_no_other() {
         let kinds: Vec<FrameKind> = (0..=255).filter_map(FrameKind::read).collect();
-        assert_eq!(kinds.len(), 12);
+        assert_eq!(kinds.len(), 13);
         assert!(kinds.iter().all(|&kind| FrameKind::read(kind as u8) == Some(kind)));
     }
 

@@ -155,7 +155,9 @@ impl KeepAlive {
 /// What a Core must know of a path: its source and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// Generation of the ICE credentials by which the visitor was admitted.
+    /// Whether it leads to a port that the Edge has opened for the session alone.
+    pub is_port: bool,
+    /// Generation of the ICE credentials by which the visitor was admitted; of such a port 0 for RTP and 1 for RTCP.
     pub generation: u8,
     /// The Edge's socket; its own number, which says nothing to others.
     pub socket: u32,
@@ -171,7 +173,7 @@ impl Opening {
 
     /// Writes into `bytes` and gives what was written.
     pub(super) fn write<'a>(&self, bytes: &'a mut [u8; Opening::MOST]) -> &'a [u8] {
-        bytes[0] = if self.remote.is_ipv4() { 4 } else { 6 };
+        bytes[0] = if self.remote.is_ipv4() { 4 } else { 6 } | u8::from(self.is_port) << 7;
         bytes[1] = self.generation;
         bytes[2..4].copy_from_slice(&self.remote.port().to_be_bytes());
         bytes[4..8].copy_from_slice(&self.socket.to_be_bytes());
@@ -188,14 +190,15 @@ impl Opening {
         let mut reader = Reader(body);
         let [family, generation] = reader.take()?;
         let (port, socket, transport) = (reader.u16()?, reader.u32()?, reader.u64()?);
-        let ip = match family {
+        let is_port = family & 1 << 7 != 0;
+        let ip = match family & !(1 << 7) {
             4 => IpAddr::from(reader.take::<4>()?),
             6 => IpAddr::from(reader.take::<16>()?),
             _ => return None,
         };
         // As everywhere: one visitor has one address.
         let remote = SocketAddr::new(ip.to_canonical(), port);
-        Some((Opening { generation, socket, transport, remote }, reader.0))
+        Some((Opening { is_port, generation, socket, transport, remote }, reader.0))
     }
 }
 
@@ -281,7 +284,9 @@ mod tests {
     #[test]
     fn a_path_is_told_with_either_kind_of_address() {
         for remote in ["192.0.2.1:5000", "[2001:db8::1]:5000"] {
-            let opening = Opening { generation: 1, socket: 2, transport: 3 << 48, remote: remote.parse().unwrap() };
+            let is_port = remote.starts_with('[');
+            let opening =
+                Opening { is_port, generation: 1, socket: 2, transport: 3 << 48, remote: remote.parse().unwrap() };
             let replayed = Replayed { id: PathId(7), granted: 8, opening };
             let mut bytes = Vec::new();
             replayed.write(&mut bytes);
@@ -292,8 +297,13 @@ mod tests {
             assert_eq!(Replayed::read(&bytes), Some((replayed, &b"rest"[..])));
         }
         let mut bytes = [0; Opening::MOST];
-        let mapped =
-            Opening { generation: 0, socket: 0, transport: 0, remote: "[::ffff:192.0.2.1]:5".parse().unwrap() };
+        let mapped = Opening {
+            is_port: false,
+            generation: 0,
+            socket: 0,
+            transport: 0,
+            remote: "[::ffff:192.0.2.1]:5".parse().unwrap(),
+        };
         let written = mapped.write(&mut bytes);
         assert_eq!(Opening::read(written).unwrap().0.remote, "192.0.2.1:5".parse().unwrap());
         bytes[0] = 5;

@@ -15,6 +15,7 @@ mod edge_peer;
 pub mod frame;
 mod message;
 mod mtu;
+mod ports;
 mod seal;
 mod ways;
 
@@ -23,6 +24,7 @@ pub use drops::{LinkDrop, LinkDrops};
 pub use edge::{EdgeEvent, EdgeLink, EdgeLinkConfig};
 pub use edge_peer::LinkName;
 pub use message::Opening;
+pub use ports::PortPair;
 pub use seal::LinkKey;
 pub use ways::Way;
 

@@ -50,6 +50,10 @@ counted! {
     ForgedControl => "edge_forged_control",
     /// A control frame that came before.
     ReplayedControl => "edge_replayed_control",
+    /// From a source that was not named for the port, after the time in which others may come in its place.
+    PortStranger => "edge_port_stranger",
+    /// A frame for a port that is not open.
+    UnknownPort => "edge_unknown_port",
     /// A hello for a link that nobody announced.
     UnknownLink => "edge_unknown_link",
     /// A hello whose tag is wrong.

@@ -19,7 +19,7 @@ pub use admission::Admission;
 pub use drops::{EdgeDrop, EdgeDrops};
 pub use id::PathId;
 pub(crate) use table::Restored;
-pub use table::{Entry, PathLimits, PathTable};
+pub use table::{Entry, Origin, PathLimits, PathTable};
 
 /// A session of a Core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -37,6 +37,15 @@ pub struct PathLimits {
     pub unproven_per_prefix: u16,
 }
 
+/// By what a path was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// By the port that it leads to, which belongs to one session alone; else by a token.
+    pub is_port: bool,
+    /// Generation of the token's ICE credentials; of such a port 0 for RTP and 1 for RTCP.
+    pub generation: u8,
+}
+
 /// One path.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -46,8 +55,8 @@ pub struct Entry {
     pub path: Path,
     /// Whose it is.
     pub session: SessionKey,
-    /// Generation of the ICE credentials by which it was admitted.
-    pub generation: u8,
+    /// By what it was admitted.
+    pub origin: Origin,
     /// The link it goes by; a number of whoever owns the links.
     pub link: usize,
     /// Whether it answered a challenge of the Core.
@@ -174,15 +183,68 @@ impl PathTable {
         entry.policer.as_mut().is_none_or(|policer| policer.take(bytes, now))
     }
 
+    /// A path lives on.
+    pub fn hear(&mut self, index: u16, now: Time) {
+        if let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.as_mut()) {
+            entry.heard = now;
+        }
+    }
+
     /// Makes a path for a source that has none and showed a valid token.
     pub fn admit(&mut self, path: Path, token: &LocalUfrag, link: usize, now: Time) -> Result<u16, EdgeDrop> {
-        let session = SessionKey::of(token);
+        let origin = Origin { is_port: false, generation: token.generation };
+        self.admit_as(path, SessionKey::of(token), origin, link, now)
+    }
+
+    /// The same for a source that may come in at a port of its session.
+    pub fn admit_at_port(
+        &mut self,
+        path: Path,
+        session: SessionKey,
+        component: u8,
+        link: usize,
+        now: Time,
+    ) -> Result<u16, EdgeDrop> {
+        self.admit_as(path, session, Origin { is_port: true, generation: component }, link, now)
+    }
+
+    /// Makes a path to a peer that the Core has named, from a port of the session: it needs no proof.
+    pub fn name(
+        &mut self,
+        path: Path,
+        session: SessionKey,
+        component: u8,
+        link: usize,
+        now: Time,
+    ) -> Result<PathId, EdgeDrop> {
+        let index = match self.find(path) {
+            Some(index) => index,
+            None => {
+                let index = self.take_place().ok_or(EdgeDrop::TableFull)?;
+                self.insert(index, path, session, Origin { is_port: true, generation: component }, link, now);
+                index
+            }
+        };
+        let id = self.get(index).map(|entry| entry.id).ok_or(EdgeDrop::LatePath)?;
+        let granted = self.named(id, link)?.granted;
+        self.prove(id, link, granted)?;
+        Ok(id)
+    }
+
+    fn admit_as(
+        &mut self,
+        path: Path,
+        session: SessionKey,
+        origin: Origin,
+        link: usize,
+        now: Time,
+    ) -> Result<u16, EdgeDrop> {
         if self.prefixes.count(path) >= self.limits.unproven_per_prefix {
             return Err(EdgeDrop::PrefixFull);
         }
         self.make_room(session, now)?;
         let index = self.take_place().ok_or(EdgeDrop::TableFull)?;
-        self.insert(index, path, session, token.generation, link, now);
+        self.insert(index, path, session, origin, link, now);
         Ok(index)
     }
 
@@ -199,7 +261,7 @@ impl PathTable {
             Some(index) => index,
             None => {
                 let index = self.take_named_place(id).or_else(|| self.take_place())?;
-                self.insert(index, path, session, generation, link, now);
+                self.insert(index, path, session, Origin { is_port: false, generation }, link, now);
                 index
             }
         };
@@ -375,7 +437,7 @@ impl PathTable {
         Some(index)
     }
 
-    fn insert(&mut self, index: u16, path: Path, session: SessionKey, generation: u8, link: usize, now: Time) {
+    fn insert(&mut self, index: u16, path: Path, session: SessionKey, origin: Origin, link: usize, now: Time) {
         let slot = &mut self.slots[usize::from(index)];
         slot.generation = slot.generation.wrapping_add(1).max(1);
         let id = PathId::new(index, slot.generation);
@@ -384,7 +446,7 @@ impl PathTable {
             id,
             path,
             session,
-            generation,
+            origin,
             link,
             is_proven: false,
             is_acknowledged: false,

@@ -4,5 +4,6 @@ mod attacks;
 mod carried;
 mod faults;
 mod life;
+mod ports;
 mod ways;
 mod world;

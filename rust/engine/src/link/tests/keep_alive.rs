@@ -125,6 +125,8 @@ fn visit() -> http::Request<()> {
         source: "203.0.113.9:1".parse().unwrap(),
         local: "192.0.2.1:443".parse().unwrap(),
         server_name: String::new(),
+        service: super::super::Service::Page,
+        number: 0,
     };
     super::super::headers::visitor_request(&visitor).unwrap()
 }

@@ -25,6 +25,8 @@ fn whoever() -> Visitor {
         source: "203.0.113.9:4711".parse().unwrap(),
         local: "[2001:db8::1]:443".parse().unwrap(),
         server_name: "video.bank.example".to_owned(),
+        service: super::super::Service::Page,
+        number: 0,
     }
 }
 

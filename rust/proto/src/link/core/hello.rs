@@ -25,7 +25,7 @@ const UNANSWERED: u32 = 2;
 /// Between two hellos.
 const HELLO_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of a keep-alive beside its body: header, number, tag.
-const CONTROL_BYTES: usize = HEADER + 8 + TAG;
+pub(super) const CONTROL_BYTES: usize = HEADER + 8 + TAG;
 
 /// A hello that waits for its answer.
 #[derive(Debug)]

@@ -66,6 +66,7 @@ impl EdgeLink {
         let mtu = before.filter(|before| before.path.socket == path.socket).map_or(BASE_MTU, |before| before.mtu);
         if is_new {
             self.table.close_link(link);
+            self.ports.close_shard(hello.core, hello.shard);
         }
         let session = Session {
             path,
@@ -115,7 +116,8 @@ impl EdgeLink {
     /// What only whoever receives at `from` can send back, made anew when it comes back.
     fn cookie(&self, hello: &Hello, issued: u64, from: Path) -> Nonce {
         let mut memory = [0; Opening::MOST];
-        let address = Opening { generation: 0, socket: from.socket.0, transport: 0, remote: from.remote };
+        let address =
+            Opening { is_port: false, generation: 0, socket: from.socket.0, transport: 0, remote: from.remote };
         let (core, shard) = (hello.core.to_be_bytes(), hello.shard.to_be_bytes());
         let parts = [&issued.to_be_bytes()[..], &core, &shard, &hello.nonce, address.write(&mut memory)];
         derive(&self.secret, &parts)

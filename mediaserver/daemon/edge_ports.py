@@ -1,0 +1,188 @@
+"""Ports for media of phones and trunks at the Edges: the Core says whose they are, the Edge opens them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from mediaserver.engine import commands, events
+from mediaserver.engine.engine import CommandRefused, Engine, EngineError
+from mediaserver.errors import LimitExceeded
+from mediaserver.link.core_end import CoreEnd
+from mediaserver.link.edge_end import EdgeEnd
+from mediaserver.link.edge_registry import EdgeRegistry
+from mediaserver.link.messages import AimPorts, OpenPorts, PortsOpened, PortsRefused
+from mediaserver.runtime.tasks import TaskGroupOwner
+
+_PATIENCE_S: Final = 2.0
+_MOST_WAITING: Final = 256
+"""Pairs that one Edge is asked for at a time."""
+_log = structlog.get_logger(__name__)
+
+MediaLink = Callable[[str, int, int], int | None]
+"""The media link to a thread of the Edge of this name, from a shard of ours; None where there is none."""
+
+
+class CorePorts:
+    """The Core's side (`call.edge_ports.PortsBeyond`). `revoke` tells Edges that a transport has ended."""
+
+    def __init__(self, registry: EdgeRegistry, *, media_link: MediaLink, revoke: Callable[[int], None]) -> None:
+        self._registry = registry
+        self._media_link = media_link
+        self._revoke = revoke
+        self._waiting: dict[int, tuple[CoreEnd, asyncio.Future[PortsOpened]]] = {}
+        """By the transport."""
+
+    def by(self, edge: str, peer_ip: str) -> PortsByEdge:
+        """Ports at the Edge of this name, or at the first that has some for an empty one."""
+        found: CoreEnd | None = None
+        for end in self._registry.edges():
+            if edge == end.name or (not edge and end.is_ready and not end.is_draining and _addresses(end)):
+                found = end
+                break
+        ips = _addresses(found) if found is not None else ()
+        same = [ip for ip in ips if (":" in ip) == (":" in peer_ip)] or [*ips]
+        return PortsByEdge(self, found, same[0] if same else "")
+
+    async def open(self, end: CoreEnd, transport: int, ip: str) -> commands.EdgePorts:
+        """Has one pair opened. Raises LimitExceeded."""
+        if len(self._waiting) >= _MOST_WAITING:
+            raise LimitExceeded(f"{end.name} is asked for too many ports", limit="edge.sip_media_ports")
+        opened: asyncio.Future[PortsOpened] = asyncio.get_running_loop().create_future()
+        self._waiting[transport] = end, opened
+        try:
+            end.open_ports(transport, ip)
+            async with asyncio.timeout(_PATIENCE_S):
+                answer = await opened
+        except TimeoutError:
+            self._revoke(transport)
+            raise LimitExceeded(f"{end.name} opened no ports in time", limit="edge.sip_media_ports") from None
+        finally:
+            del self._waiting[transport]
+        link = self._media_link(end.name, answer.worker, transport >> 48)
+        if link is None:
+            self._revoke(transport)
+            raise LimitExceeded(f"no media can go by {end.name}", limit="edge.sip_media_ports")
+        return commands.EdgePorts(link=link, ip=answer.ip, rtp_port=answer.rtp, rtcp_port=answer.rtcp)
+
+    def handle_answer(self, end: CoreEnd, answer: PortsOpened | PortsRefused) -> None:
+        """An Edge has opened a pair, or cannot."""
+        asked, opened = self._waiting.get(answer.transport, (None, None))
+        if opened is None or asked is not end or opened.done():
+            if isinstance(answer, PortsOpened):
+                # Nobody waits for it any more.
+                self._revoke(answer.transport)
+        elif isinstance(answer, PortsOpened):
+            opened.set_result(answer)
+        else:
+            reason = f"{end.name}: {answer.reason}"
+            opened.set_exception(LimitExceeded(reason, limit="edge.sip_media_ports"))
+
+
+class PortsByEdge:
+    """`call.edge_ports.PortsAtEdge` of one Edge, if there is one."""
+
+    def __init__(self, ports: CorePorts, end: CoreEnd | None, ip: str) -> None:
+        self._ports = ports
+        self._end = end
+        self.announced_ip = ip
+        """The address that peers are told."""
+
+    async def open(self, transport: int) -> commands.EdgePorts:
+        """Opens a pair for a transport. Raises LimitExceeded where there is none."""
+        if self._end is None or not self.announced_ip:
+            raise LimitExceeded("no Edge has ports for media of phones and trunks", limit="edge.sip_media_ports")
+        return await self._ports.open(self._end, transport, self.announced_ip)
+
+    def aim(
+        self, transport: int, rtp: commands.Address | None, rtcp: commands.Address | None, *, latching_ms: int
+    ) -> None:
+        """Says where the peer's media comes from by its description."""
+        if self._end is not None:
+            self._end.aim_ports(transport, rtp, rtcp, latching_ms)
+
+
+class EdgePortsSide:
+    """The Edge's side: a thread of it has each pair. `told` is the address that peers see, by the one that is bound."""
+
+    def __init__(self, *, allowed: bool, workers: int, told: Mapping[str, str]) -> None:
+        self._allowed = allowed
+        self._workers = workers
+        self._binds = {announced: bind for bind, announced in told.items()}
+        self._tasks = TaskGroupOwner("edge-ports")
+        self._engine: Engine | None = None
+        self._next = 0
+        self._worker_of: dict[tuple[int, int], int] = {}
+        """By core id and transport; until the engine says that the pair is closed."""
+
+    def start(self, engine: Engine) -> None:
+        """Begin to hear of ports that are closed."""
+        self._engine = engine
+        for worker in range(self._workers):
+            engine.subscribe_events(engine.edge_id(worker), self._handle_event)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Opens nothing any more."""
+        await self._tasks.stop(deadline_s)
+
+    def handle_open(self, core: EdgeEnd, message: OpenPorts) -> None:
+        """A Core wants a pair."""
+        bind = self._binds.get(message.ip)
+        if not self._allowed or self._engine is None or bind is None:
+            core.refuse_ports(message.transport, "edge.sip_media_ports opens none there")
+        elif core.core_id is not None:
+            self._next = (self._next + 1) % self._workers
+            self._tasks.spawn(self._open(self._engine, core, core.core_id, message, bind, self._next), name="open")
+
+    def handle_aim(self, core_id: int, message: AimPorts) -> None:
+        """A Core says where the peer of a pair is."""
+        worker = self._worker_of.get((core_id, message.transport))
+        if worker is not None and self._engine is not None:
+            self._engine.submit(
+                commands.AimEdgePorts(
+                    id=self._engine.edge_id(worker),
+                    core=core_id,
+                    transport=message.transport,
+                    rtp=message.rtp,
+                    rtcp=message.rtcp,
+                    latching_ms=message.latching_ms,
+                )
+            )
+
+    async def _open(
+        self, engine: Engine, core: EdgeEnd, core_id: int, message: OpenPorts, bind: str, worker: int
+    ) -> None:
+        key = core_id, message.transport
+        if key in self._worker_of:
+            core.refuse_ports(message.transport, "it has ports already")
+            return
+        self._worker_of[key] = worker
+        command = commands.OpenEdgePorts(id=engine.edge_id(worker), core=core_id, transport=message.transport, ip=bind)
+        try:
+            opened = await engine.request(command)
+        except (CommandRefused, EngineError, LimitExceeded) as error:
+            self._worker_of.pop(key, None)
+            core.refuse_ports(message.transport, str(error))
+            _log.warning("edge_ports_refused", core=core.core_name, reason=str(error))
+            return
+        if isinstance(opened, events.EdgePortsOpened):
+            core.tell_ports(
+                PortsOpened(
+                    transport=message.transport,
+                    ip=message.ip,
+                    rtp=opened.rtp_port,
+                    rtcp=opened.rtcp_port,
+                    worker=worker,
+                )
+            )
+
+    def _handle_event(self, event: events.AnyEvent) -> None:
+        if isinstance(event, events.EdgePortsClosed):
+            self._worker_of.pop((event.core, event.transport), None)
+
+
+def _addresses(end: CoreEnd) -> tuple[str, ...]:
+    return tuple(each.ip for each in end.addresses if each.purpose == "sip_media")

@@ -1,0 +1,1 @@
+"""Whether the certificates of phones and trunks still hold."""
