@@ -38,6 +38,8 @@ RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
 RELAY_ONLY = """
 window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(configuration) { super({ ...configuration, iceTransportPolicy: "relay" }); }
+  // The page takes its servers when it is told of them, and names no policy: that would be "all".
+  setConfiguration(configuration) { super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" }); }
 };
 """
 
