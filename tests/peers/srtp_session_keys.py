@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,48 +33,69 @@ def is_srtp(datagram: bytes) -> bool:
     return len(datagram) > 40 and 128 <= datagram[0] <= 191 and not 64 <= datagram[1] & 0x7F <= 95
 
 
-def find_session_keys(memory: Sequence[Region], directions: Mapping[str, Sequence[bytes]]) -> dict[str, SessionKey]:
-    """Of each direction the key and salt in `memory` that open one of its packets; without those that are not there."""
+@dataclass(frozen=True, slots=True)
+class _Protected:
+    """A packet in its parts (RFC 7714 §8.1, with a rollover counter of zero: the call has just begun)."""
+
+    header: bytes
+    encrypted: bytes
+    counter: int
+    """What the salt makes the nonce of."""
+
+    @classmethod
+    def of(cls, packet: bytes) -> _Protected:
+        header = 12 + 4 * (packet[0] & 15)
+        if packet[0] & 0x10:
+            header += 4 + 4 * struct.unpack_from("!H", packet, header + 2)[0]
+        sequence, ssrc = packet[2:4], packet[8:12]
+        return cls(packet[:header], packet[header:], int.from_bytes(bytes(2) + ssrc + bytes(4) + sequence))
+
+    def opens_with(self, cipher: AESGCM, salt: int) -> bool:
+        try:
+            cipher.decrypt((salt ^ self.counter).to_bytes(_SALT_BYTES), self.encrypted, self.header)
+        except InvalidTag:
+            return False
+        return True
+
+
+def find_session_keys(memory: Sequence[Region], packets: Mapping[str, bytes]) -> dict[str, SessionKey]:
+    """Of each direction the key and salt in `memory` that open its packet, one of the first; without those not there."""
     schedules = {region.start + found.offset: found.key for region in memory for found in find_keys(region.data)}
-    found_keys: dict[str, SessionKey] = {}
-    for key, salt in _beside(memory, schedules):
-        candidate = SessionKey(key, salt)
-        for name, packets in directions.items():
-            if name not in found_keys and any(opens(candidate, packet) for packet in packets):
-                found_keys[name] = candidate
-        if len(found_keys) == len(directions):
+    wanted = {name: _Protected.of(packet) for name, packet in packets.items()}
+    found: dict[str, SessionKey] = {}
+    for key, nearby in _beside(memory, schedules):
+        cipher = AESGCM(key)
+        for begin in range(len(nearby) - _SALT_BYTES + 1):
+            salt = nearby[begin : begin + _SALT_BYTES]
+            if len(set(salt)) <= _SALT_BYTES // 2:
+                continue
+            number = int.from_bytes(salt)
+            for name in [name for name, packet in wanted.items() if packet.opens_with(cipher, number)]:
+                found[name] = SessionKey(key, salt)
+                del wanted[name]
+        if not wanted:
             break
-    return found_keys
+    return found
 
 
 def opens(key: SessionKey, packet: bytes) -> bool:
     """Whether the packet was protected with this key."""
-    words = packet[0] & 15
-    header = 12 + 4 * words
-    if packet[0] & 0x10:
-        header += 4 + 4 * struct.unpack_from("!H", packet, header + 2)[0]
-    sequence, ssrc = packet[2:4], packet[8:12]
-    for rollover in range(2):
-        counted = bytes(2) + ssrc + struct.pack("!I", rollover) + sequence
-        nonce = bytes(one ^ other for one, other in zip(key.salt, counted, strict=True))
-        try:
-            AESGCM(key.key).decrypt(nonce, packet[header:], packet[:header])
-        except InvalidTag:
-            continue
-        return True
-    return False
+    return _Protected.of(packet).opens_with(AESGCM(key.key), int.from_bytes(key.salt))
 
 
-def _beside(memory: Sequence[Region], schedules: Mapping[int, bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _beside(memory: Sequence[Region], schedules: Mapping[int, bytes]) -> set[tuple[bytes, bytes]]:
     """Each key with what lies around a reference to the cipher that has its schedule."""
     owners = {address - offset: key for address, key in schedules.items() for offset in _STATE_OFFSETS}
+    found: set[tuple[bytes, bytes]] = set()
+    if not owners:
+        return found
     wanted = np.array(sorted(owners), dtype=np.uint64)
     for region in memory:
         words = np.frombuffer(region.data, dtype="<u8", count=len(region.data) // 8)
-        for place in np.flatnonzero(np.isin(words, wanted)):
-            key, at = owners[int(words[place])], 8 * int(place)
-            first, last = max(0, at - _NEAR_BYTES), min(at + _NEAR_BYTES, len(region.data) - _SALT_BYTES)
-            for begin in range(first, last):
-                salt = region.data[begin : begin + _SALT_BYTES]
-                if len(set(salt)) > _SALT_BYTES // 2:
-                    yield key, salt
+        # Few words are addresses between the first and the last: the rest need no search.
+        places = np.flatnonzero((words >= wanted[0]) & (words <= wanted[-1]))
+        for place in places[np.isin(words[places], wanted)]:
+            at = 8 * int(place)
+            nearby = region.data[max(0, at - _NEAR_BYTES) : at + _NEAR_BYTES]
+            found.add((owners[int(words[place])], nearby))
+    return found
