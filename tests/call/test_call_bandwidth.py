@@ -104,6 +104,19 @@ class Phones:
         return serialize(replace(said, media=tuple(lines))).encode()
 
 
+def invite_of(session: FakeSession, body: bytes, address: str, *, user: str | None = None) -> Any:
+    """As the user agent tells of an INVITE from there."""
+    return SimpleNamespace(
+        session=session,
+        body=body,
+        source=SimpleNamespace(ip=address, transport="udp"),
+        flow=Flow("udp", "127.0.0.1", 5060, address, 5060),
+        trunk=None,
+        authenticated_user=user,
+        request=SimpleNamespace(headers=Headers()),
+    )
+
+
 class House:
     """Calls over doubles of engine and SIP, with real admission control."""
 
@@ -136,15 +149,8 @@ class House:
         self.phones.bandwidth, before = bandwidth, self.phones.bandwidth
         body = self.phones.limited(await media(FakeEngine()).offer(BROWSER, srtp=False))
         self.phones.bandwidth = before
-        invite = SimpleNamespace(
-            session=session,
-            body=body,
-            source=SimpleNamespace(ip=address, transport="udp"),
-            trunk=None,
-            authenticated_user=None,
-            request=SimpleNamespace(headers=Headers()),
-        )
-        leg = self.calls.incoming_leg(invite, "contact", note=self.contact.note)  # type: ignore[arg-type]
+        invite = invite_of(session, body, address)
+        leg = self.calls.incoming_leg(invite, "contact", note=self.contact.note)
         return leg, session
 
     async def connect(self, caller: Leg, called: str) -> Call:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from mediaserver.call.call import Call
 from mediaserver.call.named_dialogs import DialogRefused
 from mediaserver.call.sip_leg import SipLeg
-from mediaserver.sip.headers import Headers, NameAddr
+from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.replaces import Replaces
 from mediaserver.sip.session_states import SessionState
 from mediaserver.sip.uri import parse_sip_uri
@@ -60,14 +59,8 @@ class House(bandwidth.House):
     async def picker(self, user: str) -> tuple[SipLeg, FakeSession]:
         session: Any = FakeSession("incoming")
         session.remote_party = NameAddr(parse_sip_uri(f"sip:{user}@example.org"))
-        invite: Any = SimpleNamespace(
-            session=session,
-            body=await media(FakeEngine()).offer(BROWSER, srtp=False),
-            source=SimpleNamespace(ip="10.1.0.8", transport="udp"),
-            trunk=None,
-            authenticated_user=user,
-            request=SimpleNamespace(headers=Headers()),
-        )
+        offer = await media(FakeEngine()).offer(BROWSER, srtp=False)
+        invite = bandwidth.invite_of(session, offer, "10.1.0.8", user=user)
         return self.calls.incoming_leg(invite, "contact"), session
 
 
