@@ -36,7 +36,7 @@ async def test_keys_in_use_are_found_and_those_of_nobody_are_not(
     # It is our own process, which cannot stand still while it looks.
     monkeypatch.setattr("tests.peers.memory_search._still", lambda _pid: nullcontext())
     memory = copy_of_memory(os.getpid())
-    found = await asyncio.to_thread(find_session_keys, memory, {"sent": packet, "forged": changed})
+    found = await asyncio.to_thread(find_session_keys, memory, {"sent": [packet], "forged": [changed]})
     assert set(found) == {"sent"}
     assert opens(found["sent"], packet)
     assert len(found["sent"].key) == (32 if suite == "AEAD_AES_256_GCM" else 16)

@@ -35,12 +35,12 @@ def is_srtp(datagram: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Protected:
-    """A packet in its parts (RFC 7714 §8.1, with a rollover counter of zero: the call has just begun)."""
+    """A packet in its parts (RFC 7714 §8.1)."""
 
     header: bytes
     encrypted: bytes
-    counter: int
-    """What the salt makes the nonce of."""
+    counters: tuple[int, ...]
+    """What the salt makes the nonce of, with the rollover counters of a call that has just begun."""
 
     @classmethod
     def of(cls, packet: bytes) -> _Protected:
@@ -48,20 +48,24 @@ class _Protected:
         if packet[0] & 0x10:
             header += 4 + 4 * struct.unpack_from("!H", packet, header + 2)[0]
         sequence, ssrc = packet[2:4], packet[8:12]
-        return cls(packet[:header], packet[header:], int.from_bytes(bytes(2) + ssrc + bytes(4) + sequence))
+        rollovers = (struct.pack("!I", rollover) for rollover in range(2))
+        counters = tuple(int.from_bytes(bytes(2) + ssrc + rollover + sequence) for rollover in rollovers)
+        return cls(packet[:header], packet[header:], counters)
 
     def opens_with(self, cipher: AESGCM, salt: int) -> bool:
-        try:
-            cipher.decrypt((salt ^ self.counter).to_bytes(_SALT_BYTES), self.encrypted, self.header)
-        except InvalidTag:
-            return False
-        return True
+        for counter in self.counters:
+            try:
+                cipher.decrypt((salt ^ counter).to_bytes(_SALT_BYTES), self.encrypted, self.header)
+            except InvalidTag:
+                continue
+            return True
+        return False
 
 
-def find_session_keys(memory: Sequence[Region], packets: Mapping[str, bytes]) -> dict[str, SessionKey]:
-    """Of each direction the key and salt in `memory` that open its packet, one of the first; without those not there."""
+def find_session_keys(memory: Sequence[Region], packets: Mapping[str, Sequence[bytes]]) -> dict[str, SessionKey]:
+    """Of each direction the key and salt in `memory` that open one of its packets; without those that are not there."""
     schedules = {region.start + found.offset: found.key for region in memory for found in find_keys(region.data)}
-    wanted = {name: _Protected.of(packet) for name, packet in packets.items()}
+    wanted = {name: [_Protected.of(packet) for packet in some] for name, some in packets.items()}
     found: dict[str, SessionKey] = {}
     for key, nearby in _beside(memory, schedules):
         cipher = AESGCM(key)
@@ -70,7 +74,9 @@ def find_session_keys(memory: Sequence[Region], packets: Mapping[str, bytes]) ->
             if len(set(salt)) <= _SALT_BYTES // 2:
                 continue
             number = int.from_bytes(salt)
-            for name in [name for name, packet in wanted.items() if packet.opens_with(cipher, number)]:
+            for name in [
+                name for name, some in wanted.items() if any(each.opens_with(cipher, number) for each in some)
+            ]:
                 found[name] = SessionKey(key, salt)
                 del wanted[name]
         if not wanted:
@@ -96,6 +102,6 @@ def _beside(memory: Sequence[Region], schedules: Mapping[int, bytes]) -> set[tup
         places = np.flatnonzero((words >= wanted[0]) & (words <= wanted[-1]))
         for place in places[np.isin(words[places], wanted)]:
             at = 8 * int(place)
-            nearby = region.data[max(0, at - _NEAR_BYTES) : at + _NEAR_BYTES]
+            nearby = region.data[max(0, at - _NEAR_BYTES) : at + _NEAR_BYTES + _SALT_BYTES]
             found.add((owners[int(words[place])], nearby))
     return found
