@@ -6,6 +6,7 @@
 mod admission;
 mod drops;
 mod id;
+mod places;
 mod prefixes;
 mod revoked;
 mod sessions;

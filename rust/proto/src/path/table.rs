@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::SessionKey;
 use super::drops::EdgeDrop;
 use super::id::PathId;
+use super::places::Places;
 use super::prefixes::Prefixes;
 use super::sessions::{MOST_PROVEN, MOST_UNPROVEN, Sessions};
 use crate::ice::LocalUfrag;
@@ -75,12 +76,6 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u16,
-    entry: Option<Entry>,
-}
-
 /// What the Core says about a path that the Edge is to have again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Restored {
@@ -95,11 +90,7 @@ pub(crate) struct Restored {
 #[derive(Debug)]
 pub struct PathTable {
     limits: PathLimits,
-    /// Generation of places that were never used; differs from one life of the Edge to the next.
-    first_generation: u16,
-    slots: Vec<Slot>,
-    /// Places without a path, longest free first.
-    free: VecDeque<u16>,
+    places: Places,
     by_source: HashMap<Path, u16>,
     sessions: Sessions,
     prefixes: Prefixes,
@@ -116,10 +107,8 @@ impl PathTable {
     /// An empty table. `first_generation` should differ from that of the life before.
     pub fn new(limits: PathLimits, first_generation: u16) -> PathTable {
         PathTable {
-            limits: PathLimits { paths: limits.paths.min(usize::from(u16::MAX) + 1), ..limits },
-            first_generation: first_generation.max(1),
-            slots: Vec::new(),
-            free: VecDeque::new(),
+            limits,
+            places: Places::new(limits.paths, first_generation),
             by_source: HashMap::new(),
             sessions: Sessions::default(),
             prefixes: Prefixes::default(),
@@ -159,25 +148,23 @@ impl PathTable {
 
     /// The path at a place.
     pub fn get(&self, index: u16) -> Option<&Entry> {
-        self.slots.get(usize::from(index))?.entry.as_ref()
+        self.places.get(index)
     }
 
     /// The path that a frame of `link` names.
     pub fn named(&self, id: PathId, link: usize) -> Result<&Entry, EdgeDrop> {
-        let slot = self.slots.get(usize::from(id.index())).ok_or(EdgeDrop::UnknownPath)?;
-        match &slot.entry {
+        match self.places.get(id.index()) {
             Some(entry) if entry.id != id => Err(EdgeDrop::LatePath),
             Some(entry) if entry.link != link => Err(EdgeDrop::ForeignPath),
             Some(entry) => Ok(entry),
-            None => Err(EdgeDrop::LatePath),
+            None if self.places.knows(id.index()) => Err(EdgeDrop::LatePath),
+            None => Err(EdgeDrop::UnknownPath),
         }
     }
 
     /// Whether the visitor may send so many bytes now; it is heard of in any case.
     pub fn pass(&mut self, index: u16, bytes: usize, now: Time) -> bool {
-        let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.as_mut()) else {
-            return false;
-        };
+        let Some(entry) = self.places.get_mut(index) else { return false };
         entry.heard = now;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         entry.policer.as_mut().is_none_or(|policer| policer.take(bytes, now))
@@ -185,7 +172,7 @@ impl PathTable {
 
     /// A path lives on.
     pub fn hear(&mut self, index: u16, now: Time) {
-        if let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.as_mut()) {
+        if let Some(entry) = self.places.get_mut(index) {
             entry.heard = now;
         }
     }
@@ -220,7 +207,7 @@ impl PathTable {
         let index = match self.find(path) {
             Some(index) => index,
             None => {
-                let index = self.take_place().ok_or(EdgeDrop::TableFull)?;
+                let index = self.places.take().ok_or(EdgeDrop::TableFull)?;
                 self.insert(index, path, session, Origin { is_port: true, generation: component }, link, now);
                 index
             }
@@ -243,7 +230,7 @@ impl PathTable {
             return Err(EdgeDrop::PrefixFull);
         }
         self.make_room(session, now)?;
-        let index = self.take_place().ok_or(EdgeDrop::TableFull)?;
+        let index = self.places.take().ok_or(EdgeDrop::TableFull)?;
         self.insert(index, path, session, origin, link, now);
         Ok(index)
     }
@@ -260,7 +247,7 @@ impl PathTable {
             Some(index) if self.get(index)?.session != session => return None,
             Some(index) => index,
             None => {
-                let index = self.take_named_place(id).or_else(|| self.take_place())?;
+                let index = self.places.take_named(id).or_else(|| self.places.take())?;
                 self.insert(index, path, session, Origin { is_port: false, generation }, link, now);
                 index
             }
@@ -328,11 +315,10 @@ impl PathTable {
 
     /// Ends the paths of a link: its Core has begun a new life, and knows nothing of them.
     pub fn close_link(&mut self, link: usize) {
-        let indices = (0..self.slots.len()).filter_map(|index| u16::try_from(index).ok());
-        for index in indices {
-            if self.get(index).is_some_and(|entry| entry.link == link) {
-                self.remove(index);
-            }
+        let ended: Vec<u16> =
+            self.places.entries().filter(|entry| entry.link == link).map(|entry| entry.id.index()).collect();
+        for index in ended {
+            self.remove(index);
         }
     }
 
@@ -381,7 +367,7 @@ impl PathTable {
 
     fn named_mut(&mut self, id: PathId, link: usize) -> Result<&mut Entry, EdgeDrop> {
         self.named(id, link)?;
-        self.slots[usize::from(id.index())].entry.as_mut().ok_or(EdgeDrop::LatePath)
+        self.places.get_mut(id.index()).ok_or(EdgeDrop::LatePath)
     }
 
     /// The paths of a session that are proven, or those that are not.
@@ -405,42 +391,8 @@ impl PathTable {
         Ok(())
     }
 
-    fn take_place(&mut self) -> Option<u16> {
-        if self.len() >= self.limits.paths {
-            return None;
-        }
-        while let Some(index) = self.free.pop_front() {
-            // A place that was taken by its name is still among those that are free.
-            if self.slots[usize::from(index)].entry.is_none() {
-                return Some(index);
-            }
-        }
-        let index = u16::try_from(self.slots.len()).ok()?;
-        self.slots.push(Slot { generation: self.first_generation.wrapping_sub(1), entry: None });
-        Some(index)
-    }
-
-    /// The place that `id` names, such that the path in it gets that name.
-    fn take_named_place(&mut self, id: PathId) -> Option<u16> {
-        let index = id.index();
-        if self.len() >= self.limits.paths || usize::from(index) >= self.limits.paths {
-            return None;
-        }
-        while self.slots.len() <= usize::from(index) {
-            self.free.push_back(u16::try_from(self.slots.len()).ok()?);
-            self.slots.push(Slot { generation: self.first_generation.wrapping_sub(1), entry: None });
-        }
-        if self.slots[usize::from(index)].entry.is_some() {
-            return None;
-        }
-        self.slots[usize::from(index)].generation = id.generation().wrapping_sub(1);
-        Some(index)
-    }
-
     fn insert(&mut self, index: u16, path: Path, session: SessionKey, origin: Origin, link: usize, now: Time) {
-        let slot = &mut self.slots[usize::from(index)];
-        slot.generation = slot.generation.wrapping_add(1).max(1);
-        let id = PathId::new(index, slot.generation);
+        let id = self.places.name(index);
         let policer = Some(TokenBucket::new(UNPROVEN_BYTES_PER_S, UNPROVEN_BURST_BYTES));
         let entry = Entry {
             id,
@@ -455,7 +407,7 @@ impl PathTable {
             policer,
         };
         self.arm(entry.ends_at(), id);
-        self.slots[usize::from(index)].entry = Some(entry);
+        self.places.put(index, entry);
         self.by_source.insert(path, index);
         self.sessions.add(session, index);
         self.prefixes.add(path);
@@ -464,15 +416,14 @@ impl PathTable {
 
     fn arm(&mut self, due: Time, id: PathId) {
         if self.deadlines.len() > STALE_DEADLINES + 2 * self.by_source.len() {
-            let slots = &self.slots;
-            let lives = |id: PathId| slots[usize::from(id.index())].entry.as_ref().is_some_and(|entry| entry.id == id);
-            self.deadlines.retain(|Reverse((_, id))| lives(*id));
+            let places = &self.places;
+            self.deadlines.retain(|Reverse((_, id))| places.get(id.index()).is_some_and(|entry| entry.id == *id));
         }
         self.deadlines.push(Reverse((due, id)));
     }
 
     fn remove(&mut self, index: u16) {
-        let Some(entry) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.entry.take()) else { return };
+        let Some(entry) = self.places.free(index) else { return };
         self.last = None;
         self.by_source.remove(&entry.path);
         self.sessions.remove(entry.session, index);
@@ -480,7 +431,6 @@ impl PathTable {
             self.prefixes.remove(entry.path);
         }
         self.tell_carrier(entry.path, false);
-        self.free.push_back(index);
     }
 
     #[cfg(test)]
@@ -490,18 +440,18 @@ impl PathTable {
 
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+        self.places.len()
     }
 
     #[cfg(test)]
     pub(super) fn is_consistent(&self) -> bool {
-        let live = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        let live = self.places.entries();
         let unproven = live.clone().filter(|entry| !entry.is_proven).count();
         live.clone().count() == self.by_source.len()
             && live.clone().all(|entry| self.by_source.get(&entry.path) == Some(&entry.id.index()))
             && self.sessions.len() <= self.len()
             && self.prefixes.len() <= unproven
-            && self.free.len() + self.len() >= self.slots.len()
+            && self.places.is_consistent()
     }
 }
 
