@@ -10,6 +10,7 @@ pub mod edge;
 pub mod engine;
 pub mod event;
 pub mod exit;
+pub mod inbox;
 pub mod key_ring;
 mod latency;
 pub mod link;

@@ -135,11 +135,6 @@ impl CoreLinks {
         }
     }
 
-    /// This core among several.
-    pub fn core(&self) -> u16 {
-        self.core
-    }
-
     /// Opens a socket for a link and begins it; the socket's id.
     pub(crate) fn open(&mut self, opening: Opening, sockets: &mut Sockets, now: Time) -> Result<SocketId, LinkError> {
         if self.links.len() >= MOST_LINKS {

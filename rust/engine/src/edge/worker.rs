@@ -18,7 +18,7 @@ use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
 use super::{commands, ports};
 use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::event::{Address, Event};
-use crate::media::Inbox;
+use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set, set_drops};
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
