@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod key_ring;
 mod latency;
 pub mod link;
+mod link_traffic;
 pub mod mailbox;
 pub mod media;
 pub mod media_links;
