@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod audio;
 pub mod carried;
+mod collecting;
 pub mod command;
 pub mod config;
 mod data;
