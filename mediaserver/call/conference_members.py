@@ -6,7 +6,7 @@ from mediaserver.call.call import Call
 from mediaserver.call.caller_identity import NAMELESS
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.stand_in import StandIn
-from mediaserver.sip.conference_info import ConferenceEndpoint, ConferenceState, ConferenceUser
+from mediaserver.sip.conference_info import ConferenceEndpoint, ConferenceState, ConferenceUser, trunk_watcher
 from mediaserver.sip.uri import SipUri, escape_user, parse_sip_uri
 
 
@@ -20,8 +20,8 @@ def conference_state(call: Call, domain: str) -> ConferenceState:
         ConferenceUser(entity, _name(legs[0]), tuple(_endpoint(call, leg, domain) for leg in legs))
         for entity, legs in by_entity.items()
     )
-    named = {_user(leg) for legs in by_entity.values() for leg in legs}
-    return ConferenceState(users, frozenset(user for user in named if user is not None))
+    named = {_watcher(leg) for legs in by_entity.values() for leg in legs}
+    return ConferenceState(users, frozenset(watcher for watcher in named if watcher is not None))
 
 
 def legs_named(call: Call, target: SipUri, domain: str) -> list[Leg]:
@@ -36,6 +36,14 @@ def legs_named(call: Call, target: SipUri, domain: str) -> list[Leg]:
 
 def _user(leg: Leg) -> str | None:
     return leg.booking.party.user if leg.booking is not None else None
+
+
+def _watcher(leg: Leg) -> str | None:
+    """Who may watch because of this leg: its user, or the trunk whose call manager speaks for whoever is behind it."""
+    party = leg.booking.party if leg.booking is not None else None
+    if party is None:
+        return None
+    return party.user or (trunk_watcher(party.trunk) if party.trunk is not None else None)
 
 
 def _entity(leg: Leg, domain: str) -> str:

@@ -13,7 +13,7 @@ from mediaserver.call.events import EndCause, LegEnded, LegEvent, Party
 from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.contact.contact import Contact
-from mediaserver.contact.ending import Ending, OnOver
+from mediaserver.contact.ending import Ending, OnOver, OnProgress
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, MediaServerError, NegotiationError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -32,8 +32,10 @@ class ConnectedCall:
         server_name: str,
         on_over: OnOver,
         headers: Sequence[tuple[str, str]] = (),
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._contact = contact
+        self._on_progress = on_progress
         self._leg = leg
         self._destination = destination
         self._presentation = presentation
@@ -82,6 +84,8 @@ class ConnectedCall:
         self._call = call
         self._contact.add_leg(call.callee)
         self._contact.answered(call.callee)
+        if self._on_progress is not None:
+            self._on_progress(200)
 
     def _refusal(self, error: MediaServerError) -> tuple[EndCause, str | None]:
         if isinstance(error, DialFailed):

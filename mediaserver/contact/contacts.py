@@ -313,6 +313,11 @@ class Contacts:
         self._begin(contact, runner, origin, to)
         return runner
 
+    def shown_name(self, user: str) -> str:
+        """What others are shown of a user of the house."""
+        settings = self._config.users.get(user)
+        return (settings.display_name if settings is not None else None) or user
+
     # -- life ----------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:

@@ -15,6 +15,8 @@ from mediaserver.runtime.tasks import TaskGroupOwner
 _STOP_DEADLINE_S: Final = 2.0
 OnOver = Callable[[Contact], None]
 """Called once, when a contact is over."""
+OnProgress = Callable[[int], None]
+"""Gets how the second call of two is doing, by its SIP status."""
 
 
 class Ending:

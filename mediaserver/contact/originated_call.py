@@ -1,4 +1,4 @@
-"""A call that the API makes: one party is rung first, and when it has answered, the other one."""
+"""A call that the API makes, or a user by REFER: one party is rung first, and when it has answered, the other one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mediaserver.call.leg import Leg
 from mediaserver.call.routing import Destination
 from mediaserver.contact.connected_call import ConnectedCall
 from mediaserver.contact.contact import Contact
-from mediaserver.contact.ending import Ending, OnOver, why_not
+from mediaserver.contact.ending import Ending, OnOver, OnProgress, why_not
 from mediaserver.errors import MediaServerError
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -35,9 +35,11 @@ class OriginatedCall:
         server_name: str,
         on_over: OnOver,
         headers: Sequence[tuple[str, str]] = (),
+        on_progress: OnProgress | None = None,
     ) -> None:
         """`shown_first` is what the first one sees of the call. `waiting`: a clip of the engine that the first one
-        hears while the second is rung."""
+        hears while the second is rung. `on_progress` hears that the second is rung, and that it has answered."""
+        self._on_progress = on_progress
         self._contact = contact
         self._stand_in = stand_in
         self._first = first
@@ -100,5 +102,8 @@ class OriginatedCall:
             server_name=self._server_name,
             on_over=self._on_over,
             headers=self._headers,
+            on_progress=self._on_progress,
         )
+        if self._on_progress is not None:
+            self._on_progress(180)
         self._connected.begin()

@@ -39,6 +39,7 @@ from mediaserver.config.trunks import Trunk
 from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.contact.contacts import Contacts
+from mediaserver.contact.referred_calls import ReferredCalls
 from mediaserver.daemon.certificates import StatusFetcher, certificate_standing
 from mediaserver.daemon.edge_way import Visitors
 from mediaserver.daemon.edges import Edges
@@ -241,6 +242,9 @@ class Daemon:
         )
         user_agent.on_text = calls.take_text
         user_agent.on_removal = calls.conferences.removal
+        user_agent.on_referral = ReferredCalls(
+            contacts=self._contacts, calls=calls, dial_plan=dial_plan, engine=engine, server_name=SERVER_NAME
+        ).take
         user_agent.let_pick_up(partial(calls.dialogs.are_colleagues, right="pickup"))
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)

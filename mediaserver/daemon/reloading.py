@@ -22,6 +22,7 @@ from mediaserver.daemon.settings import certificate_users, sip_domains, token_ke
 from mediaserver.daemon.tls import client_tls, server_tls
 from mediaserver.daemon.token_rotation import TokenRotation
 from mediaserver.errors import ConfigError
+from mediaserver.sip.conference_info import trunk_watcher
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
 
@@ -146,7 +147,8 @@ class RunningParts:
         for binding in self._user_agent.registrations():
             if binding.aor.rpartition("@")[0] not in config.users and self._user_agent.unregister(binding.aor):
                 _log.info("registration_removed", aor=binding.aor)
-        self._user_agent.keep_subscriptions(config.users.__contains__)
+        watchers = {*config.users, *map(trunk_watcher, config.trunks)}
+        self._user_agent.keep_subscriptions(watchers.__contains__)
         self._take_certificates(config, prepared)
         await self._trunks.reload(config.trunks)
 

@@ -30,10 +30,15 @@ class ConferenceUser:
 
 @dataclass(frozen=True, slots=True)
 class ConferenceState:
-    """Everybody who is there, and the users of the house among them: they alone may know."""
+    """Everybody who is there, and the users of the house and trunks (`trunk_watcher`) among them: they alone may know."""
 
     users: tuple[ConferenceUser, ...] = ()
     watchers: frozenset[str] = frozenset()
+
+
+def trunk_watcher(trunk: str) -> str:
+    """How a trunk is called among users who watch; no user has such a name."""
+    return f"trunk {trunk}"
 
 
 def conference_info(entity: str, state: ConferenceState, told: ConferenceState | None, version: int) -> bytes:

@@ -34,6 +34,7 @@ from mediaserver.sip.message import (
     new_tag,
 )
 from mediaserver.sip.notifier import Notification, Notifier
+from mediaserver.sip.outside_referrals import OutsideReferral, OutsideReferrals, ReferralNotice
 from mediaserver.sip.parser import PING, PONG
 from mediaserver.sip.removals import NewRemoval, answer
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
@@ -82,7 +83,9 @@ class Noticed:
     """Others of which no line was written since the last, because there were too many."""
 
 
-CoreEvent = SessionHappened | NewInvite | NewText | NewRemoval | RequestDone | Noticed | FlowNews | str
+CoreEvent = (
+    SessionHappened | NewInvite | NewText | NewRemoval | OutsideReferral | RequestDone | Noticed | FlowNews | str
+)
 """A string is the AOR whose bindings changed."""
 
 
@@ -99,6 +102,7 @@ class Core(Sender):
         self._events: deque[CoreEvent] = deque()
         self._requests = RequestHandler(self, users)
         self.notifier = Notifier(self)
+        self.referrals = OutsideReferrals(self)
         self.watched = Watched(self)
         self._notices = Notices()
         self._location_check_at: float | None = None
@@ -391,6 +395,8 @@ class Core(Sender):
                 if machine.take_outcome():
                     if isinstance(machine, Notification):
                         self.notifier.outcome(machine)
+                    elif isinstance(machine, ReferralNotice):
+                        self.referrals.outcome(machine)
                     self._events.append(RequestDone(machine))
                 continue
             self.watched.dialogs.look(machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mediaserver.sip.flow import Flow, Source
@@ -49,3 +50,15 @@ class IncomingRemoval:
     target: SipUri
     authenticated_user: str
     """Who asks: a user of the house who is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingReferral:
+    """A REFER outside of every call: a user wants to be called, and connected with somebody else."""
+
+    called: str
+    """A number or a user, as he would dial it."""
+    authenticated_user: str
+    tell: Callable[[int], None]
+    """Takes the status of what was asked for: a failure refuses it, 100 takes it, more than that tells how it goes on;
+    from 200 on it is over, and what follows is not told."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from mediaserver.sip.conference_info import trunk_watcher
 from mediaserver.sip.config import TrunkRule
 from mediaserver.sip.credentials import UserDirectory
 from mediaserver.sip.digest import Checked, DigestServer, Verdict
@@ -16,9 +17,14 @@ from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.transaction_layer import response_destination
+from mediaserver.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from mediaserver.sip.core import Core
+
+
+TAKE_TOKENS: Final = frozenset({"MESSAGE", "REFER"})
+"""Outside of dialogs these are bounded for each source, whoever it is."""
 
 
 class RequestGate:
@@ -97,6 +103,23 @@ class RequestGate:
         transaction = self._open(request, flow) if checked is not None else None
         return None if checked is None or transaction is None else (checked, transaction)
 
+    def _open_watcher(
+        self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float
+    ) -> tuple[str, bool, ServerTransaction] | None:
+        """Who subscribes, whether that is a trunk, and the transaction; None when it was challenged or refused."""
+        watcher = trunk_watcher(trunk.name) if trunk is not None else None
+        conference = self._core.watched.conferences.get(self._core.aor(uri))
+        if watcher is not None and conference is not None and watcher in conference.watchers:
+            # A call manager asks by the way that its calls come by, and need prove no more than they do.
+            transaction = self._open(request, flow)
+            return (watcher, True, transaction) if transaction is not None else None
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
+            return None
+        checked, transaction = opened
+        name = checked.credential.trunk if checked.credential is not None else None
+        return (trunk_watcher(name) if name is not None else checked.username or "", name is not None, transaction)
+
     def _authenticate(self, request: Request, flow: Flow, now: float) -> Checked | None:
         """Whose request it is; None when it was challenged."""
         proven = self._by_certificate(flow)
@@ -116,8 +139,8 @@ class RequestGate:
             return None
         if checked.verdict is Verdict.REPLAYED:
             self._core.notice("nonce_replayed", flow.remote_ip, now)
-        # A text and a request without credentials have taken their token before.
-        if values and request.method != "MESSAGE" and not self._allowed(flow, now):
+        # Such a request and one without credentials have taken their token before.
+        if values and request.method not in TAKE_TOKENS and not self._allowed(flow, now):
             return None
         stale = checked.verdict in (Verdict.STALE, Verdict.REPLAYED)
         config = self._core.config

@@ -18,9 +18,10 @@ from mediaserver.sip.flow import DEFAULT_PORTS, Flow
 from mediaserver.sip.invite_session import Extra, InviteMachine
 from mediaserver.sip.message import Request, make_response
 from mediaserver.sip.notifier import ALLOW_EVENTS, package_of
+from mediaserver.sip.outside_referrals import called_by
 from mediaserver.sip.registrar import Registrar
 from mediaserver.sip.removals import removal
-from mediaserver.sip.request_gate import RequestGate
+from mediaserver.sip.request_gate import TAKE_TOKENS, RequestGate
 from mediaserver.sip.server_transaction import ServerTransaction
 from mediaserver.sip.session_timer import SessionTimer
 from mediaserver.sip.text_message import text_of
@@ -153,8 +154,8 @@ class RequestHandler(RequestGate):
         trunk = self._trunk(flow)
         credentials = bool(request.headers.get("Authorization") or request.headers.get("Proxy-Authorization"))
         # Requests that carry a password are bounded by the ban, trunks by the limits on transactions and sessions; a text
-        # costs its receiver more than us, with a password or without.
-        bounded = not credentials or request.method == "MESSAGE"
+        # and a REFER cost others more than us, with a password or without.
+        bounded = not credentials or request.method in TAKE_TOKENS
         if trunk is None and bounded and not self._allowed(flow, now):
             return
         if self._core.layer.is_merged(request):
@@ -174,9 +175,11 @@ class RequestHandler(RequestGate):
         elif request.method == "MESSAGE":
             self._message(request, uri, flow, trunk, now)
         elif request.method == "SUBSCRIBE":
-            self._subscribe(request, uri, flow, now)
+            self._subscribe(request, uri, flow, trunk, now)
         elif request.method == "REFER" and self._core.aor(uri) in self._core.watched.conferences:
-            self._refer(request, uri, flow, now)
+            self._refer_to_conference(request, uri, flow, now)
+        elif request.method == "REFER":
+            self._refer(request, uri, flow, trunk, now)
         else:
             self._refuse(request, flow, 481)  # BYE, INFO without a dialog
 
@@ -299,28 +302,27 @@ class RequestHandler(RequestGate):
             user = checked.username if checked is not None else None
             self._core.tell(NewText(transaction, text, user, trunk.name if trunk is not None else None))
 
-    def _subscribe(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
-        # Trunks have no users whose business it is: everybody proves who he is.
-        opened = self._open_proven(request, flow, now)
+    def _subscribe(self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float) -> None:
+        opened = self._open_watcher(request, uri, flow, trunk, now)
         if opened is None:
             return
-        checked, transaction = opened
+        subscriber, of_trunk, transaction = opened
         core = self._core
         try:
             watched = uri.user_text
-            if checked.credential is None or checked.credential.trunk is not None:
+            package = package_of(request)
+            if of_trunk and package != "conference":
+                # Trunks have no users whose business it is.
                 raise RemoteProtocolError("trunks watch nobody", status=403)
             if not self._is_ours(uri.host, uri.port) or watched is None:
                 raise RemoteProtocolError("not our domain", status=404)
-            self._check_watched(package_of(request), watched, core.aor(uri), checked.username or "")
-            core.notifier.subscribe(
-                transaction, aor=core.aor(uri), subscriber=checked.username or "", flow=flow, now=now
-            )
+            self._check_watched(package, watched, core.aor(uri), subscriber)
+            core.notifier.subscribe(transaction, aor=core.aor(uri), subscriber=subscriber, flow=flow, now=now)
         except ProtocolError as error:
             self._refuse_subscription(transaction, error, now)
 
-    def _refer(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
-        """To a conference, by one of its users; calls are referred inside of them."""
+    def _refer_to_conference(self, request: Request, uri: SipUri, flow: Flow, now: float) -> None:
+        """By one of its users, who wants somebody out."""
         opened = self._open_proven(request, flow, now)
         if opened is None:
             return
@@ -332,6 +334,30 @@ class RequestHandler(RequestGate):
             self._core.respond(transaction, error.status or 400, now=now)
         else:
             self._core.tell(event)
+
+    def _refer(self, request: Request, uri: SipUri, flow: Flow, trunk: TrunkRule | None, now: float) -> None:
+        """By a user, who wants to be called and connected; calls are referred inside of them."""
+        core = self._core
+        if trunk is not None or core.draining:
+            # An address proves a trunk, and may be forged: nobody's phones ring for that, and no number is called.
+            self._refuse(request, flow, 403 if trunk is not None else 503, headers=() if trunk else self._busy())
+            return
+        opened = self._open_proven(request, flow, now)
+        if opened is None:
+            return
+        checked, transaction = opened
+        try:
+            caller = request.from_.uri
+            if not isinstance(caller, SipUri) or not self._may_be(checked, caller.user_text):
+                raise RemoteProtocolError("for users of the house", status=403)
+            called, target = called_by(request)
+            if not all(self._is_ours(each.host, each.port) for each in (uri, target or uri)):
+                raise RemoteProtocolError("not our domain", status=404)
+            if uri.user is not None and not self._may_be(checked, uri.user_text):
+                raise RemoteProtocolError("the phones of somebody else", status=403)
+            core.referrals.begin(transaction, flow, checked.username or "", called, now)
+        except ProtocolError as error:
+            core.respond(transaction, error.status or 400, now=now)
 
     def _check_watched(self, package: Package, watched: str, aor: str, subscriber: str) -> None:
         """Raises RemoteProtocolError where there is nothing of this name, or it is not for this user."""
@@ -349,15 +375,18 @@ class RequestHandler(RequestGate):
 
     def _resubscribe(self, request: Request, flow: Flow, now: float) -> None:
         subscription = self._core.notifier.find(request)
-        if subscription is None:
+        referral = self._core.referrals.find(request) if subscription is None else None
+        if subscription is None and referral is None:
             if self._allowed(flow, now):
                 self._refuse(request, flow, 481)
             return
-        transaction = self._open(request, flow)
-        if transaction is None:
+        if (transaction := self._open(request, flow)) is None:
             return
         try:
-            self._core.notifier.refresh(transaction, subscription, flow, now)
+            if subscription is not None:
+                self._core.notifier.refresh(transaction, subscription, flow, now)
+            elif referral is not None:
+                self._core.referrals.refresh(transaction, referral, flow, now)
         except ProtocolError as error:
             self._refuse_subscription(transaction, error, now)
 

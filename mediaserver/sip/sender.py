@@ -34,6 +34,8 @@ from mediaserver.sip.transaction_layer import (
 from mediaserver.sip.uri import Params, SipUri
 
 _MAX_CHALLENGES: Final = 2
+_SHOWS_CONTACT: Final = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "REFER"})
+"""Whose answers say where we are reached in the dialog (RFC 3261 §12.1.1, RFC 3515 §2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Sender(ABC):
         request = transaction.request
         response = make_response(request, code, reason, to_tag=transaction.to_tag)
         table = response.headers
-        if request.method in ("INVITE", "UPDATE", "SUBSCRIBE") and 100 < code < 300:
+        if request.method in _SHOWS_CONTACT and 100 < code < 300:
             announced = self.routes.announced(transaction.flow)
             table.add("Contact", self._contact(announced, request.to, focus=_focus(transaction.owner)))
             table.add("Allow", ALLOW)

@@ -10,9 +10,9 @@ import asyncio
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -30,11 +30,12 @@ from mediaserver.sip.event_packages import UserState
 from mediaserver.sip.events import FINAL_EVENTS
 from mediaserver.sip.flow import Destination, Flow, Source, Target, Transport
 from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.incoming import IncomingInvite, IncomingRemoval, IncomingText
+from mediaserver.sip.incoming import IncomingInvite, IncomingReferral, IncomingRemoval, IncomingText
 from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.kept_flows import FlowNews, Keeping, News
 from mediaserver.sip.location import Binding
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.outside_referrals import OutsideReferral
 from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
@@ -50,6 +51,7 @@ _log = structlog.get_logger("sip")
 __all__ = [
     "Credentials",
     "IncomingInvite",
+    "IncomingReferral",
     "IncomingRemoval",
     "IncomingText",
     "StoredCredential",
@@ -62,6 +64,8 @@ OnText = Callable[[IncomingText], int]
 """Takes a text and returns the status to answer with: 200 when it has reached somebody."""
 OnRemoval = Callable[[IncomingRemoval], int]
 """Removes somebody from a conference and returns the status of that."""
+OnReferral = Callable[[IncomingReferral], Awaitable[None]]
+"""Makes the call that a user asks for, and tells how it goes."""
 OnInvite = Callable[[IncomingInvite], Awaitable[None]]
 OnBindings = Callable[[str], None]
 OnFlow = Callable[[News], None]
@@ -93,6 +97,8 @@ class UserAgent:
         """Called for every text outside of dialogs; without it they get 404."""
         self.on_removal: OnRemoval | None = None
         """Called for every REFER to a conference, outside of its calls, that wants somebody out; without it they get 404."""
+        self.on_referral: OnReferral | None = None
+        """Called in a task of its own for every REFER of a user outside of calls; without it they get 603."""
         self.on_bindings_changed: OnBindings | None = None
         """Called with the AOR (`user@domain`) whose bindings changed."""
         self._counters: Counters = counters or NullCounters()
@@ -448,6 +454,8 @@ class UserAgent:
         elif isinstance(event, NewRemoval):
             removed = self.on_removal(event.asked) if self.on_removal is not None else 404
             self._core.answer_removal(event, removed, self._now())
+        elif isinstance(event, OutsideReferral):
+            self._new_referral(event)
         elif isinstance(event, RequestDone):
             done = self._requests.get(event.request)
             if done is not None and not done.done():
@@ -482,9 +490,29 @@ class UserAgent:
             authenticated_user=event.authenticated_user,
             trunk=event.trunk,
         )
-        task = asyncio.get_running_loop().create_task(self._decide(incoming), name=f"sip-invite-{session.id}")
+        self._run(self._decide(incoming), f"sip-invite-{session.id}")
+
+    def _run(self, coro: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coro, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _new_referral(self, event: OutsideReferral) -> None:
+        def tell(code: int) -> None:
+            self._core.referrals.answer(event, code, self._now())
+            self._drive()
+
+        self._run(self._refer(IncomingReferral(event.called, event.user, tell)), f"sip-refer-{event.user}")
+
+    async def _refer(self, asked: IncomingReferral) -> None:
+        if self.on_referral is None:
+            asked.tell(603)
+            return
+        try:
+            await self.on_referral(asked)
+        except Exception:  # noqa: BLE001 - any mistake of the handler must still answer whoever asks
+            _log.exception("referral handler failed", user=asked.authenticated_user)
+            asked.tell(500)
 
     async def _decide(self, incoming: IncomingInvite) -> None:
         on_invite = self.on_invite

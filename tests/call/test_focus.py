@@ -22,6 +22,7 @@ from mediaserver.call.sip_leg import SipLeg
 from mediaserver.config.sections import Target
 from mediaserver.errors import LimitExceeded
 from mediaserver.sip import events as sip
+from mediaserver.sip.conference_info import trunk_watcher
 from mediaserver.sip.uri import SipUri, parse_sip_uri
 from mediaserver.sip.user_agent import IncomingRemoval
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
@@ -323,4 +324,16 @@ async def test_a_removal_asked_for_outside_of_the_call_names_who_goes_as_the_con
     await wait()
     assert carol.end_cause == EndCause("system", "removed")
     assert not phone.ended  # who made it is alone in it again
+    await call.end(EndCause("system", "over"))
+
+
+async def test_a_trunk_may_watch_a_conference_as_long_as_it_has_a_leg_there() -> None:
+    house = House()
+    _, _, call, carol = await with_carol(house)
+    carol.booking = Booked(Party(address="192.0.2.9", trunk="pbx"))  # type: ignore[assignment]
+    assert conference_state(call, "example.org").watchers == {"agent", trunk_watcher("pbx")}
+    await carol.end(EndCause("agent", "hangup"))
+    await wait()
+    assert house.shown[-1][1] is not None
+    assert house.shown[-1][1].watchers == {"agent"}
     await call.end(EndCause("system", "over"))

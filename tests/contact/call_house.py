@@ -33,10 +33,15 @@ from tests.call.fakes import FakeEngine, FakeLeg
 
 CONFIG = """
 users: {anna: {secret: {env: A}}, ben: {secret: {env: A}}, expert: {secret: {env: A}}}
+trunks: {carrier: {target: "sip:carrier.test"}}
 limits: {attributes: 3, attribute_size: 64 B, contacts: 20}
 routes:
   - match: {called: "666"}
     to: {refuse: 603}
+  - match: {called: "09*"}
+    to: {trunk: carrier}
+  - match: {called: "+*"}
+    to: {trunk: carrier}
   - match: {called: "5*"}
     to: {user: ben}
 """

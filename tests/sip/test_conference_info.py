@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mediaserver.sip.conference_info import ConferenceEndpoint, ConferenceState, ConferenceUser
+from mediaserver.sip.conference_info import ConferenceEndpoint, ConferenceState, ConferenceUser, trunk_watcher
 from mediaserver.sip.message import Request, Response
 from tests.sip.test_subscriptions import begun, house, notified, subscribe, subscribe_text
-from tests.sip.wire import Wire
+from tests.sip.wire import Wire, answer
 
 CONF = "conf-17"
 URI = f"sip:{CONF}@192.0.2.1"
@@ -120,3 +120,50 @@ def test_the_end_of_a_conference_ends_its_subscriptions_and_a_reload_does_not() 
     (gone,) = subscribe(wire, "conference", uri=URI, call_id="again")
     assert isinstance(gone, Response)
     assert gone.code == 404
+
+
+def with_trunk(*watchers: str) -> Wire:
+    """A conference, and a call manager at the trunk's address."""
+    wire = Wire()
+    wire.core.watched.show_conference(CONF, ConferenceState((user("bob"),), frozenset(watchers)), wire.now)
+    return wire
+
+
+def test_a_trunk_with_a_leg_in_a_conference_is_told_who_is_there_as_everybody_in_it() -> None:
+    wire = with_trunk("bob", trunk_watcher("peer"))
+    accepted, notify = wire.receive(subscribe_text("conference", uri=URI))
+    assert isinstance(accepted, Response)
+    assert isinstance(notify, Request)
+    assert accepted.code == 200
+    assert read(notify) == ("full", 0, 1, {"sip:bob@example.org": "full"})
+    wire.receive(answer(notify, 200))
+    wire.core.watched.show_conference(CONF, state("bob"), wire.now)  # its leg is gone
+    (last,) = wire.sent()
+    assert last.headers.get("Subscription-State") == "terminated;reason=rejected"
+
+
+def test_a_trunk_without_a_leg_in_it_is_asked_who_it_is() -> None:
+    wire = with_trunk("bob", trunk_watcher("another"))
+    (challenge,) = wire.receive(subscribe_text("conference", uri=URI))
+    assert isinstance(challenge, Response)
+    assert challenge.code == 401
+
+
+@pytest.mark.parametrize(("event", "code"), [("presence", 403), ("dialog", 403), ("weather", 489)])
+def test_a_trunk_watches_nothing_else(event: str, code: int) -> None:
+    wire = with_trunk(trunk_watcher("peer"))
+    (refused,) = wire.receive(subscribe_text(event, uri=URI))
+    assert isinstance(refused, Response)
+    assert refused.code == code
+
+
+def test_a_trunk_that_is_gone_from_the_configuration_watches_no_more() -> None:
+    wire = with_trunk("bob", trunk_watcher("peer"))
+    _, notify = wire.receive(subscribe_text("conference", uri=URI))
+    assert isinstance(notify, Request)
+    wire.receive(answer(notify, 200))
+    wire.core.notifier.keep_users({"bob", trunk_watcher("peer")}.__contains__, wire.now)
+    assert wire.sent() == []
+    wire.core.notifier.keep_users({"bob"}.__contains__, wire.now)
+    (last,) = wire.sent()
+    assert last.headers.get("Subscription-State") == "terminated;reason=rejected"

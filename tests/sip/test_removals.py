@@ -80,11 +80,11 @@ def test_everything_else_is_refused(names: tuple[str, ...], to: str, code: int) 
     assert wire.removals == []
 
 
-def test_a_refer_to_no_conference_outside_of_a_call_is_481() -> None:
+def test_a_bye_is_asked_of_a_conference_alone() -> None:
     wire = up("bob")
-    (refused,) = wire.receive(request("REFER", body="", uri="sip:bob@192.0.2.1", extra=f"Refer-To: {CAROL}\n"))
+    (refused,) = ask(wire, uri="sip:bob@192.0.2.1")
     assert isinstance(refused, Response)
-    assert refused.code == 481
+    assert (refused.code, wire.removals) == (603, [])
 
 
 @pytest.mark.parametrize(

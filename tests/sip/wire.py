@@ -13,6 +13,7 @@ from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.invite_session import InviteMachine
 from mediaserver.sip.kept_flows import FlowNews
 from mediaserver.sip.message import Request, Response
+from mediaserver.sip.outside_referrals import OutsideReferral
 from mediaserver.sip.parser import PING, PartialRequest, parse_datagram
 from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.uri import parse_sip_uri
@@ -56,6 +57,7 @@ class Wire:
         self.events: list[SessionEvent] = []
         self.new: list[NewInvite] = []
         self.removals: list[NewRemoval] = []
+        self.referrals: list[OutsideReferral] = []
         self.changed: list[str] = []
         self.flows: list[FlowNews] = []
         """What became of flows that are kept."""
@@ -93,6 +95,8 @@ class Wire:
                 self.new.append(event)
             elif isinstance(event, NewRemoval):
                 self.removals.append(event)
+            elif isinstance(event, OutsideReferral):
+                self.referrals.append(event)
             elif isinstance(event, Noticed):
                 self.noticed.append((event.kind, event.source))
             elif isinstance(event, FlowNews):
