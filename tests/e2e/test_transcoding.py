@@ -10,10 +10,11 @@ import pytest
 
 from tests.e2e.house import contact_ended, metric_becomes, start_call
 from tests.e2e.tones import strongest_of_page
-from tests.peers.baresip import G722, PCMA, Baresip, Codec, Phone, baresip
+from tests.peers.baresip import G722, PCMA, PCMU, Baresip, Codec, Phone, baresip
 from tests.peers.chromium import Tab, chromium, describe
-from tests.peers.daemon import daemon
-from tests.peers.tone import write_tone
+from tests.peers.daemon import AGENT_PASSWORD, daemon
+from tests.peers.sipp import TONE_HZ, callee
+from tests.peers.tone import write_mulaw_tone, write_tone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -81,6 +82,46 @@ async def test_a_browser_keeps_opus_while_the_trunk_gets_what_it_has(tmp_path: P
         await phone.hangup()
         await contact_ended(server, by="agent", reason="hangup")
         await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 0)
+
+
+async def test_a_browser_keeps_opus_where_the_trunk_prefers_that_though_both_have_the_trunks_codec(
+    tmp_path: Path,
+) -> None:
+    changes = house(0, "PCMU", audio_transcode="prefer_opus")
+    changes["entries"]["line"]["audio_codecs"] = ["PCMU", "opus"]
+    async with baresip(Phone(user="line", audio=(PCMU,), tone_hz=PHONE_HZ), tmp_path) as phone:
+        changes["trunks"]["pbx"]["target"] = f"sip:line@127.0.0.1:{phone.sip_port}"
+        async with daemon(tmp_path, changes=changes) as server, chromium(tmp_path) as browser:
+            tab = await start_call(browser, f"{server.http_url}/call/line")
+            await phone.wait_established()
+            await page_hears(tab, PHONE_HZ)
+            sound = [item.codec for item in await tab.media() if item.kind == "audio"]
+            assert sound == ["opus", "opus"], sound
+            assert "pcmu" in (await phone.audio_stats()).decoder.lower()
+            await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 2)
+            await phone.hangup()
+            await contact_ended(server, by="agent", reason="hangup")
+
+
+async def test_a_phone_hears_early_media_of_another_codec_than_its_own(tmp_path: Path) -> None:
+    write_mulaw_tone(tmp_path / "tone.ulaw", hz=TONE_HZ, seconds=30)
+    async with callee(tmp_path, scenario="uas_early", pause_ms=30_000) as operator:
+        changes = house(operator.port, "PCMU") | {"routes": [{"match": {"called": "100"}, "to": {"trunk": "pbx"}}]}
+        async with (
+            daemon(tmp_path, changes=changes) as server,
+            baresip(
+                Phone(user="agent", domain=server.sip_server(), password=AGENT_PASSWORD, register=True, audio=(PCMA,)),
+                tmp_path,
+            ) as desk,
+        ):
+            await desk.wait_registered()
+            await desk.dial(server.sip_uri("100"))
+            await desk.wait_for_type("CALL_PROGRESS")
+            await phone_hears(desk, TONE_HZ, within_s=20.0)
+            assert not [event for event in desk.events if event["type"] == "CALL_ESTABLISHED"]
+            stats = await desk.audio_stats()
+            assert "pcma" in stats.decoder.lower(), stats
+            await desk.hangup()
 
 
 async def test_a_call_for_which_no_transcoder_is_free_ends_with_that_reason(tmp_path: Path) -> None:

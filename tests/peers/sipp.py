@@ -211,11 +211,13 @@ async def caller(
     hold_ms: int = 0,
     timeout_s: float = 60.0,
     keys: Mapping[str, str] | None = None,
+    credentials: tuple[str, str] | None = None,
     network: Network = LOOPBACK,
 ) -> AsyncIterator[Sipp]:
     """A SIPp that places ``calls`` calls at ``rate`` per second; await :meth:`Sipp.finish` for the verdict.
 
-    ``hold_ms`` is the time between ACK and BYE, ``user`` the user part of the called URI.
+    ``hold_ms`` is the time between ACK and BYE, ``user`` the user part of the called URI,
+    ``credentials`` what a challenge is answered with.
     """
     port, media = network.free_port(), network.free_port(4)
     name = f"sipp-{scenario.replace(':', '-')}-{port}"
@@ -229,6 +231,8 @@ async def caller(
         *("-timeout", f"{timeout_s:.0f}s", "-timeout_error"),
         *_keys(keys or {}),
     ]
+    if credentials is not None:
+        arguments += ["-au", credentials[0], "-ap", credentials[1]]
     if scenario == "uac_talk":
         write_mulaw_tone(directory / "tone.ulaw", hz=TONE_HZ, seconds=10)
     if scenario == "uac_named":
