@@ -86,7 +86,15 @@ class SipLegs:
         media = self.media
         picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
         srtp, keys = (user.srtp, user.srtp_keys) if user else ("prefer", "sdes")
-        return SipPolicy(media.audio_codecs, picture, srtp, srtp_keys=keys, offers_text=media.offer_text)
+        names = user.audio_codecs if user is not None else None
+        return SipPolicy(
+            media.audio_codecs if names is None else media.accepted_audio(names),
+            picture,
+            srtp,
+            user.audio_transcode if user is not None else "never",
+            srtp_keys=keys,
+            offers_text=media.offer_text,
+        )
 
     def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         media = self.media

@@ -32,6 +32,7 @@ from mediaserver.config.routes import Target as Target
 from mediaserver.config.routes import Webhook as Webhook
 from mediaserver.config.sites import Site as Site
 from mediaserver.config.trunks import AudioCodec as AudioCodec
+from mediaserver.config.trunks import AudioTranscode as AudioTranscode
 from mediaserver.config.trunks import SipTransport as SipTransport
 from mediaserver.config.trunks import SrtpKeying as SrtpKeying
 from mediaserver.config.trunks import SrtpPolicy as SrtpPolicy
@@ -88,6 +89,13 @@ class User(Section):
     srtp_keys: SrtpKeying = "sdes"
     """How our offers want the keys of SRTP to be agreed: `sdes` in the signalling, which `prefer` offers over TLS only, or
     `dtls` between the media ports (RFC 5763). What the phone offers is taken either way."""
+
+    audio_codecs: tuple[AudioCodec, ...] | None = None
+    """Audio codecs of the user's phones, best first, as far as `media` allows them; null is all that `media` allows."""
+
+    audio_transcode: AudioTranscode = "never"
+    """Decode sound and encode it again for the user's phones: `never`, `when_needed` where `audio_codecs` has none that the
+    other side has, or `prefer_opus` to keep Opus towards whoever has it, whatever the phones speak."""
 
 
 class ConsentText(Section):

@@ -13,6 +13,7 @@ from mediaserver.call.sip_legs import SipLegs
 from mediaserver.call.sip_peer import SipPeer
 from mediaserver.config.loader import load_text
 from mediaserver.sdp.bandwidth import PLAIN
+from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Fingerprint
 from mediaserver.sip.flow import Flow, Source, Transport
 from mediaserver.sip.incoming import IncomingInvite
@@ -20,7 +21,9 @@ from mediaserver.sip.location import Binding
 from mediaserver.sip.uri import SipUri
 
 CONFIG = load_text("""
-users: {anna: {secret: {env: ANNA}, srtp: never}}
+users:
+  anna: {secret: {env: ANNA}, srtp: never}
+  old: {secret: {env: OLD}, audio_codecs: [PCMA], audio_transcode: when_needed}
 trunks:
   plain: {target: 'sip:192.0.2.9', srtp: never}
   beyond: {target: 'sip:192.0.2.9', transport: tls, edge: true}
@@ -85,3 +88,11 @@ def test_a_trunk_beyond_the_edges_is_encrypted_in_both_directions() -> None:
     assert came.policy.srtp == "require"
     assert CONFIG.trunks["beyond"].srtp != "require"
     assert came.party.trunk == "beyond"
+
+
+def test_a_phone_may_have_codecs_of_its_own_and_be_transcoded_for() -> None:
+    assert LEGS._user_policy(ANNA, browser=False).audio_codecs == CONFIG.media.audio_codecs
+    old = LEGS._user_policy(CONFIG.users["old"], browser=False)
+    assert (old.audio_codecs, old.transcode) == (("PCMA",), "when_needed")
+    assert [codec.name for codec in old.towards({"audio": (KNOWN["PCMU"],)})["audio"]] == ["PCMA"]
+    assert old.towards({"audio": (KNOWN["PCMA"],)})["audio"] == (KNOWN["PCMA"],)

@@ -124,6 +124,28 @@ async def test_a_phone_hears_early_media_of_another_codec_than_its_own(tmp_path:
             await desk.hangup()
 
 
+async def test_two_phones_of_users_that_share_no_codec_hear_each_other(tmp_path: Path) -> None:
+    secret = tmp_path / "old.secret"
+    secret.write_text(AGENT_PASSWORD)
+    secret.chmod(0o600)
+    old = {"secret": {"file": str(secret)}, "audio_codecs": ["PCMA"], "audio_transcode": "when_needed"}
+    async with daemon(tmp_path, changes={"users": {"old": old}, "media": {"shards": 2}}) as server:
+        common: dict[str, Any] = {"domain": server.sip_server(), "password": AGENT_PASSWORD, "register": True}
+        async with (
+            baresip(Phone(user="agent", audio=(PCMU,), tone_hz=PAGE_HZ, **common), tmp_path) as caller,
+            baresip(Phone(user="old", audio=(PCMA,), tone_hz=PHONE_HZ, **common), tmp_path) as called,
+        ):
+            await asyncio.gather(caller.wait_registered(), called.wait_registered())
+            await caller.dial(server.sip_uri("old"))
+            await asyncio.gather(caller.wait_established(), called.wait_established())
+            await asyncio.gather(phone_hears(caller, PHONE_HZ), phone_hears(called, PAGE_HZ))
+            decoders = [(await phone.audio_stats()).decoder.lower() for phone in (caller, called)]
+            assert "pcmu" in decoders[0], decoders
+            assert "pcma" in decoders[1], decoders
+            await metric_becomes(server, 'mediaserver_engine_transcodes{shard="audio0"}', 2)
+            await caller.hangup()
+
+
 async def test_a_call_for_which_no_transcoder_is_free_ends_with_that_reason(tmp_path: Path) -> None:
     async with (
         baresip(Phone(user="line", audio=(PCMA,)), tmp_path) as phone,
