@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from mediaserver.api.edges import EdgeShown
+from mediaserver.api.edges import EdgeReached, EdgeShown
 from mediaserver.api.page_servers import PageServers
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
@@ -111,8 +111,11 @@ class Edges:
 
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
-        shown = [(self._shown(end), self._media_ways[end.name]) for end in self.registry.edges()]
-        return [edge.model_copy(update={"media": way.state, "media_words": way.words}) for edge, way in shown]
+        shown = [(end, self._shown(end), self._media_ways[end.name]) for end in self.registry.edges()]
+        return [
+            edge.model_copy(update={"media": way.state, "media_words": way.words, "addresses": _reached(end)})
+            for end, edge, way in shown
+        ]
 
     def leave(self, name: str, deadline_s: float | None) -> None:
         """See `api.edges.EdgeControl`."""
@@ -287,3 +290,10 @@ class Edges:
                 for end in self.registry.edges():
                     end.set_busy(busy)
             await asyncio.sleep(_LOOK_S)
+
+
+def _reached(end: CoreEnd) -> list[EdgeReached]:
+    return [
+        EdgeReached(protocol=each.protocol, ip=each.ip, port=each.port, purpose=each.purpose, name=each.name)
+        for each in end.addresses
+    ]
