@@ -25,6 +25,7 @@ from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
 from mediaserver.link.media_way import MediaWay
 from mediaserver.link.messages import Revocation, media_key
+from mediaserver.link.rotating import Rotating
 from mediaserver.link.token_keys import TokenKeys
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -55,7 +56,7 @@ class Edges:
         *,
         engine: Engine,
         token_keys: TokenKeys,
-        turn_secret: bytes,
+        turn_secrets: Rotating[bytes],
         registry: EdgeRegistry,
         software: str,
         page_servers: PageServers,
@@ -63,7 +64,7 @@ class Edges:
         self._config = config
         self._engine = engine
         self._token_keys = token_keys
-        self._turn_secret = turn_secret
+        self._turn_secrets = turn_secrets
         self._software = software
         self._page_servers = page_servers
         self._on_stream: TakesVisitors | None = None
@@ -122,8 +123,8 @@ class Edges:
         self.registry.leave(name, deadline_s)
 
     def announce_keys(self) -> None:
-        """The keys of tokens have changed: Edges are to know the new one before a visitor shows it."""
-        self.registry.set_keys(self._token_keys.all)
+        """The keys of tokens or of TURN have changed: Edges are to know the new ones before a visitor shows them."""
+        self.registry.set_keys(self._token_keys.all, self._turn_secrets.all)
 
     def brings(self, address: str) -> bool:
         """Whether somebody with this address came by an Edge, as far as that is remembered."""
@@ -163,7 +164,7 @@ class Edges:
             software=self._software,
             wire=EngineWire(self._engine, link),
             keys=self._token_keys.all,
-            turn_secrets=(self._turn_secret,),
+            turn_secrets=self._turn_secrets.all,
             revoked=self._current_revocations,
             media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
             changed=self.registry.handle_change,

@@ -47,7 +47,7 @@ from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
-from mediaserver.daemon.turn import ice_servers
+from mediaserver.daemon.turn import TurnSecrets, ice_servers
 from mediaserver.engine.events import StreamOpened
 from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
@@ -72,6 +72,7 @@ class WebSide:
         config: Config,
         edges: EdgeRegistry,
         secrets: SecretStore,
+        turn_secrets: TurnSecrets,
         contacts: Contacts,
         rooms: Rooms,
         members: RoomMembers,
@@ -120,7 +121,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
+        self._ice_servers = ice_servers(config, secrets=turn_secrets, edges=edges)
         self._entries = {
             name: _entry_access(name, entry, page_servers.origins) for name, entry in config.entries.items()
         }
