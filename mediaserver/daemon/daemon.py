@@ -247,7 +247,7 @@ class Daemon:
         await user_agent.start()
         trunks.start(user_agent)
         origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
-        page_servers = PageServers(origins, own=config.web.origin)
+        page_servers = PageServers(origins, own=config.web.origin, prefix=config.web.path_prefix or "")
         edges = EdgeRegistry()
         token_keys = TokenKeys(token_key(config, self._secrets))
         relay_keys = TurnSecrets(turn_secrets(config, self._secrets))

@@ -19,6 +19,7 @@ from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.edge_limits import connection_limits
 from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, PageCertificate, SharedTls
@@ -83,6 +84,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         ),
         gso=media.gso,
         turn=turn_config(config, secrets=secrets),
+        connections=connection_limits(limits),
         media_over_tls=config.role == "core",
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )

@@ -22,6 +22,13 @@ class SetSharedTls(Command, frozen=True, kw_only=True, tag="set_shared_tls"):
     trusted_proxies: tuple[str, ...]
 
 
+class SetConnectionLimits(Command, frozen=True, kw_only=True, tag="set_connection_limits"):
+    """Other bounds of TCP connections; those that are open stay, and count. `id` names nothing."""
+
+    connections: int
+    waiting_per_prefix: int
+
+
 class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """Who this end of a link is, and who vouches for the other; PEM."""
 

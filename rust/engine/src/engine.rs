@@ -379,11 +379,13 @@ impl Engine {
                 let play = |ids| Action::Play { ids, clip, repeat };
                 self.scatter(id, request, ids, touched, play);
             }
-            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+            Action::SetTurnSecrets { .. } | Action::SetTurnLimits { .. } | Action::DrainTurn { .. } => {
                 self.push(self.relay_index(), Command { id, request, action }, touched);
             }
             // The thread of streams is the last one; without it somebody else refuses.
-            Action::SetSharedTls(_) => self.push(self.shards.len() - 1, Command { id, request, action }, touched),
+            Action::SetSharedTls(_) | Action::SetConnectionLimits(_) => {
+                self.push(self.shards.len() - 1, Command { id, request, action }, touched)
+            }
             Action::StopPlaying { ids } => {
                 self.scatter(id, request, ids, touched, |ids| Action::StopPlaying { ids });
             }

@@ -31,8 +31,15 @@ impl Engine {
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
         let links = self.links(consumer, ends, published.clone());
-        let worker = StreamsWorker::new(self.shards.len(), self.epoch, listeners, self.admission(), links)
-            .map_err(io_error("thread of streams"))?;
+        let worker = StreamsWorker::new(
+            self.shards.len(),
+            self.epoch,
+            listeners,
+            self.admission(),
+            self.config.connections,
+            links,
+        )
+        .map_err(io_error("thread of streams"))?;
         let thread = std::thread::Builder::new()
             .name("streams".to_owned())
             .spawn(move || worker.run())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::time::Time;
-use mediaserver_proto::turn::{Outputs, Server};
+use mediaserver_proto::turn::{Limits, Outputs, Server};
 
 use super::FIRST_RELAYED_SOCKET;
 use super::inward::Inward;
@@ -332,6 +332,10 @@ impl RelayWorker {
             Action::SetTurnSecrets { secrets } => {
                 let secrets: Vec<Vec<u8>> = secrets.into_iter().map(|secret| secret.into_vec()).collect();
                 self.server.set_secrets(&secrets);
+                Ok(())
+            }
+            Action::SetTurnLimits { allocations, allocations_per_user, answers_per_second } => {
+                self.server.set_limits(Limits { allocations, allocations_per_user, answers_per_second });
                 Ok(())
             }
             Action::DrainTurn { alternates } => {

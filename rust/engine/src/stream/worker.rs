@@ -19,6 +19,7 @@ use super::mesh::Mesh;
 use super::shared_tls::SharedTls;
 use crate::admission::Admission;
 use crate::command::{Action, Command};
+use crate::config::ConnectionLimits;
 use crate::event::Event;
 use crate::mailbox::Waker;
 use crate::media::Inbox;
@@ -41,6 +42,7 @@ pub struct StreamsWorker {
     runtime: Runtime,
     listeners: Vec<Listening>,
     admission: Admission,
+    limits: ConnectionLimits,
     links: Links,
 }
 
@@ -51,17 +53,19 @@ impl StreamsWorker {
         epoch: Instant,
         listeners: Vec<Listening>,
         admission: Admission,
+        limits: ConnectionLimits,
         links: Links,
     ) -> io::Result<StreamsWorker> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(StreamsWorker { member, epoch, runtime, listeners, admission, links })
+        Ok(StreamsWorker { member, epoch, runtime, listeners, admission, limits, links })
     }
 
     /// Runs until the engine stops.
     pub fn run(self) {
-        let StreamsWorker { member, epoch, runtime, listeners, admission, links } = self;
+        let StreamsWorker { member, epoch, runtime, listeners, admission, limits, links } = self;
         let wakers = links.wakers.clone();
         let hub = Rc::new(Hub::new(Mesh::new(epoch, links), admission));
+        hub.set_limits(limits);
         let shared = listeners.iter().find_map(|listening| match &listening.serves {
             Serves::SharedTls(shared) => Some(shared.clone()),
             _ => None,
@@ -164,6 +168,10 @@ fn take_commands(hub: &Hub, shared: Option<&SharedTls>) -> bool {
 fn do_command(hub: &Hub, shared: Option<&SharedTls>, action: Action) -> Result<(), String> {
     match (action, shared) {
         (Action::Ping, _) => Ok(()),
+        (Action::SetConnectionLimits(limits), _) => {
+            hub.set_limits(limits);
+            Ok(())
+        }
         (Action::SetSharedTls(settings), Some(shared)) => {
             shared.change(&settings, hub).map_err(|error| format!("invalid shared_tls: {error}"))
         }
