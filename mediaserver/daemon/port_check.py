@@ -89,6 +89,12 @@ def from_outside(config: Config) -> Iterator[Awaitable[Finding]]:
     for name in shared.names:
         for port in ports:
             yield _page(Way("tls", name, port, name))
+    if unnamed := [
+        name for name in _networks(config) if any(each.bind is None for each in config.networks[name].addresses)
+    ]:
+        # They would be looked up on this machine, which is another one.
+        yield _unnamed(unnamed)
+        return
     yield from _visitors("outside", edge_addresses(config), list(_turn_ways(config, "outside")))
     inner = [("the link", config.link.listen), *(("administration", bind) for bind in config.listeners.admin.bind)]
     told = dict.fromkeys(each.ip for each in edge_addresses(config))
@@ -96,6 +102,22 @@ def from_outside(config: Config) -> Iterator[Awaitable[Finding]]:
         for host in told if bind.host in _HERE else (bind.host,):
             if not _is_loopback(host):
                 yield _closed(what, Way("tcp", host, bind.port))
+
+
+def _networks(config: Config) -> Iterator[str]:
+    """Those on whose addresses visitors, phones and trunks come."""
+    used = (config.listeners.webrtc.networks, config.listeners.turn.networks, config.edge.networks)
+    yield from dict.fromkeys(name for names in used for name in names)
+
+
+async def _unnamed(networks: Sequence[str]) -> Finding:
+    keys = ", ".join(f"networks.{name}" for name in networks)
+    return Finding(
+        "addresses of the Edge",
+        "unknown",
+        f"{keys} says bind: auto, which leaves the Edge's addresses to be found on the Edge",
+        "bind, and announced where the outer firewall shows another address",
+    )
 
 
 async def _page(way: Way) -> Finding:

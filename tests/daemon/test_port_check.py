@@ -120,6 +120,15 @@ async def test_a_media_port_that_answers_visitors_alone_is_noted_and_not_guessed
     assert (udp.state, f"listeners.turn.port: {media}" in udp.said) == ("note", True)
 
 
+async def test_addresses_that_only_the_edge_can_look_up_are_asked_for() -> None:
+    config = load_text(
+        "role: edge\nlink: {cores: {inside: {name: core.example, certificate_file: core.pem}}}\n"
+        "listeners: {webrtc: {port: 3478}}\n"
+    ).config
+    (found,) = await all_of(from_outside(config))
+    assert (found.state, "networks.main says bind: auto" in found.said) == ("unknown", True)
+
+
 async def test_the_link_must_be_closed_to_the_internet(tmp_path: Path) -> None:
     config = edge(tmp_path, media=HOST.free_port(), turn=None, tls=HOST.free_port())
     # Loopback is nobody's internet: what counts there is an address of the machine.
