@@ -50,7 +50,7 @@ export class Session extends EventTarget {
    * base URLs by which the server is reached where that one fails. */
   constructor(server, hello, others = []) {
     super();
-    this.#base = new URL(server).origin;
+    this.#base = new URL(server).href.replace(/\/+$/, "");
     this.#others = others;
     this.#hello = hello;
   }
