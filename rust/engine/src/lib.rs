@@ -22,6 +22,7 @@ pub mod media_links;
 pub mod metrics;
 pub mod ports;
 pub mod relay;
+pub mod rings;
 pub mod scheduling;
 pub mod shard;
 pub mod socket;
