@@ -1,6 +1,7 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
 pub mod admission;
+mod asked;
 pub mod audio;
 pub mod carried;
 mod collecting;

@@ -12,7 +12,7 @@ use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::time::Time;
 
 use super::pool::{AudioPool, PHASES};
-use crate::command::Command;
+use crate::asked::Asked;
 use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, set};
@@ -131,14 +131,9 @@ impl AudioWorker {
 
     fn take_commands(&mut self) {
         while let Ok(item) = self.links.inbox.pop() {
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let name = action.name();
-            let result = self.pool.command(id, &action);
-            let event = match result {
-                Ok(()) => request.map(|request| Event::CommandDone { request }),
-                Err(reason) => Some(Event::CommandFailed { request, id, command: name, reason }),
-            };
-            if let Some(event) = event {
+            let Inbox::Command(command) = item else { continue };
+            let result = self.pool.command(command.id, &command.action);
+            if let Some(event) = Asked::by(&command).answer(result) {
                 self.tell(event);
             }
         }

@@ -15,9 +15,9 @@ use super::FIRST_RELAYED_SOCKET;
 use super::inward::Inward;
 use super::listeners::Listeners;
 use super::setup::{Ports, RelaySetup};
+use crate::asked::Asked;
 use crate::carried::Carried;
-use crate::command::{Action, Command};
-use crate::event::Event;
+use crate::command::Action;
 use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
 use crate::scheduling::Scheduling;
@@ -303,13 +303,9 @@ impl RelayWorker {
 
     fn take_commands(&mut self) {
         while let Ok(item) = self.links.inbox.pop() {
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let command = action.name();
-            let event = match self.apply(action) {
-                Ok(()) => request.map(|request| Event::CommandDone { request }),
-                Err(reason) => Some(Event::CommandFailed { request, id, command, reason: reason.to_owned() }),
-            };
-            if let Some(event) = event {
+            let Inbox::Command(command) = item else { continue };
+            let asked = Asked::by(&command);
+            if let Some(event) = asked.answer(self.apply(command.action)) {
                 self.metrics.events_lost += u64::from(!self.links.events.tell(event));
             }
         }
