@@ -36,13 +36,8 @@ impl Engine {
             filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
             let unix_epoch = self.unix_epoch();
             let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
-            let mut edge = EdgeLink::new(EdgeLinkConfig {
-                link_socket: sockets.link(),
-                secret,
-                instance: u64::from_ne_bytes(instance),
-                unix_epoch,
-                limits,
-            });
+            let mut edge =
+                EdgeLink::new(EdgeLinkConfig { link_socket: sockets.link(), secret, instance, unix_epoch, limits });
             let turn = self.shared_with_turn(&config);
             if self.config.turn.is_some() {
                 edge.set_relay(u16::try_from(self.relay_index()).unwrap_or(u16::MAX));
@@ -52,7 +47,9 @@ impl Engine {
                 let bad = |_| EngineError::Config(format!("{text} is no IP address"));
                 ips.push(text.parse::<IpAddr>().map_err(bad)?);
             }
-            let ports = PortPools::new(&ips, config.media_ports, number, config.workers).marked(self.config.dscp.video);
+            let instance = u64::from_ne_bytes(instance);
+            let ports = PortPools::new(&ips, config.media_ports, number, config.workers);
+            let ports = ports.beginning_at(instance).marked(self.config.dscp.video);
             let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
             let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
             let poller = EdgeWorker::poller(index, &sockets, &links).map_err(io_error(what()))?;
