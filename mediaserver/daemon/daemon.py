@@ -259,6 +259,7 @@ class Daemon:
                 registry=edges,
                 software=SERVER_NAME,
                 page_servers=page_servers,
+                metrics=self._metrics,
             )
         self._web = WebSide(
             config=config,

@@ -26,6 +26,7 @@ from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, Ed
 from mediaserver.link.media_way import MediaWay
 from mediaserver.link.messages import Revocation, media_key
 from mediaserver.link.token_keys import TokenKeys
+from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _LOOK_S: Final = 0.25
@@ -59,6 +60,7 @@ class Edges:
         registry: EdgeRegistry,
         software: str,
         page_servers: PageServers,
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -90,7 +92,9 @@ class Edges:
         """Which of them are up."""
         self.dialler = EdgeDialler(self.registry)
         """Opens connections from there."""
-        self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
+        self.ports = CorePorts(
+            self.registry, media_link=self._media_link, revoke=self._revoke, tasks=self._tasks, metrics=metrics
+        )
         """Opens ports for media there."""
 
     async def start(self, on_stream: TakesVisitors) -> None:
@@ -227,8 +231,10 @@ class Edges:
         match event:
             case EdgeReady(edge=name):
                 self._drains.end(name)
+                end = next(end for end in self.registry.edges() if end.name == name)
                 if name not in self._media_links:
-                    next(end for end in self.registry.edges() if end.name == name).open_media()
+                    end.open_media()
+                self.ports.pairs.reopen(end)
             case EdgeLost(edge=name):
                 self._drains.end(name)
                 self._bring_away(name)
@@ -267,6 +273,7 @@ class Edges:
         self._engine.submit(*(commands.SetEdgeAddresses(id=to, addresses=udp, tcp_addresses=tcp) for to in ids))
 
     def _revoke(self, transport: int) -> None:
+        self.ports.pairs.forget(transport)
         expires = int(time.time() - _UNIX_2020_S) // 60 + _TOKEN_LIFE_MINUTES
         revocation = Revocation(session=transport, expires_minute=expires)
         self._revoked.append(revocation)

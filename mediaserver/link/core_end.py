@@ -92,6 +92,11 @@ class CoreEnd(End):
         return self._hello is not None
 
     @property
+    def instance(self) -> str:
+        """Names the Edge's present life; empty while it is away."""
+        return self._hello.instance if self._hello is not None else ""
+
+    @property
     def is_draining(self) -> bool:
         """The Edge takes no new sessions."""
         return self.drain_deadline_s is not None
@@ -129,9 +134,10 @@ class CoreEnd(End):
         """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
         self._send(Dial(number=number, ip=ip, port=port))
 
-    def open_ports(self, transport: int, ip: str) -> None:
-        """Open a pair of ports for media of a transport; `on_ports` is called."""
-        self._send(OpenPorts(transport=transport, ip=ip))
+    def open_ports(self, transport: int, ip: str, *, rtp: int | None = None, worker: int | None = None) -> None:
+        """Open a pair of ports for media of a transport, that of the number `rtp` at the thread `worker` where they are
+        given; `on_ports` is called."""
+        self._send(OpenPorts(transport=transport, ip=ip, rtp=rtp, worker=worker))
 
     def aim_ports(
         self, transport: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, latching_ms: int

@@ -34,7 +34,7 @@ impl Engine {
             let (mut secret, mut instance) = ([0; 32], [0; 8]);
             let filled = rand::fill(&mut secret).and_then(|()| rand::fill(&mut instance));
             filled.map_err(|_| EngineError::Config("there are no random numbers".to_owned()))?;
-            let unix_epoch = self.unix_epoch();
+            let (unix_epoch, instance) = (self.unix_epoch(), u64::from_ne_bytes(instance));
             let limits = PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix };
             let mut edge =
                 EdgeLink::new(EdgeLinkConfig { link_socket: sockets.link(), secret, instance, unix_epoch, limits });
@@ -47,7 +47,6 @@ impl Engine {
                 let bad = |_| EngineError::Config(format!("{text} is no IP address"));
                 ips.push(text.parse::<IpAddr>().map_err(bad)?);
             }
-            let instance = u64::from_ne_bytes(instance);
             let ports = PortPools::new(&ips, config.media_ports, number, config.workers);
             let ports = ports.beginning_at(instance).marked(self.config.dscp.video);
             let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
