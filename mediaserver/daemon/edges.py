@@ -113,6 +113,11 @@ class Edges:
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
 
+    def drain(self, deadline_s: float) -> None:
+        """This Core takes no new visitors and ends after a time: Edges bring them to others."""
+        for end in self.registry.edges():
+            end.drain(deadline_s)
+
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
         shown = [(self._shown(end), self._media_ways[end.name]) for end in self.registry.edges()]

@@ -83,6 +83,8 @@ class CoreEnd(End):
         """Told the number of a connection that the Edge could not open, and why."""
         self.on_ports: Callable[[CoreEnd, PortsOpened | PortsRefused], None] | None = None
         """Told what became of ports that were asked for."""
+        self._own_drain_deadline_s: float | None = None
+        """Seconds that we give to our sessions."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
 
@@ -124,6 +126,12 @@ class CoreEnd(End):
         """Begin the media links anew; nothing while the Edge is away, for they begin when it comes."""
         if self.is_ready:
             self._media_ready(self._media_secret)
+
+    def drain(self, deadline_s: float) -> None:
+        """We take no new visitors and end after the deadline; the Edge brings them to other Cores, now or when it comes."""
+        self._own_drain_deadline_s = deadline_s
+        if self.is_ready:
+            self._send(Drain(deadline_s=deadline_s))
 
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""
@@ -190,6 +198,8 @@ class CoreEnd(End):
         self._send_keys()
         self._media_ready(self._media_secret)
         self._send_revocations(self._revoked())
+        if self._own_drain_deadline_s is not None:
+            self._send(Drain(deadline_s=self._own_drain_deadline_s))
 
     def _send_keys(self) -> None:
         self._send(SetKeys(tokens=self._keys, turn=self._turn_secrets, media=self._media_secret))

@@ -132,7 +132,7 @@ class EdgeAddresses(Message, frozen=True, kw_only=True, tag="edge_addresses"):
 
 
 class Drain(Message, frozen=True, kw_only=True, tag="drain"):
-    """From the Edge: it takes no new sessions and ends after the deadline; or it goes on after all."""
+    """From either end: it takes no new sessions and ends after the deadline; or it goes on after all."""
 
     deadline_s: DrainSeconds
     """None: it goes on."""

@@ -1,4 +1,4 @@
-"""The only Edge, killed and started again under calls of phones and trunks: they have their ports again, and the call lives."""
+"""The only Edge, killed and started again under calls of phones and trunks: they have their ports again, the call lives."""
 
 from __future__ import annotations
 
