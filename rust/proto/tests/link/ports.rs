@@ -158,6 +158,26 @@ fn who_was_let_in_before_a_restart_of_the_edge_is_so_again_once_it_has_the_ports
 }
 
 #[test]
+fn ports_that_are_open_before_the_cores_first_hello_stay_open() {
+    let mut world = world();
+    world.answer(&[(inside(0, 4000), media(1, 160))]);
+    world.run_for(20);
+    world.restart_edge(78);
+    assert!(world.edge.open_ports(session(), AT_EDGE, world.now));
+    assert!(world.edge.aim_ports(session(), [Some(phone(4000)), None], Duration::ZERO, world.now));
+    world.run_for(1_500);
+    assert_eq!(world.edge.port_pairs(), 1);
+    world.core_got.clear();
+    world.visit(&[(outside(0, 4000), media(2, 160))]);
+    world.run_for(20);
+    assert_eq!(world.core_got, [(inside(0, 4000), media(2, 160))]);
+    // Those of a Core's earlier life are another thing.
+    world.restart_core(99);
+    world.run_for(500);
+    assert_eq!(world.edge.port_pairs(), 0);
+}
+
+#[test]
 fn a_restarted_edge_is_not_asked_for_peers_of_a_call_that_is_over() {
     let mut world = world();
     world.visit(&[(outside(0, 4_000), media(1, 160))]);
