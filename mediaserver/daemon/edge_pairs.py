@@ -75,6 +75,9 @@ class EdgePairs:
         self._pairs: dict[int, Pair] = {}
         """By the transport."""
 
+    def __contains__(self, transport: int) -> bool:
+        return transport in self._pairs
+
     def keep(self, end: CoreEnd, opened: PortsOpened, link: int, moved: Moved) -> None:
         """A transport has a pair from now on, until `forget`."""
         self._pairs[opened.transport] = Pair(end.name, opened, end.instance, link, moved)
