@@ -297,10 +297,13 @@ class SipLeg(SipLegDialog):
                 session.reject_reoffer(500, (("Retry-After", "10"),))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)
-            case sip_events.ReofferAnswered(body=body):
-                await self._negotiation.on_reoffer_answered(session, body)
-            case sip_events.ReofferRejected(code=code):
-                await self._negotiation.on_reoffer_rejected(session, code)
+            case (
+                sip_events.ReofferAnswered()
+                | sip_events.ReofferRejected()
+                | sip_events.ReofferNotSent()
+                | sip_events.Returned()
+            ):
+                await self._negotiation.on_outcome(session, event)
             case sip_events.RefreshDue():
                 await self._refresh(session)
             case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by, removes=removes):

@@ -345,9 +345,9 @@ class Core(Sender):
 
     def follow(self, aor: str, flow: Flow) -> None:
         """A user has registered over a flow: calls of the device whose connection has ended go on there."""
-        brought = self.stranded.bring(aor, flow, self.location.on(flow))
-        for _ in range(brought):
+        for machine in self.stranded.bring(aor, flow, self.location.on(flow)):
             self.counters.inc("sip.dialogs_moved")
+            self.touch(machine)
 
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""

@@ -16,7 +16,8 @@ from mediaserver.sip.events import (
     EndedBy,
     Info,
     Rejected,
-    ReofferRejected,
+    ReofferNotSent,
+    Returned,
     TextReceived,
 )
 from mediaserver.sip.flow import Flow
@@ -238,12 +239,18 @@ class InviteMachine(Referrals):
         elif attempt.method in ("INVITE", "INFO", "UPDATE"):
             self._lost(by, code, now)
 
+    def return_by(self, flow: Flow) -> None:
+        """The peer's device is back on another connection."""
+        if self.dialog is not None:
+            self.dialog.flow, self.is_stranded = flow, False
+            self._tell(Returned())
+
     def _not_sent(self, attempt: Attempt, now: float) -> None:
         """§12.2.1.2 ends a dialog for 408 and 481 alone: whose phone has lost its connection may come back."""
         if attempt is self._reinvite and self.offer_state is _O.SENT:
             self._offer_step(_J.RECEIVE_FAILURE)
             self._reinvite = None
-            self._tell(ReofferRejected(503))
+            self._tell(ReofferNotSent())
         elif attempt.method == "UPDATE":
             self._session_timer.put_off(now)
 

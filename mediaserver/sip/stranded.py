@@ -39,18 +39,18 @@ class StrandedSessions:
             if not machines:
                 del self._by_aor[machine.aor]
 
-    def bring(self, aor: str, flow: Flow, bindings: Iterable[Binding]) -> int:
-        """A user has registered over a connection: sessions of that device go on there. How many."""
+    def bring(self, aor: str, flow: Flow, bindings: Iterable[Binding]) -> list[InviteMachine]:
+        """A user has registered over a connection: the sessions of that device, which go on there."""
         waiting = self._by_aor.get(aor)
         if not waiting:
-            return 0
+            return []
         here = [binding for binding in bindings if binding.flow == flow]
-        brought = 0
+        brought = []
         for machine, instance in list(waiting.items()):
             dialog = machine.dialog
             if dialog is not None and any(_is_of(dialog.remote_target, instance, binding) for binding in here):
-                dialog.flow, machine.is_stranded = flow, False
-                brought += 1
+                machine.return_by(flow)
+                brought.append(machine)
                 self.remove(machine)
         return brought
 

@@ -85,6 +85,26 @@ async def test_two_that_move_at_once_are_both_told(call: tuple[SipLeg, FakeSessi
     assert [section.port for section in last(session).media] == [30_000, 30_002]
 
 
+async def test_a_phone_whose_connection_went_with_the_edge_is_told_when_it_is_back(
+    call: tuple[SipLeg, FakeSession, AtEdge],
+) -> None:
+    leg, session, at_edge = call
+    assert at_edge.on_moved is not None
+    at_edge.on_moved(leg.transports[0], 30_000, 30_001)
+    await settle()
+    session.happen(sip.ReofferNotSent())
+    await settle()
+    assert len(said(session, "reoffer")) == 1
+    session.happen(sip.Returned())
+    await settle()
+    assert len(said(session, "reoffer")) == 2
+    assert last(session).media[0].port == 30_000
+    await agrees(session, "sendrecv", "sendrecv")
+    session.happen(sip.Returned())
+    await settle()
+    assert len(said(session, "reoffer")) == 2
+
+
 async def test_a_call_that_is_over_hears_of_no_ports(call: tuple[SipLeg, FakeSession, AtEdge]) -> None:
     leg, _, at_edge = call
     leg._sip_media.close()

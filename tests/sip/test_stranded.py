@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mediaserver.sip.events import ReofferRejected
+from mediaserver.sip.events import ReofferNotSent, Returned
 from mediaserver.sip.flow import Destination, Flow
 from mediaserver.sip.invite_session import InviteMachine, SessionState
 from mediaserver.sip.location import Binding
@@ -72,6 +72,8 @@ def test_a_call_goes_on_over_the_connection_on_which_its_own_device_is_back(bind
     assert machine.flow == (tls(2) if moves else tls(1))
     assert wire.counts.table["sip.dialogs_moved"] == int(moves)
     assert ways_of(wire, machine)[0] == (tls(2) if moves else tls(1))
+    wire.sent()
+    assert (Returned() in wire.events) == moves
 
 
 def test_a_device_that_only_registers_once_more_elsewhere_takes_no_call_along() -> None:
@@ -98,7 +100,7 @@ def test_what_cannot_be_sent_while_the_phone_is_away_ends_no_call() -> None:
         wire.core.handle_transport_failure(transmit.key, transmit.destination, wire.now)
     assert ways_of(wire, machine)
     wire.sent()
-    assert ReofferRejected(503) in wire.events
+    assert ReofferNotSent() in wire.events
     assert machine.state is SessionState.CONFIRMED
     # It is a call like any other again.
     wire.core.location.replace(AOR, [bound(tls(2))])
