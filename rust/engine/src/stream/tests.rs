@@ -19,6 +19,7 @@ use super::mesh::Mesh;
 use crate::admission::{Admission, Shards};
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
+use crate::rings::Rings;
 use crate::worker::Links;
 
 const STREAMS: usize = 1;
@@ -37,12 +38,12 @@ fn key() -> UfragKey {
 pub(super) fn house() -> House {
     let (to_shard, taken) = RingBuffer::new(64);
     let (from_shard, given) = RingBuffer::new(64);
+    let wakers = Arc::new((0..2).map(|_| Waker::new().unwrap()).collect::<Vec<_>>());
     let links = Links {
         inbox: RingBuffer::new(1).1,
         events: event_queue().unwrap().0,
-        inbound: vec![Some(given), None],
-        outbound: vec![Some(to_shard), None],
-        wakers: Arc::new((0..2).map(|_| Waker::new().unwrap()).collect()),
+        rings: Rings::new(vec![Some(given), None], vec![Some(to_shard), None], wakers.clone()),
+        wakers,
         stop: Arc::default(),
         published: Published::default(),
     };

@@ -18,8 +18,8 @@ use super::listener::{Listening, Serves, accept};
 use super::mesh::Mesh;
 use super::shared_tls::SharedTls;
 use crate::admission::Admission;
-use crate::command::{Action, Command};
-use crate::event::Event;
+use crate::asked::Asked;
+use crate::command::Action;
 use crate::inbox::Inbox;
 use crate::mailbox::Waker;
 use crate::metrics::{PUBLISH_EVERY, set};
@@ -143,18 +143,13 @@ fn take_commands(hub: &Hub, shared: Option<&SharedTls>) -> bool {
     let mut links = hub.mesh.links();
     while let Ok(item) = links.inbox.pop() {
         any = true;
-        let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let name = action.name();
+        let Inbox::Command(command) = item else { continue };
+        let asked = Asked::by(&command);
         // What is done may have something to tell, too.
         drop(links);
-        let done = do_command(hub, shared, action);
+        let done = do_command(hub, shared, command.action);
         links = hub.mesh.links();
-        let event = match (done, request) {
-            (Ok(()), None) => continue,
-            (Ok(()), Some(request)) => Event::CommandDone { request },
-            (Err(reason), _) => Event::CommandFailed { request, id, command: name, reason },
-        };
-        if !links.events.tell(event) {
+        if asked.answer(done).is_some_and(|event| !links.events.tell(event)) {
             hub.counts.add("events_lost", 1);
         }
     }
