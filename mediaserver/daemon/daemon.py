@@ -259,6 +259,7 @@ class Daemon:
                 registry=edges,
                 software=SERVER_NAME,
                 page_servers=page_servers,
+                metrics=self._metrics,
             )
         self._web = WebSide(
             config=config,
@@ -324,6 +325,8 @@ class Daemon:
     async def drain(self, deadline_s: float) -> None:
         """Takes nothing new; returns when every contact is over, or ends those left after `deadline_s`."""
         self._admission.drain()
+        if self._edges is not None:
+            self._edges.drain(deadline_s)
         turn = self._config.listeners.turn
         # A closed relay is a part of the calls that go on: a page whose network changes needs it anew.
         if self._engine is not None and turn.port is not None and turn.relay == "open":

@@ -201,7 +201,8 @@ class EdgeDaemon:
 
     def _choose(self, event: events.StreamOpened) -> int | None:
         present = {end.core_name: link for link, end in self._ends.items() if end.core_id is not None}
-        core = self._choice.choose(event.source[0], event.server_name or "", present)
+        draining = {end.core_name for end in self._ends.values() if end.is_draining}
+        core = self._choice.choose(event.source[0], event.server_name or "", present, draining)
         return None if core is None else present[core]
 
     def _carry(self, event: events.StreamOpened, link: int) -> None:

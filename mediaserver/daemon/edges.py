@@ -26,6 +26,7 @@ from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
 from mediaserver.link.messages import Revocation
 from mediaserver.link.token_keys import TokenKeys
+from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _LOOK_S: Final = 0.25
@@ -59,6 +60,7 @@ class Edges:
         registry: EdgeRegistry,
         software: str,
         page_servers: PageServers,
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._engine = engine
@@ -85,7 +87,9 @@ class Edges:
         """Which of them are up."""
         self.dialler = EdgeDialler(self.registry)
         """Opens connections from there."""
-        self.ports = CorePorts(self.registry, media_link=self._media_link, revoke=self._revoke)
+        self.ports = CorePorts(
+            self.registry, media_link=self._media_link, revoke=self._revoke, tasks=self._tasks, metrics=metrics
+        )
         """Opens ports for media there."""
 
     async def start(self, on_stream: TakesVisitors) -> None:
@@ -103,6 +107,11 @@ class Edges:
         self._deaf()
         self._engine.on_closed = None
         await self._tasks.stop(deadline_s)
+
+    def drain(self, deadline_s: float) -> None:
+        """This Core takes no new visitors and ends after a time: Edges bring them to others."""
+        for end in self.registry.edges():
+            end.drain(deadline_s)
 
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
@@ -189,8 +198,10 @@ class Edges:
         match event:
             case EdgeReady(edge=name):
                 self._drains.end(name)
+                end = self.registry.edge(name)
                 if not self._media[name].links:
-                    self.registry.edge(name).open_media()
+                    end.open_media()
+                self.ports.pairs.reopen(end)
             case EdgeLost(edge=name):
                 self._drains.end(name)
                 self._bring_away(name)
@@ -220,6 +231,7 @@ class Edges:
         self._engine.submit(*(commands.SetEdgeAddresses(id=to, addresses=udp, tcp_addresses=tcp) for to in ids))
 
     def _revoke(self, transport: int) -> None:
+        self.ports.pairs.forget(transport)
         expires = int(time.time() - _UNIX_2020_S) // 60 + _TOKEN_LIFE_MINUTES
         revocation = Revocation(session=transport, expires_minute=expires)
         self._revoked.append(revocation)

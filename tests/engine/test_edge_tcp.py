@@ -9,7 +9,7 @@ import aioice.stun
 import pytest
 from aioice.stun import Class
 
-from mediaserver.engine import commands
+from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.engine import LocalIce
 from tests.engine.edge_pair import Pair, count, edge_and_core
@@ -45,6 +45,21 @@ async def proven(pair: Pair, local: LocalIce) -> TcpVisitor:
     return visitor
 
 
+async def connected(pair: Pair, local: LocalIce) -> Visitor:
+    """Another connection of the same visitor, which is challenged, too."""
+    visitor = await Visitor.connect(pair)
+    visitor.check(local)
+    challenged = False
+    while not challenged:
+        datagram = await visitor.receive()
+        if datagram[:1] in (b"\0", b"\1"):
+            message = aioice.stun.parse_message(datagram)
+            if message.message_class == Class.REQUEST:
+                visitor.answer(message)
+                challenged = True
+    return visitor
+
+
 async def test_a_connection_carries_checks_challenges_and_dtls_until_its_transport_ends(pair: Pair) -> None:
     local = await transport(pair)
     assert local.tcp_addresses == ((LOOPBACK, pair.port),)
@@ -65,6 +80,19 @@ async def test_the_core_learns_that_a_connection_is_gone(pair: Pair) -> None:
     await until(lambda: count(pair.core, "link_paths") == 1, what="a path", timeout_s=5)
     visitor.close()
     await until(lambda: count(pair.core, "link_paths") == 0, what="no path", timeout_s=5)
+
+
+async def test_who_has_no_other_way_is_asked_for_one_when_his_connection_is_gone(pair: Pair) -> None:
+    local = await transport(pair)
+    told: list[events.AnyEvent] = []
+    pair.core.subscribe_events(local.id, told.append)
+    first, second = await proven(pair, local), await connected(pair, local)
+    # The later one was nominated last.
+    first.close()
+    await until(lambda: count(pair.core, "link_paths") == 1, what="one path", timeout_s=5)
+    assert events.EdgeLeft(id=local.id) not in told
+    second.close()
+    await until(lambda: events.EdgeLeft(id=local.id) in told, what="the news", timeout_s=5)
 
 
 async def test_a_connection_with_a_token_of_nobody_is_closed_at_once(pair: Pair) -> None:

@@ -218,3 +218,31 @@ def test_an_edge_that_may_end_tls_says_for_which_names_it_does() -> None:
     plain = Pair(may_end_tls=True)
     plain.connect()
     assert plain.core.terminated == ()
+
+
+def test_an_edge_knows_whether_a_core_drains_also_when_it_comes_later_itself() -> None:
+    pair = Pair()
+    pair.connect()
+    assert not pair.edge.is_draining
+    pair.core.drain(30.0)
+    pair.carry()
+    assert pair.edge.is_draining
+    pair.cut()
+    pair.new_edge("second")
+    pair.connect()
+    assert pair.edge.is_draining
+    # The Core itself, started anew.
+    other = Pair()
+    pair.edge.handle_down("gone")
+    other.edge = pair.edge
+    other.core.handle_up()
+    other.carry()
+    assert not pair.edge.is_draining
+
+
+def test_a_core_that_drains_while_the_edge_is_away_says_nothing_into_the_void() -> None:
+    pair = Pair()
+    pair.core.drain(30.0)
+    assert pair.core_wire.sent == []
+    pair.connect()
+    assert pair.edge.is_draining

@@ -113,6 +113,8 @@ class OpenEdgePorts(Command, frozen=True, kw_only=True, tag="open_edge_ports"):
     transport: int
     ip: str
     """Address to bind."""
+    rtp_port: int | None = None
+    """The pair whose first port is this one, which a peer knows from before; None takes any."""
 
 
 class AimEdgePorts(Command, frozen=True, kw_only=True, tag="aim_edge_ports"):

@@ -419,6 +419,8 @@ pub enum Action {
         core: u16,
         transport: u64,
         ip: IpAddr,
+        #[serde(default)]
+        rtp_port: Option<u16>,
     },
     /// On an Edge's worker: where the peer's media comes from by its description, and how long others may come in its place.
     AimEdgePorts {

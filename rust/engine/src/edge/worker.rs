@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -257,8 +256,9 @@ impl EdgeWorker {
             let Inbox::Command(command) = item else { continue };
             let asked = Asked::by(&command);
             let Command { id, request, action } = command;
-            if let Action::OpenEdgePorts { core, transport, ip } = action {
-                self.open_ports(id, request, SessionKey { core, transport }, ip, now);
+            if let Action::OpenEdgePorts { core, transport, ip, rtp_port } = action {
+                let wanted = ports::Wanted { ip, rtp: rtp_port };
+                self.open_ports(id, request, SessionKey { core, transport }, &wanted, now);
                 continue;
             }
             let mut result = Err("failed");
@@ -267,9 +267,9 @@ impl EdgeWorker {
         }
     }
 
-    fn open_ports(&mut self, id: u64, request: Option<u64>, session: SessionKey, ip: IpAddr, now: Time) {
+    fn open_ports(&mut self, id: u64, request: Option<u64>, session: SessionKey, wanted: &ports::Wanted, now: Time) {
         let parts = ports::Parts { edge: &mut self.edge, sockets: &mut self.sockets, poller: &self.poller };
-        self.events.push_back(match ports::open(&mut self.ports, parts, session, ip, now) {
+        self.events.push_back(match ports::open(&mut self.ports, parts, session, wanted, now) {
             Ok((rtp_port, rtcp_port)) => Event::EdgePortsOpened { id, rtp_port, rtcp_port, request },
             Err(reason) => Event::CommandFailed { request, id, command: "open_edge_ports", reason },
         });

@@ -29,10 +29,11 @@ impl Engine {
     fn start_edge_worker(&mut self, config: &EdgeConfig, sockets: EdgeSockets) -> Result<(), EngineError> {
         let (seat, links) = self.seat();
         let (index, epoch, unix_epoch) = (seat.index, self.epoch, self.unix_epoch());
+        let instance = u64::from_ne_bytes(random()?);
         let mut edge = EdgeLink::new(EdgeLinkConfig {
             link_socket: sockets.link(),
             secret: random()?,
-            instance: u64::from_ne_bytes(random()?),
+            instance,
             unix_epoch,
             limits: PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix },
         });
@@ -41,7 +42,8 @@ impl Engine {
         }
         let ips = read_ips("media_binds", &config.media_binds)?;
         let number = index - self.layout.edge().start;
-        let ports = PortPools::new(&ips, config.media_ports, number, config.workers).marked(self.config.dscp.video);
+        let ports = PortPools::new(&ips, config.media_ports, number, config.workers);
+        let ports = ports.beginning_at(instance).marked(self.config.dscp.video);
         let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
         let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
         let poller = EdgeWorker::poller(index, &sockets, &links).map_err(seat.failed())?;

@@ -272,7 +272,9 @@ impl Worker {
     fn finish_round(&mut self, now: Time) {
         self.control.settle_links(now, &mut self.out);
         while let Some(path) = self.control.links.poll_closed() {
-            self.drive(now, None, |endpoint, now, out, _| endpoint.close_linked_path(path, now, out));
+            let mut stranded = None;
+            self.drive(now, None, |endpoint, now, out, _| stranded = endpoint.close_linked_path(path, now, out));
+            self.control.tell_left(stranded);
         }
         self.send(None);
         self.pass_messages();
