@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mediaserver.config.model import Config
+from mediaserver.config.shared_port import shared_ice
 from mediaserver.config.state import bind_addresses
 from mediaserver.link.messages import EdgeAddress
 
@@ -21,6 +22,8 @@ def _media(config: Config, own: bool) -> Iterator[EdgeAddress]:
         yield EdgeAddress(protocol="udp", ip=ip, port=webrtc.port, purpose="media")
         if webrtc.tcp_port is not None:
             yield EdgeAddress(protocol="tcp", ip=ip, port=webrtc.tcp_port, purpose="media")
+    for told in shared_ice(config):
+        yield EdgeAddress(protocol="tcp", ip=told.host, port=told.port, purpose="media")
 
 
 def _turn(config: Config, own: bool) -> Iterator[EdgeAddress]:

@@ -16,6 +16,7 @@ from mediaserver.config.covered_names import terminated_names
 from mediaserver.config.listeners import Certificate
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
+from mediaserver.config.shared_port import shared_ice
 from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
@@ -112,6 +113,7 @@ def shared_tls(config: Config) -> SharedTls | None:
         private_key_der=key,
         page_certificate=pages,
         trusted_proxies=tuple(map(str, config.edge.trusted_proxies)) if config.role == "edge" else (),
+        ice=tuple(map(str, shared_ice(config))),
     )
 
 

@@ -90,6 +90,8 @@ class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
     """With it, TLS of its names ends here: what comes out as `StreamOpened` is what was inside."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies, whose connections begin with a PROXY header (version 2)."""
+    ice: tuple[str, ...] = ()
+    """`ip:port` as browsers see these sockets, where they take media over TCP too (RFC 6544); with none they take none."""
 
 
 class OpenRelay(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ class SetSharedTls(Command, frozen=True, kw_only=True, tag="set_shared_tls"):
     private_key_der: bytes
     page_certificate: PageCertificate | None
     trusted_proxies: tuple[str, ...]
+    ice: tuple[str, ...]
 
 
 class SetConnectionLimits(Command, frozen=True, kw_only=True, tag="set_connection_limits"):

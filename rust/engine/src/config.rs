@@ -144,6 +144,10 @@ pub struct SharedTls {
     /// Networks (`ip/bits`) of proxies, whose connections begin with a PROXY header.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// `ip:port` of these sockets as browsers see them, where they take media over TCP too (RFC 6544); mostly empty, then
+    /// they take none.
+    #[serde(default)]
+    pub ice: Vec<String>,
 }
 
 /// What pages are shown under.

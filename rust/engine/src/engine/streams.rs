@@ -47,7 +47,8 @@ impl Engine {
             all.extend(others.map(|text| ("turn", text.as_str(), Serves::Turn { relay })));
         }
         if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
+            let ice_dscp = (!settings.ice.is_empty()).then_some(dscp);
+            let shared = SharedTls::new(settings, relay, ice_dscp).map_err(io_error("certificate of shared_tls"))?;
             all.extend(
                 settings.binds.iter().map(|text| ("shared_tls", text.as_str(), Serves::SharedTls(shared.clone()))),
             );
