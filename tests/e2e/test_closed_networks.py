@@ -160,4 +160,4 @@ async def test_aiortc_publishes_and_watches_a_room_inside_by_a_relay_alone(scene
     assert got.kinds == ["relay"]
     assert got.server == f"turn:{EDGE}:3478?transport=udp"
     assert got.level > 0.05
-    assert (await scene.made.edge.metrics())[RELAYED] > before + 100
+    assert (await scene.made.edge.metrics())[RELAYED] > before + 20

@@ -120,4 +120,4 @@ async def test_aiortc_publishes_and_watches_by_a_relay_alone(scene: Scene) -> No
     )
     assert got.kinds == ["relay"]
     assert got.level > 0.05
-    assert (await scene.server.metrics())[RELAYED] > before + 100
+    assert (await scene.server.metrics())[RELAYED] > before + 20
