@@ -33,9 +33,8 @@ from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.room_seat import RoomSeats
 from mediaserver.call.sip_leg import SessionMaker, SipLeg
-from mediaserver.call.sip_legs import SipLegs, beyond_edge, party_of
+from mediaserver.call.sip_legs import SipLegs
 from mediaserver.call.sip_policy import srtp_towards
-from mediaserver.call.sip_webrtc import is_webrtc
 from mediaserver.call.taking_over import TakingOver
 from mediaserver.call.transfers import Transfers
 from mediaserver.call.trunk import Direction, TrunkLine
@@ -47,7 +46,6 @@ from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.description import Fingerprint
-from mediaserver.sip.flow import WEBSOCKET
 from mediaserver.sip.headers import NameAddr
 from mediaserver.sip.location import Binding
 from mediaserver.sip.session import InviteSession
@@ -157,20 +155,12 @@ class Calls:
 
     def _incoming_leg(self, incoming: IncomingInvite, contact_id: str, note: Note | None) -> SipLeg:
         user = self._config.users.get(incoming.authenticated_user or "")
-        trunk = self._config.trunks.get(incoming.trunk or "")
         line = self.trunks.get(incoming.trunk)
         caller = identity_of(incoming, line)
         name = caller.name
-        browser = is_webrtc(incoming.body, incoming.source.transport)
-        legs = self._sip_legs
-        policy = legs.trunk_policy(trunk) if trunk else legs.user_policy(user, browser=browser)
-        edge = incoming.flow.edge or None
-        policy = beyond_edge(policy, trunk) if edge and not browser else policy
-        leg = legs.make(contact_id, name, "caller", policy, incoming.source.ip, browser=browser, edge=edge)
-        party = party_of(
-            policy, incoming.source.ip, trunk=incoming.trunk, user=incoming.authenticated_user, browser=browser
-        )
-        leg.booking = self._admission.book(leg.id, party, contact_id=contact_id, note=note)
+        peer = self._sip_legs.caller(incoming, user=user, trunk=self._config.trunks.get(incoming.trunk or ""))
+        leg = self._sip_legs.make(contact_id, name, "caller", peer)
+        leg.booking = self._admission.book(leg.id, peer.party, contact_id=contact_id, note=note)
         leg.identity = ConnectedIdentity(
             caller.display_name or caller.number or name,
             caller.number,
@@ -326,13 +316,9 @@ class Calls:
 
     async def _ring_phone(self, user: str, binding: Binding, request: CallRequest) -> Leg:
         settings = self._config.users[user]
-        # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
-        browser = binding.flow.is_websocket or binding.contact.transport in WEBSOCKET
-        policy, address = self._sip_legs.user_policy(settings, browser=browser), binding.flow.remote_ip
-        name, edge = settings.display_name or user, binding.flow.edge or None
-        policy = beyond_edge(policy) if edge and not browser else policy
-        leg = self._sip_legs.make(request.contact_id, name, "agent", policy, address, browser=browser, edge=edge)
-        self._book(leg, party_of(policy, address, user=user, browser=browser), request)
+        name, peer = settings.display_name or user, self._sip_legs.phone(user, settings, binding)
+        leg = self._sip_legs.make(request.contact_id, name, "agent", peer)
+        self._book(leg, peer.party, request)
         leg.identity, leg.identity_rules = ConnectedIdentity(name, user), self._identity_rules(None)
         shown = request.presentation
         caller = replace(request.caller.identity, name=shown.name, number=shown.number, withheld=shown.withheld)
@@ -353,9 +339,8 @@ class Calls:
                 focus=request.focus,
             )
 
-        return await self._dial(
-            leg, invite, request, srtp=srtp_towards(policy.srtp, settings.srtp_keys, binding.flow.transport)
-        )
+        srtp = srtp_towards(peer.policy.srtp, settings.srtp_keys, binding.flow.transport)
+        return await self._dial(leg, invite, request, srtp=srtp)
 
     async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
         line = self.trunks.get(name)
@@ -372,11 +357,9 @@ class Calls:
             raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
         self._admit(line, "outgoing")
         try:
-            policy, address = self._sip_legs.trunk_policy(line.settings), way.hops[0].host
-            edge = "" if line.settings.edge else None
-            policy = beyond_edge(policy, line.settings) if edge is not None else policy
-            leg = self._sip_legs.make(request.contact_id, number or name, "agent", policy, address, edge=edge)
-            self._book(leg, party_of(policy, address, trunk=name), request)
+            peer = self._sip_legs.trunk(name, line.settings, way.hops[0].host)
+            leg = self._sip_legs.make(request.contact_id, number or name, "agent", peer)
+            self._book(leg, peer.party, request)
             leg.identity, leg.identity_rules = ConnectedIdentity(number or name, number), self._identity_rules(line)
         except BaseException:
             line.release("outgoing")

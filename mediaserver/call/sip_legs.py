@@ -6,20 +6,22 @@ import ipaddress
 from dataclasses import replace
 from functools import lru_cache
 
-from mediaserver.call.booking import BROWSER_PACKETS, SRTP_PACKETS, Party
 from mediaserver.call.edge_ports import PortsBeyond
 from mediaserver.call.events import Party as Role
 from mediaserver.call.media_addresses import MediaAddresses
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_media import SipMediaSettings
+from mediaserver.call.sip_peer import SipPeer
 from mediaserver.call.sip_policy import SipPolicy
-from mediaserver.call.sip_webrtc import SipWebRtcSettings
+from mediaserver.call.sip_webrtc import SipWebRtcSettings, is_webrtc
 from mediaserver.config.sections import Media, Trunk, User
 from mediaserver.engine.engine import Engine
 from mediaserver.runtime.ids import new_id
-from mediaserver.sdp.bandwidth import PLAIN
 from mediaserver.sdp.codecs import PHONE_VIDEO_CODECS
 from mediaserver.sdp.description import Fingerprint
+from mediaserver.sip.flow import WEBSOCKET
+from mediaserver.sip.incoming import IncomingInvite
+from mediaserver.sip.location import Binding
 
 
 class SipLegs:
@@ -33,40 +35,60 @@ class SipLegs:
         self.beyond: PortsBeyond | None = None
         """Opens ports at Edges; without it there are none."""
 
-    def make(
-        self,
-        contact_id: str,
-        name: str,
-        party: Role,
-        policy: SipPolicy,
-        peer: str,
-        *,
-        browser: bool = False,
-        edge: str | None = None,
-    ) -> SipLeg:
-        """A leg towards `peer`, an address or the name of a trunk's host; `browser` is a phone in a web page. Its media go
-        by the Edge of the name `edge`, by any for an empty one, by none for None."""
+    def make(self, contact_id: str, name: str, role: Role, peer: SipPeer) -> SipLeg:
+        """A leg towards `peer`."""
+        policy = peer.policy
         return SipLeg(
             leg_id=new_id(),
             contact_id=contact_id,
             name=name,
-            party=party,
+            party=role,
             engine=self._engine,
             policy=policy,
             settings=SipWebRtcSettings(self._fingerprint, policy.audio_codecs, policy.video_codecs)
-            if browser
-            else self._media_settings(policy, _ip_or_any(peer), edge),
+            if peer.browser
+            else self._media_settings(policy, _ip_or_any(peer.address), peer.edge),
         )
 
-    def user_policy(self, user: User | None, *, browser: bool = False) -> SipPolicy:
-        """What a user's phone may speak, or that of somebody who is none."""
+    def caller(self, incoming: IncomingInvite, *, user: User | None, trunk: Trunk | None) -> SipPeer:
+        """Who sent an INVITE: a trunk, a user's phone, or that of somebody who is none."""
+        browser = is_webrtc(incoming.body, incoming.source.transport)
+        peer = SipPeer(
+            policy=self._trunk_policy(trunk) if trunk else self._user_policy(user, browser=browser),
+            address=incoming.source.ip,
+            user=incoming.authenticated_user,
+            trunk=incoming.trunk,
+            browser=browser,
+            edge=incoming.flow.edge or None,
+        )
+        return _encrypted_beyond(peer, trunk)
+
+    def phone(self, name: str, user: User, binding: Binding) -> SipPeer:
+        """A phone of the user of this name."""
+        flow = binding.flow
+        # A proxy may stand between a browser and us: then only the Contact tells (RFC 7118 §5.2).
+        browser = flow.is_websocket or binding.contact.transport in WEBSOCKET
+        peer = SipPeer(
+            policy=self._user_policy(user, browser=browser),
+            address=flow.remote_ip,
+            user=name,
+            browser=browser,
+            edge=flow.edge or None,
+        )
+        return _encrypted_beyond(peer)
+
+    def trunk(self, name: str, trunk: Trunk, host: str) -> SipPeer:
+        """The trunk of this name, by one of its hosts."""
+        peer = SipPeer(policy=self._trunk_policy(trunk), address=host, trunk=name, edge="" if trunk.edge else None)
+        return _encrypted_beyond(peer, trunk)
+
+    def _user_policy(self, user: User | None, *, browser: bool) -> SipPolicy:
         media = self.media
         picture = tuple(codec for codec in media.video_codecs if browser or codec in PHONE_VIDEO_CODECS)
         srtp, keys = (user.srtp, user.srtp_keys) if user else ("prefer", "sdes")
         return SipPolicy(media.audio_codecs, picture, srtp, srtp_keys=keys, offers_text=media.offer_text)
 
-    def trunk_policy(self, trunk: Trunk) -> SipPolicy:
-        """What a trunk may speak."""
+    def _trunk_policy(self, trunk: Trunk) -> SipPolicy:
         media = self.media
         return SipPolicy(
             media.accepted_audio(trunk.audio_codecs),
@@ -95,17 +117,14 @@ class SipLegs:
         )
 
 
-def beyond_edge(policy: SipPolicy, trunk: Trunk | None = None) -> SipPolicy:
-    """The same where media go by an Edge: encrypted, unless the trunk's line of the file lets the Edge hear them."""
-    return policy if trunk is not None and trunk.allow_plain else replace(policy, srtp="require")
+def _encrypted_beyond(peer: SipPeer, trunk: Trunk | None = None) -> SipPeer:
+    """The same; where media go by an Edge they are encrypted, unless the trunk's line of the file lets the Edge hear them.
 
-
-def party_of(
-    policy: SipPolicy, address: str, *, trunk: str | None = None, user: str | None = None, browser: bool = False
-) -> Party:
-    """Whose media they are, for admission control."""
-    packets = BROWSER_PACKETS if browser else PLAIN if policy.srtp == "never" else SRTP_PACKETS
-    return Party(address=address, trunk=trunk, user=user, packets=packets)
+    A browser encrypts anyway, and none of its media go by these ports.
+    """
+    if peer.edge is None or peer.browser or (trunk is not None and trunk.allow_plain):
+        return peer
+    return replace(peer, policy=replace(peer.policy, srtp="require"))
 
 
 @lru_cache(maxsize=1024)

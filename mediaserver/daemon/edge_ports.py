@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -15,6 +14,7 @@ from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_end import EdgeEnd
 from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.link.messages import AimPorts, OpenPorts, PortsOpened, PortsRefused
+from mediaserver.link.questions import Questions
 from mediaserver.runtime.tasks import TaskGroupOwner
 
 _PATIENCE_S: Final = 2.0
@@ -33,7 +33,7 @@ class CorePorts:
         self._registry = registry
         self._media_link = media_link
         self._revoke = revoke
-        self._waiting: dict[int, tuple[CoreEnd, asyncio.Future[PortsOpened]]] = {}
+        self._questions: Questions[PortsOpened] = Questions(most=_MOST_WAITING, patience_s=_PATIENCE_S)
         """By the transport."""
 
     def by(self, edge: str, peer_ip: str) -> PortsByEdge:
@@ -49,19 +49,13 @@ class CorePorts:
 
     async def open(self, end: CoreEnd, transport: int, ip: str) -> commands.EdgePorts:
         """Has one pair opened. Raises LimitExceeded."""
-        if len(self._waiting) >= _MOST_WAITING:
+        if self._questions.is_full:
             raise LimitExceeded(f"{end.name} is asked for too many ports", limit="edge.sip_media_ports")
-        opened: asyncio.Future[PortsOpened] = asyncio.get_running_loop().create_future()
-        self._waiting[transport] = end, opened
         try:
-            end.open_ports(transport, ip)
-            async with asyncio.timeout(_PATIENCE_S):
-                answer = await opened
+            answer = await self._questions.ask(end, transport, lambda: end.open_ports(transport, ip))
         except TimeoutError:
             self._revoke(transport)
             raise LimitExceeded(f"{end.name} opened no ports in time", limit="edge.sip_media_ports") from None
-        finally:
-            del self._waiting[transport]
         link = self._media_link(end.name, answer.worker, transport >> 48)
         if link is None:
             self._revoke(transport)
@@ -70,16 +64,12 @@ class CorePorts:
 
     def handle_answer(self, end: CoreEnd, answer: PortsOpened | PortsRefused) -> None:
         """An Edge has opened a pair, or cannot."""
-        asked, opened = self._waiting.get(answer.transport, (None, None))
-        if opened is None or asked is not end or opened.done():
-            if isinstance(answer, PortsOpened):
-                # Nobody waits for it any more.
-                self._revoke(answer.transport)
-        elif isinstance(answer, PortsOpened):
-            opened.set_result(answer)
-        else:
-            reason = f"{end.name}: {answer.reason}"
-            opened.set_exception(LimitExceeded(reason, limit="edge.sip_media_ports"))
+        if isinstance(answer, PortsRefused):
+            error = LimitExceeded(f"{end.name}: {answer.reason}", limit="edge.sip_media_ports")
+            self._questions.fail(answer.transport, error, by=end)
+        elif not self._questions.answer(answer.transport, answer, by=end):
+            # Nobody waits for it any more.
+            self._revoke(answer.transport)
 
 
 class PortsByEdge:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -10,6 +9,7 @@ from typing import Final, Protocol
 from mediaserver.engine.events import StreamOpened
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeRegistry
+from mediaserver.link.questions import Questions
 from mediaserver.sip.transport.edge_way import Address, Ends
 
 _MOST_DIALLING: Final = 64
@@ -24,7 +24,7 @@ class EdgeDialler:
     def __init__(self, registry: EdgeRegistry) -> None:
         self._registry = registry
         self._number = 0
-        self._waiting: dict[int, tuple[CoreEnd, asyncio.Future[StreamOpened]]] = {}
+        self._questions: Questions[StreamOpened] = Questions(most=_MOST_DIALLING, patience_s=_PATIENCE_S)
 
     def announced(self) -> Address | None:
         """Where phones and trunks reach us, by the first Edge that takes SIP."""
@@ -50,35 +50,24 @@ class EdgeDialler:
         raise OSError("; ".join(reasons) or "no Edge is there")
 
     async def _dial(self, end: CoreEnd, remote: Address) -> StreamOpened:
-        if len(self._waiting) >= _MOST_DIALLING:
+        if self._questions.is_full:
             raise OSError("too many connections are being opened")
         self._number += 1
         number = self._number
-        opened: asyncio.Future[StreamOpened] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = end, opened
         try:
-            end.dial(number, *remote)
-            async with asyncio.timeout(_PATIENCE_S):
-                return await opened
+            return await self._questions.ask(end, number, lambda: end.dial(number, *remote))
         except TimeoutError:
             raise OSError("it did not answer") from None
-        finally:
-            del self._waiting[number]
 
     def take(self, event: StreamOpened) -> None:
         """A connection that an Edge has opened."""
-        _, opened = self._waiting.get(event.number, (None, None))
-        if opened is None or opened.done():
+        if not self._questions.answer(event.number, event):
             # Nobody waits for it any more.
             socket.socket(fileno=event.fd).close()
-        else:
-            opened.set_result(event)
 
     def handle_failure(self, end: CoreEnd, number: int, reason: str) -> None:
         """An Edge could not open a connection."""
-        dialled, opened = self._waiting.get(number, (None, None))
-        if opened is not None and dialled is end and not opened.done():
-            opened.set_exception(OSError(reason))
+        self._questions.fail(number, OSError(reason), by=end)
 
     def _addresses(self) -> list[Address]:
         found = self._registry.addresses("sip")

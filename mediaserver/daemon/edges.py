@@ -14,6 +14,7 @@ from mediaserver.api.page_servers import PageServers
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
 from mediaserver.daemon.edge_drains import EdgeDrains
+from mediaserver.daemon.edge_media import EdgeMedia
 from mediaserver.daemon.edge_ports import CorePorts
 from mediaserver.daemon.edge_way import EdgeDialler
 from mediaserver.daemon.link_identity import accepted, credentials
@@ -23,8 +24,7 @@ from mediaserver.engine.engine import Engine
 from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
-from mediaserver.link.media_way import MediaWay
-from mediaserver.link.messages import Revocation, media_key
+from mediaserver.link.messages import Revocation
 from mediaserver.link.token_keys import TokenKeys
 from mediaserver.runtime.tasks import TaskGroupOwner
 
@@ -67,16 +67,11 @@ class Edges:
         self._software = software
         self._page_servers = page_servers
         self._on_stream: TakesVisitors | None = None
-        self._media_links: dict[str, tuple[tuple[int, ...], list[int]]] = {}
-        """By the Edge's name: its ports, and the links to them."""
+        self._media: dict[str, EdgeMedia] = {}
+        """By the Edge's name."""
         self._sources: dict[str, None] = {}
         """Addresses of visitors, the latest last."""
-        self._media_ways: dict[str, MediaWay] = {}
-        self._unsubscribe: dict[str, list[Callable[[], None]]] = {}
-        """From the events of those links."""
         self._revoked: deque[Revocation] = deque(maxlen=_MOST_REVOKED)
-        self._links: dict[str, int] = {}
-        """By the Edge's name."""
         self._tasks = TaskGroupOwner("edges")
         self._deaf: Callable[[], None] = lambda: None
         """Ends what the registry tells us."""
@@ -84,7 +79,7 @@ class Edges:
             engine=engine,
             tasks=self._tasks,
             has_others=lambda: bool(self.registry.open_edges()),
-            close=self._close_media,
+            close=lambda name: self._media[name].close(),
         )
         self.registry = registry
         """Which of them are up."""
@@ -111,7 +106,7 @@ class Edges:
 
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
-        shown = [(self._shown(end), self._media_ways[end.name]) for end in self.registry.edges()]
+        shown = [(self._shown(end), self._media[end.name].way) for end in self.registry.edges()]
         return [edge.model_copy(update={"media": way.state, "media_words": way.words}) for edge, way in shown]
 
     def leave(self, name: str, deadline_s: float | None) -> None:
@@ -151,28 +146,33 @@ class Edges:
 
     async def _dial(self, name: str, edge: LinkedEdge) -> None:
         other = accepted(self._config, edge.certificate_file, key=f"link.edges.{name}.certificate_file")
-        link = self._links[name] = self._engine.new_link_id()
-        self._media_ways[name] = MediaWay(name)
+        media = self._media[name] = EdgeMedia(
+            name,
+            edge.address.host,
+            engine=self._engine,
+            path_bytes_per_second=self._config.link.visitor_bitrate // 8,
+            on_down=partial(self._bring_away, name),
+        )
         end = CoreEnd(
             name=name,
             core_id=self._config.link.core_id,
             shards=self._engine.config.shards,
             software=self._software,
-            wire=EngineWire(self._engine, link),
+            wire=EngineWire(self._engine, media.tls_link),
             keys=self._token_keys.all,
             turn_secrets=(self._turn_secret,),
             revoked=self._current_revocations,
-            media_ready=lambda secret: self._open_media(name, edge.address.host, link, secret),
+            media_ready=lambda secret: media.open(end.media_ports, secret),
             changed=self.registry.handle_change,
             may_end_tls=edge.tls == "terminate",
         )
         end.on_ports = self.ports.handle_answer
         end.on_dial_failed = self.dialler.handle_failure
         self.registry.add(end)
-        connect(self._engine, link, end, on_stream=partial(self._take_stream, end))
+        connect(self._engine, media.tls_link, end, on_stream=partial(self._take_stream, end))
         await self._engine.dial_link(
             commands.DialLink(
-                id=link,
+                id=media.tls_link,
                 address=(edge.address.host, edge.address.port),
                 server_name=edge.name,
                 fingerprint=other.fingerprint,
@@ -181,77 +181,30 @@ class Edges:
             )
         )
 
-    def _open_media(self, name: str, host: str, tls_link: int, secret: bytes) -> None:
-        """The Edge takes our media links. Those that are there stay, and what comes over them: they find a restarted Edge
-        by themselves."""
-        end = next(end for end in self.registry.edges() if end.name == name)
-        ports, _ = self._media_links.get(name, ((), []))
-        if ports == end.media_ports:
-            return
-        engine = self._engine
-        self._close_media(name)
-        opened = [
-            commands.OpenMediaLink(
-                id=engine.new_id(shard),
-                edge=(host, port),
-                bind_ip="::" if ":" in host else "0.0.0.0",
-                key=media_key(secret, worker=worker, shard=shard),
-                path_bytes_per_second=self._config.link.visitor_bitrate // 8,
-                tls_link=tls_link,
-                worker=worker,
-            )
-            for worker, port in enumerate(end.media_ports)
-            for shard in range(engine.config.shards)
-        ]
-        self._media_links[name] = (end.media_ports, [command.id for command in opened])
-        # The rest of the link may be well while these are down.
-        listen = partial(self._on_media_link, name)
-        self._unsubscribe[name] = [engine.subscribe_events(command.id, listen) for command in opened]
-        engine.submit(*opened)
-
     def _media_link(self, name: str, worker: int, shard: int) -> int | None:
-        _, links = self._media_links.get(name, ((), []))
-        place = worker * self._engine.config.shards + shard
-        return links[place] if place < len(links) else None
-
-    def _close_media(self, name: str) -> None:
-        for unsubscribe in self._unsubscribe.pop(name, ()):
-            unsubscribe()
-        _, links = self._media_links.pop(name, ((), []))
-        for link in links:
-            self._media_ways[name].handle_down(link)
-        self._engine.submit(*(commands.CloseMediaLink(id=link) for link in links))
+        return self._media[name].link_to(worker, shard)
 
     def _follow(self, event: EdgeEvent) -> None:
         self._announce()
         match event:
             case EdgeReady(edge=name):
                 self._drains.end(name)
-                if name not in self._media_links:
-                    next(end for end in self.registry.edges() if end.name == name).open_media()
+                if not self._media[name].links:
+                    self.registry.edge(name).open_media()
             case EdgeLost(edge=name):
                 self._drains.end(name)
                 self._bring_away(name)
             case EdgeDraining(edge=name, deadline_s=deadline_s):
-                _, links = self._media_links.get(name, ((), []))
-                self._drains.begin(name, links, deadline_s)
-                self._page_servers.leave(self._links[name])
+                media = self._media[name]
+                self._drains.begin(name, media.links, deadline_s)
+                self._page_servers.leave(media.tls_link)
             case _:
                 pass
-
-    def _on_media_link(self, name: str, event: events.AnyEvent) -> None:
-        match event:
-            case events.MediaLinkUp():
-                self._media_ways[name].handle_up(event.id, event.way)
-            case events.MediaLinkDown():
-                self._media_ways[name].handle_down(event.id)
-                self._bring_away(name)
 
     def _bring_away(self, name: str) -> None:
         """Media that goes over an Edge goes over another one, if there is one."""
         if any(other != name for other in self.registry.open_edges()):
-            _, links = self._media_links.get(name, ((), []))
-            self._engine.submit(*(commands.LeaveMediaLink(id=link) for link in links))
+            self._media[name].leave()
 
     def _announce(self) -> None:
         """Sessions that begin from now on are told the Edges that take them; where none does, those that are there, for who

@@ -97,6 +97,10 @@ class EdgeRegistry:
         """All of them."""
         return tuple(known.end for known in self._edges.values())
 
+    def edge(self, name: str) -> CoreEnd:
+        """That of this name. Raises KeyError."""
+        return self._edges[name].end
+
     def open_edges(self) -> tuple[str, ...]:
         """Names of those that take new sessions."""
         return tuple(name for name, known in self._edges.items() if known.end.is_ready and not known.is_draining)

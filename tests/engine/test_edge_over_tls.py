@@ -53,6 +53,9 @@ async def test_sound_and_picture_go_over_tls_both_ways(
             )
             await until(lambda: edge.engine.counters().get("edge_paths") == 2, what="two paths", timeout_s=5)
             await until(lambda: edge.engine.counters()["links_over_tls"] == shards, what="told so", timeout_s=5)
+            for name in ("link_bytes_sent", "link_bytes_received", "link_frames_sent", "link_frames_received"):
+                of_shards = [core.counters()[f"shard{shard}.{name}"] for shard in range(shards)]
+                assert min(edge.engine.counters()[f"edge0.{name}"], *of_shards) > 0, name
             for counters in (core.counters(), edge.engine.counters()):
                 assert counters["link.link_media_frames_sent"] > 50
                 assert counters["link.link_media_frames_received"] > 50

@@ -23,6 +23,15 @@ def test_counters_are_in_base_units_and_per_shard() -> None:
     }
 
 
+def test_the_media_link_is_counted_at_both_of_its_ends() -> None:
+    found = samples({"shard1.link_bytes_sent": 5_000, "shard1.link_frames_sent": 7, "edge0.link_frames_received": 7})
+    assert found == {
+        ("mediaserver_engine_link_sent_bytes_total", "1"): 5_000,
+        ("mediaserver_engine_link_sent_frames_total", "1"): 7,
+        ("mediaserver_engine_link_received_frames_total", "edge0"): 7,
+    }
+
+
 def test_drops_are_named_by_reason() -> None:
     found = samples({"shard0.drop.gate_consent": 7})
     assert found == {("mediaserver_engine_drops_total", "0", "gate_consent"): 7}

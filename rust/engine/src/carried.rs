@@ -7,10 +7,9 @@ use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{Path, ReceiveBatch, TransmitQueue};
 use mediaserver_proto::time::Time;
 
+use crate::collecting::Collecting;
 use crate::metrics::{Counters, set};
 
-/// Buffers kept for reuse.
-const POOLED_BUFFERS: usize = 64;
 /// Bytes after which a buffer goes over although more is to come.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Full buffers that wait for the end of the round; what comes after is dropped.
@@ -19,11 +18,8 @@ const FULL_BUFFERS: usize = 256;
 /// What a shard has for carriers.
 #[derive(Debug)]
 pub struct Carried {
-    /// By the carrier's index among all threads.
-    collecting: Vec<Option<Box<ReceiveBatch>>>,
+    collecting: Collecting,
     full: VecDeque<(usize, Box<ReceiveBatch>)>,
-    #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
-    pool: Vec<Box<ReceiveBatch>>,
     datagrams: u64,
     no_carrier: u64,
     no_buffer: u64,
@@ -33,9 +29,8 @@ impl Carried {
     /// With so many threads in all.
     pub fn new(threads: usize) -> Carried {
         Carried {
-            collecting: (0..threads).map(|_| None).collect(),
+            collecting: Collecting::new(threads),
             full: VecDeque::new(),
-            pool: Vec::new(),
             datagrams: 0,
             no_carrier: 0,
             no_buffer: 0,
@@ -52,20 +47,17 @@ impl Carried {
 
     /// Takes one datagram for another thread.
     pub fn push(&mut self, carrier: usize, path: Path, datagram: &[u8], arrived: Option<Time>) {
-        let Some(place) = self.collecting.get_mut(carrier) else {
+        if !self.collecting.leads_to(carrier) {
             self.no_carrier += 1;
             return;
-        };
+        }
         if self.full.len() >= FULL_BUFFERS {
             self.no_buffer += 1;
             return;
         }
-        let buffer = place.get_or_insert_with(|| self.pool.pop().unwrap_or_default());
-        buffer.arrival = buffer.arrival.or(arrived);
-        buffer.push(path, datagram);
         self.datagrams += 1;
-        if buffer.space().len() >= BUFFER_BYTES
-            && let Some(buffer) = place.take()
+        if self.collecting.push(carrier, path, datagram, arrived) >= BUFFER_BYTES
+            && let Some(buffer) = self.collecting.take_of(carrier)
         {
             self.full.push_back((carrier, buffer));
         }
@@ -73,10 +65,7 @@ impl Carried {
 
     /// The next buffer for a carrier, with the carrier's index.
     pub fn take(&mut self) -> Option<(usize, Box<ReceiveBatch>)> {
-        self.full.pop_front().or_else(|| {
-            let carrier = self.collecting.iter().position(Option::is_some)?;
-            Some((carrier, self.collecting[carrier].take()?))
-        })
+        self.full.pop_front().or_else(|| self.collecting.take())
     }
 
     /// A message from another thread; nothing when it was a buffer of ours that came back.
@@ -106,12 +95,8 @@ impl Carried {
     }
 
     /// Keeps a buffer that is free again.
-    pub fn keep(&mut self, mut buffer: Box<ReceiveBatch>) {
-        if self.pool.len() < POOLED_BUFFERS {
-            buffer.clear();
-            buffer.arrival = None;
-            self.pool.push(buffer);
-        }
+    pub fn keep(&mut self, buffer: Box<ReceiveBatch>) {
+        self.collecting.keep(buffer);
     }
 }
 
@@ -155,7 +140,7 @@ mod tests {
         carried.collect(&queue, None);
         let (_, batch) = carried.take().unwrap();
         assert!(carried.take_returned(1, ShardMessage::Returned(batch)).is_none());
-        assert_eq!(carried.pool.len(), 1);
+        assert_eq!(carried.collecting.pooled(), 1);
         assert!(carried.take_returned(1, ShardMessage::PathUnbound(relay)).is_some());
         // One that another shard gives back is the endpoint's.
         assert!(carried.take_returned(0, ShardMessage::Returned(Box::default())).is_some());

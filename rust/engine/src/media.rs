@@ -12,29 +12,8 @@ use mediaserver_proto::sfu::{
 };
 use mediaserver_proto::time::Time;
 
-use crate::command::{self, Action, Command, Kind};
+use crate::command::{self, Action, Kind};
 use crate::shard::{Refusal, ShardControl, milliseconds};
-
-/// What a shard is told.
-#[derive(Debug)]
-pub enum Inbox {
-    /// A command about an object of the shard.
-    Command(Command),
-    /// A clip for every shard; only one of them has the request to answer.
-    LoadClip {
-        /// Answered when given.
-        request: Option<u64>,
-        /// The clip, shared by all shards.
-        clip: Arc<player::Clip>,
-    },
-    /// The clip may go.
-    UnloadClip {
-        /// The clip.
-        id: u64,
-        /// Answered when given.
-        request: Option<u64>,
-    },
-}
 
 impl ShardControl {
     pub(crate) fn apply_media(

@@ -6,12 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::rand;
 use mediaserver_proto::endpoint::{Endpoint, LinkedPath};
-use mediaserver_proto::io::{Path, ReceiveBatch, Received, SocketId, TransmitQueue};
+use mediaserver_proto::io::{Carries, Path, ReceiveBatch, Received, SocketId, TransmitQueue};
 use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkDrop, LinkDrops, LinkKey, LinkName, Way};
 use mediaserver_proto::time::Time;
 
 use crate::event::Event;
 use crate::link::way_over;
+use crate::link_traffic::LinkTraffic;
 use crate::metrics::{Counters, set};
 use crate::socket::UdpSocket;
 use crate::sockets::Sockets;
@@ -22,20 +23,6 @@ const MOST_LINKS: usize = 256;
 /// Beside media a visitor sends repairs, reports, checks and data: so much of the media's rate, and so many bytes a second.
 const BESIDE_MEDIA: u64 = 4;
 const AT_LEAST_BESIDE: u64 = 16_000;
-
-/// Bytes before a frame in a TLS connection: its length, and which threads it is between.
-const TLS_HEADERS: u64 = 6;
-
-/// What a datagram of frames takes on the line to the Edge: with UDP and IP (RFC 768, RFC 791 §3.1, RFC 8200 §3), or in TLS,
-/// whose own headers many share.
-fn on_the_line(path: Path, len: usize) -> u64 {
-    let headers = match path.remote.ip() {
-        _ if path.socket.carrier().is_some() => TLS_HEADERS,
-        IpAddr::V4(_) => 20 + 8,
-        IpAddr::V6(_) => 40 + 8,
-    };
-    len as u64 + headers
-}
 
 /// Bytes a second that an Edge lets pass for so many bits a second of media.
 fn policed(media_bps: u64) -> u32 {
@@ -101,9 +88,7 @@ pub struct CoreLinks {
     unpacked: Vec<Received>,
     found: Vec<Received>,
     framed: TransmitQueue<'static>,
-    /// Bytes of datagrams with frames, as the line carries them.
-    bytes_received: u64,
-    bytes_sent: u64,
+    traffic: LinkTraffic,
     /// Paths that Edges have ended.
     closed: VecDeque<Path>,
     drops: LinkDrops,
@@ -128,16 +113,10 @@ impl CoreLinks {
             unpacked: Vec::new(),
             found: Vec::new(),
             framed: TransmitQueue::default(),
-            bytes_received: 0,
-            bytes_sent: 0,
+            traffic: LinkTraffic::default(),
             closed: VecDeque::new(),
             drops: LinkDrops::default(),
         }
-    }
-
-    /// This core among several.
-    pub fn core(&self) -> u16 {
-        self.core
     }
 
     /// Opens a socket for a link and begins it; the socket's id.
@@ -266,7 +245,7 @@ impl CoreLinks {
         batch.unpack(first, &mut self.unpacked);
         for received in &self.unpacked {
             let datagram = batch.datagram(received);
-            self.bytes_received += on_the_line(received.path, datagram.len());
+            self.traffic.received(received.path, datagram);
             open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
         }
         for &Received { path, start, len } in &self.found {
@@ -285,11 +264,11 @@ impl CoreLinks {
         self.found.clear();
         batch.unpack(0, &mut self.unpacked);
         for received in &self.unpacked {
-            self.bytes_received += on_the_line(received.path, received.len);
+            let datagram = batch.datagram(received);
+            self.traffic.received(received.path, datagram);
             let open = self.by_tls.get(&received.path).and_then(|number| self.links.get_mut(number));
             match open {
                 Some(open) => {
-                    let datagram = batch.datagram(received);
                     open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
                 }
                 None => self.drops.count(LinkDrop::ForeignSource),
@@ -307,11 +286,18 @@ impl CoreLinks {
             return &self.framed;
         }
         for entry in queue.entries() {
-            let Some(number) = link_number(&self.ports, entry.path.socket) else { continue };
-            let Some(open) = self.links.get_mut(&number) else { continue };
-            open.link.push(entry.path, entry.carries, queue.datagram(entry), &mut self.framed);
+            let (path, datagram) = (entry.path, queue.datagram(entry));
+            if let Some(number) = link_number(&self.ports, path.socket) {
+                let Some(open) = self.links.get_mut(&number) else { continue };
+                open.link.push(path, entry.carries, datagram, &mut self.framed);
+            } else if entry.carries == Carries::Control && self.is_way(path) {
+                // What the links themselves have to say.
+                self.traffic.sent(path, datagram);
+            }
         }
-        self.bytes_sent += self.framed.entries().iter().map(|entry| on_the_line(entry.path, entry.len)).sum::<u64>();
+        for entry in self.framed.entries() {
+            self.traffic.sent(entry.path, self.framed.datagram(entry));
+        }
         &self.framed
     }
 
@@ -374,12 +360,16 @@ impl CoreLinks {
         let up = links.clone().filter(|open| open.link.is_up());
         set(counters, "links_up", up.clone().count() as u64);
         set(counters, "links_over_tls", up.filter(|open| open.link.way() == Way::Tls).count() as u64);
-        set(counters, "link_bytes_received", self.bytes_received);
-        set(counters, "link_bytes_sent", self.bytes_sent);
+        self.traffic.write(counters);
         set(counters, "link_paths", links.map(|open| open.link.paths() as u64).sum());
         for (reason, value) in self.drops.iter() {
             set(counters, &format!("drop.{reason}"), value);
         }
+    }
+
+    /// Whether frames leave by this path.
+    fn is_way(&self, path: Path) -> bool {
+        self.has(path.socket) || self.by_tls.contains_key(&path)
     }
 
     fn link_of(&mut self, path: Path) -> Option<&mut CoreLink> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use mediaserver_proto::dtls::{Fingerprint, HashAlgorithm, Role};
 use mediaserver_proto::endpoint::{CommandError, Endpoint, EndpointEvent, Entropy, RtpSockets};
-use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials, UfragKey};
+use mediaserver_proto::ice::{LocalCredentials, RemoteCredentials};
 use mediaserver_proto::io::{SocketId, TransmitQueue};
 use mediaserver_proto::link::LinkKey;
 use mediaserver_proto::srtp::{MasterKey, SrtpKeys, Suite};
@@ -22,7 +22,7 @@ use crate::media_links::{self, CoreLinks, LinkError};
 use crate::ports::{PortError, PortPools};
 use crate::sockets::Sockets;
 
-pub use crate::media::Inbox;
+use crate::inbox::Inbox;
 
 /// The addresses that peers are told.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +133,10 @@ impl ShardControl {
             Inbox::UnloadClip { id, request } => {
                 let result = self.endpoint.unload_clip(id).map(|()| Answer::Done).map_err(Refusal::from);
                 (id, request, "unload_clip", result)
+            }
+            Inbox::SetUfragKey { id, request, key } => {
+                self.endpoint.set_ufrag_key(*key);
+                (id, request, "set_ufrag_key", Ok(Answer::Done))
             }
         };
         // What the command caused comes before its answer.
@@ -266,10 +270,6 @@ impl ShardControl {
                 if !self.links.close(id, &mut self.sockets) {
                     return Err(Refusal::Invalid("link"));
                 }
-            }
-            Action::SetUfragKey { key_id, key } => {
-                let secret = key.as_slice().try_into().map_err(|_| Refusal::Invalid("key"))?;
-                self.endpoint.set_ufrag_key(UfragKey::new(self.links.core(), key_id, secret));
             }
             Action::LeaveMediaLink => {
                 let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;

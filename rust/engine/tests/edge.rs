@@ -151,6 +151,28 @@ fn wait_for_counter(engine: &Engine, name: &str, value: u64) {
     }
 }
 
+/// Waits until each end has received on the link what the other has sent, to the byte and with every frame.
+fn wait_for_equal_traffic(edge: &Engine, core: &Engine) {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (at_edge, at_core) = (edge.counters(), core.counters());
+        let pairs: Vec<(u64, u64)> = ["bytes", "frames"]
+            .iter()
+            .flat_map(|what| {
+                let (sent, received) = (format!("link_{what}_sent"), format!("link_{what}_received"));
+                let (edge, core) =
+                    (|name: &str| at_edge[&format!("edge0.{name}")], |name: &str| at_core[&format!("shard0.{name}")]);
+                [(edge(&sent), core(&received)), (core(&sent), edge(&received))]
+            })
+            .collect();
+        if pairs.iter().all(|&(sent, received)| sent == received && sent > 0) {
+            return;
+        }
+        assert!(Instant::now() < until, "sent and received: {pairs:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn socket_address(address: &Address) -> SocketAddr {
     SocketAddr::new(address.0.parse().unwrap(), address.1)
 }
@@ -252,6 +274,7 @@ fn a_visitor_reaches_the_core_by_the_edge_alone_and_proves_his_address_there() {
     submit(&mut core, &[Command::CloseTransport { id: TRANSPORT, request: None, reason: "commanded" }]);
     wait_for_counter(&edge, "edge_paths", 0);
     wait_for_counter(&core, "link_paths", 0);
+    wait_for_equal_traffic(&edge, &core);
     let dropped: u64 =
         edge.counters().iter().filter(|(name, _)| name.starts_with("drop.edge_")).map(|(_, value)| value).sum();
     assert_eq!((dropped, edge.counters()["panics"], core.counters()["panics"]), (0, 0, 0));

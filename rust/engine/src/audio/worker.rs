@@ -14,7 +14,7 @@ use mediaserver_proto::time::Time;
 use super::pool::{AudioPool, PHASES};
 use crate::command::Command;
 use crate::event::Event;
-use crate::media::Inbox;
+use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, set};
 use crate::sys::{Poller, thread_cpu_ns};
 use crate::worker::Links;

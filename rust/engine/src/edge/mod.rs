@@ -3,7 +3,9 @@
 mod commands;
 mod neighbours;
 mod ports;
+mod sockets;
 mod worker;
 
 pub use neighbours::{Neighbours, SharedWithTurn};
-pub use worker::{EdgeSockets, EdgeWorker};
+pub use sockets::EdgeSockets;
+pub use worker::EdgeWorker;

@@ -8,7 +8,7 @@ use mediaserver_proto::link::{EdgeLink, PortPair};
 use mediaserver_proto::path::SessionKey;
 use mediaserver_proto::time::Time;
 
-use super::worker::EdgeSockets;
+use super::sockets::EdgeSockets;
 use crate::command::{Action, Address};
 use crate::event::Event;
 use crate::ports::PortPools;

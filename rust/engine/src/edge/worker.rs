@@ -15,15 +15,16 @@ use mediaserver_proto::path::SessionKey;
 use mediaserver_proto::time::Time;
 
 use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
+use super::sockets::EdgeSockets;
 use super::{commands, ports};
 use crate::command::{Action, Command, SHARD_SHIFT};
-use crate::event::{Address, Event};
-use crate::media::Inbox;
+use crate::event::Event;
+use crate::inbox::Inbox;
+use crate::link_traffic::LinkTraffic;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set, set_drops};
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
-use crate::socket::{RECEIVE_SLOTS, Receiver, Sender, UdpSocket};
-use crate::sockets::Sockets;
+use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
 use crate::sys::{Poller, thread_cpu_ns};
 use crate::worker::{Links, WAKE_TOKEN};
 
@@ -31,44 +32,6 @@ use crate::worker::{Links, WAKE_TOKEN};
 const COMMANDS_PER_ROUND: usize = 64;
 /// Events that wait for the control plane.
 const MOST_WAITING: usize = 4_096;
-
-/// The sockets of a worker.
-#[derive(Debug)]
-pub struct EdgeSockets {
-    sockets: Sockets,
-    link: SocketId,
-}
-
-impl EdgeSockets {
-    /// The public ones, in the order of their ids, and what makes the one towards Cores, given its id.
-    pub fn new(
-        public: Vec<UdpSocket>,
-        bind_link: impl FnOnce(SocketId) -> io::Result<UdpSocket>,
-    ) -> io::Result<EdgeSockets> {
-        let mut sockets = Sockets::new(public);
-        let link = sockets.reserve();
-        sockets.put(bind_link(link)?);
-        Ok(EdgeSockets { sockets, link })
-    }
-
-    pub(super) fn all_mut(&mut self) -> &mut Sockets {
-        &mut self.sockets
-    }
-
-    /// The one towards Cores.
-    pub fn link(&self) -> SocketId {
-        self.link
-    }
-
-    /// The public ones.
-    pub fn public(&self) -> &[UdpSocket] {
-        self.sockets.shared()
-    }
-
-    fn link_address(&self) -> Option<Address> {
-        self.sockets.get(self.link).map(|socket| socket.local().into())
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -89,6 +52,7 @@ pub struct EdgeWorker {
     out: TransmitQueue<'static>,
     events: VecDeque<Event>,
     metrics: ShardMetrics,
+    traffic: LinkTraffic,
     published_at: Time,
 }
 
@@ -123,6 +87,7 @@ impl EdgeWorker {
             out: TransmitQueue::default(),
             events: VecDeque::new(),
             metrics: ShardMetrics::default(),
+            traffic: LinkTraffic::default(),
             published_at: Time::ZERO,
         }
     }
@@ -131,7 +96,7 @@ impl EdgeWorker {
     pub fn poller(index: usize, sockets: &EdgeSockets, links: &Links) -> io::Result<Poller> {
         let poller = Poller::new()?;
         poller.add(links.wakers[index].as_raw_fd(), WAKE_TOKEN)?;
-        let all = sockets.sockets.shared().iter().chain(sockets.sockets.get(sockets.link));
+        let all = sockets.public().iter().chain(sockets.all().get(sockets.link()));
         for socket in all {
             poller.add(socket.as_raw_fd(), u64::from(socket.id().0))?;
         }
@@ -141,7 +106,7 @@ impl EdgeWorker {
     /// Runs until the engine stops.
     pub fn run(mut self) {
         self.scheduling.begin();
-        let public = self.sockets.sockets.shared().iter().map(|socket| socket.local().into()).collect();
+        let public = self.sockets.public().iter().map(|socket| socket.local().into()).collect();
         let id = self.id();
         self.events.extend(self.sockets.link_address().map(|link| Event::EdgeOpened { id, public, link }));
         while !self.neighbours.links.stop.load(Ordering::Relaxed) {
@@ -202,7 +167,7 @@ impl EdgeWorker {
     /// Reads a socket once; what came leaves before another socket is read.
     fn receive(&mut self, id: SocketId) {
         let now = self.now();
-        let Some(socket) = self.sockets.sockets.get_mut(id) else { return };
+        let Some(socket) = self.sockets.all_mut().get_mut(id) else { return };
         match self.receiver.receive(socket, &mut self.batch, 0, RECEIVE_SLOTS) {
             Ok(count) => self.metrics.received(&count),
             Err(_) => self.metrics.receive_errors += 1,
@@ -212,12 +177,12 @@ impl EdgeWorker {
         }
         self.metrics.batches += 1;
         self.metrics.bytes_received += self.batch.entries().iter().map(|entry| entry.len as u64).sum::<u64>();
-        let is_link = id == self.sockets.link;
+        let is_link = id == self.sockets.link();
         self.guard(|worker| {
-            let EdgeWorker { edge, batch, out, neighbours, .. } = worker;
+            let EdgeWorker { edge, batch, out, neighbours, traffic, .. } = worker;
             // What is for whom is decided here alone, by the socket, and by what a datagram is.
             match is_link {
-                true => edge.handle_link(batch, 0..batch.len(), now, out),
+                true => take_frames(edge, batch, now, out, traffic),
                 false => {
                     let for_relay = |path, datagram: &[u8], _: &mut _| neighbours.take_for_relay(path, datagram, now);
                     take_visitors(edge, batch, now, out, for_relay);
@@ -235,9 +200,9 @@ impl EdgeWorker {
             match message {
                 ShardMessage::Datagrams(batch) => {
                     self.guard(|worker| {
-                        let EdgeWorker { edge, out, neighbours, .. } = worker;
+                        let EdgeWorker { edge, out, neighbours, traffic, .. } = worker;
                         if neighbours.brings_frames(from) {
-                            return edge.handle_link(&batch, 0..batch.len(), now, out);
+                            return take_frames(edge, &batch, now, out, traffic);
                         }
                         let to_client = |path, datagram: &[u8], out: &mut TransmitQueue<'_>| {
                             neighbours.client(path).map(|path| out.push(path, datagram)).is_some()
@@ -319,9 +284,17 @@ impl EdgeWorker {
             return;
         }
         let before = self.metrics.sent.datagrams;
-        let sockets = &self.sockets.sockets;
+        let sockets = self.sockets.all();
         self.sender.send(&self.out, |id| sockets.get(id), &mut self.metrics.sent);
         self.neighbours.collect(&self.out, arrived);
+        for entry in self.out.entries() {
+            let socket = entry.path.socket;
+            if socket == self.sockets.link()
+                || socket.carrier().is_some_and(|by| self.neighbours.brings_frames(by.into()))
+            {
+                self.traffic.sent(entry.path, self.out.datagram(entry));
+            }
+        }
         self.out.clear();
         let sent = self.metrics.sent.datagrams - before;
         if let Some(arrived) = arrived.filter(|_| sent > 0) {
@@ -347,12 +320,27 @@ impl EdgeWorker {
             set(counters, "links_over_tls", tls as u64);
             self.scheduling.write(counters);
             self.neighbours.write(counters);
+            self.traffic.write(counters);
             set_drops(counters, |each| self.edge.counters(each));
         });
         if published {
             self.published_at = now;
         }
     }
+}
+
+/// Gives the Edge what Cores have sent.
+fn take_frames(
+    edge: &mut EdgeLink,
+    batch: &ReceiveBatch,
+    now: Time,
+    out: &mut TransmitQueue<'static>,
+    traffic: &mut LinkTraffic,
+) {
+    for entry in batch.entries() {
+        traffic.received(entry.path, batch.datagram(entry));
+    }
+    edge.handle_link(batch, 0..batch.len(), now, out);
 }
 
 /// Gives the Edge the datagrams of a batch but those that `taken` has taken, in runs as long as there are.

@@ -1,9 +1,6 @@
 //! The engine's relay: what it is told of the rest, and its thread.
 
-use rtrb::RingBuffer;
-
-use super::{Engine, EngineError, INBOX, RingEnds, ShardHandle, io_error};
-use crate::metrics::Published;
+use super::{Engine, EngineError};
 use crate::relay::{Inward, RelaySetup, RelayWorker};
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -14,7 +11,7 @@ impl Engine {
         &self,
         media: impl Iterator<Item = &'a [UdpSocket]>,
     ) -> Result<Option<RelaySetup>, EngineError> {
-        let Some(turn) = &self.config.turn else { return Ok(None) };
+        let (Some(turn), Some(index)) = (&self.config.turn, self.layout.relay()) else { return Ok(None) };
         let mut inner = Vec::new();
         for sockets in media {
             for address in self.announced(sockets, &[])?.shared {
@@ -24,33 +21,23 @@ impl Engine {
                 }
             }
         }
-        let member = u16::try_from(self.relay_index()).unwrap_or(u16::MAX);
         // Where an Edge has a public socket, its threads find out what is TURN.
         let public = self.config.edge.as_ref().map_or(&[][..], |edge| &edge.public_binds);
         let own: Vec<_> = turn.binds.iter().filter(|text| !public.contains(text)).cloned().collect();
-        RelaySetup::new(turn, &own, member, &inner, self.unix_epoch(), self.config.receive_buffer_bytes).map(Some)
+        let buffer = self.config.receive_buffer_bytes;
+        RelaySetup::new(turn, &own, index as u16, &inner, self.unix_epoch(), buffer).map(Some)
     }
 
-    /// The relay's index among all threads.
-    pub(super) fn relay_index(&self) -> usize {
-        self.config.shards + self.config.audio_threads
-    }
-
-    pub(super) fn start_relay(&mut self, ends: RingEnds, setup: RelaySetup) -> Result<(), EngineError> {
-        let index = self.relay_index();
-        let (inbox, consumer) = RingBuffer::new(INBOX);
-        let published = Published::default();
-        let links = self.links(consumer, ends, published.clone());
+    pub(super) fn start_relay(&mut self, setup: RelaySetup) -> Result<(), EngineError> {
+        let (seat, links) = self.seat();
+        let (index, epoch) = (seat.index, self.epoch);
         let inward = Inward::new(self.admission());
         let sender = Sender::new(self.config.gso, Marks::default());
-        let poller = RelayWorker::poller(index, &setup, &links).map_err(io_error("relay thread"))?;
-        let epoch = self.epoch;
+        let poller = RelayWorker::poller(index, &setup, &links).map_err(seat.failed())?;
         // It has no CPU of its own: with as many shards as CPUs there is none left.
         let scheduling = Scheduling::new(None, self.config.real_time);
-        let run = move || RelayWorker::new(index, epoch, scheduling, setup, inward, sender, poller, links).run();
-        let thread =
-            std::thread::Builder::new().name("relay".to_owned()).spawn(run).map_err(io_error("relay thread"))?;
-        self.shards.push(ShardHandle { inbox, published, thread: Some(thread) });
-        Ok(())
+        self.spawn(seat, move || {
+            RelayWorker::new(index, epoch, scheduling, setup, inward, sender, poller, links).run();
+        })
     }
 }

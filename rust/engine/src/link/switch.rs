@@ -20,12 +20,11 @@ use tokio::task::yield_now;
 
 use super::counters::{Count, LinkCounters};
 use super::table::LinkTable;
+use crate::collecting::Collecting;
 use crate::mailbox::Waker;
 
 /// Bytes before a datagram: Edge's worker, Core's shard.
 const HEADER: usize = 4;
-/// Buffers kept for reuse.
-const POOLED_BUFFERS: usize = 64;
 /// Messages handled before the connections have their turn.
 const MESSAGES_PER_ROUND: usize = 64;
 /// What is missed because nobody was woken for it waits for so long at the most.
@@ -91,9 +90,7 @@ pub(crate) struct Switch {
 
 struct State {
     rings: Rings,
-    collecting: Vec<Option<Box<ReceiveBatch>>>,
-    #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
-    pool: Vec<Box<ReceiveBatch>>,
+    collecting: Collecting,
     frame: Vec<u8>,
     /// From whom the next message is looked for.
     turn: usize,
@@ -108,8 +105,8 @@ impl std::fmt::Debug for Switch {
 impl Switch {
     /// Of the thread with index `member`; `epoch` is the instant of `Time::ZERO`.
     pub(crate) fn new(member: u16, epoch: Instant, owners: Owners, rings: Rings, counters: LinkCounters) -> Switch {
-        let collecting = rings.outbound.iter().map(|_| None).collect();
-        let state = State { rings, collecting, pool: Vec::new(), frame: Vec::new(), turn: 0 };
+        let collecting = Collecting::new(rings.outbound.len());
+        let state = State { rings, collecting, frame: Vec::new(), turn: 0 };
         Switch { member, epoch, owners, counters, state: Mutex::new(state) }
     }
 
@@ -126,11 +123,7 @@ impl Switch {
                 continue;
             };
             let to = self.owners.first + usize::from(own);
-            let State { collecting, pool, .. } = &mut *state;
-            let Some(place) = collecting.get_mut(to) else { continue };
-            let batch = place.get_or_insert_with(|| pool.pop().unwrap_or_default());
-            batch.arrival.get_or_insert(now);
-            batch.push(way_over(self.member, link, other), datagram);
+            state.collecting.push(to, way_over(self.member, link, other), datagram, Some(now));
         }
         self.counters.add(Count::FrameUnrouted, unrouted);
         self.counters.add(Count::FramesHandover, state.flush());
@@ -175,7 +168,7 @@ impl Switch {
                     self.send(from, &batch, links, &mut state.frame);
                     state.give_back(from, batch);
                 }
-                ShardMessage::Returned(batch) => state.reclaim(batch),
+                ShardMessage::Returned(batch) => state.collecting.keep(batch),
                 // There is no media here, and whose a path is says its own thread.
                 _ => {}
             }
@@ -223,11 +216,10 @@ impl State {
     /// Sends what was collected; how many datagrams found no room.
     fn flush(&mut self) -> u64 {
         let mut lost = 0;
-        for to in 0..self.collecting.len() {
-            let Some(batch) = self.collecting[to].take() else { continue };
+        while let Some((to, batch)) = self.collecting.take() {
             if let Err(ShardMessage::Datagrams(batch)) = self.pass(to, ShardMessage::Datagrams(batch)) {
                 lost += batch.len() as u64;
-                self.reclaim(batch);
+                self.collecting.keep(batch);
             }
         }
         lost
@@ -236,14 +228,6 @@ impl State {
     /// A buffer goes back to whom it belongs; one that finds no room is made anew there.
     fn give_back(&mut self, to: usize, batch: Box<ReceiveBatch>) {
         self.pass(to, ShardMessage::Returned(batch)).ok();
-    }
-
-    fn reclaim(&mut self, mut batch: Box<ReceiveBatch>) {
-        if self.pool.len() < POOLED_BUFFERS {
-            batch.clear();
-            batch.arrival = None;
-            self.pool.push(batch);
-        }
     }
 
     fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {

@@ -6,20 +6,17 @@ use mediaserver_proto::io::{Path, ReceiveBatch};
 use mediaserver_proto::time::Time;
 
 use crate::admission::Admission;
+use crate::collecting::Collecting;
 
 /// Tuples whose thread is remembered.
 const MOST_PATHS: usize = 65_536;
-/// Buffers kept for reuse.
-const POOLED_BUFFERS: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Inward {
     admission: Admission,
     paths: HashMap<Path, usize>,
-    collecting: Vec<Option<Box<ReceiveBatch>>>,
-    #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
-    pool: Vec<Box<ReceiveBatch>>,
+    collecting: Collecting,
     /// Datagrams for no transport of ours.
     pub(super) unrouted: u64,
 }
@@ -27,13 +24,7 @@ pub struct Inward {
 impl Inward {
     /// For the threads that `admission` leads to.
     pub fn new(admission: Admission) -> Inward {
-        Inward {
-            collecting: (0..admission.threads()).map(|_| None).collect(),
-            admission,
-            paths: HashMap::new(),
-            pool: Vec::new(),
-            unrouted: 0,
-        }
+        Inward { collecting: Collecting::new(admission.threads()), admission, paths: HashMap::new(), unrouted: 0 }
     }
 
     /// Sorts a batch by thread.
@@ -44,10 +35,7 @@ impl Inward {
                 self.unrouted += 1;
                 continue;
             };
-            let pool = &mut self.pool;
-            let buffer = self.collecting[owner].get_or_insert_with(|| pool.pop().unwrap_or_default());
-            buffer.arrival = buffer.arrival.or(Some(now));
-            buffer.push(entry.path, datagram);
+            self.collecting.push(owner, entry.path, datagram, Some(now));
         }
     }
 
@@ -79,17 +67,12 @@ impl Inward {
 
     /// The next buffer for a thread.
     pub(super) fn take(&mut self) -> Option<(usize, Box<ReceiveBatch>)> {
-        let owner = self.collecting.iter().position(Option::is_some)?;
-        Some((owner, self.collecting[owner].take()?))
+        self.collecting.take()
     }
 
     /// A buffer that is free again.
-    pub(super) fn keep(&mut self, mut buffer: Box<ReceiveBatch>) {
-        if self.pool.len() < POOLED_BUFFERS {
-            buffer.clear();
-            buffer.arrival = None;
-            self.pool.push(buffer);
-        }
+    pub(super) fn keep(&mut self, buffer: Box<ReceiveBatch>) {
+        self.collecting.keep(buffer);
     }
 }
 
@@ -135,7 +118,5 @@ mod tests {
         batch.push(path(1), &[22, 254, 253]);
         inward.collect(&batch, Time::ZERO);
         assert_eq!(inward.unrouted, 3);
-        inward.keep(taken);
-        assert!(inward.pool[0].is_empty());
     }
 }

@@ -12,7 +12,7 @@ use mediaserver_proto::turn::{
 use super::listeners::Listeners;
 use super::open_ports::OpenPorts;
 use crate::config::{OpenRelay, TurnConfig};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, io_error, read_addresses, read_ip};
 
 /// Numbers of relayed addresses that are never opened: the ports that no media of this installation has by default.
 const PSEUDO_PORTS: (u16, u16) = (49_152, 65_535);
@@ -69,7 +69,7 @@ impl RelaySetup {
         if config.realm.is_empty() || config.realm.len() > MOST_REALM {
             return Err(EngineError::Config(format!("turn: realm must have 1 to {MOST_REALM} bytes")));
         }
-        let binds = config.binds.iter().map(|text| read_address(text)).collect::<Result<Vec<_>, _>>()?;
+        let binds = read_addresses("turn", &config.binds)?;
         let mut seed = [0; 32];
         rand::fill(&mut seed).map_err(|_| EngineError::Config("turn: no random numbers".to_owned()))?;
         let mut order = [0; 8];
@@ -79,9 +79,9 @@ impl RelaySetup {
             Some(open) => open_relay(open, &binds, order)?,
             None => closed_relay(inner, member, order),
         };
-        let own = own.iter().map(|text| read_address(text)).collect::<Result<Vec<_>, _>>()?;
+        let own = read_addresses("turn", own)?;
         let listeners = Listeners::bind(&own, buffer_bytes)
-            .map_err(|(address, source)| EngineError::Io { what: format!("cannot bind {address}"), source })?;
+            .map_err(|(address, error)| io_error(format!("cannot bind {address}"))(error))?;
         let server = Server::new(ServerConfig {
             realm: config.realm.clone(),
             secrets: config.secrets.iter().map(|secret| secret.to_vec()).collect(),
@@ -114,12 +114,9 @@ fn closed_relay(inner: &[SocketAddr], member: u16, order: u64) -> (Peers, Ports)
 }
 
 fn open_relay(open: &OpenRelay, binds: &[SocketAddr], order: u64) -> Result<(Peers, Ports), EngineError> {
-    let read = |text: &str| -> Result<IpAddr, EngineError> {
-        text.parse().map_err(|_| EngineError::Config(format!("turn: {text} is not an IP address")))
-    };
     let mut addresses = Vec::with_capacity(open.addresses.len());
     for (bind, announced) in &open.addresses {
-        addresses.push((read(bind)?, read(announced)?));
+        addresses.push((read_ip("turn", bind)?, read_ip("turn", announced)?));
     }
     let mut own = binds.to_vec();
     for &(bind, announced) in &addresses {
@@ -141,8 +138,4 @@ fn read_networks(texts: &[String]) -> Result<Vec<Network>, EngineError> {
     };
     let network = |text| read(text).ok_or_else(|| EngineError::Config(format!("turn: {text} is not a network")));
     texts.iter().map(network).collect()
-}
-
-fn read_address(text: &str) -> Result<SocketAddr, EngineError> {
-    text.parse().map_err(|_| EngineError::Config(format!("turn: {text} is not ip:port")))
 }

@@ -18,7 +18,7 @@ use super::setup::{Ports, RelaySetup};
 use crate::carried::Carried;
 use crate::command::{Action, Command};
 use crate::event::Event;
-use crate::media::Inbox;
+use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};

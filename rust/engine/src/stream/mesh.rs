@@ -9,10 +9,9 @@ use mediaserver_proto::io::{Path, ReceiveBatch};
 use mediaserver_proto::time::Time;
 
 use super::counts::Counts;
+use crate::collecting::Collecting;
 use crate::worker::Links;
 
-/// Buffers kept for reuse.
-const POOLED_BUFFERS: usize = 64;
 /// Messages that wait for room in a ring; only such as must not be lost.
 const MOST_WAITING: usize = 4_096;
 
@@ -26,10 +25,7 @@ pub(super) struct Mesh {
 
 #[derive(Debug)]
 struct State {
-    /// Datagrams collected for each thread.
-    collecting: Vec<Option<Box<ReceiveBatch>>>,
-    #[allow(clippy::vec_box, reason = "they travel as boxes, and taking one out must not allocate")]
-    pool: Vec<Box<ReceiveBatch>>,
+    collecting: Collecting,
     waiting: VecDeque<(usize, ShardMessage)>,
     /// From whom the next message is looked for.
     turn: usize,
@@ -38,8 +34,8 @@ struct State {
 impl Mesh {
     /// The ends of `links`; `epoch` is the instant of `Time::ZERO`.
     pub(super) fn new(epoch: Instant, links: Links) -> Mesh {
-        let collecting = links.outbound.iter().map(|_| None).collect();
-        let state = State { collecting, pool: Vec::new(), waiting: VecDeque::new(), turn: 0 };
+        let collecting = Collecting::new(links.outbound.len());
+        let state = State { collecting, waiting: VecDeque::new(), turn: 0 };
         Mesh { epoch, links: RefCell::new(links), state: RefCell::new(state) }
     }
 
@@ -55,21 +51,16 @@ impl Mesh {
 
     /// Collects a datagram for the thread `to`, until [`Mesh::flush`].
     pub(super) fn hand_over(&self, to: usize, path: Path, datagram: &[u8], now: Time) {
-        let State { collecting, pool, .. } = &mut *self.state.borrow_mut();
-        let Some(place) = collecting.get_mut(to) else { return };
-        let batch = place.get_or_insert_with(|| pool.pop().unwrap_or_default());
-        batch.arrival.get_or_insert(now);
-        batch.push(path, datagram);
+        self.state.borrow_mut().collecting.push(to, path, datagram, Some(now));
     }
 
     /// Sends what was collected. Media that finds no room is dropped and counted.
     pub(super) fn flush(&self, counts: &Counts) {
         let mut state = self.state.borrow_mut();
-        for to in 0..state.collecting.len() {
-            let Some(batch) = state.collecting[to].take() else { continue };
+        while let Some((to, batch)) = state.collecting.take() {
             if let Err(ShardMessage::Datagrams(batch)) = self.pass(to, ShardMessage::Datagrams(batch)) {
                 counts.add("drop.handover_full", batch.len() as u64);
-                state.reclaim(batch);
+                state.collecting.keep(batch);
             }
         }
     }
@@ -135,16 +126,6 @@ impl Mesh {
 
     /// A buffer is back.
     pub(super) fn reclaim(&self, batch: Box<ReceiveBatch>) {
-        self.state.borrow_mut().reclaim(batch);
-    }
-}
-
-impl State {
-    fn reclaim(&mut self, mut batch: Box<ReceiveBatch>) {
-        if self.pool.len() < POOLED_BUFFERS {
-            batch.clear();
-            batch.arrival = None;
-            self.pool.push(batch);
-        }
+        self.state.borrow_mut().collecting.keep(batch);
     }
 }

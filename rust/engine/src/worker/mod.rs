@@ -18,10 +18,11 @@ use rtrb::{Consumer, Producer};
 use crate::carried::Carried;
 use crate::event::Event;
 use crate::exit::Exit;
+use crate::inbox::Inbox;
 use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set, set_drops};
 use crate::scheduling::Scheduling;
-use crate::shard::{Inbox, ShardControl};
+use crate::shard::ShardControl;
 use crate::socket::{Receiver, Sender, UdpSocket};
 use crate::sys::{Poller, thread_cpu_ns};
 
