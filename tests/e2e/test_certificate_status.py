@@ -33,6 +33,8 @@ class Publisher:
     revoked: list[Issued] = field(default_factory=list)
     published: asyncio.Event = field(default_factory=asyncio.Event)
     questions: int = 0
+    away: bool = False
+    """Whether the responder answers that it cannot."""
     url: str = ""
 
     def devices(self) -> list[Issued]:
@@ -57,6 +59,8 @@ class Publisher:
     async def answer(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/ocsp-request"
         self.questions += 1
+        if self.away:
+            raise web.HTTPServiceUnavailable
         data = self.authority.answer(
             await request.read(), self.issued, revoked=self.revoked, signer=self.authority.responder()
         )
@@ -124,16 +128,20 @@ class Device:
         return ""
 
 
-async def test_a_device_is_refused_or_cut_off_by_the_word_of_its_authority(tmp_path: Path) -> None:
+async def test_a_device_comes_in_by_the_word_of_its_authority_alone_and_is_cut_off_by_it(tmp_path: Path) -> None:
     async with publisher() as there:
         first, second, third = there.devices()
         there.revoked.append(second)
         async with daemon(tmp_path, changes=there.settings(tmp_path)) as server:
+            there.away = True
+            async with Device(server, third, tmp_path) as unknown:
+                assert await unknown.registers() == ""
+            there.away = False
             async with Device(server, second, tmp_path) as refused:
                 assert await refused.registers() == ""
             async with Device(server, first, tmp_path) as device:
                 assert await device.registers() == OK
-                assert there.questions == 2, "the responder was asked of each"
+                assert there.questions == 3, "the responder was asked of each"
                 there.revoked.append(first)
                 there.published.set()
                 while await device.hears():
@@ -142,20 +150,10 @@ async def test_a_device_is_refused_or_cut_off_by_the_word_of_its_authority(tmp_p
                 assert await again.registers() == ""
             async with Device(server, third, tmp_path) as good:
                 assert await good.registers() == OK
-            assert there.questions == 2, "the list says enough"
+            assert there.questions == 3, "the list says enough"
             samples = await server.metrics()
+            assert samples['mediaserver_sip_certificates_total{result="refused_unknown"}'] == 1
+            assert samples['mediaserver_sip_certificate_questions_total{result="failed"}'] == 1
             assert samples['mediaserver_sip_certificates_total{result="revoked"}'] == 2
             assert samples['mediaserver_sip_certificate_questions_total{result="revoked"}'] == 1
             assert samples['mediaserver_sip_certificate_lists_total{result="ok"}'] == 1
-
-
-async def test_while_nothing_can_be_fetched_nobody_comes_in(tmp_path: Path) -> None:
-    async with publisher() as there:
-        device, *_ = there.devices()
-    async with daemon(tmp_path, changes=there.settings(tmp_path)) as server:
-        async with Device(server, device, tmp_path) as refused:
-            assert await refused.registers() == ""
-        samples = await server.metrics()
-        assert samples['mediaserver_sip_certificates_total{result="refused_unknown"}'] == 1
-        assert samples['mediaserver_sip_certificate_questions_total{result="failed"}'] == 1
-        assert samples['mediaserver_sip_certificate_lists_total{result="failed"}'] == 1
