@@ -69,7 +69,7 @@ test-rust: ## cargo test
 	@$(STEP) "cargo test" $(CARGO) test $(CARGO_FLAGS) --workspace --quiet
 
 test-python: setup-dev ## pytest without the end-to-end tests (PYTEST_ARGS=...)
-	@$(STEP) "pytest" $(BIN)/python -m pytest -m "not e2e" $(PYTEST_ARGS)
+	@$(STEP) "pytest" $(BIN)/python -m pytest -m "not e2e" -n auto --dist loadfile $(PYTEST_ARGS)
 
 e2e: setup-dev peers ## end-to-end tests: browsers, phones, namespaces, long runs
 	@$(STEP) "pytest e2e" $(BIN)/python -m pytest -m e2e $(PYTEST_ARGS)

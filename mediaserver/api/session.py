@@ -267,6 +267,7 @@ class SessionResource:
         channel = SessionChannel(
             role=hello.role,
             source=source,
+            voices=hello.voices,
             window_s=self._limits.resume_window_s,
             max_messages=self._limits.kept_messages,
             max_bytes=self._limits.kept_bytes,

@@ -117,6 +117,7 @@ class SessionChannel:
         *,
         role: Literal["caller", "agent", "member"],
         source: str,
+        voices: int,
         window_s: float,
         max_messages: int,
         max_bytes: int,
@@ -125,6 +126,7 @@ class SessionChannel:
         self.id = secrets.token_urlsafe(12)
         self.role = role
         self.source = source
+        self.voices = voices
         self.tokens: list[bytes] = []
         """Digests of the resume tokens that are good now: the newest, and the one before until it proved to arrive."""
         self.closed = False

@@ -93,6 +93,11 @@ class Conference:
         for _, unsubscribe in self._watched.values():
             unsubscribe()
         self._watched.clear()
+        for leg in self._members:
+            _judge(leg, on=False)
+            for place in leg.places:
+                place.unsubscribe()
+        self._members = ()
         self._speakers = Speakers(places=1)
 
     # -- sound ---------------------------------------------------------------------------------------------------
@@ -106,9 +111,11 @@ class Conference:
             if down is None:
                 continue
             voices = [up for other, up in ups.items() if other is not leg and self._hears(leg, other)]
-            if not voices or self._is_held(leg):
-                down.unsubscribe()
-            elif len(voices) > 1 or not connect(down, voices[0]):
+            if self._is_held(leg):
+                voices = []
+            if not _give_places(leg, down, voices, connect):
+                for place in leg.places:
+                    place.unsubscribe()
                 codec = transcodable(down.codecs)
                 if codec is not None:
                     hearings[down] = Hearing(codec, frozenset(up.id for up in ups.values() if up not in voices))
@@ -122,7 +129,7 @@ class Conference:
             return
         if self._mix is None:
             self._mix = Mix(engine=self._engine, on_refused=self._on_refused)
-        self._mix.set(spoken, hearings)
+        self._mix.set(spoken, hearings, unjudged={up.id for leg, up in ups.items() if leg.kind == "browser"})
 
     def _hears(self, leg: Leg, other: Leg) -> bool:
         supervision = self._supervisions.get(other.id)
@@ -173,7 +180,9 @@ class Conference:
     # -- who speaks ----------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """The mix tells who speaks, by what it decodes."""
+        """Packets of pages say how loud they are (RFC 6464); of phones the mix tells, by what it decodes."""
+        for leg in self._members:
+            _judge(leg, on=True)
         ups = {leg.media["audio"].up: leg.id for leg in self._members if "audio" in leg.media}
         present = {up.id: leg_id for up, leg_id in ups.items() if up is not None}
         now = asyncio.get_running_loop().time()
@@ -208,6 +217,30 @@ class Conference:
         due = self._speakers.poll_timeout()
         if due is not None:
             self._timer = asyncio.get_running_loop().call_at(due, self._on_time)
+
+
+def _judge(leg: Leg, *, on: bool) -> None:
+    """Whether a page's packets are to say who speaks."""
+    up = leg.media["audio"].up if leg.kind == "browser" and "audio" in leg.media else None
+    if up is not None:
+        up.watch_speech(on=on)
+
+
+def _give_places(leg: Leg, down: DownTrack, voices: Sequence[UpTrack], connect: Connect) -> bool:
+    """Lets a leg hear each voice by itself, at the place that it had; False where they are to be mixed."""
+    if len(voices) > 1:
+        leg.make_places(len(voices) - 1)
+    places = (down, *leg.places)
+    if len(voices) > len(places):
+        return False
+    taken = {place.source: place for place in reversed(places) if place.source in voices}
+    free = [place for place in places if place not in taken.values()]
+    for voice in voices:
+        if not connect(taken.get(voice) or free.pop(0), voice):
+            return False
+    for place in free:
+        place.unsubscribe()
+    return True
 
 
 def _shows(down: DownTrack, up: UpTrack) -> bool:

@@ -66,6 +66,8 @@ class Leg(ABC):
         self.shown_name = name
         """What a page on the other side calls who is at the other end; a peer that is believed may change it."""
         self.media: dict[Kind, LegMedia] = {}
+        self.places: tuple[DownTrack, ...] = ()
+        """Where the peer hears further voices, each by itself, beside the one of its sound."""
         self.data: DataChannels | None = None
         """Data channels, where the peer can have them and has asked for them."""
         self.end_cause: EndCause | None = None
@@ -111,7 +113,12 @@ class Leg(ABC):
             for track in (tracks.up, tracks.down):
                 if track is not None:
                     self.track_kinds[track.id] = kind
+        self.track_kinds.update(dict.fromkeys((place.id for place in self.places), "audio"))
         self.emit(MediaChanged())
+
+    def make_places(self, count: int) -> None:
+        """Has the peer make places for so many further voices, if it can; they are there with a `MediaChanged`."""
+        self.log.debug("no_places", wanted=count)
 
     def play(self, clip: int, *, loop: bool) -> None:
         """Plays a clip of the engine to the peer, in place of what it gets else; one that plays there already goes on."""

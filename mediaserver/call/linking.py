@@ -37,6 +37,8 @@ def part(leg: Leg) -> None:
     leg.stop_playing()
     for media in leg.media.values():
         link(media.down, None)
+    for place in leg.places:
+        place.unsubscribe()
 
 
 def stop_transcoding(leg: Leg) -> None:
@@ -44,6 +46,8 @@ def stop_transcoding(leg: Leg) -> None:
     for media in leg.media.values():
         if media.down is not None:
             media.down.stop_transcoding()
+    for place in leg.places:
+        place.stop_transcoding()
 
 
 def link(down: DownTrack | None, up: UpTrack | None) -> None:

@@ -61,6 +61,8 @@ class Signaling(Protocol):
 
     source: str
     """IP address of the browser."""
+    voices: int
+    """How many voices beside the first one the page plays, each in a section of its own."""
 
     async def send(self, message: ServerMessage) -> None:
         """Deliver in order, exactly once.

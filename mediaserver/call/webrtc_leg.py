@@ -60,7 +60,9 @@ class WebRtcLeg(Leg):
         self.on_joined: Callable[[], None] | None = None
         """Called each time that somebody is on the other side."""
         self._may_send_video = may_send_video
-        self._policy = policy
+        self._places_wanted = 0
+        sections = {**policy.sections, "audio": policy.sections.get("audio", 0) + signaling.voices}
+        self._policy = policy = replace(policy, sections=sections)
         self._signaling = signaling
         self._peer = WebRtcPeer(
             engine=engine,
@@ -125,6 +127,7 @@ class WebRtcLeg(Leg):
 
     def _take_media(self) -> None:
         self.data = self._peer.data
+        self.places = self._peer.places("audio")
         self._limit()
         self.set_media(self._peer.media)
 
@@ -181,6 +184,14 @@ class WebRtcLeg(Leg):
             return
         self.settle_with(other)
         await self.joined(other)
+
+    def make_places(self, count: int) -> None:
+        """By an offer with sections for them. A page on a line that is counted has one mix: that is one voice's rate."""
+        wanted = min(count, self._signaling.voices)
+        if self.ended or wanted <= self._places_wanted or (self.booking is not None and self.booking.matters):
+            return
+        more, self._places_wanted = wanted - self._places_wanted, wanted
+        self._tasks.spawn(self._add_places(more), name="places")
 
     def limit_picture(self, bounds: PictureBounds) -> None:
         """Tells the page by a message; it scales its picture down."""
@@ -261,9 +272,18 @@ class WebRtcLeg(Leg):
         }
 
     async def _narrow(self, bridge: Bridge) -> None:
-        while self._awaited_answer is not None:  # an offer that is under way is waited for
-            await self._answered.wait()
+        await self._may_offer()
         await self._reoffer(self._unfit(bridge))
+
+    async def _add_places(self, more: int) -> None:
+        await self._may_offer()
+        if not self.ended:
+            await self._reoffer({}, places=more)
+
+    async def _may_offer(self) -> None:
+        """An offer that is under way is waited for."""
+        while self._awaited_answer is not None:
+            await self._answered.wait()
 
     def _sends_one_of(self, kind: str, wanted: Sequence[Codec]) -> bool:
         """Whether what the browser sends by our present description is something the other leg takes."""
@@ -280,17 +300,16 @@ class WebRtcLeg(Leg):
             self._tasks.spawn(self._tell_rates(), name="rates")
 
     async def _tell_rates(self) -> None:
-        # Whatever changes meanwhile goes into the same offer; one that is under way is waited for.
+        # Whatever changes meanwhile goes into the same offer.
         await asyncio.sleep(_RATES_SETTLE_S)
-        while self._awaited_answer is not None:
-            await self._answered.wait()
+        await self._may_offer()
         self._rate_changed = False
         if self.booking is not None and self._peer.sections and not self.ended:
             self._peer.use(replace(self._peer.policy, bandwidth=rate_lines(self.booking)))
             await self._reoffer({})
 
-    async def _reoffer(self, prefer: Mapping[str, tuple[Codec, ...]]) -> None:
-        offer = self._peer.make_offer(prefer=prefer)
+    async def _reoffer(self, prefer: Mapping[str, tuple[Codec, ...]], *, places: int = 0) -> None:
+        offer = self._peer.make_offer(prefer=prefer, add_sending=("audio",) * places)
         number, self._next_offer = self._next_offer, self._next_offer + 1
         self._awaited_answer = number
         self._answered.clear()
@@ -302,6 +321,7 @@ class WebRtcLeg(Leg):
             self._awaited_answer = None
             self._answered.set()
             self._peer.roll_back()
+            self._places_wanted -= places
             self.log.warning("offer_unanswered", offer=number, after_s=_ANSWER_TIMEOUT_S)
 
     def _set_gate(self, kind: Kind, gate: Gate, *, is_open: bool) -> None:

@@ -102,6 +102,12 @@ class WebRtcPeer:
         """Tracks by the mid of their section."""
         return self._tracks
 
+    def places(self, kind: Kind) -> tuple[DownTrack, ...]:
+        """What goes to the browser in its sections of a kind after the first one."""
+        mids = [section.mid for section in self.sections if section.kind == kind and not section.rejected][1:]
+        downs = (self._tracks[mid].down for mid in mids if mid in self._tracks)
+        return tuple(down for down in downs if down is not None)
+
     @property
     def policy(self) -> MediaPolicy:
         """What may be used."""
@@ -168,14 +174,17 @@ class WebRtcPeer:
         prefer: Mapping[str, tuple[Codec, ...]] | None = None,
         directions: Mapping[str, Direction] | None = None,
         add: Sequence[str] = (),
+        add_sending: Sequence[str] = (),
     ) -> str:
         """Our offer over the same transport; `prefer` puts codecs first and keeps the others behind them,
 
-        `directions` (ours) go by mid, `add` appends a section for each kind.
+        `directions` (ours) go by mid, `add` appends a section for each kind, `add_sending` one on which we only send.
         """
         if self._negotiation is None:
             raise LocalProtocolError("the transport is not open")
-        return self._negotiation.create_offer(prefer=prefer or {}, directions=directions or {}, add=add, narrow=False)
+        return self._negotiation.create_offer(
+            prefer=prefer or {}, directions=directions or {}, add=add, add_sending=add_sending, narrow=False
+        )
 
     def accept_answer(self, sdp: str | SessionDescription, *, final: bool = True) -> None:
         """Takes the browser's answer to our offer. With `final` False the next one takes its place.
@@ -286,9 +295,13 @@ class WebRtcPeer:
         live = {section.mid for section in negotiation.sections if not section.rejected}
         for mid in [mid for mid in self._tracks if mid not in live]:
             self._drop(mid)
+        kinds: set[str] = set()
         for section in negotiation.sections:
             if not section.rejected and section.kind in _KINDS:
-                self._apply_section(transport, section)
+                # In a call the first of a kind has an up track whatever its direction says, so that media sent against
+                # it is dropped by a gate.
+                self._apply_section(transport, section, by_direction=self._as_agreed or section.kind in kinds)
+                kinds.add(section.kind)
             elif not section.rejected and section.data is not None and self.data is None:
                 self.data = DataChannels(self._engine, transport)
                 self.data.accept(
@@ -297,12 +310,11 @@ class WebRtcPeer:
                     local_port=LOCAL_PORT,
                 )
 
-    def _apply_section(self, transport: int, section: Section) -> None:
+    def _apply_section(self, transport: int, section: Section, *, by_direction: bool) -> None:
         kind = _KINDS[section.kind]
         tracks = self._tracks.setdefault(section.mid, LegMedia())
         repairs = {repair: media for media, repair in section.remote_repairs.items()}
-        if section.receive and (not self._as_agreed or section.direction.receives or tracks.up is not None):
-            # In a call it exists whatever the direction says, so that media sent against it is dropped by a gate.
+        if section.receive and (not by_direction or section.direction.receives or tracks.up is not None):
             if tracks.up is None:
                 tracks.up = UpTrack(
                     engine=self._engine,

@@ -4,6 +4,7 @@
 // "stream" (the remote stream got a track), "silent" (nothing comes any more).
 
 import { watchFlow } from "./flow.js";
+import { Voices } from "./voices.js";
 
 const RESTART_AFTER_MS = 3000;
 /** Checks that have found no way by then are helped by a relay. */
@@ -23,6 +24,8 @@ let offersMade = 0;
 
 export class Peer extends EventTarget {
   remote = new MediaStream();
+  /** Of others, where three or more talk. */
+  #voices = new Voices();
   #pc;
   #local = new MediaStream();
   #audio = null;
@@ -50,7 +53,8 @@ export class Peer extends EventTarget {
     // Whole messages, and text as it is typed (RFC 8865); their labels name what the other side joins.
     this.chat = this.#pc.createDataChannel("chat");
     this.typing = this.#pc.createDataChannel("t140", { protocol: "t140" });
-    this.#pc.ontrack = ({ track }) => {
+    this.#pc.ontrack = ({ track, transceiver }) => {
+      if (track.kind === "audio" && transceiver !== this.#audio) return this.#voices.play(track);
       this.remote.addTrack(track);
       this.dispatchEvent(new Event("stream"));
     };
@@ -156,6 +160,7 @@ export class Peer extends EventTarget {
     this.#closed = true;
     clearTimeout(this.#restartTimer);
     this.#endWatch();
+    this.#voices.close();
     this.#pc.onnegotiationneeded = this.#pc.ontrack = this.#pc.onicecandidate = null;
     this.#pc.onconnectionstatechange = null;
     this.#pc.close();

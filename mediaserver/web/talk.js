@@ -3,6 +3,7 @@
 
 import { Peer, VIDEO, capture, deviceProblem } from "./peer.js";
 import { Session } from "./session.js";
+import { MOST_VOICES } from "./voices.js";
 
 export class Talk extends EventTarget {
   /** The socket is lost and being resumed. */
@@ -59,7 +60,7 @@ export class Talk extends EventTarget {
   }
 
   _openSession(server, hello, others) {
-    const session = new Session(server, hello, others);
+    const session = new Session(server, { voices: MOST_VOICES, ...hello }, others);
     this._session = session;
     const on = (type, act) => {
       session.addEventListener(type, ({ detail }) => session === this._session && act(detail));

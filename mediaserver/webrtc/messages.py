@@ -42,6 +42,9 @@ PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_CHARS: Final = 131_072
 """Longest message accepted, in characters: a session description of 64 KiB with its JSON escapes."""
 
+MOST_VOICES: Final = 7
+"""Most sections that a page may have for voices beside the first one; so many are mixed at a time, too."""
+
 _SHOWN_PROBLEMS: Final = 5
 
 # Parts ---------------------------------------------------------------------------------------------------------------
@@ -110,6 +113,9 @@ class Hello(Message):
     """Resume token of a session whose socket was lost."""
     link: Token | None = None
     """Leads a caller into a call that is up, beside its phone and without sound (`POST /v1/calls/{call}/links`)."""
+    voices: Annotated[int, Field(ge=0, le=MOST_VOICES)] = 0
+    """How many voices beside the first one the page plays, each in a section of its own, which an offer of ours adds when
+    three or more talk; a page that says nothing gets what it cannot play apart as one mix."""
     page: Page | None = None
     attributes: Attributes = Field(default_factory=dict)
 

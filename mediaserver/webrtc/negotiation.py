@@ -156,6 +156,7 @@ class Negotiation:
         prefer: Mapping[str, Sequence[Codec]] | None = None,
         directions: Mapping[str, Direction] | None = None,
         add: Sequence[str] = (),
+        add_sending: Sequence[str] = (),
         narrow: bool = True,
     ) -> str:
         """Offer the browser the same sections again, changed as asked.
@@ -163,7 +164,7 @@ class Negotiation:
         `prefer` maps a kind, or a mid, to the codecs wanted, first choice first; they are matched against what the
         browser can do and keep its payload types. With `narrow` the others are left out until the next `prefer`,
         also when the browser itself offers again. `directions` is per mid, seen from us. `add` appends a section per
-        kind, or puts it into the place of a stopped one (RFC 8829 §5.2.2).
+        kind, or puts it into the place of a stopped one (RFC 8829 §5.2.2); on those of `add_sending` we only send.
         Raises LocalProtocolError unless stable, NegotiationError (305) if the browser has none of the codecs wanted.
         """
         if self.state != "stable":
@@ -178,6 +179,8 @@ class Negotiation:
             )
             for kind in add:
                 self._add(kind)
+            for kind in add_sending:
+                self._want({self._add(kind, Direction.SENDONLY): Direction.SENDONLY})
             if not self._live():
                 raise LocalProtocolError("An offer without any media makes no sense.")
         except Exception:
@@ -370,7 +373,8 @@ class Negotiation:
             sections.append(replace(section, send=codecs, receive=codecs))
         self._agreed = replace(self._agreed, sections=tuple(sections), narrowed_to=remembered)
 
-    def _add(self, kind: str) -> None:
+    def _add(self, kind: str, most: Direction = Direction.SENDRECV) -> str:
+        """Its mid."""
         sections = list(self.sections)
         codecs = new_section_codecs(kind, self.policy, sections, self._agreed.payload_types)
         if not codecs:
@@ -379,7 +383,7 @@ class Negotiation:
         mids = {section.mid for section in sections}
         mid = next(f"s{number}" for number in range(len(sections) + 1) if f"s{number}" not in mids)
         used = self._used_ssrcs()
-        direction = self.policy.direction(kind)
+        direction = most.limited_to(self.policy.direction(kind))
         extensions = new_section_extensions(kind, self._agreed.extension_ids)
         section = Section(
             index=free,
@@ -405,6 +409,7 @@ class Negotiation:
                 **{extension.id: extension.uri for extension in section.extensions},
             },
         )
+        return mid
 
     def _most(self, kind: str) -> int:
         return 1 if kind == "application" else self.policy.sections.get(kind, 0)

@@ -166,6 +166,7 @@ class FakeSignaling:
     """Remembers what the page was told."""
 
     source = "192.0.2.1"
+    voices = 0
 
     def __init__(self) -> None:
         self.sent: list[ServerMessage] = []

@@ -2,99 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from mediaserver.call.call import Call
 from mediaserver.call.conference import Supervision
 from mediaserver.call.events import Dtmf, EndCause, MediaChanged
-from mediaserver.call.leg import LegMedia
-from mediaserver.core.down_track import DownTrack
-from mediaserver.core.up_track import UpTrack
-from mediaserver.engine.commands import CloseMix, Kind, SetMix
-from mediaserver.engine.events import CommandFailed, SpeechChanged
+from mediaserver.engine.commands import CloseMix, SetMix
+from mediaserver.engine.events import CommandFailed
 from mediaserver.errors import LocalProtocolError
-from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Codec
-from tests.call.fakes import FakeEngine, FakeLeg
+from tests.call.conference_house import H264, OPUS, PCMA, PCMU, VP8, House, down, settled, up
 
-OPUS, PCMU, PCMA, VP8, H264 = (KNOWN[name] for name in ("opus", "PCMU", "PCMA", "VP8", "H264"))
 HANGUP = EndCause("agent", "hangup")
-
-
-class House:
-    """One engine and the legs on it."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
-        self.ended: list[EndCause] = []
-        self.digits: list[tuple[str, str]] = []
-        self._transports = 0
-
-    def leg(self, name: str, sound: Codec = PCMU, picture: Codec | None = None) -> FakeLeg:
-        leg = FakeLeg(name, codecs={"audio": (sound,)})
-        self._transports += 1
-        leg.media["audio"] = self._tracks("audio", sound)
-        if picture is not None:
-            leg.media["video"] = self._tracks("video", picture)
-        return leg
-
-    def _tracks(self, kind: Kind, codec: Codec) -> LegMedia:
-        common: dict[str, Any] = {"engine": self.engine, "transport": self._transports, "kind": kind, "mid": None}
-        return LegMedia(
-            UpTrack(**common, codecs=(codec,)), DownTrack(**common, codecs=(codec,), ssrc=self._transports, cname="c")
-        )
-
-    async def call(self, caller: FakeLeg, callee: FakeLeg) -> Call:
-        engine: Any = self.engine
-        call = Call(
-            call_id="call",
-            caller=caller,
-            callee=callee,
-            longest_s=60,
-            on_ended=lambda _, cause: self.ended.append(cause),
-            engine=engine,
-            on_digit=lambda leg, digit: self.digits.append((leg.id, digit)),
-            shows_supervision=True,
-        )
-        await call.join()
-        return call
-
-    @property
-    def mix(self) -> SetMix:
-        found: SetMix = self.engine.of(SetMix)[-1]
-        return found
-
-    def speaks(self, leg: FakeLeg, loudness: int) -> None:
-        self.engine.deliver(SpeechChanged(id=up(leg).id, loudness=loudness))
-
-    def hears(self, leg: FakeLeg, others: list[FakeLeg]) -> list[str]:
-        """The others whom a leg hears, in a mix or as they come."""
-        track = down(leg)
-        if track.mixed is None:
-            return [other.id for other in others if track.source is up(other)]
-        (listener,) = [each for each in self.mix.listeners if each.id == track.mixed]
-        voices = {voice.source for voice in self.mix.voices} - set(listener.without)
-        return [other.id for other in others if up(other).id in voices]
-
-
-def up(leg: FakeLeg, kind: Kind = "audio") -> UpTrack:
-    track = leg.media[kind].up
-    assert track is not None
-    return track
-
-
-def down(leg: FakeLeg, kind: Kind = "audio") -> DownTrack:
-    track = leg.media[kind].down
-    assert track is not None
-    return track
-
-
-async def settled() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

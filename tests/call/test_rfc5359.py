@@ -29,7 +29,7 @@ from mediaserver.sdp.serializer import serialize
 from mediaserver.sip import events as sip
 from mediaserver.sip.replaces import replaces_of
 from mediaserver.sip.uri import parse_sip_uri
-from tests.call import test_conference as conference
+from tests.call import conference_house as conference
 from tests.call import test_joining as joining
 from tests.call.fakes import FakeEngine, FakeLeg, FakeSession
 from tests.call.test_sip_leg import dialled, phones_view, settle, taken

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +15,11 @@ from mediaserver.sdp.description import Direction, Fingerprint, SdpError
 from mediaserver.sdp.parser import parse
 from mediaserver.webrtc.negotiation import Changes, GlareError, LocalIceParams, MediaPolicy, Negotiation
 from mediaserver.webrtc.section import DEPENDENCY_URI
+from tests.webrtc.browser_texts import browser_answer, recorded
 
-DATA = Path(__file__).parents[1] / "data" / "sdp"
 WHIP = MediaPolicy(directions={"audio": Direction.RECVONLY, "video": Direction.RECVONLY})
 WHEP = MediaPolicy(directions={"audio": Direction.SENDONLY, "video": Direction.SENDONLY})
 EVERYTHING = MediaPolicy(audio=AUDIO_CODECS, video=VIDEO_CODECS)
-
-
-def recorded(name: str) -> str:
-    return (DATA / f"{name}.sdp").read_bytes().decode()
 
 
 def ice(ufrag: str = "first-ufrag") -> LocalIceParams:
@@ -56,15 +51,6 @@ def server_answer(name: str) -> str:
     negotiation = server()
     negotiation.handle_offer(recorded(name))
     return negotiation.create_answer()
-
-
-def browser_answer(offer: str) -> str:
-    """What a browser answers that agrees with everything: its own credentials, the other direction, no streams."""
-    text = offer.replace("a=setup:actpass", "a=setup:active").replace("a=ice-lite\r\n", "")
-    text = re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:RDVr", text)
-    text = re.sub(r"a=ice-pwd:\S+", "a=ice-pwd:5emGlbqVbutGnv0xSsQJlUtn", text)
-    text = text.replace("a=sendonly", "a=R").replace("a=recvonly", "a=sendonly").replace("a=R", "a=recvonly")
-    return re.sub(r"a=(ssrc|msid):.*\r\n", "", text)
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
