@@ -138,9 +138,9 @@ export class Peer extends EventTarget {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
       if (await this.#isStranded()) {
-        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate for the second offer.
-        await this.#pc.setLocalDescription({ type: "rollback" });
-        return this.#offer();
+        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate after the restart.
+        await this.#pc.setRemoteDescription({ type: "answer", sdp: withoutCandidates(sdp) });
+        return this.restartIce();
       }
       this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
@@ -181,8 +181,8 @@ export class Peer extends EventTarget {
     }
   }
 
-  /** A browser that may use a relay only had none for its first offer, but has one now. With the answer to that offer its ICE
-   * would fail at once for want of a candidate, and Firefox, which gets over that, would often send nothing any more. */
+  /** A browser that may use a relay only had none for its first offer, but has one now. With the candidates of the answer ICE would
+   * fail at once for want of one of our own, and Firefox, which gets over that, would often send nothing any more. */
   async #isStranded() {
     if (this.#reachable || this.#pc.remoteDescription || !this.#knowsRelay) return false;
     await firstCandidate(this.#pc);
@@ -230,6 +230,10 @@ export class Peer extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function withoutCandidates(sdp) {
+  return sdp.replace(/^a=(candidate:.*|end-of-candidates)\r?\n/gm, "");
 }
 
 /** Wait until there is a candidate, or that there is none is known, or long enough. */

@@ -62,7 +62,7 @@ async def relayed(
         return Relayed(**json.loads((await process.wait_for_log(r"(?m)^\{.*\}$", 90))[0]))
 
 
-async def _servers(url: str, token: str, trust: ssl.SSLContext | bool) -> Sequence[RTCIceServer]:
+async def _servers(url: str, token: str, trust: ssl.SSLContext | bool) -> list[RTCIceServer]:
     """What the server names to whoever publishes."""
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTransceiver("audio")
@@ -73,7 +73,7 @@ async def _servers(url: str, token: str, trust: ssl.SSLContext | bool) -> Sequen
                 response.raise_for_status()
         finally:
             await connection.close()
-    return resource.servers
+    return list(resource.servers)
 
 
 async def _run(wanted: Mapping[str, Any]) -> Relayed:
