@@ -9,6 +9,8 @@ import { Voices } from "./voices.js";
 const RESTART_AFTER_MS = 3000;
 /** Checks that have found no way by then are helped by a relay. */
 const RELAY_AFTER_MS = 2500;
+/** A browser that has any candidate at all has its first one long before. */
+const CANDIDATE_WITHIN_MS = 500;
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -30,6 +32,9 @@ export class Peer extends EventTarget {
   #video = null;
   #bounds = null;
   #pendingId = null;
+  /** A candidate of our own was found. */
+  #reachable = false;
+  #knowsRelay = false;
   /** We want something that no answer has confirmed yet. */
   #unsettled = false;
   #negotiating = false;
@@ -54,7 +59,9 @@ export class Peer extends EventTarget {
       this.dispatchEvent(new Event("stream"));
     };
     this.#pc.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate) this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
+      if (!candidate?.candidate) return;
+      this.#reachable = true;
+      this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
     };
     this.#pc.onnegotiationneeded = () => this.#run(() => this.#offer());
     this.#pc.onconnectionstatechange = () => this.#connectionChanged();
@@ -77,6 +84,7 @@ export class Peer extends EventTarget {
   useIceServers(iceServers) {
     if (!iceServers.length || this.#closed) return;
     this.#pc.setConfiguration({ ...POLICIES, iceServers });
+    this.#knowsRelay = true;
     setTimeout(() => {
       if (this.#pc.iceConnectionState === "checking") this.restartIce();
     }, RELAY_AFTER_MS);
@@ -129,6 +137,11 @@ export class Peer extends EventTarget {
     return this.#run(async () => {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
+      if (await this.#isStranded()) {
+        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate after the restart.
+        await this.#pc.setRemoteDescription({ type: "answer", sdp: withoutCandidates(sdp) });
+        return this.restartIce();
+      }
       this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
     });
@@ -166,6 +179,14 @@ export class Peer extends EventTarget {
     } catch (error) {
       console.warn("the picture cannot be made smaller", error);
     }
+  }
+
+  /** A browser that may use a relay only had none for its first offer, but has one now. With the candidates of the answer ICE would
+   * fail at once for want of one of our own, and Firefox, which gets over that, would often send nothing any more. */
+  async #isStranded() {
+    if (this.#reachable || this.#pc.remoteDescription || !this.#knowsRelay) return false;
+    await firstCandidate(this.#pc);
+    return !this.#reachable && !this.#closed && this.#pc.iceGatheringState === "complete";
   }
 
   async #offer() {
@@ -209,6 +230,19 @@ export class Peer extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function withoutCandidates(sdp) {
+  return sdp.replace(/^a=(candidate:.*|end-of-candidates)\r?\n/gm, "");
+}
+
+/** Wait until there is a candidate, or that there is none is known, or long enough. */
+function firstCandidate(pc) {
+  if (pc.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    pc.addEventListener("icecandidate", resolve, { once: true });
+    setTimeout(resolve, CANDIDATE_WITHIN_MS);
+  });
 }
 
 /** What a camera of `settings` (width, height, frameRate) must be sent with to stay within `bounds`. */
