@@ -6,8 +6,10 @@ agent's phone are those of all tests here; what the firewalls let pass is each t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,13 +20,14 @@ import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
 from tests.e2e.house import both_see_and_hear, metric_becomes, phone
 from tests.e2e.visitors import FOR_BOTH, MAKES, RELAY_ONLY, Make, Visitor, visitor
 from tests.e2e.zone import NAME, PAGE, TURN_NAME, House, house
 from tests.peers.aiortc_relayed import relayed
 from tests.peers.baresip import Baresip, baresip
 from tests.peers.certificates import Certificates
-from tests.peers.chromium import Chromium, chromium
+from tests.peers.chromium import Chromium, Tab, chromium
 from tests.peers.firefox import Firefox, firefox
 from tests.peers.firewall import Openings
 from tests.peers.process import PeerError
@@ -40,6 +43,8 @@ ALLOCATIONS = 'mediaserver_engine_turn_allocations{shard="relay"}'
 RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
 OVER_TLS = 'mediaserver_engine_links_over_tls{shard="edge0"}'
 SHARDS = 2
+AIM_S = 4.0
+"""Media are back so soon after the Edge: the page finds its way to the server again, and asks for another one for media."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +115,8 @@ async def test_where_udp_is_closed_media_goes_by_tcp_to_the_edge_without_a_relay
 
 @pytest.mark.parametrize("make", MAKES)
 async def test_a_visitor_who_reaches_nothing_but_port_443_calls_an_agent_inside(scene: Scene, make: Make) -> None:
-    before = (await scene.made.edge.metrics())[RELAYED]
     async with scene.call(make, admitted=Openings(tcp=(443,))) as there:
-        assert await there.ways() == {"relay tls"}
-        metrics = await scene.made.edge.metrics()
-        assert metrics[RELAYED] > before + 100
-        assert metrics[PATHS] >= 1
-    await metric_becomes(scene.made.edge, ALLOCATIONS, 0)
+        assert await there.ways() == {"direct tcp"}, "the port of pages takes media, too"
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -132,7 +132,39 @@ async def test_who_may_use_a_relay_only_finds_it(scene: Scene, make: Make, admit
     before = (await scene.made.edge.metrics())[RELAYED]
     async with scene.call(make, admitted=admitted, script=RELAY_ONLY) as there:
         assert await there.ways() == {way}
-        assert (await scene.made.edge.metrics())[RELAYED] > before + 100
+        metrics = await scene.made.edge.metrics()
+        assert metrics[RELAYED] > before + 100
+        assert metrics[PATHS] >= 1
+    await metric_becomes(scene.made.edge, ALLOCATIONS, 0)
+
+
+@pytest.mark.parametrize(
+    ("admitted", "script", "way"),
+    [
+        pytest.param(Openings(tcp=(443, 3478)), "", "direct tcp", id="tcp"),
+        pytest.param(USUAL, RELAY_ONLY, "relay udp", id="turn-udp"),
+        pytest.param(Openings(tcp=(443,)), RELAY_ONLY, "relay tls", id="turn-tls"),
+    ],
+)
+async def test_media_come_by_the_same_way_soon_after_the_edge_was_killed_and_is_back(
+    scene: Scene, admitted: Openings, script: str, way: str
+) -> None:
+    async with scene.call("chromium", admitted=admitted, script=script) as there:
+        assert isinstance(there.page, Tab)
+        assert await there.ways() == {way}
+        await kill_and_wait(scene.made.edge)
+        # What was on its way has come, and nothing more does.
+        await asyncio.sleep(1)
+        page, shown = await page_gets(there.page), (await scene.agent.video_stats()).frames_shown
+        await scene.made.edge.process.start()
+        back = await answers(scene.made.edge)
+        async with asyncio.timeout(60):
+            at_page, at_phone = await asyncio.gather(page_back(there.page, page), phone_back(scene.agent, shown))
+        times = f"page {at_page - back:.2f} s, phone {at_phone - back:.2f} s"
+        sys.stdout.write(f"media after the Edge ({way}): {times}\n")
+        assert max(at_page, at_phone) - back < AIM_S
+        await both_see_and_hear(there.page, scene.agent, seconds=3)
+        assert way in await there.ways()
 
 
 async def test_firefox_calls_an_agent_inside_while_udp_is_blocked_between_inside_and_the_zone(scene: Scene) -> None:

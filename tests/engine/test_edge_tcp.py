@@ -45,9 +45,9 @@ async def proven(pair: Pair, local: LocalIce) -> TcpVisitor:
     return visitor
 
 
-async def connected(pair: Pair, local: LocalIce) -> Visitor:
+async def connected(pair: Pair, local: LocalIce) -> TcpVisitor:
     """Another connection of the same visitor, which is challenged, too."""
-    visitor = await Visitor.connect(pair)
+    visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
     visitor.check(local)
     challenged = False
     while not challenged:
