@@ -34,6 +34,8 @@ export class Peer extends EventTarget {
   #pendingId = null;
   /** A candidate of our own was found. */
   #reachable = false;
+  /** There is none, or no more: Firefox says so by an empty one, Chromium does not. */
+  #exhausted = false;
   #knowsRelay = false;
   /** We want something that no answer has confirmed yet. */
   #unsettled = false;
@@ -59,6 +61,7 @@ export class Peer extends EventTarget {
       this.dispatchEvent(new Event("stream"));
     };
     this.#pc.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate === "") this.#exhausted = true;
       if (!candidate?.candidate) return;
       this.#reachable = true;
       this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
@@ -138,9 +141,9 @@ export class Peer extends EventTarget {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
       if (await this.#isStranded()) {
-        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate after the restart.
-        await this.#pc.setRemoteDescription({ type: "answer", sdp: withoutCandidates(sdp) });
-        return this.restartIce();
+        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate for the second offer.
+        await this.#pc.setLocalDescription({ type: "rollback" });
+        return this.#offer();
       }
       this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
@@ -181,12 +184,13 @@ export class Peer extends EventTarget {
     }
   }
 
-  /** A browser that may use a relay only had none for its first offer, but has one now. With the candidates of the answer ICE would
-   * fail at once for want of one of our own, and Firefox, which gets over that, would often send nothing any more. */
+  /** A browser that may use a relay only had none for its first offer, but has one now. With the answer to that offer Firefox's ICE
+   * would fail at once for want of a candidate of our own, and after that it often sends nothing any more. Chromium's waits for the
+   * restart, and should: it would not make a rolled back offer again with the same sections. */
   async #isStranded() {
     if (this.#reachable || this.#pc.remoteDescription || !this.#knowsRelay) return false;
     await firstCandidate(this.#pc);
-    return !this.#reachable && !this.#closed && this.#pc.iceGatheringState === "complete";
+    return this.#exhausted && !this.#reachable && !this.#closed;
   }
 
   async #offer() {
@@ -230,10 +234,6 @@ export class Peer extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function withoutCandidates(sdp) {
-  return sdp.replace(/^a=(candidate:.*|end-of-candidates)\r?\n/gm, "");
 }
 
 /** Wait until there is a candidate, or that there is none is known, or long enough. */
