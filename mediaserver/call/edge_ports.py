@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from mediaserver.engine.commands import Address, EdgePorts
@@ -9,6 +10,9 @@ from mediaserver.engine.commands import Address, EdgePorts
 
 class PortsAtEdge(Protocol):
     """Opens pairs of ports at one Edge; each ends with its transport."""
+
+    on_moved: Callable[[int, int, int], None] | None
+    """Told the transport and its ports of RTP and RTCP when the Edge was restarted and could not open the same ones."""
 
     @property
     def announced_ip(self) -> str:

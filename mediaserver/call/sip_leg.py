@@ -22,7 +22,7 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_early import EarlyAnswers
 from mediaserver.call.sip_leg_dialog import SipLegDialog
-from mediaserver.call.sip_media import SipMediaSettings
+from mediaserver.call.sip_media import SipMedia, SipMediaSettings
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
 from mediaserver.call.sip_webrtc import SipWebRtcSettings
@@ -75,6 +75,8 @@ class SipLeg(SipLegDialog):
             changed=self._on_agreed,
             log=self.log,
         )
+        if isinstance(self._sip_media, SipMedia):
+            self._sip_media.on_moved = self._on_moved
         self._answering = asyncio.Lock()
         self._early_agreed: asyncio.Future[bool] | None = None
         """The answer to such an offer, once it is there."""
@@ -295,10 +297,13 @@ class SipLeg(SipLegDialog):
                 session.reject_reoffer(500, (("Retry-After", "10"),))
             case sip_events.Reoffered(body=body):
                 await self._negotiation.on_reoffered(session, body)
-            case sip_events.ReofferAnswered(body=body):
-                await self._negotiation.on_reoffer_answered(session, body)
-            case sip_events.ReofferRejected(code=code):
-                await self._negotiation.on_reoffer_rejected(session, code)
+            case (
+                sip_events.ReofferAnswered()
+                | sip_events.ReofferRejected()
+                | sip_events.ReofferNotSent()
+                | sip_events.Returned()
+            ):
+                await self._negotiation.on_outcome(session, event)
             case sip_events.RefreshDue():
                 await self._refresh(session)
             case sip_events.Referred(target=target, replaces=replaces, referred_by=referred_by, removes=removes):
@@ -353,6 +358,12 @@ class SipLeg(SipLegDialog):
 
     async def _refresh(self, session: InviteSession) -> None:
         await self._negotiation.refresh(session)
+
+    def _on_moved(self) -> None:
+        """An Edge that was restarted has other ports for our media: the phone is told by a re-INVITE."""
+        if self._session is not None and not self.ended:
+            self.log.info("ports_moved")
+            self._tasks.spawn(self._negotiation.turn(self._session, self._sip_media.direction), name="ports-moved")
 
     def _on_agreed(self) -> None:
         """An offer and its answer later in the call are in force."""

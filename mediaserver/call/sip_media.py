@@ -92,6 +92,10 @@ class SipMedia(SipLines):
         self._session_id = secrets.randbits(62)
         self._version = 0
         self._closed = False
+        self.on_moved: Callable[[], None] | None = None
+        """Told that ports are others now, which the phone has to learn (`turn`)."""
+        if settings.at_edge is not None:
+            settings.at_edge.on_moved = self._move
 
     @property
     def transports(self) -> tuple[int, ...]:
@@ -145,12 +149,13 @@ class SipMedia(SipLines):
         return serialize(self._local).encode()
 
     def turn(self) -> bytes:
-        """What holds, as an offer with `direction` for every line (RFC 3264 §8.4)."""
+        """What holds, as an offer with `direction` for every line (RFC 3264 §8.4), and with the ports that it has now."""
         proposal = self._propose()
         if self._local is None:
             raise NegotiationError("there is no session to offer again")
         media = tuple(
-            section if section.rejected else replace(section, direction=self.direction) for section in self._local.media
+            section if section.rejected else replace(section, direction=self.direction, port=self._port(index, section))
+            for index, section in enumerate(self._local.media)
         )
         self._version += 1
         origin = replace(self._local.origin, version=str(self._version))
@@ -288,6 +293,9 @@ class SipMedia(SipLines):
         self._lines.clear()
         self._note_agreed()
         self.bandwidth = _no_lines
+        self.on_moved = None
+        if self._settings.at_edge is not None:
+            self._settings.at_edge.on_moved = None
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
     def _propose(self) -> Proposal:
@@ -336,6 +344,19 @@ class SipMedia(SipLines):
             self._watch(rtp.id, kind)
         proposal.opened.append(line)
         return line
+
+    def _port(self, index: int, section: LocalMedia | MediaDescription) -> int:
+        line = self._lines.get(index)
+        return section.port if line is None else line.rtp.rtp_port
+
+    def _move(self, transport: int, rtp_port: int, rtcp_port: int) -> None:
+        """A pair at the Edge is another one from now on."""
+        opened = self._proposal.opened if self._proposal is not None else ()
+        for line in (*self._lines.values(), *opened):
+            if line.rtp.id == transport:
+                line.rtp = replace(line.rtp, rtp_port=rtp_port, rtcp_port=rtcp_port)
+        if self.on_moved is not None:
+            self.on_moved()
 
     def _close(self, lines: list[Line]) -> None:
         for line in lines:

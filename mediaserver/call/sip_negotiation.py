@@ -18,10 +18,14 @@ from mediaserver.errors import LocalProtocolError, MediaServerError, Negotiation
 from mediaserver.sdp.codecs import matches
 from mediaserver.sdp.description import Direction, SessionDescription
 from mediaserver.sdp.parser import parse
+from mediaserver.sip import events as sip_events
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.session_states import SessionState
 
 _GLARE: Final = 491
+
+Outcome = sip_events.ReofferAnswered | sip_events.ReofferRejected | sip_events.ReofferNotSent | sip_events.Returned
+"""What becomes of a re-INVITE of ours."""
 
 Admit = Callable[[Codecs, SessionDescription | None], Codecs]
 """What admission control leaves of codecs, given the phone's description where there is one."""
@@ -66,6 +70,8 @@ class SipNegotiation:
         """What we would like to offer, when nothing else is under way."""
         self._offered: Codecs = {}
         """What our own re-INVITE is about."""
+        self._untold: Codecs | None = None
+        """The same, while the phone has no connection."""
         self._refused: Codecs | None = None
         """What the phone would not have: it is not asked twice."""
 
@@ -169,7 +175,19 @@ class SipNegotiation:
                 return
             self._offered, self._owed = {}, _Owed.ANSWER
 
-    async def on_reoffer_answered(self, session: InviteSession, body: bytes | None) -> None:
+    async def on_outcome(self, session: InviteSession, event: Outcome) -> None:
+        """What became of our re-INVITE."""
+        match event:
+            case sip_events.ReofferAnswered(body=body):
+                await self._on_answered(session, body)
+            case sip_events.ReofferRejected(code=code):
+                await self._on_rejected(session, code)
+            case sip_events.ReofferNotSent():
+                await self._on_not_sent()
+            case sip_events.Returned():
+                await self._on_returned(session)
+
+    async def _on_answered(self, session: InviteSession, body: bytes | None) -> None:
         """The phone took our re-INVITE."""
         async with self._lock:
             if self._owed is _Owed.ANSWER:
@@ -178,7 +196,7 @@ class SipNegotiation:
                     self._refused = self._offered
             await self._send_wish(session)
 
-    async def on_reoffer_rejected(self, session: InviteSession, code: int) -> None:
+    async def _on_rejected(self, session: InviteSession, code: int) -> None:
         """It did not: the session goes on as before. After a glare that the phone won, ours waits for its end."""
         async with self._lock:
             if self._owed is _Owed.ANSWER:
@@ -190,6 +208,23 @@ class SipNegotiation:
                     self._wish = self._wish or self._offered
                 elif self._offered:
                     self._refused = self._offered
+            await self._send_wish(session)
+
+    async def _on_not_sent(self) -> None:
+        """The phone has lost its connection: it hears of it when it is back."""
+        async with self._lock:
+            if self._owed is _Owed.ANSWER:
+                self._owed, self._untold = _Owed.NOTHING, self._offered
+                self._media.drop()
+
+    async def _on_returned(self, session: InviteSession) -> None:
+        """The phone is back."""
+        async with self._lock:
+            untold, self._untold = self._untold, None
+            if untold:
+                self._wish = self._wish or untold
+            elif untold is not None:
+                self._turning = True
             await self._send_wish(session)
 
     async def _send_wish(self, session: InviteSession) -> None:

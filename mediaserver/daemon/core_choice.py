@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
@@ -32,7 +32,8 @@ class CoreChoice:
     """Weighted, and the same for one source as long as its Core is there: on every Edge, and after a restart of one.
 
     Each source ranks the Cores by a hash of both (rendezvous hashing), so a Core that goes or comes moves only its own
-    share. Who had to go elsewhere is remembered, for there is the call then.
+    share. Who had to go elsewhere is remembered, for there is the call then. A Core that drains takes those alone who find
+    no other one, and whoever was brought to it before: its calls open new connections as long as they last.
     """
 
     def __init__(
@@ -43,35 +44,46 @@ class CoreChoice:
         self._clock = clock
         self._elsewhere: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """By network, the Core and until when; the one used least recently is first."""
+        self._brought: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        """The same by address, of everybody: a network has new visitors beside those who are in a call."""
 
-    def choose(self, source: str, server_name: str, present: Collection[str]) -> str | None:
-        """The name of a Core among those that are there; None when the visitor has to wait."""
+    def choose(
+        self, source: str, server_name: str, present: Collection[str], draining: Collection[str] = ()
+    ) -> str | None:
+        """The name of a Core among those that are there, some of which may drain; None when the visitor has to wait."""
         wanted = next((core for core in self._cores if server_name.lower() in core.server_names), None)
         if wanted is not None:
             return wanted.name if wanted.name in present else None
-        network = _network(source)
+        found = self._recall(self._brought, source)
+        if found not in draining or found not in present:
+            found = self._choose_new(_network(source), present, draining)
+        if found is not None and len(self._cores) > 1:
+            self._remember(self._brought, source, found)
+        return found
+
+    def _choose_new(self, network: str, present: Collection[str], draining: Collection[str]) -> str | None:
         ranked = sorted(self._cores, key=lambda core: _rank(network, core), reverse=True)
-        found = next((core.name for core in ranked if core.name in present), None)
-        if found is None:
+        there = [core.name for core in ranked if core.name in present]
+        takers = [name for name in there if name not in draining] or there
+        if not takers:
             return None
-        remembered = self._recall(network)
-        if remembered is not None and remembered in present:
-            found = remembered
+        remembered = self._recall(self._elsewhere, network)
+        found = remembered if remembered in takers else takers[0]
         if found == ranked[0].name:
             self._elsewhere.pop(network, None)
         else:
-            self._remember(network, found)
+            self._remember(self._elsewhere, network, found)
         return found
 
-    def _recall(self, network: str) -> str | None:
-        name, until = self._elsewhere.get(network, ("", 0.0))
+    def _recall(self, table: Mapping[str, tuple[str, float]], who: str) -> str | None:
+        name, until = table.get(who, ("", 0.0))
         return name if until > self._clock() else None
 
-    def _remember(self, network: str, name: str) -> None:
-        self._elsewhere[network] = (name, self._clock() + REMEMBERED_S)
-        self._elsewhere.move_to_end(network)
-        if len(self._elsewhere) > self._most:
-            self._elsewhere.popitem(last=False)
+    def _remember(self, table: OrderedDict[str, tuple[str, float]], who: str, name: str) -> None:
+        table[who] = (name, self._clock() + REMEMBERED_S)
+        table.move_to_end(who)
+        if len(table) > self._most:
+            table.popitem(last=False)
 
 
 def _network(source: str) -> str:

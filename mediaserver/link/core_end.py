@@ -83,6 +83,8 @@ class CoreEnd(End):
         """Told the number of a connection that the Edge could not open, and why."""
         self.on_ports: Callable[[CoreEnd, PortsOpened | PortsRefused], None] | None = None
         """Told what became of ports that were asked for."""
+        self._own_drain_deadline_s: float | None = None
+        """Seconds that we give to our sessions."""
         self.drain_deadline_s: float | None = None
         """Seconds that the Edge gave to its sessions when it began to drain; None while it does not."""
 
@@ -90,6 +92,11 @@ class CoreEnd(End):
     def is_ready(self) -> bool:
         """The Edge has our keys and takes visitors' packets."""
         return self._hello is not None
+
+    @property
+    def instance(self) -> str:
+        """Names the Edge's present life; empty while it is away."""
+        return self._hello.instance if self._hello is not None else ""
 
     @property
     def is_draining(self) -> bool:
@@ -109,9 +116,9 @@ class CoreEnd(End):
         self.reason = reason
         self._changed(self)
 
-    def set_keys(self, keys: Sequence[TokenKey]) -> None:
-        """Keys that prove ufrags from now on, at most two."""
-        self._keys = tuple(keys)
+    def set_keys(self, keys: Sequence[TokenKey], turn_secrets: Sequence[bytes]) -> None:
+        """Keys that prove ufrags from now on, and secrets that make TURN passwords; at most two of each."""
+        self._keys, self._turn_secrets = tuple(keys), tuple(turn_secrets)
         if self.is_ready:
             self._send_keys()
 
@@ -119,6 +126,12 @@ class CoreEnd(End):
         """Begin the media links anew; nothing while the Edge is away, for they begin when it comes."""
         if self.is_ready:
             self._media_ready(self._media_secret)
+
+    def drain(self, deadline_s: float) -> None:
+        """We take no new visitors and end after the deadline; the Edge brings them to other Cores, now or when it comes."""
+        self._own_drain_deadline_s = deadline_s
+        if self.is_ready:
+            self._send(Drain(deadline_s=deadline_s))
 
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""
@@ -129,9 +142,10 @@ class CoreEnd(End):
         """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
         self._send(Dial(number=number, ip=ip, port=port))
 
-    def open_ports(self, transport: int, ip: str) -> None:
-        """Open a pair of ports for media of a transport; `on_ports` is called."""
-        self._send(OpenPorts(transport=transport, ip=ip))
+    def open_ports(self, transport: int, ip: str, *, rtp: int | None = None, worker: int | None = None) -> None:
+        """Open a pair of ports for media of a transport, that of the number `rtp` at the thread `worker` where they are
+        given; `on_ports` is called."""
+        self._send(OpenPorts(transport=transport, ip=ip, rtp=rtp, worker=worker))
 
     def aim_ports(
         self, transport: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, latching_ms: int
@@ -184,6 +198,8 @@ class CoreEnd(End):
         self._send_keys()
         self._media_ready(self._media_secret)
         self._send_revocations(self._revoked())
+        if self._own_drain_deadline_s is not None:
+            self._send(Drain(deadline_s=self._own_drain_deadline_s))
 
     def _send_keys(self) -> None:
         self._send(SetKeys(tokens=self._keys, turn=self._turn_secrets, media=self._media_secret))

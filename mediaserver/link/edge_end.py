@@ -94,6 +94,8 @@ class EdgeEnd(End):
         self._drain_deadline_s: float | None = None
         self.core_id: int | None = None
         """The Core's id in its tokens; None while it is not there."""
+        self.is_draining = False
+        """The Core takes no new visitors."""
 
     def handle_up(self) -> None:
         """The link is up; the Core speaks first."""
@@ -143,6 +145,9 @@ class EdgeEnd(End):
                 self._sink.handle_keys(self.core_id, self._shards, message)
             case Revoke() if self.core_id is not None:
                 self._sink.handle_revocations(self.core_id, message.sessions)
+            case Drain() if self.core_id is not None:
+                self.is_draining = message.deadline_s is not None
+                _log.info("core_drains", core=self.core_name, deadline_s=message.deadline_s)
             case Dial() if self.core_id is not None:
                 self._sink.handle_dial(self, message)
             case OpenPorts() if self.core_id is not None:
@@ -175,5 +180,6 @@ class EdgeEnd(End):
             return
         self.core_id = hello.core_id
         self._shards = hello.shards
+        self.is_draining = False
         self.reason = ""
         self._changed(self)

@@ -32,6 +32,7 @@ Secret = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Ip = Annotated[str, Meta(min_length=2, max_length=45)]
 Port = Annotated[int, Meta(ge=1, lt=1 << 16)]
+Worker = Annotated[int, Meta(ge=0, lt=64)]
 Number = Annotated[int, Meta(ge=1, lt=1 << 53)]
 Text = Annotated[str, Meta(max_length=MAX_REASON)]
 DrainSeconds = Annotated[float, Meta(ge=0, le=7 * 86_400)] | None
@@ -131,7 +132,7 @@ class EdgeAddresses(Message, frozen=True, kw_only=True, tag="edge_addresses"):
 
 
 class Drain(Message, frozen=True, kw_only=True, tag="drain"):
-    """From the Edge: it takes no new sessions and ends after the deadline; or it goes on after all."""
+    """From either end: it takes no new sessions and ends after the deadline; or it goes on after all."""
 
     deadline_s: DrainSeconds
     """None: it goes on."""
@@ -152,12 +153,16 @@ class DialFailed(Message, frozen=True, kw_only=True, tag="dial_failed"):
     reason: Text
 
 
-class OpenPorts(Message, frozen=True, kw_only=True, tag="open_ports"):
+class OpenPorts(Message, frozen=True, kw_only=True, tag="open_ports", omit_defaults=True):
     """From the Core: open a pair of ports for media of a transport, on the address that peers are told so. The pair ends
     with the transport (`Revoke`)."""
 
     transport: SessionId
     ip: Ip
+    rtp: Port | None = None
+    """The pair whose first port is this: the Edge had it open in its earlier life, and a peer knows it."""
+    worker: Worker | None = None
+    """The thread that is to have it; None leaves that to the Edge."""
 
 
 class PortsOpened(Message, frozen=True, kw_only=True, tag="ports_opened"):
@@ -167,7 +172,7 @@ class PortsOpened(Message, frozen=True, kw_only=True, tag="ports_opened"):
     ip: Ip
     rtp: Port
     rtcp: Port
-    worker: Annotated[int, Meta(ge=0, lt=64)]
+    worker: Worker
 
 
 class PortsRefused(Message, frozen=True, kw_only=True, tag="ports_refused"):

@@ -40,6 +40,7 @@ from mediaserver.sip.removals import NewRemoval, answer
 from mediaserver.sip.request_handler import NewInvite, NewText, RequestHandler
 from mediaserver.sip.sender import Announced, Routes, Sender
 from mediaserver.sip.standalone import OutsideRequest, Standalone
+from mediaserver.sip.stranded import StrandedSessions
 from mediaserver.sip.timers import TimerHeap
 from mediaserver.sip.transaction_layer import (
     AckReceived,
@@ -104,6 +105,8 @@ class Core(Sender):
         self.notifier = Notifier(self)
         self.referrals = OutsideReferrals(self)
         self.watched = Watched(self)
+        self.stranded = StrandedSessions()
+        """Calls whose phone has lost its connection."""
         self._notices = Notices()
         self._location_check_at: float | None = None
 
@@ -150,6 +153,7 @@ class Core(Sender):
         """
         self.layer.handle_flow_closed((flow,) if target is None else (flow, target), now)
         self.kept.handle_closed(flow)
+        self.stranded.add(flow, self._machines.values(), self.location.on(flow))
         for aor in self.location.drop_flow(flow):
             self.tell(aor)
         self._run(now)
@@ -343,6 +347,12 @@ class Core(Sender):
         if untold is not None:
             self._events.append(Noticed(kind, source, untold))
 
+    def follow(self, aor: str, flow: Flow) -> None:
+        """A user has registered over a flow: calls of the device whose connection has ended go on there."""
+        for machine in self.stranded.bring(aor, flow, self.location.on(flow)):
+            self.counters.inc("sip.dialogs_moved")
+            self.touch(machine)
+
     def watch_location(self, now: float) -> None:
         """Bindings exist: look for expired ones every few seconds."""
         if self._location_check_at is None:
@@ -404,6 +414,7 @@ class Core(Sender):
                 self._events.append(SessionHappened(machine, event))
             if machine.over:
                 self._machines.pop((machine.call_id, machine.local_tag), None)
+                self.stranded.remove(machine)
                 self._heap.forget(machine)
             else:
                 self._heap.schedule(machine)

@@ -17,6 +17,7 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "sip.challenges": ("verdict",),
     "sip.connections_closed": ("reason",),
     "sip.connects": ("result",),
+    "sip.dialogs_moved": (),
     "sip.dns_queries": ("result",),
     "sip.dropped": ("reason",),
     "sip.failovers": (),

@@ -85,6 +85,16 @@ class ReofferRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class ReofferNotSent:
+    """Our re-INVITE found no way to the peer, whose connection has ended; `Returned` follows if its device comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The peer's device, whose connection had ended, is reached by another one from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshDue:
     """Half of the session timer's interval is over and the peer knows no UPDATE: send a re-INVITE that changes nothing."""
 
@@ -152,6 +162,8 @@ SessionEvent = (
     | Reoffered
     | ReofferAnswered
     | ReofferRejected
+    | ReofferNotSent
+    | Returned
     | RefreshDue
     | Referred
     | PartyTold

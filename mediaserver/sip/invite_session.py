@@ -16,6 +16,8 @@ from mediaserver.sip.events import (
     EndedBy,
     Info,
     Rejected,
+    ReofferNotSent,
+    Returned,
     TextReceived,
 )
 from mediaserver.sip.flow import Flow
@@ -232,8 +234,25 @@ class InviteMachine(Referrals):
                 self._cancel_give_up_at = None
                 if not cancelled:
                     self._tell_last(Rejected(code, reason_of(code)))
+        elif reason != "timeout" and self.is_stranded:
+            self._not_sent(attempt, now)
         elif attempt.method in ("INVITE", "INFO", "UPDATE"):
             self._lost(by, code, now)
+
+    def return_by(self, flow: Flow) -> None:
+        """The peer's device is back on another connection."""
+        if self.dialog is not None:
+            self.dialog.flow, self.is_stranded = flow, False
+            self._tell(Returned())
+
+    def _not_sent(self, attempt: Attempt, now: float) -> None:
+        """§12.2.1.2 ends a dialog for 408 and 481 alone: whose phone has lost its connection may come back."""
+        if attempt is self._reinvite and self.offer_state is _O.SENT:
+            self._offer_step(_J.RECEIVE_FAILURE)
+            self._reinvite = None
+            self._tell(ReofferNotSent())
+        elif attempt.method == "UPDATE":
+            self._session_timer.put_off(now)
 
     def owns(self, request: Request) -> bool:
         """True when the request's From tag is that of our dialog (or of an early branch of our call)."""

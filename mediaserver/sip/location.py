@@ -120,6 +120,10 @@ class Location:
         else:
             self._table.pop(aor, None)
 
+    def on(self, flow: Flow) -> list[Binding]:
+        """All bindings of this flow."""
+        return [b for aor in self._by_flow.get(flow, ()) for b in self._table[aor] if b.flow == flow]
+
     def uses(self, flow: Flow) -> bool:
         """True while a binding lives on this flow."""
         return flow in self._by_flow

@@ -215,6 +215,7 @@ class RequestHandler(RequestGate):
         core.respond(transaction, 200, headers=done.headers, now=now)
         core.counters.inc("sip.registrations")
         core.watch_location(now)
+        core.follow(done.aor, flow)
         if done.changed:
             core.tell(done.aor)
 

@@ -121,6 +121,8 @@ class SessionBase:
         self.timer: TimerEntry | None = None
         self.aor: str | None = None
         """The registered user whose phone is the peer."""
+        self.is_stranded = False
+        """The connection of that phone has ended, and it has not come back on another one yet."""
         self.focus: str | None = None
         """User part of the conference URI, where we are a focus to the peer (RFC 4579 §4)."""
         self._port = port

@@ -86,3 +86,60 @@ def test_a_name_of_one_core_leads_there_or_waits() -> None:
 
 def test_without_any_core_a_visitor_waits() -> None:
     assert choice().choose(SOURCES[0], "video.bank.example", set()) is None
+
+
+def by_home(home: str) -> list[str]:
+    """Sources whose own Core this is, of different networks."""
+    chosen = choice()
+    return [source for source in SOURCES if chosen.choose(source, "", BOTH) == home]
+
+
+def test_a_core_that_drains_gets_nobody_new_and_keeps_those_that_it_has() -> None:
+    clock = Clock()
+    chosen = choice(clock=clock)
+    there, fresh = by_home("a")[:10], by_home("a")[10:20]
+    assert {chosen.choose(source, "", BOTH) for source in there} == {"a"}
+    clock.now = REMEMBERED_S - 1
+    assert {chosen.choose(source, "", BOTH, {"a"}) for source in there} == {"a"}
+    assert {chosen.choose(source, "", BOTH, {"a"}) for source in fresh} == {"b"}
+    # A neighbour of somebody who is in a call there is new all the same.
+    assert chosen.choose(f"{there[0]}1", "", BOTH, {"a"}) == "b"
+    assert chosen.choose(there[0], "", BOTH, {"a"}) == "a"
+    clock.now += REMEMBERED_S
+    assert {chosen.choose(source, "", BOTH, {"a"}) for source in there[1:]} == {"b"}
+
+
+def test_who_came_while_a_core_drained_stays_elsewhere_when_it_is_back() -> None:
+    chosen = choice()
+    source = by_home("a")[0]
+    assert chosen.choose(source, "", BOTH, {"a"}) == "b"
+    assert chosen.choose(source, "", BOTH) == "b"
+
+
+def test_who_is_in_a_call_comes_to_another_core_when_the_one_that_drained_is_gone() -> None:
+    chosen = choice()
+    source = by_home("a")[0]
+    assert chosen.choose(source, "", BOTH, {"a"}) == "b"
+    assert chosen.choose(source, "", BOTH, {"b"}) == "b"
+    assert chosen.choose(source, "", {"a"}, {"b"}) == "a"
+
+
+def test_cores_that_all_drain_take_visitors_as_ever_and_say_no_themselves() -> None:
+    chosen = choice()
+    source = by_home("a")[0]
+    assert chosen.choose(source, "", BOTH, BOTH) == "a"
+    assert choice().choose(by_home("b")[0], "", {"a"}, {"a"}) == "a"
+
+
+def test_a_name_of_one_core_leads_there_also_while_it_drains() -> None:
+    chosen = choice(KnownCore("a"), KnownCore("b", server_names=frozenset({"b.bank.example"})))
+    assert chosen.choose(SOURCES[0], "b.bank.example", BOTH, {"b"}) == "b"
+
+
+def test_who_was_brought_where_has_a_bound() -> None:
+    chosen = CoreChoice([KnownCore("a"), KnownCore("b")], clock=Clock(), most_remembered=10)
+    there = by_home("a")[:20]
+    for source in there:
+        chosen.choose(source, "", BOTH)
+    assert [chosen.choose(source, "", BOTH, {"a"}) for source in there[10:]] == ["a"] * 10
+    assert chosen.choose(there[0], "", BOTH, {"a"}) == "b"

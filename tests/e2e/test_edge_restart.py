@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
 from tests.e2e.house import both_see_and_hear, contact_ended, phone, show_my_camera, start_call
 from tests.e2e.zone import NAME, PAGE, house
-from tests.peers.baresip import Baresip, baresip
-from tests.peers.chromium import Tab, chromium, streams
-from tests.peers.daemon import Daemon
+from tests.peers.baresip import baresip
+from tests.peers.chromium import chromium
 from tests.peers.sandwich import sandwich
 
 AIM_S = 1.0
 """Media are back so soon after the Edge."""
-
-
-async def _kill(daemon: Daemon) -> None:
-    os.kill(daemon.pid, signal.SIGKILL)
-    await daemon.process.wait(10)
-
-
-async def _answers(daemon: Daemon) -> float:
-    """When a daemon that was started answers anything at all; the Edge does so when Cores can come."""
-    while True:
-        with contextlib.suppress(OSError, IndexError):
-            await daemon.get(f"{daemon.admin_url}/healthz")
-            return time.monotonic()
-        await asyncio.sleep(0.01)
-
-
-async def _page_gets(tab: Tab) -> tuple[int, int]:
-    media = await tab.media()
-    return streams(media, "inbound", "audio")[0].packets, streams(media, "inbound", "video")[0].frames
-
-
-async def _page_back(tab: Tab, before: tuple[int, int]) -> float:
-    """When the page has sound and a decoded picture again."""
-    while True:
-        sound, picture = await _page_gets(tab)
-        if sound > before[0] and picture > before[1]:
-            return time.monotonic()
-        await asyncio.sleep(0.01)
-
-
-async def _phone_back(agent: Baresip, before: int) -> float:
-    """When the phone shows pictures of the visitor again."""
-    while True:
-        if (await agent.video_stats()).frames_shown > before:
-            return time.monotonic()
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.e2e
@@ -74,16 +34,16 @@ async def test_media_are_back_within_a_second_when_the_only_edge_was_killed_and_
         await agent.wait_established()
         await show_my_camera(tab)
         await both_see_and_hear(tab, agent, seconds=2)
-        await _kill(made.edge)
+        await kill_and_wait(made.edge)
         # What was on its way has come, and nothing more does.
         await asyncio.sleep(1)
-        page, shown = await _page_gets(tab), (await agent.video_stats()).frames_shown
+        page, shown = await page_gets(tab), (await agent.video_stats()).frames_shown
         await made.edge.process.start()
-        back = await _answers(made.edge)
+        back = await answers(made.edge)
         async with asyncio.timeout(20):
-            page_back, phone_back = await asyncio.gather(_page_back(tab, page), _phone_back(agent, shown))
-        sys.stdout.write(f"media after the Edge: page {page_back - back:.2f} s, phone {phone_back - back:.2f} s\n")
-        assert max(page_back, phone_back) - back < AIM_S
+            at_page, at_phone = await asyncio.gather(page_back(tab, page), phone_back(agent, shown))
+        sys.stdout.write(f"media after the Edge: page {at_page - back:.2f} s, phone {at_phone - back:.2f} s\n")
+        assert max(at_page, at_phone) - back < AIM_S
         await made.edge.wait_ready()
         # The page's socket has found its way back by itself, too.
         await both_see_and_hear(tab, agent, seconds=3)
@@ -102,7 +62,7 @@ async def test_a_visitor_is_told_while_the_core_is_away_and_calls_when_it_is_bac
         chromium(tmp_path, network=rig.internet) as browser,
     ):
         tab = await browser.new_tab(PAGE)
-        await _kill(made.core)
+        await kill_and_wait(made.core)
         await tab.page.get_by_role("button", name="Video call").click()
         # The Edge holds each of the browser's attempts for five seconds, and meanwhile the page says that it connects.
         await expect(tab.page.get_by_role("status")).to_contain_text("Connecting")

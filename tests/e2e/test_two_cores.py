@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import signal
 import ssl
 from pathlib import Path
 
@@ -14,14 +16,17 @@ from tests.e2e.house import both_see_and_hear, contact_ended, metric_becomes, ph
 from tests.e2e.zone import NAME, PAGE, House, house, kill, names
 from tests.peers.baresip import baresip
 from tests.peers.chromium import chromium
-from tests.peers.sandwich import sandwich
+from tests.peers.namespace import ip
+from tests.peers.sandwich import VISITOR, sandwich
 
+NEIGHBOUR, LATER = "203.0.113.77", "203.0.113.78"
+"""Others of the visitor's network."""
 REFUSED = "mediaserver_edge_visitors_refused_total"
 
 
-async def title(made: House) -> str:
+async def title(made: House, source: str = VISITOR) -> str:
     """The title of the page that a visitor gets, which says whose it is; empty where the connection is closed."""
-    _, plain = await made.rig.internet.connect(made.rig.edges[0].public, 443)
+    _, plain = await made.rig.internet.connect(made.rig.edges[0].public, 443, source=source)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     text = b""
@@ -57,6 +62,40 @@ async def test_a_new_visitor_reaches_the_other_core_when_one_is_killed(tmp_path:
             await both_see_and_hear(tab, agent, seconds=2)
             await agent.hangup()
             await contact_ended(other, by="agent", reason="hangup")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+async def test_a_core_that_drains_gets_no_new_visitor_and_keeps_its_call(tmp_path: Path) -> None:
+    changes = {"drain": {"deadline": "60s"}}
+    async with sandwich(names=names(1)) as rig, house(rig, tmp_path, changes=changes, cores=2) as made:
+        # Of the same network, so without the drain both would come to one Core.
+        for address in (NEIGHBOUR, LATER):
+            await ip("-n", rig.internet.name, "addr", "add", f"{address}/24", "dev", "wan")
+        first = await title(made)
+        chosen = int(first[-1])
+        core = made.cores[chosen]
+        async with (
+            chromium(tmp_path, network=rig.internet) as browser,
+            baresip(phone(core, "udp", ""), tmp_path, network=rig.inside) as agent,
+        ):
+            await agent.wait_registered()
+            tab = await start_call(browser, PAGE)
+            await agent.wait_established()
+            await show_my_camera(tab)
+            await both_see_and_hear(tab, agent, seconds=2)
+            assert await title(made, NEIGHBOUR) == first
+            os.kill(core.pid, signal.SIGTERM)
+            async with asyncio.timeout(5):
+                while await title(made, LATER) == first:
+                    await asyncio.sleep(0.05)
+            assert await title(made) == first
+            await both_see_and_hear(tab, agent, seconds=3)
+            await tab.page.get_by_role("button", name="Hang up").click()
+            await agent.wait_closed()
+            assert await core.process.wait(30) == 0
+        # The Core is gone: who was with it comes to the other one.
+        assert await title(made) == f"Core {1 - chosen}"
 
 
 @pytest.mark.e2e

@@ -141,6 +141,41 @@ async def test_a_phone_behind_a_nat_is_heard_by_its_keys_and_strangers_are_not(
         assert len(other.phone.received) == before + 20
 
 
+async def test_after_a_restart_of_the_edge_two_phones_talk_by_the_same_ports(dtls_certificate: DtlsCertificate) -> None:
+    edge = await start_edge()
+    async with core_behind(edge, dtls_certificate, shards=1) as (core, joint):
+        # One is behind a NAT: nobody names its address, and the window has closed.
+        hidden = await open_leg(core, joint, edge, shown=("192.0.2.99", 4000), latching_ms=WINDOW_MS)
+        other = await open_leg(core, joint, edge)
+        await bridge(core, hidden, other)
+        await talk(hidden, other)
+        await talk(other, hidden)
+        await edge.engine.stop()
+        again = await start_edge(edge.public[1], edge.link[1])
+        try:
+            await joint.announce(again)
+            for leg, named in ((hidden, ("192.0.2.99", 4000)), (other, other.phone.address)):
+                wanted = commands.OpenEdgePorts(
+                    id=again.id, core=CORE_ID, transport=leg.local.id, ip=LOOPBACK, rtp_port=leg.local.rtp_port
+                )
+                opened = await again.engine.request(wanted)
+                assert isinstance(opened, events.EdgePortsOpened)
+                assert (opened.rtp_port, opened.rtcp_port) == (leg.local.rtp_port, leg.local.rtcp_port)
+                await aim(again, leg.local.id, named, latching_ms=0)
+            # The hidden one is let in before anything is sent to it.
+            await until(lambda: again.engine.counters().get("edge_paths", 0) >= 1, what="a path", timeout_s=5)
+            await talk(hidden, other)
+            await talk(other, hidden)
+            with pytest.raises(CommandRefused, match="is taken"):
+                await again.engine.request(
+                    commands.OpenEdgePorts(
+                        id=again.id, core=CORE_ID, transport=99, ip=LOOPBACK, rtp_port=other.local.rtp_port
+                    )
+                )
+        finally:
+            await again.engine.stop()
+
+
 async def test_what_is_encrypted_goes_through_as_it_is(edge: Edge, dtls_certificate: DtlsCertificate) -> None:
     async with core_behind(edge, dtls_certificate, shards=1) as (core, joint):
         suite: commands.SrtpSuite = "AES_CM_128_HMAC_SHA1_80"

@@ -65,10 +65,11 @@ def test_rotated_keys_reach_an_edge_that_is_there_and_one_that_comes_later() -> 
     there, later = Pair(), Pair()
     there.connect()
     for pair in (there, later):
-        pair.core.set_keys((KEY, NEW_KEY))
+        pair.core.set_keys((KEY, NEW_KEY), (b"u" * 32, b"t" * 32))
     there.carry()
     later.connect()
     assert there.sink.keys[-1].tokens == later.sink.keys[-1].tokens == (KEY, NEW_KEY)
+    assert there.sink.keys[-1].turn == later.sink.keys[-1].turn == (b"u" * 32, b"t" * 32)
 
 
 def test_sessions_that_end_are_revoked_at_once() -> None:
@@ -84,7 +85,7 @@ def test_sessions_that_end_are_revoked_at_once() -> None:
 def test_nothing_is_sent_to_an_edge_that_is_away() -> None:
     pair = Pair()
     pair.core.revoke([Revocation(session=1, expires_minute=5)])
-    pair.core.set_keys((NEW_KEY,))
+    pair.core.set_keys((NEW_KEY,), ())
     pair.edge.drain(5.0)
     pair.edge.set_addresses((PUBLIC,))
     assert pair.core_wire.sent == pair.edge_wire.sent == []
@@ -218,3 +219,31 @@ def test_an_edge_that_may_end_tls_says_for_which_names_it_does() -> None:
     plain = Pair(may_end_tls=True)
     plain.connect()
     assert plain.core.terminated == ()
+
+
+def test_an_edge_knows_whether_a_core_drains_also_when_it_comes_later_itself() -> None:
+    pair = Pair()
+    pair.connect()
+    assert not pair.edge.is_draining
+    pair.core.drain(30.0)
+    pair.carry()
+    assert pair.edge.is_draining
+    pair.cut()
+    pair.new_edge("second")
+    pair.connect()
+    assert pair.edge.is_draining
+    # The Core itself, started anew.
+    other = Pair()
+    pair.edge.handle_down("gone")
+    other.edge = pair.edge
+    other.core.handle_up()
+    other.carry()
+    assert not pair.edge.is_draining
+
+
+def test_a_core_that_drains_while_the_edge_is_away_says_nothing_into_the_void() -> None:
+    pair = Pair()
+    pair.core.drain(30.0)
+    assert pair.core_wire.sent == []
+    pair.connect()
+    assert pair.edge.is_draining

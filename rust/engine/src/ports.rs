@@ -26,6 +26,9 @@ pub enum PortError {
     /// All pairs of this shard are in use or resting.
     #[error("limit sip_ports")]
     Exhausted,
+    /// The pair that is wanted belongs to somebody else, or to another thread.
+    #[error("port {0} is taken")]
+    Taken(u16),
     /// Binding failed for another reason than a port in use.
     #[error("cannot bind {address}: {source}")]
     Bind {
@@ -69,6 +72,15 @@ impl PortPools {
         PortPools { dscp, ..self }
     }
 
+    /// The same, beginning with another pair: what calls of an earlier life ask for again is then seldom given to new ones.
+    pub fn beginning_at(mut self, random: u64) -> PortPools {
+        for pool in &mut self.pools {
+            let count = pool.free.len().max(1) as u64;
+            pool.free.rotate_left((random % count) as usize);
+        }
+        self
+    }
+
     /// Binds a pair on `ip`; `ids` name its RTP and RTCP socket.
     pub fn open(
         &mut self,
@@ -83,14 +95,8 @@ impl PortPools {
                 break;
             }
             pool.free.pop_front();
-            match bind_pair(ip, port, ids) {
-                Ok((rtp, rtcp)) => {
-                    if self.dscp != 0 {
-                        rtp.mark(self.dscp);
-                        rtcp.mark(self.dscp);
-                    }
-                    return Ok((rtp, rtcp));
-                }
+            match bind_pair(ip, port, ids, self.dscp) {
+                Ok(pair) => return Ok(pair),
                 Err(source) => {
                     pool.free.push_back((now + QUARANTINE, port));
                     if source.kind() != io::ErrorKind::AddrInUse {
@@ -102,6 +108,23 @@ impl PortPools {
         Err(PortError::Exhausted)
     }
 
+    /// Binds the pair whose first port is `port`: a peer knows it from before.
+    pub fn open_again(
+        &mut self,
+        ip: IpAddr,
+        port: u16,
+        ids: (SocketId, SocketId),
+        now: Time,
+    ) -> Result<(UdpSocket, UdpSocket), PortError> {
+        let pool = self.pools.iter_mut().find(|pool| pool.ip == ip).ok_or(PortError::UnknownAddress(ip))?;
+        let free = pool.free.iter().position(|&(usable, free)| free == port && usable <= now);
+        let at = free.ok_or(PortError::Taken(port))?;
+        let address = SocketAddr::new(ip, port);
+        let pair = bind_pair(ip, port, ids, self.dscp).map_err(|source| PortError::Bind { address, source })?;
+        pool.free.remove(at);
+        Ok(pair)
+    }
+
     /// Takes a pair back; it rests for [`QUARANTINE`].
     pub fn release(&mut self, rtp: SocketAddr, now: Time) {
         if let Some(pool) = self.pools.iter_mut().find(|pool| pool.ip == rtp.ip()) {
@@ -110,9 +133,14 @@ impl PortPools {
     }
 }
 
-fn bind_pair(ip: IpAddr, port: u16, ids: (SocketId, SocketId)) -> io::Result<(UdpSocket, UdpSocket)> {
+/// `dscp` marks what the sockets send; 0 leaves it.
+fn bind_pair(ip: IpAddr, port: u16, ids: (SocketId, SocketId), dscp: u8) -> io::Result<(UdpSocket, UdpSocket)> {
     let rtp = UdpSocket::bind(ids.0, SocketAddr::new(ip, port), false, BUFFER_BYTES)?;
     let rtcp = UdpSocket::bind(ids.1, SocketAddr::new(ip, port + 1), false, BUFFER_BYTES)?;
+    if dscp != 0 {
+        rtp.mark(dscp);
+        rtcp.mark(dscp);
+    }
     Ok((rtp, rtcp))
 }
 
@@ -129,6 +157,17 @@ mod tests {
         let ports = |shard| pool(shard).iter().map(|(_, port)| *port).collect::<Vec<_>>();
         assert_eq!(ports(0), [30_002, 30_006]);
         assert_eq!(ports(1), [30_004, 30_008]);
+    }
+
+    #[test]
+    fn pools_that_begin_elsewhere_have_the_same_pairs() {
+        let ports = |random| {
+            let pools = PortPools::new(&[IP], (30_000, 30_007), 0, 1).beginning_at(random);
+            pools.pools[0].free.iter().map(|(_, port)| *port).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(0), [30_000, 30_002, 30_004, 30_006]);
+        assert_eq!(ports(u64::MAX - 1), [30_004, 30_006, 30_000, 30_002]);
+        assert!(PortPools::new(&[IP], (30_001, 30_002), 0, 1).beginning_at(7).pools[0].free.is_empty());
     }
 
     #[test]
@@ -151,6 +190,26 @@ mod tests {
         let (rtp, _rtcp) = pools.open(IP, IDS, Time::ZERO).unwrap();
         assert_eq!(rtp.local().port(), 31_424);
         drop(held);
+    }
+
+    #[test]
+    fn a_pair_is_had_again_by_its_number_unless_it_is_in_use_or_rests() {
+        let mut pools = PortPools::new(&[IP], (31_440, 31_447), 0, 1);
+        let (rtp, rtcp) = pools.open_again(IP, 31_444, IDS, Time::ZERO).unwrap();
+        assert_eq!((rtp.local().port(), rtcp.local().port()), (31_444, 31_445));
+        let refused = |pools: &mut PortPools, port, ms| pools.open_again(IP, port, IDS, Time::from_millis(ms)).is_err();
+        assert!(refused(&mut pools, 31_444, 9_000), "in use");
+        assert!(refused(&mut pools, 31_443, 0) && refused(&mut pools, 31_450, 0), "no pair begins there");
+        let address = rtp.local();
+        drop((rtp, rtcp));
+        pools.release(address, Time::ZERO);
+        assert!(refused(&mut pools, 31_444, 4_999));
+        assert!(pools.open_again(IP, 31_444, IDS, Time::from_millis(5_000)).is_ok());
+        // What somebody else holds stays among the free ones.
+        let held = std::net::UdpSocket::bind("127.0.0.1:31442").unwrap();
+        assert!(refused(&mut pools, 31_442, 0));
+        drop(held);
+        assert!(!refused(&mut pools, 31_442, 0));
     }
 
     #[test]

@@ -155,6 +155,11 @@ impl ShardControl {
         self.links.settle(&mut self.endpoint, now, out, &mut self.events);
     }
 
+    /// These transports are to look for another way.
+    pub(crate) fn tell_left(&mut self, transports: impl IntoIterator<Item = u64>) {
+        self.events.extend(transports.into_iter().map(|id| Event::EdgeLeft { id }));
+    }
+
     /// Turns the endpoint's events into ours.
     pub fn collect_events(&mut self, now: Time) {
         while let Some(event) = self.endpoint.poll_event() {
@@ -274,7 +279,7 @@ impl ShardControl {
             Action::LeaveMediaLink => {
                 let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;
                 let left = self.endpoint.leave_link(link, now, out);
-                self.events.extend(left.into_iter().map(|id| Event::EdgeLeft { id }));
+                self.tell_left(left);
             }
             Action::SweepMediaLink => {
                 let link = self.links.number_of(id).ok_or(Refusal::Invalid("link"))?;

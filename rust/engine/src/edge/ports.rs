@@ -22,18 +22,29 @@ pub(super) struct Parts<'a> {
     pub(super) poller: &'a Poller,
 }
 
+/// Which ports are wanted.
+pub(super) struct Wanted {
+    pub(super) ip: IpAddr,
+    /// That of RTP; any where nobody knows one from before.
+    pub(super) rtp: Option<u16>,
+}
+
 /// Opens a pair for a session; the ports of RTP and RTCP.
 pub(super) fn open(
     pools: &mut PortPools,
     parts: Parts<'_>,
     session: SessionKey,
-    ip: IpAddr,
+    wanted: &Wanted,
     now: Time,
 ) -> Result<(u16, u16), String> {
     let Parts { edge, sockets, poller } = parts;
     let all = sockets.all_mut();
     let ids = all.reserve_pair();
-    let (rtp, rtcp) = match pools.open(ip, ids, now) {
+    let pair = match wanted.rtp {
+        Some(port) => pools.open_again(wanted.ip, port, ids, now),
+        None => pools.open(wanted.ip, ids, now),
+    };
+    let (rtp, rtcp) = match pair {
         Ok(pair) => pair,
         Err(error) => {
             all.close(ids.0);

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -17,6 +16,7 @@ use mediaserver_proto::time::Time;
 use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
 use super::sockets::EdgeSockets;
 use super::{commands, ports};
+use crate::asked::Asked;
 use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::event::Event;
 use crate::inbox::Inbox;
@@ -253,27 +253,23 @@ impl EdgeWorker {
         for _ in 0..COMMANDS_PER_ROUND {
             let Ok(item) = self.neighbours.links.inbox.pop() else { break };
             // Clips are for shards and are not given to others.
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let command = action.name();
-            if let Action::OpenEdgePorts { core, transport, ip } = action {
-                self.open_ports(id, request, SessionKey { core, transport }, ip, now);
+            let Inbox::Command(command) = item else { continue };
+            let asked = Asked::by(&command);
+            let Command { id, request, action } = command;
+            if let Action::OpenEdgePorts { core, transport, ip, rtp_port } = action {
+                let wanted = ports::Wanted { ip, rtp: rtp_port };
+                self.open_ports(id, request, SessionKey { core, transport }, &wanted, now);
                 continue;
             }
             let mut result = Err("failed");
             self.guard(|worker| result = commands::apply(&mut worker.edge, &action, worker.unix_epoch, now));
-            match result {
-                Ok(()) => self.events.extend(request.map(|request| Event::CommandDone { request })),
-                Err(reason) => {
-                    let reason = reason.to_owned();
-                    self.events.push_back(Event::CommandFailed { request, id, command, reason });
-                }
-            }
+            self.events.extend(asked.answer(result));
         }
     }
 
-    fn open_ports(&mut self, id: u64, request: Option<u64>, session: SessionKey, ip: IpAddr, now: Time) {
+    fn open_ports(&mut self, id: u64, request: Option<u64>, session: SessionKey, wanted: &ports::Wanted, now: Time) {
         let parts = ports::Parts { edge: &mut self.edge, sockets: &mut self.sockets, poller: &self.poller };
-        self.events.push_back(match ports::open(&mut self.ports, parts, session, ip, now) {
+        self.events.push_back(match ports::open(&mut self.ports, parts, session, wanted, now) {
             Ok((rtp_port, rtcp_port)) => Event::EdgePortsOpened { id, rtp_port, rtcp_port, request },
             Err(reason) => Event::CommandFailed { request, id, command: "open_edge_ports", reason },
         });

@@ -11,7 +11,7 @@ use super::address::{read_address, read_addresses, read_ips};
 use super::{Engine, EngineError, io_error};
 use crate::config::EdgeConfig;
 use crate::edge::{EdgeSockets, EdgeWorker, Neighbours, SharedWithTurn};
-use crate::link::{Owners, Rings};
+use crate::link::Owners;
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -29,10 +29,11 @@ impl Engine {
     fn start_edge_worker(&mut self, config: &EdgeConfig, sockets: EdgeSockets) -> Result<(), EngineError> {
         let (seat, links) = self.seat();
         let (index, epoch, unix_epoch) = (seat.index, self.epoch, self.unix_epoch());
+        let instance = u64::from_ne_bytes(random()?);
         let mut edge = EdgeLink::new(EdgeLinkConfig {
             link_socket: sockets.link(),
             secret: random()?,
-            instance: u64::from_ne_bytes(random()?),
+            instance,
             unix_epoch,
             limits: PathLimits { paths: config.paths, unproven_per_prefix: config.unproven_per_prefix },
         });
@@ -41,7 +42,8 @@ impl Engine {
         }
         let ips = read_ips("media_binds", &config.media_binds)?;
         let number = index - self.layout.edge().start;
-        let ports = PortPools::new(&ips, config.media_ports, number, config.workers).marked(self.config.dscp.video);
+        let ports = PortPools::new(&ips, config.media_ports, number, config.workers);
+        let ports = ports.beginning_at(instance).marked(self.config.dscp.video);
         let scheduling = Scheduling::new(self.config.pin.then_some(index), self.config.real_time);
         let sender = Sender::new(self.config.gso, Marks::new(&self.config.dscp));
         let poller = EdgeWorker::poller(index, &sockets, &links).map_err(seat.failed())?;
@@ -60,9 +62,8 @@ impl Engine {
             true => Owners { first: 0, count: shards, is_edge: false },
             false => Owners { first: edge.start, count: edge.len(), is_edge: true },
         };
-        let (inbound, outbound) = std::mem::take(&mut self.rings[usize::from(member)]);
-        let rings = Rings { inbound, outbound, wakers: self.wakers.clone() };
-        self.links.connect(member, self.epoch, owners, rings);
+        let rings = std::mem::take(&mut self.rings[usize::from(member)]);
+        self.links.connect(member, self.epoch, owners, rings, self.wakers.clone());
     }
 
     /// The sockets of all workers. They share the public addresses, and the kernel gives a visitor always to the same one.

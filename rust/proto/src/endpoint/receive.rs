@@ -286,11 +286,18 @@ impl Endpoint {
         }
     }
 
-    /// An Edge has ended a path.
-    pub fn close_linked_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {
-        if path.socket.link().is_some() {
-            self.lose_path(path, now, out);
-        }
+    /// An Edge has ended a path. The transport, if its media went there and has no other way now.
+    pub fn close_linked_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) -> Option<u64> {
+        path.socket.link()?;
+        let Owner::Here(index) = self.routes.bound(path)? else { return None };
+        let selected = |endpoint: &Endpoint| match &endpoint.slots.get(index)?.transport {
+            AnyTransport::Ice(transport) => transport.selected_path(),
+            _ => None,
+        };
+        let was_used = selected(self) == Some(path);
+        self.lose_path(path, now, out);
+        let id = self.slots.get(index).filter(|slot| slot.closed.is_none())?.id;
+        (was_used && selected(self).is_none()).then_some(id)
     }
 
     fn lose_path(&mut self, path: Path, now: Time, out: &mut TransmitQueue<'_>) {

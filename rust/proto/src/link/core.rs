@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 
+use super::aims::Aims;
 use super::core_paths::CorePaths;
 use super::drops::{LinkDrop, LinkDrops};
 use super::edge_peer::LinkName;
@@ -96,6 +97,7 @@ pub struct CoreLink {
     silent_since: Option<Time>,
     paths: CorePaths,
     replay_at: Time,
+    aims: Aims,
     answers: TokenBucket,
     /// Sessions whose rate has changed, and how often that is to be told again.
     regranted: HashMap<u64, u8>,
@@ -117,6 +119,7 @@ impl CoreLink {
             is_up: false,
             silent_since: None,
             replay_at: Time::FAR_FUTURE,
+            aims: Aims::default(),
             answers: TokenBucket::new(ANSWERS_PER_S, ANSWERS_PER_S),
             regranted: HashMap::new(),
             drops: LinkDrops::default(),
@@ -187,6 +190,18 @@ impl CoreLink {
             let mut memory = [0; Opening::MOST];
             out.carries = Carries::Control;
             session.seal.push(out, session.path, FrameKind::Aim, PathId::NONE, &[opening.write(&mut memory), datagram]);
+        }
+    }
+
+    /// Has a restarted Edge let those in again who were let in at ports before.
+    fn aim_again(&mut self, now: Time, out: &mut TransmitQueue<'_>) {
+        while let Some(path) = self.aims.take(now) {
+            let is_wanted = self.paths.destination(path).is_none() && self.paths.aim(path).is_some();
+            if is_wanted {
+                self.aim(path, &[], out);
+            } else {
+                self.aims.end(path);
+            }
         }
     }
 
@@ -261,6 +276,7 @@ impl CoreLink {
         if self.replay_at <= now {
             self.replay(now, out);
         }
+        self.aim_again(now, out);
     }
 
     /// When [`CoreLink::handle_timeout`] wants to be called.
@@ -271,7 +287,8 @@ impl CoreLink {
         let dead = self.dead_at().filter(|_| self.is_up);
         let replay = Some(self.replay_at).filter(|&at| at < Time::FAR_FUTURE);
         let keep = session.map(|session| session.next);
-        [greeting, keep, probe, self.trial_due(), dead, replay].into_iter().flatten().min()
+        let aims = self.aims.poll_timeout();
+        [greeting, keep, probe, self.trial_due(), dead, replay, aims].into_iter().flatten().min()
     }
 
     /// The oldest event not yet taken.

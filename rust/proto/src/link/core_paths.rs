@@ -199,8 +199,9 @@ impl CorePaths {
     }
 
     /// The Edge has begun a new life: it has no path any more. Proven ones it is to have again; visitors of the others ask by
-    /// themselves.
-    pub(super) fn lose_all(&mut self) {
+    /// themselves. Peers at ports of ours that were let in are given: so they are again once the Edge has the ports.
+    pub(super) fn lose_all(&mut self) -> Vec<Path> {
+        let mut at_ports = Vec::new();
         self.ids.clear();
         self.lost.clear();
         (self.last_in, self.last_out) = (None, None);
@@ -208,13 +209,16 @@ impl CorePaths {
         self.known.retain(|key, known| {
             known.lost = if known.id == PathId::NONE { known.lost } else { known.id };
             known.id = PathId::NONE;
+            let is_port = known.opening.is_port;
             // Two lives of the Edge may have used one name.
-            let stays = known.is_proven && !known.opening.is_port && *lost.entry(known.lost).or_insert(key) == key;
+            let stays = known.is_proven && !is_port && *lost.entry(known.lost).or_insert(key) == key;
             if !stays {
                 by_path.remove(&known.path);
+                at_ports.extend((known.is_proven && is_port).then_some(known.path));
             }
             stays
         });
+        at_ports
     }
 
     /// Those that the Edge is to have again.

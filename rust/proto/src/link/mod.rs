@@ -7,6 +7,7 @@
 //! Control frames are signed and count once. Datagrams of visitors are as the visitor sent them: ICE, DTLS and SRTP end
 //! in the Core.
 
+mod aims;
 mod core;
 mod core_paths;
 mod drops;

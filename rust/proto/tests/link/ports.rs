@@ -134,6 +134,63 @@ fn a_core_of_a_new_life_has_no_ports_and_an_edge_of_a_new_life_sends_from_none()
 }
 
 #[test]
+fn who_was_let_in_before_a_restart_of_the_edge_is_so_again_once_it_has_the_ports() {
+    let mut world = world();
+    // Behind a NAT, so nobody has named the address that is heard.
+    world.visit(&[(outside(0, 9_999), media(1, 160)), (outside(0, 6_666), media(2, 160))]);
+    world.run_for(20);
+    world.prove(inside(0, 9_999));
+    world.run_until(at(6_000));
+    world.core_got.clear();
+    world.restart_edge(78);
+    world.run_for(1_500);
+    assert_eq!((world.core.paths(), world.edge.paths()), (0, 0));
+    assert!(world.edge.open_ports(session(), AT_EDGE, world.now));
+    world.run_for(250);
+    // The Core has sent nothing to him, and no window is open.
+    world.visit(&[(outside(0, 9_999), media(3, 160)), (outside(0, 6_666), media(4, 160))]);
+    world.run_for(20);
+    assert_eq!(world.core_got, [(inside(0, 9_999), media(3, 160))]);
+    assert_eq!((world.edge.paths(), world.dropped(EdgeDrop::PortStranger)), (1, 1));
+    let asked = world.dropped(EdgeDrop::UnknownPort);
+    world.run_for(5_000);
+    assert!((1..10).contains(&asked) && world.dropped(EdgeDrop::UnknownPort) == asked, "{asked}");
+}
+
+#[test]
+fn ports_that_are_open_before_the_cores_first_hello_stay_open() {
+    let mut world = world();
+    world.answer(&[(inside(0, 4000), media(1, 160))]);
+    world.run_for(20);
+    world.restart_edge(78);
+    assert!(world.edge.open_ports(session(), AT_EDGE, world.now));
+    assert!(world.edge.aim_ports(session(), [Some(phone(4000)), None], Duration::ZERO, world.now));
+    world.run_for(1_500);
+    assert_eq!(world.edge.port_pairs(), 1);
+    world.core_got.clear();
+    world.visit(&[(outside(0, 4000), media(2, 160))]);
+    world.run_for(20);
+    assert_eq!(world.core_got, [(inside(0, 4000), media(2, 160))]);
+    // Those of a Core's earlier life are another thing.
+    world.restart_core(99);
+    world.run_for(500);
+    assert_eq!(world.edge.port_pairs(), 0);
+}
+
+#[test]
+fn a_restarted_edge_is_not_asked_for_peers_of_a_call_that_is_over() {
+    let mut world = world();
+    world.visit(&[(outside(0, 4_000), media(1, 160))]);
+    world.run_for(20);
+    world.prove(inside(0, 4_000));
+    world.restart_edge(78);
+    world.core.close_ports(TRANSPORT);
+    world.run_for(3_000);
+    assert!(world.core.is_up());
+    assert_eq!(world.dropped(EdgeDrop::UnknownPort), 0);
+}
+
+#[test]
 fn a_listener_who_says_nothing_keeps_his_path() {
     let mut world = world();
     for second in 0..90 {

@@ -117,7 +117,7 @@ impl CoreLink {
         };
         if let Some(before) = self.session.take() {
             if before.edge != welcome.edge {
-                self.paths.lose_all();
+                self.aims.add(self.paths.lose_all(), now);
             } else if !is_other_way {
                 mtu = before.mtu;
             }

@@ -61,7 +61,8 @@ impl EdgeLink {
 
     fn establish(&mut self, link: usize, path: Path, hello: &Hello, seal: Seal, now: Time) {
         let before = self.peers.session(link);
-        let is_new = before.is_none_or(|before| before.instance != hello.instance);
+        // Before its first hello here a Core may have had ports opened already.
+        let is_new = before.is_some_and(|before| before.instance != hello.instance);
         let is_told = before.is_some_and(|before| before.is_up && before.path == path) && !is_new;
         let mtu = before.filter(|before| before.path.socket == path.socket).map_or(BASE_MTU, |before| before.mtu);
         if is_new {
