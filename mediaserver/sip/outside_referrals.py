@@ -42,6 +42,11 @@ class OutsideReferral:
         """What he was told last; 0 before the answer."""
         self.over = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Call-ID and our tag: how requests in the dialog find it."""
+        return self.dialog.call_id, self.dialog.local_tag
+
 
 class ReferralNotice(Standalone):
     """A NOTIFY under way."""
@@ -57,6 +62,8 @@ class OutsideReferrals:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._by_user: dict[str, OutsideReferral] = {}
+        self._by_dialog: dict[tuple[str, str], OutsideReferral] = {}
+        """By Call-ID and our tag."""
 
     def __len__(self) -> int:
         return len(self._by_user)
@@ -69,6 +76,7 @@ class OutsideReferrals:
             self._core.respond(transaction, 500, headers=(("Retry-After", retry),), now=now)
             return
         referral = self._by_user[user] = OutsideReferral(transaction, flow, user, called)
+        self._by_dialog[referral.key] = referral
         self._core.tell(referral)
 
     def answer(self, referral: OutsideReferral, code: int, now: float) -> None:
@@ -78,7 +86,7 @@ class OutsideReferrals:
         first, referral.code = referral.code == 0, code
         if code >= 200:
             referral.over = True
-            del self._by_user[referral.user]
+            del self._by_user[referral.user], self._by_dialog[referral.key]
         if first and code >= 300:
             self._core.respond(referral.transaction, code, now=now)
             return
@@ -89,12 +97,10 @@ class OutsideReferrals:
 
     def find(self, request: Request) -> OutsideReferral | None:
         """The one whose dialog a SUBSCRIBE names; None where there is none."""
-        for referral in self._by_user.values():
-            dialog = referral.dialog
-            named = (request.call_id, request.to.tag, request.from_.tag or "")
-            if named == (dialog.call_id, dialog.local_tag, dialog.remote_tag) and not referral.silent:
-                return referral
-        return None
+        found = self._by_dialog.get((request.call_id, request.to.tag or ""))
+        if found is None or found.silent or found.dialog.remote_tag != (request.from_.tag or ""):
+            return None
+        return found
 
     def refresh(self, transaction: ServerTransaction, referral: OutsideReferral, flow: Flow, now: float) -> None:
         """A SUBSCRIBE in its dialog: for longer, or no more (RFC 3515 §2.4.4). Raises ProtocolError."""

@@ -200,6 +200,9 @@ def test_a_subscribe_asks_for_more_time_or_for_no_more() -> None:
     assert last.headers.get("Subscription-State") == "terminated;reason=timeout"
     wire.core.referrals.answer(referral, 180, wire.now)
     assert wire.sent() == []
+    (gone,) = wire.receive(unsubscribe(referral, cseq=5))
+    assert isinstance(gone, Response)
+    assert gone.code == 481
 
 
 def test_a_server_that_is_about_to_stop_takes_none() -> None:
