@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mediaserver.call.leg import KINDS, Leg
 from mediaserver.call.linking import link
+from mediaserver.call.transcoding import stronger, transcoded_into
+from mediaserver.core.down_track import DownTrack
+from mediaserver.core.up_track import UpTrack
 
 
 class EarlyMedia:
@@ -63,10 +68,24 @@ class EarlyMedia:
             if ours is None or theirs is None:
                 continue
             if theirs.up is not None:
-                link(ours.down, theirs.up)
+                self._link(ours.down, theirs.up, heard)
             # Sound goes back, too: it opens the way through NATs, and some services take orders before they answer.
             if kind == "audio" and ours.up is not None:
-                link(theirs.down, ours.up)
+                self._link(theirs.down, ours.up, heard)
+
+    def _link(self, down: DownTrack | None, up: UpTrack, heard: Leg) -> None:
+        """Forwards `up` to `down`, decoded and encoded where the two share no codec and that is to be."""
+        rule = stronger(self._caller.transcode, heard.transcode)
+        codecs = transcoded_into(up.codecs, down.codecs, rule) if down is not None and down.kind == "audio" else None
+        if down is None or codecs is None:
+            link(down, up)
+        else:
+            down.transcode(up, *codecs, partial(self._refused, down))
+
+    def _refused(self, down: DownTrack, reason: str) -> None:
+        """Nothing is heard until somebody answers; then the call asks again, and ends where it must."""
+        down.unsubscribe()
+        self._caller.log.warning("transcoder_refused", early=True, reason=reason)
 
     def _part(self, leg: Leg) -> None:
         for kind in KINDS:

@@ -186,7 +186,9 @@ class SipLeg(SipLegDialog):
                 agreed.set_result(bool(self.media))
 
     async def _answer_to(self, offer: SessionDescription, other: Leg) -> bytes:
-        wanted = self._policy.towards(other.codecs)
+        # What is transcoded at the other's wish is answered as the phone has it.
+        at_its_wish = other.transcode != "never"
+        wanted = self._policy.limited(self.understood(other)) if at_its_wish else self._policy.towards(other.codecs)
         if self._admitted is not None:
             wanted = within(wanted, self._admitted)
         return await self._sip_media.answer(

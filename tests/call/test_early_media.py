@@ -25,11 +25,12 @@ from tests.call.test_sip_media import BROWSER, media
 PCMU = {"audio": (KNOWN["PCMU"],)}
 
 
-def speaker(name: str) -> FakeLeg:
+def speaker(name: str, codec: str = "PCMU") -> FakeLeg:
     """A leg with sound both ways."""
-    leg = FakeLeg(name, codecs=PCMU)
+    spoken = (KNOWN[codec],)
+    leg = FakeLeg(name, codecs={"audio": spoken})
     engine = FakeEngine()
-    up = UpTrack(engine=engine, transport=1, kind="audio", mid=None, codecs=PCMU["audio"])  # type: ignore[arg-type]
+    up = UpTrack(engine=engine, transport=1, kind="audio", mid=None, codecs=spoken)  # type: ignore[arg-type]
     down = DownTrack(
         engine=engine,  # type: ignore[arg-type]
         transport=1,
@@ -37,7 +38,7 @@ def speaker(name: str) -> FakeLeg:
         mid=None,
         ssrc=1,
         cname="x",
-        codecs=PCMU["audio"],
+        codecs=spoken,
     )
     leg.media = {"audio": LegMedia(up, down)}
     return leg
@@ -62,6 +63,30 @@ async def test_the_first_who_sends_is_heard_and_hears() -> None:
     assert hears(one) is sound(caller)
     assert hears(two) is None
     assert caller.hears_early
+
+
+async def test_sound_of_another_codec_is_transcoded_where_that_is_to_be_and_no_longer() -> None:
+    caller, one = speaker("caller", "PCMA"), speaker("one")
+    one.transcode = "when_needed"
+    early = EarlyMedia(caller)
+    assert await early.begin(one)
+    downs = [leg.media["audio"].down for leg in (caller, one)]
+    made = [down.transcoder.codecs for down in downs if down is not None and down.transcoder is not None]
+    assert [(sent.name, wanted.name) for sent, wanted in made] == [("PCMU", "PCMA"), ("PCMA", "PCMU")]
+    early.gone(one)
+    assert [down.transcoder for down in downs if down is not None] == [None, None]
+
+
+async def test_a_transcoder_that_is_not_to_be_had_leaves_silence_and_may_be_asked_for_again() -> None:
+    caller, one = speaker("caller", "PCMA"), speaker("one")
+    one.transcode = "when_needed"
+    early = EarlyMedia(caller)
+    assert await early.begin(one)
+    down = caller.media["audio"].down
+    assert down is not None
+    assert down.transcoder is not None
+    early._refused(down, "transcodes")
+    assert (down.transcoder, down.source) == (None, None)
 
 
 async def test_when_the_first_is_gone_the_next_is_heard() -> None:

@@ -268,3 +268,14 @@ async def test_a_leg_tells_its_listener_once_that_it_is_over() -> None:
     assert over == [leg]
     assert leg.end_cause is not None
     assert leg.end_cause.reason == "shutdown"
+
+
+async def test_an_incoming_call_is_answered_as_the_phone_speaks_where_the_other_leg_is_transcoded_for() -> None:
+    offer = await media(FakeEngine()).offer({"audio": (KNOWN["PCMU"],)}, srtp=False)
+    leg, session = await taken(offer)
+    other = FakeLeg("other", codecs={"audio": (KNOWN["PCMA"],)})
+    other.transcode = "when_needed"
+    await leg.meet(other)
+    kind, body = session.log[-1]
+    assert kind == "answer"
+    assert [codec.name for codec in parse(body.decode()).media[0].codecs] == ["PCMU", "telephone-event"]

@@ -33,7 +33,7 @@ async def test_the_users_phone_rings_and_is_connected_with_the_number_that_was_c
                 (server.host, server.ports.sip),
                 scenario="uac_clicks",
                 user="5001",
-                keys={"user": "agent"},
+                keys={"user": "agent", "agent": "sipsak 0.9"},
                 credentials=("agent", AGENT_PASSWORD),
             ) as program:
                 clicked = await program.finish()
