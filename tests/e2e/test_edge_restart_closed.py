@@ -16,21 +16,23 @@ from tests.peers.sandwich import USUAL
 
 AIM_S = 4.0
 """Media are back so soon after the Edge: the page finds its way to the server again, and asks for another one for media."""
+TLS_AIM_S = 15.0
+"""Where nothing but port 443 is open Chromium takes longer to come by its relay again."""
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("admitted", "script", "way"),
+    ("admitted", "script", "way", "aim_s"),
     [
-        (Openings(tcp=(443, 3478)), "", "direct tcp"),
-        (USUAL, RELAY_ONLY, "relay udp"),
-        (Openings(tcp=(443,)), "", "relay tls"),
+        (Openings(tcp=(443, 3478)), "", "direct tcp", AIM_S),
+        (USUAL, RELAY_ONLY, "relay udp", AIM_S),
+        (Openings(tcp=(443,)), "", "relay tls", TLS_AIM_S),
     ],
     ids=["tcp", "turn-udp", "turn-tls"],
 )
 async def test_media_come_by_the_same_way_soon_after_the_edge_is_back(
-    tmp_path: Path, admitted: Openings, script: str, way: str
+    tmp_path: Path, admitted: Openings, script: str, way: str, aim_s: float
 ) -> None:
     async with scene(tmp_path, admitted=admitted) as there:
         tab = await talk(there, script=script)
@@ -45,7 +47,7 @@ async def test_media_come_by_the_same_way_soon_after_the_edge_is_back(
             at_page, at_phone = await asyncio.gather(page_back(tab, page), phone_back(there.agent, shown))
         times = f"page {at_page - back:.2f} s, phone {at_phone - back:.2f} s"
         sys.stdout.write(f"media after the Edge ({way}): {times}\n")
-        assert max(at_page, at_phone) - back < AIM_S
+        assert max(at_page, at_phone) - back < aim_s
         await both_see_and_hear(tab, there.agent, seconds=3)
         assert way in await ways(tab)
         await ends(there)
