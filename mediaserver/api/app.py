@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -51,12 +51,14 @@ def make_app(
     metrics: ApiMetrics,
     source_of: SourceResolver,
     limits: HttpLimits | None = None,
+    prefix: str = "",
 ) -> web.Application:
-    """An application with everything that holds for all resources; `name` is the listener's in logs."""
+    """An application with everything that holds for all resources; `name` is the listener's in logs. With a `prefix`, like
+    `/video`, everything is beneath it, too: a proxy may take it away, or leave it."""
     limits = limits or HttpLimits()
     app = web.Application(
         middlewares=[
-            observed(metrics=metrics, source_of=source_of, listener=name),
+            observed(metrics=metrics, source_of=source_of, listener=name, prefix=prefix),
             problems,
             limited(
                 per_second=limits.requests_per_second_per_source,
@@ -67,8 +69,20 @@ def make_app(
         client_max_size=limits.max_body_bytes,
     )
     for resource in resources:
-        app.add_routes(resource.routes())
+        routes = resource.routes()
+        app.add_routes(routes)
+        if prefix:
+            app.add_routes(_beneath(prefix, routes))
     return app
+
+
+def _beneath(prefix: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:
+    for route in routes:
+        if not isinstance(route, web.RouteDef):
+            raise TypeError(f"{type(route).__name__} has no path of its own")
+        yield web.RouteDef(route.method, f"{prefix}{route.path}", route.handler, route.kwargs)
+        if route.path == "/":
+            yield web.RouteDef(route.method, prefix, route.handler, route.kwargs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,13 @@ class CallsResource:
         outcomes: Outcomes | None = None,
         known: Iterable[Outcome] = (),
         entries: Mapping[str, EntryAccess] | None = None,
+        prefix: str = "",
     ) -> None:
-        """`entries` are those that links may lead to, by name.
+        """`entries` are those that links may lead to, by name; their pages are beneath `prefix`.
 
         `outcomes` keeps the answers to keys over a restart, and `known` are those that it has kept."""
         self._control = control
+        self._prefix = prefix
         self._entries = {} if entries is None else entries
         self._admin = admin
         self._admission = admission
@@ -268,7 +270,7 @@ class CallsResource:
         token, link = self._control.link(call, body.entry, leg_id=body.leg, lifetime_s=body.lifetime_s)
         made = bodies.LinkMade(
             token=token,
-            path=f"/call/{body.entry}#link={token}",
+            path=f"{self._prefix}/call/{body.entry}#link={token}",
             leg=link.leg_id,
             expires_at=datetime.fromtimestamp(link.expires_at, UTC),
         )

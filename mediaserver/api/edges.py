@@ -14,6 +14,19 @@ from mediaserver.api.operation import Operation, json_answer, routes
 from mediaserver.api.problem import Problem
 
 
+class EdgeReached(BaseModel):
+    """A port by which visitors, phones and trunks reach an Edge."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    protocol: Literal["udp", "tcp", "tls"]
+    ip: str
+    port: int
+    purpose: Literal["media", "turn", "web", "sip", "sip_media"]
+    """`sip_media` opens its ports one by one; the first of them stands here."""
+    name: str | None = None
+    """What its certificate is for, where that is asked."""
+
+
 class EdgeShown(BaseModel):
     """An Edge as this Core sees it."""
 
@@ -31,6 +44,8 @@ class EdgeShown(BaseModel):
     """While it drains: sessions whose media still goes over it."""
     remaining_s: float | None = None
     """While it drains: seconds until what is left there is closed."""
+    addresses: list[EdgeReached] = []
+    """What it said last of its own ports."""
 
 
 class EdgeList(BaseModel):

@@ -36,7 +36,7 @@ _SECURITY_HEADERS = {
 }
 
 
-def observed(*, metrics: ApiMetrics, source_of: SourceResolver, listener: str) -> Middleware:
+def observed(*, metrics: ApiMetrics, source_of: SourceResolver, listener: str, prefix: str = "") -> Middleware:
     """The outermost middleware. The log line has the path without its query, which may hold anything."""
 
     @web.middleware
@@ -57,7 +57,7 @@ def observed(*, metrics: ApiMetrics, source_of: SourceResolver, listener: str) -
         method = request.method if request.method in _METHODS else "other"
         metrics.requests.labels(method=method, status=str(response.status)).inc()
         # Health checks and the pages' files come by the thousand; they are told on request only.
-        routine = response.status < 400 and request.path.startswith(_ROUTINE)
+        routine = response.status < 400 and request.path.removeprefix(prefix).startswith(_ROUTINE)
         access_log.log(
             logging.DEBUG if routine else logging.INFO,
             "http_request",

@@ -68,8 +68,9 @@ _USUAL: Final = {
 }
 
 
-def document(operations: Iterable[Operation], *, public: bool = False) -> dict[str, Any]:
-    """The document of the administration's listener, or of the `public` one; equal operations give an equal one."""
+def document(operations: Iterable[Operation], *, public: bool = False, prefix: str = "") -> dict[str, Any]:
+    """The document of the administration's listener, or of the `public` one; equal operations give an equal one. All paths
+    are beneath `prefix`."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -79,6 +80,7 @@ def document(operations: Iterable[Operation], *, public: bool = False) -> dict[s
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {"title": "mediaserver", "version": VERSION, "description": _PUBLIC_ABOUT if public else _ABOUT},
+        **({"servers": [{"url": prefix}]} if prefix else {}),
         "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": _schemes(public=public)},
     }
@@ -94,7 +96,7 @@ def _schemes(*, public: bool) -> dict[str, Any]:
 class OpenApiResource:
     """Serves the document of other resources, and of itself."""
 
-    def __init__(self, operations: Iterable[Operation], *, public: bool = False) -> None:
+    def __init__(self, operations: Iterable[Operation], *, public: bool = False, prefix: str = "") -> None:
         own = Operation(
             method="GET",
             path="/v1/openapi.json",
@@ -104,7 +106,7 @@ class OpenApiResource:
             answer=dict[str, Any],
         )
         self._own = own
-        found = document([*operations, own], public=public)
+        found = document([*operations, own], public=public, prefix=prefix)
         self._text = msgspec.json.encode(found).decode()
 
     def routes(self) -> list[web.AbstractRouteDef]:

@@ -1,4 +1,4 @@
-"""Where else pages reach this server: the names of single Edges, beside the one that stands for all."""
+"""Where else pages reach this server: names of single Edges, beside the one that stands for all, and beneath which path."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from collections.abc import Callable, Sequence
 
 
 class PageServers:
-    """Base URLs; `known` is all that the configuration has, `current` those that lead here now."""
+    """`known` are all origins that the configuration has, `current` base URLs that lead here now."""
 
-    def __init__(self, known: Sequence[str] = (), *, own: str | None = None) -> None:
-        """`own` is the base URL that visitors open pages by."""
+    def __init__(self, known: Sequence[str] = (), *, own: str | None = None, prefix: str = "") -> None:
+        """`own` is the origin that visitors open pages by; the pages are beneath `prefix` everywhere."""
         self.known = tuple(known)
         self.own = own
+        self.prefix = prefix
         self.current: tuple[str, ...] = ()
         self._listeners: list[Callable[[tuple[str, ...]], None]] = []
         self.on_leave: Callable[[int], None] | None = None
         """Told of a link that pages shall leave, by its id."""
+
+    @property
+    def known_bases(self) -> tuple[str, ...]:
+        """`known` as base URLs."""
+        return tuple(f"{origin}{self.prefix}" for origin in self.known)
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -27,8 +33,8 @@ class PageServers:
         self._listeners.append(callback)
 
     def set(self, current: Sequence[str]) -> None:
-        """These lead here from now on."""
-        fresh = tuple(current)
+        """These origins lead here from now on."""
+        fresh = tuple(f"{origin}{self.prefix}" for origin in current)
         if fresh == self.current:
             return
         self.current = fresh

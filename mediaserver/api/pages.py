@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -36,16 +36,19 @@ class _Asset:
 class PagesResource:
     """Serves the files of `mediaserver/web`, read once; a browser keeps them and asks whether they changed."""
 
-    def __init__(self, *, entries: Iterable[EntryAccess], servers: Sequence[str] = ()) -> None:
-        """The first entry is the one that `/` calls; `servers` are base URLs that lead here, too."""
+    def __init__(self, *, entries: Iterable[EntryAccess], servers: Sequence[str] = (), prefix: str = "") -> None:
+        """The first entry is the one that `/` calls; `servers` are origins that lead here, too, all of them beneath
+        `prefix`."""
         self._policy = page_policy(servers)
         self._assets: dict[str, _Asset] = {}
         for file in files("mediaserver.web").iterdir():
             suffix = "." + file.name.rpartition(".")[2]
             if suffix in _TYPES:
                 self._assets[file.name] = _asset(file.read_bytes(), _TYPES[suffix])
+        for name in ("agent.html", "room.html"):
+            self._assets[name] = _filled(self._assets[name].body.decode(), {"prefix": prefix})
         template = self._assets["call.html"].body.decode()
-        self._call_pages = {entry.name: _call_page(template, entry, servers) for entry in entries}
+        self._call_pages = {entry.name: _call_page(template, entry, servers, prefix) for entry in entries}
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """What to add to the public application."""
@@ -109,15 +112,20 @@ def _asset(body: bytes, content_type: str) -> _Asset:
     return _Asset(body, content_type, hashlib.sha256(body).hexdigest()[:24])
 
 
-def _call_page(template: str, entry: EntryAccess, servers: Sequence[str]) -> _Asset:
+def _call_page(template: str, entry: EntryAccess, servers: Sequence[str], prefix: str) -> _Asset:
     values = {
         "entry": entry.name,
-        "servers": " ".join(servers),
+        "prefix": prefix,
+        "servers": " ".join(f"{server}{prefix}" for server in servers),
         "title": entry.title,
         "video": entry.video,
         "consent_version": entry.consent.version,
         "consent_text": entry.consent.text,
     }
+    return _filled(template, values)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> _Asset:
     # In one pass, so that a value which looks like a placeholder stays what it is.
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: escape(values[found[1]]), template)
     return _asset(page.encode(), "text/html")

@@ -70,9 +70,12 @@ class RoomSessionsResource:
         limits: RoomLimits | None = None,
         origins: Origins | None = None,
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
+        prefix: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`origins` of pages that may use the API; the default is anybody, because a bearer token is needed anyway."""
+        """`origins` of pages that may use the API; the default is anybody, because a bearer token is needed anyway. All of
+        it is beneath `prefix`."""
+        self._prefix = prefix
         self._kind = kind
         self._direction: Direction = "publish" if kind == "whip" else "view"
         self._rooms = rooms
@@ -209,7 +212,7 @@ class RoomSessionsResource:
             raise
         self._sessions[session.id] = _Held(session, scope.room, scope.subject)
         response = web.Response(status=201, body=session.answer_sdp.encode(), content_type=SDP)
-        response.headers["Location"] = f"/v1/rooms/{scope.room}/{self._kind}/{session.id}"
+        response.headers["Location"] = f"{self._prefix}/v1/rooms/{scope.room}/{self._kind}/{session.id}"
         response.headers["ETag"] = f'"{session.etag}"'
         response.headers["Accept-Patch"] = SDP_FRAGMENT
         response.headers["Cache-Control"] = "no-store"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from mediaserver.config.model import Config
+from mediaserver.config.shared_port import shared_ice
 from mediaserver.config.values import SocketAddress
 
 Firewall = Literal["outer", "inner", "inside"]
@@ -65,8 +66,9 @@ def _own_openings(config: Config) -> Iterator[Opening]:
         yield from _tcp(bind, "browsers", "HTTP: pages, sessions, WHIP, WHEP")
     for bind in listeners.https.bind:
         yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP")
+    media = _shared_media(config)
     for bind in listeners.shared_tls.bind:
-        yield from _tcp(bind, "browsers", "HTTPS: pages, sessions, WHIP, WHEP (shared port)")
+        yield from _tcp(bind, "browsers", f"HTTPS: pages, sessions, WHIP, WHEP (shared port){media}")
     for bind in listeners.admin.bind:
         yield from _tcp(bind, "monitoring", "metrics and administration")
     for name in listeners.webrtc.networks:
@@ -101,11 +103,15 @@ def _turn_openings(config: Config) -> Iterator[Opening]:
                 yield Opening("peers of TURN users", address, "udp", str(turn.ports), "relayed addresses of TURN")
 
 
+def _shared_media(config: Config) -> str:
+    return "; media of browsers that UDP is closed to (ICE-TCP)" if shared_ice(config) else ""
+
+
 def _edge_openings(config: Config) -> Iterator[Opening]:
     listeners, link = config.listeners, config.link
     for bind in listeners.shared_tls.bind:
         turn = "" if listeners.turn.port is None else "; TURN over TLS"
-        yield from _tcp(bind, "browsers", f"pages, passed through to the Core{turn}")
+        yield from _tcp(bind, "browsers", f"pages, passed through to the Core{turn}{_shared_media(config)}")
     for name in listeners.webrtc.networks:
         for source, address in _ends(config, name, "browsers"):
             yield Opening(source, address, "udp", str(listeners.webrtc.port), "media of browsers, carried to the Core")

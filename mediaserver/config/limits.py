@@ -78,6 +78,18 @@ class Limits(Section):
     turn_answers_per_source: Annotated[Rate, Field(ge=1)] = 500.0
     """TURN answers to one network (IPv4 /24, IPv6 /56) whose senders have proven nothing: each client's first ones."""
 
+    edge_paths: Annotated[int, Field(ge=1, le=65_536)] = 65_536
+    """Addresses of visitors that one thread of an Edge (`link.workers`) knows at a time."""
+
+    edge_paths_per_source: Annotated[int, Field(ge=1, le=65_535)] = 64
+    """Of those that have not answered yet, from one network (IPv4 /24, IPv6 /56)."""
+
+    stream_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    """TCP connections at a time of media (ICE-TCP), TURN and the shared TLS port; of an Edge those of phones, too."""
+
+    stream_connections_per_source: Annotated[int, Field(ge=1, le=65_535)] = 64
+    """Of those that have not proven to belong here yet, from one network (IPv4 /24, IPv6 /56)."""
+
     rooms: Annotated[int, Field(ge=1)] = 200
     """Rooms at a time."""
 

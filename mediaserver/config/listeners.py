@@ -153,8 +153,8 @@ class HttpsListener(Section):
 
 class SharedTlsListener(Section):
     """One TLS port, mostly 443, for all that a firewall lets through as HTTPS: pages, by the name that a browser asks
-    for, and TURN. Who asks for a name of a page gets it under the certificate of `https`; what else comes is shown the
-    certificate given here."""
+    for, TURN, and media over TCP (`webrtc.tcp`). Who asks for a name of a page gets it under the certificate of `https`;
+    what else comes by TLS is shown the certificate given here."""
 
     bind: tuple[Bind, ...] = ()
     """Addresses to listen on, like 0.0.0.0:443; an empty list has no such port."""
@@ -284,7 +284,7 @@ class WebRtcListener(Section):
 
     tcp: TcpPort = "same"
     """TCP port of the same addresses, for browsers that UDP does not get through from (ICE-TCP); they use it only then.
-    `same` is the number of `port`, null takes media by UDP only."""
+    `same` is the number of `port`, null takes media by UDP only. With it the ports of `shared_tls` take such media, too."""
 
     @model_validator(mode="after")
     def _all_exist(self) -> Self:

@@ -32,6 +32,13 @@ _LIVE_EDGE: tuple[KeyPath, ...] = (
     ("edge", "certificate"),
     ("edge", "trusted_proxies"),
     ("drain", "retry_after"),
+    ("limits", "turn_allocations"),
+    ("limits", "turn_allocations_per_session"),
+    ("limits", "turn_answers_per_source"),
+    ("limits", "edge_paths"),
+    ("limits", "edge_paths_per_source"),
+    ("limits", "stream_connections"),
+    ("limits", "stream_connections_per_source"),
 )
 
 

@@ -39,6 +39,7 @@ from mediaserver.config.trunks import Trunk as Trunk
 from mediaserver.config.trunks import TrunkCredentials as TrunkCredentials
 from mediaserver.config.trunks import VideoCodec as VideoCodec
 from mediaserver.config.values import BaseUrl, Duration, DurationOrNone, Origin, PortRange, Ports
+from mediaserver.config.web_paths import PathPrefix
 
 
 def _shards(value: object) -> int | None:
@@ -272,6 +273,10 @@ class Web(Section):
     origin: BaseUrl | None = None
     """Where visitors open the pages, like `https://video.example.org`; needed where Edges have an `origin` of their own, so
     that a page of the one may go on over the other."""
+
+    path_prefix: PathPrefix | None = None
+    """Path beneath which a proxy of the house shows pages, sockets, API and `widget.js`, like /video/. It may take the path
+    away before it asks here, or leave it. null for none."""
 
 
 class Log(Section):

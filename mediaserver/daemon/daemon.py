@@ -42,6 +42,7 @@ from mediaserver.contact.contacts import Contacts
 from mediaserver.daemon.certificates import StatusFetcher, certificate_standing
 from mediaserver.daemon.edge_way import Visitors
 from mediaserver.daemon.edges import Edges
+from mediaserver.daemon.key_rotation import KeyRotation
 from mediaserver.daemon.live_config import LiveConfig
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
 from mediaserver.daemon.settings import (
@@ -56,8 +57,7 @@ from mediaserver.daemon.settings import (
     token_key,
 )
 from mediaserver.daemon.tls import client_tls, server_tls
-from mediaserver.daemon.token_rotation import TokenRotation
-from mediaserver.daemon.turn import edge_turn_secret
+from mediaserver.daemon.turn import TurnSecrets, turn_secrets
 from mediaserver.daemon.web_side import WebSide
 from mediaserver.engine import certificate as dtls_certificate
 from mediaserver.engine.engine import Engine, EngineError
@@ -247,15 +247,16 @@ class Daemon:
         await user_agent.start()
         trunks.start(user_agent)
         origins = [edge.origin for edge in config.link.edges.values() if edge.origin is not None]
-        page_servers = PageServers(origins, own=config.web.origin)
+        page_servers = PageServers(origins, own=config.web.origin, prefix=config.web.path_prefix or "")
         edges = EdgeRegistry()
         token_keys = TokenKeys(token_key(config, self._secrets))
+        relay_keys = TurnSecrets(turn_secrets(config, self._secrets))
         if config.role == "core":
             self._edges = Edges(
                 config,
                 engine=engine,
                 token_keys=token_keys,
-                turn_secret=edge_turn_secret(config, self._secrets),
+                turn_secrets=relay_keys.of_edges,
                 registry=edges,
                 software=SERVER_NAME,
                 page_servers=page_servers,
@@ -265,6 +266,7 @@ class Daemon:
             config=config,
             edges=edges,
             secrets=self._secrets,
+            turn_secrets=relay_keys,
             contacts=self._contacts,
             rooms=self._room_sessions,
             members=self._room_members,
@@ -311,7 +313,7 @@ class Daemon:
             bandwidth=bandwidth,
             https=self._web.https_tls,
             event_webhooks=self._event_webhooks,
-            tokens=TokenRotation(token_keys, engine=engine, edges=self._edges),
+            keys=KeyRotation(token_keys, relay_keys, engine=engine, edges=self._edges),
         )
         self._live = LiveConfig(
             config, metrics=self._metrics, prepare=lambda fresh: prepare(fresh, SecretStore), apply=parts.apply

@@ -24,6 +24,7 @@ from mediaserver.config.values import SocketAddress
 from mediaserver.daemon.core_choice import CoreChoice, KnownCore
 from mediaserver.daemon.edge_addresses import edge_addresses
 from mediaserver.daemon.edge_dialling import EdgeDialling
+from mediaserver.daemon.edge_limits import connection_limits, limit_commands
 from mediaserver.daemon.edge_ports import EdgePortsSide
 from mediaserver.daemon.edge_tls import PreparedEdge, prepare_edge, refuse_in_clear
 from mediaserver.daemon.link_identity import Accepted, accepted, credentials
@@ -279,6 +280,8 @@ class EdgeDaemon:
 
     async def _apply(self, config: Config, prepared: PreparedEdge) -> None:
         self._config = config
+        for command in limit_commands(config, self._running):
+            await self._running.request(command)
         if prepared.shared_tls is not None:
             await self._running.set_shared_tls(prepared.shared_tls)
 
@@ -370,10 +373,13 @@ def _engine_config(config: Config, prepared: PreparedEdge) -> EngineConfig:
             sip_tls_binds=() if config.edge.sip_tls is None else _binds(phones, config.edge.sip_tls),
             media_binds=tuple(str(bind) for bind, _ in phones),
             media_ports=config.edge.sip_media_ports or (20_000, 29_999),
+            paths=config.limits.edge_paths,
+            unproven_per_prefix=config.limits.edge_paths_per_source,
         ),
         webrtc_tcp_binds=() if webrtc.tcp_port is None else _binds(addresses, webrtc.tcp_port),
         announced={str(bind): str(told) for bind, told in addresses if bind != told},
         turn=turn_config(config, secrets=None),
+        connections=connection_limits(config.limits),
         shared_tls=prepared.shared_tls,
         gso=config.media.gso,
         dscp=DscpMarks(audio=marks.audio, video=marks.video, screen=marks.screen),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from mediaserver.api.edges import EdgeShown
+from mediaserver.api.edges import EdgeReached, EdgeShown
 from mediaserver.api.page_servers import PageServers
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.model import Config
@@ -25,6 +25,7 @@ from mediaserver.engine.ids import make_id
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_registry import EdgeDraining, EdgeEvent, EdgeLost, EdgeReady, EdgeRegistry
 from mediaserver.link.messages import Revocation
+from mediaserver.link.rotating import Rotating
 from mediaserver.link.token_keys import TokenKeys
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.runtime.tasks import TaskGroupOwner
@@ -56,7 +57,7 @@ class Edges:
         *,
         engine: Engine,
         token_keys: TokenKeys,
-        turn_secret: bytes,
+        turn_secrets: Rotating[bytes],
         registry: EdgeRegistry,
         software: str,
         page_servers: PageServers,
@@ -65,7 +66,7 @@ class Edges:
         self._config = config
         self._engine = engine
         self._token_keys = token_keys
-        self._turn_secret = turn_secret
+        self._turn_secrets = turn_secrets
         self._software = software
         self._page_servers = page_servers
         self._on_stream: TakesVisitors | None = None
@@ -115,16 +116,19 @@ class Edges:
 
     def status(self) -> Sequence[EdgeShown]:
         """See `api.edges.EdgeControl`."""
-        shown = [(self._shown(end), self._media[end.name].way) for end in self.registry.edges()]
-        return [edge.model_copy(update={"media": way.state, "media_words": way.words}) for edge, way in shown]
+        shown = [(end, self._shown(end), self._media[end.name].way) for end in self.registry.edges()]
+        return [
+            edge.model_copy(update={"media": way.state, "media_words": way.words, "addresses": _reached(end)})
+            for end, edge, way in shown
+        ]
 
     def leave(self, name: str, deadline_s: float | None) -> None:
         """See `api.edges.EdgeControl`."""
         self.registry.leave(name, deadline_s)
 
     def announce_keys(self) -> None:
-        """The keys of tokens have changed: Edges are to know the new one before a visitor shows it."""
-        self.registry.set_keys(self._token_keys.all)
+        """The keys of tokens or of TURN have changed: Edges are to know the new ones before a visitor shows them."""
+        self.registry.set_keys(self._token_keys.all, self._turn_secrets.all)
 
     def brings(self, address: str) -> bool:
         """Whether somebody with this address came by an Edge, as far as that is remembered."""
@@ -169,7 +173,7 @@ class Edges:
             software=self._software,
             wire=EngineWire(self._engine, media.tls_link),
             keys=self._token_keys.all,
-            turn_secrets=(self._turn_secret,),
+            turn_secrets=self._turn_secrets.all,
             revoked=self._current_revocations,
             media_ready=lambda secret: media.open(end.media_ports, secret),
             changed=self.registry.handle_change,
@@ -252,3 +256,10 @@ class Edges:
                 for end in self.registry.edges():
                     end.set_busy(busy)
             await asyncio.sleep(_LOOK_S)
+
+
+def _reached(end: CoreEnd) -> list[EdgeReached]:
+    return [
+        EdgeReached(protocol=each.protocol, ip=each.ip, port=each.port, purpose=each.purpose, name=each.name)
+        for each in end.addresses
+    ]

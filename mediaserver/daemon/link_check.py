@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Final, Literal
+import time
+from collections.abc import AsyncIterator, Awaitable
+from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from mediaserver.api.status import RunningDaemon
 from mediaserver.config.covered_names import covering_problems, presented_names
 from mediaserver.config.link import LinkedEdge
 from mediaserver.config.loader import key_text
 from mediaserver.config.model import Config
-from mediaserver.config.state import bind_addresses, tls_files
+from mediaserver.config.secrets import SecretStore
+from mediaserver.config.state import tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.daemon.admin_question import Silent, ask_admin
 from mediaserver.daemon.caa import Ask, DnsError, judge
+from mediaserver.daemon.finding import TIMEOUT_S, Finding, words
 from mediaserver.daemon.link_identity import accepted, own_certificate
-from mediaserver.errors import ConfigError
+from mediaserver.daemon.port_check import all_of, from_core, from_outside, listens, on_core, on_edge
+from mediaserver.daemon.turn import edge_turn_secret
+from mediaserver.edge.credentials import CredentialMint
+from mediaserver.errors import ConfigError, MediaServerError
+from mediaserver.link.messages import EdgeAddress
 
-_TIMEOUT_S: Final = 3.0
+_CREDENTIALS_S: Final = 60.0
+"""Those of the check are good for so long."""
 _ANSWER_S: Final = 1.0
 """How long an Edge that does not accept our certificate has to say so."""
 
@@ -38,34 +46,27 @@ _LINK_METRICS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    state: Literal["good", "bad", "unknown"]
-    said: str
-    right: str = ""
-    """What would be right, where it is not good."""
-
-
-async def findings(config: Config, *, ask_caa: Ask) -> AsyncIterator[Finding]:
-    """Everything that the role of this machine needs, in the order in which one would repair it."""
+async def findings(config: Config, *, ask_caa: Ask, outside: bool = False) -> AsyncIterator[Finding]:
+    """Everything that the role of this machine needs, in the order in which one would repair it. With `outside` this is
+    another machine, in the internet, and the configuration that of an Edge."""
     if config.role == "core":
         for name, edge in config.link.edges.items():
             async for finding in _edge(config, name, edge):
                 yield finding
         yield await _media(config)
+        for finding in await all_of([*await _edges_ports(config), *on_core(config)]):
+            yield finding
         names = _own_names(config)
     else:
-        for bind in config.listeners.shared_tls.bind:
-            yield await _listens("pages and TURN over TLS", bind)
-        yield await _listens("the link", config.link.listen)
-        for address in _media_addresses(config):
-            yield _bound("media of visitors", address)
-        yield await _cores(config)
-        for path, message in covering_problems(config):
-            yield Finding("certificates of this Edge", "bad", f"{key_text(path)}: {message}")
+        if outside:
+            for finding in await all_of(from_outside(config)):
+                yield finding
+        else:
+            for finding in await all_of([*on_edge(config), listens("the link", config.link.listen)]):
+                yield finding
+            yield await _cores(config)
+            for path, message in covering_problems(config):
+                yield Finding("certificates of this Edge", "bad", f"{key_text(path)}: {message}")
         names = list(config.listeners.shared_tls.names)
     for name in names:
         yield await _resolves(name)
@@ -78,7 +79,7 @@ async def findings(config: Config, *, ask_caa: Ask) -> AsyncIterator[Finding]:
 async def _edge(config: Config, name: str, edge: LinkedEdge) -> AsyncIterator[Finding]:
     what, rule = f"link to Edge {name}", f"TCP from this machine to {edge.address}"
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(TIMEOUT_S):
             _, writer = await asyncio.open_connection(edge.address.host, edge.address.port)
     except (TimeoutError, OSError) as error:
         yield _unreachable(what, edge.address, rule, error)
@@ -106,7 +107,7 @@ def _tls(what: str, name: str, edge: LinkedEdge, fingerprint: bytes, own: bytes)
         context.load_cert_chain(file.name)
     try:
         with (
-            socket.create_connection((edge.address.host, edge.address.port), _TIMEOUT_S) as connection,
+            socket.create_connection((edge.address.host, edge.address.port), TIMEOUT_S) as connection,
             context.wrap_socket(connection, server_hostname=edge.name) as tls,
         ):
             shown = tls.getpeercert(binary_form=True) or b""
@@ -153,7 +154,7 @@ def _accepted_us(what: str, name: str, edge: LinkedEdge, tls: ssl.SSLSocket) -> 
         return Finding(
             what,
             "unknown",
-            f"the Edge shows the right certificate, and then the connection breaks: {_words(error)}",
+            f"the Edge shows the right certificate, and then the connection breaks: {words(error)}",
             "no firewall that looks into the connection; the Edge's log, where it is the Edge",
         )
     return Finding(what, "good", "TLS passes, and each end knows the other by its certificate")
@@ -191,6 +192,30 @@ def _media_links(body: bytes) -> tuple[int, int]:
     return links, up - over_tls
 
 
+async def _edges_ports(config: Config) -> list[Awaitable[Finding]]:
+    """What visitors come to: the running Core knows where that is, and pages get credentials of the secret that it gives
+    to Edges."""
+    what = "ports of the Edges"
+    secrets = SecretStore(config)
+    try:
+        told = await asyncio.to_thread(RunningDaemon(config, secrets).ask, "/v1/edges")
+        mint = CredentialMint(secret=edge_turn_secret(config, secrets), lifetime_s=_CREDENTIALS_S, clock=time.time)
+        own = x509.load_pem_x509_certificates(tls_files(config, config.listeners.sip.certificate).chain.read_bytes())[0]
+    except (MediaServerError, OSError, ValueError) as error:
+        right = "the running Core, which its Edges have told them, and its secrets and certificates"
+        return [_found(Finding(what, "unknown", str(error), right))]
+    tries: list[Awaitable[Finding]] = []
+    for edge in told["items"]:
+        addresses = [EdgeAddress(**each) for each in edge["addresses"]]
+        der = own.public_bytes(serialization.Encoding.DER)
+        tries += from_core(edge["name"], addresses, credentials=mint.mint(), sip_certificate=der)
+    return tries
+
+
+async def _found(finding: Finding) -> Finding:
+    return finding
+
+
 def _own_names(config: Config) -> list[str]:
     """Names of the pages that this Core's certificate is for."""
     chain = tls_files(config, config.listeners.https.certificate).chain
@@ -205,31 +230,6 @@ def _own_names(config: Config) -> list[str]:
 
 
 # -- on the Edge -------------------------------------------------------------------------------------------------
-
-
-async def _listens(what: str, bind: SocketAddress) -> Finding:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind.host, bind.host)
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host, bind.port)
-    except (TimeoutError, OSError) as error:
-        return Finding(what, "bad", f"nobody answers at {bind} (TCP): {_words(error)}", "the running Edge; see its log")
-    writer.close()
-    return Finding(what, "good", f"{bind} (TCP) is open")
-
-
-def _bound(what: str, address: SocketAddress) -> Finding:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((address.host, address.port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return Finding(what, "good", f"{address} (UDP) is bound")
-            return Finding(
-                what, "bad", f"{address} (UDP) cannot be had: {_words(error)}", "an address of this machine in networks"
-            )
-    return Finding(what, "bad", f"nobody has bound {address} (UDP)", "the running Edge; see its log")
 
 
 async def _cores(config: Config) -> Finding:
@@ -254,21 +254,16 @@ def _core_problem(body: bytes) -> str | None:
     return None if said == "ok" else said
 
 
-def _media_addresses(config: Config) -> list[SocketAddress]:
-    webrtc = config.listeners.webrtc
-    return [SocketAddress(str(bind), webrtc.port) for bind, _ in bind_addresses(config, webrtc.networks)]
-
-
 # -- names -------------------------------------------------------------------------------------------------------
 
 
 async def _resolves(name: str) -> Finding:
     what = f"name {name}"
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(TIMEOUT_S):
             found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (TimeoutError, OSError) as error:
-        return Finding(what, "bad", f"{name} leads nowhere from here: {_words(error)}", "its public address in DNS")
+        return Finding(what, "bad", f"{name} leads nowhere from here: {words(error)}", "its public address in DNS")
     addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
     return Finding(what, "good", f"{name} leads to {addresses}")
 
@@ -297,11 +292,5 @@ def _unreachable(what: str, address: SocketAddress, rule: str, error: OSError) -
             f"an inner firewall that lets {rule} pass",
         )
     return Finding(
-        what, "bad", f"{address} cannot be reached: {_words(error)}", f"a route, and a firewall that lets {rule} pass"
+        what, "bad", f"{address} cannot be reached: {words(error)}", f"a route, and a firewall that lets {rule} pass"
     )
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

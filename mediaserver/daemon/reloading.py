@@ -18,9 +18,10 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import tls_files
 from mediaserver.contact.contacts import Contacts
+from mediaserver.daemon.key_rotation import KeyRotation
 from mediaserver.daemon.settings import certificate_users, sip_domains, token_key, trunk_rules
 from mediaserver.daemon.tls import client_tls, server_tls
-from mediaserver.daemon.token_rotation import TokenRotation
+from mediaserver.daemon.turn import FreshTurnSecrets, turn_secrets
 from mediaserver.errors import ConfigError
 from mediaserver.sip.passwords import PasswordDirectory
 from mediaserver.sip.user_agent import UserAgent
@@ -42,6 +43,7 @@ class Prepared:
     """Keys of the webhooks that are told events, by the webhook's name."""
     token_secret: bytes
     """Signs the tokens by which visitors' packets are let in."""
+    turn: FreshTurnSecrets
     sip_tls: ssl.SSLContext
     sip_client_tls: ssl.SSLContext
 
@@ -76,6 +78,7 @@ def prepare(config: Config, secrets: Callable[[Config], SecretStore]) -> Prepare
             for name, webhook in config.events.webhooks.items()
         },
         token_secret=token_key(config, store),
+        turn=turn_secrets(config, store),
         sip_tls=sip_tls,
         sip_client_tls=sip_client_tls,
     )
@@ -113,7 +116,7 @@ class RunningParts:
         bandwidth: Admission,
         https: ssl.SSLContext | None,
         event_webhooks: EventWebhooks | None,
-        tokens: TokenRotation,
+        keys: KeyRotation,
     ) -> None:
         self._users = users
         self._agents = agents
@@ -125,7 +128,7 @@ class RunningParts:
         self._bandwidth = bandwidth
         self._https = https
         self._event_webhooks = event_webhooks
-        self._tokens = tokens
+        self._keys = keys
 
     async def apply(self, config: Config, prepared: Prepared) -> None:
         """Take `config` from now on. Calls that are up go on as they were agreed."""
@@ -135,7 +138,7 @@ class RunningParts:
         self._agents.replace(prepared.agents)
         for name in self._event_webhooks.adopt(prepared.events) if self._event_webhooks is not None else ():
             _log.info("secret_changed", event_webhook=name)
-        self._tokens.adopt(prepared.token_secret)
+        self._keys.adopt(prepared.token_secret, prepared.turn)
         self._bandwidth.reload(config)
         self._calls.adopt(config)
         self._contacts.adopt(config)

@@ -16,9 +16,11 @@ from mediaserver.config.covered_names import terminated_names
 from mediaserver.config.listeners import Certificate
 from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
+from mediaserver.config.shared_port import shared_ice
 from mediaserver.config.state import bind_addresses, tls_files
 from mediaserver.config.values import SocketAddress
 from mediaserver.core.rooms import Rooms
+from mediaserver.daemon.edge_limits import connection_limits
 from mediaserver.daemon.turn import turn_config
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.config import DscpMarks, EngineConfig, EngineLimits, PageCertificate, SharedTls
@@ -83,6 +85,7 @@ def engine_config(config: Config, *, secrets: SecretStore, certificate: DtlsCert
         ),
         gso=media.gso,
         turn=turn_config(config, secrets=secrets),
+        connections=connection_limits(limits),
         media_over_tls=config.role == "core",
         dscp=DscpMarks(audio=media.dscp.audio, video=media.dscp.video, screen=media.dscp.screen),
     )
@@ -110,6 +113,7 @@ def shared_tls(config: Config) -> SharedTls | None:
         private_key_der=key,
         page_certificate=pages,
         trusted_proxies=tuple(map(str, config.edge.trusted_proxies)) if config.role == "edge" else (),
+        ice=tuple(map(str, shared_ice(config))),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
@@ -16,6 +17,7 @@ from mediaserver.edge.credentials import CredentialMint
 from mediaserver.engine.config import OpenRelay, TurnConfig
 from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.link.messages import EdgeAddress
+from mediaserver.link.rotating import Rotating
 from mediaserver.webrtc.messages import IceServer
 
 _PURPOSE: Final = "turn-credentials"
@@ -29,9 +31,8 @@ def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | 
         return None
     addresses = [(str(bind), str(told)) for bind, told in bind_addresses(config, turn.networks)]
     relay, tcp, users = None, turn.tcp_port, {}
-    if secrets is None:
-        keys: tuple[bytes, ...] = ()
-    elif turn.relay == "open":
+    keys = () if secrets is None else TurnSecrets(turn_secrets(config, secrets)).relayed_by_us
+    if secrets is not None and turn.relay == "open":
         # One of each family: which of several a client would get nobody could say.
         families = {":" in bind: (bind, told) for bind, told in reversed(addresses)}
         relay = OpenRelay(
@@ -40,10 +41,7 @@ def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | 
             allowed=tuple(map(str, turn.allowed_peers)),
             denied=tuple(map(str, turn.denied_peers)),
         )
-        keys = (secrets.text(turn.shared_secret).encode(),) if turn.shared_secret is not None else ()
         users = {prepared(name): prepared(secrets.text(user.secret)) for name, user in turn.users.items()}
-    else:
-        keys = (_session_secret(config, secrets),)
     return TurnConfig(
         binds=tuple(str(SocketAddress(bind, turn.port)) for bind, _ in addresses),
         tcp_binds=() if tcp is None else tuple(str(SocketAddress(bind, tcp)) for bind, _ in addresses),
@@ -58,20 +56,55 @@ def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | 
 
 
 def ice_servers(
-    config: Config, *, secrets: SecretStore, edges: EdgeRegistry | None = None
+    config: Config, *, secrets: TurnSecrets, edges: EdgeRegistry | None = None
 ) -> Callable[[], tuple[IceServer, ...]]:
     """Gives each session that asks the TURN servers with credentials of its own: that of this daemon, and those of its
     Edges. An open relay is for the users that the configuration names: pages, which anybody may open, get nothing of it."""
     lifetime_s = config.listeners.turn.credential_lifetime
-    own = CredentialMint(secret=_session_secret(config, secrets), lifetime_s=lifetime_s, clock=time.time)
-    theirs = CredentialMint(secret=edge_turn_secret(config, secrets), lifetime_s=lifetime_s, clock=time.time)
     own_urls = _own_urls(config)
 
     def servers() -> tuple[IceServer, ...]:
         edge_urls = tuple(map(_edge_url, edges.addresses("turn"))) if edges is not None else ()
-        return tuple(_server(mint, urls) for mint, urls in ((own, own_urls), (theirs, edge_urls)) if urls)
+        both = ((secrets.own.current, own_urls), (secrets.of_edges.current, edge_urls))
+        return tuple(
+            _server(CredentialMint(secret=secret, lifetime_s=lifetime_s, clock=time.time), urls)
+            for secret, urls in both
+            if urls
+        )
 
     return servers
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FreshTurnSecrets:
+    """What makes the passwords of TURN names, as it was read."""
+
+    own: bytes
+    """By which names of this daemon's own relay are checked; empty for an open one without `shared_secret`."""
+    of_edges: bytes
+
+
+class TurnSecrets:
+    """The same with those before them, while they change."""
+
+    def __init__(self, fresh: FreshTurnSecrets) -> None:
+        self.own = Rotating(fresh.own)
+        self.of_edges = Rotating(fresh.of_edges)
+
+    @property
+    def relayed_by_us(self) -> tuple[bytes, ...]:
+        """What our own relay takes names by."""
+        return tuple(filter(None, self.own.all))
+
+
+def turn_secrets(config: Config, secrets: SecretStore) -> FreshTurnSecrets:
+    """Read them. Raises ConfigError."""
+    turn = config.listeners.turn
+    if turn.relay == "open":
+        own = b"" if turn.shared_secret is None else secrets.text(turn.shared_secret).encode()
+    else:
+        own = secrets.key(config.secrets.ufrag_key, purpose=_PURPOSE)
+    return FreshTurnSecrets(own=own, of_edges=edge_turn_secret(config, secrets))
 
 
 def edge_turn_secret(config: Config, secrets: SecretStore) -> bytes:
@@ -116,7 +149,3 @@ def prepared(text: str) -> str:
     §4.2)."""
     spaced = "".join(" " if unicodedata.category(each) == "Zs" else each for each in text)
     return unicodedata.normalize("NFC", spaced)
-
-
-def _session_secret(config: Config, secrets: SecretStore) -> bytes:
-    return secrets.key(config.secrets.ufrag_key, purpose=_PURPOSE)

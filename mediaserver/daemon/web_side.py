@@ -47,7 +47,7 @@ from mediaserver.contact.attributes import AttributeLimits
 from mediaserver.contact.call_control import CallControl
 from mediaserver.daemon.settings import http_limits
 from mediaserver.daemon.tls import server_tls
-from mediaserver.daemon.turn import ice_servers
+from mediaserver.daemon.turn import TurnSecrets, ice_servers
 from mediaserver.engine.events import StreamOpened
 from mediaserver.link.edge_registry import EdgeRegistry
 from mediaserver.runtime.metrics import Metrics
@@ -72,6 +72,7 @@ class WebSide:
         config: Config,
         edges: EdgeRegistry,
         secrets: SecretStore,
+        turn_secrets: TurnSecrets,
         contacts: Contacts,
         rooms: Rooms,
         members: RoomMembers,
@@ -120,7 +121,7 @@ class WebSide:
         self._listeners: list[Listeners] = []
         listeners = config.listeners
         self._source_of = SourceResolver(http=listeners.http.trusted_proxies, https=listeners.https.trusted_proxies)
-        self._ice_servers = ice_servers(config, secrets=secrets, edges=edges)
+        self._ice_servers = ice_servers(config, secrets=turn_secrets, edges=edges)
         self._entries = {
             name: _entry_access(name, entry, page_servers.origins) for name, entry in config.entries.items()
         }
@@ -171,7 +172,10 @@ class WebSide:
             # No proxy speaks for others on the administration's listener.
             ("admin", self._admin_resources(), admin, SourceResolver()),
         ):
-            app = make_app(resources, name=name, metrics=self._metrics, source_of=source_of, limits=limits)
+            prefix = self._page_servers.prefix if name == "public" else ""
+            app = make_app(
+                resources, name=name, metrics=self._metrics, source_of=source_of, limits=limits, prefix=prefix
+            )
             opened = Listeners(app, binds, metrics=self._metrics, limits=limits)
             self._listeners.append(opened)
             await opened.start()
@@ -213,6 +217,7 @@ class WebSide:
                     post_burst_per_source=10 * limits.room_sessions_per_source,
                 ),
                 ice_servers=self._ice_servers,
+                prefix=self._page_servers.prefix,
             )
             for kind in _ROOM_KINDS
         ]
@@ -226,19 +231,23 @@ class WebSide:
             lifetime_s=config.tokens.agent_lifetime,
             failures_per_second=limits.sign_in_failures_per_source,
         )
-        entries = EntriesResource(entries=self._entries, admission=self._admission, servers=self._page_servers.known)
+        entries = EntriesResource(
+            entries=self._entries, admission=self._admission, servers=self._page_servers.known_bases
+        )
         described: list[Described] = [entries, agents, self._sessions, *rooms, self._line_tests]
         operations = [operation for resource in described for operation in resource.operations()]
         return [
             HealthResource(admission=self._admission, checks=self._checks, detailed=False),
             *described,
-            OpenApiResource(operations, public=True),
+            OpenApiResource(operations, public=True, prefix=self._page_servers.prefix),
             *([self._sip_sockets] if self._sip_sockets is not None else []),
             *([self._pages()] if config.web.pages else []),
         ]
 
     def _pages(self) -> PagesResource:
-        return PagesResource(entries=self._entries.values(), servers=self._page_servers.known)
+        return PagesResource(
+            entries=self._entries.values(), servers=self._page_servers.known, prefix=self._page_servers.prefix
+        )
 
     def _sip_socket(self) -> SipSocketResource | None:
         settings = self._config.listeners.sip.websocket
@@ -265,6 +274,7 @@ class WebSide:
                 outcomes=self._outcomes,
                 known=self._known_outcomes,
                 entries=self._entries,
+                prefix=self._page_servers.prefix,
             ),
             ContactsResource(control=self._control, admin=admin),
             self._events,

@@ -56,6 +56,15 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of those that have not answered a challenge, from one network (/24 of IPv4, /56 of IPv6)."""
 
 
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of TCP connections of visitors."""
+
+    connections: int = 8_192
+    """All together."""
+    waiting_per_prefix: int = 64
+    """Of one network (/24 of IPv4, /56 of IPv6) before they have proven anything."""
+
+
 class PageCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """What pages are shown under whose TLS ends here."""
 
@@ -81,6 +90,8 @@ class SharedTls(msgspec.Struct, frozen=True, kw_only=True):
     """With it, TLS of its names ends here: what comes out as `StreamOpened` is what was inside."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies, whose connections begin with a PROXY header (version 2)."""
+    ice: tuple[str, ...] = ()
+    """`ip:port` as browsers see these sockets, where they take media over TCP too (RFC 6544); with none they take none."""
 
 
 class OpenRelay(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,5 +171,6 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     dscp: DscpMarks = DscpMarks()
     turn: TurnConfig | None = None
     """The TURN server; without it there is none."""
+    connections: ConnectionLimits = ConnectionLimits()
     media_over_tls: bool = False
     """Media links may go over TLS where UDP does not pass; at an Edge they always may."""

@@ -116,9 +116,9 @@ class CoreEnd(End):
         self.reason = reason
         self._changed(self)
 
-    def set_keys(self, keys: Sequence[TokenKey]) -> None:
-        """Keys that prove ufrags from now on, at most two."""
-        self._keys = tuple(keys)
+    def set_keys(self, keys: Sequence[TokenKey], turn_secrets: Sequence[bytes]) -> None:
+        """Keys that prove ufrags from now on, and secrets that make TURN passwords; at most two of each."""
+        self._keys, self._turn_secrets = tuple(keys), tuple(turn_secrets)
         if self.is_ready:
             self._send_keys()
 

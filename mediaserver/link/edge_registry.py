@@ -130,11 +130,11 @@ class EdgeRegistry:
             if address.purpose == purpose
         )
 
-    def set_keys(self, keys: Iterable[TokenKey]) -> None:
+    def set_keys(self, keys: Iterable[TokenKey], turn_secrets: Iterable[bytes]) -> None:
         """Hand the Core's keys to every Edge, now or when it comes."""
-        keys = tuple(keys)
+        keys, turn_secrets = tuple(keys), tuple(turn_secrets)
         for known in self._edges.values():
-            known.end.set_keys(keys)
+            known.end.set_keys(keys, turn_secrets)
 
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Tell every Edge that sessions have ended."""

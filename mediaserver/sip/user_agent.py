@@ -162,11 +162,11 @@ class UserAgent:
 
     def use_edges(self, edges: EdgeWay) -> None:
         """Reach what is beyond the Edges by these."""
-        self._transports.edges = edges
+        self._transports.use_edges(edges)
 
     def use_certificates(self, standing: CertificateStanding) -> None:
         """Connections that show a certificate stay only as long as it holds."""
-        self._transports.certificates = standing
+        self._transports.use_certificates(standing)
         standing.on_revoked = self._end_revoked
 
     def _end_revoked(self) -> None:

@@ -1,5 +1,6 @@
 // A signed-in agent: one session that outlives its calls, and a peer connection for each call.
 
+import { BASE } from "./base.js";
 import { sessionProblem } from "./call.js";
 import { AUDIO, VIDEO, capture, deviceProblem } from "./peer.js";
 import { Talk, iceServersOf, release } from "./talk.js";
@@ -43,7 +44,7 @@ export class Agent extends Talk {
 
   /** Be there for calls. Fires "signed-out" (detail: text) when the session cannot go on. */
   connect() {
-    this._openSession(location.origin, { role: "agent", token: this.#token });
+    this._openSession(BASE, { role: "agent", token: this.#token });
   }
 
   /** Sign out; a call under way ends. */

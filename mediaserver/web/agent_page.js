@@ -1,5 +1,6 @@
 // The agent page: sign in, be rung with what is known about the caller, answer, talk, hang up, dial.
 
+import { BASE } from "./base.js";
 import { Agent } from "./agent.js";
 import { Keypad } from "./keypad.js";
 import { LineView } from "./line_view.js";
@@ -41,7 +42,7 @@ function signInView(notice = "") {
     submit.disabled = true;
     say(problem, "");
     try {
-      const response = await fetch("/v1/agents/sign-in", {
+      const response = await fetch(`${BASE}/v1/agents/sign-in`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ user: user.value, password: password.value }),
@@ -76,7 +77,7 @@ function workView({ token, name, user }) {
   const notice = el("p", { class: "notice", role: "status", "aria-live": "polite" });
   const signOut = el("button", { type: "button", class: "button quiet", text: "Sign out", onclick: leave });
   const lineButton = el("button", { type: "button", class: "button quiet", text: "Test my line", onclick: () => testLine(true) });
-  const line = new LineView(location.origin, { bearer: token }, { onClose: () => testLine(false) });
+  const line = new LineView(BASE, { bearer: token }, { onClose: () => testLine(false) });
   let testing = false;
 
   const incomingName = el("h2", { id: "incoming-name" });
@@ -195,7 +196,7 @@ function workView({ token, name, user }) {
     line.stop();
     ring.stop();
     sessionStorage.removeItem(STORED);
-    fetch("/v1/agents/sign-out", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => {});
+    fetch(`${BASE}/v1/agents/sign-out`, { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => {});
     removeEventListener("pagehide", hide);
     signInView();
   }

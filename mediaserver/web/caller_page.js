@@ -1,12 +1,13 @@
 // The caller page: one panel for the entry that the page was made for.
 
+import { BASE } from "./base.js";
 import { CallPanel } from "./panel.js";
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const query = new URLSearchParams(location.search);
 
 const options = {
-  server: location.origin,
+  server: BASE,
   servers: meta("servers").split(" ").filter(Boolean),
   entry: meta("entry"),
   video: meta("video"),

@@ -120,7 +120,7 @@ export class LineTest extends EventTarget {
   async #ask(method, path, body = null) {
     const headers = { "Content-Type": "application/json" };
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const response = await fetch(new URL(path, this.#server), { method, headers, body: body && JSON.stringify(body) });
+    const response = await fetch(`${this.#server}${path}`, { method, headers, body: body && JSON.stringify(body) });
     if (response.status === 204) return null;
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);

@@ -9,6 +9,8 @@ import { Voices } from "./voices.js";
 const RESTART_AFTER_MS = 3000;
 /** Checks that have found no way by then are helped by a relay. */
 const RELAY_AFTER_MS = 2500;
+/** A browser that has any candidate at all has its first one long before. */
+const CANDIDATE_WITHIN_MS = 500;
 const POLICIES = { bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
 
 export const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
@@ -30,6 +32,11 @@ export class Peer extends EventTarget {
   #video = null;
   #bounds = null;
   #pendingId = null;
+  /** A candidate of our own was found. */
+  #reachable = false;
+  /** There is none, or no more: Firefox says so by an empty one, Chromium does not. */
+  #exhausted = false;
+  #knowsRelay = false;
   /** We want something that no answer has confirmed yet. */
   #unsettled = false;
   #negotiating = false;
@@ -54,7 +61,10 @@ export class Peer extends EventTarget {
       this.dispatchEvent(new Event("stream"));
     };
     this.#pc.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate) this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
+      if (candidate?.candidate === "") this.#exhausted = true;
+      if (!candidate?.candidate) return;
+      this.#reachable = true;
+      this.#emit("candidate", { candidate: candidate.candidate, mid: candidate.sdpMid });
     };
     this.#pc.onnegotiationneeded = () => this.#run(() => this.#offer());
     this.#pc.onconnectionstatechange = () => this.#connectionChanged();
@@ -77,6 +87,7 @@ export class Peer extends EventTarget {
   useIceServers(iceServers) {
     if (!iceServers.length || this.#closed) return;
     this.#pc.setConfiguration({ ...POLICIES, iceServers });
+    this.#knowsRelay = true;
     setTimeout(() => {
       if (this.#pc.iceConnectionState === "checking") this.restartIce();
     }, RELAY_AFTER_MS);
@@ -129,6 +140,11 @@ export class Peer extends EventTarget {
     return this.#run(async () => {
       if (id !== this.#pendingId || this.#pc.signalingState !== "have-local-offer") return;
       this.#pendingId = null;
+      if (await this.#isStranded()) {
+        this.#knowsRelay = false; // Once: who reaches no relay either has no candidate for the second offer.
+        await this.#pc.setLocalDescription({ type: "rollback" });
+        return this.#offer();
+      }
       this.#unsettled = false;
       await this.#pc.setRemoteDescription({ type: "answer", sdp });
     });
@@ -166,6 +182,15 @@ export class Peer extends EventTarget {
     } catch (error) {
       console.warn("the picture cannot be made smaller", error);
     }
+  }
+
+  /** A browser that may use a relay only had none for its first offer, but has one now. With the answer to that offer Firefox's ICE
+   * would fail at once for want of a candidate of our own, and after that it often sends nothing any more. Chromium's waits for the
+   * restart, and should: it would not make a rolled back offer again with the same sections. */
+  async #isStranded() {
+    if (this.#reachable || this.#pc.remoteDescription || !this.#knowsRelay) return false;
+    await firstCandidate(this.#pc);
+    return this.#exhausted && !this.#reachable && !this.#closed;
   }
 
   async #offer() {
@@ -209,6 +234,15 @@ export class Peer extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Wait until there is a candidate, or that there is none is known, or long enough. */
+function firstCandidate(pc) {
+  if (pc.iceGatheringState === "complete") return Promise.resolve();
+  return new Promise((resolve) => {
+    pc.addEventListener("icecandidate", resolve, { once: true });
+    setTimeout(resolve, CANDIDATE_WITHIN_MS);
+  });
 }
 
 /** What a camera of `settings` (width, height, frameRate) must be sent with to stay within `bounds`. */

@@ -1,5 +1,6 @@
 // The page of a room: an invitation, a look into the mirror, the room, and the way out.
 
+import { BASE } from "./base.js";
 import { Devices } from "./devices.js";
 import { lobby } from "./lobby.js";
 import { Room } from "./room.js";
@@ -37,7 +38,7 @@ function enterLobby(notice = "", { again = false } = {}) {
 
 async function join(token) {
   sessionStorage.setItem(STORED, token);
-  const room = new Room(location.origin, token);
+  const room = new Room(BASE, token);
   const view = new RoomView({ room, devices, onLeave: () => leave("You have left the room.") });
   let over = false;
 

@@ -50,7 +50,7 @@ export class Session extends EventTarget {
    * base URLs by which the server is reached where that one fails. */
   constructor(server, hello, others = []) {
     super();
-    this.#base = new URL(server).origin;
+    this.#base = new URL(server).href.replace(/\/+$/, "");
     this.#others = others;
     this.#hello = hello;
   }
@@ -109,7 +109,7 @@ export class Session extends EventTarget {
   }
 
   #address(server) {
-    const url = new URL("/v1/session", server);
+    const url = new URL(`${server}/v1/session`);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     // Members of rooms come from pages anywhere: their token is what counts.
     if (this.#hello.role === "member") url.searchParams.set("room", "");
@@ -245,7 +245,7 @@ export class Session extends EventTarget {
   // A WebSocket does not tell why its upgrade was refused; the entry or readiness does, where we may ask.
   async #whyNot() {
     const { entry } = this.#hello;
-    const url = new URL(entry ? `/v1/entries/${encodeURIComponent(entry)}` : "/readyz", this.#server ?? this.#base);
+    const url = `${this.#server ?? this.#base}/${entry ? `v1/entries/${encodeURIComponent(entry)}` : "readyz"}`;
     try {
       const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(WHY_NOT_MS) });
       const known = { 403: "origin", 404: "entry", 429: "limit", 503: "draining" }[response.status];

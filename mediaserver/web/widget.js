@@ -11,7 +11,8 @@
 (() => {
   const script = document.currentScript;
   const data = script.dataset;
-  const server = new URL(data.server || script.src, document.baseURI).origin;
+  // It may be beneath a path, like https://www.example.org/video.
+  const server = new URL(data.server ? `${data.server}/` : ".", data.server ? document.baseURI : script.src).href.replace(/\/+$/, "");
 
   // Why is not for this page to know: an origin that is not allowed may read nothing from the server.
   const REFUSED = "Calls cannot be made from this page. Please tell its owner.";

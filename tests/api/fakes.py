@@ -325,7 +325,12 @@ class Stack:
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
         self.whip = RoomSessionsResource(
-            kind="whip", rooms=self.rooms, limits=rooms, ice_servers=lambda: servers, **common
+            kind="whip",
+            rooms=self.rooms,
+            limits=rooms,
+            ice_servers=lambda: servers,
+            prefix=self.servers.prefix,
+            **common,
         )
         self.whep = RoomSessionsResource(kind="whep", rooms=self.rooms, limits=rooms, **common)
         self.engine = FakeEngine()
@@ -350,7 +355,7 @@ class Stack:
         )
         self.described: list[Described] = [
             self.lines,
-            EntriesResource(entries=self.entries, admission=self.admission, servers=self.servers.known),
+            EntriesResource(entries=self.entries, admission=self.admission, servers=self.servers.known_bases),
             AgentsResource(agents=directory, revocations=self.revocations, failure_delay_s=0.01, **common),
             self.sessions,
             self.whip,
@@ -361,14 +366,15 @@ class Stack:
         self.public_app = make_app(
             [
                 *self.described,
-                OpenApiResource(self.operations, public=True),
+                OpenApiResource(self.operations, public=True, prefix=self.servers.prefix),
                 HealthResource(admission=self.admission, checks=checks, detailed=False),
-                PagesResource(entries=self.entries.values(), servers=self.servers.known),
+                PagesResource(entries=self.entries.values(), servers=self.servers.known, prefix=self.servers.prefix),
             ],
             name="http",
             metrics=api_metrics,
             source_of=source_of,
             limits=limits,
+            prefix=self.servers.prefix,
         )
         self.public = Listeners(
             self.public_app,

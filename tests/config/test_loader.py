@@ -51,7 +51,7 @@ def test_an_unknown_key_names_the_one_that_was_meant() -> None:
 
 def test_an_unknown_key_like_no_other_lists_those_there_are() -> None:
     [(_, _, _, message)] = problems("web: {colour: red}\n")
-    assert message == "there is no such key; known here: pages, origin"
+    assert message == "there is no such key; known here: pages, origin, path_prefix"
 
 
 def test_a_key_that_stands_twice_is_a_mistake() -> None:

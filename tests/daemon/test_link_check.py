@@ -15,7 +15,8 @@ import pytest
 from mediaserver.config.loader import load_text
 from mediaserver.config.model import Config
 from mediaserver.daemon.caa import Property
-from mediaserver.daemon.link_check import Finding, findings
+from mediaserver.daemon.finding import Finding
+from mediaserver.daemon.link_check import findings
 from tests.e2e.zone import LinkFiles, link_files
 from tests.peers.namespace import LOOPBACK
 
@@ -26,6 +27,11 @@ async def no_caa(_name: str) -> list[Property]:
 
 async def looked_at(config: Config) -> list[Finding]:
     return [finding async for finding in findings(config, ask_caa=no_caa)]
+
+
+async def links(config: Config) -> list[Finding]:
+    """Those about the link; a Core's ports have tests of their own."""
+    return [each for each in await looked_at(config) if each.what.startswith(("link to", "media ports of"))]
 
 
 def core(folder: Path, own: LinkFiles, edge: LinkFiles, port: int, *, admin: str = "") -> Config:
@@ -71,7 +77,7 @@ async def link_listener(own: LinkFiles, *, believes: LinkFiles) -> AsyncIterator
 async def test_a_core_that_reaches_its_edge_is_told_so(tmp_path: Path) -> None:
     ours, theirs = link_files(tmp_path, "core.bank.example"), link_files(tmp_path, "edge.bank.example")
     async with link_listener(theirs, believes=ours) as port:
-        tcp, tls, media = await looked_at(core(tmp_path, ours, theirs, port))
+        tcp, tls, media = await links(core(tmp_path, ours, theirs, port))
     assert (tcp.state, tls.state) == ("good", "good"), (tcp, tls)
     assert (media.state, "cannot be asked" in media.said) == ("unknown", True)
 
@@ -80,7 +86,7 @@ async def test_another_certificate_there_is_named(tmp_path: Path) -> None:
     ours, theirs = link_files(tmp_path, "core.bank.example"), link_files(tmp_path, "edge.bank.example")
     stranger = link_files(tmp_path, "stranger.bank.example")
     async with link_listener(stranger, believes=ours) as port:
-        _, tls, _ = await looked_at(core(tmp_path, ours, theirs, port))
+        _, tls, _ = await links(core(tmp_path, ours, theirs, port))
     assert tls.state == "bad"
     assert "it is for stranger.bank.example" in tls.said
     assert "mediaserver link-certificate" in tls.right
@@ -89,7 +95,7 @@ async def test_another_certificate_there_is_named(tmp_path: Path) -> None:
 async def test_an_edge_that_does_not_know_us_is_named(tmp_path: Path) -> None:
     ours, theirs = link_files(tmp_path, "core.bank.example"), link_files(tmp_path, "edge.bank.example")
     async with link_listener(theirs, believes=theirs) as port:
-        _, tls, _ = await looked_at(core(tmp_path, ours, theirs, port))
+        _, tls, _ = await links(core(tmp_path, ours, theirs, port))
     assert tls.state == "bad"
     assert "does not accept this Core's certificate" in tls.said
 
@@ -97,7 +103,7 @@ async def test_an_edge_that_does_not_know_us_is_named(tmp_path: Path) -> None:
 async def test_who_refuses_tcp_is_named_with_the_rule_that_would_be_right(tmp_path: Path) -> None:
     ours, theirs = link_files(tmp_path, "core.bank.example"), link_files(tmp_path, "edge.bank.example")
     port = LOOPBACK.free_port()
-    tcp, _ = await looked_at(core(tmp_path, ours, theirs, port))
+    tcp, _ = await links(core(tmp_path, ours, theirs, port))
     assert tcp.state == "bad"
     assert f"127.0.0.1:{port} refuses" in tcp.said
     assert f"TCP from this machine to 127.0.0.1:{port}" in tcp.right
@@ -112,7 +118,7 @@ async def test_who_speaks_no_tls_is_named(tmp_path: Path) -> None:
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
-        _, tls, _ = await looked_at(core(tmp_path, ours, theirs, server.sockets[0].getsockname()[1]))
+        _, tls, _ = await links(core(tmp_path, ours, theirs, server.sockets[0].getsockname()[1]))
     assert (tls.state, "TLS 1.3 with" in tls.said) == ("bad", True)
 
 
@@ -134,7 +140,7 @@ async def test_media_links_of_the_running_core_say_whether_udp_passes(
     )
     async with answering(text) as port:
         config = core(tmp_path, ours, theirs, LOOPBACK.free_port(), admin=f"'127.0.0.1:{port}'")
-        *_, media = await looked_at(config)
+        *_, media = await links(config)
     assert media.state == state
     assert said in media.said
 
@@ -164,8 +170,8 @@ async def test_an_edge_that_does_not_run_is_told_port_by_port(tmp_path: Path) ->
         f"  admin: {{bind: ['127.0.0.1:{LOOPBACK.free_port()}']}}\n"
         f"link: {{listen: '127.0.0.1:{link}', cores: {{inside: {{name: core.example, certificate_file: core.pem}}}}}}\n"
     ).config
-    pages, linked, udp, cores, name, caa = await looked_at(config)
-    assert [each.state for each in (pages, linked, udp, cores)] == ["bad", "bad", "bad", "unknown"]
+    pages, udp, tcp, linked, cores, name, caa = await looked_at(config)
+    assert [each.state for each in (pages, udp, tcp, linked, cores)] == ["bad"] * 4 + ["unknown"]
     assert f"nobody has bound 127.0.0.1:{media} (UDP)" in udp.said
     assert "does it run?" in cores.said
     assert name.state == "good"
@@ -175,5 +181,25 @@ async def test_an_edge_that_does_not_run_is_told_port_by_port(tmp_path: Path) ->
         sock.bind(("127.0.0.1", media))
         listener.bind(("127.0.0.1", shared))
         listener.listen()
-        pages, _, udp, *_ = await looked_at(config)
+        pages, udp, *_ = await looked_at(config)
     assert (pages.state, udp.state) == ("good", "good")
+
+
+async def test_from_outside_nothing_of_the_machine_itself_is_looked_at(tmp_path: Path) -> None:
+    media = LOOPBACK.free_port()
+    config = load_text(
+        f"role: edge\nstate_dir: {tmp_path}\n"
+        "networks: {main: {addresses: [{bind: 127.0.0.1}]}}\n"
+        f"listeners: {{webrtc: {{port: {media}}}, shared_tls: {{bind: ['127.0.0.1:{LOOPBACK.free_port()}'], "
+        "names: [localhost]}}\n"
+        "link: {cores: {inside: {name: core.example, certificate_file: core.pem}}}\n"
+    ).config
+    found = [finding async for finding in findings(config, ask_caa=no_caa, outside=True)]
+    assert [each.what for each in found] == [
+        "page localhost",
+        "media of visitors",
+        "media of visitors (ICE-TCP)",
+        "name localhost",
+        "CAA of localhost",
+    ]
+    assert "refuses" in found[0].said

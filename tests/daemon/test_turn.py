@@ -15,7 +15,15 @@ from mediaserver.config.model import Config
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import open_state
 from mediaserver.daemon.edge_addresses import edge_addresses
-from mediaserver.daemon.turn import edge_turn_secret, ice_servers, prepared, relay_secrets, turn_config
+from mediaserver.daemon.turn import (
+    TurnSecrets,
+    edge_turn_secret,
+    ice_servers,
+    prepared,
+    relay_secrets,
+    turn_config,
+    turn_secrets,
+)
 from mediaserver.engine.config import OpenRelay
 from mediaserver.link.edge_registry import EdgeRegistry
 from tests.link.fakes import Pair
@@ -45,7 +53,7 @@ def opened(text: str, folder: Path) -> tuple[Config, SecretStore]:
 def test_without_a_port_there_is_no_turn(tmp_path: Path) -> None:
     config, secrets = opened("", tmp_path)
     assert turn_config(config, secrets=secrets) is None
-    assert ice_servers(config, secrets=secrets)() == ()
+    assert ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))() == ()
 
 
 def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> None:
@@ -55,7 +63,7 @@ def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> No
     assert engine.binds == ("192.0.2.5:3478", "[2001:db8::5]:3478")
     assert engine.open is None
     assert engine.users == ()
-    (server,) = ice_servers(config, secrets=secrets)()
+    (server,) = ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))()
     assert server.urls == (
         "turn:203.0.113.5:3478?transport=udp",
         "turn:[2001:db8::5]:3478?transport=udp",
@@ -72,7 +80,7 @@ def test_a_page_gets_credentials_that_the_engine_can_check(tmp_path: Path) -> No
 
 def test_each_page_gets_credentials_of_its_own(tmp_path: Path) -> None:
     config, secrets = opened(CLOSED, tmp_path)
-    servers = ice_servers(config, secrets=secrets)
+    servers = ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))
     sessions = {str(servers()[0].username).partition(":")[2] for _ in range(20)}
     assert len(sessions) == 20
 
@@ -91,7 +99,7 @@ def test_an_open_relay_has_one_address_of_each_family_and_is_not_for_pages(
     assert sorted(engine.open.addresses) == [("192.0.2.5", "203.0.113.5"), ("2001:db8::5", "2001:db8::5")]
     assert engine.open.ports == (40_000, 40_999)
     assert engine.open.allowed == ("10.1.0.0/16",)
-    assert ice_servers(config, secrets=secrets)() == ()
+    assert ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))() == ()
 
 
 def test_names_and_passwords_are_prepared_as_clients_prepare_them() -> None:
@@ -104,7 +112,7 @@ def test_a_page_is_told_of_tls_by_the_name_that_its_certificate_is_for(tmp_path:
     engine = turn_config(config, secrets=secrets)
     assert engine is not None
     assert engine.tcp_binds == ()
-    (server,) = ice_servers(config, secrets=secrets)()
+    (server,) = ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))()
     assert server.urls[2:] == ("turns:turn.example.org:443?transport=tcp",)
 
 
@@ -137,7 +145,7 @@ def test_pages_of_a_core_are_told_every_way_to_the_relays_of_its_edges(tmp_path:
     pair = Pair()
     edges = EdgeRegistry()
     edges.add(pair.core)
-    servers = ice_servers(config, secrets=secrets, edges=edges)
+    servers = ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)), edges=edges)
     assert servers() == ()
     pair.edge.set_addresses(told)
     pair.connect()

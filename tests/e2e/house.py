@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from playwright.async_api import expect
 
 from tests.peers.baresip import PCMU, Baresip, Phone
 from tests.peers.chromium import Chromium, Tab, describe, streams
 from tests.peers.daemon import ADMIN_TOKEN, AGENT_PASSWORD, Daemon
+from tests.peers.webrtc_stats import Media
 
 ENTRY: dict[str, Any] = {
     "entries": {"demo": {"to": {"user": "agent"}, "announcement": "greeting"}},
@@ -19,6 +20,18 @@ ENTRY: dict[str, Any] = {
     "media": {"shards": 2},
 }
 """An entry that rings the one agent; two shards, so that legs of one call often sit on different ones."""
+
+
+class Page(Protocol):
+    """What is looked at in a page of any browser."""
+
+    console: list[str]
+    errors: list[str]
+
+    async def media(self) -> list[Media]: ...
+
+    async def media_over(self, seconds: float) -> list[Media]: ...
+
 
 _SETTLED_S = 30.0
 """After so long without the picture and sound that are wanted, there are none."""
@@ -65,7 +78,7 @@ async def sign_in_agent(server: Daemon, browser: Chromium) -> Tab:
     return tab
 
 
-async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float = 8.0) -> None:
+async def page_sees_and_hears(tab: Page, *, seconds: float, frames_per_s: float = 8.0) -> None:
     """The page gets sound above silence and a moving picture for so long, soon after the first of both.
 
     How soon is left to the machine: a busy one stands still for moments, and then the next so many seconds count.
@@ -75,10 +88,10 @@ async def page_sees_and_hears(tab: Tab, *, seconds: float, frames_per_s: float =
     while True:
         media = await tab.media_over(seconds)
         audio, video = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
-        assert len(audio) == len(video) == 1, (media, describe(tab))
+        assert len(audio) == len(video) == 1, (media, _said(tab))
         if video[0].frames_per_s >= frames_per_s and audio[0].loudness > 0.01:
             return
-        assert asyncio.get_running_loop().time() < deadline, (audio, video, describe(tab))
+        assert asyncio.get_running_loop().time() < deadline, (audio, video, _said(tab))
 
 
 async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: float = 8.0) -> None:
@@ -90,7 +103,11 @@ async def phone_sees_and_hears(agent: Baresip, *, seconds: float, frames_per_s: 
         assert asyncio.get_running_loop().time() < deadline, seen
 
 
-async def _page_has_media(tab: Tab) -> bool:
+def _said(page: Page) -> dict[str, Any]:
+    return describe(page) if isinstance(page, Tab) else {"console": page.console[-20:], "errors": page.errors}
+
+
+async def _page_has_media(tab: Page) -> bool:
     begun = {
         item.kind
         for item in await tab.media()
@@ -110,7 +127,7 @@ async def _begun(happens: Callable[[], Awaitable[bool]], complaint: str, within_
         await asyncio.sleep(0.1)
 
 
-async def both_see_and_hear(tab: Tab, agent: Baresip, *, seconds: float) -> None:
+async def both_see_and_hear(tab: Page, agent: Baresip, *, seconds: float) -> None:
     """Both directions at the same time."""
     await asyncio.gather(page_sees_and_hears(tab, seconds=seconds), phone_sees_and_hears(agent, seconds=seconds))
 

@@ -1,86 +1,95 @@
-"""Visitors whose networks let little out reach an agent inside through the Edge: by TCP, by TURN, by port 443 alone."""
+"""Visitors whose networks let little out reach an agent inside through the Edge: by TCP, by TURN, by port 443 alone.
+
+The Edge has a private address, and a public one on the outer firewall alone (static NAT). Both browsers, the house and the
+agent's phone are those of all tests here; what the firewalls let pass is each test's own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tests.e2e.house import (
-    both_see_and_hear,
-    contact_ended,
-    metric_becomes,
-    phone,
-    phone_sees_and_hears,
-    show_my_camera,
-)
+from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
+from tests.e2e.house import both_see_and_hear, metric_becomes, phone
+from tests.e2e.visitors import FOR_BOTH, MAKES, RELAY_ONLY, Make, Visitor, visitor
 from tests.e2e.zone import NAME, PAGE, TURN_NAME, House, house
-from tests.peers.baresip import OPUS, Baresip, baresip
+from tests.peers.aiortc_relayed import relayed
+from tests.peers.baresip import Baresip, baresip
 from tests.peers.certificates import Certificates
-from tests.peers.chromium import Chromium, Tab, chromium, streams
-from tests.peers.firefox import firefox
+from tests.peers.chromium import Chromium, Tab, chromium
+from tests.peers.firefox import Firefox, firefox
 from tests.peers.firewall import Openings
-from tests.peers.sandwich import USUAL, sandwich
+from tests.peers.process import PeerError
+from tests.peers.sandwich import USUAL, Sandwich, sandwich
 
-EDGE = "198.51.100.2"
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e, pytest.mark.timeout(240)]
+
+EDGE = "198.51.100.200"
+"""Where visitors reach it."""
+ENDED = 'mediaserver_contacts_ended_total{by="agent",reason="hangup"}'
 PATHS = 'mediaserver_engine_edge_paths{shard="edge0"}'
 ALLOCATIONS = 'mediaserver_engine_turn_allocations{shard="relay"}'
 RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
-
-RELAY_ONLY = """
-window.RTCPeerConnection = class extends RTCPeerConnection {
-  constructor(configuration) { super({ ...configuration, iceTransportPolicy: "relay" }); }
-  // The page takes its servers when it is told of them, and names no policy: that would be "all".
-  setConfiguration(configuration) { super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" }); }
-};
-"""
-
-SELECTED = """
-async () => {
-  const found = [];
-  for (const connection of window.__connections) {
-    const report = await connection.getStats();
-    for (const pair of report.values())
-      if (pair.type === "candidate-pair" && pair.nominated && pair.state === "succeeded") {
-        const local = report.get(pair.localCandidateId);
-        const kind = local.candidateType === "relay" ? "relay" : "direct";
-        found.push(`${kind} ${local.relayProtocol ?? local.protocol}`);
-      }
-  }
-  return found;
-}
-"""
-"""How the pairs that carry media leave the visitor's machine."""
+OVER_TLS = 'mediaserver_engine_links_over_tls{shard="edge0"}'
+SHARDS = 2
+AIM_S = 4.0
+"""Media are back so soon after the Edge: the page finds its way to the server again, and asks for another one for media."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A house with an Edge, an agent's phone that is registered, and a visitor's browser."""
+    """A house with an Edge, an agent's phone that is registered, and visitors' browsers."""
 
+    directory: Path
+    rig: Sandwich
     made: House
-    browser: Chromium
+    browsers: Mapping[Make, Chromium | Firefox]
     agent: Baresip
 
+    @asynccontextmanager
+    async def call(self, make: Make, *, admitted: Openings, script: str = "") -> AsyncIterator[Visitor]:
+        """A visitor calls whose network lets this out, and both see and hear each other; at the end the agent hangs up, and
+        nothing of the visitor stays at the Edge."""
+        await self.rig.admit_visitors(admitted)
+        ended = (await self.made.core.metrics()).get(ENDED, 0)
+        async with visitor(self.browsers[make], PAGE, script=script) as one:
+            try:
+                await one.click("Video call")
+                await self.agent.wait_established()
+                await one.click("Show my camera")
+                await both_see_and_hear(one.page, self.agent, seconds=3)
+                yield one
+            finally:
+                with suppress(PeerError):  # there may be no call
+                    await self.agent.hangup()
+            await metric_becomes(self.made.core, ENDED, ended + 1)
+        await metric_becomes(self.made.edge, PATHS, 0)
 
-@asynccontextmanager
-async def scene(directory: Path, *, admitted: Openings) -> AsyncIterator[Scene]:
-    names = {NAME: EDGE, TURN_NAME: EDGE}
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    directory = tmp_path_factory.mktemp("zone")
     async with (
-        sandwich(names=names, admitted=admitted) as rig,
+        sandwich(names={NAME: EDGE, TURN_NAME: EDGE}, static_nat=True) as rig,
         house(rig, directory, turn=True) as made,
-        chromium(directory, network=rig.internet, flags=[trusts(made.turn)]) as browser,
-        baresip(phone(made.core, "udp", ""), directory, network=rig.inside) as agent,
+        chromium(directory, network=rig.internet, flags=[trusts(made.turn)]) as one,
+        firefox(directory, rig.internet) as other,
+        baresip(phone(made.core, "udp", "", **FOR_BOTH), directory, network=rig.inside) as agent,
     ):
+        assert rig.edges[0].public == EDGE != rig.edges[0].address
         await agent.wait_registered()
-        yield Scene(made, browser, agent)
+        yield Scene(directory, rig, made, {"chromium": one, "firefox": other}, agent)
 
 
 def trusts(certificates: Certificates) -> str:
@@ -92,100 +101,95 @@ def trusts(certificates: Certificates) -> str:
     return f"--ignore-certificate-errors-spki-list={base64.b64encode(hashlib.sha256(key).digest()).decode()}"
 
 
-async def talk(there: Scene, *, script: str = "") -> Tab:
-    """The visitor calls, and both see and hear each other."""
-    context = await there.browser.new_context()
-    await context.add_init_script(script)
-    tab = await there.browser.new_tab(PAGE, context=context)
-    await tab.page.get_by_role("button", name="Video call").click()
-    await there.agent.wait_established()
-    await show_my_camera(tab)
-    await both_see_and_hear(tab, there.agent, seconds=5)
-    return tab
+@pytest.mark.parametrize("make", MAKES)
+async def test_where_everything_is_open_nobody_goes_by_a_relay_or_by_tcp(scene: Scene, make: Make) -> None:
+    async with scene.call(make, admitted=USUAL) as there:
+        assert await there.ways() == {"direct udp"}
 
 
-async def ends(there: Scene) -> None:
-    """The agent hangs up, and nothing of the visitor stays at the Edge."""
-    await there.agent.hangup()
-    await contact_ended(there.made.core, by="agent", reason="hangup")
-    await metric_becomes(there.made.edge, PATHS, 0)
+@pytest.mark.parametrize("make", MAKES)
+async def test_where_udp_is_closed_media_goes_by_tcp_to_the_edge_without_a_relay(scene: Scene, make: Make) -> None:
+    async with scene.call(make, admitted=Openings(tcp=(443, 3478))) as there:
+        assert await there.ways() == {"direct tcp"}
 
 
-async def ways(tab: Tab) -> set[str]:
-    return set(await tab.page.evaluate(SELECTED))
+@pytest.mark.parametrize("make", MAKES)
+async def test_a_visitor_who_reaches_nothing_but_port_443_calls_an_agent_inside(scene: Scene, make: Make) -> None:
+    async with scene.call(make, admitted=Openings(tcp=(443,))) as there:
+        assert await there.ways() == {"direct tcp"}, "the port of pages takes media, too"
 
 
-@pytest.mark.e2e
-@pytest.mark.timeout(240)
-async def test_a_visitor_who_reaches_nothing_but_port_443_calls_an_agent_inside(tmp_path: Path) -> None:
-    async with scene(tmp_path, admitted=Openings(tcp=(443,))) as there:
-        tab = await talk(there)
-        assert await ways(tab) == {"relay tls"}
-        metrics = await there.made.edge.metrics()
-        assert metrics[RELAYED] > 100
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize(
+    ("admitted", "way"),
+    [
+        pytest.param(USUAL, "relay udp", id="udp"),
+        pytest.param(Openings(tcp=(443, 3478)), "relay tcp", id="tcp"),
+        pytest.param(Openings(tcp=(443,)), "relay tls", id="tls"),
+    ],
+)
+async def test_who_may_use_a_relay_only_finds_it(scene: Scene, make: Make, admitted: Openings, way: str) -> None:
+    before = (await scene.made.edge.metrics())[RELAYED]
+    async with scene.call(make, admitted=admitted, script=RELAY_ONLY) as there:
+        assert await there.ways() == {way}
+        metrics = await scene.made.edge.metrics()
+        assert metrics[RELAYED] > before + 100
         assert metrics[PATHS] >= 1
-        await ends(there)
-        await tab.page.close()
-        await metric_becomes(there.made.edge, ALLOCATIONS, 0)
+    await metric_becomes(scene.made.edge, ALLOCATIONS, 0)
 
 
-@pytest.mark.e2e
-@pytest.mark.timeout(240)
-async def test_where_udp_is_closed_media_goes_by_tcp_to_the_edge_without_a_relay(tmp_path: Path) -> None:
-    async with scene(tmp_path, admitted=Openings(tcp=(443, 3478))) as there:
-        tab = await talk(there)
-        assert await ways(tab) == {"direct tcp"}
-        await ends(there)
-        await tab.page.close()
-
-
-@pytest.mark.e2e
-@pytest.mark.timeout(240)
-async def test_who_may_use_a_relay_only_finds_it_on_the_port_of_media(tmp_path: Path) -> None:
-    async with scene(tmp_path, admitted=USUAL) as there:
-        tab = await talk(there, script=RELAY_ONLY)
-        assert await ways(tab) == {"relay udp"}
-        assert (await there.made.edge.metrics())[RELAYED] > 100
-        await ends(there)
-        await tab.page.close()
-
-
-@pytest.mark.e2e
-@pytest.mark.timeout(240)
-async def test_where_everything_is_open_nobody_goes_by_a_relay_or_by_tcp(tmp_path: Path) -> None:
-    async with scene(tmp_path, admitted=USUAL) as there:
-        tab = await talk(there)
-        assert await ways(tab) == {"direct udp"}
-        await ends(there)
-        await tab.page.close()
-
-
-@pytest.mark.e2e
-@pytest.mark.timeout(240)
-async def test_firefox_with_nothing_but_a_relay_calls_an_agent_inside(tmp_path: Path) -> None:
-    # Debian's Firefox has no H.264 of its own, so the phone speaks VP8.
-    async with (
-        sandwich(names={NAME: EDGE, TURN_NAME: EDGE}) as rig,
-        house(rig, tmp_path, turn=True) as made,
-        firefox(tmp_path, rig.internet) as browser,
-        baresip(phone(made.core, "udp", "", audio=(OPUS,), video=("VP8",)), tmp_path, network=rig.inside) as agent,
-    ):
-        await agent.wait_registered()
-        window = await browser.new_window(PAGE, preload=RELAY_ONLY)
-        await window.click("button", "Video call")
-        await agent.wait_established()
-        await window.click("button", "Show my camera")
-        await phone_sees_and_hears(agent, seconds=5)
+@pytest.mark.parametrize(
+    ("admitted", "script", "way"),
+    [
+        pytest.param(Openings(tcp=(443, 3478)), "", "direct tcp", id="tcp"),
+        pytest.param(USUAL, RELAY_ONLY, "relay udp", id="turn-udp"),
+        pytest.param(Openings(tcp=(443,)), RELAY_ONLY, "relay tls", id="turn-tls"),
+    ],
+)
+async def test_media_come_by_the_same_way_soon_after_the_edge_was_killed_and_is_back(
+    scene: Scene, admitted: Openings, script: str, way: str
+) -> None:
+    async with scene.call("chromium", admitted=admitted, script=script) as there:
+        assert isinstance(there.page, Tab)
+        assert await there.ways() == {way}
+        await kill_and_wait(scene.made.edge)
+        # What was on its way has come, and nothing more does.
+        await asyncio.sleep(1)
+        page, shown = await page_gets(there.page), (await scene.agent.video_stats()).frames_shown
+        await scene.made.edge.process.start()
+        back = await answers(scene.made.edge)
         async with asyncio.timeout(60):
-            while True:
-                media = await window.media_over(5)
-                (audio,), (video,) = streams(media, "inbound", "audio"), streams(media, "inbound", "video")
-                if video.frames_per_s >= 8 and audio.packets > 120:
-                    break
-        metrics = await made.edge.metrics()
-        assert metrics[ALLOCATIONS] >= 1
-        assert metrics[RELAYED] > 100
-        await window.click("button", "Hang up")
-        await agent.wait_closed()
-        await contact_ended(made.core, by="caller", reason="hangup")
-        await metric_becomes(made.edge, PATHS, 0)
+            at_page, at_phone = await asyncio.gather(page_back(there.page, page), phone_back(scene.agent, shown))
+        times = f"page {at_page - back:.2f} s, phone {at_phone - back:.2f} s"
+        sys.stdout.write(f"media after the Edge ({way}): {times}\n")
+        assert max(at_page, at_phone) - back < AIM_S
+        await both_see_and_hear(there.page, scene.agent, seconds=3)
+        assert way in await there.ways()
+
+
+async def test_firefox_calls_an_agent_inside_while_udp_is_blocked_between_inside_and_the_zone(scene: Scene) -> None:
+    await scene.rig.block_inner_udp()
+    try:
+        await metric_becomes(scene.made.edge, OVER_TLS, SHARDS)
+        async with scene.call("firefox", admitted=USUAL):
+            assert (await scene.made.edge.metrics())[OVER_TLS] == SHARDS
+    finally:
+        await scene.rig.block_inner_udp(False)
+
+
+async def test_aiortc_publishes_and_watches_a_room_inside_by_a_relay_alone(scene: Scene) -> None:
+    await scene.rig.admit_visitors(USUAL)
+    core, before = scene.made.core, (await scene.made.edge.metrics())[RELAYED]
+    got = await relayed(
+        scene.directory,
+        scene.rig.internet,
+        whip=f"https://{NAME}/v1/rooms/stage/whip",
+        whep=f"https://{NAME}/v1/rooms/stage/whep",
+        publish=await core.room_token("stage", "publish"),
+        view=await core.room_token("stage", "view"),
+        ca=scene.directory / "page/certificates/ca.pem",
+    )
+    assert got.kinds == ["relay"]
+    assert got.server == f"turn:{EDGE}:3478?transport=udp"
+    assert got.level > 0.05
+    assert (await scene.made.edge.metrics())[RELAYED] > before + 20

@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
 from tests.e2e.house import both_see_and_hear, contact_ended, phone, show_my_camera, start_call
 from tests.e2e.zone import NAME, PAGE, house
-from tests.peers.baresip import Baresip, baresip
-from tests.peers.chromium import Tab, chromium, streams
-from tests.peers.daemon import Daemon
+from tests.peers.baresip import baresip
+from tests.peers.chromium import chromium
 from tests.peers.sandwich import sandwich
 
 AIM_S = 1.0
 """Media are back so soon after the Edge."""
-
-
-async def kill_and_wait(daemon: Daemon) -> None:
-    os.kill(daemon.pid, signal.SIGKILL)
-    await daemon.process.wait(10)
-
-
-async def answers(daemon: Daemon) -> float:
-    """When a daemon that was started answers anything at all; the Edge does so when Cores can come."""
-    while True:
-        with contextlib.suppress(OSError, IndexError):
-            await daemon.get(f"{daemon.admin_url}/healthz")
-            return time.monotonic()
-        await asyncio.sleep(0.01)
-
-
-async def page_gets(tab: Tab) -> tuple[int, int]:
-    media = await tab.media()
-    return streams(media, "inbound", "audio")[0].packets, streams(media, "inbound", "video")[0].frames
-
-
-async def page_back(tab: Tab, before: tuple[int, int]) -> float:
-    """When the page has sound and a decoded picture again."""
-    while True:
-        sound, picture = await page_gets(tab)
-        if sound > before[0] and picture > before[1]:
-            return time.monotonic()
-        await asyncio.sleep(0.01)
-
-
-async def phone_back(agent: Baresip, before: int) -> float:
-    """When the phone shows pictures of the visitor again."""
-    while True:
-        if (await agent.video_stats()).frames_shown > before:
-            return time.monotonic()
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.e2e

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,14 +29,53 @@ PACKETS = 4
 ABORTED = -6
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What somebody gets who takes the machines during a call."""
+
+    wires: Sequence[WireCapture]
+    said: Sequence[Sequence[str]]
+    """The page's descriptions: its own and that of the house."""
+    core: Sequence[Region]
+    edge: Sequence[Region]
+    dump: Path
+    """Of the Edge."""
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 async def test_keys_and_descriptions_of_a_call_are_in_the_core_and_nowhere_in_the_zone(tmp_path: Path) -> None:
+    # What was taken is searched when the call is over: its programs would compete with the search.
+    taken = await _during_a_call(tmp_path)
+    outer = _named(taken.wires, "edge0/outer")
+    found = find_session_keys(taken.core, _protected(outer))
+    assert set(found) == {"visitor", "house"}, "the keys that open the packets on the wire are not in the Core"
+    assert not find_session_keys(taken.edge, _protected(outer))
+
+    secrets = {f"SRTP key of the {name}": key.key for name, key in found.items()}
+    secrets |= {f"SRTP salt of the {name}": key.salt for name, key in found.items()}
+    secrets |= _of_descriptions(taken.said) | _web_key(tmp_path, "little")
+    # The same search, where they are: else it would prove nothing.
+    there = find_in_regions(taken.core, Needles(secrets))
+    assert [name for name, count in there.items() if not count] == [], "not found in the Core"
+
+    needles = Needles(secrets | _web_key(tmp_path, "big"))
+    nothing = dict.fromkeys(needles.names, 0)
+    assert find_in_regions(taken.edge, needles) == nothing
+    # Every check says in clear whose it is: that is the control of the search on wires.
+    in_clear = Needles({"ufrag of the house": _only(r"a=ice-ufrag:(\S+)", taken.said[0][1]).encode()})
+    for wire in taken.wires:
+        assert wire.find(in_clear)["ufrag of the house"] > 0, wire.name
+        assert wire.find(needles) == nothing, wire.name
+    assert find_in_file(taken.dump, needles) == nothing
+
+
+async def _during_a_call(directory: Path) -> Taken:
     async with (
         sandwich(names={NAME: "198.51.100.2"}) as rig,
-        house(rig, tmp_path) as made,
-        chromium(tmp_path, network=rig.internet) as browser,
-        baresip(phone(made.core, "udp", ""), tmp_path, network=rig.inside) as agent,
+        house(rig, directory) as made,
+        chromium(directory, network=rig.internet) as browser,
+        baresip(phone(made.core, "udp", ""), directory, network=rig.inside) as agent,
     ):
         await agent.wait_registered()
         with captured(rig.wires()) as wires:
@@ -47,29 +87,9 @@ async def test_keys_and_descriptions_of_a_call_are_in_the_core_and_nowhere_in_th
             core, edge = await asyncio.to_thread(_memories, made)
             # It was a moment: the call goes on.
             await both_see_and_hear(tab, agent, seconds=2)
-        outer = _named(wires, "edge0/outer")
-        found = await asyncio.to_thread(find_session_keys, core, _protected(outer))
-        assert set(found) == {"visitor", "house"}, "the keys that open the packets on the wire are not in the Core"
-        assert not await asyncio.to_thread(find_session_keys, edge, _protected(outer))
-
-        secrets = {f"SRTP key of the {name}": key.key for name, key in found.items()}
-        secrets |= {f"SRTP salt of the {name}": key.salt for name, key in found.items()}
-        secrets |= _of_descriptions(said) | _web_key(tmp_path, "little")
-        # The same search, where they are: else it would prove nothing.
-        there = await asyncio.to_thread(find_in_regions, core, Needles(secrets))
-        assert [name for name, count in there.items() if not count] == [], "not found in the Core"
-
-        needles = Needles(secrets | _web_key(tmp_path, "big"))
-        nothing = dict.fromkeys(needles.names, 0)
-        assert await asyncio.to_thread(find_in_regions, edge, needles) == nothing
-        # Every check says in clear whose it is: that is the control of the search on wires.
-        in_clear = Needles({"ufrag of the house": _only(r"a=ice-ufrag:(\S+)", said[0][1]).encode()})
-        for wire in wires:
-            assert (await asyncio.to_thread(wire.find, in_clear))["ufrag of the house"] > 0, wire.name
-            assert await asyncio.to_thread(wire.find, needles) == nothing, wire.name
         made.edge.expected_end = ABORTED
         dump = await core_dump(made.edge.process, made.edge.config_path.parent)
-        assert await asyncio.to_thread(find_in_file, dump, needles) == nothing
+        return Taken(wires, said, core, edge, dump)
 
 
 def _memories(made: House) -> tuple[list[Region], list[Region]]:

@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
 import aioice.stun
 import pytest
-from aioice.stun import Class, Message, Method
+from aioice.stun import Class
 
 from mediaserver.engine import commands, events
 from mediaserver.engine.certificate import DtlsCertificate
 from mediaserver.engine.engine import LocalIce
 from tests.engine.edge_pair import Pair, count, edge_and_core
 from tests.engine.phones import LOOPBACK, until
-
-UFRAG, PASSWORD = "ours", "a password of some length"
-
-
-class Visitor:
-    """A browser's connection to the Edge; every datagram behind its length (RFC 4571)."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def connect(cls, pair: Pair) -> Visitor:
-        return cls(*await asyncio.open_connection(LOOPBACK, pair.port))
-
-    def send(self, datagram: bytes) -> None:
-        self._writer.write(len(datagram).to_bytes(2, "big") + datagram)
-
-    def check(self, local: LocalIce) -> None:
-        """A check as the controlling side sends it, which nominates at once."""
-        message = Message(Method.BINDING, Class.REQUEST)
-        message.attributes["USERNAME"] = f"{local.ufrag}:{UFRAG}"
-        message.attributes["PRIORITY"] = 1
-        message.attributes["ICE-CONTROLLING"] = 1
-        message.attributes["USE-CANDIDATE"] = None
-        message.add_message_integrity(local.pwd.encode())
-        self.send(bytes(message))
-
-    def answer(self, request: Message) -> None:
-        message = Message(Method.BINDING, Class.RESPONSE, request.transaction_id)
-        message.attributes["XOR-MAPPED-ADDRESS"] = self._writer.get_extra_info("sockname")
-        message.add_message_integrity(PASSWORD.encode())
-        self.send(bytes(message))
-
-    async def receive(self) -> bytes:
-        """The next datagram; empty when the connection was closed."""
-        try:
-            length = int.from_bytes(await asyncio.wait_for(self._reader.readexactly(2), 10), "big")
-            return await asyncio.wait_for(self._reader.readexactly(length), 10)
-        except asyncio.IncompleteReadError:
-            return b""
-
-    def close(self) -> None:
-        self._writer.close()
+from tests.engine.tcp_visitor import TcpVisitor, set_remote
 
 
 @pytest.fixture(params=[1, 2], ids=["one-worker", "two-workers"])
@@ -68,21 +25,13 @@ async def pair(request: pytest.FixtureRequest, dtls_certificate: DtlsCertificate
 
 async def transport(pair: Pair) -> LocalIce:
     local = await pair.core.open_ice_transport()
-    pair.core.submit(
-        commands.SetIceRemote(
-            id=local.id,
-            ufrag=UFRAG,
-            pwd=PASSWORD,
-            fingerprints=(commands.Fingerprint(algorithm="sha-256", value=bytes(32)),),
-            dtls_role="client",
-        )
-    )
+    set_remote(pair.core, local)
     return local
 
 
-async def proven(pair: Pair, local: LocalIce) -> Visitor:
+async def proven(pair: Pair, local: LocalIce) -> TcpVisitor:
     """A visitor whose address the Core has challenged, and who is given DTLS."""
-    visitor = await Visitor.connect(pair)
+    visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
     visitor.check(local)
     is_answered = False
     while (datagram := await visitor.receive())[:1] in (b"\0", b"\1"):
@@ -96,9 +45,9 @@ async def proven(pair: Pair, local: LocalIce) -> Visitor:
     return visitor
 
 
-async def connected(pair: Pair, local: LocalIce) -> Visitor:
+async def connected(pair: Pair, local: LocalIce) -> TcpVisitor:
     """Another connection of the same visitor, which is challenged, too."""
-    visitor = await Visitor.connect(pair)
+    visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
     visitor.check(local)
     challenged = False
     while not challenged:
@@ -150,7 +99,7 @@ async def test_a_connection_with_a_token_of_nobody_is_closed_at_once(pair: Pair)
     local = await transport(pair)
     forged = ("B" if local.ufrag[-1] != "B" else "C").join([local.ufrag[:-1], ""])
     for ufrag, reason in (("nobody", "foreign_token"), (forged, "forged_token")):
-        visitor = await Visitor.connect(pair)
+        visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
         visitor.check(LocalIce(id=0, ufrag=ufrag, pwd=local.pwd, addresses=()))
         begun = time.monotonic()
         assert await visitor.receive() == b""
@@ -164,7 +113,7 @@ async def test_tokens_of_ended_sessions_open_no_connection(pair: Pair) -> None:
     local = await transport(pair)
     for worker in range(pair.edge.config.edge.workers if pair.edge.config.edge else 0):
         pair.edge.submit(commands.RevokeSessions(id=pair.edge.edge_id(worker), core=0, sessions=(local.id,)))
-    visitor = await Visitor.connect(pair)
+    visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
     visitor.check(local)
     assert await visitor.receive() == b""
     await until(lambda: count(pair.edge, "drop.edge_revoked_token") == 1, what="a refusal", timeout_s=5)

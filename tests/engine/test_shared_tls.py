@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import aioice.stun
 import pytest
 import trustme
 from aiohttp import web
+from aioice.stun import Class
 from cryptography.hazmat.primitives import serialization
 
 from mediaserver.api.app import Listeners
@@ -24,6 +26,7 @@ from mediaserver.engine.config import EngineConfig, SharedTls
 from mediaserver.engine.engine import Engine
 from mediaserver.engine.events import StreamOpened
 from mediaserver.runtime.metrics import Metrics
+from tests.engine.tcp_visitor import TcpVisitor, set_remote
 from tests.peers.namespace import LOOPBACK
 
 PAGE, RELAY = "calls.example.org", "turn.example.org"
@@ -32,7 +35,7 @@ PAGE, RELAY = "calls.example.org", "turn.example.org"
 class House:
     """An engine with a shared port, and a site that says from where it is asked."""
 
-    def __init__(self, dtls: DtlsCertificate) -> None:
+    def __init__(self, dtls: DtlsCertificate, *, ice: bool = False) -> None:
         self.port = LOOPBACK.free_port()
         self.authority = trustme.CA()
         relay = self.authority.issue_cert(RELAY)
@@ -42,6 +45,7 @@ class House:
                 shared_tls=SharedTls(
                     binds=(f"127.0.0.1:{self.port}",),
                     names=(PAGE,),
+                    ice=(f"192.0.2.1:{self.port}",) if ice else (),
                     certificate_chain=tuple(
                         ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in relay.cert_chain_pems
                     ),
@@ -81,9 +85,8 @@ class House:
                 await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-async def house(dtls_certificate: DtlsCertificate) -> AsyncIterator[House]:
-    made = House(dtls_certificate)
+@asynccontextmanager
+async def running(made: House) -> AsyncIterator[House]:
     await made.engine.start()
     await made.listeners.start()
     made.engine.on_stream = made.take
@@ -93,6 +96,19 @@ async def house(dtls_certificate: DtlsCertificate) -> AsyncIterator[House]:
     finally:
         await made.listeners.stop()
         await made.engine.stop()
+
+
+@pytest.fixture
+async def house(dtls_certificate: DtlsCertificate) -> AsyncIterator[House]:
+    async with running(House(dtls_certificate)) as made:
+        yield made
+
+
+@pytest.fixture
+async def media_house(dtls_certificate: DtlsCertificate) -> AsyncIterator[House]:
+    """The port takes media, too."""
+    async with running(House(dtls_certificate, ice=True)) as made:
+        yield made
 
 
 @asynccontextmanager
@@ -208,3 +224,55 @@ class _Here(aiohttp.abc.AbstractResolver):
 
     async def close(self) -> None:
         return
+
+
+async def test_a_check_over_plain_tcp_opens_a_path_and_pages_go_on_as_before(media_house: House) -> None:
+    house = media_house
+    local = await house.engine.open_ice_transport()
+    assert local.tcp_addresses == (("192.0.2.1", house.port),)
+    set_remote(house.engine, local)
+    visitor = await TcpVisitor.connect("127.0.0.1", house.port)
+    try:
+        visitor.check(local)
+        answer = aioice.stun.parse_message(await visitor.receive())
+        assert answer.message_class is Class.RESPONSE
+    finally:
+        visitor.close()
+    async with connected(house, PAGE) as (reader, writer):
+        writer.write(f"GET / HTTP/1.1\r\nHost: {PAGE}\r\nConnection: close\r\n\r\n".encode())
+        assert (await reader.read()).endswith(b"127.0.0.1 True")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"\x00\x14" + bytes(20), "no_check"),
+        (b"\x00\x01\x00\x00\x21\x12\xa4\x42", "not_tls"),
+        (b"\x10\x01" + bytes(40), "not_tls"),
+        (b"GET / HTTP/1.1\r\n\r\n", "not_tls"),
+    ],
+    ids=["a frame that is no check", "TURN without TLS", "a frame that is too long", "plain HTTP"],
+)
+async def test_what_is_neither_tls_nor_a_check_is_closed_and_counted(
+    media_house: House, said: bytes, reason: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", media_house.port)
+    writer.write(said)
+    try:
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        await media_house.becomes(reason)
+    finally:
+        writer.close()
+
+
+async def test_without_media_a_check_is_no_tls(house: House) -> None:
+    assert (await house.engine.open_ice_transport()).tcp_addresses == ()
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(b"\x00\x14" + bytes(20))
+    try:
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        await house.becomes("not_tls")
+    finally:
+        writer.close()

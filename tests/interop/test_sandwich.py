@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.peers.namespace import Namespace
 from tests.peers.process import PeerProcess
 from tests.peers.sandwich import CORE, Sandwich, sandwich
 from tests.peers.secret_forms import Needles
-from tests.peers.wire_capture import captured
+from tests.peers.wire_capture import WireCapture, captured
 
 pytestmark = pytest.mark.smoke
 
@@ -232,6 +233,29 @@ async def test_a_secret_is_found_on_the_wires_that_it_passed_and_on_no_other() -
     assert found["internet/wan"] == found["edge0/outer"] == {"secret": 2, "other": 0}
     assert found["edge0/inner"]["secret"] == found["inside/lan"]["secret"] >= 1
     assert found["edge1/outer"] == found["edge1/inner"] == nothing
+
+
+async def test_a_capture_ends_although_its_wire_is_never_silent() -> None:
+    ended = threading.Event()
+
+    def chatter(sock: socket.socket, host: str) -> None:
+        while not ended.wait(0.005):
+            sock.sendto(b"and on", (host, 3478))
+
+    async with sandwich() as rig, udp_echo(rig.edges[0], 3478) as seen:
+        wire = WireCapture(rig.internet, "wan")
+        with rig.internet.open_socket(kind=socket.SOCK_DGRAM) as sock:
+            thread = threading.Thread(target=chatter, args=(sock, rig.edges[0].public))
+            thread.start()
+            try:
+                while not seen:
+                    await asyncio.sleep(0.005)
+                async with asyncio.timeout(5):
+                    await asyncio.to_thread(wire.stop)
+            finally:
+                ended.set()
+                thread.join()
+    assert b"and on" in {payload for _, _, payload in wire.datagrams()}
 
 
 async def _in_pieces(rig: Sandwich, data: bytes) -> None:

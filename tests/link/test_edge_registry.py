@@ -85,11 +85,12 @@ def test_addresses_are_those_of_edges_that_are_ready() -> None:
 def test_keys_and_revocations_go_to_every_edge() -> None:
     house = House()
     house.connect()
-    house.registry.set_keys((KEY, NEW_KEY))
+    house.registry.set_keys((KEY, NEW_KEY), (b"t" * 32,))
     house.registry.revoke([Revocation(session=5, expires_minute=1)])
     for pair in (house.one, house.two):
         pair.carry()
         assert pair.sink.keys[-1].tokens == (KEY, NEW_KEY)
+        assert pair.sink.keys[-1].turn == (b"t" * 32,)
         assert [each.session for each in pair.sink.revoked] == [5]
 
 

@@ -65,10 +65,11 @@ def test_rotated_keys_reach_an_edge_that_is_there_and_one_that_comes_later() -> 
     there, later = Pair(), Pair()
     there.connect()
     for pair in (there, later):
-        pair.core.set_keys((KEY, NEW_KEY))
+        pair.core.set_keys((KEY, NEW_KEY), (b"u" * 32, b"t" * 32))
     there.carry()
     later.connect()
     assert there.sink.keys[-1].tokens == later.sink.keys[-1].tokens == (KEY, NEW_KEY)
+    assert there.sink.keys[-1].turn == later.sink.keys[-1].turn == (b"u" * 32, b"t" * 32)
 
 
 def test_sessions_that_end_are_revoked_at_once() -> None:
@@ -84,7 +85,7 @@ def test_sessions_that_end_are_revoked_at_once() -> None:
 def test_nothing_is_sent_to_an_edge_that_is_away() -> None:
     pair = Pair()
     pair.core.revoke([Revocation(session=1, expires_minute=5)])
-    pair.core.set_keys((NEW_KEY,))
+    pair.core.set_keys((NEW_KEY,), ())
     pair.edge.drain(5.0)
     pair.edge.set_addresses((PUBLIC,))
     assert pair.core_wire.sent == pair.edge_wire.sent == []

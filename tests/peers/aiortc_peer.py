@@ -11,6 +11,8 @@ import contextlib
 import fractions
 import itertools
 import math
+import re
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
@@ -21,6 +23,7 @@ import av
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
+    RTCIceServer,
     RTCPeerConnection,
     RTCRtpCodecCapability,
     RTCRtpReceiver,
@@ -31,6 +34,9 @@ from aiortc.mediastreams import AUDIO_PTIME, MediaStreamError
 from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
 
 SAMPLE_RATE = 48000
+
+NO_SERVERS = RTCConfiguration(iceServers=[])
+_ICE_SERVER = re.compile(r'<([^>]+)>; rel="ice-server"; username="([^"]*)"; credential="([^"]*)"')
 
 
 def _with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
@@ -97,8 +103,8 @@ class Received:
 class Viewer:
     """A WHEP player. ``received`` has one entry per track, by kind."""
 
-    def __init__(self) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(self, configuration: RTCConfiguration = NO_SERVERS) -> None:
+        self.connection = RTCPeerConnection(configuration)
         self.received: dict[str, Received] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -159,6 +165,8 @@ class Resource:
     url: str
     etag: str
     answer: str
+    servers: Sequence[RTCIceServer]
+    """Those that the answer named (RFC 9725 section 4.6)."""
 
 
 async def exchange(http: aiohttp.ClientSession, url: str, token: str, connection: RTCPeerConnection) -> Resource:
@@ -172,10 +180,23 @@ async def exchange(http: aiohttp.ClientSession, url: str, token: str, connection
                 response.request_info, response.history, status=response.status, message=answer[:300]
             )
         resource = Resource(
-            urljoin(str(response.url), response.headers["Location"]), response.headers.get("ETag", ""), answer
+            urljoin(str(response.url), response.headers["Location"]),
+            response.headers.get("ETag", ""),
+            answer,
+            [
+                RTCIceServer(*found)
+                for link in response.headers.getall("Link", [])
+                for found in _ICE_SERVER.findall(link)
+            ],
         )
     await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     return resource
+
+
+def selected_kinds(connection: RTCPeerConnection) -> set[str]:
+    """The kinds of our own candidates in the pairs that carry media: ``host``, ``srflx``, ``relay``."""
+    transports = {transceiver.receiver.transport.transport for transceiver in connection.getTransceivers()}
+    return {pair.local_candidate.type for each in transports for pair in each._connection._nominated.values()}
 
 
 async def _delete(http: aiohttp.ClientSession, resource: Resource | None, token: str) -> None:
@@ -189,12 +210,18 @@ async def _delete(http: aiohttp.ClientSession, resource: Resource | None, token:
 
 @contextlib.asynccontextmanager
 async def whep_viewer(
-    url: str, token: str = "", *, video_codec: str = "", profiles: Sequence[SRTPProtectionProfile] = SRTP_PROFILES
+    url: str,
+    token: str = "",
+    *,
+    video_codec: str = "",
+    profiles: Sequence[SRTPProtectionProfile] = SRTP_PROFILES,
+    configuration: RTCConfiguration = NO_SERVERS,
+    trust: ssl.SSLContext | bool = True,
 ) -> AsyncIterator[Viewer]:
     """Watch a room; ``video_codec`` (``VP8`` or ``H264``) and ``profiles`` narrow what is offered."""
-    viewer = Viewer()
+    viewer = Viewer(configuration)
     resource = None
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as http:
         try:
             viewer.connection.addTransceiver("audio", direction="recvonly")
             video = viewer.connection.addTransceiver("video", direction="recvonly")
@@ -211,12 +238,18 @@ async def whep_viewer(
 
 @contextlib.asynccontextmanager
 async def whip_publisher(
-    url: str, token: str = "", *, hz: int = 440, video_codec: str = ""
+    url: str,
+    token: str = "",
+    *,
+    hz: int = 440,
+    video_codec: str = "",
+    configuration: RTCConfiguration = NO_SERVERS,
+    trust: ssl.SSLContext | bool = True,
 ) -> AsyncIterator[RTCPeerConnection]:
     """Publish a tone and a 640x480 picture into a room."""
-    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection = RTCPeerConnection(configuration)
     resource = None
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as http:
         try:
             connection.addTransceiver(ToneTrack(hz), direction="sendonly")
             video = connection.addTransceiver(VideoStreamTrack(), direction="sendonly")

@@ -76,6 +76,10 @@ class Firefox:
             await window.goto(url)
         return window
 
+    async def close(self) -> None:
+        """Close this window and what runs in it."""
+        await self.command("browsingContext.close", context=self._context)
+
     async def goto(self, url: str) -> None:
         await self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 

@@ -39,7 +39,7 @@ class WireCapture:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take what has come and end. Raises PeerError where packets were lost."""
+        """Take what has come until now and end, whatever still comes. Raises PeerError where packets were lost."""
         self._ended.set()
         self._thread.join()
         _, lost = struct.unpack("=II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
@@ -88,12 +88,15 @@ class WireCapture:
 
     def _read(self) -> None:
         while True:
+            if self._ended.is_set():
+                # A wire on which a call goes on is never silent: what waits already is taken, and nothing is waited for.
+                self._socket.setblocking(False)
             try:
                 frame = self._socket.recv(1 << 17)
             except TimeoutError:
-                if self._ended.is_set():
-                    return
                 continue
+            except BlockingIOError:
+                return
             except OSError as error:
                 if error.errno == 100:  # ENETDOWN: told once when the interface goes down; it may come back
                     continue

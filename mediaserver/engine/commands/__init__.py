@@ -31,6 +31,7 @@ from mediaserver.engine.commands.links import (
     ListenLink,
     SendLinkMessage,
     Service,
+    SetConnectionLimits,
     SetLinkBusy,
     SetSharedTls,
 )
@@ -47,6 +48,8 @@ from mediaserver.engine.commands.paths import (
     SetCoreKey,
     SetEdgeAddresses,
     SetMediaLink,
+    SetPathLimits,
+    SetTurnLimits,
     SetTurnSecrets,
     SetUfragKey,
     SweepMediaLink,
@@ -156,6 +159,9 @@ AnyCommand = (
     | SetTurnSecrets
     | DrainTurn
     | SetSharedTls
+    | SetConnectionLimits
+    | SetPathLimits
+    | SetTurnLimits
     | DialLink
     | ListenLink
     | CarryStream
@@ -221,6 +227,7 @@ __all__ = [
     "SendLinkMessage",
     "SendMessage",
     "Service",
+    "SetConnectionLimits",
     "SetCoreKey",
     "SetDownTrackTarget",
     "SetEdgeAddresses",
@@ -231,8 +238,10 @@ __all__ = [
     "SetLinkBusy",
     "SetMediaLink",
     "SetMix",
+    "SetPathLimits",
     "SetRtpRemote",
     "SetSharedTls",
+    "SetTurnLimits",
     "SetTurnSecrets",
     "SetUfragKey",
     "SrtpKeys",

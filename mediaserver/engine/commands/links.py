@@ -20,6 +20,14 @@ class SetSharedTls(Command, frozen=True, kw_only=True, tag="set_shared_tls"):
     private_key_der: bytes
     page_certificate: PageCertificate | None
     trusted_proxies: tuple[str, ...]
+    ice: tuple[str, ...]
+
+
+class SetConnectionLimits(Command, frozen=True, kw_only=True, tag="set_connection_limits"):
+    """Other bounds of TCP connections; those that are open stay, and count. `id` names nothing."""
+
+    connections: int
+    waiting_per_prefix: int
 
 
 class LinkCredentials(msgspec.Struct, frozen=True, kw_only=True):

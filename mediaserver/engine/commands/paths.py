@@ -99,6 +99,21 @@ class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets")
     secrets: tuple[bytes, ...]
 
 
+class SetTurnLimits(Command, frozen=True, kw_only=True, tag="set_turn_limits"):
+    """Other bounds of TURN; allocations that there are stay, and count. `id` names nothing."""
+
+    allocations: int
+    allocations_per_user: int
+    answers_per_second: int
+
+
+class SetPathLimits(Command, frozen=True, kw_only=True, tag="set_path_limits"):
+    """On an Edge's worker: other bounds of paths; those that there are stay, and count."""
+
+    paths: int
+    unproven_per_prefix: int
+
+
 class DrainTurn(Command, frozen=True, kw_only=True, tag="drain_turn"):
     """New TURN clients are sent to one of these, or away where there is none; None ends that. `id` names nothing."""
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use crate::config::SharedTls;
+use crate::config::{ConnectionLimits, SharedTls};
 use crate::link::command::{CarryStream, DialLink, ListenLink};
 
 /// Bits of an id below the shard index.
@@ -439,6 +439,19 @@ pub enum Action {
     SetTurnSecrets {
         secrets: Vec<ByteBuf>,
     },
+    /// Other bounds of TURN.
+    SetTurnLimits {
+        allocations: usize,
+        allocations_per_user: u32,
+        answers_per_second: u32,
+    },
+    /// On an Edge's worker: other bounds of paths.
+    SetPathLimits {
+        paths: usize,
+        unproven_per_prefix: u16,
+    },
+    /// Other bounds of TCP connections.
+    SetConnectionLimits(ConnectionLimits),
     /// New TURN clients are sent to one of these; nothing ends that.
     DrainTurn {
         alternates: Option<Vec<Address>>,
@@ -518,6 +531,9 @@ impl Action {
             Action::AimEdgePorts { .. } => "aim_edge_ports",
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
+            Action::SetTurnLimits { .. } => "set_turn_limits",
+            Action::SetPathLimits { .. } => "set_path_limits",
+            Action::SetConnectionLimits(_) => "set_connection_limits",
             Action::DrainTurn { .. } => "drain_turn",
             Action::SetSharedTls(_) => "set_shared_tls",
             Action::Publish { .. } => "publish",

@@ -112,6 +112,21 @@ pub struct EdgeConfig {
     pub unproven_per_prefix: u16,
 }
 
+/// Bounds of TCP connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct ConnectionLimits {
+    /// All together.
+    pub connections: usize,
+    /// Of one network (/24 of IPv4, /56 of IPv6) before they have proven anything.
+    pub waiting_per_prefix: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> ConnectionLimits {
+        ConnectionLimits { connections: 8_192, waiting_per_prefix: 64 }
+    }
+}
+
 /// A TLS port that several share.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SharedTls {
@@ -129,6 +144,10 @@ pub struct SharedTls {
     /// Networks (`ip/bits`) of proxies, whose connections begin with a PROXY header.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// `ip:port` of these sockets as browsers see them, where they take media over TCP too (RFC 6544); mostly empty, then
+    /// they take none.
+    #[serde(default)]
+    pub ice: Vec<String>,
 }
 
 /// What pages are shown under.
@@ -258,6 +277,9 @@ pub struct EngineConfig {
     /// The TURN server; without it there is none.
     #[serde(default)]
     pub turn: Option<TurnConfig>,
+    /// Bounds of TCP connections of visitors.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     /// Shards may send by Edges, also over TLS. An Edge's workers always take what comes so.
     #[serde(default)]
     pub media_over_tls: bool,

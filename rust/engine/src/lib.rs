@@ -1,6 +1,7 @@
 //! The packet engine: threads, sockets and shards around the protocol code.
 
 pub mod admission;
+mod asked;
 pub mod audio;
 pub mod carried;
 mod collecting;
@@ -22,6 +23,7 @@ pub mod media_links;
 pub mod metrics;
 pub mod ports;
 pub mod relay;
+pub mod rings;
 pub mod scheduling;
 pub mod shard;
 pub mod socket;

@@ -12,7 +12,7 @@ use mediaserver_proto::endpoint::{Shard, ShardMessage};
 use mediaserver_proto::time::Time;
 
 use super::pool::{AudioPool, PHASES};
-use crate::command::Command;
+use crate::asked::Asked;
 use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, set};
@@ -99,8 +99,7 @@ impl AudioWorker {
     fn rest(&mut self) {
         let waker = &self.links.wakers[self.index];
         waker.prepare_sleep();
-        let inbound = self.links.inbound.iter().flatten().any(|ring| ring.slots() > 0);
-        let timeout = if inbound || self.links.inbox.slots() > 0 { Duration::ZERO } else { IDLE };
+        let timeout = if self.links.has_input() { Duration::ZERO } else { IDLE };
         if self.poller.wait(Some(timeout)).is_err() {
             // Only epoll itself can fail here; without it the thread looks around often enough.
             std::thread::sleep(TICK);
@@ -132,14 +131,9 @@ impl AudioWorker {
 
     fn take_commands(&mut self) {
         while let Ok(item) = self.links.inbox.pop() {
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let name = action.name();
-            let result = self.pool.command(id, &action);
-            let event = match result {
-                Ok(()) => request.map(|request| Event::CommandDone { request }),
-                Err(reason) => Some(Event::CommandFailed { request, id, command: name, reason }),
-            };
-            if let Some(event) = event {
+            let Inbox::Command(command) = item else { continue };
+            let result = self.pool.command(command.id, &command.action);
+            if let Some(event) = Asked::by(&command).answer(result) {
                 self.tell(event);
             }
         }
@@ -150,10 +144,9 @@ impl AudioWorker {
     }
 
     fn take_messages(&mut self, now: Time) {
-        for (from, ring) in self.links.inbound.iter_mut().enumerate() {
-            let Some(ring) = ring else { continue };
+        for from in 0..self.links.rings.threads() {
             for _ in 0..MESSAGES_PER_ROUND {
-                let Ok(message) = ring.pop() else { break };
+                let Some(message) = self.links.rings.take_from(from) else { break };
                 let pool = &mut self.pool;
                 let taken = catch_unwind(AssertUnwindSafe(|| pool.handle_message(from as Shard, &message, now)));
                 self.counts.panics += u64::from(taken.is_err());
@@ -164,17 +157,13 @@ impl AudioWorker {
     /// Carries what is to go to the shards. What must not be lost waits for room in their ring; the rest does not.
     fn pass_messages(&mut self) {
         self.waiting.extend(self.pool.take_messages());
-        // Bit by shard: who was given something, and who had no room, so that what comes behind keeps its place.
-        let (mut touched, mut full) = (0u64, 0u64);
+        // Bit by shard: who had no room, so that what comes behind keeps its place.
+        let mut full = 0u64;
         for _ in 0..self.waiting.len() {
             let Some((to, message)) = self.waiting.pop_front() else { break };
             let bit = 1 << (to & 63);
-            let Some(ring) = self.links.outbound.get_mut(usize::from(to)).and_then(Option::as_mut) else { continue };
-            let result = if full & bit == 0 { ring.push(message) } else { Err(rtrb::PushError::Full(message)) };
-            let Err(rtrb::PushError::Full(message)) = result else {
-                touched |= bit;
-                continue;
-            };
+            let result = if full & bit == 0 { self.links.rings.pass(usize::from(to), message) } else { Err(message) };
+            let Err(message) = result else { continue };
             full |= bit;
             if message.is_expendable() || self.waiting.len() >= MOST_WAITING {
                 self.counts.handover_full += 1;
@@ -182,11 +171,7 @@ impl AudioWorker {
                 self.waiting.push_back((to, message));
             }
         }
-        for (to, waker) in self.links.wakers.iter().enumerate() {
-            if touched & (1 << (to & 63)) != 0 {
-                waker.wake();
-            }
-        }
+        self.links.rings.wake_fed();
     }
 
     fn publish(&mut self, now: Time) {

@@ -18,6 +18,7 @@ use mediaserver_engine::command::{Action, Command, MixListener, MixVoice, SHARD_
 use mediaserver_engine::inbox::Inbox;
 use mediaserver_engine::mailbox::{Waker, event_queue};
 use mediaserver_engine::metrics::{Counters, Published};
+use mediaserver_engine::rings::Rings;
 use mediaserver_engine::sys::pin_to_cpu;
 use mediaserver_engine::worker::Links;
 use mediaserver_proto::codec::{Codec, Descriptor};
@@ -159,8 +160,7 @@ fn start(legs: usize) -> Result<(Shard, Audio)> {
     let links = Links {
         inbox: commands,
         events,
-        inbound: vec![Some(inbound), None],
-        outbound: vec![Some(outbound), None],
+        rings: Rings::new(vec![Some(inbound), None], vec![Some(outbound), None], wakers.clone()),
         wakers: wakers.clone(),
         stop: stop.clone(),
         published: published.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mediaserver_proto::ice::{UFRAG_LIFE_MINUTES, UfragKey, minute_of};
 use mediaserver_proto::link::{EdgeLink, LinkKey, LinkName};
-use mediaserver_proto::path::SessionKey;
+use mediaserver_proto::path::{PathLimits, SessionKey};
 use mediaserver_proto::time::Time;
 use serde_bytes::ByteBuf;
 
@@ -35,6 +35,10 @@ pub(super) fn apply(edge: &mut EdgeLink, action: &Action, unix_epoch: Duration, 
             for &transport in sessions {
                 edge.revoke(SessionKey { core: *core, transport }, until, now);
             }
+            Ok(())
+        }
+        Action::SetPathLimits { paths, unproven_per_prefix } => {
+            edge.set_limits(PathLimits { paths: *paths, unproven_per_prefix: *unproven_per_prefix });
             Ok(())
         }
         Action::AimEdgePorts { .. } => super::ports::aim(edge, action, now),

@@ -33,30 +33,18 @@ pub struct Neighbours {
     pub(super) links: Links,
     carried: Carried,
     waiting: VecDeque<(usize, ShardMessage)>,
-    /// From whom the next message is looked for.
-    turn_of: usize,
-    /// Which threads were given something in this round.
-    passed: Vec<bool>,
 }
 
 impl Neighbours {
     /// Those of the thread with `index` among all.
     pub fn new(index: usize, turn: Option<SharedWithTurn>, links: Links) -> Neighbours {
-        let threads = links.outbound.len();
-        Neighbours {
-            own: u16::try_from(index).unwrap_or(u16::MAX),
-            turn,
-            links,
-            carried: Carried::new(threads),
-            waiting: VecDeque::new(),
-            turn_of: 0,
-            passed: vec![false; threads],
-        }
+        let carried = Carried::new(links.rings.threads());
+        Neighbours { own: u16::try_from(index).unwrap_or(u16::MAX), turn, links, carried, waiting: VecDeque::new() }
     }
 
     /// Whether something of them waits here, or of ours for them.
     pub(super) fn has_input(&self) -> bool {
-        self.links.inbox.slots() > 0 || self.links.inbound.iter().flatten().any(|ring| ring.slots() > 0)
+        self.links.has_input()
     }
 
     /// Messages wait for room.
@@ -66,23 +54,17 @@ impl Neighbours {
 
     /// Whether what comes from the thread with index `from` are frames that came over TLS: the thread of the links is the last.
     pub(super) fn brings_frames(&self, from: usize) -> bool {
-        from + 1 == self.links.inbound.len()
+        from + 1 == self.links.rings.threads()
     }
 
     /// The next message, each thread in turn; a buffer that comes back is none.
     pub(super) fn take_message(&mut self) -> Option<(usize, ShardMessage)> {
-        let count = self.links.inbound.len();
-        for _ in 0..count {
-            let from = self.turn_of % count;
-            self.turn_of = from + 1;
-            while let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) {
-                match message {
-                    ShardMessage::Returned(batch) => self.carried.keep(batch),
-                    message => return Some((from, message)),
-                }
+        loop {
+            match self.links.rings.take()? {
+                (_, ShardMessage::Returned(batch)) => self.carried.keep(batch),
+                message => return Some(message),
             }
         }
-        None
     }
 
     /// Takes a visitor's datagram out that is for the relay.
@@ -114,7 +96,7 @@ impl Neighbours {
         if self.turn.as_ref().is_some_and(|turn| turn.relay == to) {
             return;
         }
-        let result = if self.waiting.is_empty() { self.pass(to, message) } else { Err(message) };
+        let result = if self.waiting.is_empty() { self.links.rings.pass(to, message) } else { Err(message) };
         let Err(message) = result else { return };
         if self.waiting.len() < MOST_WAITING {
             self.waiting.push_back((to, message));
@@ -125,40 +107,29 @@ impl Neighbours {
 
     /// A buffer goes back to whom it belongs; one that finds no room is made anew there.
     pub(super) fn give_back(&mut self, to: usize, batch: Box<ReceiveBatch>) {
-        self.pass(to, ShardMessage::Returned(batch)).ok();
+        self.links.rings.pass(to, ShardMessage::Returned(batch)).ok();
     }
 
     /// Passes on what was collected, and wakes who was given something. Media that finds no room is lost, as on a network.
     pub(super) fn flush(&mut self, metrics: &mut ShardMetrics) {
         while let Some((to, message)) = self.waiting.pop_front() {
-            if let Err(message) = self.pass(to, message) {
+            if let Err(message) = self.links.rings.pass(to, message) {
                 self.waiting.push_front((to, message));
                 break;
             }
         }
         while let Some((to, batch)) = self.carried.take() {
-            if let Err(message) = self.pass(to, ShardMessage::Datagrams(batch)) {
+            if let Err(message) = self.links.rings.pass(to, ShardMessage::Datagrams(batch)) {
                 metrics.handover_full += 1;
                 self.carried.take_back(message);
             }
         }
-        for (to, passed) in self.passed.iter_mut().enumerate() {
-            if std::mem::take(passed) {
-                self.links.wakers[to].wake();
-            }
-        }
+        self.links.rings.wake_fed();
     }
 
     /// Writes the counters under their names.
     pub(super) fn write(&self, counters: &mut Counters) {
         self.carried.write(counters);
-    }
-
-    fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
-        let Some(ring) = self.links.outbound.get_mut(to).and_then(Option::as_mut) else { return Ok(()) };
-        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
-        self.passed[to] = true;
-        Ok(())
     }
 }
 
@@ -171,6 +142,7 @@ mod tests {
     use super::*;
     use crate::mailbox::{Waker, event_queue};
     use crate::metrics::Published;
+    use crate::rings::Rings;
 
     const RELAY: usize = 0;
     const OWN: usize = 1;
@@ -179,12 +151,13 @@ mod tests {
     /// The neighbours of a thread whose socket 3 is TURN's, too, and what the relay and the streams get; two fit into a ring.
     fn neighbours() -> (Neighbours, Consumer<ShardMessage>, Consumer<ShardMessage>) {
         let ((to_relay, relay), (to_streams, streams)) = (RingBuffer::new(2), RingBuffer::new(2));
+        let wakers = Arc::new((0..3).map(|_| Waker::new().unwrap()).collect::<Vec<_>>());
+        let outbound = vec![Some(to_relay), None, Some(to_streams)];
         let links = Links {
             inbox: RingBuffer::new(1).1,
             events: event_queue().unwrap().0,
-            inbound: vec![None, None, None],
-            outbound: vec![Some(to_relay), None, Some(to_streams)],
-            wakers: Arc::new((0..3).map(|_| Waker::new().unwrap()).collect()),
+            rings: Rings::new(vec![None, None, None], outbound, wakers.clone()),
+            wakers,
             stop: Arc::default(),
             published: Published::default(),
         };

@@ -16,6 +16,7 @@ use mediaserver_proto::time::Time;
 use super::neighbours::{MESSAGES_PER_ROUND, Neighbours};
 use super::sockets::EdgeSockets;
 use super::{commands, ports};
+use crate::asked::Asked;
 use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::event::Event;
 use crate::inbox::Inbox;
@@ -252,8 +253,9 @@ impl EdgeWorker {
         for _ in 0..COMMANDS_PER_ROUND {
             let Ok(item) = self.neighbours.links.inbox.pop() else { break };
             // Clips are for shards and are not given to others.
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let command = action.name();
+            let Inbox::Command(command) = item else { continue };
+            let asked = Asked::by(&command);
+            let Command { id, request, action } = command;
             if let Action::OpenEdgePorts { core, transport, ip, rtp_port } = action {
                 let wanted = ports::Wanted { ip, rtp: rtp_port };
                 self.open_ports(id, request, SessionKey { core, transport }, &wanted, now);
@@ -261,13 +263,7 @@ impl EdgeWorker {
             }
             let mut result = Err("failed");
             self.guard(|worker| result = commands::apply(&mut worker.edge, &action, worker.unix_epoch, now));
-            match result {
-                Ok(()) => self.events.extend(request.map(|request| Event::CommandDone { request })),
-                Err(reason) => {
-                    let reason = reason.to_owned();
-                    self.events.push_back(Event::CommandFailed { request, id, command, reason });
-                }
-            }
+            self.events.extend(asked.answer(result));
         }
     }
 

@@ -11,7 +11,7 @@ use super::address::{read_address, read_addresses, read_ips};
 use super::{Engine, EngineError, io_error};
 use crate::config::EdgeConfig;
 use crate::edge::{EdgeSockets, EdgeWorker, Neighbours, SharedWithTurn};
-use crate::link::{Owners, Rings};
+use crate::link::Owners;
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{Marks, Sender, UdpSocket};
@@ -62,9 +62,8 @@ impl Engine {
             true => Owners { first: 0, count: shards, is_edge: false },
             false => Owners { first: edge.start, count: edge.len(), is_edge: true },
         };
-        let (inbound, outbound) = std::mem::take(&mut self.rings[usize::from(member)]);
-        let rings = Rings { inbound, outbound, wakers: self.wakers.clone() };
-        self.links.connect(member, self.epoch, owners, rings);
+        let rings = std::mem::take(&mut self.rings[usize::from(member)]);
+        self.links.connect(member, self.epoch, owners, rings, self.wakers.clone());
     }
 
     /// The sockets of all workers. They share the public addresses, and the kernel gives a visitor always to the same one.

@@ -28,7 +28,7 @@ pub use self::error::EngineError;
 pub(crate) use self::error::io_error;
 use self::layout::Layout;
 use self::shards::identity;
-use self::threads::{RingEnds, Thread, make_rings};
+use self::threads::Thread;
 use crate::admission::{Admission, EdgeThreads, Shards};
 use crate::config::{Dscp, EngineConfig};
 use crate::edge::EdgeSockets;
@@ -37,6 +37,7 @@ use crate::key_ring::KeyRing;
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
 use crate::metrics::{Counters, set};
+use crate::rings::Rings;
 use crate::socket::UdpSocket;
 
 /// The packet engine.
@@ -53,7 +54,7 @@ pub struct Engine {
     wakers: Arc<Vec<Waker>>,
     stop: Arc<AtomicBool>,
     /// Those of threads that are yet to be started.
-    rings: Vec<RingEnds>,
+    rings: Vec<Rings>,
     threads: Vec<Thread>,
     clips: HashMap<u64, usize>,
     receive_buffer: u64,
@@ -114,7 +115,7 @@ impl Engine {
         let edge_sockets = self.bind_edges()?;
         let media = shared.iter().map(Vec::as_slice).chain(edge_sockets.first().map(EdgeSockets::public));
         let relay = self.relay_setup(media)?;
-        self.rings = make_rings(self.layout.threads());
+        self.rings = Rings::mesh(&self.wakers);
         self.start_shards(shared, &listeners)?;
         self.start_audio_threads()?;
         if let Some(setup) = relay {

@@ -38,10 +38,12 @@ impl Engine {
             }
             Action::StopPlaying { ids } => self.scatter(id, request, ids, |ids| Action::StopPlaying { ids }),
             Action::SetUfragKey { key_id, key } => self.set_ufrag_key(id, request, key_id, &key),
-            Action::SetTurnSecrets { .. } | Action::DrainTurn { .. } => {
+            Action::SetTurnSecrets { .. } | Action::SetTurnLimits { .. } | Action::DrainTurn { .. } => {
                 self.push(self.layout.relay(), Command { id, request, action });
             }
-            Action::SetSharedTls(_) => self.push(self.layout.streams(), Command { id, request, action }),
+            Action::SetSharedTls(_) | Action::SetConnectionLimits(_) => {
+                self.push(self.layout.streams(), Command { id, request, action })
+            }
             // Links belong to none of these threads.
             action if LinkOwner::takes(&action) => {
                 let name = action.name();

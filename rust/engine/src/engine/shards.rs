@@ -89,8 +89,11 @@ impl Engine {
         let mut announced = Announced { ips, ..Announced::default() };
         let seen = |local: SocketAddr| SocketAddr::new(announced.ip(local.ip()), local.port());
         let shared = sockets.iter().map(|socket| seen(socket.local())).collect();
-        let ice = listeners.iter().filter(|each| matches!(each.serves, Serves::Ice { .. }));
-        let tcp = ice.filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        let ice = listeners.iter().filter(|each| matches!(each.serves, Serves::Ice { .. } | Serves::IceOrTurn { .. }));
+        let mut tcp: Vec<_> = ice.filter_map(|each| each.listener.local_addr().ok()).map(seen).collect();
+        if let Some(settings) = &self.config.shared_tls {
+            tcp.extend(read_addresses("shared_tls", &settings.ice)?);
+        }
         (announced.shared, announced.tcp) = (shared, tcp);
         Ok(announced)
     }

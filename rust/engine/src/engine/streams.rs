@@ -10,7 +10,8 @@ impl Engine {
     /// Starts the thread that has all TCP.
     pub(super) fn start_streams_thread(&mut self, listeners: Vec<Listening>) -> Result<(), EngineError> {
         let (seat, links) = self.seat();
-        let worker = StreamsWorker::new(seat.index, self.epoch, listeners, self.admission(), links);
+        let worker =
+            StreamsWorker::new(seat.index, self.epoch, listeners, self.admission(), self.config.connections, links);
         let worker = worker.map_err(seat.failed())?;
         self.spawn(seat, move || worker.run())
     }
@@ -46,7 +47,8 @@ impl Engine {
             all.extend(others.map(|text| ("turn", text.as_str(), Serves::Turn { relay })));
         }
         if let Some(settings) = &self.config.shared_tls {
-            let shared = SharedTls::new(settings, relay).map_err(io_error("certificate of shared_tls"))?;
+            let ice_dscp = (!settings.ice.is_empty()).then_some(dscp);
+            let shared = SharedTls::new(settings, relay, ice_dscp).map_err(io_error("certificate of shared_tls"))?;
             all.extend(
                 settings.binds.iter().map(|text| ("shared_tls", text.as_str(), Serves::SharedTls(shared.clone()))),
             );

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mediaserver_proto::endpoint::ShardMessage;
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Producer, RingBuffer};
 
 use super::{Engine, EngineError, io_error};
 use crate::inbox::Inbox;
@@ -15,26 +14,6 @@ use crate::worker::Links;
 
 /// Commands that wait for a thread.
 const INBOX: usize = 32_768;
-/// Messages on the way from one thread to another.
-const RING: usize = 1_024;
-
-/// A thread's inbound and outbound ends of its rings, by the other thread's index.
-pub(super) type RingEnds = (Vec<Option<Consumer<ShardMessage>>>, Vec<Option<Producer<ShardMessage>>>);
-
-/// A ring for every ordered pair of threads; `[thread]` has its ends.
-pub(super) fn make_rings(threads: usize) -> Vec<RingEnds> {
-    let mut ends: Vec<RingEnds> =
-        (0..threads).map(|_| ((0..threads).map(|_| None).collect(), (0..threads).map(|_| None).collect())).collect();
-    for from in 0..threads {
-        for to in (0..threads).filter(|&to| to != from) {
-            let (producer, consumer) = RingBuffer::new(RING);
-            ends[from].1[to] = Some(producer);
-            ends[to].0[from] = Some(consumer);
-        }
-    }
-    ends
-}
-
 /// A thread, as the engine sees it.
 pub(super) struct Thread {
     pub(super) name: String,
@@ -76,12 +55,10 @@ impl Engine {
         let index = self.threads.len();
         let (inbox, consumer) = RingBuffer::new(INBOX);
         let published = Published::default();
-        let (inbound, outbound) = std::mem::take(&mut self.rings[index]);
         let links = Links {
             inbox: consumer,
             events: self.event_sender.clone(),
-            inbound,
-            outbound,
+            rings: std::mem::take(&mut self.rings[index]),
             wakers: self.wakers.clone(),
             stop: self.stop.clone(),
             published: published.clone(),

@@ -41,6 +41,6 @@ pub use event::{EventSink, LinkEvent, Message, Service, StreamOpened, Visitor};
 pub use owner::LinkOwner;
 pub use parts::{FrameSink, Parts};
 pub use state::Connection;
-pub(crate) use switch::{Owners, Rings, way_over};
+pub(crate) use switch::{Owners, way_over};
 pub use table::LinkTable;
 pub use thread::LinkThread;

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use super::counters::{Count, LinkCounters};
 use super::event::EventSink;
 use super::parts::{FrameSink, Parts};
-use super::switch::{Owners, Rings, Switch};
+use super::switch::{Owners, Switch};
 use super::table::LinkTable;
 use super::thread::LinkThread;
 use crate::command::Action;
 use crate::event::Event;
-use crate::mailbox::EventSender;
+use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{Counters, set};
+use crate::rings::Rings;
 
 /// Owns the thread of the links.
 #[derive(Debug)]
@@ -33,8 +34,15 @@ impl LinkOwner {
     }
 
     /// Gives frames that come over TLS to their threads, and takes those that are to go so.
-    pub(crate) fn connect(&mut self, member: u16, epoch: Instant, owners: Owners, rings: Rings) {
-        self.switch = Some(Arc::new(Switch::new(member, epoch, owners, rings, self.counters.clone())));
+    pub(crate) fn connect(
+        &mut self,
+        member: u16,
+        epoch: Instant,
+        owners: Owners,
+        rings: Rings,
+        wakers: Arc<Vec<Waker>>,
+    ) {
+        self.switch = Some(Arc::new(Switch::new(member, epoch, owners, rings, wakers, self.counters.clone())));
     }
 
     /// Whether `action` is about a link.

@@ -4,9 +4,7 @@
 //! path that names the TLS link and the thread at its other end. On the connection four bytes stand before it: the number
 //! of the Edge's worker and that of the Core's shard.
 
-use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,14 +12,13 @@ use bytes::Bytes;
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{Path, ReceiveBatch, SocketId};
 use mediaserver_proto::time::Time;
-use rtrb::{Consumer, Producer};
-use tokio::io::unix::AsyncFd;
 use tokio::task::yield_now;
 
 use super::counters::{Count, LinkCounters};
 use super::table::LinkTable;
 use crate::collecting::Collecting;
 use crate::mailbox::Waker;
+use crate::rings::Rings;
 
 /// Bytes before a datagram: Edge's worker, Core's shard.
 const HEADER: usize = 4;
@@ -68,22 +65,13 @@ impl Owners {
     }
 }
 
-/// The ends of the rings.
-pub(crate) struct Rings {
-    /// From each thread.
-    pub(crate) inbound: Vec<Option<Consumer<ShardMessage>>>,
-    /// To each thread.
-    pub(crate) outbound: Vec<Option<Producer<ShardMessage>>>,
-    /// One for each thread.
-    pub(crate) wakers: Arc<Vec<Waker>>,
-}
-
 /// See the module. What it holds is used by the thread of the links alone, so its lock is never waited for.
 pub(crate) struct Switch {
     /// Our index among all threads.
     member: u16,
     epoch: Instant,
     owners: Owners,
+    wakers: Arc<Vec<Waker>>,
     counters: LinkCounters,
     state: Mutex<State>,
 }
@@ -92,8 +80,6 @@ struct State {
     rings: Rings,
     collecting: Collecting,
     frame: Vec<u8>,
-    /// From whom the next message is looked for.
-    turn: usize,
 }
 
 impl std::fmt::Debug for Switch {
@@ -104,10 +90,16 @@ impl std::fmt::Debug for Switch {
 
 impl Switch {
     /// Of the thread with index `member`; `epoch` is the instant of `Time::ZERO`.
-    pub(crate) fn new(member: u16, epoch: Instant, owners: Owners, rings: Rings, counters: LinkCounters) -> Switch {
-        let collecting = Collecting::new(rings.outbound.len());
-        let state = State { rings, collecting, frame: Vec::new(), turn: 0 };
-        Switch { member, epoch, owners, counters, state: Mutex::new(state) }
+    pub(crate) fn new(
+        member: u16,
+        epoch: Instant,
+        owners: Owners,
+        rings: Rings,
+        wakers: Arc<Vec<Waker>>,
+        counters: LinkCounters,
+    ) -> Switch {
+        let state = State { collecting: Collecting::new(rings.threads()), rings, frame: Vec::new() };
+        Switch { member, epoch, owners, wakers, counters, state: Mutex::new(state) }
     }
 
     /// Hands frames that came over `link` to the threads whose they are. What finds no room is dropped and counted.
@@ -131,15 +123,15 @@ impl Switch {
 
     /// Carries what the threads have for `links`, for ever.
     pub(crate) async fn run(self: Arc<Switch>, links: LinkTable) {
-        let Ok((wakers, bell)) = self.watch() else { return self.counters.add(Count::AcceptFailed, 1) };
-        let waker = &wakers[usize::from(self.member)];
+        let waker = &self.wakers[usize::from(self.member)];
+        let Ok(bell) = waker.watch() else { return self.counters.add(Count::AcceptFailed, 1) };
         loop {
             if self.take(&links) {
                 yield_now().await;
                 continue;
             }
             waker.prepare_sleep();
-            if !self.lock().has_input() {
+            if !self.lock().rings.has_input() {
                 tokio::select! {
                     Ok(mut ready) = bell.readable() => {
                         waker.reset();
@@ -152,17 +144,11 @@ impl Switch {
         }
     }
 
-    fn watch(&self) -> io::Result<(Arc<Vec<Waker>>, AsyncFd<OwnedFd>)> {
-        let wakers = self.lock().rings.wakers.clone();
-        let bell = wakers[usize::from(self.member)].watch()?;
-        Ok((wakers, bell))
-    }
-
     /// Takes some messages; whether there were any.
     fn take(&self, links: &LinkTable) -> bool {
         let mut state = self.lock();
         for taken in 0..MESSAGES_PER_ROUND {
-            let Some((from, message)) = state.take_message() else { return taken > 0 };
+            let Some((from, message)) = state.rings.take() else { return taken > 0 };
             match message {
                 ShardMessage::Datagrams(batch) => {
                     self.send(from, &batch, links, &mut state.frame);
@@ -196,23 +182,6 @@ impl Switch {
 }
 
 impl State {
-    /// The next message, each thread in turn.
-    fn take_message(&mut self) -> Option<(usize, ShardMessage)> {
-        let count = self.rings.inbound.len();
-        for _ in 0..count {
-            let from = self.turn % count;
-            self.turn = from + 1;
-            if let Some(message) = self.rings.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) {
-                return Some((from, message));
-            }
-        }
-        None
-    }
-
-    fn has_input(&self) -> bool {
-        self.rings.inbound.iter().flatten().any(|ring| ring.slots() > 0)
-    }
-
     /// Sends what was collected; how many datagrams found no room.
     fn flush(&mut self) -> u64 {
         let mut lost = 0;
@@ -231,16 +200,15 @@ impl State {
     }
 
     fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
-        let Some(ring) = self.rings.outbound.get_mut(to).and_then(Option::as_mut) else { return Err(message) };
-        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
-        self.rings.wakers[to].wake();
+        self.rings.pass(to, message)?;
+        self.rings.wake_fed();
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rtrb::RingBuffer;
+    use rtrb::{Consumer, RingBuffer};
 
     use super::*;
 
@@ -255,11 +223,11 @@ mod tests {
             given.push(consumer);
         }
         outbound.push(None);
-        let wakers = Arc::new((0..5).map(|_| Waker::new().unwrap()).collect());
-        let rings = Rings { inbound: (0..5).map(|_| None).collect(), outbound, wakers };
+        let wakers = Arc::new((0..5).map(|_| Waker::new().unwrap()).collect::<Vec<_>>());
+        let rings = Rings::new((0..5).map(|_| None).collect(), outbound, wakers.clone());
         let counters = LinkCounters::default();
         let owners = Owners { first: 2, count: 2, is_edge: true };
-        (Switch::new(MEMBER, Instant::now(), owners, rings, counters.clone()), given, counters)
+        (Switch::new(MEMBER, Instant::now(), owners, rings, wakers, counters.clone()), given, counters)
     }
 
     fn frame(worker: u16, shard: u16, datagram: &[u8]) -> Bytes {

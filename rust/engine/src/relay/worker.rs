@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::ShardMessage;
 use mediaserver_proto::io::{ReceiveBatch, SocketId, TransmitQueue};
 use mediaserver_proto::time::Time;
-use mediaserver_proto::turn::{Outputs, Server};
+use mediaserver_proto::turn::{Limits, Outputs, Server};
 
 use super::FIRST_RELAYED_SOCKET;
 use super::inward::Inward;
 use super::listeners::Listeners;
 use super::setup::{Ports, RelaySetup};
+use crate::asked::Asked;
 use crate::carried::Carried;
-use crate::command::{Action, Command};
-use crate::event::Event;
+use crate::command::Action;
 use crate::inbox::Inbox;
 use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set};
 use crate::scheduling::Scheduling;
@@ -49,7 +49,6 @@ pub struct RelayWorker {
     batch: ReceiveBatch,
     out: TransmitQueue<'static>,
     carried: Carried,
-    touched: Vec<bool>,
     metrics: ShardMetrics,
     published_at: Time,
     changed: bool,
@@ -79,7 +78,7 @@ impl RelayWorker {
         links: Links,
     ) -> RelayWorker {
         let RelaySetup { server, ports, listeners } = setup;
-        let threads = links.outbound.len();
+        let threads = links.rings.threads();
         RelayWorker {
             index,
             epoch,
@@ -96,7 +95,6 @@ impl RelayWorker {
             batch: Receiver::new_batch(),
             out: TransmitQueue::default(),
             carried: Carried::new(threads),
-            touched: vec![false; threads],
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
             changed: true,
@@ -121,8 +119,7 @@ impl RelayWorker {
 
     fn round(&mut self) -> io::Result<()> {
         self.links.wakers[self.index].prepare_sleep();
-        let waiting = self.links.inbox.slots() > 0 || self.links.inbound.iter().flatten().any(|ring| ring.slots() > 0);
-        let timeout = if waiting { Some(Duration::ZERO) } else { self.sleep_limit() };
+        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
         self.poller.wait(timeout)?;
         self.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
@@ -247,9 +244,9 @@ impl RelayWorker {
     }
 
     fn take_messages(&mut self, now: Time) {
-        for from in 0..self.links.inbound.len() {
+        for from in 0..self.links.rings.threads() {
             for _ in 0..MESSAGES_PER_ROUND {
-                let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
+                let Some(message) = self.links.rings.take_from(from) else { break };
                 self.take_message(from, message, now);
             }
         }
@@ -291,36 +288,24 @@ impl RelayWorker {
         while let Some((to, batch)) = self.carried.take() {
             self.pass(to, ShardMessage::Datagrams(batch));
         }
-        for (to, touched) in self.touched.iter_mut().enumerate() {
-            if std::mem::take(touched) {
-                self.links.wakers[to].wake();
-            }
-        }
+        self.links.rings.wake_fed();
     }
 
     /// Puts a message into a thread's ring; what finds no room is lost, as on a network.
     fn pass(&mut self, to: usize, message: ShardMessage) {
-        let Some(ring) = self.links.outbound.get_mut(to).and_then(Option::as_mut) else { return };
-        match ring.push(message) {
-            Ok(()) => self.touched[to] = true,
-            Err(rtrb::PushError::Full(message)) => {
-                self.metrics.handover_full += 1;
-                if let ShardMessage::Datagrams(batch) = message {
-                    self.inward.keep(batch);
-                }
+        if let Err(message) = self.links.rings.pass(to, message) {
+            self.metrics.handover_full += 1;
+            if let ShardMessage::Datagrams(batch) = message {
+                self.inward.keep(batch);
             }
         }
     }
 
     fn take_commands(&mut self) {
         while let Ok(item) = self.links.inbox.pop() {
-            let Inbox::Command(Command { id, request, action }) = item else { continue };
-            let command = action.name();
-            let event = match self.apply(action) {
-                Ok(()) => request.map(|request| Event::CommandDone { request }),
-                Err(reason) => Some(Event::CommandFailed { request, id, command, reason: reason.to_owned() }),
-            };
-            if let Some(event) = event {
+            let Inbox::Command(command) = item else { continue };
+            let asked = Asked::by(&command);
+            if let Some(event) = asked.answer(self.apply(command.action)) {
                 self.metrics.events_lost += u64::from(!self.links.events.tell(event));
             }
         }
@@ -332,6 +317,10 @@ impl RelayWorker {
             Action::SetTurnSecrets { secrets } => {
                 let secrets: Vec<Vec<u8>> = secrets.into_iter().map(|secret| secret.into_vec()).collect();
                 self.server.set_secrets(&secrets);
+                Ok(())
+            }
+            Action::SetTurnLimits { allocations, allocations_per_user, answers_per_second } => {
+                self.server.set_limits(Limits { allocations, allocations_per_user, answers_per_second });
                 Ok(())
             }
             Action::DrainTurn { alternates } => {

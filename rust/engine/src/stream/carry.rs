@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3_660);
 
 /// Bytes of the shortest STUN message.
-const STUN_HEADER: u16 = 20;
+pub(super) const STUN_HEADER: u16 = 20;
 
 /// Who takes the datagrams of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

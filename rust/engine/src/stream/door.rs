@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Connections of all kinds.
-const MOST_OPEN: usize = 8_192;
+use crate::config::ConnectionLimits;
+
 /// Connections that have proven nothing; whoever comes then takes the place of the one that has waited longest.
 pub(super) const MOST_WAITING: usize = 1_024;
-/// Such connections of one source.
-pub(super) const MOST_WAITING_OF_ONE: usize = 64;
 
 /// A network that one visitor may have whole: 24 bits of IPv4, 56 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,18 +34,24 @@ pub(super) enum Closed {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Door {
+    limits: ConnectionLimits,
     open: usize,
     waiting: usize,
     sources: HashMap<Source, usize>,
 }
 
 impl Door {
-    /// One more connection comes in; `most` of its source may wait.
-    pub(super) fn enter(&mut self, source: Source, most: usize) -> Result<(), Closed> {
-        if self.open >= MOST_OPEN {
+    /// Other bounds from now on. Who is in stays, and counts.
+    pub(super) fn set_limits(&mut self, limits: ConnectionLimits) {
+        self.limits = limits;
+    }
+
+    /// One more connection comes in; of a proxy's any number may wait, since each is somebody else's.
+    pub(super) fn enter(&mut self, source: Source, is_proxy: bool) -> Result<(), Closed> {
+        if self.open >= self.limits.connections {
             return Err(Closed::Full);
         }
-        self.count(source, most)?;
+        self.count(source, if is_proxy { MOST_WAITING } else { self.limits.waiting_per_prefix })?;
         self.open += 1;
         self.waiting += 1;
         Ok(())
@@ -55,7 +59,7 @@ impl Door {
 
     /// One that waits turns out to be another source's, whom a proxy has named.
     pub(super) fn moved(&mut self, from: Source, to: Source) -> Result<(), Closed> {
-        self.count(to, MOST_WAITING_OF_ONE)?;
+        self.count(to, self.limits.waiting_per_prefix)?;
         self.forget(from);
         Ok(())
     }
@@ -107,6 +111,8 @@ impl Door {
 mod tests {
     use super::*;
 
+    const OF_ONE: usize = 64;
+
     #[test]
     fn a_source_is_a_network_and_its_bound_counts_only_who_has_proven_nothing() {
         let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
@@ -116,14 +122,14 @@ mod tests {
         assert_ne!(source("2001:db8:1:ff00::1"), source("2001:db8:1:fe00::1"));
 
         let (mut door, here) = (Door::default(), source("192.0.2.1"));
-        for _ in 0..MOST_WAITING_OF_ONE {
-            door.enter(here, MOST_WAITING_OF_ONE).unwrap();
+        for _ in 0..OF_ONE {
+            door.enter(here, false).unwrap();
         }
-        assert_eq!(door.enter(here, MOST_WAITING_OF_ONE), Err(Closed::SourceLimit));
-        assert_eq!(door.enter(source("198.51.100.1"), MOST_WAITING_OF_ONE), Ok(()));
+        assert_eq!(door.enter(here, false), Err(Closed::SourceLimit));
+        assert_eq!(door.enter(source("198.51.100.1"), false), Ok(()));
         door.proven(here);
-        assert_eq!(door.enter(here, MOST_WAITING_OF_ONE), Ok(()));
-        for _ in 0..MOST_WAITING_OF_ONE {
+        assert_eq!(door.enter(here, false), Ok(()));
+        for _ in 0..OF_ONE {
             door.leave(here, false);
         }
         door.leave(here, true);
@@ -135,13 +141,27 @@ mod tests {
         let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
         let (proxy, visitor) = (source("10.0.0.1"), source("203.0.113.9"));
         let mut door = Door::default();
-        for _ in 0..MOST_WAITING_OF_ONE {
-            door.enter(proxy, MOST_WAITING).unwrap();
+        for _ in 0..OF_ONE {
+            door.enter(proxy, true).unwrap();
             door.moved(proxy, visitor).unwrap();
         }
-        door.enter(proxy, MOST_WAITING).unwrap();
+        door.enter(proxy, true).unwrap();
         assert_eq!(door.moved(proxy, visitor), Err(Closed::SourceLimit));
         assert_eq!(door.moved(proxy, source("198.51.100.1")), Ok(()));
         assert_eq!(door.sources.len(), 2);
+    }
+
+    #[test]
+    fn a_new_bound_counts_who_is_in_and_sends_nobody_away() {
+        let source = |last: u8| Source::from(IpAddr::from([198, 51, last, 1]));
+        let mut door = Door::default();
+        (0..4).for_each(|_| door.enter(source(1), false).unwrap());
+        door.set_limits(ConnectionLimits { connections: 5, waiting_per_prefix: 2 });
+        assert_eq!(door.enter(source(1), false), Err(Closed::SourceLimit));
+        assert_eq!(door.enter(source(2), false), Ok(()));
+        assert_eq!(door.enter(source(3), false), Err(Closed::Full));
+        door.leave(source(2), false);
+        assert_eq!(door.enter(source(3), false), Ok(()));
+        assert_eq!(door.open(), 5);
     }
 }

@@ -11,10 +11,11 @@ use mediaserver_proto::stream::Framing;
 use mediaserver_proto::turn::Network;
 
 use super::counts::Counts;
-use super::door::{Closed, Door, MOST_WAITING, MOST_WAITING_OF_ONE};
+use super::door::{Closed, Door, MOST_WAITING};
 use super::line::{End, Line, PIECE_BYTES};
 use super::mesh::Mesh;
 use crate::admission::Admission;
+use crate::config::ConnectionLimits;
 
 /// How the answer to an Allocate request begins that has been granted (RFC 8656 §3): it proves who gets it. From a shard
 /// nothing comes that begins so, but to those who have proven themselves before.
@@ -55,8 +56,8 @@ impl Hub {
     pub(super) fn enter(self: &Rc<Hub>, path: Path, framing: Framing) -> Option<Place> {
         let line = Rc::new(Line::new(path, framing));
         // Many come through a proxy; each of them is counted once it has said who it is.
-        let most = if self.is_proxy(path.remote.ip()) { MOST_WAITING } else { MOST_WAITING_OF_ONE };
-        if let Err(closed) = self.door.borrow_mut().enter(line.source.get(), most) {
+        let is_proxy = self.is_proxy(path.remote.ip());
+        if let Err(closed) = self.door.borrow_mut().enter(line.source.get(), is_proxy) {
             let name = match closed {
                 Closed::Full => "drop.stream_full",
                 Closed::SourceLimit => "drop.stream_source_limit",
@@ -89,6 +90,11 @@ impl Hub {
     /// Believes these from now on.
     pub(super) fn trust(&self, proxies: Vec<Network>) {
         *self.proxies.borrow_mut() = proxies;
+    }
+
+    /// Other bounds from now on.
+    pub(super) fn set_limits(&self, limits: ConnectionLimits) {
+        self.door.borrow_mut().set_limits(limits);
     }
 
     /// Whether a connection from there begins with a PROXY header.

@@ -57,7 +57,7 @@ pub enum Serves {
         /// As above.
         relay: usize,
     },
-    /// Pages by their name, and what else comes over TLS.
+    /// Pages by their name, what else comes over TLS, and media of browsers where it is taken here.
     SharedTls(SharedTls),
     /// SIP over TLS, which passes through whatever name it asks for.
     SipTls,
@@ -157,7 +157,12 @@ fn prepare(stream: &TcpStream, dscp: u8) {
     socket.set_tcp_nodelay(true).ok();
     socket.set_tcp_notsent_lowat(NOT_SENT_BYTES).ok();
     if dscp != 0 {
-        let tos = u32::from(dscp) << 2;
-        socket.set_tos_v4(tos).or_else(|_| socket.set_tclass_v6(tos)).ok();
+        mark(stream, dscp);
     }
+}
+
+/// Marks what leaves, as far as that can be.
+pub(super) fn mark(stream: &TcpStream, dscp: u8) {
+    let (socket, tos) = (SockRef::from(stream), u32::from(dscp) << 2);
+    socket.set_tos_v4(tos).or_else(|_| socket.set_tclass_v6(tos)).ok();
 }

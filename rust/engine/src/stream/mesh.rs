@@ -27,15 +27,13 @@ pub(super) struct Mesh {
 struct State {
     collecting: Collecting,
     waiting: VecDeque<(usize, ShardMessage)>,
-    /// From whom the next message is looked for.
-    turn: usize,
 }
 
 impl Mesh {
     /// The ends of `links`; `epoch` is the instant of `Time::ZERO`.
     pub(super) fn new(epoch: Instant, links: Links) -> Mesh {
-        let collecting = Collecting::new(links.outbound.len());
-        let state = State { collecting, waiting: VecDeque::new(), turn: 0 };
+        let collecting = Collecting::new(links.rings.threads());
+        let state = State { collecting, waiting: VecDeque::new() };
         Mesh { epoch, links: RefCell::new(links), state: RefCell::new(state) }
     }
 
@@ -89,34 +87,23 @@ impl Mesh {
         false
     }
 
-    /// Puts a message into a ring; gives it back when that is full.
+    /// Puts a message into a ring and wakes who is to have it; gives it back when that is full.
     fn pass(&self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
-        let mut links = self.links.borrow_mut();
-        let Some(ring) = links.outbound.get_mut(to).and_then(Option::as_mut) else { return Ok(()) };
-        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
-        links.wakers[to].wake();
+        let rings = &mut self.links.borrow_mut().rings;
+        rings.pass(to, message)?;
+        rings.wake_fed();
         Ok(())
     }
 
     /// The next message, each thread in turn.
     pub(super) fn take_message(&self) -> Option<(Shard, ShardMessage)> {
-        let mut links = self.links.borrow_mut();
-        let mut state = self.state.borrow_mut();
-        let count = links.inbound.len();
-        for _ in 0..count {
-            let from = state.turn % count;
-            state.turn = from + 1;
-            if let Some(message) = links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) {
-                return Some((Shard::try_from(from).unwrap_or(Shard::MAX), message));
-            }
-        }
-        None
+        let (from, message) = self.links.borrow_mut().rings.take()?;
+        Some((Shard::try_from(from).unwrap_or(Shard::MAX), message))
     }
 
     /// Something waits to be taken.
     pub(super) fn has_input(&self) -> bool {
-        let links = self.links.borrow();
-        links.inbox.slots() > 0 || links.inbound.iter().flatten().any(|ring| ring.slots() > 0)
+        self.links.borrow().has_input()
     }
 
     /// A buffer goes back to whom it belongs; one that finds no room is made anew there.

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mediaserver_proto::stream::{PROXY_PREFIX_BYTES, proxy_prefix};
@@ -20,14 +21,19 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::server::TlsStream;
 
-use super::carry::{PATIENCE, Taker, carry};
-use super::hello::peek_hello;
+use super::carry::{PATIENCE, STUN_HEADER, Taker, carry};
+use super::hello::{peek_hello, peek_length};
 use super::hub::{Hub, Place};
-use super::line::End;
+use super::line::{End, LONGEST_DATAGRAM};
+use super::listener::mark;
 use super::pass::{give, pass};
 use super::terminated::pump;
 use crate::config;
 use crate::link::Service;
+
+/// What stands before a check (RFC 4571 §2). A TLS client begins with 0x16 and 0x03 (RFC 8446 §5.1), which would be a longer
+/// datagram than any that is taken.
+const CHECK_LENGTHS: RangeInclusive<u16> = STUN_HEADER..=LONGEST_DATAGRAM as u16;
 
 /// To HTTP that came for a name that is not served here (RFC 9110 §15.5.20).
 const MISDIRECTED: &[u8] = b"HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -38,6 +44,8 @@ pub struct SharedTls {
     known: Arc<RwLock<Arc<Known>>>,
     /// Who takes what is no HTTP.
     relay: Option<usize>,
+    /// Media of browsers is taken over plain TCP, too; what leaves has this mark.
+    ice_dscp: Option<u8>,
 }
 
 struct Known {
@@ -58,9 +66,9 @@ impl std::fmt::Debug for SharedTls {
 
 impl SharedTls {
     /// With the certificate that those see who pass nowhere. Fails when it is none, or does not fit its key.
-    /// `relay` is the index of its thread, where there is one.
-    pub fn new(settings: &config::SharedTls, relay: Option<usize>) -> io::Result<SharedTls> {
-        Ok(SharedTls { known: Arc::new(RwLock::new(Arc::new(Known::new(settings)?))), relay })
+    /// `relay` is the index of its thread, where there is one; with `ice_dscp` media of browsers is taken.
+    pub fn new(settings: &config::SharedTls, relay: Option<usize>, ice_dscp: Option<u8>) -> io::Result<SharedTls> {
+        Ok(SharedTls { known: Arc::new(RwLock::new(Arc::new(Known::new(settings)?))), relay, ice_dscp })
     }
 
     /// Takes other names, certificates and proxies for connections that come from now on.
@@ -89,6 +97,10 @@ impl SharedTls {
                 pump(*stream, inside).await
             }
             Ok(Ok(Begun::Relayed(relay, stream))) => carry(&place, Taker::Relay(relay), stream).await,
+            Ok(Ok(Begun::Media(stream))) => {
+                place.line.frame_as(Taker::Media.framing());
+                carry(&place, Taker::Media, stream).await
+            }
             Ok(Err(end)) => end,
             Err(_) => End::Silent,
         };
@@ -103,6 +115,12 @@ impl SharedTls {
         {
             place.came_from(visitor.ip())?;
             source = visitor;
+        }
+        if let Some(dscp) = self.ice_dscp
+            && CHECK_LENGTHS.contains(&peek_length(hub, &stream).await?)
+        {
+            mark(&stream, dscp);
+            return Ok(Begun::Media(stream));
         }
         let hello = peek_hello(hub, &stream).await?;
         if let Some(name) = hello.name.filter(|name| known.names.contains(name)) {
@@ -181,4 +199,6 @@ enum Begun {
     Opened(Box<TlsStream<TcpStream>>, UnixStream),
     /// TURN, or something that will show itself to be none.
     Relayed(usize, Box<TlsStream<TcpStream>>),
+    /// ICE over TCP, or something that will show itself to be none.
+    Media(TcpStream),
 }

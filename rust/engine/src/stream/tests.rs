@@ -13,15 +13,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
 use super::carry::{Taker, carry};
-use super::door::{MOST_WAITING, MOST_WAITING_OF_ONE};
+use super::door::MOST_WAITING;
 use super::hub::Hub;
 use super::mesh::Mesh;
 use crate::admission::{Admission, Shards};
 use crate::mailbox::{Waker, event_queue};
 use crate::metrics::{Counters, Published};
+use crate::rings::Rings;
 use crate::worker::Links;
 
 const STREAMS: usize = 1;
+/// Connections of one source that may wait, where nothing else is said.
+const OF_ONE: usize = 64;
 
 /// The shard's ends, and everything in between.
 pub(super) struct House {
@@ -37,12 +40,12 @@ fn key() -> UfragKey {
 pub(super) fn house() -> House {
     let (to_shard, taken) = RingBuffer::new(64);
     let (from_shard, given) = RingBuffer::new(64);
+    let wakers = Arc::new((0..2).map(|_| Waker::new().unwrap()).collect::<Vec<_>>());
     let links = Links {
         inbox: RingBuffer::new(1).1,
         events: event_queue().unwrap().0,
-        inbound: vec![Some(given), None],
-        outbound: vec![Some(to_shard), None],
-        wakers: Arc::new((0..2).map(|_| Waker::new().unwrap()).collect()),
+        rings: Rings::new(vec![Some(given), None], vec![Some(to_shard), None], wakers.clone()),
+        wakers,
         stop: Arc::default(),
         published: Published::default(),
     };
@@ -303,13 +306,13 @@ async fn one_source_has_a_bound_and_a_crowd_of_many_sends_the_oldest_away() {
     on_virtual_time(async {
         let house = house();
         let mut one = Vec::new();
-        for port in 0..MOST_WAITING_OF_ONE {
+        for port in 0..OF_ONE {
             one.push(house.connect(&format!("192.0.2.{}:{}", port % 200, 1000 + port), 64).unwrap());
         }
         assert!(house.connect("192.0.2.201:9", 64).is_none());
         assert_eq!(house.count("drop.stream_source_limit"), 1);
         let mut others = Vec::new();
-        for n in 0..MOST_WAITING - MOST_WAITING_OF_ONE + 3 {
+        for n in 0..MOST_WAITING - OF_ONE + 3 {
             others.push(house.connect(&format!("10.{}.{}.1:1000", n / 256, n % 256), 64).unwrap());
             house.settle().await;
         }

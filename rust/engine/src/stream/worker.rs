@@ -18,8 +18,9 @@ use super::listener::{Listening, Serves, accept};
 use super::mesh::Mesh;
 use super::shared_tls::SharedTls;
 use crate::admission::Admission;
-use crate::command::{Action, Command};
-use crate::event::Event;
+use crate::asked::Asked;
+use crate::command::Action;
+use crate::config::ConnectionLimits;
 use crate::inbox::Inbox;
 use crate::mailbox::Waker;
 use crate::metrics::{PUBLISH_EVERY, set};
@@ -41,6 +42,7 @@ pub struct StreamsWorker {
     runtime: Runtime,
     listeners: Vec<Listening>,
     admission: Admission,
+    limits: ConnectionLimits,
     links: Links,
 }
 
@@ -51,17 +53,19 @@ impl StreamsWorker {
         epoch: Instant,
         listeners: Vec<Listening>,
         admission: Admission,
+        limits: ConnectionLimits,
         links: Links,
     ) -> io::Result<StreamsWorker> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(StreamsWorker { member, epoch, runtime, listeners, admission, links })
+        Ok(StreamsWorker { member, epoch, runtime, listeners, admission, limits, links })
     }
 
     /// Runs until the engine stops.
     pub fn run(self) {
-        let StreamsWorker { member, epoch, runtime, listeners, admission, links } = self;
+        let StreamsWorker { member, epoch, runtime, listeners, admission, limits, links } = self;
         let wakers = links.wakers.clone();
         let hub = Rc::new(Hub::new(Mesh::new(epoch, links), admission));
+        hub.set_limits(limits);
         let shared = listeners.iter().find_map(|listening| match &listening.serves {
             Serves::SharedTls(shared) => Some(shared.clone()),
             _ => None,
@@ -143,18 +147,13 @@ fn take_commands(hub: &Hub, shared: Option<&SharedTls>) -> bool {
     let mut links = hub.mesh.links();
     while let Ok(item) = links.inbox.pop() {
         any = true;
-        let Inbox::Command(Command { id, request, action }) = item else { continue };
-        let name = action.name();
+        let Inbox::Command(command) = item else { continue };
+        let asked = Asked::by(&command);
         // What is done may have something to tell, too.
         drop(links);
-        let done = do_command(hub, shared, action);
+        let done = do_command(hub, shared, command.action);
         links = hub.mesh.links();
-        let event = match (done, request) {
-            (Ok(()), None) => continue,
-            (Ok(()), Some(request)) => Event::CommandDone { request },
-            (Err(reason), _) => Event::CommandFailed { request, id, command: name, reason },
-        };
-        if !links.events.tell(event) {
+        if asked.answer(done).is_some_and(|event| !links.events.tell(event)) {
             hub.counts.add("events_lost", 1);
         }
     }
@@ -164,6 +163,10 @@ fn take_commands(hub: &Hub, shared: Option<&SharedTls>) -> bool {
 fn do_command(hub: &Hub, shared: Option<&SharedTls>, action: Action) -> Result<(), String> {
     match (action, shared) {
         (Action::Ping, _) => Ok(()),
+        (Action::SetConnectionLimits(limits), _) => {
+            hub.set_limits(limits);
+            Ok(())
+        }
         (Action::SetSharedTls(settings), Some(shared)) => {
             shared.change(&settings, hub).map_err(|error| format!("invalid shared_tls: {error}"))
         }

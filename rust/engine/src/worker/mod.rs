@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mediaserver_proto::endpoint::{Endpoint, Shard, ShardMessage};
 use mediaserver_proto::io::{Outlet, ReceiveBatch, TransmitQueue};
 use mediaserver_proto::time::Time;
-use rtrb::{Consumer, Producer};
+use rtrb::Consumer;
 
 use crate::carried::Carried;
 use crate::event::Event;
@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::inbox::Inbox;
 use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set, set_drops};
+use crate::rings::Rings;
 use crate::scheduling::Scheduling;
 use crate::shard::ShardControl;
 use crate::socket::{Receiver, Sender, UdpSocket};
@@ -43,11 +44,9 @@ pub struct Links {
     pub inbox: Consumer<Inbox>,
     /// Events to the control plane.
     pub events: EventSender,
-    /// From each shard; none from itself.
-    pub inbound: Vec<Option<Consumer<ShardMessage>>>,
-    /// To each shard; none to itself.
-    pub outbound: Vec<Option<Producer<ShardMessage>>>,
-    /// One for each shard.
+    /// To and from the other threads.
+    pub rings: Rings,
+    /// One for each thread.
     pub wakers: Arc<Vec<Waker>>,
     /// Set when the engine stops.
     pub stop: Arc<AtomicBool>,
@@ -58,6 +57,13 @@ pub struct Links {
 impl std::fmt::Debug for Links {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Links").finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    /// Something of others waits to be taken.
+    pub fn has_input(&self) -> bool {
+        self.inbox.slots() > 0 || self.rings.has_input()
     }
 }
 
@@ -79,8 +85,6 @@ pub struct Worker {
     out: TransmitQueue<'static>,
     carried: Carried,
     waiting: Vec<VecDeque<ShardMessage>>,
-    /// Which shards were given something in this round.
-    passed: Vec<bool>,
     unsent_events: VecDeque<Event>,
     metrics: ShardMetrics,
     published_at: Time,
@@ -98,9 +102,9 @@ impl Worker {
         control: ShardControl,
         links: Links,
     ) -> Worker {
-        let waiting = links.outbound.iter().map(|_| VecDeque::new()).collect();
-        let passed = vec![false; links.outbound.len()];
-        let carried = Carried::new(links.outbound.len());
+        let threads = links.rings.threads();
+        let waiting = (0..threads).map(|_| VecDeque::new()).collect();
+        let carried = Carried::new(threads);
         Worker {
             shard,
             scheduling,
@@ -116,7 +120,6 @@ impl Worker {
             out: TransmitQueue::default(),
             carried,
             waiting,
-            passed,
             unsent_events: VecDeque::new(),
             metrics: ShardMetrics::default(),
             published_at: Time::ZERO,
@@ -156,7 +159,7 @@ impl Worker {
 
     fn round(&mut self) -> io::Result<()> {
         self.links.wakers[self.shard].prepare_sleep();
-        let timeout = if self.has_waiting_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
+        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
         self.poller.wait(timeout)?;
         self.links.wakers[self.shard].awake();
         self.metrics.rounds += 1;
@@ -180,10 +183,6 @@ impl Worker {
         Ok(())
     }
 
-    fn has_waiting_input(&self) -> bool {
-        self.links.inbox.slots() > 0 || self.links.inbound.iter().flatten().any(|ring| ring.slots() > 0)
-    }
-
     fn sleep_limit(&self) -> Option<Duration> {
         let now = self.now();
         let endpoint = self.control.endpoint.poll_timeout().map(|due| due.since(now));
@@ -195,9 +194,9 @@ impl Worker {
     }
 
     fn take_messages(&mut self, now: Time) {
-        for from in 0..self.links.inbound.len() {
+        for from in 0..self.links.rings.threads() {
             for _ in 0..MESSAGES_PER_ROUND {
-                let Some(message) = self.links.inbound[from].as_mut().and_then(|ring| ring.pop().ok()) else { break };
+                let Some(message) = self.links.rings.take_from(from) else { break };
                 let arrived = message.arrival().unwrap_or(now);
                 let mut message = self.carried.take_returned(from, message);
                 if self.control.links.is_carrier(from) {
@@ -302,7 +301,7 @@ impl Worker {
     fn pass_messages(&mut self) {
         for to in 0..self.waiting.len() {
             while let Some(message) = self.waiting[to].pop_front() {
-                if let Err(message) = self.pass(to, message) {
+                if let Err(message) = self.links.rings.pass(to, message) {
                     self.waiting[to].push_front(message);
                     break;
                 }
@@ -311,7 +310,7 @@ impl Worker {
         while let Some((to, message)) = self.control.endpoint.poll_message() {
             let to = usize::from(to);
             let Some(queue) = self.waiting.get(to) else { continue };
-            let result = if queue.is_empty() { self.pass(to, message) } else { Err(message) };
+            let result = if queue.is_empty() { self.links.rings.pass(to, message) } else { Err(message) };
             let Err(message) = result else { continue };
             if message.is_expendable() || self.waiting[to].len() >= MOST_WAITING {
                 self.metrics.handover_full += 1;
@@ -321,25 +320,12 @@ impl Worker {
             }
         }
         while let Some((to, batch)) = self.carried.take() {
-            if let Err(message) = self.pass(to, ShardMessage::Datagrams(batch)) {
+            if let Err(message) = self.links.rings.pass(to, ShardMessage::Datagrams(batch)) {
                 self.metrics.handover_full += 1;
                 self.carried.take_back(message);
             }
         }
-        for (to, passed) in self.passed.iter_mut().enumerate() {
-            if std::mem::take(passed) {
-                self.links.wakers[to].wake();
-            }
-        }
-    }
-
-    /// Puts a message into another shard's ring; gives it back when that is full.
-    fn pass(&mut self, to: usize, message: ShardMessage) -> Result<(), ShardMessage> {
-        // There is no ring to ourselves, and the endpoint has nothing to say to itself.
-        let Some(ring) = self.links.outbound[to].as_mut() else { return Ok(()) };
-        ring.push(message).map_err(|rtrb::PushError::Full(message)| message)?;
-        self.passed[to] = true;
-        Ok(())
+        self.links.rings.wake_fed();
     }
 
     fn pass_events(&mut self) {
@@ -403,12 +389,12 @@ mod tests {
         });
         let ports = PortPools::new(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], (2, 1), 0, 1);
         let (to_carrier, carrier) = RingBuffer::new(4);
+        let wakers = Arc::new(vec![Waker::new().unwrap(), Waker::new().unwrap()]);
         let links = Links {
             inbox: RingBuffer::new(1).1,
             events: event_queue().unwrap().0,
-            inbound: vec![None, None],
-            outbound: vec![None, Some(to_carrier)],
-            wakers: Arc::new(vec![Waker::new().unwrap(), Waker::new().unwrap()]),
+            rings: Rings::new(vec![None, None], vec![None, Some(to_carrier)], wakers.clone()),
+            wakers,
             stop: Arc::default(),
             published: Published::default(),
         };

@@ -74,7 +74,7 @@ impl Worker {
         self.drive(now, Some(arrived), |endpoint, now, out, _| endpoint.handle_batch(&mut batch, all, now, out));
         self.send(Some(arrived));
         // One that finds no room is made anew there.
-        self.pass(from, ShardMessage::Returned(batch)).ok();
+        self.links.rings.pass(from, ShardMessage::Returned(batch)).ok();
     }
 
     fn receive_raw(&mut self, id: SocketId, slot: usize, most: usize) -> usize {

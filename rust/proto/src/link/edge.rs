@@ -165,6 +165,11 @@ impl EdgeLink {
         self.table.set_relay(relay);
     }
 
+    /// Other bounds of paths from now on.
+    pub fn set_limits(&mut self, limits: PathLimits) {
+        self.table.set_limits(limits);
+    }
+
     /// The source of a path is gone: its connection was closed.
     pub fn close_source(&mut self, path: Path, out: &mut TransmitQueue<'_>) {
         self.table.close_source(path);

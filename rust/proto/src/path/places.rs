@@ -30,12 +30,17 @@ impl Places {
     /// None yet, and at most as many as names can tell.
     pub(super) fn new(most: usize, first_generation: u16) -> Places {
         Places {
-            most: most.min(usize::from(u16::MAX) + 1),
+            most: nameable(most),
             first_generation: first_generation.max(1),
             all: Vec::new(),
             free: VecDeque::new(),
             used: 0,
         }
+    }
+
+    /// So many at the most from now on; those beyond stay where they are until they end.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = nameable(most);
     }
 
     /// Whether there has ever been a path at this place.
@@ -133,4 +138,9 @@ impl Places {
             && self.free.len() == listed
             && self.all.iter().all(|place| place.is_listed || place.entry.is_some())
     }
+}
+
+/// As many as names can tell.
+fn nameable(most: usize) -> usize {
+    most.min(usize::from(u16::MAX) + 1)
 }

@@ -124,6 +124,12 @@ impl PathTable {
         self.prefixes.set_relay(relay);
     }
 
+    /// Other bounds from now on. Paths that there are stay, and count.
+    pub fn set_limits(&mut self, limits: PathLimits) {
+        self.limits = limits;
+        self.places.set_most(limits.paths);
+    }
+
     /// Paths.
     pub fn len(&self) -> usize {
         self.by_source.len()

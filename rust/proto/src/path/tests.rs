@@ -275,3 +275,21 @@ fn a_flood_of_short_paths_leaves_no_memory_behind() {
     }
     assert!(table.deadlines() <= 1025 && table.slots() == 1, "{} {}", table.deadlines(), table.slots());
 }
+
+#[test]
+fn new_bounds_count_the_paths_that_there_are_and_send_none_away() {
+    let mut table = table();
+    for number in 0..4 {
+        admit(&mut table, number, u64::from(number), at(0)).unwrap();
+    }
+    table.set_limits(PathLimits { paths: 5, unproven_per_prefix: 4 });
+    assert_eq!(table.len(), 4);
+    assert_eq!(admit(&mut table, 4, 4, at(0)), Err(EdgeDrop::PrefixFull));
+    // Of another network.
+    admit(&mut table, 1 << 16, 5, at(0)).unwrap();
+    assert_eq!(admit(&mut table, 2 << 16, 6, at(0)), Err(EdgeDrop::TableFull));
+    table.set_limits(LIMITS);
+    admit(&mut table, 2 << 16, 6, at(0)).unwrap();
+    admit(&mut table, 4, 4, at(0)).unwrap();
+    assert_eq!(table.len(), 7);
+}

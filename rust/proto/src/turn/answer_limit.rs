@@ -19,8 +19,12 @@ pub(super) struct AnswerLimit {
 impl AnswerLimit {
     /// At most so many answers a second to one prefix, and as many at once.
     pub(super) fn new(per_second: u32) -> AnswerLimit {
-        let interval_ns = 1_000_000_000 / u64::from(per_second.max(1));
-        AnswerLimit { used_up: vec![0; PLACES], hasher: RandomState::new(), interval_ns }
+        AnswerLimit { used_up: vec![0; PLACES], hasher: RandomState::new(), interval_ns: interval_ns(per_second) }
+    }
+
+    /// Another bound from now on.
+    pub(super) fn set_rate(&mut self, per_second: u32) {
+        self.interval_ns = interval_ns(per_second);
     }
 
     /// Whether one more answer may go to `ip`; counts it.
@@ -34,6 +38,10 @@ impl AnswerLimit {
         *used_up = start + self.interval_ns;
         true
     }
+}
+
+fn interval_ns(per_second: u32) -> u64 {
+    1_000_000_000 / u64::from(per_second.max(1))
 }
 
 /// What one owner of addresses is likely to have: /24 of IPv4, /56 of IPv6.
@@ -57,6 +65,8 @@ mod tests {
         assert_eq!(admitted(&mut limit, Time::ZERO), 10);
         assert_eq!(admitted(&mut limit, Time::from_millis(500)), 5);
         assert_eq!(admitted(&mut limit, Time::from_millis(5_000)), 10);
+        limit.set_rate(100);
+        assert_eq!(admitted(&mut limit, Time::from_millis(10_000)), 100);
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Quotas {
         Quotas { users: HashMap::new(), total: 0, most_of_user, most }
     }
 
+    /// Other bounds from now on. Who has more keeps it, and gets nothing beside it.
+    pub(super) fn set_most(&mut self, most: usize, most_of_user: u32) {
+        (self.most, self.most_of_user) = (most, most_of_user);
+    }
+
     /// Takes `count` for a user, or nothing at all.
     pub(super) fn take(&mut self, user: UserKey, count: u32) -> Result<(), TurnDrop> {
         if self.total + count as usize > self.most {
@@ -63,5 +68,19 @@ mod tests {
         quotas.give_back([2; 16]);
         assert_eq!(quotas.take([1; 16], 1), Ok(()));
         assert!(!quotas.users.contains_key(&[2; 16]), "nothing is kept of who has nothing");
+    }
+
+    #[test]
+    fn who_has_more_than_a_new_bound_keeps_it_and_gets_no_more() {
+        let mut quotas = Quotas::new(10, 4);
+        quotas.take([1; 16], 4).unwrap();
+        quotas.set_most(5, 2);
+        assert_eq!(quotas.take([1; 16], 1), Err(TurnDrop::UserQuota));
+        assert_eq!(quotas.take([2; 16], 1), Ok(()));
+        assert_eq!(quotas.take([3; 16], 1), Err(TurnDrop::TotalQuota));
+        (0..3).for_each(|_| quotas.give_back([1; 16]));
+        assert_eq!(quotas.take([1; 16], 1), Ok(()));
+        quotas.set_most(100, 50);
+        assert_eq!(quotas.take([1; 16], 48), Ok(()));
     }
 }

@@ -196,6 +196,12 @@ impl Server {
         self.authenticator.users.set_secrets(secrets);
     }
 
+    /// Other bounds from now on. Allocations that there are stay, and count.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.quotas.set_most(limits.allocations, limits.allocations_per_user);
+        self.answer_limit.set_rate(limits.answers_per_second);
+    }
+
     /// Number of allocations.
     pub fn allocations(&self) -> usize {
         self.allocations.len()
