@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.beyond_edge import EDGE, OPEN, PUBLIC, SIP_TLS, between, registrations, trunk
 from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
 from tests.e2e.house import (
     both_see_and_hear,
@@ -21,7 +22,6 @@ from tests.e2e.house import (
     start_call,
 )
 from tests.e2e.test_edge_restart import AIM_S
-from tests.e2e.test_sip_over_edge import EDGE, OPEN, PUBLIC, SIP_TLS, between, registrations, trunk
 from tests.e2e.zone import NAME, PAGE, house
 from tests.peers.baresip import baresip
 from tests.peers.certificates import write_certificates
