@@ -44,8 +44,8 @@ RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
 OVER_TLS = 'mediaserver_engine_links_over_tls{shard="edge0"}'
 SHARDS = 2
 MOST_S = 8.0
-"""Media are back by then after the Edge, mostly within three seconds: the page finds its way to the server again, and is asked
-for an ICE restart."""
+"""Media are back by then after the Edge, mostly within three seconds: the page finds its way to the server again, and is
+asked for an ICE restart."""
 
 
 @dataclass(frozen=True, slots=True)
