@@ -43,8 +43,9 @@ ALLOCATIONS = 'mediaserver_engine_turn_allocations{shard="relay"}'
 RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
 OVER_TLS = 'mediaserver_engine_links_over_tls{shard="edge0"}'
 SHARDS = 2
-AIM_S = 4.0
-"""Media are back so soon after the Edge: the page finds its way to the server again, and asks for another one for media."""
+MOST_S = 8.0
+"""Media are back by then after the Edge, mostly within three seconds: the page finds its way to the server again, and is
+asked for an ICE restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ async def test_media_come_by_the_same_way_soon_after_the_edge_was_killed_and_is_
             at_page, at_phone = await asyncio.gather(page_back(there.page, page), phone_back(scene.agent, shown))
         times = f"page {at_page - back:.2f} s, phone {at_phone - back:.2f} s"
         sys.stdout.write(f"media after the Edge ({way}): {times}\n")
-        assert max(at_page, at_phone) - back < AIM_S
+        assert max(at_page, at_phone) - back < MOST_S
         await both_see_and_hear(there.page, scene.agent, seconds=3)
         assert way in await there.ways()
 

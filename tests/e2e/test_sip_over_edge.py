@@ -179,8 +179,11 @@ async def test_a_trunk_that_has_no_srtp_is_let_in_and_shown_as_one_that_the_edge
             await both_see_and_hear(scene, carrier)
             assert not (await carrier.audio_stats()).secure
             await ends(scene, carrier)
-    # 20 ms of PCMU behind a header of RTP: nothing is added that would authenticate it.
-    assert {len(payload) for _, _, payload in wire.datagrams() if len(payload) > 12 and payload[1] & 0x7F == 0} == {172}
+    # 20 ms of PCMU behind a header of RTP: nothing is added that would authenticate it. On the wire of a busy machine are
+    # several in one, of which a network card would make packets (GSO).
+    sizes = [len(payload) for _, _, payload in wire.datagrams() if len(payload) > 12 and payload[1] & 0x7F == 0]
+    assert sizes
+    assert {size % 172 for size in sizes} == {0}
     assert "An Edge can hear the media of: old (allow_plain)" in await status(scene)
 
 

@@ -62,6 +62,8 @@ class Phone:
     transport: str = "udp"
     """``udp``, ``tcp`` or ``tls``, used towards ``domain``."""
     register: bool = False
+    register_s: int = 300
+    """How long a registration is to last; it is renewed a little earlier."""
     audio: Sequence[Codec] = (PCMU,)
     """Codecs in order of preference; all must share rate and channels of the first."""
     video: Sequence[str] = ()
@@ -396,7 +398,7 @@ class Baresip:
             f"auth_user={phone.user}" if phone.password else "",
             f"auth_pass={phone.password}" if phone.password else "",
             f'outbound="sip:{domain};transport={phone.transport}"' if phone.domain else "",
-            f"regint={300 if phone.register else 0}",
+            f"regint={phone.register_s if phone.register else 0}",
             "answermode=manual",
             f"audio_codecs={','.join(codec.name for codec in phone.audio)}",
             f"video_codecs={','.join(phone.video)}" if phone.video else "",
