@@ -183,7 +183,8 @@ def _visitors(
     for way in turn:
         both = (way.protocol, way.host, way.port) in shared
         yield _turn(place, f"{'TURN and media of visitors' if both else 'TURN'}{of}", way, credentials)
-    tried = {(way.protocol, way.host, way.port) for way in turn}
+    # TLS is tried by TCP.
+    tried = {("tcp" if way.protocol == "tls" else way.protocol, way.host, way.port) for way in turn}
     for each in addresses:
         way = Way(each.protocol, each.ip, each.port)
         match each.purpose:

@@ -170,8 +170,9 @@ async def test_an_edge_that_does_not_run_is_told_port_by_port(tmp_path: Path) ->
         f"  admin: {{bind: ['127.0.0.1:{LOOPBACK.free_port()}']}}\n"
         f"link: {{listen: '127.0.0.1:{link}', cores: {{inside: {{name: core.example, certificate_file: core.pem}}}}}}\n"
     ).config
-    pages, udp, tcp, linked, cores, name, caa = await looked_at(config)
-    assert [each.state for each in (pages, udp, tcp, linked, cores)] == ["bad"] * 4 + ["unknown"]
+    pages, udp, *tcp, linked, cores, name, caa = await looked_at(config)
+    assert [each.state for each in (pages, udp, *tcp, linked, cores)] == ["bad"] * 5 + ["unknown"]
+    assert [f"127.0.0.1:{port}" in each.said for each, port in zip(tcp, (media, shared), strict=True)] == [True, True]
     assert f"nobody has bound 127.0.0.1:{media} (UDP)" in udp.said
     assert "does it run?" in cores.said
     assert name.state == "good"
@@ -198,6 +199,7 @@ async def test_from_outside_nothing_of_the_machine_itself_is_looked_at(tmp_path:
     assert [each.what for each in found] == [
         "page localhost",
         "media of visitors",
+        "media of visitors (ICE-TCP)",
         "media of visitors (ICE-TCP)",
         "name localhost",
         "CAA of localhost",

@@ -71,7 +71,8 @@ async def test_without_turn_media_ports_are_looked_at_by_themselves(tmp_path: Pa
         assert by_what(found) == {
             "pages and TURN over TLS": ["good"],
             "media of visitors": ["good"],
-            "media of visitors (ICE-TCP)": ["good"],
+            # On its own port, and on that of pages.
+            "media of visitors (ICE-TCP)": ["good", "good"],
         }
 
     await with_pair(look)

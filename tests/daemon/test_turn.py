@@ -140,6 +140,7 @@ def test_pages_of_a_core_are_told_every_way_to_the_relays_of_its_edges(tmp_path:
     assert [(each.protocol, each.ip, each.port) for each in told if each.purpose == "media"] == [
         ("udp", "203.0.113.5", 3478),
         ("tcp", "203.0.113.5", 3478),
+        ("tcp", "203.0.113.5", 443),
     ]
     config, secrets = opened("", tmp_path)
     pair = Pair()
