@@ -32,6 +32,13 @@ async def page_gets(tab: Tab) -> tuple[int, int]:
     return streams(media, "inbound", "audio")[0].packets, streams(media, "inbound", "video")[0].frames
 
 
+async def page_hears(tab: Tab, before: int) -> float:
+    """When the page has sound again."""
+    while (await page_gets(tab))[0] <= before:
+        await asyncio.sleep(0.01)
+    return time.monotonic()
+
+
 async def page_back(tab: Tab, before: tuple[int, int]) -> float:
     """When the page has sound and a decoded picture again."""
     while True:

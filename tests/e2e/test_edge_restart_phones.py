@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.beyond_edge import EDGE, OPEN, PUBLIC, SIP_TLS, between, registrations, trunk
-from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, phone_back
+from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, page_hears, phone_back
 from tests.e2e.house import (
     both_see_and_hear,
     contact_ended,
@@ -25,7 +24,7 @@ from tests.e2e.test_edge_restart import AIM_S
 from tests.e2e.zone import NAME, PAGE, house
 from tests.peers.baresip import baresip
 from tests.peers.certificates import write_certificates
-from tests.peers.chromium import Tab, chromium
+from tests.peers.chromium import chromium
 from tests.peers.sandwich import sandwich
 
 KEYFRAME_S = 6.0
@@ -33,13 +32,6 @@ KEYFRAME_S = 6.0
 PAIRS = 'mediaserver_engine_edge_port_pairs{shard="edge0"}'
 SAME = 'mediaserver_edge_ports_reopened_total{result="same"}'
 MOVED = "mediaserver_sip_dialogs_moved_total"
-
-
-async def _page_hears(tab: Tab, before: int) -> float:
-    """When the page has sound again."""
-    while (await page_gets(tab))[0] <= before:
-        await asyncio.sleep(0.01)
-    return time.monotonic()
 
 
 @pytest.mark.e2e
@@ -102,7 +94,7 @@ async def test_a_phones_call_goes_on_and_is_ended_over_the_connection_on_which_i
             back = await answers(made.edge)
             async with asyncio.timeout(20):
                 sound, at_phone, picture = await asyncio.gather(
-                    _page_hears(tab, page[0]), phone_back(agent, shown), page_back(tab, page)
+                    page_hears(tab, page[0]), phone_back(agent, shown), page_back(tab, page)
                 )
             times = ", ".join(f"{at - back:.2f} s" for at in (sound, at_phone, picture))
             sys.stdout.write(f"after the Edge: the page's sound, the phone's picture, the page's picture: {times}\n")

@@ -34,7 +34,7 @@ async def test_a_new_visitor_reaches_the_edge_that_is_there(
     addresses = [known[edge_name(0)], known[edge_name(1)]]
     del known[NAME]
     async with (
-        sandwich(edges=2, names=known, name_server=True) as rig,
+        sandwich(edges=2, names=known) as rig,
         dns_server({(NAME, "A"): addresses}, network=rig.internet, port=53) as server,
         house(rig, tmp_path) as made,
         chromium(tmp_path, network=rig.internet) as browser,

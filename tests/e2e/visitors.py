@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,6 +67,13 @@ class Visitor:
     async def ways(self) -> set[str]:
         """How the pairs that carry media leave the visitor's machine: `direct udp`, `relay tls`."""
         return set(await self.evaluate(_SELECTED))
+
+    async def goes_by(self, way: str, *, within_s: float = 15.0) -> None:
+        """This way alone, once the browser has settled on it: it begins with the first that works."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while (found := await self.ways()) != {way}:
+            assert asyncio.get_running_loop().time() < deadline, (found, way)
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

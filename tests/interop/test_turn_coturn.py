@@ -15,7 +15,7 @@ from mediaserver.engine.config import EngineConfig, OpenRelay, TurnConfig
 from mediaserver.engine.engine import Engine
 from tests.peers.coturn import RelayedTraffic, echo_peer, mapped_address, relayed_traffic
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 USER, PASSWORD = "relay-user", "relay-password"
 SHARED_SECRET = "what-the-house-shares"

@@ -19,7 +19,7 @@ from mediaserver.engine.engine import Engine
 from tests.peers.coturn import RelayedTraffic, echo_peer, relayed_traffic
 from tests.peers.namespace import LOOPBACK
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
 HOST = "127.0.0.1"
 MESSAGES = 100

@@ -97,13 +97,12 @@ async def sandwich(
     admitted: Openings = USUAL,
     edges_may_call_out: bool = False,
     names: Mapping[str, str] | None = None,
-    name_server: bool = False,
 ) -> AsyncIterator[Sandwich]:
     """Make it, and destroy it with everything in it.
 
     With `static_nat` the Edges have private addresses, and public ones on the outer firewall alone; with `inner_nat` the
     Core appears in the zone under the inner firewall's address. `names` are host names that resolve to an address in every
-    place; with `name_server` others are asked of a name server on 127.0.0.1 of each place.
+    place; others are asked of a name server on 127.0.0.1 of each place, and where none is there is no such name.
     """
     mark = f"sw{os.getpid() % 100000}x{random.randrange(1 << 14)}"
     places = [EdgePlace(f"{mark}-edge{number}", number, static_nat=static_nat) for number in range(edges)]
@@ -124,7 +123,7 @@ async def sandwich(
     everywhere: list[Namespace] = [internet, front, *places, back, inside]
     async with contextlib.AsyncExitStack() as stack:
         for place in everywhere:
-            await _make(place, stack, names or {}, name_server=name_server)
+            await _make(place, stack, names or {})
         for firewall in (outer, inner):
             await firewall.apply()
             # Only now: nothing passes a firewall that has no rules yet.
@@ -140,9 +139,7 @@ async def sandwich(
         yield Sandwich(internet, outer, places, inner, inside)
 
 
-async def _make(
-    place: Namespace, stack: contextlib.AsyncExitStack, names: Mapping[str, str], *, name_server: bool
-) -> None:
+async def _make(place: Namespace, stack: contextlib.AsyncExitStack, names: Mapping[str, str]) -> None:
     await ip("netns", "add", place.name)
     stack.push_async_callback(ip, "netns", "del", place.name)
     await ip("-n", place.name, "link", "set", "lo", "up")
@@ -156,8 +153,8 @@ async def _make(
         stack.callback(_forget_names, folder)
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in names.items())]
         (folder / "hosts").write_text("\n".join(lines) + "\n")
-        if name_server:
-            (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        # Not the machine's own, which is not to be reached: browsers would wait for it whenever they ask for both families.
+        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
 
 
 def _forget_names(folder: Path) -> None:
