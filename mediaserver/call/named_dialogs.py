@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mediaserver.call.call import Call
 from mediaserver.call.leg import Leg
@@ -106,6 +106,10 @@ class NamedDialogs:
         if trunk is not None or user is None:
             return trunk is not None and party.trunk == trunk
         return party.user is not None and party.trunk is None and self.are_colleagues(user, party.user, right)
+
+    def may_name(self, user: str, owner: str) -> bool:
+        """Whether a user is told how the calls of another one are named: who may do anything with them must say that."""
+        return any(self.are_colleagues(user, owner, right) for right in get_args(Right))
 
     def are_colleagues(self, user: str, owner: str, right: Right) -> bool:
         """Whether a user may do that to the calls of another one, or himself."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -245,7 +244,7 @@ class Daemon:
         user_agent.on_referral = ReferredCalls(
             contacts=self._contacts, calls=calls, dial_plan=dial_plan, engine=engine, server_name=SERVER_NAME
         ).take
-        user_agent.let_pick_up(partial(calls.dialogs.are_colleagues, right="pickup"))
+        user_agent.let_name(calls.dialogs.may_name)
         self._room_sessions = RoomSessions(room_parts, metrics=self._metrics)
         self._room_members = RoomMembers(room_parts, metrics=self._metrics)
         await user_agent.start()

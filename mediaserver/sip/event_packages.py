@@ -29,7 +29,7 @@ DialogState = Literal["trying", "early", "confirmed", "terminated"]
 
 @dataclass(frozen=True, slots=True)
 class UserDialog:
-    """One call of a user's phone as others may see it; its names are for those who may take it over."""
+    """One call of a user's phone as others may see it; its names are for those who may take it over or join it."""
 
     id: str
     direction: Literal["initiator", "recipient"]
@@ -60,7 +60,8 @@ def document(
     """The body of a NOTIFY about `entity`, a SIP URI: of users always the full state, of conferences that where it is
 
     asked for, else what has changed. `version` counts the documents of one subscription from 0; `told` is what the last
-    one said. `names`: the subscriber may take the user's calls over, so it is told how they are named (RFC 3891).
+    one said. `names`: the subscriber may take the user's calls over (RFC 3891) or join them (RFC 3911), so it is told how
+    they are named.
     """
     if isinstance(state, ConferenceState):
         before = told if isinstance(told, ConferenceState) and not full else None

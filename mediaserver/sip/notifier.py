@@ -154,7 +154,7 @@ class Notifier:
 
     def _tell(self, subscription: Subscription, now: float, end: End | None = None) -> None:
         state = self._core.watched.told(subscription.package, subscription.aor, now)
-        names = self._core.watched.may_pick_up(subscription.subscriber, subscription.aor.rpartition("@")[0])
+        names = self._core.watched.may_name(subscription.subscriber, subscription.aor.rpartition("@")[0])
         request = subscription.take(state, now, end, names=names)
         if request is not None:
             dialog = subscription.dialog

@@ -357,9 +357,9 @@ class UserAgent:
         self._core.watched.show_conference(address, state, self._now())
         self._drive()
 
-    def let_pick_up(self, may: Callable[[str, str], bool]) -> None:
-        """Those whom `may(user, owner)` allows are told how the owner's calls are named, so that they can take them over."""
-        self._core.watched.may_pick_up = may
+    def let_name(self, may: Callable[[str, str], bool]) -> None:
+        """Those whom `may(user, owner)` allows are told how the owner's calls are named, for Replaces and Join."""
+        self._core.watched.may_name = may
 
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""

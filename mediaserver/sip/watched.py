@@ -21,8 +21,8 @@ class Watched:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.dialogs = UserDialogs(core.notifier.changed)
-        self.may_pick_up: Callable[[str, str], bool] = lambda user, owner: False
-        """Whether a user may take over the calls of another one."""
+        self.may_name: Callable[[str, str], bool] = lambda user, owner: False
+        """Whether a user may name the calls of another one, to take them over or to come into them."""
         self.conferences: dict[str, ConferenceState] = {}
         """Those that are up, by the address of record of their URI."""
         self._beside: dict[str, UserState] = {}

@@ -43,10 +43,10 @@ class House(Mixed):
         engine: Any = self.engine
         find: Any = self.sessions.get
         self.unanswered = Unanswered()
-        dialogs = NamedDialogs(
+        self.dialogs = NamedDialogs(
             find=find, calls=lambda: self.calls, unanswered=self.unanswered, groups=lambda: self.groups
         )
-        self.joining = Joining(dialogs=dialogs, unanswered=self.unanswered, engine=engine)
+        self.joining = Joining(dialogs=self.dialogs, unanswered=self.unanswered, engine=engine)
 
     async def talk(self, *, user: str | None = "bob", trunk: str | None = None) -> tuple[FakeLeg, SipLeg, Call]:
         alice = self.leg("alice", picture=None)
@@ -143,6 +143,19 @@ async def test_colleagues_of_a_group_join_each_other_where_the_group_says_so(
         assert house.joining.look(NAME, user="carol", trunk=None) == Joined(call, bob)
     else:
         assert house.refusal(user="carol") == 403
+
+
+@pytest.mark.parametrize(
+    ("group", "may"),
+    [(TEAM, True), (Group(members=("bob", "carol"), pickup=True), True), (Group(members=("bob", "carol")), False)],
+)
+def test_who_may_join_or_take_over_is_told_how_calls_are_named_and_nobody_else(
+    house: House, group: Group, may: bool
+) -> None:
+    house.groups.append(group)
+    assert house.dialogs.may_name("carol", "bob") is may
+    assert not house.dialogs.may_name("dave", "bob")
+    assert house.dialogs.may_name("bob", "bob")
 
 
 async def test_a_call_manager_joins_its_own_call(house: House) -> None:

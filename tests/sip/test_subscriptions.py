@@ -382,9 +382,9 @@ def names(notify: Request | None) -> list[dict[str, str | None]]:
 
 
 @pytest.mark.parametrize("may", [True, False])
-def test_how_a_ringing_call_is_named_is_told_to_those_alone_who_may_pick_it_up(may: bool) -> None:
+def test_how_a_ringing_call_is_named_is_told_to_those_alone_who_may_name_it(may: bool) -> None:
     wire = house()
-    wire.core.watched.may_pick_up = lambda user, owner: may and (user, owner) == ("bob", "alice")
+    wire.core.watched.may_name = lambda user, owner: may and (user, owner) == ("bob", "alice")
     begun(wire)
     machine, invite = wire.call(flow=PHONE)
     machine.aor = ALICE
