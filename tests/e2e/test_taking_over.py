@@ -9,10 +9,10 @@ import pytest
 
 from tests.e2e.house import metric_becomes
 from tests.e2e.members import until
-from tests.e2e.test_conference_by_phone import calls, succeeded
+from tests.e2e.test_conference_by_phone import calls, is_up, succeeded
 from tests.peers.daemon import daemon
 from tests.peers.namespace import Network
-from tests.peers.sipp import DIALOGS, callee, caller
+from tests.peers.sipp import callee, caller
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -38,23 +38,17 @@ async def test_a_trunk_takes_its_own_call_over_and_another_trunk_does_not(tmp_pa
         caller(tmp_path, (server.host, server.ports.sip), user="8001", scenario="uac_named", timeout_s=90) as first,
     ):
         address = server.host, server.ports.sip
-
-        async def named() -> bool:
-            log = tmp_path / DIALOGS
-            up = [call["state"] for call in await calls(server)] == ["up"]
-            return up and log.exists() and log.read_text().endswith("\n")
-
-        await until(named, lambda: calls(server), 20)
-        tag = (tmp_path / DIALOGS).read_text().strip().removeprefix("tag=")
-        keys = {"replaces": f"1-{first.pid}@{first.host};to-tag={tag};from-tag={first.pid}c1"}
+        name = await first.wait_logged()
+        await until(lambda: is_up(server), lambda: calls(server), 20)
+        keys = {"kind": "Replaces", "option": "replaces", "name": name}
         async with caller(
-            tmp_path, address, user="8001", scenario="uac_takes_over_in_vain", keys=keys, network=WORLD
+            tmp_path, address, user="8001", scenario="uac_kept_out", keys=keys, network=WORLD
         ) as attacker:
             succeeded(await attacker.finish(30))
         (talk,) = await calls(server)
         assert [leg["state"] for leg in talk["legs"]] == ["up", "up"]
         async with caller(
-            tmp_path, address, user="8001", scenario="uac_takes_over", keys=keys, hold_ms=1000
+            tmp_path, address, user="8001", scenario="uac_comes_in", keys=keys, hold_ms=1000
         ) as other_phone:
             succeeded(await first.finish(30))
             succeeded(await other_phone.finish(30))
@@ -69,20 +63,14 @@ async def test_a_trunk_picks_up_what_rings_at_it_and_another_trunk_does_not(tmp_
         caller(tmp_path, (server.host, server.ports.sip), user="8001", scenario="uac_waits_for_bye") as first,
     ):
         address = server.host, server.ports.sip
-
-        async def named() -> bool:
-            log = tmp_path / DIALOGS
-            return log.exists() and log.read_text().endswith("\n")
-
-        await until(named, lambda: calls(server), 20)
-        name = (tmp_path / DIALOGS).read_text().strip()
-        keys = {"replaces": f"{name};from-tag={ringing.pid}s1;early-only"}
+        name = await ringing.wait_logged()
+        keys = {"kind": "Replaces", "option": "replaces", "name": f"{name};early-only"}
         async with caller(
-            tmp_path, address, user="8001", scenario="uac_takes_over_in_vain", keys=keys, network=WORLD
+            tmp_path, address, user="8001", scenario="uac_kept_out", keys=keys, network=WORLD
         ) as attacker:
             succeeded(await attacker.finish(30))
         async with caller(
-            tmp_path, address, user="8001", scenario="uac_takes_over", keys=keys, hold_ms=1000
+            tmp_path, address, user="8001", scenario="uac_comes_in", keys=keys, hold_ms=1000
         ) as other_phone:
             succeeded(await other_phone.finish(30))
         succeeded(await first.finish(30), await ringing.stop())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import csv
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,9 @@ from tests.peers.tone import write_mulaw_tone
 SCENARIOS = Path(__file__).parent / "scenarios"
 
 TONE_HZ = 600
-"""What the scenario ``uac_talk`` plays."""
+"""What the scenarios with sound play."""
 
-DIALOGS = "sipp-dialogs.log"
-"""Where the scenario ``uac_named`` logs the tag of the other side, in its working directory."""
+_TALKS = frozenset({"uac_talk", "uac_barges_in"})
 
 _LEAST_PAUSE_MS = 1
 """SIPp keeps the moment at which a pause ends in milliseconds of its own life, and takes 0 for no pause: a call that
@@ -58,6 +57,7 @@ class Sipp:
         self.host = network.address
         self._statistics = directory / f"{name}-statistics.csv"
         self._errors = directory / f"{name}-errors.log"
+        self._logged = directory / f"{name}-logged.log"
         self._process = PeerProcess(
             name,
             [
@@ -66,6 +66,7 @@ class Sipp:
                 *("-i", self.host, "-mi", self.host, "-p", str(port)),
                 *("-trace_stat", "-stf", str(self._statistics), "-fd", "1"),
                 *("-trace_err", "-error_file", str(self._errors)),
+                *("-trace_logs", "-log_file", str(self._logged)),
                 *("-watchdog_minor_threshold", _NEVER_MS, "-watchdog_major_threshold", _NEVER_MS),
                 "-nostdin",
             ],
@@ -86,8 +87,23 @@ class Sipp:
     def errors(self) -> str:
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
 
+    @property
+    def logged(self) -> list[str]:
+        """The lines that the scenario has logged, whole ones only."""
+        text = self._logged.read_text() if self._logged.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()
+
     async def start(self) -> None:
         await self._process.start()
+
+    async def wait_logged(self, timeout_s: float = 30.0) -> str:
+        """The first line that the scenario logs."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not (lines := self.logged):
+            if asyncio.get_running_loop().time() > deadline:
+                raise PeerError(f"sipp has logged nothing:\n{self.log[-2000:]}\n{self.errors[:2000]}")
+            await asyncio.sleep(0.02)
+        return lines[0]
 
     async def wait_listening(self, transport: str, network: Network, timeout_s: float = 30.0) -> None:
         """Wait until the port is taken (UDP) or accepts (TCP)."""
@@ -186,8 +202,6 @@ async def callee(
     ]
     if echo:
         arguments.append("-rtp_echo")
-    if scenario == "uas_rings_named":
-        arguments += ["-trace_logs", "-log_file", str(directory / DIALOGS)]
     running = Sipp(name, arguments, port, directory, network)
     await running.start()
     try:
@@ -212,12 +226,15 @@ async def caller(
     timeout_s: float = 60.0,
     keys: Mapping[str, str] | None = None,
     credentials: tuple[str, str] | None = None,
+    to_user: bool = False,
+    fields: Sequence[str] = (),
     network: Network = LOOPBACK,
 ) -> AsyncIterator[Sipp]:
     """A SIPp that places ``calls`` calls at ``rate`` per second; await :meth:`Sipp.finish` for the verdict.
 
     ``hold_ms`` is the time between ACK and BYE, ``user`` the user part of the called URI,
-    ``credentials`` what a challenge is answered with.
+    ``credentials`` what a challenge is answered with (``to_user``: of requests to that user, not to the host alone),
+    ``fields`` what each call in turn has for the scenario's fields, with a semicolon between one and the next.
     """
     port, media = network.free_port(), network.free_port(4)
     name = f"sipp-{scenario.replace(':', '-')}-{port}"
@@ -233,10 +250,13 @@ async def caller(
     ]
     if credentials is not None:
         arguments += ["-au", credentials[0], "-ap", credentials[1]]
-    if scenario == "uac_talk":
+        if to_user:
+            arguments += ["-auth_uri", f"{user}@{target[0]}:{target[1]}"]
+    if fields:
+        (directory / f"{name}-fields.csv").write_text("\n".join(["SEQUENTIAL", *fields, ""]))
+        arguments += ["-inf", str(directory / f"{name}-fields.csv")]
+    if scenario in _TALKS:
         write_mulaw_tone(directory / "tone.ulaw", hz=TONE_HZ, seconds=10)
-    if scenario == "uac_named":
-        arguments += ["-trace_logs", "-log_file", str(directory / DIALOGS)]
     running = Sipp(name, arguments, port, directory, network)
     await running.start()
     try:
