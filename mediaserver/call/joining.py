@@ -56,6 +56,8 @@ class Joining:
         """
         leg.admit()
         call = joined.call or await self._answered(leg, joined.leg)
+        if call.focus:
+            leg.show_focus(call.focus)  # RFC 4579 §4
         stand_in = beside(call.members, contact_id=leg.contact_id, engine=self._engine)
         await leg.meet(stand_in)
         leg.settle_with(stand_in)

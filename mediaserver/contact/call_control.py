@@ -314,6 +314,8 @@ class CallControl:
             ),
             note=contact.note,
             call_id=contact.call_id,
+            # RFC 4579 §5.2: a focus says that it is one; who supervises is no participant.
+            focus=(call.focus or None) if supervision is None else None,
         )
         failed = "add_failed" if supervision is None else "supervision_failed"
         try:

@@ -91,6 +91,15 @@ async def test_whoever_joins_hears_both_and_is_heard_by_both(house: House) -> No
     assert call.members == (alice, bob, carol)
 
 
+@pytest.mark.parametrize("focus", ["conf-17", ""])
+async def test_whoever_joins_a_conference_is_told_that_he_talks_to_its_focus(house: House, focus: str) -> None:
+    _, _, call = await house.talk()
+    call.focus = focus
+    carol, session = await house.comes()
+    await house.joining.join(carol, house.joining.look(NAME, user="bob", trunk=None))
+    assert session.focus == (focus or None)
+
+
 async def test_two_go_on_when_whoever_joined_hangs_up(house: House) -> None:
     alice, bob, call = await house.talk()
     carol, session = await house.comes()

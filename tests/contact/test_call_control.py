@@ -259,6 +259,20 @@ async def test_a_third_party_is_rung_and_comes_into_the_call(house: CallHouse) -
     assert (ended.state, ended.end_reason) == ("ended", "hangup")
 
 
+async def test_who_is_called_into_a_conference_is_called_by_its_focus_and_who_supervises_is_not(
+    house: CallHouse,
+) -> None:
+    call_id, _ = await house.phone_call()
+    (opened,) = house.contacts.open
+    call = opened.runner.call
+    assert call is not None
+    call.focus = "conf-17"
+    await house.control.add(call_id, "expert")
+    await house.control.supervise(call_id, "ben", "listen")
+    await settled()
+    assert [request.focus for request in house.calls.rung] == [None, "conf-17", None]
+
+
 async def test_a_third_party_that_does_not_come_leaves_the_call_as_it_was(house: CallHouse) -> None:
     call, _ = await house.phone_call()
     house.calls.fails["expert"] = DialFailed(486, "Busy")

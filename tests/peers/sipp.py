@@ -96,14 +96,14 @@ class Sipp:
     async def start(self) -> None:
         await self._process.start()
 
-    async def wait_logged(self, timeout_s: float = 30.0) -> str:
-        """The first line that the scenario logs."""
+    async def wait_logged(self, number: int = 1, timeout_s: float = 30.0) -> str:
+        """The line of that number that the scenario logs."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while not (lines := self.logged):
+        while len(lines := self.logged) < number:
             if asyncio.get_running_loop().time() > deadline:
-                raise PeerError(f"sipp has logged nothing:\n{self.log[-2000:]}\n{self.errors[:2000]}")
+                raise PeerError(f"sipp has logged {lines} only:\n{self.log[-2000:]}\n{self.errors[:2000]}")
             await asyncio.sleep(0.02)
-        return lines[0]
+        return lines[number - 1]
 
     async def wait_listening(self, transport: str, network: Network, timeout_s: float = 30.0) -> None:
         """Wait until the port is taken (UDP) or accepts (TCP)."""
