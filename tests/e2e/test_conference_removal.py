@@ -97,7 +97,7 @@ async def test_a_focus_lets_go_whom_a_participant_names_inside_of_his_call_and_o
         assert await refers("mallory", "7002") == ["403"]
         assert await refers("agent", "7004", "7002") == ["404", "202"]
         await until(lambda: are("agent", "7003", gone=(*gone, "7002")), lambda: calls(server), 10)
-        assert await refers("agent", "agent") == ["202"]
+        assert await refers("agent", "7003", "agent") == ["202", "202"]
         succeeded(await maker.finish(30), await leaves.stop())
         experts = await stays.stop()
         assert (experts.successful, experts.failed) == (3, 0), experts.errors[:2000]
