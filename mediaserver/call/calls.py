@@ -326,7 +326,7 @@ class Calls:
         async def invite(body: bytes) -> InviteSession:
             return await self._user_agent.invite(
                 binding.contact,
-                from_=self._from(request.presentation),
+                from_=self._from(request.presentation, request.presentation.number),
                 to=NameAddr(SipUri(host=self._config.domain_of(user), user=user)),
                 body=body,
                 via_flow=binding.flow,
@@ -435,7 +435,7 @@ class Calls:
         domain = self._config.listeners.sip.realm
         return trunk_rules(line, domain) if line is not None else phone_rules(domain)
 
-    def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
+    def _from(self, presentation: Presentation, number: str | None) -> NameAddr:
         return from_field(presentation, number, domain=self._config.listeners.sip.realm)
 
     def _check_room(self) -> None:

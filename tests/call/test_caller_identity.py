@@ -26,6 +26,7 @@ from mediaserver.sdp.description import Fingerprint
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip
 from mediaserver.sip.diversions import Diversion
+from mediaserver.sip.flow import Flow
 from mediaserver.sip.headers import Headers, NameAddr, parse_name_addr
 from mediaserver.sip.session_id import NIL
 from mediaserver.sip.uri import parse_sip_uri
@@ -143,6 +144,11 @@ class Phones:
     def show_conference(self, address: str, state: object) -> None:
         """Nobody watches."""
 
+    def bindings(self, aor: str) -> list[Any]:
+        """One phone."""
+        flow = Flow("udp", "127.0.0.1", 5060, "192.0.2.9", 5060)
+        return [SimpleNamespace(contact=parse_sip_uri("sip:ann@192.0.2.9"), flow=flow)]
+
     async def invite(self, target: object, *, body: bytes, **told: Any) -> FakeSession:
         self.told = told
         session = FakeSession()
@@ -153,8 +159,10 @@ class Phones:
         return session
 
 
-async def call_to(trunk: str, shown: Presentation, text: str = WORLD, **more: Any) -> tuple[NameAddr, dict[str, str]]:
-    """From and the further header fields of a call over `trunk`."""
+async def call_to(
+    trunk: str | None, shown: Presentation, text: str = WORLD, **more: Any
+) -> tuple[NameAddr, dict[str, str]]:
+    """From and the further header fields of a call over `trunk`, None to a user's phone."""
     config, phones, metrics = load_text(text).config, Phones(), Metrics()
     calls = Calls(
         config=config,
@@ -167,7 +175,9 @@ async def call_to(trunk: str, shown: Presentation, text: str = WORLD, **more: An
         admission=Admission(config, metrics=metrics),
     )
     caller = FakeLeg("caller", codecs=BROWSER)
-    request = CallRequest("c", caller, Destination(Target(trunk=trunk), "100", "x"), shown, **more)
+    request = CallRequest(
+        "c", caller, Destination(Target(trunk=trunk) if trunk else Target(user="ann"), "100", "x"), shown, **more
+    )
     call = await calls.connect(request, on_ended=lambda *_: None)
     assert phones.told["session_uuid"] == caller.session_uuid != NIL
     await call.end(EndCause("system", "over"))
@@ -177,6 +187,15 @@ async def call_to(trunk: str, shown: Presentation, text: str = WORLD, **more: An
 
 ANNA = Presentation(name="Anna", number="+4930555", attributes={"ticket": "T1"})
 HIDDEN = Presentation(name="anonymous", number="+4930555", withheld=True)
+
+
+async def test_a_phone_is_told_in_from_too_whom_it_can_call_back() -> None:
+    from_, _ = await call_to(None, ANNA)
+    assert (str(from_.uri), from_.display_name) == ("sip:+4930555@mediaserver", "Anna")
+    hidden, _ = await call_to(None, HIDDEN)
+    assert str(hidden) == '"Anonymous" <sip:anonymous@anonymous.invalid>'
+    visitor, _ = await call_to(None, Presentation(name="Visitor"))
+    assert str(visitor) == '"Visitor" <sip:anonymous@mediaserver>'
 
 
 async def test_a_trusted_trunk_is_told_who_calls_and_the_attribute_goes_with_it() -> None:

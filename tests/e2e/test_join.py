@@ -85,6 +85,7 @@ async def test_a_colleague_who_sees_a_call_joins_it_and_others_may_not(tmp_path:
         address = server.host, server.ports.sip
         await asyncio.gather(agent.wait_registered(), desk.wait_registered())
         await desk.dial(server.sip_uri("agent"))
+        assert (await agent.wait_incoming())["peeruri"].startswith("sip:desk@")  # as a phone calls back
         await asyncio.gather(agent.wait_established(), desk.wait_established())
         async with caller(
             tmp_path,
