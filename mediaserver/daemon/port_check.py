@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from cryptography import x509
@@ -336,4 +337,4 @@ def _blocked(
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith("127.")
+    return ip_address(host).is_loopback
