@@ -79,7 +79,7 @@ impl Server {
             client: asked.path,
             relayed: opened.relayed,
             token,
-            holder: Holder { username: identity.username, quota: identity.quota, key: identity.key },
+            holder: identity.holder(),
             transaction: asked.message.transaction(),
             expires: now + Duration::from_secs(u64::from(wish.lifetime_s)),
             permissions: Permissions::default(),
