@@ -199,7 +199,7 @@ def _visitors(
                 yield _open(place, f"media of visitors (ICE-TCP){of}", way)
             case "sip":
                 yield _sip(place, f"SIP over TLS{of}", way, sip_certificate)
-            case "sip_media":
+            case "sip_media" if place != "core":
                 yield _only_in_calls(f"media of phones and trunks{of}", each.ip, f"{each.port} and those behind it")
             case _:
                 pass
