@@ -69,8 +69,10 @@ class EdgeControl(Protocol):
         """All of them."""
         ...
 
-    def leave(self, name: str, deadline_s: float | None) -> None:
-        """Leave an Edge within the time; None uses it again. Raises KeyError."""
+    async def leave(self, name: str, deadline_s: float | None) -> None:
+        """Leave an Edge within the time, and return when the sessions over it are counted; None uses it again.
+
+        Raises KeyError."""
         ...
 
 
@@ -140,22 +142,22 @@ class EdgesResource:
         return json_answer(EdgeShown, self._find(request))
 
     async def drain(self, request: web.Request) -> web.Response:
-        """Begin; the answer does not wait for the end."""
+        """Begin; the answer says how many sessions go over it, and does not wait for the end."""
         self._admin.require(request, "edges:write")
         edge = self._find(request)
         wish = await read_json(request, EdgeDrainWish)
-        self._leave(edge.name, wish.deadline_s)
+        await self._leave(edge.name, wish.deadline_s)
         return json_answer(EdgeShown, self._find(request), status=202)
 
     async def resume(self, request: web.Request) -> web.Response:
         """Take it back."""
         self._admin.require(request, "edges:write")
-        self._leave(self._find(request).name, None)
+        await self._leave(self._find(request).name, None)
         return json_answer(EdgeShown, self._find(request))
 
-    def _leave(self, name: str, deadline_s: float | None) -> None:
+    async def _leave(self, name: str, deadline_s: float | None) -> None:
         if self._edges is not None:
-            self._edges.leave(name, deadline_s)
+            await self._edges.leave(name, deadline_s)
 
     def _find(self, request: web.Request) -> EdgeShown:
         name = request.match_info["name"]

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 import structlog
 
 from mediaserver.call.admission import Admission
-from mediaserver.call.agents import Agents, Presentation
+from mediaserver.call.agents import Agents
 from mediaserver.call.announcement_leg import announcement_leg
-from mediaserver.call.booking import Party
 from mediaserver.call.call import Call
 from mediaserver.call.call_request import CallRequest, Note
-from mediaserver.call.caller_identity import from_field, identity_of, told_fields
-from mediaserver.call.connected_identity import ConnectedIdentity, IdentityRules
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.edge_ports import PortsBeyond
-from mediaserver.call.events import EndCause, LegEvent, MediaChanged, Ringing
+from mediaserver.call.events import EndCause
 from mediaserver.call.focus import Conferences
-from mediaserver.call.identity_rules import phone_rules, trunk_rules
 from mediaserver.call.joining import Joining
 from mediaserver.call.leg import Leg
 from mediaserver.call.media_addresses import MediaAddresses
@@ -32,12 +26,11 @@ from mediaserver.call.quality_watch import QualityWatch
 from mediaserver.call.redirects import Redirects
 from mediaserver.call.ringing import Attempt, ring_all, ring_group
 from mediaserver.call.room_seat import RoomSeats
-from mediaserver.call.sip_leg import SessionMaker, SipLeg
+from mediaserver.call.sip_devices import SipDevices
+from mediaserver.call.sip_leg import SipLeg
 from mediaserver.call.sip_legs import SipLegs
-from mediaserver.call.sip_policy import srtp_towards
 from mediaserver.call.taking_over import TakingOver
 from mediaserver.call.transfers import Transfers
-from mediaserver.call.trunk import Direction, TrunkLine
 from mediaserver.call.trunks import Trunks
 from mediaserver.call.unanswered import Unanswered
 from mediaserver.config.model import Config
@@ -46,16 +39,8 @@ from mediaserver.errors import LimitExceeded, NegotiationError
 from mediaserver.media.announcements import Announcements
 from mediaserver.runtime.ids import new_id
 from mediaserver.sdp.description import Fingerprint
-from mediaserver.sip.headers import NameAddr
-from mediaserver.sip.location import Binding
-from mediaserver.sip.session import InviteSession
-from mediaserver.sip.uri import SipUri
 from mediaserver.sip.user_agent import IncomingInvite, IncomingText, UserAgent
 
-_NO_WAY_THERE: Final = frozenset({408, 500, 502, 503, 504})
-"""What a trunk says, or what its silence counts as, when it could not ask anybody."""
-
-_ELSEWHERE: Final = EndCause("system", "answered_elsewhere", 200)
 _log = structlog.get_logger(__name__)
 
 
@@ -89,7 +74,6 @@ class Calls:
         self._agents = agents
         self.trunks = trunks
         self._admission = admission
-        self._sip_legs = SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media)
         self._calls: dict[str, Call] = {}
         self.conferences = Conferences(
             ring=self.ring,
@@ -98,6 +82,14 @@ class Calls:
             domain=config.listeners.sip.realm,
         )
         self._unanswered = Unanswered()
+        self._devices = SipDevices(
+            config=config,
+            user_agent=user_agent,
+            legs=SipLegs(engine=engine, addresses=addresses, fingerprint=fingerprint, media=config.media),
+            trunks=trunks,
+            admission=admission,
+            unanswered=self._unanswered,
+        )
         self.dialogs = dialogs = NamedDialogs(
             find=user_agent.find_named,
             calls=self._calls.values,
@@ -113,28 +105,17 @@ class Calls:
 
     def use_edges(self, ports: PortsBeyond) -> None:
         """Media of phones and trunks beyond an Edge go by these ports."""
-        self._sip_legs.beyond = ports
+        self._devices.use_edges(ports)
 
     def adopt(self, config: Config) -> None:
         """Make calls by this configuration from now on; those that are up go on."""
         self._config = config
-        self._sip_legs.media = config.media
+        self._devices.adopt(config)
 
     def incoming_leg(self, incoming: IncomingInvite, contact_id: str, *, note: Note | None = None) -> SipLeg:
         """The leg of an INVITE that came in. `note` gets what admission control decides. Raises SdpError, LimitExceeded."""
         self._check_room()
-        line = self.trunks.get(incoming.trunk)
-        if line is not None:
-            self._admit(line, "incoming")
-        try:
-            leg = self._incoming_leg(incoming, contact_id, note)
-        except BaseException:
-            if line is not None:
-                line.release("incoming")
-            raise
-        if line is not None:
-            leg.on_released = partial(line.release, "incoming")
-        return leg
+        return self._devices.incoming_leg(incoming, contact_id, note)
 
     def take_text(self, incoming: IncomingText) -> int:
         """A text that a phone sent outside of its call: it goes to whom its user talks to. Gives the status."""
@@ -145,31 +126,6 @@ class Calls:
                 if booking is not None and booking.party.user == user and call.say(leg, incoming.text):
                     return 200
         return 480
-
-    def _admit(self, line: TrunkLine, direction: Direction) -> None:
-        try:
-            line.admit(direction, asyncio.get_running_loop().time())
-        except LimitExceeded as error:
-            self.trunks.refused(error.limit)
-            raise
-
-    def _incoming_leg(self, incoming: IncomingInvite, contact_id: str, note: Note | None) -> SipLeg:
-        user = self._config.users.get(incoming.authenticated_user or "")
-        line = self.trunks.get(incoming.trunk)
-        caller = identity_of(incoming, line)
-        name = caller.name
-        peer = self._sip_legs.caller(incoming, user=user, trunk=self._config.trunks.get(incoming.trunk or ""))
-        leg = self._sip_legs.make(contact_id, name, "caller", peer)
-        leg.booking = self._admission.book(leg.id, peer.party, contact_id=contact_id, note=note)
-        leg.identity = ConnectedIdentity(
-            caller.display_name or caller.number or name,
-            caller.number,
-            caller.withheld,
-            verified=caller.trusted or user is not None,
-        )
-        leg.identity_rules = self._identity_rules(line)
-        leg.take(incoming.session, incoming.body)
-        return leg
 
     async def connect(self, request: CallRequest, *, on_ended: Callable[[Call, EndCause], None]) -> Call:
         """Rings the destination and joins whoever answers.
@@ -274,7 +230,7 @@ class Calls:
             return self._user_attempts(target.user, request)
         if target.trunk is not None:
             trunk_name = target.trunk
-            return [Attempt(f"trunk {trunk_name}", lambda: self._ring_trunk(trunk_name, request))]
+            return [Attempt(f"trunk {trunk_name}", lambda: self._devices.ring_trunk(trunk_name, request))]
         if target.announcement is not None:
             name = target.announcement
             return [Attempt(f"announcement {name}", lambda: self._announce(name, request))]
@@ -291,7 +247,7 @@ class Calls:
             return []  # gone since the call was routed
         aor = f"{user}@{self._config.domain_of(user)}"
         attempts = [
-            Attempt(f"phone {binding.contact}", partial(self._ring_phone, user, binding, request))
+            Attempt(f"phone {binding.contact}", partial(self._devices.ring_phone, user, binding, request))
             for binding in self._user_agent.bindings(aor)
         ]
         browser = self._agents.browser_of(user)
@@ -314,129 +270,7 @@ class Calls:
             wanted=request.caller.codecs,
         )
 
-    async def _ring_phone(self, user: str, binding: Binding, request: CallRequest) -> Leg:
-        settings = self._config.users[user]
-        name, peer = settings.display_name or user, self._sip_legs.phone(user, settings, binding)
-        leg = self._sip_legs.make(request.contact_id, name, "agent", peer)
-        self._book(leg, peer.party, request)
-        leg.identity, leg.identity_rules = ConnectedIdentity(name, user), self._identity_rules(None)
-        shown = request.presentation
-        caller = replace(request.caller.identity, name=shown.name, number=shown.number, withheld=shown.withheld)
-
-        async def invite(body: bytes) -> InviteSession:
-            return await self._user_agent.invite(
-                binding.contact,
-                from_=self._from(request.presentation),
-                to=NameAddr(SipUri(host=self._config.domain_of(user), user=user)),
-                body=body,
-                via_flow=binding.flow,
-                headers=[
-                    *request.own_headers,
-                    *leg.identity_rules.tell(caller),
-                ],
-                session_uuid=request.caller.session_uuid,
-                max_forwards=request.max_forwards,
-                focus=request.focus,
-            )
-
-        srtp = srtp_towards(peer.policy.srtp, settings.srtp_keys, binding.flow.transport)
-        return await self._dial(leg, invite, request, srtp=srtp)
-
-    async def _ring_trunk(self, name: str, request: CallRequest) -> Leg:
-        line = self.trunks.get(name)
-        if line is None:
-            raise DialFailed(503, f"trunk {name} is gone", elsewhere=True)
-        await self.trunks.locate(line)
-        number = request.destination.number
-        denied = line.numbers.denied(number) if number else None
-        if denied is not None:
-            self.trunks.refused(f"trunks.{name}.numbers.{denied.reason}")
-            raise DialFailed(403, f"trunk {name} may not call this number: {denied.detail}")
-        way = line.way(number)
-        if way is None:
-            raise DialFailed(503, f"no target of trunk {name} lives", elsewhere=True)
-        self._admit(line, "outgoing")
-        try:
-            peer = self._sip_legs.trunk(name, line.settings, way.hops[0].host)
-            leg = self._sip_legs.make(request.contact_id, number or name, "agent", peer)
-            self._book(leg, peer.party, request)
-            leg.identity, leg.identity_rules = ConnectedIdentity(number or name, number), self._identity_rules(line)
-        except BaseException:
-            line.release("outgoing")
-            raise
-        leg.on_released = partial(line.release, "outgoing")
-
-        async def invite(body: bytes) -> InviteSession:
-            return await self._user_agent.invite(
-                way.uris[way.hops[0]],
-                from_=self._from(request.presentation, line.numbers.caller(request.presentation.number)),
-                body=body,
-                route_to=way.hops,
-                uris=way.uris,
-                headers=[
-                    *line.headers(request.headers),
-                    *request.own_headers,
-                    *told_fields(request.presentation, line, domain=self._config.listeners.sip.realm),
-                ],
-                credentials=line.credentials,
-                session_uuid=request.caller.session_uuid,
-                max_forwards=request.max_forwards,
-                focus=request.focus,
-            )
-
-        try:
-            return await self._dial(leg, invite, request, srtp=way.encrypted)
-        except DialFailed as failure:
-            failure.elsewhere = failure.elsewhere or failure.code in _NO_WAY_THERE
-            raise
-
-    async def _dial(self, leg: SipLeg, invite: SessionMaker, request: CallRequest, *, srtp: bool) -> Leg:
-        early = request.early
-
-        def on_event(_: Leg, event: LegEvent) -> None:
-            if isinstance(event, Ringing):
-                request.caller.represent(leg)
-                leg.run(_alerted(request, leg, event), name="progress")
-            elif isinstance(event, MediaChanged) and early is not None:
-                early.changed(leg)
-
-        leg.listen(on_event)
-        try:
-            booking = request.caller.booking
-            others = booking.wishes() if booking is not None else {}
-            leg.allow_text(request.caller)
-            with self._unanswered.ringing(leg, request.caller):
-                await leg.dial(invite, request.caller.codecs, srtp=srtp, others=others)
-            if leg.taker is not None:  # RFC 3891 §3: picked up, what rang here is cancelled
-                if early is not None:
-                    early.gone(leg)
-                await leg.end(_ELSEWHERE)
-        except BaseException as error:
-            leg.listen(None)
-            if early is not None:
-                early.gone(leg)
-            reason = "answered_elsewhere" if not isinstance(error, Exception) else "not_answered"
-            await leg.end(EndCause("system", reason, getattr(error, "code", None)))
-            if leg.taker is not None:
-                await leg.taker.end(_ELSEWHERE)
-            raise
-        leg.listen(None)
-        return leg.taker or leg
-
-    def _book(self, leg: Leg, party: Party, request: CallRequest) -> None:
-        leg.booking = self._admission.book(
-            leg.id, party, contact_id=request.contact_id, peer=request.caller.booking, note=request.note
-        )
-
     # -- parts ---------------------------------------------------------------------------------------------------
-
-    def _identity_rules(self, line: TrunkLine | None) -> IdentityRules:
-        """Of a trunk, or of a user's phone."""
-        domain = self._config.listeners.sip.realm
-        return trunk_rules(line, domain) if line is not None else phone_rules(domain)
-
-    def _from(self, presentation: Presentation, number: str | None = None) -> NameAddr:
-        return from_field(presentation, number, domain=self._config.listeners.sip.realm)
 
     def _check_room(self) -> None:
         if len(self._calls) >= self._config.limits.calls:
@@ -469,16 +303,3 @@ class Calls:
             self._quality.watch(leg)
         if request.on_leg is not None:
             request.on_leg(leg)
-
-
-async def _alerted(request: CallRequest, leg: Leg, event: Ringing) -> None:
-    """Passes on that a device rings, or what it sends; who hears somebody already is not told of others that ring."""
-    early = request.early
-    if early is not None and event.early:
-        before = early.heard
-        if await early.begin(leg):
-            if before is None and request.note is not None:
-                request.note("early_media", leg.name)
-            return
-    if early is None or early.heard is None:
-        await request.caller.progress(event.code)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mediaserver.call.leg import Leg
+from mediaserver.call.linking import clear_places
 from mediaserver.call.passing import Passing
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.mix import Hearing, Mix
@@ -95,8 +96,7 @@ class Conference:
         self._watched.clear()
         for leg in self._members:
             _judge(leg, on=False)
-            for place in leg.places:
-                place.unsubscribe()
+            clear_places(leg)
         self._members = ()
         self._speakers = Speakers(places=1)
 
@@ -114,8 +114,7 @@ class Conference:
             if self._is_held(leg):
                 voices = []
             if not _give_places(leg, down, voices, connect):
-                for place in leg.places:
-                    place.unsubscribe()
+                clear_places(leg)
                 codec = transcodable(down.codecs)
                 if codec is not None:
                     hearings[down] = Hearing(codec, frozenset(up.id for up in ups.values() if up not in voices))

@@ -37,6 +37,11 @@ def part(leg: Leg) -> None:
     leg.stop_playing()
     for media in leg.media.values():
         link(media.down, None)
+    clear_places(leg)
+
+
+def clear_places(leg: Leg) -> None:
+    """Nobody is heard apart any more."""
     for place in leg.places:
         place.unsubscribe()
 

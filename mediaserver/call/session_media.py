@@ -28,6 +28,8 @@ class SessionMedia(Protocol):
     """Real-time text is taken where the peer offers it."""
     offers_text: bool
     """It is offered, too."""
+    on_moved: Callable[[], None] | None
+    """Told that ports are others now, which the peer has to learn by an offer."""
 
     @property
     def text_line(self) -> int | None:

@@ -22,7 +22,7 @@ from mediaserver.call.leg import Codecs, Leg
 from mediaserver.call.picture_fit import PictureFit
 from mediaserver.call.sip_early import EarlyAnswers
 from mediaserver.call.sip_leg_dialog import SipLegDialog
-from mediaserver.call.sip_media import SipMedia, SipMediaSettings
+from mediaserver.call.sip_media import SipMediaSettings
 from mediaserver.call.sip_negotiation import SipNegotiation
 from mediaserver.call.sip_policy import EVERYTHING, SipPolicy, lacking, within
 from mediaserver.call.sip_webrtc import SipWebRtcSettings
@@ -75,8 +75,7 @@ class SipLeg(SipLegDialog):
             changed=self._on_agreed,
             log=self.log,
         )
-        if isinstance(self._sip_media, SipMedia):
-            self._sip_media.on_moved = self._on_moved
+        self._sip_media.on_moved = self._on_moved
         self._answering = asyncio.Lock()
         self._early_agreed: asyncio.Future[bool] | None = None
         """The answer to such an offer, once it is there."""

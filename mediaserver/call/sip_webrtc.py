@@ -51,6 +51,8 @@ class SipWebRtc:
         self.takes_text = self.offers_text = False
         self.direction = Direction.SENDRECV
         """What the house wants of every section, seen from us."""
+        self.on_moved: Callable[[], None] | None = None
+        """Never told: a browser finds another way by itself, or by an ICE restart."""
         self._peer = WebRtcPeer(
             engine=engine,
             fingerprint=settings.fingerprint,
@@ -222,6 +224,7 @@ class SipWebRtc:
         """Closes the transport and forgets the listener. Calling it again does nothing."""
         self._peer.close()
         self.bandwidth = _no_lines
+        self.on_moved = None
         self._on_event = _nobody  # the leg holds its media: two that hold each other wait for the collector
 
     # -- inside ----------------------------------------------------------------------------------------------------

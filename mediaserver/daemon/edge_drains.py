@@ -25,6 +25,7 @@ class _Drain:
     links: Sequence[int]
     sessions: int | None = None
     is_over: bool = False
+    counted: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -51,8 +52,15 @@ class EdgeDrains:
     def end(self, edge: str) -> None:
         """The Edge is used again, or gone."""
         drain = self._drains.pop(edge, None)
-        if drain is not None and drain.task is not None:
-            drain.task.cancel()
+        if drain is not None:
+            drain.counted.set()
+            if drain.task is not None:
+                drain.task.cancel()
+
+    async def counted(self, edge: str) -> None:
+        """Returns when `sessions` of an Edge that is being left is known; at once for one that is not left."""
+        if (drain := self._drains.get(edge)) is not None:
+            await drain.counted.wait()
 
     def sessions(self, edge: str) -> int | None:
         """How many sessions' media still goes over an Edge that is being left."""
@@ -73,13 +81,15 @@ class EdgeDrains:
         loop = asyncio.get_running_loop()
         ask_at = loop.time()
         while True:
+            # Counted before anybody is asked to go: the operator sees how many there were.
+            drain.sessions = await self._sweep(drain.links)
+            drain.counted.set()
             now = loop.time()
+            if not drain.sessions or now >= drain.deadline_at:
+                break
             if now >= ask_at and self._has_others():
                 self._engine.submit(*(commands.LeaveMediaLink(id=link) for link in drain.links))
                 ask_at = now + _ASK_AGAIN_S
-            drain.sessions = await self._sweep(drain.links)
-            if not drain.sessions or now >= drain.deadline_at:
-                break
             await asyncio.sleep(min(_LOOK_S, drain.deadline_at - now))
         drain.is_over = True
         _log.info("edge_drain_over", edge=edge, sessions=drain.sessions)

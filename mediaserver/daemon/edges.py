@@ -122,9 +122,10 @@ class Edges:
             for end, edge, way in shown
         ]
 
-    def leave(self, name: str, deadline_s: float | None) -> None:
+    async def leave(self, name: str, deadline_s: float | None) -> None:
         """See `api.edges.EdgeControl`."""
         self.registry.leave(name, deadline_s)
+        await self._drains.counted(name)
 
     def announce_keys(self) -> None:
         """The keys of tokens or of TURN have changed: Edges are to know the new ones before a visitor shows them."""

@@ -35,6 +35,8 @@ export class Session extends EventTarget {
   #resume = null;
   #welcomed = false;
   #over = false;
+  /** The page wants no more of it; what it has said before is still on its way. */
+  #closing = false;
   #nextSeq = 1;
   #unacknowledged = [];
   #received = 0;
@@ -66,15 +68,29 @@ export class Session extends EventTarget {
 
   /** Send a message, now or as soon as there is a socket again. */
   send(message) {
-    if (this.#over) return;
+    if (this.#over || this.#closing) return;
     const entry = { seq: this.#nextSeq++, message };
     this.#unacknowledged.push(entry);
     if (this.#socket?.readyState === WebSocket.OPEN && (this.#welcomed || !this.#resume)) this.#write(entry);
   }
 
-  /** End the session on purpose; what was sent before still arrives. */
+  /** End the session on purpose; what was sent before still arrives, over another socket where this one is lost. No event
+   * follows. */
   close() {
-    if (this.#over) return;
+    if (this.#over || this.#closing) return;
+    this.#closing = true;
+    // Where nobody has answered yet, there is nothing to come back to.
+    if (!this.#resume || !this.#unacknowledged.length) return this.#closed();
+    this.#later(RESUME_WINDOW_MS, () => this.#closed());
+    const socket = this.#socket;
+    if (!socket) return;
+    // An answer to the close frame says that all before it has arrived (RFC 6455 §5.5.1).
+    socket.onclose = ({ wasClean }) => (wasClean ? this.#finish(null) : this.#lost(1006));
+    socket.close(1000, "closed by the page");
+    this.#later(PROBE_MS, () => socket === this.#socket && this.#drop());
+  }
+
+  #closed() {
     this.#finish(null);
     this.#socket?.close(1000, "closed by the page");
   }
@@ -144,6 +160,7 @@ export class Session extends EventTarget {
 
   #take({ seq, ack, ...message }) {
     if (ack !== undefined) this.#unacknowledged = this.#unacknowledged.filter((entry) => entry.seq > ack);
+    if (this.#closing && !this.#unacknowledged.length) return this.#closed();
     if (seq !== undefined) {
       if (seq <= this.#received) return;
       this.#received = seq;
@@ -163,7 +180,7 @@ export class Session extends EventTarget {
         if (message.code === "replaced") return this.#finish(message);
         break;
     }
-    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    this.#tell("message", message);
   }
 
   #welcome(message) {
@@ -176,9 +193,9 @@ export class Session extends EventTarget {
     if (resumed) {
       for (const entry of this.#unacknowledged) this.#write(entry);
       this.#ping();
-      this.dispatchEvent(new Event("back"));
+      this.#tell("back");
     } else {
-      this.dispatchEvent(new CustomEvent("message", { detail: message }));
+      this.#tell("message", message);
     }
   }
 
@@ -210,7 +227,7 @@ export class Session extends EventTarget {
     const now = performance.now();
     if (!this.#awaySince) {
       this.#awaySince = now;
-      this.dispatchEvent(new Event("away"));
+      this.#tell("away");
     }
     if (code === 1000 || now - this.#awaySince > RESUME_WINDOW_MS) {
       this.#finish({ code: code === 1000 ? "closed" : "lost", message: "" });
@@ -224,7 +241,7 @@ export class Session extends EventTarget {
     const reason = await this.#whyNot(code);
     if (this.#over) return;
     if (reason.code !== "unreachable" || performance.now() - this.#began > FIRST_WINDOW_MS) return this.#finish(reason);
-    this.dispatchEvent(new Event("waiting"));
+    this.#tell("waiting");
     this.#again();
   }
 
@@ -264,6 +281,10 @@ export class Session extends EventTarget {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#cancelDial?.();
     removeEventListener("online", this.#online);
-    if (reason) this.dispatchEvent(new CustomEvent("over", { detail: reason }));
+    if (reason) this.#tell("over", reason);
+  }
+
+  #tell(type, detail) {
+    if (!this.#closing) this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

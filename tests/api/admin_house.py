@@ -75,7 +75,7 @@ class FakeEdges:
             first = EdgeShown(name="dmz", state="draining", sessions=3, remaining_s=self.deadline_s)
         return [first, EdgeShown(name="other", state="away", reason="nothing listens there")]
 
-    def leave(self, name: str, deadline_s: float | None) -> None:
+    async def leave(self, name: str, deadline_s: float | None) -> None:
         assert name == "dmz"
         self.deadline_s = deadline_s
 

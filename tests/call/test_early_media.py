@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mediaserver.call.call_request import CallRequest
-from mediaserver.call.calls import _alerted
+from mediaserver.call.sip_devices import _alerted
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, Ringing

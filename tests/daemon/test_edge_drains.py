@@ -22,9 +22,14 @@ class FakeEngine:
         self.sessions = {1: 2, 2: 1}
         self.asked: list[int] = []
         self.swept = asyncio.Event()
+        self.goes_at_once = False
+        """Who is asked has gone by the next count."""
+        self.counts: list[int] = []
 
     def submit(self, *batch: commands.Command) -> None:
         self.asked += [command.id for command in batch if isinstance(command, commands.LeaveMediaLink)]
+        if self.goes_at_once:
+            self.sessions = dict.fromkeys(self.sessions, 0)
 
     async def request(self, command: commands.Command) -> events.AnyEvent:
         assert isinstance(command, commands.SweepMediaLink)
@@ -32,6 +37,7 @@ class FakeEngine:
             raise CommandRefused("sweep_media_link: link")
         if command.id == LINKS[-1]:
             self.swept.set()
+        self.counts.append(self.sessions[command.id])
         return events.MediaLinkSwept(id=command.id, transports=self.sessions[command.id], request=1)
 
 
@@ -56,8 +62,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_it_is_over_when_the_last_session_has_gone() -> None:
     house = House()
     house.drains.begin("dmz", LINKS, 60.0)
-    await house.engine.swept.wait()
-    await asyncio.sleep(0)
+    await house.drains.counted("dmz")
     assert house.drains.sessions("dmz") == 3
     assert house.engine.asked == [1, 2]
     assert not house.drains.is_over("dmz")
@@ -65,6 +70,26 @@ async def test_it_is_over_when_the_last_session_has_gone() -> None:
     assert await house.closed.get() == "dmz"
     assert house.drains.is_over("dmz")
     assert house.drains.sessions("dmz") == 0
+
+
+async def test_the_sessions_are_counted_before_anybody_is_asked_to_go() -> None:
+    house = House()
+    house.engine.goes_at_once = True
+    house.drains.begin("dmz", LINKS, 60.0)
+    await house.drains.counted("dmz")
+    assert house.engine.counts[:2] == [2, 1]
+    assert await house.closed.get() == "dmz"
+
+
+async def test_nobody_waits_for_the_count_of_an_edge_that_is_used_again() -> None:
+    house = House()
+    await house.drains.counted("dmz")
+    house.drains.begin("dmz", LINKS, 60.0)
+    waiting = asyncio.create_task(house.drains.counted("dmz"))
+    await asyncio.sleep(0)
+    house.drains.end("dmz")
+    await waiting
+    assert house.drains.sessions("dmz") is None
 
 
 async def test_at_the_deadline_what_is_left_is_closed() -> None:

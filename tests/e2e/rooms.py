@@ -36,7 +36,8 @@ EXCHANGE = """async ({url, token, publish, gather, layers, rates, size, painted,
                 rid, scaleResolutionDownBy: 2 ** (layers.length - 1 - index),
                 ...(rates.length ? {maxBitrate: rates[index]} : {}),
             }));
-            const one = scalability ? [{scalabilityMode: scalability}] : simulcast;
+            const [maxBitrate] = rates;
+            const one = scalability ? [{scalabilityMode: scalability, ...(maxBitrate ? {maxBitrate} : {})}] : simulcast;
             const sendEncodings = track.kind === "video" ? one : [];
             const transceiver = pc.addTransceiver(track, {direction: "sendonly", streams: [media], sendEncodings});
             if (redundancy && track.kind === "audio") {
@@ -96,7 +97,8 @@ async def exchange(
     """A page of the daemon's publishes into the room `stage` (`whip`) or views it (`whep`).
 
     ``gather`` waits for the browser's candidates and offers them; without it, the offer has none. ``layers`` are the
-    rids of simulcast, the smallest picture first, ``rates`` their most bits per second; the largest has ``size``, by
+    rids of simulcast, the smallest picture first, ``rates`` their most bits per second (or that of the one stream of
+    ``scalability``); the largest has ``size``, by
     itself 1280 × 720. ``painted`` takes a picture that costs as much as it may instead of the camera's. ``scalability``
     asks for layers inside one stream, by a name of W3C webrtc-svc (``L3T3_KEY``). ``redundancy`` puts red in front of
     the other codecs of the sound. ``descriptors`` makes a viewer take dependency descriptors, which Chromium does not

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.e2e.coming_back import answers, kill_and_wait, page_back, page_gets, page_hears, phone_back
 from tests.e2e.house import both_see_and_hear, metric_becomes, phone
-from tests.e2e.visitors import FOR_BOTH, MAKES, RELAY_ONLY, Make, Visitor, visitor
+from tests.e2e.visitors import FOR_BOTH, MAKES, Make, Visitor, relay_only, visitor
 from tests.e2e.zone import NAME, PAGE, TURN_NAME, House, house
 from tests.peers.aiortc_relayed import relayed
 from tests.peers.baresip import Baresip, baresip
@@ -121,16 +121,18 @@ async def test_a_visitor_who_reaches_nothing_but_port_443_calls_an_agent_inside(
 
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize(
-    ("admitted", "way"),
+    ("admitted", "script", "way"),
     [
-        pytest.param(USUAL, "relay udp", id="udp"),
-        pytest.param(Openings(tcp=(443, 3478)), "relay tcp", id="tcp"),
-        pytest.param(Openings(tcp=(443,)), "relay tls", id="tls"),
+        pytest.param(USUAL, relay_only("udp$"), "relay udp", id="udp"),
+        pytest.param(Openings(tcp=(443, 3478)), relay_only("^turn:"), "relay tcp", id="tcp"),
+        pytest.param(Openings(tcp=(443,)), relay_only(), "relay tls", id="tls"),
     ],
 )
-async def test_who_may_use_a_relay_only_finds_it(scene: Scene, make: Make, admitted: Openings, way: str) -> None:
+async def test_who_may_use_a_relay_only_finds_it(
+    scene: Scene, make: Make, admitted: Openings, script: str, way: str
+) -> None:
     before = (await scene.made.edge.metrics())[RELAYED]
-    async with scene.call(make, admitted=admitted, script=RELAY_ONLY) as there:
+    async with scene.call(make, admitted=admitted, script=script) as there:
         await there.goes_by(way)
         metrics = await scene.made.edge.metrics()
         assert metrics[RELAYED] > before + 100
@@ -142,8 +144,8 @@ async def test_who_may_use_a_relay_only_finds_it(scene: Scene, make: Make, admit
     ("admitted", "script", "way"),
     [
         pytest.param(Openings(tcp=(443, 3478)), "", "direct tcp", id="tcp"),
-        pytest.param(USUAL, RELAY_ONLY, "relay udp", id="turn-udp"),
-        pytest.param(Openings(tcp=(443,)), RELAY_ONLY, "relay tls", id="turn-tls"),
+        pytest.param(USUAL, relay_only("udp$"), "relay udp", id="turn-udp"),
+        pytest.param(Openings(tcp=(443,)), relay_only(), "relay tls", id="turn-tls"),
     ],
 )
 async def test_media_come_by_the_same_way_soon_after_the_edge_was_killed_and_is_back(

@@ -46,6 +46,7 @@ async def test_media_are_back_within_a_second_when_the_only_edge_was_killed_and_
         assert max(at_page, at_phone) - back < AIM_S
         await made.edge.wait_ready()
         # The page's socket has found its way back by itself, too.
+        await expect(tab.page.get_by_role("status")).to_contain_text("You are talking to")
         await both_see_and_hear(tab, agent, seconds=3)
         await tab.page.get_by_role("button", name="Hang up").click()
         await contact_ended(made.core, by="caller", reason="hangup")

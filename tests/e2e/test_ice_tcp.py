@@ -15,30 +15,13 @@ from tests.e2e.house import (
     press_video_call,
     show_my_camera,
 )
+from tests.e2e.visitors import Visitor
 from tests.peers.baresip import baresip
-from tests.peers.chromium import Tab, chromium
+from tests.peers.chromium import chromium
 from tests.peers.daemon import daemon
 from tests.peers.namespace import namespace
 
 OPEN = 'mediaserver_engine_streams_open{shard="streams"}'
-
-SELECTED = """
-async () => {
-  const found = [];
-  for (const connection of window.__connections) {
-    const report = await connection.getStats();
-    for (const item of report.values())
-      if (item.type === "candidate-pair" && item.nominated && item.state === "succeeded")
-        found.push(report.get(item.remoteCandidateId).protocol);
-  }
-  return found;
-}
-"""
-"""The protocols of the candidate pairs that carry media."""
-
-
-async def pairs(tab: Tab) -> set[str]:
-    return set(await tab.page.evaluate(SELECTED))
 
 
 @pytest.mark.e2e
@@ -56,7 +39,7 @@ async def test_a_call_goes_by_tcp_where_udp_is_closed(tmp_path: Path) -> None:
         await agent.wait_established()
         await show_my_camera(tab)
         await both_see_and_hear(tab, agent, seconds=8)
-        assert await pairs(tab) == {"tcp"}
+        assert await Visitor(tab).ways() == {"direct tcp"}
         metrics = await server.metrics()
         assert metrics['mediaserver_engine_drops_total{reason="stream_late",shard="streams"}'] == 0
         await agent.hangup()
@@ -78,7 +61,7 @@ async def test_where_udp_is_open_nobody_stays_on_tcp(tmp_path: Path) -> None:
         await agent.wait_established()
         await show_my_camera(tab)
         await both_see_and_hear(tab, agent, seconds=4)
-        assert await pairs(tab) == {"udp"}
+        await Visitor(tab).goes_by("direct udp")
         await agent.hangup()
         await contact_ended(server, by="agent", reason="hangup")
         await metric_becomes(server, OPEN, 0)

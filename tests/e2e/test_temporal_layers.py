@@ -16,6 +16,8 @@ from tests.peers.impaired_line import Impairment
 
 SENT_BYTES = """async () => [...(await pc.getStats()).values()]
     .filter((item) => item.type === "outbound-rtp" && item.kind === "video").map((item) => item.bytesSent)[0] ?? 0"""
+RATE_BPS = 800_000
+"""What the publisher may send, and soon does: a rate that still rises would be no measure for the line."""
 SHARE = 0.75
 """Of what is sent; two of its three layers cost about 0.6."""
 STILL_MS = 3_000.0
@@ -28,6 +30,10 @@ async def sends_bps(page: Page, seconds: float) -> float:
     await asyncio.sleep(seconds)
     rate: float = 8 * (await page.evaluate(SENT_BYTES) - before) / (loop.time() - began)
     return rate
+
+
+async def sends_what_it_may(page: Page) -> bool:
+    return await sends_bps(page, 2) > 0.85 * RATE_BPS
 
 
 async def until_share(fits: Callable[[float], bool], page: Page, publisher: Page, within_s: float = 60.0) -> None:
@@ -60,10 +66,11 @@ def is_fewer(share: float) -> bool:
 async def test_a_slow_line_gets_fewer_frames_of_a_picture_with_temporal_layers(tmp_path: Path) -> None:
     async with stage("chromium", tmp_path) as house:
         line = await house.line()
-        publisher = await house.publish(scalability="L1T3", size=(640, 360), painted=True)
+        publisher = await house.publish(scalability="L1T3", size=(640, 360), painted=True, rates=[RATE_BPS])
         free, bound = await house.view(), await house.view(line)
         await asyncio.gather(*(until_height(lambda height: height > 0, page, 40) for page in (free, bound)))
         await asyncio.gather(*(until_share(is_whole, page, publisher) for page in (free, bound)))
+        await until(lambda: sends_what_it_may(publisher), lambda: sends_bps(publisher, 1), 60.0)
         await line.set(down=Impairment(rate_bps=int(SHARE * await sends_bps(publisher, 3)), delay_ms=20))
         await until_share(is_fewer, bound, publisher)
         await asyncio.gather(watch(free), watch(bound))

@@ -18,13 +18,27 @@ MAKES: tuple[Make, ...] = ("chromium", "firefox")
 FOR_BOTH = {"audio": (OPUS,), "video": ("VP8",)}
 """What a phone speaks that is to be understood by both: Debian's Firefox has no H.264 of its own."""
 
-RELAY_ONLY = """
+_RELAY_ONLY = """
+const wanted = ({ urls, ...server }) => ({ ...server, urls: [urls].flat().filter((url) => /URLS/.test(url)) });
+const relayOnly = ({ iceServers = [], ...rest }) => ({
+  ...rest, iceTransportPolicy: "relay", iceServers: iceServers.map(wanted),
+});
 window.RTCPeerConnection = class extends RTCPeerConnection {
-  constructor(configuration) { super({ ...configuration, iceTransportPolicy: "relay" }); }
+  constructor(configuration) { super(relayOnly(configuration)); }
   // The page takes its servers when it is told of them, and names no policy: that would be "all".
-  setConfiguration(configuration) { super.setConfiguration({ ...configuration, iceTransportPolicy: "relay" }); }
+  setConfiguration(configuration) { super.setConfiguration(relayOnly(configuration)); }
 };
 """
+
+
+def relay_only(urls: str = ".") -> str:
+    """A script by which a page uses nothing but relays of these URLs (a regular expression).
+
+    Chromium asks all relays at once, and when a way by the first that answers works, it gives up those that have not
+    answered yet: one lost packet of UDP, and it stays on TCP.
+    """
+    return _RELAY_ONLY.replace("URLS", urls)
+
 
 _SELECTED = """
 async () => {

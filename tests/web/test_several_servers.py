@@ -49,6 +49,21 @@ async def test_a_session_goes_on_over_another_server_when_its_own_dies(browser: 
         assert backend.caller.gone_reasons == []
 
 
+async def test_who_hangs_up_while_the_socket_is_away_is_heard_over_another_one(browser: Chromium) -> None:
+    async with two_servers() as (backend, first, second):
+        tab = await browser.new_tab(first.url)
+        await tab.page.get_by_role("button", name="Video call").click()
+        await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).frames["audio"] > 5)
+        await backend.connect(backend.caller)
+        await second.cut()
+        await first.cut()
+        await tab.told("The connection was interrupted. Reconnecting …")
+        await tab.page.get_by_role("button", name="Hang up").click()
+        await tab.told("You hung up.")
+        await second.mend()
+        await until(lambda: backend.caller.messages[-1].type == "hangup")
+
+
 async def test_a_call_begins_over_the_server_that_answers(browser: Chromium) -> None:
     async with two_servers() as (backend, first, _):
         tab = await browser.new_tab(first.url)
