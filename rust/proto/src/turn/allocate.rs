@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::allocation::{Allocation, lifetime_s};
 use super::answer::{Asked, Refusal, answer};
-use super::authentication::{Holder, Identity};
+use super::authentication::Identity;
 use super::channels::Channels;
 use super::drops::TurnDrop;
 use super::permissions::Permissions;
