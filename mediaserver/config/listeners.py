@@ -334,7 +334,8 @@ class TurnListener(Section):
     """How long the credentials that a page gets are good for something new; what it has begun with them goes on."""
 
     users: Mapping[Name, TurnUser] = {}
-    """Users of an open relay."""
+    """Users of an open relay. A reload takes them over: who is gone, or has another password, gets nothing new by the old
+    one, and what it has ends by itself, after an hour at the latest."""
 
     shared_secret: SecretRef | None = None
     """Secret by which others make time-limited credentials for an open relay: the name is EXPIRY:ANY, EXPIRY in seconds

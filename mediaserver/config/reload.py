@@ -23,6 +23,7 @@ _LIVE: tuple[KeyPath, ...] = (
     ("webhooks",),
     ("sites",),
     ("media", "bandwidth"),
+    ("listeners", "turn", "users"),
 )
 
 # The same of an Edge.

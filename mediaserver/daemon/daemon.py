@@ -44,6 +44,7 @@ from mediaserver.daemon.edge_way import Visitors
 from mediaserver.daemon.edges import Edges
 from mediaserver.daemon.key_rotation import KeyRotation
 from mediaserver.daemon.live_config import LiveConfig
+from mediaserver.daemon.media_probes import MediaProbes
 from mediaserver.daemon.reloading import Prepared, RunningParts, page_agents, prepare, trunk_secrets
 from mediaserver.daemon.settings import (
     SERVER_NAME,
@@ -292,6 +293,7 @@ class Daemon:
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
             page_servers=page_servers,
             edge_control=self._edges,
+            media_probes=None if self._edges is None else MediaProbes(engine=engine, ports=self._edges.ports),
         )
         await self._web.start()
         visitors = Visitors(

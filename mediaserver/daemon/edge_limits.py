@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mediaserver.config.limits import Limits
 from mediaserver.config.model import Config
 from mediaserver.engine import commands
-from mediaserver.engine.config import ConnectionLimits, EngineConfig
+from mediaserver.engine.config import ConnectionLimits
 from mediaserver.engine.engine import Engine
 
 
@@ -35,15 +35,8 @@ def limit_commands(config: Config, engine: Engine) -> Iterator[commands.Command]
             allocations_per_user=limits.turn_allocations_per_session,
             answers_per_second=round(limits.turn_answers_per_source),
         )
-    if _has_streams(started):
+    if engine.takes_streams:
         connections = connection_limits(limits)
         yield commands.SetConnectionLimits(
             id=0, connections=connections.connections, waiting_per_prefix=connections.waiting_per_prefix
         )
-
-
-def _has_streams(started: EngineConfig) -> bool:
-    """Whether it listens for TCP anywhere."""
-    turn = started.turn is not None and started.turn.tcp_binds
-    sip = started.edge is not None and started.edge.sip_tls_binds
-    return bool(started.webrtc_tcp_binds or turn or sip or started.shared_tls is not None)

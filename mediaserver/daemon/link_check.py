@@ -27,6 +27,7 @@ from mediaserver.daemon.admin_question import Silent, ask_admin
 from mediaserver.daemon.caa import Ask, DnsError, judge
 from mediaserver.daemon.finding import TIMEOUT_S, Finding, words
 from mediaserver.daemon.link_identity import accepted, own_certificate
+from mediaserver.daemon.media_port_check import media_ports
 from mediaserver.daemon.port_check import all_of, from_core, from_outside, listens, on_core, on_edge
 from mediaserver.daemon.turn import edge_turn_secret
 from mediaserver.edge.credentials import CredentialMint
@@ -198,7 +199,8 @@ async def _edges_ports(config: Config) -> list[Awaitable[Finding]]:
     what = "ports of the Edges"
     secrets = SecretStore(config)
     try:
-        told = await asyncio.to_thread(RunningDaemon(config, secrets).ask, "/v1/edges")
+        running = RunningDaemon(config, secrets)
+        told = await asyncio.to_thread(running.ask, "/v1/edges")
         mint = CredentialMint(secret=edge_turn_secret(config, secrets), lifetime_s=_CREDENTIALS_S, clock=time.time)
         own = x509.load_pem_x509_certificates(tls_files(config, config.listeners.sip.certificate).chain.read_bytes())[0]
     except (MediaServerError, OSError, ValueError) as error:
@@ -209,6 +211,8 @@ async def _edges_ports(config: Config) -> list[Awaitable[Finding]]:
         addresses = [EdgeAddress(**each) for each in edge["addresses"]]
         der = own.public_bytes(serialization.Encoding.DER)
         tries += from_core(edge["name"], addresses, credentials=mint.mint(), sip_certificate=der)
+        if any(each.purpose == "sip_media" for each in addresses):
+            tries.append(media_ports(edge["name"], running.ask))
     return tries
 
 

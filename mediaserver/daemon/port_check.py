@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from cryptography import x509
@@ -198,7 +199,7 @@ def _visitors(
                 yield _open(place, f"media of visitors (ICE-TCP){of}", way)
             case "sip":
                 yield _sip(place, f"SIP over TLS{of}", way, sip_certificate)
-            case "sip_media":
+            case "sip_media" if place != "core":
                 yield _only_in_calls(f"media of phones and trunks{of}", each.ip, f"{each.port} and those behind it")
             case _:
                 pass
@@ -336,4 +337,4 @@ def _blocked(
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith("127.")
+    return ip_address(host).is_loopback

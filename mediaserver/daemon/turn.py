@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final
 
@@ -30,8 +30,8 @@ def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | 
     if turn.port is None:
         return None
     addresses = [(str(bind), str(told)) for bind, told in bind_addresses(config, turn.networks)]
-    relay, tcp, users = None, turn.tcp_port, {}
-    keys = () if secrets is None else TurnSecrets(turn_secrets(config, secrets)).relayed_by_us
+    relay, tcp = None, turn.tcp_port
+    made = None if secrets is None else TurnSecrets(turn_secrets(config, secrets))
     if secrets is not None and turn.relay == "open":
         # One of each family: which of several a client would get nobody could say.
         families = {":" in bind: (bind, told) for bind, told in reversed(addresses)}
@@ -41,13 +41,12 @@ def turn_config(config: Config, *, secrets: SecretStore | None) -> TurnConfig | 
             allowed=tuple(map(str, turn.allowed_peers)),
             denied=tuple(map(str, turn.denied_peers)),
         )
-        users = {prepared(name): prepared(secrets.text(user.secret)) for name, user in turn.users.items()}
     return TurnConfig(
         binds=tuple(str(SocketAddress(bind, turn.port)) for bind, _ in addresses),
         tcp_binds=() if tcp is None else tuple(str(SocketAddress(bind, tcp)) for bind, _ in addresses),
         realm=turn.realm,
-        secrets=keys,
-        users=tuple(users.items()),
+        secrets=() if made is None else made.relayed_by_us,
+        users=() if made is None else tuple(made.users.items()),
         allocations=limits.turn_allocations,
         allocations_per_user=limits.turn_allocations_per_session,
         answers_per_second=round(limits.turn_answers_per_source),
@@ -77,24 +76,32 @@ def ice_servers(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FreshTurnSecrets:
-    """What makes the passwords of TURN names, as it was read."""
+    """What makes the passwords of TURN names, and those of named users, as it was read."""
 
     own: bytes
     """By which names of this daemon's own relay are checked; empty for an open one without `shared_secret`."""
     of_edges: bytes
+    users: Mapping[str, str] = field(default_factory=dict)
+    """Passwords by name, of an open relay."""
 
 
 class TurnSecrets:
-    """The same with those before them, while they change."""
+    """The same while they change: what makes passwords with that before it, passwords themselves at once."""
 
     def __init__(self, fresh: FreshTurnSecrets) -> None:
         self.own = Rotating(fresh.own)
         self.of_edges = Rotating(fresh.of_edges)
+        self.users = fresh.users
 
     @property
     def relayed_by_us(self) -> tuple[bytes, ...]:
         """What our own relay takes names by."""
         return tuple(filter(None, self.own.all))
+
+    def adopt_users(self, fresh: Mapping[str, str]) -> tuple[str, ...]:
+        """Take these in place of all that there were; the names of those who are new or gone or have another password."""
+        before, self.users = self.users, fresh
+        return tuple(name for name in sorted({*before, *fresh}) if before.get(name) != fresh.get(name))
 
 
 def turn_secrets(config: Config, secrets: SecretStore) -> FreshTurnSecrets:
@@ -104,7 +111,15 @@ def turn_secrets(config: Config, secrets: SecretStore) -> FreshTurnSecrets:
         own = b"" if turn.shared_secret is None else secrets.text(turn.shared_secret).encode()
     else:
         own = secrets.key(config.secrets.ufrag_key, purpose=_PURPOSE)
-    return FreshTurnSecrets(own=own, of_edges=edge_turn_secret(config, secrets))
+    return FreshTurnSecrets(own=own, of_edges=edge_turn_secret(config, secrets), users=relay_users(config, secrets))
+
+
+def relay_users(config: Config, secrets: SecretStore) -> dict[str, str]:
+    """Passwords of those whom the configuration names; nobody where the relay is closed. Raises ConfigError."""
+    turn = config.listeners.turn
+    if turn.relay != "open":
+        return {}
+    return {prepared(name): prepared(secrets.text(user.secret)) for name, user in turn.users.items()}
 
 
 def edge_turn_secret(config: Config, secrets: SecretStore) -> bytes:

@@ -22,6 +22,7 @@ from mediaserver.api.entries import EntriesAdminResource, EntriesResource
 from mediaserver.api.event_stream import EventsResource
 from mediaserver.api.health import Check, HealthResource
 from mediaserver.api.line_tests import LineTestsResource
+from mediaserver.api.media_probes import MediaProbesResource, ProbesMedia
 from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
@@ -95,6 +96,7 @@ class WebSide:
         kept_certificates: SqliteRevokedCertificates,
         page_servers: PageServers,
         edge_control: EdgeControl | None,
+        media_probes: ProbesMedia | None,
     ) -> None:
         self._config = config
         self._control = control
@@ -102,6 +104,7 @@ class WebSide:
         self._kept_certificates = kept_certificates
         self._page_servers = page_servers
         self._edge_control = edge_control
+        self._media_probes = media_probes
         self._journal = journal
         self._events: EventsResource | None = None
         self._trunks = trunks
@@ -283,6 +286,7 @@ class WebSide:
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
             EdgesResource(edges=self._edge_control, admin=admin),
+            MediaProbesResource(probes=self._media_probes, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,

@@ -270,6 +270,11 @@ class Engine:
             raise EngineError(f"no answer from {', '.join(silent)}")
 
     @property
+    def takes_streams(self) -> bool:
+        """Whether it has a thread for TCP connections of visitors, while it runs."""
+        return self._native is not None and "streams" in self._native.threads
+
+    @property
     def transports(self) -> int:
         """How many are open."""
         return len(self._transports)

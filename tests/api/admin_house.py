@@ -20,6 +20,7 @@ from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.edges import EdgeShown, EdgesResource
 from mediaserver.api.entries import EntriesAdminResource
 from mediaserver.api.event_stream import EventsResource
+from mediaserver.api.media_probes import MediaProbeShown, MediaProbesResource
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.operation import Operation
@@ -79,6 +80,25 @@ class FakeEdges:
         self.deadline_s = deadline_s
 
 
+class FakeProbes:
+    """One Edge that opens ports, beside others that open none."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+
+    async def open(self, edge: str) -> MediaProbeShown:
+        if edge != "dmz":
+            return MediaProbeShown(state="refused", reason="edge.sip_media_ports opens none there")
+        self.is_open = True
+        return MediaProbeShown(state="open", ip="203.0.113.5", port=30000)
+
+    async def close(self, edge: str) -> MediaProbeShown | None:
+        if edge != "dmz" or not self.is_open:
+            return None
+        self.is_open = False
+        return MediaProbeShown(state="closed", ip="203.0.113.5", port=30000, packets=3, heard_from="192.0.2.9:4000")
+
+
 class AdminHouse:
     """Start it, ask it, stop it. `ask` sends the admin token unless told otherwise."""
 
@@ -91,6 +111,7 @@ class AdminHouse:
         self.revocations = FakeRevocations()
         self.described: list[Described] = []
         self.edges = FakeEdges()
+        self.probes = FakeProbes()
 
     async def start(self) -> None:
         self.file = await SqliteRecords.open(self._folder / "records.sqlite")
@@ -132,6 +153,7 @@ class AdminHouse:
             EntriesAdminResource(entries={"demo": entry}, admin=admin),
             RecordsResource(store=self.calls.records, admin=admin),
             EdgesResource(edges=self.edges, admin=admin),
+            MediaProbesResource(probes=self.probes, admin=admin),
             TrunksResource(status=trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin

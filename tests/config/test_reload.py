@@ -48,6 +48,18 @@ def test_users_trunks_routes_and_budgets_change_while_calls_go_on() -> None:
     assert taken_over(before, after) == after
 
 
+OPEN_RELAY = "listeners: {turn: {port: 3478, relay: open, users: {%s}}}\n"
+
+
+def test_users_of_an_open_relay_come_go_and_change_their_passwords_while_it_runs() -> None:
+    before = load_text(OPEN_RELAY % "ann: {secret: {env: A}}, bob: {secret: {env: B}}").config
+    after = load_text(OPEN_RELAY % "ann: {secret: {env: OTHER}}, cid: {secret: {env: C}}").config
+    changes = diff(before, after)
+    assert {change.path[3] for change in changes} == {"ann", "bob", "cid"}
+    assert not any(change.needs_restart for change in changes)
+    assert taken_over(before, after) == after
+
+
 def test_what_needs_a_restart_stays_as_it_was_and_is_told_again() -> None:
     before = load_text(TRUNK % "").config
     after = load_text(

@@ -15,7 +15,8 @@ from mediaserver.daemon.finding import Unanswered, Way
 from mediaserver.daemon.turn_probe import challenge, take_and_give_back
 from mediaserver.edge.credentials import CredentialMint
 from mediaserver.engine import certificate, commands
-from mediaserver.engine.config import ConnectionLimits
+from mediaserver.engine.config import ConnectionLimits, EngineConfig
+from mediaserver.engine.engine import Engine
 from tests.engine.edge_pair import LOOPBACK, SECRET, Pair, edge_and_core
 from tests.engine.phones import until
 
@@ -70,6 +71,19 @@ async def test_each_thread_is_told_its_bounds_and_takes_them(pair: Pair) -> None
     ]
     for command in told:
         await pair.edge.request(command)
+
+
+async def test_an_engine_without_tcp_is_told_no_bounds_of_connections() -> None:
+    dtls = certificate.generate()
+    config = EngineConfig(
+        certificate_der=dtls.certificate_der, private_key_der=dtls.private_key_der, ufrag_key=bytes(32)
+    )
+    engine = Engine(config)
+    await engine.start()
+    try:
+        assert not list(limit_commands(edge(), engine))
+    finally:
+        await engine.stop()
 
 
 async def test_allocations_go_by_the_new_bound(pair: Pair) -> None:

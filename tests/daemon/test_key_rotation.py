@@ -8,6 +8,8 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from mediaserver.config.loader import load_text
 from mediaserver.daemon.key_rotation import KeyRotation
 from mediaserver.daemon.turn import FreshTurnSecrets, TurnSecrets, ice_servers
@@ -121,6 +123,33 @@ def test_an_edge_that_was_away_is_told_both_when_it_comes() -> None:
     house.rotation.adopt(key(1), fresh(2))
     house.pair.connect()
     assert house.pair.sink.keys[-1].turn == (key(102), key(101))
+
+
+def with_users(**users: str) -> FreshTurnSecrets:
+    return FreshTurnSecrets(own=key(1), of_edges=key(101), users=users)
+
+
+def test_named_users_of_the_relay_are_told_whenever_one_of_them_changes() -> None:
+    house = House()
+    told = []
+    for users in ({"ann": "one", "bob": "two"}, {"ann": "one", "bob": "three"}, {"bob": "three"}, {"bob": "three"}, {}):
+        with structlog.testing.capture_logs() as logs:
+            house.rotation.adopt(key(1), with_users(**users))
+        told.append([log["turn_user"] for log in logs])
+    assert told == [["ann", "bob"], ["bob"], ["ann"], [], ["bob"]]
+    assert house.engine.submitted == [
+        commands.SetTurnUsers(id=0, users=(("ann", "one"), ("bob", "two"))),
+        commands.SetTurnUsers(id=0, users=(("ann", "one"), ("bob", "three"))),
+        commands.SetTurnUsers(id=0, users=(("bob", "three"),)),
+        commands.SetTurnUsers(id=0, users=()),
+    ]
+
+
+def test_an_engine_without_a_relay_is_told_of_no_users() -> None:
+    house = House()
+    house.engine.config = EngineConfig()
+    house.rotation.adopt(key(1), with_users(ann="one"))
+    assert house.engine.submitted == []
 
 
 def test_an_open_relay_without_a_shared_secret_has_none() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from mediaserver.config.loader import InvalidConfig, load_text
 from mediaserver.config.model import Config
+from mediaserver.config.reload import taken_over
 from mediaserver.config.secrets import SecretStore
 from mediaserver.config.state import open_state
 from mediaserver.daemon.edge_addresses import edge_addresses
@@ -100,6 +101,19 @@ def test_an_open_relay_has_one_address_of_each_family_and_is_not_for_pages(
     assert engine.open.ports == (40_000, 40_999)
     assert engine.open.allowed == ("10.1.0.0/16",)
     assert ice_servers(config, secrets=TurnSecrets(turn_secrets(config, secrets)))() == ()
+
+
+def test_a_relay_that_was_closed_at_the_start_takes_no_users_by_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANN", "correct horse")
+    monkeypatch.setenv("SHARED", "of the house")
+    closed, secrets = opened(CLOSED, tmp_path)
+    in_force = taken_over(closed, opened(OPEN, tmp_path)[0])
+    assert set(in_force.listeners.turn.users) == {"ann"}
+    assert turn_secrets(in_force, secrets).users == {}
+    config, secrets = opened(OPEN, tmp_path)
+    assert turn_secrets(config, secrets).users == {"ann": "correct horse"}
 
 
 def test_names_and_passwords_are_prepared_as_clients_prepare_them() -> None:

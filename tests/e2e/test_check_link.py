@@ -59,10 +59,16 @@ async def test_each_port_is_tried_from_where_the_check_stands(tmp_path: Path) ->
         public = ("TURN and media of visitors of Edge dmz", "SIP over TLS of Edge dmz")
         core = await checked(rig.inside, made.core)
         assert states(core, *public) == {public[0]: ["note", "note"], public[1]: ["note"]}, "nothing has to lead there"
+        media = "media of phones and trunks of Edge dmz"
+        assert core[media][0]["state"] == "note"
+        assert "was opened for this check, and closed again" in core[media][0]["said"]
         # In a house where something does:
         await ip("-n", rig.inner.place.name, "route", "add", f"{EDGE}/32", "via", rig.edges[0].inner)
         core = await checked(rig.inside, made.core)
         assert states(core, *public) == {public[0]: ["good", "good"], public[1]: ["good"]}
+        assert core[media][0]["state"] == "good"
+        assert f"UDP {EDGE}:30" in core[media][0]["said"]
+        assert "of 5 packets sent there from here 5 came to this Core" in core[media][0]["said"]
         assert "takes credentials of this Core" in core["TURN and media of visitors of Edge dmz"][0]["said"]
         allocations = 'mediaserver_engine_turn_allocations{shard="relay"}'
         assert (await made.edge.metrics())[allocations] == 0, "what was taken was given back"
@@ -76,6 +82,8 @@ async def test_each_port_is_tried_from_where_the_check_stands(tmp_path: Path) ->
             "the link, from outside": ["good"],
         }
         assert outside["media of phones and trunks"][0]["state"] == "note"
+        pairs = 'mediaserver_engine_edge_port_pairs{shard="edge0"}'
+        assert (await made.edge.metrics())[pairs] == 0, "what was opened for checks is closed again"
         # Nobody knows this test's authority.
         (page,) = (each for each in outside[f"page {NAME}"])
         assert "browsers refuse its certificate" in page["said"]

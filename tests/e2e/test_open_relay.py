@@ -6,17 +6,24 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
+from mediaserver.daemon.finding import Way
+from mediaserver.daemon.turn_probe import take_and_give_back
+from mediaserver.edge.credentials import TurnCredentials
 from tests.e2e.house import ENTRY, both_see_and_hear, phone
+from tests.e2e.test_reload import reload
 from tests.e2e.visitors import FOR_BOTH, MAKES, Make, visitor
 from tests.peers.aiortc_relayed import relayed
 from tests.peers.baresip import Baresip, baresip
 from tests.peers.chromium import Chromium, chromium
 from tests.peers.daemon import Daemon, daemon
 from tests.peers.firefox import Firefox, firefox
+from tests.peers.namespace import LOOPBACK as HOST
 from tests.peers.namespace import Namespace, namespace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -105,6 +112,34 @@ async def test_a_visitor_who_may_use_a_relay_only_calls_an_agent(scene: Scene, m
         assert all(host == scene.inside.address and low <= port <= high for host, port in addresses), addresses
         assert (await scene.server.metrics())[RELAYED] > before + 100
         await scene.agent.hangup()
+
+
+async def test_users_come_go_and_change_their_passwords_by_a_reload(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.secret", tmp_path / "second.secret"
+    for secret, password in ((first, PASSWORD), (second, "of the second")):
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+
+    def section(**users: Path) -> dict[str, Any]:
+        named = {name: {"secret": {"file": str(secret)}} for name, secret in users.items()}
+        return {"turn": {"port": port, "relay": "open", "ports": PORTS, "users": named}}
+
+    async def codes(*users: tuple[str, str]) -> list[int]:
+        way = Way("udp", "127.0.0.1", port)
+        return [(await take_and_give_back(way, TurnCredentials(*user))).code for user in users]
+
+    port = HOST.free_port()
+    everybody = (("one", PASSWORD), ("one", "one-more-password"), ("two", "of the second"))
+    async with daemon(tmp_path, changes={"listeners": section(one=first)}) as server:
+        assert await codes(*everybody) == [0, 401, 401]
+        listeners = yaml.safe_load(server.config_path.read_text())["listeners"]
+        first.write_text("one-more-password")
+        await reload(server, {"listeners": {**listeners, **section(one=first, two=second)}})
+        assert await codes(*everybody) == [401, 0, 0]
+        await reload(server, {"listeners": {**listeners, **section(two=second)}}, count=2)
+        assert await codes(*everybody) == [401, 401, 0]
+        log = server.log()
+        assert not any(password in log for password in (PASSWORD, "one-more-password", "of the second"))
 
 
 async def test_aiortc_publishes_and_watches_by_a_relay_alone(scene: Scene) -> None:

@@ -51,6 +51,7 @@ from mediaserver.engine.commands.paths import (
     SetPathLimits,
     SetTurnLimits,
     SetTurnSecrets,
+    SetTurnUsers,
     SetUfragKey,
     SweepMediaLink,
 )
@@ -157,6 +158,7 @@ AnyCommand = (
     | RemoveMediaLink
     | RevokeSessions
     | SetTurnSecrets
+    | SetTurnUsers
     | DrainTurn
     | SetSharedTls
     | SetConnectionLimits
@@ -243,6 +245,7 @@ __all__ = [
     "SetSharedTls",
     "SetTurnLimits",
     "SetTurnSecrets",
+    "SetTurnUsers",
     "SetUfragKey",
     "SrtpKeys",
     "SrtpSuite",

@@ -99,6 +99,13 @@ class SetTurnSecrets(Command, frozen=True, kw_only=True, tag="set_turn_secrets")
     secrets: tuple[bytes, ...]
 
 
+class SetTurnUsers(Command, frozen=True, kw_only=True, tag="set_turn_users"):
+    """Other named TURN users, in place of all that there were: name and password. Allocations of those who are gone stay
+    until they end by themselves, and cannot be prolonged. `id` names nothing."""
+
+    users: tuple[tuple[str, str], ...]
+
+
 class SetTurnLimits(Command, frozen=True, kw_only=True, tag="set_turn_limits"):
     """Other bounds of TURN; allocations that there are stay, and count. `id` names nothing."""
 

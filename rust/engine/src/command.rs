@@ -439,6 +439,10 @@ pub enum Action {
     SetTurnSecrets {
         secrets: Vec<ByteBuf>,
     },
+    /// Other named TURN users, in place of all that there were: name and password.
+    SetTurnUsers {
+        users: Vec<(String, String)>,
+    },
     /// Other bounds of TURN.
     SetTurnLimits {
         allocations: usize,
@@ -531,6 +535,7 @@ impl Action {
             Action::AimEdgePorts { .. } => "aim_edge_ports",
             Action::SendMessage { .. } => "send_message",
             Action::SetTurnSecrets { .. } => "set_turn_secrets",
+            Action::SetTurnUsers { .. } => "set_turn_users",
             Action::SetTurnLimits { .. } => "set_turn_limits",
             Action::SetPathLimits { .. } => "set_path_limits",
             Action::SetConnectionLimits(_) => "set_connection_limits",

@@ -3,8 +3,7 @@
 
 use std::net::IpAddr;
 
-use mediaserver_proto::io::Path;
-use mediaserver_proto::link::frame::frames;
+use mediaserver_proto::io::{Path, Received, Transmit};
 
 use crate::metrics::{Counters, set};
 
@@ -26,14 +25,16 @@ pub(crate) struct LinkTraffic {
 }
 
 impl LinkTraffic {
-    /// A datagram of frames came in.
-    pub(crate) fn received(&mut self, path: Path, datagram: &[u8]) {
-        self.received.count(path, datagram);
+    /// Datagrams came in; whoever unpacked them found so many frames.
+    pub(crate) fn received(&mut self, datagrams: &[Received], frames: u64) {
+        self.received.bytes += datagrams.iter().map(|datagram| on_the_line(datagram.path, datagram.len)).sum::<u64>();
+        self.received.frames += frames;
     }
 
-    /// One leaves.
-    pub(crate) fn sent(&mut self, path: Path, datagram: &[u8]) {
-        self.sent.count(path, datagram);
+    /// A datagram of frames leaves.
+    pub(crate) fn sent(&mut self, datagram: &Transmit) {
+        self.sent.bytes += on_the_line(datagram.path, datagram.len);
+        self.sent.frames += u64::from(datagram.pieces);
     }
 
     /// Writes the counters under their names.
@@ -42,13 +43,6 @@ impl LinkTraffic {
         set(counters, "link_bytes_sent", self.sent.bytes);
         set(counters, "link_frames_received", self.received.frames);
         set(counters, "link_frames_sent", self.sent.frames);
-    }
-}
-
-impl Direction {
-    fn count(&mut self, path: Path, datagram: &[u8]) {
-        self.bytes += on_the_line(path, datagram.len());
-        self.frames += frames(datagram).flatten().count() as u64;
     }
 }
 
@@ -65,37 +59,36 @@ fn on_the_line(path: Path, len: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use mediaserver_proto::io::SocketId;
-    use mediaserver_proto::link::frame::{FrameKind, HEADER, Header};
-    use mediaserver_proto::path::PathId;
+    use mediaserver_proto::io::{SocketId, TransmitQueue};
 
     use super::*;
 
-    #[test]
-    fn frames_count_one_by_one_and_bytes_with_all_headers_of_the_line() {
-        let datagram: Vec<u8> = [3u16, 1000]
-            .iter()
-            .flat_map(|&length| {
-                let header = Header::new(FrameKind::Data, length, PathId(1)).write();
-                header.into_iter().chain(std::iter::repeat_n(0, usize::from(length)))
-            })
-            .collect();
-        let path = |socket, ip: &str| Path { socket, remote: (ip.parse::<IpAddr>().unwrap(), 4000).into() };
-        let len = (2 * HEADER + 1003) as u64;
-        let mut traffic = LinkTraffic::default();
-        traffic.received(path(SocketId(70_000), "192.0.2.1"), &datagram);
-        assert_eq!(traffic.received, Direction { bytes: len + 28, frames: 2 });
-        traffic.received(path(SocketId(70_000), "2001:db8::1"), &datagram);
-        assert_eq!(traffic.received, Direction { bytes: 2 * len + 28 + 48, frames: 4 });
-        traffic.sent(path(SocketId::carried(3, 0), "::7"), &datagram);
-        assert_eq!(traffic.sent, Direction { bytes: len + 6, frames: 2 });
+    fn path(socket: SocketId, ip: &str) -> Path {
+        Path { socket, remote: (ip.parse::<IpAddr>().unwrap(), 4000).into() }
     }
 
     #[test]
-    fn what_is_no_whole_frame_counts_as_bytes_alone() {
-        let path = Path { socket: SocketId(70_000), remote: ([192, 0, 2, 1], 4000).into() };
+    fn bytes_count_with_all_headers_of_the_line() {
+        let of = |path| Received { path, start: 0, len: 1000 };
         let mut traffic = LinkTraffic::default();
-        traffic.received(path, &[0; 20]);
-        assert_eq!(traffic.received, Direction { bytes: 48, frames: 0 });
+        let udp = [of(path(SocketId(70_000), "192.0.2.1")), of(path(SocketId(70_000), "2001:db8::1"))];
+        traffic.received(&udp, 5);
+        assert_eq!(traffic.received, Direction { bytes: 2000 + 28 + 48, frames: 5 });
+        traffic.received(&[of(path(SocketId::carried(3, 0), "::7"))], 0);
+        assert_eq!(traffic.received, Direction { bytes: 3000 + 28 + 48 + 6, frames: 5 });
+        assert_eq!(traffic.sent, Direction::default());
+    }
+
+    #[test]
+    fn frames_that_share_a_datagram_count_one_by_one() {
+        let to = path(SocketId(70_000), "192.0.2.1");
+        let mut queue = TransmitQueue::default();
+        for _ in 0..3 {
+            queue.append(to, 250, [&[0; 8], &[0; 92]]);
+        }
+        let mut traffic = LinkTraffic::default();
+        queue.entries().iter().for_each(|entry| traffic.sent(entry));
+        assert_eq!(queue.len(), 2);
+        assert_eq!(traffic.sent, Direction { bytes: 300 + 2 * 28, frames: 3 });
     }
 }

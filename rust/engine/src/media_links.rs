@@ -230,23 +230,29 @@ impl CoreLinks {
         self.by_socket.contains_key(&socket)
     }
 
-    /// Puts the datagrams of visitors in place of the frames that came in at `socket`, which are those from `first` on.
-    pub fn unpack(
-        &mut self,
-        socket: SocketId,
-        batch: &mut ReceiveBatch,
-        first: usize,
-        now: Time,
-        out: &mut TransmitQueue<'_>,
-    ) {
-        let Some(open) = self.by_socket.get(&socket).and_then(|number| self.links.get_mut(number)) else { return };
+    /// Puts the datagrams of visitors in place of the frames that are in `batch` from `first` on: they came in at the socket
+    /// of a link, or over TLS.
+    pub fn unpack(&mut self, batch: &mut ReceiveBatch, first: usize, now: Time, out: &mut TransmitQueue<'_>) {
         self.unpacked.clear();
         self.found.clear();
         batch.unpack(first, &mut self.unpacked);
-        for received in &self.unpacked {
-            let datagram = batch.datagram(received);
-            self.traffic.received(received.path, datagram);
-            open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
+        for run in self.unpacked.chunk_by(|one, next| one.path == next.path) {
+            let from = run[0].path;
+            let number = match from.socket.carrier() {
+                Some(_) => self.by_tls.get(&from),
+                None => self.by_socket.get(&from.socket),
+            };
+            let mut frames = 0;
+            match number.and_then(|number| self.links.get_mut(number)) {
+                Some(OpenLink { link, .. }) => {
+                    for received in run {
+                        let datagram = batch.datagram(received);
+                        frames += link.handle_datagram(from, datagram, received.start, now, &mut self.found, out);
+                    }
+                }
+                None => run.iter().for_each(|_| self.drops.count(LinkDrop::ForeignSource)),
+            }
+            self.traffic.received(run, frames);
         }
         for &Received { path, start, len } in &self.found {
             batch.announce(path, start, len);
@@ -256,27 +262,6 @@ impl CoreLinks {
     /// Whether what comes from the thread with index `from` came over TLS from Edges.
     pub fn is_carrier(&self, from: usize) -> bool {
         self.carrier.is_some_and(|carrier| usize::from(carrier) == from)
-    }
-
-    /// Puts the datagrams of visitors in place of the frames of `batch`, which came over TLS.
-    pub fn unpack_carried(&mut self, batch: &mut ReceiveBatch, now: Time, out: &mut TransmitQueue<'_>) {
-        self.unpacked.clear();
-        self.found.clear();
-        batch.unpack(0, &mut self.unpacked);
-        for received in &self.unpacked {
-            let datagram = batch.datagram(received);
-            self.traffic.received(received.path, datagram);
-            let open = self.by_tls.get(&received.path).and_then(|number| self.links.get_mut(number));
-            match open {
-                Some(open) => {
-                    open.link.handle_datagram(received.path, datagram, received.start, now, &mut self.found, out);
-                }
-                None => self.drops.count(LinkDrop::ForeignSource),
-            }
-        }
-        for &Received { path, start, len } in &self.found {
-            batch.announce(path, start, len);
-        }
     }
 
     /// Makes frames of those datagrams of `queue` that leave at an Edge.
@@ -292,11 +277,11 @@ impl CoreLinks {
                 open.link.push(path, entry.carries, datagram, &mut self.framed);
             } else if entry.carries == Carries::Control && self.is_way(path) {
                 // What the links themselves have to say.
-                self.traffic.sent(path, datagram);
+                self.traffic.sent(entry);
             }
         }
         for entry in self.framed.entries() {
-            self.traffic.sent(entry.path, self.framed.datagram(entry));
+            self.traffic.sent(entry);
         }
         &self.framed
     }

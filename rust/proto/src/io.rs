@@ -129,6 +129,8 @@ pub struct Transmit {
     pub len: usize,
     /// What is in it.
     pub carries: Carries,
+    /// Of how many pieces it was put together, one behind the other; on a link these are its frames.
+    pub pieces: u16,
 }
 
 impl TransmitQueue<'_> {
@@ -160,7 +162,7 @@ impl TransmitQueue<'_> {
         match write(&mut self.bytes) {
             Ok(()) => {
                 let len = self.bytes.len() - start;
-                self.entries.push(Transmit { path, start, len, carries: self.carries });
+                self.entries.push(Transmit { path, start, len, carries: self.carries, pieces: 1 });
                 Ok(())
             }
             Err(error) => {
@@ -174,7 +176,7 @@ impl TransmitQueue<'_> {
     pub fn push(&mut self, path: Path, datagram: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
-        self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries });
+        self.entries.push(Transmit { path, start, len: datagram.len(), carries: self.carries, pieces: 1 });
     }
 
     /// Appends `parts` to the datagram that was queued last, where that goes to the same path with the same mark and stays
@@ -187,8 +189,9 @@ impl TransmitQueue<'_> {
         match self.entries.last_mut() {
             Some(last) if last.path == path && last.carries == self.carries && last.len + added <= most => {
                 last.len += added;
+                last.pieces = last.pieces.saturating_add(1);
             }
-            _ => self.entries.push(Transmit { path, start, len: added, carries: self.carries }),
+            _ => self.entries.push(Transmit { path, start, len: added, carries: self.carries, pieces: 1 }),
         }
     }
 

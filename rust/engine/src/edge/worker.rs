@@ -288,7 +288,7 @@ impl EdgeWorker {
             if socket == self.sockets.link()
                 || socket.carrier().is_some_and(|by| self.neighbours.brings_frames(by.into()))
             {
-                self.traffic.sent(entry.path, self.out.datagram(entry));
+                self.traffic.sent(entry);
             }
         }
         self.out.clear();
@@ -333,10 +333,8 @@ fn take_frames(
     out: &mut TransmitQueue<'static>,
     traffic: &mut LinkTraffic,
 ) {
-    for entry in batch.entries() {
-        traffic.received(entry.path, batch.datagram(entry));
-    }
-    edge.handle_link(batch, 0..batch.len(), now, out);
+    let frames = edge.handle_link(batch, 0..batch.len(), now, out);
+    traffic.received(batch.entries(), frames);
 }
 
 /// Gives the Edge the datagrams of a batch but those that `taken` has taken, in runs as long as there are.

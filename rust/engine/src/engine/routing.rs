@@ -38,7 +38,10 @@ impl Engine {
             }
             Action::StopPlaying { ids } => self.scatter(id, request, ids, |ids| Action::StopPlaying { ids }),
             Action::SetUfragKey { key_id, key } => self.set_ufrag_key(id, request, key_id, &key),
-            Action::SetTurnSecrets { .. } | Action::SetTurnLimits { .. } | Action::DrainTurn { .. } => {
+            Action::SetTurnSecrets { .. }
+            | Action::SetTurnUsers { .. }
+            | Action::SetTurnLimits { .. }
+            | Action::DrainTurn { .. } => {
                 self.push(self.layout.relay(), Command { id, request, action });
             }
             Action::SetSharedTls(_) | Action::SetConnectionLimits(_) => {

@@ -319,6 +319,10 @@ impl RelayWorker {
                 self.server.set_secrets(&secrets);
                 Ok(())
             }
+            Action::SetTurnUsers { users } => {
+                self.server.set_users(&users);
+                Ok(())
+            }
             Action::SetTurnLimits { allocations, allocations_per_user, answers_per_second } => {
                 self.server.set_limits(Limits { allocations, allocations_per_user, answers_per_second });
                 Ok(())

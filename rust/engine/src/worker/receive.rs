@@ -52,15 +52,15 @@ impl Worker {
         let first = self.batch.len();
         let slots = self.receive_raw(id, slot, most);
         if self.control.links.has(id) {
-            self.unpack(id, first, now);
+            self.unpack(first, now);
         }
         slots
     }
 
     /// Puts what visitors sent in place of the frames in which it came.
-    fn unpack(&mut self, id: SocketId, first: usize, now: Time) {
+    fn unpack(&mut self, first: usize, now: Time) {
         let (links, batch, out) = (&mut self.control.links, &mut self.batch, &mut self.out);
-        let result = catch_unwind(AssertUnwindSafe(|| links.unpack(id, batch, first, now, out)));
+        let result = catch_unwind(AssertUnwindSafe(|| links.unpack(batch, first, now, out)));
         self.recover(now, result.is_err());
     }
 
@@ -68,7 +68,7 @@ impl Worker {
     pub(super) fn take_frames(&mut self, from: usize, mut batch: Box<ReceiveBatch>, now: Time) {
         let arrived = batch.arrival.unwrap_or(now);
         let (links, out) = (&mut self.control.links, &mut self.out);
-        let result = catch_unwind(AssertUnwindSafe(|| links.unpack_carried(&mut batch, now, out)));
+        let result = catch_unwind(AssertUnwindSafe(|| links.unpack(&mut batch, 0, now, out)));
         self.recover(now, result.is_err());
         let all = 0..batch.len();
         self.drive(now, Some(arrived), |endpoint, now, out, _| endpoint.handle_batch(&mut batch, all, now, out));

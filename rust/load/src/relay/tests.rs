@@ -121,9 +121,10 @@ fn visitors_are_let_in_by_an_edge_and_their_datagrams_go_both_ways() {
             while let Ok((len, remote)) = socket.recv_from(&mut bytes) {
                 let (now, mut batch) = (Time::ZERO + began.elapsed(), ReceiveBatch::default());
                 batch.push(Path { socket: SocketId(id), remote }, &bytes[..len]);
-                match id {
-                    0 => edge.handle_public(&batch, 0..1, now, &mut out),
-                    _ => edge.handle_link(&batch, 0..1, now, &mut out),
+                if id == 0 {
+                    edge.handle_public(&batch, 0..1, now, &mut out);
+                } else {
+                    edge.handle_link(&batch, 0..1, now, &mut out);
                 }
                 for entry in out.entries() {
                     let from = if entry.path.socket == SocketId(0) { &public } else { &link };

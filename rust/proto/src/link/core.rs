@@ -130,7 +130,7 @@ impl CoreLink {
     }
 
     /// Takes a datagram that came by one of the link's ways and lies at `start` of a batch; what it holds of visitors is added
-    /// to `found`.
+    /// to `found`. The number of its frames.
     pub fn handle_datagram(
         &mut self,
         from: Path,
@@ -139,14 +139,16 @@ impl CoreLink {
         now: Time,
         found: &mut Vec<Received>,
         out: &mut TransmitQueue<'_>,
-    ) {
+    ) -> u64 {
         if self.ways.of(from).is_none() {
             self.drops.count(LinkDrop::ForeignSource);
-            return;
+            return 0;
         }
         out.carries = Carries::Control;
         let has_session = self.session.is_some();
+        let mut whole = 0;
         for frame in frames(datagram) {
+            whole += u64::from(frame.is_ok());
             let result = frame.map_err(|_| LinkDrop::MalformedFrame);
             let result = result.and_then(|frame| match frame.header.kind {
                 FrameKind::Data | FrameKind::Open if !has_session => Err(LinkDrop::Down),
@@ -165,6 +167,7 @@ impl CoreLink {
                 Err(reason) => self.drops.count(reason),
             }
         }
+        whole
     }
 
     /// Queues a datagram for a visitor as a frame, in one datagram with the frame before it where both fit.

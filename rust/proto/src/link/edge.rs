@@ -230,11 +230,19 @@ impl EdgeLink {
         self.tell_closed(out);
     }
 
-    /// Takes datagrams of the link socket, or such as came over TLS.
-    pub fn handle_link(&mut self, batch: &ReceiveBatch, entries: Range<usize>, now: Time, out: &mut TransmitQueue<'_>) {
+    /// Takes datagrams of the link socket, or such as came over TLS. The number of their frames.
+    pub fn handle_link(
+        &mut self,
+        batch: &ReceiveBatch,
+        entries: Range<usize>,
+        now: Time,
+        out: &mut TransmitQueue<'_>,
+    ) -> u64 {
+        let mut whole = 0;
         for received in &batch.entries()[entries.start..entries.end.min(batch.len())] {
             let from = received.path;
             for frame in frames(batch.datagram(received)) {
+                whole += u64::from(frame.is_ok());
                 let result = frame.map_err(|_| EdgeDrop::MalformedFrame);
                 let result = result.and_then(|frame| self.handle_frame(from, &frame, now, out));
                 if let Err(reason) = result {
@@ -244,6 +252,7 @@ impl EdgeLink {
         }
         out.carries = Carries::Control;
         self.tell_closed(out);
+        whole
     }
 
     /// Ends silent paths and notices silent Cores.

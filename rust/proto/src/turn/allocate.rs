@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::allocation::{Allocation, lifetime_s};
 use super::answer::{Asked, Refusal, answer};
-use super::authentication::{Holder, Identity};
+use super::authentication::Identity;
 use super::channels::Channels;
 use super::drops::TurnDrop;
 use super::permissions::Permissions;
@@ -79,7 +79,7 @@ impl Server {
             client: asked.path,
             relayed: opened.relayed,
             token,
-            holder: Holder { username: identity.username, quota: identity.quota, key: identity.key },
+            holder: identity.holder(),
             transaction: asked.message.transaction(),
             expires: now + Duration::from_secs(u64::from(wish.lifetime_s)),
             permissions: Permissions::default(),

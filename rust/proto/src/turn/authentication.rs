@@ -23,6 +23,7 @@ pub(super) struct Identity {
     /// What quotas know it by.
     pub(super) quota: UserKey,
     pub(super) key: LongTermKey,
+    is_named: bool,
     /// Whether the answer is signed with MESSAGE-INTEGRITY-SHA256.
     pub(super) is_sha256: bool,
 }
@@ -32,6 +33,11 @@ impl Identity {
     pub(super) fn sign<'a>(&self, writer: Writer<'a>) -> Writer<'a> {
         if self.is_sha256 { writer.integrity_sha256(&self.key.sha256()) } else { writer.integrity(&self.key.sha1()) }
     }
+
+    /// As the owner of an allocation.
+    pub(super) fn holder(&self) -> Holder {
+        Holder { username: self.username, quota: self.quota, key: (!self.is_named).then_some(self.key) }
+    }
 }
 
 /// Who owns the allocation that a request is about.
@@ -39,7 +45,9 @@ impl Identity {
 pub(super) struct Holder {
     pub(super) username: UserKey,
     pub(super) quota: UserKey,
-    pub(super) key: LongTermKey,
+    /// Of one whose name says until when it counts. Who is named has none: the next request is judged by the users that there
+    /// are then.
+    key: Option<LongTermKey>,
 }
 
 /// Checks requests.
@@ -56,8 +64,8 @@ impl Authenticator {
         Authenticator { users, nonces: Nonces::new(secret), unix_epoch }
     }
 
-    /// Who sent a request; else why it is refused. `holder` owns the allocation of the 5-tuple: its key is at hand, and
-    /// counts on when the time of its name is over, so that a call outlasts the credentials that it began with.
+    /// Who sent a request; else why it is refused. `holder` owns the allocation of the 5-tuple: a key that it has counts on
+    /// when the time of its name is over, so that a call outlasts the credentials that it began with.
     pub(super) fn check(
         &self,
         message: &Message<'_>,
@@ -87,7 +95,13 @@ impl Authenticator {
         let key = candidate.keys.into_iter().flatten().find(verifies).ok_or(TurnDrop::BadIntegrity)?;
         // RFC 8489 §9.2.4: a bad nonce is told only to whom the integrity proves.
         self.nonces.check(nonce, remote, now)?;
-        Ok(Identity { username: candidate.username, quota: candidate.quota, key, is_sha256 })
+        Ok(Identity {
+            username: candidate.username,
+            quota: candidate.quota,
+            key,
+            is_named: candidate.is_named,
+            is_sha256,
+        })
     }
 
     fn candidate(
@@ -97,11 +111,11 @@ impl Authenticator {
         now: Time,
         holder: Option<Holder>,
     ) -> Result<Candidate, TurnDrop> {
-        if let (Some(holder), Name::Plain(name)) = (holder, name)
-            && holder.key.algorithm == algorithm
-            && holder.username == super::users::user_key(name)
+        if let (Some(Holder { username, quota, key: Some(key) }), Name::Plain(name)) = (holder, name)
+            && key.algorithm == algorithm
+            && username == super::users::user_key(name)
         {
-            return Ok(Candidate::with_key(holder.username, holder.quota, Some(holder.key)));
+            return Ok(Candidate::holding(username, quota, key));
         }
         let unix_s = (self.unix_epoch + now.since(Time::ZERO)).as_secs();
         self.users.find(name, algorithm, unix_s)

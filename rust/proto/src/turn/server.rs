@@ -196,6 +196,12 @@ impl Server {
         self.authenticator.users.set_secrets(secrets);
     }
 
+    /// Other named users, in place of all that there were: name and password. Allocations of one who is gone, or has another
+    /// password, stay until they end by themselves; whoever wants to prolong them is refused like a stranger.
+    pub fn set_users(&mut self, users: &[(String, String)]) {
+        self.authenticator.users.set_named(users);
+    }
+
     /// Other bounds from now on. Allocations that there are stay, and count.
     pub fn set_limits(&mut self, limits: Limits) {
         self.quotas.set_most(limits.allocations, limits.allocations_per_user);

@@ -97,14 +97,22 @@ pub(super) struct Candidate {
     pub(super) username: UserKey,
     pub(super) quota: UserKey,
     pub(super) keys: [Option<LongTermKey>; MOST_SECRETS],
+    /// Whether it is there as long as it is named, and not until a time that its name says.
+    pub(super) is_named: bool,
 }
 
 impl Candidate {
-    /// One of which it is known which key is right.
-    pub(super) fn with_key(username: UserKey, quota: UserKey, key: Option<LongTermKey>) -> Candidate {
+    /// A time-limited one of which it is known which key is right.
+    pub(super) fn holding(username: UserKey, quota: UserKey, key: LongTermKey) -> Candidate {
         let mut keys = [None; MOST_SECRETS];
-        keys[0] = key;
-        Candidate { username, quota, keys }
+        keys[0] = Some(key);
+        Candidate { username, quota, keys, is_named: false }
+    }
+
+    fn named(named: &Named, algorithm: Algorithm) -> Candidate {
+        let mut keys = [None; MOST_SECRETS];
+        keys[0] = named.keys.iter().find(|key| key.algorithm == algorithm).copied();
+        Candidate { username: named.username, quota: named.username, keys, is_named: true }
     }
 }
 
@@ -136,21 +144,29 @@ impl Users {
         let mut users = Users {
             realm: realm.to_owned(),
             secrets: Vec::new(),
-            named: Vec::with_capacity(named.len()),
+            named: Vec::new(),
             by_name: HashMap::new(),
             by_hash: HashMap::new(),
         };
         users.set_secrets(secrets);
+        users.set_named(named);
+        users
+    }
+
+    /// Takes other named users, in place of all that there were.
+    pub(super) fn set_named(&mut self, named: &[(String, String)]) {
+        self.named.clear();
+        self.by_name.clear();
+        self.by_hash.clear();
         for (name, password) in named {
-            let key = |algorithm| LongTermKey::new(algorithm, name.as_bytes(), realm, password.as_bytes());
+            let key = |algorithm| LongTermKey::new(algorithm, name.as_bytes(), &self.realm, password.as_bytes());
             let keys = [key(Algorithm::Md5), key(Algorithm::Sha256)];
             let username = user_key(name.as_bytes());
-            users.by_name.insert(username, users.named.len());
+            self.by_name.insert(username, self.named.len());
             // RFC 8489 §14.4.
-            users.by_hash.insert(sha256(&[name.as_bytes(), b":", realm.as_bytes()]), users.named.len());
-            users.named.push(Named { username, keys });
+            self.by_hash.insert(sha256(&[name.as_bytes(), b":", self.realm.as_bytes()]), self.named.len());
+            self.named.push(Named { username, keys });
         }
-        users
     }
 
     /// Takes other secrets for time-limited names, the first of which count.
@@ -170,8 +186,7 @@ impl Users {
             Name::Hash(hash) => self.by_hash.get(hash),
         };
         if let Some(named) = named.and_then(|&index| self.named.get(index)) {
-            let key = named.keys.iter().find(|key| key.algorithm == algorithm);
-            return Ok(Candidate::with_key(named.username, named.username, key.copied()));
+            return Ok(Candidate::named(named, algorithm));
         }
         match name {
             Name::Plain(name) => self.time_limited(name, algorithm, unix_s),
@@ -197,7 +212,7 @@ impl Users {
             let password = base64::encode(hmac::sign(secret, name).as_ref());
             *key = Some(LongTermKey::new(algorithm, name, &self.realm, password.as_bytes()));
         }
-        Ok(Candidate { username: user_key(name), quota: user_key(session), keys })
+        Ok(Candidate { username: user_key(name), quota: user_key(session), keys, is_named: false })
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mediaserver_netem::{Link, LinkConfig, Loss, QueueLimit, Schedule};
 use mediaserver_proto::ice::{UfragKey, minute_of};
 use mediaserver_proto::io::{Carries, Path, ReceiveBatch, Received, SocketId, TransmitQueue};
+use mediaserver_proto::link::frame::frames;
 use mediaserver_proto::link::{
     CoreEvent, CoreLink, CoreLinkConfig, EdgeEvent, EdgeLink, EdgeLinkConfig, LinkKey, LinkName,
 };
@@ -214,7 +215,8 @@ impl World {
         let mut batch = ReceiveBatch::default();
         batch.push(from, bytes);
         let mut out = TransmitQueue::default();
-        self.edge.handle_link(&batch, 0..1, self.now, &mut out);
+        let counted = self.edge.handle_link(&batch, 0..1, self.now, &mut out);
+        assert_eq!(counted, whole_frames(bytes));
         self.leave_edge(&out);
     }
 
@@ -225,7 +227,9 @@ impl World {
 
     fn give_core_by(&mut self, from: Path, bytes: &[u8]) {
         let (mut out, mut found) = (TransmitQueue::default(), Vec::new());
-        self.core.handle_datagram(from, bytes, 0, self.now, &mut found, &mut out);
+        let counted = self.core.handle_datagram(from, bytes, 0, self.now, &mut found, &mut out);
+        let is_ours = from == tls_at_core() || from == Path { socket: CORE_SOCKET, remote: edge_address() };
+        assert_eq!(counted, if is_ours { whole_frames(bytes) } else { 0 });
         for Received { path, start, len } in found {
             self.core_got.push((path, bytes[start..start + len].to_vec()));
         }
@@ -291,6 +295,9 @@ impl World {
     pub(crate) fn leave_edge(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
             let bytes = out.datagram(entry).to_vec();
+            if [TLS_SOCKET, LINK_SOCKET].contains(&entry.path.socket) {
+                assert_eq!(u64::from(entry.pieces), whole_frames(&bytes));
+            }
             if entry.path.socket == TLS_SOCKET {
                 assert_eq!(entry.path, tls_at_edge());
                 if self.has_tls {
@@ -311,6 +318,7 @@ impl World {
 
     fn leave_core(&mut self, out: &TransmitQueue<'_>) {
         for entry in out.entries() {
+            assert_eq!(u64::from(entry.pieces), whole_frames(out.datagram(entry)));
             if entry.path == tls_at_core() {
                 if self.has_tls {
                     self.over_tls += 1;
@@ -326,6 +334,11 @@ impl World {
             }
         }
     }
+}
+
+/// What the metrics of a link have to count, and each end counts where it makes and unpacks frames.
+fn whole_frames(datagram: &[u8]) -> u64 {
+    frames(datagram).flatten().count() as u64
 }
 
 /// A visitor at the Edge's public socket.

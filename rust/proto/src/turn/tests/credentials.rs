@@ -64,6 +64,64 @@ fn two_secrets_count_and_what_is_taken_away_does_not() {
     assert_eq!(world.count(TurnDrop::UnknownUser), 1);
 }
 
+fn users(named: &[(&str, &str)]) -> Vec<(String, String)> {
+    named.iter().map(|&(name, password)| (name.to_owned(), password.to_owned())).collect()
+}
+
+#[test]
+fn named_users_come_and_go_while_the_server_runs() {
+    let mut world = World::open();
+    let mut bob = Client::new("192.0.2.2:5000", "bob", "new here");
+    assert_eq!(bob.ask(&mut world, method::ALLOCATE, udp).0, Answer::Error(401));
+    world.server.set_users(&users(&[("bob", "new here")]));
+    for userhash in [false, true] {
+        let source = format!("192.0.2.2:{}", 5001 + u16::from(userhash));
+        Client { userhash, ..Client::new(&source, "bob", "new here") }.allocate(&mut world);
+        let mut gone = Client { userhash, ..Client::named(SOURCE) };
+        assert_eq!(gone.ask(&mut world, method::ALLOCATE, udp).0, Answer::Error(401));
+    }
+    assert_eq!(world.count(TurnDrop::UnknownUser), 3);
+}
+
+#[test]
+fn an_allocation_of_a_user_who_is_gone_ends_by_itself_and_is_prolonged_by_nobody() {
+    for sha256_password in [false, true] {
+        let mut world = World::open();
+        let mut client = Client { sha256_password, ..Client::named(SOURCE) };
+        client.allocate(&mut world);
+        assert_eq!(client.permit(&mut world, &[PEER]), Answer::Success);
+        world.server.set_users(&[]);
+        assert_eq!(client.refresh(&mut world, 3600).0, Answer::Error(401));
+        assert_eq!(client.permit(&mut world, &[PEER]), Answer::Error(401));
+        assert_eq!(world.count(TurnDrop::UnknownUser), 2);
+        assert_eq!(world.server.allocations(), 1, "what is agreed lasts as long as it was agreed");
+        world.pass(600);
+        assert_eq!(world.server.allocations(), 0);
+    }
+}
+
+#[test]
+fn another_password_goes_on_with_the_allocation_and_the_one_before_does_not() {
+    let mut world = World::open();
+    let mut client = Client::named(SOURCE);
+    client.allocate(&mut world);
+    world.server.set_users(&users(&[("ann", "battery staple")]));
+    assert_eq!(client.refresh(&mut world, 600).0, Answer::Error(401));
+    assert_eq!(world.count(TurnDrop::BadIntegrity), 1);
+    client.password = "battery staple".to_owned();
+    assert_eq!(client.refresh(&mut world, 600).0, Answer::Success);
+}
+
+#[test]
+fn who_has_a_name_until_a_time_goes_on_when_named_users_change() {
+    let mut world = World::open();
+    let mut client = Client::time_limited(SOURCE, UNIX_S + 100, "session");
+    client.allocate(&mut world);
+    world.server.set_users(&[]);
+    world.pass(101);
+    assert_eq!(client.refresh(&mut world, 600).0, Answer::Success);
+}
+
 #[test]
 fn a_nonce_ages_and_the_next_one_is_in_the_refusal() {
     let mut world = World::open();
