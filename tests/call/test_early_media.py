@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from mediaserver.call.call_request import CallRequest
-from mediaserver.call.sip_devices import _alerted
 from mediaserver.call.dial_failed import DialFailed
 from mediaserver.call.early_media import EarlyMedia
 from mediaserver.call.events import EndCause, Ringing
 from mediaserver.call.leg import LegMedia
+from mediaserver.call.sip_devices import _alerted
 from mediaserver.call.sip_leg import SipLeg
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
