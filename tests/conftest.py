@@ -10,7 +10,6 @@ import hypothesis
 import pytest
 import structlog
 
-from mediaserver.runtime.clock import VirtualClock
 from mediaserver.runtime.metrics import Metrics
 
 # A busy machine must not fail a property; the test's own timeout bounds it.
@@ -18,12 +17,6 @@ hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    """Time that moves only when the test says so; it does not begin at 0, where a forgotten offset would hide."""
-    return VirtualClock(start=1000.0)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ Everything runs on one event loop; no method may be called from another thread.
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from mediaserver.errors import LimitExceeded, LocalProtocolError
+from mediaserver.runtime.driver import Driver
 from mediaserver.sip.capture import Capture
 from mediaserver.sip.certificates.standing import CertificateStanding
 from mediaserver.sip.conference_info import ConferenceState
@@ -40,12 +40,14 @@ from mediaserver.sip.removals import NewRemoval
 from mediaserver.sip.resolver import Resolver
 from mediaserver.sip.session import InviteSession
 from mediaserver.sip.standalone import OutsideRequest, Standalone
+from mediaserver.sip.transaction_layer import Transmit
 from mediaserver.sip.transport.edge_way import EdgeWay, Ends
 from mediaserver.sip.transport.manager import Transports
 from mediaserver.sip.transport.websocket import WebSocketConnection
 from mediaserver.sip.uri import SipUri
 
 _WAKES_PER_S: Final = 50.0
+"""Many deadlines share a wake-up: nothing in SIP is so punctual that a few milliseconds matter."""
 _log = structlog.get_logger("sip")
 
 __all__ = [
@@ -120,21 +122,18 @@ class UserAgent:
             capture=capture,
         )
         self._core = Core(config=config, users=users, counters=self._counters, routes=self._transports)
+        self._driver = Driver(self._core, send=self._send, deliver=self._handle_event, wakes_per_s=_WAKES_PER_S)
         self._sessions: dict[str, InviteSession] = {}
         self._requests: dict[Standalone, asyncio.Future[None]] = {}
         self._flows: dict[Flow, OnFlow] = {}
         """Who is told what becomes of a kept flow."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
-        self._driving = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open every bind. Raises OSError when one cannot be opened (the others are closed again)."""
-        self._loop = asyncio.get_running_loop()
+        self._driver.start()
         await self._transports.start()
 
     def drain(self) -> None:
@@ -144,9 +143,9 @@ class UserAgent:
     async def stop(self, deadline_s: float = 5.0) -> None:
         """Hang every session up, wait at most `deadline_s` for the BYEs to be answered, close the sockets."""
         self.drain()
-        if self._loop is not None:
-            self._core.notifier.end_all(self._now())
-            self._drive()
+        if self._driver.is_running:
+            self._core.notifier.end_all(self._driver.now())
+            self._driver.drain()
         for session in list(self._sessions.values()):
             session.hangup('SIP;cause=503;text="Shutting down"')
         loop = asyncio.get_running_loop()
@@ -157,9 +156,7 @@ class UserAgent:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._driver.close()
         await self._transports.stop()
 
     def set_tls(self, *, server: ssl.SSLContext | None, client: ssl.SSLContext | None) -> None:
@@ -245,11 +242,11 @@ class UserAgent:
         aor: str | None = None
         if via_flow is not None:
             aor = self._core.aor_of(target, via_flow)
-            destinations, headers, uris = self._core.way_to(target, via_flow, headers, self._now())
+            destinations, headers, uris = self._core.way_to(target, via_flow, headers, self._driver.now())
         elif isinstance(route_to, Target):
             destinations = [route_to]
         elif route_to is not None:
-            destinations = list(self._core.dead.ordered(route_to, self._now()))
+            destinations = list(self._core.dead.ordered(route_to, self._driver.now()))
         else:
             destinations = list(await self.locate(target))
         if not destinations:
@@ -267,10 +264,10 @@ class UserAgent:
             focus=focus,
             uris={destination: str(uri.without_headers()) for destination, uri in (uris or {}).items()},
             aor=aor,
-            now=self._now(),
+            now=self._driver.now(),
         )
         session = self._wrap(machine)
-        self._drive()
+        self._driver.drain()
         return session
 
     async def request(self, request: OutsideRequest, *, targets: Sequence[Target] = ()) -> Standalone:
@@ -281,11 +278,11 @@ class UserAgent:
         destinations: list[Destination] = [*(targets or await self.locate(request.uri))]
         if not destinations:
             raise LocalProtocolError(f"no address found for {request.uri.host}")
-        standalone = self._core.request(request, destinations=destinations, now=self._now())
+        standalone = self._core.request(request, destinations=destinations, now=self._driver.now())
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._requests[standalone] = done
         try:
-            self._drive()
+            self._driver.drain()
             await done
         finally:
             self._requests.pop(standalone, None)
@@ -293,7 +290,7 @@ class UserAgent:
 
     async def locate(self, uri: SipUri) -> list[Target]:
         """Next hops of a URI (RFC 3263), those that answered lately before those that did not; empty without any."""
-        return self._core.dead.ordered(await self._resolver.resolve(uri), self._now())
+        return self._core.dead.ordered(await self._resolver.resolve(uri), self._driver.now())
 
     def adopt(
         self,
@@ -317,8 +314,8 @@ class UserAgent:
             asyncio.get_running_loop().call_soon(on_news, "closed")
             return
         self._flows[flow] = on_news
-        self._core.kept.keep(flow, keeping, self._now())
-        self._arm()
+        self._core.kept.keep(flow, keeping, self._driver.now())
+        self._driver.arm()
 
     def release_flow(self, flow: Flow) -> None:
         """Nobody relies on this flow any more; it is closed when it is idle."""
@@ -330,32 +327,31 @@ class UserAgent:
 
         Every domain and address of ours names the same users. A device with several flows is there once.
         """
-        return self._core.bindings(aor, self._now())
+        return self._core.bindings(aor, self._driver.now())
 
     def registrations(self) -> list[Binding]:
         """Every live binding, by address of record."""
-        return self._core.location.everything(self._now())
+        return self._core.location.everything(self._driver.now())
 
     def unregister(self, aor: str) -> bool:
         """Forget the bindings of an address of record. False where there are none."""
         key = self._core.aor(aor)
-        if not self._core.location.lookup(key, self._now()):
+        if not self._core.location.lookup(key, self._driver.now()):
             return False
         self._core.location.replace(key, [])
         self._core.tell(key)
-        self._drive()
+        self._driver.drain()
         return True
 
     def show_user(self, aor: str, state: UserState) -> None:
         """Tell whoever watches this user of a presence and of calls that are not those of phones (a page's)."""
         self._core.watched.show_user(aor, state)
-        if self._loop is not None:
-            self._drive()
+        self._driver.drain()
 
     def show_conference(self, address: str, state: ConferenceState | None) -> None:
         """Tell whoever watches a conference, by the user part of its URI, who is in it; None where it is over."""
-        self._core.watched.show_conference(address, state, self._now())
-        self._drive()
+        self._core.watched.show_conference(address, state, self._driver.now())
+        self._driver.drain()
 
     def let_name(self, may: Callable[[str, str], bool]) -> None:
         """Those whom `may(user, owner)` allows are told how the owner's calls are named, for Replaces and Join."""
@@ -363,8 +359,8 @@ class UserAgent:
 
     def keep_subscriptions(self, known: Callable[[str], bool]) -> None:
         """End subscriptions to and of users who are not `known`, by name, any more."""
-        self._core.notifier.keep_users(known, self._now())
-        self._drive()
+        self._core.notifier.keep_users(known, self._driver.now())
+        self._driver.drain()
 
     def find_named(self, name: DialogName) -> InviteSession | None:
         """The session whose dialog is named so (RFC 3891, RFC 3911); None where there is none."""
@@ -382,61 +378,39 @@ class UserAgent:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _now(self) -> float:
-        loop = self._loop
-        if loop is None:
-            raise LocalProtocolError("the user agent is not started")
-        return loop.time()
+    def _send(self, transmit: Transmit) -> None:
+        self._transports.send(transmit.data, transmit.destination, transmit.key)
 
     def _wrap(self, machine: InviteMachine) -> InviteSession:
         def drive() -> None:
             self._core.touch(machine)
-            self._drive()
+            self._driver.drain()
 
-        session = InviteSession(machine, drive=drive, now=self._now, queue_limit=self.config.limits.session_queue)
+        session = InviteSession(
+            machine, drive=drive, now=self._driver.now, queue_limit=self.config.limits.session_queue
+        )
         self._sessions[machine.id] = session
         return session
 
     def _on_message(self, message: Request | Response, flow: Flow) -> None:
-        self._core.handle_message(message, flow, self._now())
-        self._drive()
+        self._core.handle_message(message, flow, self._driver.now())
+        self._driver.drain()
 
     def _on_malformed(self, error: SipParseError, partial: Request | None, flow: Flow) -> None:
-        self._core.handle_malformed(error, partial, flow, self._now())
-        self._drive()
+        self._core.handle_malformed(error, partial, flow, self._driver.now())
+        self._driver.drain()
 
     def _on_keep_alive(self, data: bytes, flow: Flow) -> None:
-        self._core.handle_keep_alive(data, flow, self._now())
-        self._drive()
+        self._core.handle_keep_alive(data, flow, self._driver.now())
+        self._driver.drain()
 
     def _on_failure(self, key: object, destination: Destination) -> None:
-        self._core.handle_transport_failure(key, destination, self._now())
-        self._drive()
+        self._core.handle_transport_failure(key, destination, self._driver.now())
+        self._driver.drain()
 
     def _on_closed(self, flow: Flow, target: Target | None) -> None:
-        self._core.handle_flow_closed(flow, target, self._now())
-        self._drive()
-
-    def _drive(self) -> None:
-        """Drain the core after it was changed: datagrams out, events up, the one timer armed."""
-        if self._driving:
-            return  # a session method was called from within; the outer turn drains
-        self._driving = True
-        try:
-            core, send = self._core, self._transports.send
-            transmit = core.poll_transmit()
-            while True:
-                while transmit is not None:
-                    send(transmit.data, transmit.destination, transmit.key)
-                    transmit = core.poll_transmit()
-                while (event := core.poll_event()) is not None:
-                    self._handle_event(event)
-                transmit = core.poll_transmit()
-                if transmit is None:
-                    break
-        finally:
-            self._driving = False
-        self._arm()
+        self._core.handle_flow_closed(flow, target, self._driver.now())
+        self._driver.drain()
 
     def _handle_event(self, event: object) -> None:
         if isinstance(event, SessionHappened):
@@ -450,10 +424,10 @@ class UserAgent:
         elif isinstance(event, NewText):
             text = IncomingText(event.text, event.authenticated_user, event.trunk)
             code = self.on_text(text) if self.on_text is not None else 404
-            self._core.respond(event.transaction, code, now=self._now())
+            self._core.respond(event.transaction, code, now=self._driver.now())
         elif isinstance(event, NewRemoval):
             removed = self.on_removal(event.asked) if self.on_removal is not None else 404
-            self._core.answer_removal(event, removed, self._now())
+            self._core.answer_removal(event, removed, self._driver.now())
         elif isinstance(event, OutsideReferral):
             self._new_referral(event)
         elif isinstance(event, RequestDone):
@@ -499,8 +473,8 @@ class UserAgent:
 
     def _new_referral(self, event: OutsideReferral) -> None:
         def tell(code: int) -> None:
-            self._core.referrals.answer(event, code, self._now())
-            self._drive()
+            self._core.referrals.answer(event, code, self._driver.now())
+            self._driver.drain()
 
         self._run(self._refer(IncomingReferral(event.called, event.user, tell)), f"sip-refer-{event.user}")
 
@@ -532,22 +506,3 @@ class UserAgent:
             session.reject(code)
         except LocalProtocolError:
             session.hangup()
-
-    def _arm(self) -> None:
-        at = self._core.poll_timeout()
-        if at is not None:
-            # Many deadlines share a wake-up: nothing in SIP is so punctual that a few milliseconds matter.
-            at = math.ceil(at * _WAKES_PER_S) / _WAKES_PER_S
-        if at == self._timer_at and self._timer is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_at = at
-        if at is not None and self._loop is not None:
-            self._timer = self._loop.call_at(at, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._core.handle_timeout(self._now())
-        self._drive()

@@ -231,7 +231,7 @@ async def test_our_keep_alives_are_answered_by_a_real_peer(make_endpoint: MakeEn
         assert entry is not None
         entry._next_at = kept._next_at = asyncio.get_running_loop().time()
         entry.answered = False
-        us.agent._on_timer()
+        us.agent._driver.arm()
         async with asyncio.timeout(30):
             assert await news.get() == "alive"
     assert us.counts.table["sip.flows_lost.closed"] == 0
