@@ -62,11 +62,6 @@ class Outbox:
         self._sent = number
         return number, text
 
-    @property
-    def unsent(self) -> int:
-        """How many messages wait to be written."""
-        return self._last - self._sent
-
     def _drop_first(self) -> None:
         _, text = self._kept.popleft()
         self._bytes -= len(text)

@@ -36,10 +36,6 @@ class DialPlan:
         question = replace(question, entry=name)
         return await self._followed(self._router.route_entry(name, question), question)
 
-    def has_entry(self, name: str) -> bool:
-        """Whether an entry leads anywhere at all."""
-        return name in self._config.entries
-
     async def _followed(self, found: Destination | None, question: Question) -> Destination | None:
         while found is not None and found.target.webhook is not None:
             found = await self._asked(found, found.target.webhook, question)

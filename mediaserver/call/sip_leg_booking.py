@@ -55,11 +55,6 @@ class BookedSipLeg(Leg):
     def _on_engine_event(self, kind: Kind, event: engine_events.AnyEvent) -> None:
         """Something happened to a transport or track of the leg."""
 
-    @property
-    def late_offer(self) -> bool:
-        """True while the phone's INVITE came without an offer and was not answered yet."""
-        return self._late_offer
-
     def _mark_answered(self) -> None:
         self._answered = True
         self.answered_at = datetime.now(UTC)

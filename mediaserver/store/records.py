@@ -144,39 +144,6 @@ class ContactRecords(Protocol):
         """Release what the repository holds."""
 
 
-class MemoryRecords:
-    """Keeps the latest `capacity` records in memory; for tests and for a daemon that shall keep none."""
-
-    def __init__(self, *, capacity: int = 10_000) -> None:
-        self._capacity = capacity
-        self._records: dict[str, ContactRecord] = {}
-
-    async def add(self, *records: ContactRecord) -> None:
-        """See `ContactRecords`; the oldest give way beyond the capacity."""
-        for record in records:
-            self._records.setdefault(record.contact_id, record)
-        while len(self._records) > self._capacity:
-            del self._records[next(iter(self._records))]
-
-    async def get(self, contact_id: str) -> ContactRecord | None:
-        """See `ContactRecords`."""
-        return self._records.get(contact_id)
-
-    async def list(
-        self, *, since: datetime | None = None, before: str | None = None, limit: int = 100
-    ) -> Sequence[ContactRecord]:
-        """See `ContactRecords`."""
-        found = [record for record in self._records.values() if since is None or record.ended_at >= since]
-        found.sort(key=_order, reverse=True)
-        if before is not None:
-            seen = self._records.get(before)
-            found = [] if seen is None else [record for record in found if _order(record) < _order(seen)]
-        return found[:limit]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
 # Times as ISO 8601 in UTC with microseconds: they sort as text, and `sqlite3` shows them as people write them.
 _SCHEMA: Final = (
     """
@@ -346,10 +313,6 @@ def _from_row(row: sqlite3.Row) -> ContactRecord:
     for name in ("consent", "legs", "attributes"):
         values[name] = None if values[name] is None else msgspec.json.decode(values[name])
     return msgspec.convert(values, ContactRecord)
-
-
-def _order(record: ContactRecord) -> tuple[datetime, str]:
-    return record.ended_at, record.contact_id
 
 
 def _time(moment: datetime) -> str:

@@ -378,7 +378,6 @@ ServerMessage = Annotated[
 """Every message that the server may send."""
 
 _CLIENT: Final[TypeAdapter[ClientMessage]] = TypeAdapter(ClientMessage)
-_SERVER: Final[TypeAdapter[ServerMessage]] = TypeAdapter(ServerMessage)
 
 
 def parse_client(text: str) -> ClientMessage:
@@ -391,14 +390,6 @@ def parse_client(text: str) -> ClientMessage:
         raise RemoteProtocolError(f"The message is longer than {MAX_MESSAGE_CHARS} characters.", status=413)
     try:
         return _CLIENT.validate_json(text)
-    except ValidationError as error:
-        raise RemoteProtocolError(_describe(error), status=400) from None
-
-
-def parse_server(text: str) -> ServerMessage:
-    """Read one message of the server, as test clients do. Raises RemoteProtocolError."""
-    try:
-        return _SERVER.validate_json(text)
     except ValidationError as error:
         raise RemoteProtocolError(_describe(error), status=400) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -164,8 +163,3 @@ class _Reader:
         if known is not None and known != value:
             raise SdpError(number, f"{name} differs between sections, which share one transport")
         return value
-
-
-def candidates_of(fragment: Fragment) -> Sequence[Candidate]:
-    """All candidates of a fragment, in order."""
-    return [candidate for section in fragment.sections for candidate in section.candidates]

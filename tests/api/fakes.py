@@ -38,10 +38,11 @@ from mediaserver.core.permissions import Publishable
 from mediaserver.errors import InsufficientBandwidth, LimitExceeded, NegotiationError, RemoteProtocolError
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.description import Fingerprint
-from mediaserver.store.records import ContactRecord, MemoryRecords
+from mediaserver.store.records import ContactRecord
 from mediaserver.webrtc.messages import ClientMessage, IceServer, Page
 from mediaserver.webrtc.room_messages import RoomInfo
 from tests.call.fakes import FakeEngine
+from tests.store.memory_records import MemoryRecords
 
 SITE_SECRET = b"a secret of the house, 32 bytes."
 ADMIN_TOKEN = "admin-token-for-tests"

@@ -28,8 +28,9 @@ from mediaserver.core.up_track import UpTrack
 from mediaserver.runtime.metrics import Metrics
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.description import Fingerprint
-from mediaserver.store.records import ContactRecord, MemoryRecords
+from mediaserver.store.records import ContactRecord
 from tests.call.fakes import FakeEngine, FakeLeg
+from tests.store.memory_records import MemoryRecords
 
 CONFIG = """
 users: {anna: {secret: {env: A}}, ben: {secret: {env: A}}, expert: {secret: {env: A}}}

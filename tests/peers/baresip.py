@@ -195,10 +195,6 @@ class Baresip:
     async def mute(self) -> None:
         await self.command("mute")
 
-    async def send_digit(self, digit: str) -> None:
-        """Press and release one key (RFC 4733 event)."""
-        await self.command("sndcode", digit)
-
     # --- what a test looks at
 
     async def wait_registered(self, timeout_s: float = 40.0) -> None:

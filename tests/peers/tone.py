@@ -87,17 +87,6 @@ class Recording:
             tone += (last * last + before * before - coefficient * last * before) * 2 / block
         return tone / energy if energy else 0.0
 
-    def longest_silence_s(self, threshold: float = SILENCE) -> float:
-        """Longest run of 10 ms blocks whose level is under the threshold."""
-        block = max(1, self.rate // 100)
-        longest = run = 0
-        for start in range(0, len(self.samples) - block + 1, block):
-            part = self.samples[start : start + block]
-            quiet = math.sqrt(sum(sample * sample for sample in part) / block) < threshold
-            run = run + 1 if quiet else 0
-            longest = max(longest, run)
-        return longest * block / self.rate
-
 
 def read_wav(path: Path) -> Recording:
     """Read a 16-bit WAV file, also one that is still being written (its header then says zero length)."""

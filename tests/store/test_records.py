@@ -15,11 +15,11 @@ from mediaserver.store.records import (
     ContactRecord,
     ContactRecords,
     LegRecord,
-    MemoryRecords,
     SqliteRecords,
     StoreError,
     StreamRecord,
 )
+from tests.store.memory_records import MemoryRecords
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 

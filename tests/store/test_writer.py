@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mediaserver.runtime.metrics import Metrics
-from mediaserver.store.records import ContactRecord, MemoryRecords, StoreError
+from mediaserver.store.records import ContactRecord, StoreError
 from mediaserver.store.writer import RecordWriter
 from tests.passing import passed
+from tests.store.memory_records import MemoryRecords
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediaserver.sdp.description import Fingerprint, SdpError
-from mediaserver.webrtc.sdpfrag import Fragment, candidates_of, parse_fragment, restart_answer, write_fragment
+from mediaserver.sdp.description import Candidate, Fingerprint, SdpError
+from mediaserver.webrtc.sdpfrag import Fragment, parse_fragment, restart_answer, write_fragment
 from mediaserver.webrtc.section import LocalIceParams
 
 # RFC 9725 §4.3.2 and §4.3.3, figures 4 and 5.
@@ -25,6 +25,10 @@ a=mid:0
 a=ice-ufrag:ysXw
 a=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k
 """
+
+
+def candidates_of(fragment: Fragment) -> list[Candidate]:
+    return [candidate for section in fragment.sections for candidate in section.candidates]
 
 
 def test_trickled_candidates_are_read() -> None:
