@@ -22,12 +22,11 @@ from mediaserver.api.source import SourceResolver
 from mediaserver.call.signaling import Rooms, RoomSession
 from mediaserver.errors import MediaServerError
 from mediaserver.runtime.sources import source_prefix
+from mediaserver.webrtc import sdpfrag
 from mediaserver.webrtc.messages import IceServer
 
 SDP = "application/sdp"
-SDP_FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_SDP_BYTES = 65_536
-MAX_FRAGMENT_BYTES = 16_384
 
 _ROOM = r"{room:[A-Za-z0-9._-]{1,64}}"
 _SESSION = r"{session:[A-Za-z0-9._~-]{1,128}}"
@@ -142,10 +141,10 @@ class RoomSessionsResource:
                 scope=None,
                 bearer="room",
                 answer=str,
-                media_type=SDP_FRAGMENT,
+                media_type=sdpfrag.MEDIA_TYPE,
                 also={204: "The candidates were taken."},
                 body=str,
-                body_types=(SDP_FRAGMENT,),
+                body_types=(sdpfrag.MEDIA_TYPE,),
                 headers={"If-Match": 'The ETag of the current ICE session, or "*" to restart ICE.'},
                 problems={
                     404: "There is no such session.",
@@ -191,7 +190,7 @@ class RoomSessionsResource:
             request,
             methods=allowed,
             headers="authorization, content-type, if-match",
-            Accept_Patch=SDP_FRAGMENT,
+            Accept_Patch=sdpfrag.MEDIA_TYPE,
             Allow=allowed,
         )
 
@@ -214,7 +213,7 @@ class RoomSessionsResource:
         response = web.Response(status=201, body=session.answer_sdp.encode(), content_type=SDP)
         response.headers["Location"] = f"{self._prefix}/v1/rooms/{scope.room}/{self._kind}/{session.id}"
         response.headers["ETag"] = f'"{session.etag}"'
-        response.headers["Accept-Patch"] = SDP_FRAGMENT
+        response.headers["Accept-Patch"] = sdpfrag.MEDIA_TYPE
         response.headers["Cache-Control"] = "no-store"
         for link in _links(self._ice_servers()):
             response.headers.add("Link", link)
@@ -225,7 +224,7 @@ class RoomSessionsResource:
         self._check_origin(request)
         session = self._find(request).session
         etag = self._condition(request, session)
-        fragment = await read_text(request, content_type=SDP_FRAGMENT, max_bytes=MAX_FRAGMENT_BYTES)
+        fragment = await read_text(request, content_type=sdpfrag.MEDIA_TYPE, max_bytes=sdpfrag.MAX_CHARS)
         try:
             answer = await session.trickle(fragment, etag)
         except MediaServerError as error:
@@ -233,7 +232,7 @@ class RoomSessionsResource:
         headers = {"ETag": f'"{session.etag}"', "Cache-Control": "no-store"}
         if answer is None:
             return web.Response(status=204, headers=headers)
-        return web.Response(status=200, body=answer.encode(), content_type=SDP_FRAGMENT, headers=headers)
+        return web.Response(status=200, body=answer.encode(), content_type=sdpfrag.MEDIA_TYPE, headers=headers)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE: end the session (RFC 9725 §4.2)."""

@@ -2,7 +2,7 @@
 
 import { el, say, show } from "./ui.js";
 
-export const CHAT_TOPIC = "chat";
+const CHAT_TOPIC = "chat";
 const MOST_SHOWN = 200;
 const MOST_CHARACTERS = 1000;
 

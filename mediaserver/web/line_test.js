@@ -148,7 +148,7 @@ export function onlyBy(protocol, sdp) {
 }
 
 /** Round trip, its variation and loss, of the echoes of `sent` messages: [milliseconds], one for each that came back. */
-export function qualityOf(sent, echoes) {
+function qualityOf(sent, echoes) {
   const sorted = [...echoes].sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)] ?? null;
   const high = sorted[Math.floor(sorted.length * 0.95)] ?? null;

@@ -246,7 +246,7 @@ function firstCandidate(pc) {
 }
 
 /** What a camera of `settings` (width, height, frameRate) must be sent with to stay within `bounds`. */
-export function fittingEncoding(bounds, { width = 1280, height = 720, frameRate = 30 }) {
+function fittingEncoding(bounds, { width = 1280, height = 720, frameRate = 30 }) {
   const area = (scale) => Math.ceil(width / scale / 16) * Math.ceil(height / scale / 16);
   const fits = (scale) =>
     width / scale <= (bounds.max_width ?? Infinity) &&

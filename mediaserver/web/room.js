@@ -84,11 +84,6 @@ export class Room extends EventTarget {
     this.#session.send({ type: "permit", participant, publish });
   }
 
-  /** The slot in which somebody is seen or heard, if there is one. */
-  slotOf(participant, kind) {
-    return [...this.slots.values()].find((slot) => slot.participant === participant && slot.kind === kind) ?? null;
-  }
-
   /** Go. */
   leave() {
     this.#session.send({ type: "hangup" });

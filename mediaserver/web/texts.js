@@ -221,7 +221,7 @@ export class LiveText extends TextPanel {
 }
 
 /** The keys that make `after` of `before`: erasures from the end, then what is new (T.140: BS erases one character). */
-export function edits(before, after) {
+function edits(before, after) {
   const [old, now] = [[...before], [...after.replaceAll("\n", NEW_LINE)]];
   let same = 0;
   while (same < old.length && same < now.length && old[same] === now[same]) same += 1;

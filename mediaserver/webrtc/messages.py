@@ -36,9 +36,6 @@ from mediaserver.webrtc.room_messages import (
     Subscribed,
 )
 
-PROTOCOL_VERSION: Final = 1
-"""The only version of the session protocol spoken here."""
-
 MAX_MESSAGE_CHARS: Final = 131_072
 """Longest message accepted, in characters: a session description of 64 KiB with its JSON escapes."""
 

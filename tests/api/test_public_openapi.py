@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
 from mediaserver.api.openapi import document
-from mediaserver.api.room_sessions import SDP, SDP_FRAGMENT, RoomLimits
+from mediaserver.api.room_sessions import SDP, RoomLimits
+from mediaserver.webrtc import sdpfrag
 from tests.api.fakes import Stack
 from tests.api.test_openapi import CHECKS, held_to, plain
 
-schemathesis.serializer.alias([SDP, SDP_FRAGMENT], "text/plain")
+schemathesis.serializer.alias([SDP, sdpfrag.MEDIA_TYPE], "text/plain")
 
 _ROOM = "lobby"
 
@@ -131,7 +132,7 @@ def test_a_session_is_changed_and_ended_as_the_document_says(served: Served) -> 
 
         made = ask(endpoint["POST"], 201, body="v=0\r\n", media_type=SDP)
         where = {"room": _ROOM, "session": made.headers["location"][0].rpartition("/")[2]}
-        change = {"path_parameters": where, "body": "a=end-of-candidates\r\n", "media_type": SDP_FRAGMENT}
+        change = {"path_parameters": where, "body": "a=end-of-candidates\r\n", "media_type": sdpfrag.MEDIA_TYPE}
         ask(resource["PATCH"], 204, headers={"If-Match": made.headers["etag"][0]}, **change)
         ask(resource["PATCH"], 200, headers={"If-Match": "*"}, **change)
         ask(resource["PATCH"], 412, headers={"If-Match": made.headers["etag"][0]}, **change)
