@@ -286,6 +286,7 @@ class WebRtcPeer:
                     pwd=remote.pwd,
                     fingerprints=tuple(Fingerprint(algorithm=f.algorithm, value=f.value) for f in remote.fingerprints),
                     dtls_role=remote.dtls_role,
+                    reduced_size=negotiation.reduced_size,
                 )
             )
         extensions = {extension.id: extension.uri for extension in negotiation.extensions}

@@ -55,6 +55,7 @@ def answered_section(section: Section, media: MediaDescription, extensions: tupl
         remote_repairs=repairing_ssrcs(media),
         remote_rids=tuple(rid for rid in section.remote_rids if rid in _sent_rids(media)),
         remote_msid=media.msid,
+        reduced_size=section.reduced_size and media.rtcp_rsize,
         extensions=tuple(extension for extension in extensions if extension.uri in offered),
     )
 

@@ -130,7 +130,7 @@ def _accepted(section: Section, local: LocalIceParams, setup: Setup, cname: str,
         fingerprints=(local.fingerprint,),
         setup=setup,
         rtcp_mux=True,
-        rtcp_rsize=section.kind == "video",
+        rtcp_rsize=section.reduced_size,
         # RFC 8843 §10.3: candidates stand in the section that the group's transport is taken from.
         candidates=candidates(local) if first else (),
         end_of_candidates=first,

@@ -87,6 +87,13 @@ class Negotiation:
         found = {extension.id: extension for section in self._live() for extension in section.extensions}
         return tuple(found[number] for number in sorted(found))
 
+    @property
+    def reduced_size(self) -> bool:
+        """Whether feedback needs no report before it. Sections of one transport are to agree on it (RFC 8859, IDENTICAL);
+        Firefox says it of pictures alone."""
+        pictures = [section for section in self._live() if section.kind == "video"]
+        return all(section.reduced_size for section in pictures or self._live() if section.data is None)
+
     def section(self, mid: str) -> Section:
         """The section with this mid. Raises KeyError."""
         for section in self.sections:
@@ -297,6 +304,7 @@ class Negotiation:
             if fresh or same is None
             else same.local_repair_ssrc,
             msid=f"{self._cname} {self._cname}-{mid}",
+            reduced_size=media.rtcp_rsize,
             extensions=extensions,
             protocol=media.protocol,
             formats=media.formats,
@@ -396,6 +404,7 @@ class Negotiation:
             local_ssrc=self._new_ssrc(used),
             local_repair_ssrc=self._repair_ssrc(kind, used),
             msid=f"{self._cname} {self._cname}-{mid}",
+            reduced_size=True,
             extensions=fitting_extensions(extensions, codecs, direction.receives),
             formats=tuple(str(codec.pt) for codec in codecs),
         )

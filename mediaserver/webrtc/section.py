@@ -107,6 +107,8 @@ class Section:
     """Of the stream on which we send lost packets again; used where `send` has rtx."""
     msid: str = ""
     """Ours: "<stream> <track>"."""
+    reduced_size: bool = False
+    """Feedback may be sent without a report before it (RFC 5506 §5): both say `a=rtcp-rsize`."""
     extensions: tuple[Extension, ...] = ()
     protocol: str = "UDP/TLS/RTP/SAVPF"
     formats: tuple[str, ...] = ("0",)

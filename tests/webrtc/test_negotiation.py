@@ -204,6 +204,44 @@ def test_feedback_is_what_both_know_and_remb_beside_transport_cc_so_that_publish
     assert agreed("aiortc_sendrecv").sections[1].receive[0].feedback == ("nack", "nack pli", "goog-remb")
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "reduced"),
+    [
+        ("chromium_sendrecv", ["audio", "video"], True),
+        ("safari_sendrecv", ["audio", "video"], True),
+        ("firefox_sendrecv", ["video"], True),
+        ("aiortc_sendrecv", [], False),
+    ],
+)
+def test_feedback_of_reduced_size_is_for_those_who_say_that_they_take_it(
+    name: str, said: list[str], reduced: bool
+) -> None:
+    negotiation = server()
+    negotiation.handle_offer(recorded(name))
+    answer = parse(negotiation.create_answer())
+    assert [media.kind for media in answer.media if media.rtcp_rsize] == said
+    assert negotiation.reduced_size is reduced
+
+
+def test_sound_alone_needs_to_say_it_for_itself() -> None:
+    both = recorded("chromium_sendrecv")
+    only_sound = MediaPolicy(video=())
+    assert agreed_text(both, only_sound).reduced_size
+    assert not agreed_text(both.replace("a=rtcp-rsize\r\n", "", 1), only_sound).reduced_size
+    assert not agreed("firefox_sendrecv", only_sound).reduced_size
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_we_offer_feedback_of_reduced_size_and_keep_to_the_answer(takes: bool) -> None:
+    negotiation = server()
+    offer = negotiation.create_offer(add=("audio", "video"))
+    assert all(media.rtcp_rsize for media in parse(offer).media)
+    answer = browser_answer(offer)
+    negotiation.handle_answer(answer if takes else answer.replace("a=rtcp-rsize\r\n", ""))
+    assert negotiation.reduced_size is takes
+    assert [media.rtcp_rsize for media in parse(negotiation.create_offer()).media] == [takes, takes]
+
+
 def test_only_extensions_of_the_engine_are_taken_with_one_map_for_the_transport() -> None:
     negotiation = agreed()
     assert [extension.id for extension in negotiation.extensions] == [1, 2, 3, 4, 10, 11]

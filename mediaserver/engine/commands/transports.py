@@ -75,6 +75,8 @@ class SetIceRemote(Command, frozen=True, kw_only=True, tag="set_ice_remote"):
     fingerprints: tuple[Fingerprint, ...]
     dtls_role: Literal["server", "client"] = "server"
     """Our role."""
+    reduced_size: bool = True
+    """Feedback needs no report before it (RFC 5506)."""
 
 
 class RestartIce(Command, frozen=True, kw_only=True, tag="restart_ice"):

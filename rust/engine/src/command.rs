@@ -210,6 +210,8 @@ pub enum Action {
         pwd: String,
         fingerprints: Vec<Fingerprint>,
         dtls_role: DtlsRole,
+        /// RFC 5506.
+        reduced_size: bool,
     },
     RestartIce,
     OpenRtpTransport {

@@ -230,13 +230,14 @@ impl ShardControl {
                 let credentials = self.endpoint.restart_ice(id, entropy()?, now, out)?;
                 return Ok(Answer::Event(self.ice_opened(id, request, &credentials)));
             }
-            Action::SetIceRemote { ufrag, pwd, fingerprints, dtls_role } => {
+            Action::SetIceRemote { ufrag, pwd, fingerprints, dtls_role, reduced_size } => {
                 let remote = RemoteParameters {
                     credentials: RemoteCredentials::new(ufrag, pwd),
                     fingerprints: read_fingerprints(&fingerprints)?,
                     role: read_role(dtls_role),
                 };
                 self.endpoint.set_ice_remote(id, remote, now, out)?;
+                self.endpoint.set_reduced_size(id, reduced_size)?;
             }
             Action::OpenRtpTransport { bind_ip, rtcp_mux: _, latching_ms, timeout_ms, edge } => {
                 let times = (milliseconds(latching_ms), milliseconds(timeout_ms));

@@ -86,6 +86,7 @@ enum Command {
         pwd: String,
         fingerprints: Vec<Fingerprint>,
         dtls_role: &'static str,
+        reduced_size: bool,
     },
     CloseTransport {
         id: u64,
@@ -243,6 +244,7 @@ fn a_visitor_reaches_the_core_by_the_edge_alone_and_proves_his_address_there() {
             pwd: password.to_owned(),
             fingerprints,
             dtls_role: "client",
+            reduced_size: true,
         }],
     );
 

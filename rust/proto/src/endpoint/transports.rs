@@ -107,6 +107,12 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Whether the peer takes feedback without a report before it (RFC 5506).
+    pub fn set_reduced_size(&mut self, id: u64, reduced_size: bool) -> Result<(), CommandError> {
+        self.media.router.set_reduced_size(TransportId(id), reduced_size)?;
+        Ok(())
+    }
+
     /// Gives new local credentials; the old ones are honoured for the grace.
     pub fn restart_ice(
         &mut self,
@@ -266,7 +272,7 @@ impl Endpoint {
             id: TransportId(id),
             rtcp_ssrc: Ssrc(entropy.rtcp_ssrc.max(1)),
             cname: cname.clone(),
-            // Our answers and offers to browsers say a=rtcp-rsize; SIP phones are not asked.
+            // Until the description of a browser says otherwise; SIP phones are not asked.
             reduced_size: sockets.is_none(),
             max_streams: self.config.limits.tracks_per_transport + self.config.limits.unknown_ssrcs,
         })?;

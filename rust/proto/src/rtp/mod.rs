@@ -15,11 +15,6 @@ pub use sequence::{SequenceUnwrapper, SequenceWindow, is_newer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ssrc(pub u32);
 
-/// Whether a datagram of a transport with `rtcp-mux` is RTCP (RFC 5761 §4: second byte 192 to 223).
-pub fn is_rtcp(datagram: &[u8]) -> bool {
-    datagram.len() >= 2 && (192..=223).contains(&datagram[1])
-}
-
 /// A short token (`mid`, `rid`) kept inline, so that it travels with a packet record without allocation.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Token {

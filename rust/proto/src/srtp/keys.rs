@@ -128,11 +128,6 @@ impl MasterKey {
         self.suite
     }
 
-    /// Key and salt side by side, for export.
-    pub fn to_key_and_salt(&self) -> Vec<u8> {
-        [&self.key[..self.suite.key_len()], &self.salt[..self.suite.salt_len()]].concat()
-    }
-
     /// RFC 3711 §4.3.1 with a key derivation rate of 0: `out` becomes the first bytes of PRF(key, label << 48 ^ salt).
     ///
     /// # Panics

@@ -343,11 +343,6 @@ impl IceTransport {
         self.pump_data(now, out);
     }
 
-    /// Whether [`IceTransport::accept_data`] was called and the transport lives.
-    pub fn has_data(&self) -> bool {
-        self.data.is_some()
-    }
-
     /// Opens a channel; see [`DataChannels::open`].
     pub fn open_channel(
         &mut self,
