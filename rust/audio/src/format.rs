@@ -33,11 +33,6 @@ impl Format {
         }
     }
 
-    /// The rate at which sound of this format is decoded on its way to `other`: no more than both need.
-    pub fn decode_rate(self, other: Format) -> u32 {
-        self.native_rate().or(other.native_rate()).unwrap_or(48_000)
-    }
-
     /// Whether a decoder can go over from what one encoder makes to what another one does, once that was reset.
     pub const fn shares_encoder(self) -> bool {
         !matches!(self, Format::G722)
@@ -57,15 +52,6 @@ pub const fn frame_samples(rate: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn opus_is_decoded_at_the_rate_of_the_other_side() {
-        assert_eq!(Format::Opus.decode_rate(Format::Pcmu), 8_000);
-        assert_eq!(Format::Opus.decode_rate(Format::G722), 16_000);
-        assert_eq!(Format::Pcmu.decode_rate(Format::Opus), 8_000);
-        assert_eq!(Format::G722.decode_rate(Format::Pcma), 16_000);
-        assert_eq!(Format::Opus.decode_rate(Format::Opus), 48_000);
-    }
 
     #[test]
     fn a_frame_of_g722_counts_in_its_odd_clock() {

@@ -154,11 +154,6 @@ impl LayerTable {
         self.described = described;
     }
 
-    /// Index of the stream that carries a layer.
-    pub fn stream_of(&self, index: u8) -> u8 {
-        if self.is_one_stream() { 0 } else { index }
-    }
-
     /// The highest spatial layer that a receiver who is given layer `index` may be sent as soon as it comes: a layer
     /// above that is silent at the moment, and would fit.
     pub fn spatial_limit(&self, index: u8, target: &Target, most: u8) -> u8 {
@@ -331,7 +326,6 @@ mod tests {
         assert_eq!(limit([true, true, true], any, 0), 0, "what lives is left out on purpose");
         let simulcast = table(&[layer("l", 180, 100, true), layer("h", 720, 900, true)]);
         assert_eq!(simulcast.spatial_limit(0, &any, u8::MAX), u8::MAX, "has no layers inside");
-        assert_eq!((simulcast.stream_of(1), all([true; 3]).stream_of(2)), (1, 0));
     }
 
     #[test]
