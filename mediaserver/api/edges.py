@@ -160,9 +160,12 @@ class EdgesResource:
             await self._edges.leave(name, deadline_s)
 
     def _find(self, request: web.Request) -> EdgeShown:
-        name = request.match_info["name"]
-        known = self._edges.status() if self._edges is not None else ()
-        for edge in known:
-            if edge.name == name:
-                return edge
-        raise Problem(404, "not-found", "There is no Edge of this name; `link.edges` in the configuration names them.")
+        return find_edge(self._edges, request)
+
+
+def find_edge(edges: EdgeControl | None, request: web.Request) -> EdgeShown:
+    """The Edge that a path names. Raises Problem (404)."""
+    for edge in edges.status() if edges is not None else ():
+        if edge.name == request.match_info["name"]:
+            return edge
+    raise Problem(404, "not-found", "There is no Edge of this name; `link.edges` in the configuration names them.")

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from mediaserver.api.auth import AdminAuth
+from mediaserver.api.edges import EdgeControl, find_edge
 from mediaserver.api.operation import Operation, json_answer, routes
 from mediaserver.api.problem import Problem
 
@@ -44,9 +45,10 @@ class ProbesMedia(Protocol):
 class MediaProbesResource:
     """Opens and ends them (`edges:write`)."""
 
-    def __init__(self, *, probes: ProbesMedia | None, admin: AdminAuth) -> None:
-        """Without `probes` there are no Edges."""
+    def __init__(self, *, probes: ProbesMedia | None, edges: EdgeControl | None, admin: AdminAuth) -> None:
+        """Without `probes` and `edges` there are no Edges."""
         self._probes = probes
+        self._edges = edges
         self._admin = admin
 
     def operations(self) -> list[Operation]:
@@ -59,7 +61,7 @@ class MediaProbesResource:
                 summary="Open a pair of media ports at an Edge for some seconds, to which anybody may send.",
                 scope="edges:write",
                 answer=MediaProbeShown,
-                problems={404: "There is no Edge."},
+                problems={404: "There is no Edge of this name."},
             ),
             Operation(
                 method="DELETE",
@@ -79,9 +81,10 @@ class MediaProbesResource:
     async def open(self, request: web.Request) -> web.Response:
         """One for each Edge at a time."""
         self._admin.require(request, "edges:write")
+        name = find_edge(self._edges, request).name
         if self._probes is None:
             raise Problem(404, "not-found", "This daemon has no Edges.")
-        return json_answer(MediaProbeShown, await self._probes.open(request.match_info["name"]))
+        return json_answer(MediaProbeShown, await self._probes.open(name))
 
     async def close(self, request: web.Request) -> web.Response:
         """What it has heard until now."""

@@ -286,7 +286,7 @@ class WebSide:
             EntriesAdminResource(entries=self._entries, admin=admin),
             RecordsResource(store=self._records, admin=admin),
             EdgesResource(edges=self._edge_control, admin=admin),
-            MediaProbesResource(probes=self._media_probes, admin=admin),
+            MediaProbesResource(probes=self._media_probes, edges=self._edge_control, admin=admin),
             TrunksResource(status=self._trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=self._user_agent.registrations,

@@ -84,8 +84,9 @@ export class Session extends EventTarget {
     this.#later(RESUME_WINDOW_MS, () => this.#closed());
     const socket = this.#socket;
     if (!socket) return;
-    // An answer to the close frame says that all before it has arrived (RFC 6455 §5.5.1).
-    socket.onclose = ({ wasClean }) => (wasClean ? this.#finish(null) : this.#lost(1006));
+    // An answer to the close frame says that all before it has arrived (RFC 6455 §5.5.1); a close of the server's own has
+    // another code, and does not.
+    socket.onclose = ({ wasClean, code }) => (wasClean && code === 1000 ? this.#finish(null) : this.#lost(1006));
     socket.close(1000, "closed by the page");
     this.#later(PROBE_MS, () => socket === this.#socket && this.#drop());
   }

@@ -153,7 +153,7 @@ class AdminHouse:
             EntriesAdminResource(entries={"demo": entry}, admin=admin),
             RecordsResource(store=self.calls.records, admin=admin),
             EdgesResource(edges=self.edges, admin=admin),
-            MediaProbesResource(probes=self.probes, admin=admin),
+            MediaProbesResource(probes=self.probes, edges=self.edges, admin=admin),
             TrunksResource(status=trunks.status, admin=admin),
             RegistrationsResource(
                 bindings=lambda: [binding], remove=lambda aor: aor == binding.aor, now=lambda: 100.0, admin=admin

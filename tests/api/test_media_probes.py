@@ -33,6 +33,12 @@ async def test_an_edge_that_opens_none_says_why(house: AdminHouse) -> None:
     assert (status, body["state"], body["reason"]) == (200, "refused", "edge.sip_media_ports opens none there")
 
 
+async def test_an_edge_that_nobody_named_is_not_found(house: AdminHouse) -> None:
+    for method in ("POST", "DELETE"):
+        assert (await house.ask(method, "/v1/edges/none/media-probe"))[0] == 404
+    assert not house.probes.is_open
+
+
 async def test_who_may_only_read_opens_none(house: AdminHouse) -> None:
     for method in ("POST", "DELETE"):
         assert (await house.ask(method, PATH, token=house.token("edges:read")))[0] == 403
