@@ -19,8 +19,9 @@ class PortsAtEdge(Protocol):
         """The address that peers are told."""
         ...
 
-    async def open(self, transport: int) -> EdgePorts:
-        """Opens a pair for a transport of the engine. Raises LimitExceeded where there is none."""
+    async def open(self, transport: int, *, latching_ms: int = 0) -> EdgePorts:
+        """Opens a pair for a transport of the engine, to anybody for this long from the start. Raises LimitExceeded where
+        there is none."""
         ...
 
     def aim(self, transport: int, rtp: Address | None, rtcp: Address | None, *, latching_ms: int) -> None:

@@ -61,10 +61,12 @@ class CorePorts:
         same = [ip for ip in ips if (":" in ip) == (":" in peer_ip)] or [*ips]
         return PortsByEdge(self, found, same[0] if same else "")
 
-    async def open(self, end: CoreEnd, transport: int, ip: str, moved: Moved) -> commands.EdgePorts:
+    async def open(
+        self, end: CoreEnd, transport: int, ip: str, moved: Moved, *, latching_ms: int
+    ) -> commands.EdgePorts:
         """Has one pair opened; `moved` is told when it had to change. Raises LimitExceeded."""
         try:
-            answer = await self._ask(end, transport, ip)
+            answer = await self._ask(end, transport, ip, latching_ms=latching_ms)
         except TimeoutError:
             self._revoke(transport)
             raise LimitExceeded(f"{end.name} opened no ports in time", limit="edge.sip_media_ports") from None
@@ -76,12 +78,20 @@ class CorePorts:
         return commands.EdgePorts(link=link, ip=answer.ip, rtp_port=answer.rtp, rtcp_port=answer.rtcp)
 
     async def _ask(
-        self, end: CoreEnd, transport: int, ip: str, *, rtp: int | None = None, worker: int | None = None
+        self,
+        end: CoreEnd,
+        transport: int,
+        ip: str,
+        *,
+        rtp: int | None = None,
+        worker: int | None = None,
+        latching_ms: int = 0,
     ) -> PortsOpened:
         """See `edge_pairs.Asks`."""
         if self._questions.is_full:
             raise LimitExceeded(f"{end.name} is asked for too many ports", limit="edge.sip_media_ports")
-        return await self._questions.ask(end, transport, lambda: end.open_ports(transport, ip, rtp=rtp, worker=worker))
+        ask = partial(end.open_ports, transport, ip, rtp=rtp, worker=worker, latching_ms=latching_ms)
+        return await self._questions.ask(end, transport, ask)
 
     def handle_answer(self, end: CoreEnd, answer: PortsOpened | PortsRefused) -> None:
         """An Edge has opened a pair, or cannot."""
@@ -104,11 +114,12 @@ class PortsByEdge:
         self.on_moved: Callable[[int, int, int], None] | None = None
         """See `PortsAtEdge`."""
 
-    async def open(self, transport: int) -> commands.EdgePorts:
-        """Opens a pair for a transport. Raises LimitExceeded where there is none."""
+    async def open(self, transport: int, *, latching_ms: int = 0) -> commands.EdgePorts:
+        """See `call.edge_ports.PortsAtEdge`. Raises LimitExceeded where there is none."""
         if self._end is None or not self.announced_ip:
             raise LimitExceeded("no Edge has ports for media of phones and trunks", limit="edge.sip_media_ports")
-        return await self._ports.open(self._end, transport, self.announced_ip, partial(self._moved, transport))
+        moved = partial(self._moved, transport)
+        return await self._ports.open(self._end, transport, self.announced_ip, moved, latching_ms=latching_ms)
 
     def aim(
         self, transport: int, rtp: commands.Address | None, rtcp: commands.Address | None, *, latching_ms: int
@@ -198,6 +209,8 @@ class EdgePortsSide:
         )
         try:
             opened = await engine.request(command)
+            if message.latching_ms:
+                await engine.request(_to_anybody(command, message.latching_ms))
         except (CommandRefused, EngineError, LimitExceeded) as error:
             self._pairs.pop(key, None)
             core.refuse_ports(message.transport, str(error))
@@ -216,6 +229,10 @@ class EdgePortsSide:
     def _handle_event(self, event: events.AnyEvent) -> None:
         if isinstance(event, events.EdgePortsClosed):
             self._pairs.pop((event.core, event.transport), None)
+
+
+def _to_anybody(opened: commands.OpenEdgePorts, latching_ms: int) -> commands.AimEdgePorts:
+    return commands.AimEdgePorts(id=opened.id, core=opened.core, transport=opened.transport, latching_ms=latching_ms)
 
 
 def _addresses(end: CoreEnd) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from mediaserver.api.media_probes import MediaProbeShown
@@ -70,8 +71,10 @@ class MediaProbes:
         )
 
     async def _opened(self, edge: str) -> _Probe:
-        at_edge, window_ms = self._ports.by(edge, ""), round(self._life_s * 1000)
-        local = await self._engine.open_rtp_transport("0.0.0.0", latching_ms=window_ms, at_edge=at_edge.open)
+        # Nobody is named: whoever sends first is let in.
+        window_ms = round(self._life_s * 1000)
+        at_edge = partial(self._ports.by(edge, "").open, latching_ms=window_ms)
+        local = await self._engine.open_rtp_transport("0.0.0.0", latching_ms=window_ms, at_edge=at_edge)
         probe = _Probe(local)
         probe.ends.append(self._engine.subscribe_events(local.id, probe.handle_event))
         try:
@@ -79,8 +82,6 @@ class MediaProbes:
         except EngineError:
             self._engine.close_transport(local.id)
             raise
-        # Nobody is named: whoever sends first is let in.
-        at_edge.aim(local.id, None, None, latching_ms=window_ms)
         return probe
 
     def _end(self, edge: str, probe: _Probe) -> None:

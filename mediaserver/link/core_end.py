@@ -142,10 +142,12 @@ class CoreEnd(End):
         """Open a TCP connection from the Edge; it comes as a stream of this number, or `on_dial_failed` is called."""
         self._send(Dial(number=number, ip=ip, port=port))
 
-    def open_ports(self, transport: int, ip: str, *, rtp: int | None = None, worker: int | None = None) -> None:
+    def open_ports(
+        self, transport: int, ip: str, *, rtp: int | None = None, worker: int | None = None, latching_ms: int = 0
+    ) -> None:
         """Open a pair of ports for media of a transport, that of the number `rtp` at the thread `worker` where they are
-        given; `on_ports` is called."""
-        self._send(OpenPorts(transport=transport, ip=ip, rtp=rtp, worker=worker))
+        given, and to anybody for this long; `on_ports` is called."""
+        self._send(OpenPorts(transport=transport, ip=ip, rtp=rtp, worker=worker, latching_ms=latching_ms))
 
     def aim_ports(
         self, transport: int, rtp: tuple[str, int] | None, rtcp: tuple[str, int] | None, latching_ms: int

@@ -163,6 +163,8 @@ class OpenPorts(Message, frozen=True, kw_only=True, tag="open_ports", omit_defau
     """The pair whose first port is this: the Edge had it open in its earlier life, and a peer knows it."""
     worker: Worker | None = None
     """The thread that is to have it; None leaves that to the Edge."""
+    latching_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
+    """How long anybody may come in before `AimPorts` names somebody."""
 
 
 class PortsOpened(Message, frozen=True, kw_only=True, tag="ports_opened"):

@@ -25,7 +25,7 @@ class AtEdge:
         self.on_moved: Callable[[int, int, int], None] | None = None
         self.announced_ip = SETTINGS.announced_ip
 
-    async def open(self, transport: int) -> EdgePorts:
+    async def open(self, transport: int, *, latching_ms: int = 0) -> EdgePorts:
         raise AssertionError("the fake engine asks nobody")
 
     def aim(self, transport: int, rtp: Address | None, rtcp: Address | None, *, latching_ms: int) -> None:

@@ -217,6 +217,9 @@ class FakeEngine:
         self.aimed += [command for command in batch if isinstance(command, commands.AimEdgePorts)]
 
     async def request(self, command: commands.Command) -> events.AnyEvent:
+        if isinstance(command, commands.AimEdgePorts):
+            self.submit(command)
+            return events.CommandDone(request=1)
         assert isinstance(command, commands.OpenEdgePorts)
         if command.rtp_port == 20_012:
             raise CommandRefused("port 20012 is taken")
@@ -244,6 +247,19 @@ class Edge:
         (answer,) = (parse(payload) for payload in self.wire.take())
         assert isinstance(answer, PortsOpened | PortsRefused)
         return answer
+
+
+async def test_a_pair_for_anybody_is_open_to_them_before_the_core_hears_of_it(house: House) -> None:
+    opening = asyncio.ensure_future(house.ports.by("dmz", "").open(2, latching_ms=10_000))
+    (asked,) = await house.asked()
+    assert asked == OpenPorts(transport=2, ip=IP, latching_ms=10_000)
+    house.answer(2, 20_020)
+    await opening
+    assert isinstance(asked, OpenPorts)
+    edge = Edge()
+    assert isinstance(await edge.open(asked), PortsOpened)
+    (aimed,) = edge.engine.aimed
+    assert (aimed.transport, aimed.rtp, aimed.rtcp, aimed.latching_ms) == (2, None, None, 10_000)
 
 
 async def test_an_edge_opens_the_wanted_pair_at_the_wanted_thread_and_says_so_twice_if_it_must() -> None:

@@ -32,12 +32,13 @@ class PortsHere:
         self.name = edge
         return self
 
-    async def open(self, transport: int) -> commands.EdgePorts:
+    async def open(self, transport: int, *, latching_ms: int = 0) -> commands.EdgePorts:
         if self.name != "dmz":
             raise LimitExceeded("no Edge has ports for media", limit="edge.sip_media_ports")
         command = commands.OpenEdgePorts(id=self.edge.id, core=CORE_ID, transport=transport, ip=LOOPBACK)
         opened = await self.edge.engine.request(command)
         assert isinstance(opened, events.EdgePortsOpened)
+        self.aim(transport, None, None, latching_ms=latching_ms)
         link = self.joint.links[shard_of(transport)]
         return commands.EdgePorts(link=link, ip=LOOPBACK, rtp_port=opened.rtp_port, rtcp_port=opened.rtcp_port)
 
