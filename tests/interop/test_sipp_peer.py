@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.peers import sipp
 from tests.peers.baresip import Phone, baresip
+from tests.peers.namespace import LOOPBACK, Network, namespace
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["loopback", "namespace"])
+async def test_a_port_that_is_taken_is_seen_without_taking_it(inside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIPp gives up where it cannot bind its port, and it is looked at while SIPp starts."""
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise AssertionError("a socket of ours may be in the way")
+
+    async with contextlib.AsyncExitStack() as stack:
+        place: Network = await stack.enter_async_context(namespace()) if inside else LOOPBACK
+        port = place.free_port()
+        with place.open_socket(kind=socket.SOCK_DGRAM) as taken:
+            taken.bind((place.address, port))
+            monkeypatch.setattr(place, "open_socket", refuse)
+            assert place.is_taken(place.address, port)
+            assert not place.is_taken("127.0.0.3", port)
+            taken.close()
+            assert not place.is_taken(place.address, port)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

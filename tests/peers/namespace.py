@@ -13,10 +13,14 @@ import ctypes
 import os
 import random
 import socket
+import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PORTS = (12000, 17999)
 """Ports handed to peers: below the kernel's ephemeral range, apart from RTP ports (daemon.py, baresip.py)."""
@@ -50,13 +54,13 @@ class Network:
         raise OSError(f"no {count} free ports in a row between {PORTS[0]} and {PORTS[1]}")
 
     def is_taken(self, host: str, port: int) -> bool:
-        """Whether somebody has bound this UDP port."""
-        with self.open_socket(kind=socket.SOCK_DGRAM) as sock:
-            try:
-                sock.bind((host, port))
-            except OSError:
-                return True
-        return False
+        """Whether somebody has bound this UDP port of an IPv4 address, or of all.
+
+        The kernel is asked for its table. Trying to bind would take the port for a moment, and who is just about to bind it,
+        which is what one waits for here, would find it taken and give up.
+        """
+        wanted = {_as_in_proc(address, port) for address in (host, "0.0.0.0")}
+        return any(line.split()[1] in wanted for line in self._udp_table().splitlines()[1:])
 
     async def connect(
         self, host: str, port: int, *, source: str | None = None
@@ -72,6 +76,9 @@ class Network:
         except BaseException:
             sock.close()
             raise
+
+    def _udp_table(self) -> str:
+        return Path("/proc/thread-self/net/udp").read_text()
 
     def _is_free(self, port: int) -> bool:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -98,8 +105,7 @@ class Namespace(Network):
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
     ) -> socket.socket:
         """A socket stays in the namespace it was made in, whoever uses it afterwards."""
-        with ThreadPoolExecutor(max_workers=1) as thread:  # only this thread enters the namespace, and then it ends
-            return thread.submit(self._open_inside, family, kind, protocol).result()
+        return self._inside(lambda: socket.socket(family, kind, protocol))
 
     async def close_udp(self, port: int) -> None:
         """A firewall: whatever goes to this UDP port is dropped, from now on."""
@@ -108,7 +114,15 @@ class Namespace(Network):
         )
         await _run(*self.exec_prefix, "nft", rules)
 
-    def _open_inside(self, family: int, kind: int, protocol: int) -> socket.socket:
+    def _udp_table(self) -> str:
+        return self._inside(super()._udp_table)
+
+    def _inside(self, act: Callable[[], T]) -> T:
+        with ThreadPoolExecutor(max_workers=1) as thread:  # only this thread enters the namespace, and then it ends
+            thread.submit(self._enter).result()
+            return thread.submit(act).result()
+
+    def _enter(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         handle = os.open(Path("/run/netns") / self.name, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -116,7 +130,11 @@ class Namespace(Network):
                 raise OSError(ctypes.get_errno(), "setns")
         finally:
             os.close(handle)
-        return socket.socket(family, kind, protocol)
+
+
+def _as_in_proc(host: str, port: int) -> str:
+    """An address as /proc/net/udp has it (proc_net_udp(5)): its four bytes as a number of this machine, in hexadecimal."""
+    return f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
 
 
 LOOPBACK = Network()
