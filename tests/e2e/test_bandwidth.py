@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.house import start_call
+from tests.e2e.house import metric_becomes, start_call
 from tests.peers.chromium import chromium
 from tests.peers.daemon import Daemon, daemon
 from tests.peers.sipp import callee, caller
@@ -67,6 +67,7 @@ async def test_a_call_over_a_full_line_is_refused_with_488_and_warning_370(tmp_p
         assert await decisions(server, "refused") == 1
         kept = await first.finish()
         assert (kept.successful, kept.failed) == (1, 0), kept.errors
+        await metric_becomes(server, "mediaserver_contacts_open", 0)  # both legs have given back what they had
         async with caller(tmp_path, (server.host, server.ports.sip)) as third:
             again = await third.finish()
         assert (again.successful, again.failed) == (1, 0), again.errors
