@@ -164,6 +164,16 @@ async def records(server: Daemon) -> list[dict[str, Any]]:
     return items
 
 
+async def only_record(server: Daemon, within_s: float = 30.0) -> dict[str, Any]:
+    """The record of the only contact there was; it is written a moment after the end of that."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not (found := await records(server)):
+        assert asyncio.get_running_loop().time() < deadline, f"no record within {within_s} s"
+        await asyncio.sleep(0.05)
+    (record,) = found
+    return record
+
+
 async def announcement_loaded(server: Daemon, within_s: float = 60.0) -> None:
     """The greeting can be played."""
     await server.process.wait_for_log(r'"event": "announcement_loaded"', within_s)

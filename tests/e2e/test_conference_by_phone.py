@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.house import metric_becomes, records
+from tests.e2e.house import metric_becomes, only_record
 from tests.e2e.members import until
 from tests.peers.daemon import ADMIN_TOKEN, Daemon, daemon
 from tests.peers.sipp import SippResult, callee, caller
@@ -67,7 +67,7 @@ async def test_a_phone_has_the_focus_call_somebody_who_stays_when_it_leaves(tmp_
         succeeded(await maker.finish(40))
         await metric_becomes(server, "mediaserver_contacts_open", 0, within_s=30)
         succeeded(await expert.stop())
-        (record,) = await records(server)
+        record = await only_record(server)
         assert [leg["kind"] for leg in record["legs"]] == ["sip", "room", "sip"]
 
 
