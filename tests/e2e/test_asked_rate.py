@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.rooms import join
+from tests.e2e.test_rooms import LEAVE
 from tests.peers.chromium import Tab, chromium, describe
 from tests.peers.daemon import daemon
 from tests.peers.impaired_line import Impairment, impaired_lines
@@ -103,8 +104,12 @@ async def test_a_whip_publisher_gives_up_the_layers_that_nobody_looks_at(tmp_pat
     async with daemon(tmp_path) as server, chromium(tmp_path) as browser:
         bearer = await server.room_token("stage", "publish")
         publisher = await join(server, browser, "whip", bearer, layers=("l", "m", "h"))
+        view = await server.room_token("stage", "view")
+        # Chromium begins with the small ones, and somebody has to look at the large ones for as long as it needs.
+        first = await join(server, browser, "whep", view)
         await _encodes(publisher, "l", "m", "h")
+        assert await first.page.evaluate(LEAVE, view) == 200
         await _encodes(publisher, "l")
-        viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
+        viewer = await join(server, browser, "whep", view)
         await _encodes(publisher, "l", "m", "h")
         assert any(item.kind == "video" and item.frames_per_s > 0 for item in await viewer.media_over(3))
