@@ -41,12 +41,15 @@ async def sees(viewer: Tab, publisher: Tab, fits: Callable[[int], bool]) -> None
     """Until the viewer decodes pictures whose height fits, one after the other."""
     deadline = asyncio.get_running_loop().time() + 60
     while True:
-        (video,) = streams(await viewer.media_over(2), "inbound", "video")
-        assert video.codec in ("", "AV1")
-        if fits(video.height) and video.frames_per_s >= 3:
-            return
+        # Chromium has no figures of a stream before its first packet.
+        videos = streams(await viewer.media_over(2), "inbound", "video")
+        assert len(videos) <= 1
+        for video in videos:
+            assert video.codec in ("", "AV1")
+            if fits(video.height) and video.frames_per_s >= 3:
+                return
         sent = await publisher.page.evaluate(SENT)
-        seen = (video.height, video.frames_per_s, sent)
+        seen = ([(video.height, video.frames_per_s) for video in videos], sent)
         assert asyncio.get_running_loop().time() < deadline, (seen, describe(viewer))
 
 
