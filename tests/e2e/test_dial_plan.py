@@ -56,7 +56,7 @@ async def test_a_serial_group_goes_from_a_phone_that_is_silent_to_the_one_that_a
     changes = house(
         9,
         users={"second": {"secret": {"file": str(secret)}}},
-        groups={"team": {"members": ["agent", "second"], "ring": "serial", "each": "1s"}},
+        groups={"team": {"members": ["agent", "second"], "ring": "serial", "each": "2s"}},
         routes=[{"match": {"trunk": "pbx"}, "to": {"group": "team"}}],
     )
     async with (
