@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext
 
 from tests.e2e.browsers import MAKES, Make, stage
 from tests.e2e.house import page_sees_and_hears
+from tests.e2e.members import until
 from tests.e2e.pictures import frames_per_s, sent_frames_per_s, until_height
 from tests.e2e.rooms import join
 from tests.peers.chromium import Chromium, chromium, describe, streams
@@ -38,6 +39,12 @@ def _share(sent: list[Media], seen: list[Media], kind: str) -> float:
     """Pictures decoded of those encoded, or packets of sound received of those sent, in the same seconds."""
     (before,), (after,) = streams(sent, "outbound", kind), streams(seen, "inbound", kind)
     return after.frames / before.frames if kind == "video" else after.packets / before.packets
+
+
+async def every_way_lost(*lines: ImpairedLine) -> bool:
+    """Both directions of each line have lost something."""
+    counts = [way for line in lines for way in await line.counts()]
+    return all(way.lost for way in counts)
 
 
 @pytest.mark.e2e
@@ -68,8 +75,8 @@ async def test_the_picture_goes_on_at_five_percent_loss_and_forty_milliseconds(t
             if shares["video"] >= SHARE_AT_BOTH_ENDS and shares["audio"] >= 0.6:
                 break
             assert asyncio.get_running_loop().time() < deadline, (shares, describe(viewer))
-        lost = [await line.counts() for line in (publishing, viewing)]
-        assert all(up.lost and down.lost for up, down in lost), lost
+        # Only a few packets a second are there to be lost where media do not go.
+        await until(lambda: every_way_lost(publishing, viewing), publishing.counts, 40)
 
 
 @pytest.mark.e2e
