@@ -58,11 +58,13 @@ async def test_a_hundred_members_hear_who_speaks_and_negotiate_once(tmp_path: Pa
             members = list(await asyncio.gather(*(one() for _ in range(MEMBERS))))
             everybody = {member.id for member in members}
             await come_true(
-                lambda: all(member.people == everybody - {member.id} for member in members),
-                lambda: sorted(len(member.people) for member in members)[:5],
+                lambda: all(
+                    member.people == everybody - {member.id} and len(member.slots) == sum(SLOTS.values())
+                    for member in members
+                ),
+                lambda: sorted((len(member.people), len(member.slots)) for member in members)[:5],
                 30,
             )
-            assert all(len(member.slots) == sum(SLOTS.values()) for member in members)
 
             # One speaks: all others are told, and hear it.
             speaker, others = members[57], members[:57] + members[58:]
