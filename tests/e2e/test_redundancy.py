@@ -31,8 +31,9 @@ async def test_redundant_sound_is_heard_by_who_takes_it_and_by_who_does_not(tmp_
             await plain.wait_frames("audio", 100)
             deadline = asyncio.get_running_loop().time() + 40
             while True:
-                (audio,) = streams(await viewer.media_over(2), "inbound", "audio")
-                if audio.loudness > 0.01 and plain.received["audio"].level > 0.001:
+                # Chromium has no figures of a stream before its first packet.
+                heard = streams(await viewer.media_over(2), "inbound", "audio")
+                if any(audio.loudness > 0.01 for audio in heard) and plain.received["audio"].level > 0.001:
                     break
                 assert asyncio.get_running_loop().time() < deadline, (plain.received, describe(viewer))
         # Chromium names the codec inside in its statistics; each packet of some 48 bytes holds the one before it, too.

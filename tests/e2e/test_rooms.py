@@ -59,12 +59,14 @@ async def test_a_viewer_sees_the_largest_layer_that_is_sent(tmp_path: Path) -> N
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
         deadline = asyncio.get_running_loop().time() + 60
         while True:
-            (video,) = streams(await viewer.media_over(3), "inbound", "video")
+            # Chromium has no figures of a stream before its first packet.
+            videos = streams(await viewer.media_over(3), "inbound", "video")
             sent, seen = await publisher.page.evaluate(SENT), await viewer.page.evaluate(SEEN)
             heights = sorted(height for _, height in sent)
-            if len(heights) >= 2 and seen[0][0] == heights[-1] and video.frames_per_s >= 8:
+            runs = any(video.frames_per_s >= 8 for video in videos)
+            if runs and len(heights) >= 2 and seen[0][0] == heights[-1]:
                 break
-            assert asyncio.get_running_loop().time() < deadline, (sent, seen, video, describe(viewer))
+            assert asyncio.get_running_loop().time() < deadline, (sent, seen, videos, describe(viewer))
 
 
 REMOTE_ADDRESSES = """async () => [...(await pc.getStats()).values()]

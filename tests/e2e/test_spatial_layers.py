@@ -28,10 +28,11 @@ async def test_a_viewer_sees_the_largest_spatial_layer_that_is_sent(tmp_path: Pa
         viewer = await join(server, browser, "whep", await server.room_token("stage", "view"))
         deadline = asyncio.get_running_loop().time() + 60
         while True:
-            (video,) = streams(await viewer.media_over(3), "inbound", "video")
+            # Chromium has no figures of a stream before its first packet.
+            seen = streams(await viewer.media_over(3), "inbound", "video")
             sent = await publisher.page.evaluate(SENT)
-            assert video.codec in ("", "VP9")
+            assert all(video.codec in ("", "VP9") for video in seen)
             ((used, height, _),) = sent
-            if used == mode and height == video.height and video.frames_per_s >= 5:
+            if used == mode and any(height == video.height and video.frames_per_s >= 5 for video in seen):
                 break
-            assert asyncio.get_running_loop().time() < deadline, (sent, video, describe(viewer))
+            assert asyncio.get_running_loop().time() < deadline, (sent, seen, describe(viewer))
