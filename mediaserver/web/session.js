@@ -16,12 +16,15 @@ const PROBE_MS = 1_000;
 const WHY_NOT_MS = 4_000;
 const BACKOFF_MS = [100, 300, 700, 1500, 3000];
 const ACK_EVERY = 16;
+/** Behind one address there may be several who serve: one that cannot says so to whoever shares us out, and the next time
+ * we come to another. So often we try, as long as somebody answers. */
+const MOST_ELSEWHERE = 4;
 /** The server asks for another socket: this one is about to be lost. */
 const CLOSE_MOVED = 4002;
 
 // Close codes and error codes after which trying again is of no use.
 const FINAL_ERRORS = new Set([
-  "bad_hello", "draining", "entry", "hello_timeout", "internal", "limit", "link", "origin", "replaced", "resume", "token",
+  "bad_hello", "entry", "hello_timeout", "internal", "limit", "link", "origin", "replaced", "resume", "token",
 ]);
 
 export class Session extends EventTarget {
@@ -47,6 +50,8 @@ export class Session extends EventTarget {
   #timers = new Set();
   #pinger = 0;
   #began = 0;
+  /** How often we were at the wrong one in a row. */
+  #elsewhere = 0;
 
   /** `server` is the server's base URL, `hello` the members of the first message beside type and version; `others` are
    * base URLs by which the server is reached where that one fails. */
@@ -122,7 +127,9 @@ export class Session extends EventTarget {
     const others = shuffled(this.#others.filter((server) => server !== this.#base && server !== lost));
     if (!this.#resume) return [this.#base, ...others];
     // The page's own name may lead to any of them, the lost one too; so it comes after those that do not.
-    return [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
+    const known = [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
+    // Who was sent elsewhere is expected there by the way that led to the wrong one.
+    return this.#elsewhere ? [lost, ...known.filter((server) => server !== lost)] : known;
   }
 
   #address(server) {
@@ -178,6 +185,8 @@ export class Session extends EventTarget {
         return;
       case "error":
         if (!seq && FINAL_ERRORS.has(message.code)) return this.#finish(message);
+        // The socket is closed behind these words.
+        if (!seq && ["draining", "elsewhere"].includes(message.code)) return;
         if (message.code === "replaced") return this.#finish(message);
         break;
     }
@@ -188,6 +197,7 @@ export class Session extends EventTarget {
     const resumed = this.#resume !== null;
     this.#resume = message.resume;
     this.#welcomed = true;
+    this.#elsewhere = 0;
     this.#attempt = 0;
     this.#awaySince = 0;
     this.#others = message.servers ?? [];
@@ -224,7 +234,7 @@ export class Session extends EventTarget {
 
   async #lost(code) {
     this.#socket = null;
-    if (!this.#resume) return this.#notBegun(code);
+    if (!this.#resume) return this.#notBegun();
     const now = performance.now();
     if (!this.#awaySince) {
       this.#awaySince = now;
@@ -234,13 +244,18 @@ export class Session extends EventTarget {
       this.#finish({ code: code === 1000 ? "closed" : "lost", message: "" });
       return;
     }
-    this.#again(code === CLOSE_MOVED);
+    const wrong = code === CLOSE_MOVED && !this.#welcomed;
+    if (wrong && ++this.#elsewhere > MOST_ELSEWHERE) this.#finish({ code: "resume", message: "" });
+    else this.#again(code === CLOSE_MOVED && this.#elsewhere < 2);
   }
 
-  // Nobody answered, or the answer was no. Only where nobody answers is it of use to try again.
-  async #notBegun(code) {
-    const reason = await this.#whyNot(code);
+  // Nobody answered, or the answer was no. Only where nobody answers is it of use to try for long.
+  async #notBegun() {
+    const reason = await this.#whyNot();
     if (this.#over) return;
+    if (["draining", "refused"].includes(reason.code) && ++this.#elsewhere < MOST_ELSEWHERE) {
+      return this.#again(this.#elsewhere < 2);
+    }
     if (reason.code !== "unreachable" || performance.now() - this.#began > FIRST_WINDOW_MS) return this.#finish(reason);
     this.#tell("waiting");
     this.#again();
