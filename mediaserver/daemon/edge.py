@@ -229,12 +229,10 @@ class EdgeDaemon:
 
     def handle_elsewhere(self, core: EdgeEnd, message: BringElsewhere) -> None:
         """A visitor whom a Core could not serve will come again."""
+        names = {other.id: other.name for other in self._config.link.cores.values()}
         if message.core_id is None:
             self._choice.forget(message.source, core.core_name)
-            return
-        cores = self._config.link.cores.values()
-        name = next((other.name for other in cores if other.id == message.core_id), None)
-        if name is not None:
+        elif (name := names.get(message.core_id)) is not None:
             self._choice.point(message.source, name)
 
     def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:

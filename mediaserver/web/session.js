@@ -15,6 +15,8 @@ const SILENCE_MS = 12_000;
 const PROBE_MS = 1_000;
 const WHY_NOT_MS = 4_000;
 const BACKOFF_MS = [100, 300, 700, 1500, 3000];
+/** Media cannot come back before the session does. */
+const HURRIED_MS = 500;
 const ACK_EVERY = 16;
 /** Behind one address there may be several who serve: one that cannot says so to whoever shares us out, and the next time
  * we come to another. So often we try, as long as somebody answers. */
@@ -46,6 +48,7 @@ export class Session extends EventTarget {
   #acknowledged = 0;
   #awaySince = 0;
   #attempt = 0;
+  #hurried = false;
   #heard = 0;
   #timers = new Set();
   #pinger = 0;
@@ -108,6 +111,11 @@ export class Session extends EventTarget {
     const asked = performance.now();
     socket.send(JSON.stringify({ type: "ping", ack: this.#received }));
     this.#later(PROBE_MS, () => socket === this.#socket && this.#heard < asked && this.#drop());
+  }
+
+  /** While it is away: media waits for it, so try more often. Who does not need this leaves the server its time. */
+  hurry() {
+    this.#hurried = this.#awaySince > 0;
   }
 
   #connect() {
@@ -200,6 +208,7 @@ export class Session extends EventTarget {
     this.#elsewhere = 0;
     this.#attempt = 0;
     this.#awaySince = 0;
+    this.#hurried = false;
     this.#others = message.servers ?? [];
     if (resumed) {
       for (const entry of this.#unacknowledged) this.#write(entry);
@@ -263,7 +272,8 @@ export class Session extends EventTarget {
 
   // All who were lost in one moment do not come back in one.
   #again(atOnce = false) {
-    const wait = BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)] * (0.5 + Math.random());
+    const longest = this.#hurried ? HURRIED_MS : Infinity;
+    const wait = Math.min(BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)], longest) * (0.5 + Math.random());
     this.#later(atOnce ? 0 : wait, () => this.#connect());
   }
 
