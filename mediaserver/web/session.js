@@ -16,7 +16,7 @@ const PROBE_MS = 1_000;
 const WHY_NOT_MS = 4_000;
 const BACKOFF_MS = [100, 300, 700, 1500, 3000];
 /** Media cannot come back before the session does. */
-const HURRIED_MS = 500;
+const HURRIED_MS = 300;
 const ACK_EVERY = 16;
 /** Behind one address there may be several who serve: one that cannot says so to whoever shares us out, and the next time
  * we come to another. So often we try, as long as somebody answers. */

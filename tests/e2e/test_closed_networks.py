@@ -58,7 +58,7 @@ async () => {
 }
 """
 """Look for another way by what the page knows, as when its network changes; wait until there is one."""
-AIM_S = 5.0
+AIM_S = 3.0
 """Media are back so soon after the Edge: the page finds its way to the server again, and is asked for an ICE restart."""
 
 

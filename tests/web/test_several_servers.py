@@ -186,3 +186,42 @@ async def _caller(backend: Backend) -> FakeParticipant:
     await until(lambda: backend.stack.contacts.callers and backend.leg(backend.caller).frames["audio"] > 5)
     await backend.connect(backend.caller)
     return backend.caller
+
+
+COUNT_ATTEMPTS = """
+window.attempts = [];
+window.WebSocket = class extends WebSocket {
+  constructor(url) {
+    super(url);
+    attempts.push(performance.now());
+  }
+};
+"""
+LOOK_RELAYED = """
+const { getStats } = RTCPeerConnection.prototype;
+const relayed = (item) => (item.type === "local-candidate" ? { ...item, candidateType: "relay" } : item);
+RTCPeerConnection.prototype.getStats = async function () {
+  return new Map([...await getStats.call(this)].map(([id, item]) => [id, relayed(item)]));
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "shortest_ms", "longest_ms"),
+    [pytest.param(LOOK_RELAYED, 100, 1000, id="relayed"), pytest.param("", 1400, 6000, id="direct")],
+)
+async def test_a_page_whose_media_waits_for_its_session_tries_more_often_than_others(
+    browser: Chromium, script: str, shortest_ms: float, longest_ms: float
+) -> None:
+    async with two_cores() as (backends, _, edge):
+        context = await browser.new_context()
+        await context.add_init_script(COUNT_ATTEMPTS + script)
+        tab = await browser.new_tab(edge.url, context=context)
+        await tab.page.get_by_role("button", name="Video call").click()
+        await _caller(backends[0])
+        await tab.told("You are talking to Anna Agent.")
+        await edge.cut()
+        # The first is that of the session; the waits between the next ones grow up to the longest there is.
+        await tab.page.wait_for_function("attempts.length > 6")
+        last, this = (await tab.page.evaluate("attempts"))[5:7]
+        assert shortest_ms < this - last < longest_ms
