@@ -222,6 +222,6 @@ async def test_a_page_whose_media_waits_for_its_session_tries_more_often_than_ot
         await tab.told("You are talking to Anna Agent.")
         await edge.cut()
         # The first is that of the session; the waits between the next ones grow up to the longest there is.
-        await tab.page.wait_for_function("attempts.length > 6")
+        await tab.page.wait_for_function("() => attempts.length > 6")
         last, this = (await tab.page.evaluate("attempts"))[5:7]
         assert shortest_ms < this - last < longest_ms
