@@ -55,7 +55,7 @@ async def test_a_trunk_joins_its_own_call_and_another_trunk_does_not(tmp_path: P
                 succeeded(await attacker.finish(30))
             assert await legs(server) == ["up", "up"]
             async with caller(
-                tmp_path, address, user="8001", scenario="uac_comes_in", keys=keys, hold_ms=1000
+                tmp_path, address, user="8001", scenario="uac_comes_in", keys=keys, hold_ms=2000
             ) as third:
                 await until(lambda: _are(server, "up", "up", "up"), lambda: calls(server), 10)
                 succeeded(await third.finish(30))
