@@ -187,7 +187,7 @@ class AgentsResource:
     async def sign_in(self, request: web.Request) -> web.Response:
         """201 with `{token, expires_at, user, name}`; 401 with one text, whatever was wrong."""
         self._check_origin(request)
-        self._admission.require_open()
+        self._admission.require_open(request)
         source = self._source_of(request)
         form = await read_json(request, SignIn)
         now = self._clock()

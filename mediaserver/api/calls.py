@@ -197,7 +197,7 @@ class CallsResource:
     async def create(self, request: web.Request) -> web.Response:
         """201 with the call, which rings."""
         subject = self._admin.require(request, "calls:write")
-        self._admission.require_open()
+        self._admission.require_open(request)
         text = await read_text(request, content_type=JSON, max_bytes=MAX_JSON_BYTES)
         wanted = parse_json(text, bodies.Originate)
         wish = Wish(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
+
+from aiohttp import web
 
 from mediaserver.api.origins import Origins
 from mediaserver.api.problem import Problem
@@ -31,17 +34,26 @@ class Admission:
     def __init__(self, *, retry_after_s: float = 30.0) -> None:
         self.draining = False
         self.retry_after_s = retry_after_s
+        self.send_away: Callable[[web.BaseRequest], None] | None = None
+        """Told, while draining, of requests that somebody new makes, who can be taken elsewhere the next time."""
 
     def drain(self) -> None:
         """Take no new sessions from now on; those that exist go on."""
         self.draining = True
 
-    def require_open(self) -> None:
+    def greet(self, request: web.BaseRequest) -> None:
+        """Somebody has come who has nothing here yet."""
+        if self.draining and self.send_away is not None:
+            self.send_away(request)
+
+    def require_open(self, request: web.BaseRequest) -> None:
         """Raises 503 with Retry-After while draining."""
+        self.greet(request)
         if self.draining:
             raise Problem(
                 503,
                 "draining",
                 "The server is being stopped or upgraded and takes no new sessions; please try again shortly.",
-                headers={"Retry-After": str(max(1, round(self.retry_after_s)))},
+                # Who tries again is to come by another connection, which an Edge can bring to another Core.
+                headers={"Retry-After": str(max(1, round(self.retry_after_s))), "Connection": "close"},
             )

@@ -65,6 +65,8 @@ class EntriesResource:
     async def read(self, request: web.Request) -> web.Response:
         """Title, media, consent text, and whether calls are taken now."""
         entry = self._entry(request)
+        # Pages ask before anybody calls.
+        self._admission.greet(request)
         shown = EntryForPages(
             name=entry.name,
             title=entry.title,

@@ -201,7 +201,7 @@ class LineTestsResource:
         form = await read_json(request, BeginLineTest)
         try:
             self._check_who(request, form)
-            self._admission.require_open()
+            self._admission.require_open(request)
             test = self._new(self._source_of(request))
         except Problem as problem:
             self._begun.labels(result=problem.code).inc()

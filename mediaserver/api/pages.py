@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from mediaserver.api.context import EntryAccess
+from mediaserver.api.context import Admission, EntryAccess
 from mediaserver.api.problem import Problem
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -36,10 +36,13 @@ class _Asset:
 class PagesResource:
     """Serves the files of `mediaserver/web`, read once; a browser keeps them and asks whether they changed."""
 
-    def __init__(self, *, entries: Iterable[EntryAccess], servers: Sequence[str] = (), prefix: str = "") -> None:
+    def __init__(
+        self, *, entries: Iterable[EntryAccess], admission: Admission, servers: Sequence[str] = (), prefix: str = ""
+    ) -> None:
         """The first entry is the one that `/` calls; `servers` are origins that lead here, too, all of them beneath
         `prefix`."""
         self._policy = page_policy(servers)
+        self._admission = admission
         self._assets: dict[str, _Asset] = {}
         for file in files("mediaserver.web").iterdir():
             suffix = "." + file.name.rpartition(".")[2]
@@ -88,6 +91,8 @@ class PagesResource:
         return self._answer(request, asset)
 
     def _page(self, request: web.Request, page: _Asset) -> web.StreamResponse:
+        # A page that opens has no session yet; when it begins one, it is by another connection.
+        self._admission.greet(request)
         response = self._answer(request, page)
         response.headers["Content-Security-Policy"] = self._policy
         response.headers["Permissions-Policy"] = (

@@ -199,7 +199,7 @@ class RoomSessionsResource:
         self._check_origin(request)
         try:
             scope = self._scope(request)
-            self._admission.require_open()
+            self._admission.require_open(request)
             self._check_limits(request)
             offer = await read_text(request, content_type=SDP, max_bytes=MAX_SDP_BYTES)
             try:

@@ -19,10 +19,12 @@ from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics
 from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
+from mediaserver.api.other_cores import OtherCores
 from mediaserver.api.page_servers import PageServers
 from mediaserver.api.problem import Problem, too_many
 from mediaserver.api.session_channel import (
     CLOSE_INTERNAL,
+    CLOSE_MOVED,
     CLOSE_POLICY,
     CLOSE_TOO_BIG,
     CLOSE_TRY_AGAIN,
@@ -102,6 +104,7 @@ class SessionResource:
         agent_origins: Origins | None = None,
         ice_servers: Callable[[], tuple[IceServer, ...]] = tuple,
         servers: PageServers | None = None,
+        others: OtherCores | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`agent_origins` are origins of pages that agents may sign in from; none given: pages served from here.
@@ -119,6 +122,7 @@ class SessionResource:
         self._metrics = metrics
         self._limits = limits or SessionLimits()
         self._servers = servers or PageServers()
+        self._others = others or OtherCores()
         self._servers.listen(self._tell_servers)
         self._servers.on_leave = self._leave
         self._agent_origins = agent_origins or Origins(("self", *self._servers.origins))
@@ -188,7 +192,7 @@ class SessionResource:
         # is what counts, by whatever name it comes. `hello` decides, which for a new session looks at the origin.
         if "resume" in request.query:
             return
-        self._admission.require_open()
+        self._admission.require_open(request)
         origin = request.headers.get("Origin")
         if origin is None or self._agent_origins.allow_request(request):
             return
@@ -211,7 +215,7 @@ class SessionResource:
         try:
             hello, ack = await self._hello(socket)
             if hello.resume is not None:
-                channel = await self._resume(socket, hello.resume, ack)
+                channel = await self._resume(socket, request, hello.resume, ack)
             else:
                 channel = await self._open(socket, request, hello, source)
         except Refused as refused:
@@ -244,9 +248,13 @@ class SessionResource:
             raise Refused("bad_hello", f"The first message must be `hello`, not `{first.message.type}`.")
         return first.message, first.ack
 
-    async def _resume(self, socket: web.WebSocketResponse, token: str, ack: int | None) -> SessionChannel | None:
+    async def _resume(
+        self, socket: web.WebSocketResponse, request: web.Request, token: str, ack: int | None
+    ) -> SessionChannel | None:
         digest = token_digest(token)
         channel = next((found for found in self._channels if digest in found.tokens and not found.closed), None)
+        if channel is None and self._others.send_back(request, token):
+            raise Refused("elsewhere", "This session is at another server; please come again at once.", CLOSE_MOVED)
         if channel is None:
             raise Refused("resume", "This session is over; it can only be taken up again within a short time.")
         update = {"resume": channel.new_resume_token(), "servers": self._servers.current}
@@ -260,6 +268,7 @@ class SessionResource:
         self, socket: web.WebSocketResponse, request: web.Request, hello: Hello, source: str
     ) -> SessionChannel:
         if self._admission.draining:
+            self._admission.greet(request)
             raise Refused("draining", "The server takes no new calls for the moment.", CLOSE_TRY_AGAIN)
         if self._rate.take(source_prefix(source), self._clock()):
             text = "Too many calls were begun from your network; please wait."
@@ -268,6 +277,7 @@ class SessionResource:
             role=hello.role,
             source=source,
             voices=hello.voices,
+            new_token=self._others.new_token,
             window_s=self._limits.resume_window_s,
             max_messages=self._limits.kept_messages,
             max_bytes=self._limits.kept_bytes,

@@ -118,6 +118,7 @@ class SessionChannel:
         role: Literal["caller", "agent", "member"],
         source: str,
         voices: int,
+        new_token: Callable[[], str],
         window_s: float,
         max_messages: int,
         max_bytes: int,
@@ -129,6 +130,7 @@ class SessionChannel:
         self.voices = voices
         self.tokens: list[bytes] = []
         """Digests of the resume tokens that are good now: the newest, and the one before until it proved to arrive."""
+        self._new_token = new_token
         self.closed = False
         self.link = 0
         """The Edge's link that its socket came by, 0 for none."""
@@ -170,7 +172,7 @@ class SessionChannel:
 
     def new_resume_token(self) -> str:
         """A fresh token; the one before stays good until the browser speaks over the socket that got this one."""
-        token = secrets.token_urlsafe(24)
+        token = self._new_token()
         self.tokens = [*self.tokens[-1:], token_digest(token)]
         return token
 

@@ -33,7 +33,8 @@ class CoreChoice:
 
     Each source ranks the Cores by a hash of both (rendezvous hashing), so a Core that goes or comes moves only its own
     share. Who had to go elsewhere is remembered, for there is the call then. A Core that drains takes those alone who find
-    no other one, and whoever was brought to it before: its calls open new connections as long as they last.
+    no other one, and whoever was brought to it before: its calls open new connections as long as they last. Where that
+    is wrong, since people share an address, a Core says so (`forget`, `point`), and the last word counts.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class CoreChoice:
         """By network, the Core and until when; the one used least recently is first."""
         self._brought: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """The same by address, of everybody: a network has new visitors beside those who are in a call."""
+        self._pointed: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        """The same for those whose session is at another Core than they would be brought to."""
 
     def choose(
         self, source: str, server_name: str, present: Collection[str], draining: Collection[str] = ()
@@ -54,12 +57,29 @@ class CoreChoice:
         wanted = next((core for core in self._cores if server_name.lower() in core.server_names), None)
         if wanted is not None:
             return wanted.name if wanted.name in present else None
-        found = self._recall(self._brought, source)
-        if found not in draining or found not in present:
+        address = _address(source)
+        pointed, brought = self._recall(self._pointed, address), self._recall(self._brought, address)
+        if pointed is not None and pointed in present:
+            found: str | None = pointed
+            self._remember(self._pointed, address, pointed)
+        elif brought in draining and brought in present:
+            found = brought
+        else:
             found = self._choose_new(_network(source), present, draining)
         if found is not None and len(self._cores) > 1:
-            self._remember(self._brought, source, found)
+            self._remember(self._brought, address, found)
         return found
+
+    def point(self, source: str, core: str) -> None:
+        """Somebody from this address has a session at this Core."""
+        self._remember(self._pointed, _address(source), core)
+
+    def forget(self, source: str, core: str) -> None:
+        """Somebody new came from this address to this Core, which takes nobody new."""
+        address = _address(source)
+        for table in (self._pointed, self._brought):
+            if self._recall(table, address) == core:
+                del table[address]
 
     def _choose_new(self, network: str, present: Collection[str], draining: Collection[str]) -> str | None:
         ranked = sorted(self._cores, key=lambda core: _rank(network, core), reverse=True)
@@ -86,10 +106,18 @@ class CoreChoice:
             table.popitem(last=False)
 
 
+def _address(source: str) -> str:
+    """As a Core writes it."""
+    try:
+        return str(unmapped(ip_address(source.partition("%")[0])))
+    except ValueError:
+        return source
+
+
 def _network(source: str) -> str:
     """A provider's visitors change their addresses within a network, from one connection to the next."""
     try:
-        address = unmapped(ip_address(source.partition("%")[0]))
+        address = ip_address(_address(source))
     except ValueError:
         return source
     return str(ip_network((address, 24 if address.version == 4 else 56), strict=False))

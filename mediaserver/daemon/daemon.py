@@ -14,6 +14,7 @@ from mediaserver.api.agents import PlainAgentDirectory
 from mediaserver.api.auth import DaemonTokens
 from mediaserver.api.context import Admission
 from mediaserver.api.event_webhooks import EventWebhooks
+from mediaserver.api.other_cores import OtherCores
 from mediaserver.api.page_servers import PageServers
 from mediaserver.call.admission import Admission as BandwidthAdmission
 from mediaserver.call.agents import Agents
@@ -266,6 +267,8 @@ class Daemon:
                 page_servers=page_servers,
                 metrics=self._metrics,
             )
+        others = OtherCores(config.link.core_id, edges=self._edges)
+        self._admission.send_away = others.send_away
         self._web = WebSide(
             config=config,
             edges=edges,
@@ -292,6 +295,7 @@ class Daemon:
             kept_certificates=kept_certificates,
             line_tests=LineTests(engine=engine, fingerprint=fingerprint, most=config.limits.line_tests),
             page_servers=page_servers,
+            other_cores=others,
             edge_control=self._edges,
             media_probes=None if self._edges is None else MediaProbes(engine=engine, ports=self._edges.ports),
         )

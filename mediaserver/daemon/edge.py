@@ -38,7 +38,7 @@ from mediaserver.engine.engine import Engine, EngineError
 from mediaserver.engine.metrics import engine_metrics
 from mediaserver.errors import ConfigError
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import AimPorts, Dial, OpenPorts, Revocation, SetKeys, media_key
+from mediaserver.link.messages import AimPorts, BringElsewhere, Dial, OpenPorts, Revocation, SetKeys, media_key
 from mediaserver.runtime.metrics import Metrics
 
 _STOP_DEADLINE_S: Final = 2.0
@@ -226,6 +226,14 @@ class EdgeDaemon:
     def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
         """Whom to let in there."""
         self._ports.handle_aim(core_id, message)
+
+    def handle_elsewhere(self, core: EdgeEnd, message: BringElsewhere) -> None:
+        """A visitor whom a Core could not serve will come again."""
+        names = {other.id: other.name for other in self._config.link.cores.values()}
+        if message.core_id is None:
+            self._choice.forget(message.source, core.core_name)
+        elif (name := names.get(message.core_id)) is not None:
+            self._choice.point(message.source, name)
 
     def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
         """A Core wants a connection to a trunk."""

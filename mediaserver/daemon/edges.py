@@ -127,6 +127,12 @@ class Edges:
         self.registry.leave(name, deadline_s)
         await self._drains.counted(name)
 
+    def bring_elsewhere(self, link: int, source: str, core_id: int | None) -> None:
+        """See `api.other_cores.BringsElsewhere`."""
+        for end in self.registry.edges():
+            if self._media[end.name].tls_link == link:
+                end.bring_elsewhere(source, core_id)
+
     def announce_keys(self) -> None:
         """The keys of tokens or of TURN have changed: Edges are to know the new ones before a visitor shows them."""
         self.registry.set_keys(self._token_keys.all, self._turn_secrets.all)

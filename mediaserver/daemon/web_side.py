@@ -27,6 +27,7 @@ from mediaserver.api.member_door import MemberDoor
 from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.origins import Origins
+from mediaserver.api.other_cores import OtherCores
 from mediaserver.api.page_servers import PageServers
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
@@ -95,6 +96,7 @@ class WebSide:
         certificates: CertificateStanding,
         kept_certificates: SqliteRevokedCertificates,
         page_servers: PageServers,
+        other_cores: OtherCores,
         edge_control: EdgeControl | None,
         media_probes: ProbesMedia | None,
     ) -> None:
@@ -156,6 +158,7 @@ class WebSide:
             ice_servers=self._ice_servers,
             limits=_session_limits(config),
             servers=page_servers,
+            others=other_cores,
         )
         self._sip_sockets = self._sip_socket()
         self._checks: dict[str, Check] = {"engine": lambda: None if healthy() else "the packet engine does not run"}
@@ -249,7 +252,10 @@ class WebSide:
 
     def _pages(self) -> PagesResource:
         return PagesResource(
-            entries=self._entries.values(), servers=self._page_servers.known, prefix=self._page_servers.prefix
+            entries=self._entries.values(),
+            admission=self._admission,
+            servers=self._page_servers.known,
+            prefix=self._page_servers.prefix,
         )
 
     def _sip_socket(self) -> SipSocketResource | None:

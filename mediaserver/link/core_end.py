@@ -16,6 +16,7 @@ from mediaserver.link.messages import (
     VERSIONS,
     AimPorts,
     AnyMessage,
+    BringElsewhere,
     CoreHello,
     Dial,
     DialFailed,
@@ -132,6 +133,11 @@ class CoreEnd(End):
         self._own_drain_deadline_s = deadline_s
         if self.is_ready:
             self._send(Drain(deadline_s=deadline_s))
+
+    def bring_elsewhere(self, source: str, core_id: int | None) -> None:
+        """Whoever comes from this address is for the Core of this id, or with None for any that takes new visitors."""
+        if self.is_ready:
+            self._send(BringElsewhere(source=source, core_id=core_id))
 
     def revoke(self, sessions: Iterable[Revocation]) -> None:
         """Sessions have ended. While the Edge is away nothing is sent: it is told all of them when it comes back."""

@@ -13,6 +13,7 @@ from mediaserver.link.messages import (
     MAX_REASON,
     AimPorts,
     AnyMessage,
+    BringElsewhere,
     CoreHello,
     Dial,
     DialFailed,
@@ -50,6 +51,10 @@ class CoreSink(Protocol):
 
     def handle_aim_ports(self, core_id: int, message: AimPorts) -> None:
         """Where the peer of ports of this Core is."""
+        ...
+
+    def handle_elsewhere(self, core: EdgeEnd, message: BringElsewhere) -> None:
+        """This Core has nothing for a visitor who will come again."""
         ...
 
     def handle_dial(self, core: EdgeEnd, dial: Dial) -> None:
@@ -148,6 +153,8 @@ class EdgeEnd(End):
             case Drain() if self.core_id is not None:
                 self.is_draining = message.deadline_s is not None
                 _log.info("core_drains", core=self.core_name, deadline_s=message.deadline_s)
+            case BringElsewhere() if self.core_id is not None:
+                self._sink.handle_elsewhere(self, message)
             case Dial() if self.core_id is not None:
                 self._sink.handle_dial(self, message)
             case OpenPorts() if self.core_id is not None:

@@ -138,6 +138,14 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     """None: it goes on."""
 
 
+class BringElsewhere(Message, frozen=True, kw_only=True, tag="bring_elsewhere"):
+    """From the Core: somebody came from this address for whom it has nothing, and who will come again."""
+
+    source: Ip
+    core_id: CoreId | None
+    """Whose session they resume; None: they are new, and this Core takes nobody new."""
+
+
 class Dial(Message, frozen=True, kw_only=True, tag="dial"):
     """From the Core: open a TCP connection to a trunk. It comes as a visitor's, with this number."""
 
@@ -200,6 +208,7 @@ AnyMessage = (
     | Revoke
     | EdgeAddresses
     | Drain
+    | BringElsewhere
     | Dial
     | DialFailed
     | OpenPorts

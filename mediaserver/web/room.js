@@ -9,6 +9,7 @@
 // `from` is a participant by the server's word), "over" (detail:
 // {code, message}; nothing more will come).
 
+import { hurryBack } from "./flow.js";
 import { RoomPeer } from "./room_peer.js";
 import { Session } from "./session.js";
 
@@ -38,6 +39,7 @@ export class Room extends EventTarget {
     super();
     this.#session = new Session(server, { role: "member", token });
     this.#session.addEventListener("message", ({ detail }) => this.#take(detail));
+    this.#session.addEventListener("away", () => hurryBack(this.#session, this.#peer));
     for (const type of ["waiting", "away"]) this.#session.addEventListener(type, () => this.#setAway(true));
     this.#session.addEventListener("back", () => this.#setAway(false));
     this.#session.addEventListener("over", ({ detail }) => this.#over(detail));

@@ -15,13 +15,18 @@ const SILENCE_MS = 12_000;
 const PROBE_MS = 1_000;
 const WHY_NOT_MS = 4_000;
 const BACKOFF_MS = [100, 300, 700, 1500, 3000];
+/** Media cannot come back before the session does. */
+const HURRIED_MS = 300;
 const ACK_EVERY = 16;
+/** Behind one address there may be several who serve: one that cannot says so to whoever shares us out, and the next time
+ * we come to another. So often we try, as long as somebody answers. */
+const MOST_ELSEWHERE = 4;
 /** The server asks for another socket: this one is about to be lost. */
 const CLOSE_MOVED = 4002;
 
 // Close codes and error codes after which trying again is of no use.
 const FINAL_ERRORS = new Set([
-  "bad_hello", "draining", "entry", "hello_timeout", "internal", "limit", "link", "origin", "replaced", "resume", "token",
+  "bad_hello", "entry", "hello_timeout", "internal", "limit", "link", "origin", "replaced", "resume", "token",
 ]);
 
 export class Session extends EventTarget {
@@ -43,10 +48,13 @@ export class Session extends EventTarget {
   #acknowledged = 0;
   #awaySince = 0;
   #attempt = 0;
+  #hurried = false;
   #heard = 0;
   #timers = new Set();
   #pinger = 0;
   #began = 0;
+  /** How often we were at the wrong one in a row. */
+  #elsewhere = 0;
 
   /** `server` is the server's base URL, `hello` the members of the first message beside type and version; `others` are
    * base URLs by which the server is reached where that one fails. */
@@ -105,6 +113,11 @@ export class Session extends EventTarget {
     this.#later(PROBE_MS, () => socket === this.#socket && this.#heard < asked && this.#drop());
   }
 
+  /** While it is away: media waits for it, so try more often. Who does not need this leaves the server its time. */
+  hurry() {
+    this.#hurried = this.#awaySince > 0;
+  }
+
   #connect() {
     this.#welcomed = false;
     const targets = this.#targets().map((server) => ({ server, url: this.#address(server) }));
@@ -122,7 +135,9 @@ export class Session extends EventTarget {
     const others = shuffled(this.#others.filter((server) => server !== this.#base && server !== lost));
     if (!this.#resume) return [this.#base, ...others];
     // The page's own name may lead to any of them, the lost one too; so it comes after those that do not.
-    return [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
+    const known = [...others, this.#base, ...(lost === this.#base ? [] : [lost])];
+    // Who was sent elsewhere is expected there by the way that led to the wrong one.
+    return this.#elsewhere ? [lost, ...known.filter((server) => server !== lost)] : known;
   }
 
   #address(server) {
@@ -178,6 +193,8 @@ export class Session extends EventTarget {
         return;
       case "error":
         if (!seq && FINAL_ERRORS.has(message.code)) return this.#finish(message);
+        // The socket is closed behind these words.
+        if (!seq && ["draining", "elsewhere"].includes(message.code)) return;
         if (message.code === "replaced") return this.#finish(message);
         break;
     }
@@ -188,8 +205,10 @@ export class Session extends EventTarget {
     const resumed = this.#resume !== null;
     this.#resume = message.resume;
     this.#welcomed = true;
+    this.#elsewhere = 0;
     this.#attempt = 0;
     this.#awaySince = 0;
+    this.#hurried = false;
     this.#others = message.servers ?? [];
     if (resumed) {
       for (const entry of this.#unacknowledged) this.#write(entry);
@@ -224,7 +243,7 @@ export class Session extends EventTarget {
 
   async #lost(code) {
     this.#socket = null;
-    if (!this.#resume) return this.#notBegun(code);
+    if (!this.#resume) return this.#notBegun();
     const now = performance.now();
     if (!this.#awaySince) {
       this.#awaySince = now;
@@ -234,13 +253,18 @@ export class Session extends EventTarget {
       this.#finish({ code: code === 1000 ? "closed" : "lost", message: "" });
       return;
     }
-    this.#again(code === CLOSE_MOVED);
+    const wrong = code === CLOSE_MOVED && !this.#welcomed;
+    if (wrong && ++this.#elsewhere > MOST_ELSEWHERE) this.#finish({ code: "resume", message: "" });
+    else this.#again(code === CLOSE_MOVED && this.#elsewhere < 2);
   }
 
-  // Nobody answered, or the answer was no. Only where nobody answers is it of use to try again.
-  async #notBegun(code) {
-    const reason = await this.#whyNot(code);
+  // Nobody answered, or the answer was no. Only where nobody answers is it of use to try for long.
+  async #notBegun() {
+    const reason = await this.#whyNot();
     if (this.#over) return;
+    if (["draining", "refused"].includes(reason.code) && ++this.#elsewhere < MOST_ELSEWHERE) {
+      return this.#again(this.#elsewhere < 2);
+    }
     if (reason.code !== "unreachable" || performance.now() - this.#began > FIRST_WINDOW_MS) return this.#finish(reason);
     this.#tell("waiting");
     this.#again();
@@ -248,7 +272,8 @@ export class Session extends EventTarget {
 
   // All who were lost in one moment do not come back in one.
   #again(atOnce = false) {
-    const wait = BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)] * (0.5 + Math.random());
+    const longest = this.#hurried ? HURRIED_MS : Infinity;
+    const wait = Math.min(BACKOFF_MS[Math.min(this.#attempt++, BACKOFF_MS.length - 1)], longest) * (0.5 + Math.random());
     this.#later(atOnce ? 0 : wait, () => this.#connect());
   }
 

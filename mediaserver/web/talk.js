@@ -1,6 +1,7 @@
 // What a caller's call and an agent's calls have in common: the session, one peer connection at a time, microphone,
 // camera, mute. Subclasses decide when; "change" events say that there is something else to show.
 
+import { hurryBack } from "./flow.js";
 import { Peer, VIDEO, capture, deviceProblem } from "./peer.js";
 import { Session } from "./session.js";
 import { MOST_VOICES } from "./voices.js";
@@ -71,7 +72,10 @@ export class Talk extends EventTarget {
       else this._take(message);
     });
     on("waiting", () => this._set({ unreached: true }));
-    on("away", () => this._set({ away: true }));
+    on("away", () => {
+      this._set({ away: true });
+      hurryBack(session, this._peer);
+    });
     on("back", () => this._set({ away: false }));
     on("over", (reason) => this._sessionOver(reason));
     session.open();

@@ -23,6 +23,7 @@ from mediaserver.api.metrics import ApiMetrics, MetricsResource
 from mediaserver.api.openapi import Described, OpenApiResource
 from mediaserver.api.operation import Operation
 from mediaserver.api.origins import Origins
+from mediaserver.api.other_cores import OtherCores
 from mediaserver.api.page_servers import PageServers
 from mediaserver.api.pages import PagesResource
 from mediaserver.api.records import RecordsResource
@@ -273,6 +274,7 @@ class Stack:
         line_tests: Tests | None = None,
         turn: Sequence[IceServer] = (),
         servers: PageServers | None = None,
+        others: OtherCores | None = None,
         **http: Any,
     ) -> None:
         self.servers = servers or PageServers()
@@ -285,6 +287,8 @@ class Stack:
         self.metrics = Metrics()
         api_metrics = ApiMetrics(self.metrics)
         self.admission = Admission(retry_after_s=7)
+        if others is not None:
+            self.admission.send_away = others.send_away
         self.problem: str | None = None
         self.sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.entries = {
@@ -322,6 +326,7 @@ class Stack:
             members=MemberDoor(members=self.members, tokens=self.tokens),
             limits=session,
             servers=self.servers,
+            others=others,
         )
         common = {"tokens": self.tokens, "admission": self.admission, "source_of": source_of, "metrics": api_metrics}
         servers = (IceServer(urls=("turn:turn.example.org",), username="u", credential="p"),)
@@ -369,7 +374,12 @@ class Stack:
                 *self.described,
                 OpenApiResource(self.operations, public=True, prefix=self.servers.prefix),
                 HealthResource(admission=self.admission, checks=checks, detailed=False),
-                PagesResource(entries=self.entries.values(), servers=self.servers.known, prefix=self.servers.prefix),
+                PagesResource(
+                    entries=self.entries.values(),
+                    admission=self.admission,
+                    servers=self.servers.known,
+                    prefix=self.servers.prefix,
+                ),
             ],
             name="http",
             metrics=api_metrics,

@@ -143,3 +143,48 @@ def test_who_was_brought_where_has_a_bound() -> None:
         chosen.choose(source, "", BOTH)
     assert [chosen.choose(source, "", BOTH, {"a"}) for source in there[10:]] == ["a"] * 10
     assert chosen.choose(there[0], "", BOTH, {"a"}) == "b"
+
+
+def test_a_new_visitor_behind_the_address_of_a_call_comes_to_another_core_once_the_draining_one_said_no() -> None:
+    chosen = choice()
+    source = by_home("a")[0]
+    assert chosen.choose(source, "", BOTH) == "a"
+    assert chosen.choose(source, "", BOTH, {"a"}) == "a"
+    chosen.forget(source, "a")
+    assert [chosen.choose(source, "", BOTH, {"a"}) for _ in range(3)] == ["b"] * 3
+
+
+def test_who_resumes_behind_the_address_of_a_new_visitor_comes_back_to_the_core_of_the_session() -> None:
+    chosen = choice()
+    source = by_home("a")[0]
+    chosen.choose(source, "", BOTH)
+    chosen.forget(source, "a")
+    assert chosen.choose(source, "", BOTH, {"a"}) == "b"
+    chosen.point(f"::ffff:{source}", "a")
+    assert [chosen.choose(source, "", BOTH, {"a"}) for _ in range(3)] == ["a"] * 3
+    # The last word counts, and a Core can speak of itself alone.
+    chosen.forget(source, "b")
+    assert chosen.choose(source, "", BOTH, {"a"}) == "a"
+    chosen.forget(source, "a")
+    assert chosen.choose(source, "", BOTH, {"a"}) == "b"
+
+
+def test_who_took_a_call_along_to_another_network_comes_to_its_core_as_long_as_that_is_there() -> None:
+    clock = Clock()
+    chosen = choice(clock=clock)
+    source = by_home("a")[0]
+    chosen.point(source, "b")
+    for _ in range(3):
+        assert chosen.choose(source, "", BOTH) == "b"
+        clock.now += REMEMBERED_S - 1
+    assert chosen.choose(source, "", {"a"}) == "a"
+    clock.now += REMEMBERED_S
+    assert chosen.choose(source, "", BOTH) == "a"
+
+
+def test_who_was_pointed_where_has_a_bound() -> None:
+    chosen = CoreChoice([KnownCore("a"), KnownCore("b")], clock=Clock(), most_remembered=10)
+    there = by_home("a")[:20]
+    for source in there:
+        chosen.point(source, "b")
+    assert [chosen.choose(source, "", BOTH) for source in there] == ["a"] * 10 + ["b"] * 10

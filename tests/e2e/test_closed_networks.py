@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -41,9 +43,22 @@ ENDED = 'mediaserver_contacts_ended_total{by="agent",reason="hangup"}'
 PATHS = 'mediaserver_engine_edge_paths{shard="edge0"}'
 ALLOCATIONS = 'mediaserver_engine_turn_allocations{shard="relay"}'
 RELAYED = 'mediaserver_engine_turn_packets_to_peers_total{shard="relay"}'
+WRONG_CREDENTIALS = ("edge_forged_token", "edge_unknown_key", "turn.bad_", "turn.unknown_user")
+"""Reasons why the Edge refuses tokens and TURN credentials."""
 OVER_TLS = 'mediaserver_engine_links_over_tls{shard="edge0"}'
 SHARDS = 2
-AIM_S = 5.0
+RESTART_ICE = """
+async () => {
+  const connection = window.__connections.at(-1);
+  const ufrag = () => connection.localDescription.sdp.match(/a=ice-ufrag:(.*)/)[1];
+  const before = ufrag();
+  connection.restartIce();
+  while (ufrag() === before || connection.signalingState !== "stable" || connection.iceConnectionState !== "connected")
+    await new Promise((done) => setTimeout(done, 20));
+}
+"""
+"""Look for another way by what the page knows, as when its network changes; wait until there is one."""
+AIM_S = 3.0
 """Media are back so soon after the Edge: the page finds its way to the server again, and is asked for an ICE restart."""
 
 
@@ -82,7 +97,9 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     directory = tmp_path_factory.mktemp("zone")
     async with (
         sandwich(names={NAME: EDGE, TURN_NAME: EDGE}, static_nat=True) as rig,
-        house(rig, directory, turn=True) as made,
+        house(
+            rig, directory, changes={"secrets": {"ufrag_key": {"file": str(key_file(directory))}}}, turn=True
+        ) as made,
         chromium(directory, network=rig.internet, flags=[trusts(made.turn)]) as one,
         firefox(directory, rig.internet) as other,
         baresip(phone(made.core, "udp", "", **FOR_BOTH), directory, network=rig.inside) as agent,
@@ -90,6 +107,15 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         assert rig.edges[0].public == EDGE != rig.edges[0].address
         await agent.wait_registered()
         yield Scene(directory, rig, made, {"chromium": one, "firefox": other}, agent)
+
+
+def key_file(directory: Path) -> Path:
+    """What the Core makes tokens and TURN credentials with."""
+    secret = directory / "ufrag.secret"
+    if not secret.exists():
+        secret.touch(mode=0o600)
+        secret.write_text("the first key of tokens, long enough for anybody")
+    return secret
 
 
 def trusts(certificates: Certificates) -> str:
@@ -138,6 +164,34 @@ async def test_who_may_use_a_relay_only_finds_it(
         assert metrics[RELAYED] > before + 100
         assert metrics[PATHS] >= 1
     await metric_becomes(scene.made.edge, ALLOCATIONS, 0)
+
+
+async def test_a_relayed_call_goes_on_and_takes_another_relay_and_the_next_one_begins_after_the_key_was_replaced(
+    scene: Scene,
+) -> None:
+    before = await wrong_credentials(scene)
+    async with scene.call("chromium", admitted=USUAL, script=relay_only("udp$")) as there:
+        key_file(scene.directory).write_text("another key of tokens, which is as long as that")
+        os.kill(scene.made.core.pid, signal.SIGHUP)
+        await scene.made.core.process.wait_for_log('"token_key":')
+        # By the credentials of before the page makes an allocation; the one that it has lives on until then.
+        async with asyncio.timeout(20):
+            await there.evaluate(RESTART_ICE)
+        relayed_before = (await scene.made.edge.metrics())[RELAYED]
+        await both_see_and_hear(there.page, scene.agent, seconds=2)
+        assert (await scene.made.edge.metrics())[RELAYED] > relayed_before + 50
+        await there.goes_by("relay udp")
+    async with scene.call("chromium", admitted=USUAL, script=relay_only("udp$")) as there:
+        await there.goes_by("relay udp")
+    assert await wrong_credentials(scene) == before
+
+
+async def wrong_credentials(scene: Scene) -> dict[str, float]:
+    """Tokens and TURN credentials that the Edge took for wrong ones, by reason."""
+    metrics = await scene.made.edge.metrics()
+    found = {name: value for name, value in metrics.items() if any(word in name for word in WRONG_CREDENTIALS)}
+    assert all(any(word in name for name in found) for word in WRONG_CREDENTIALS), sorted(metrics)
+    return found
 
 
 @pytest.mark.parametrize(

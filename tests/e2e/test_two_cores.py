@@ -21,6 +21,7 @@ from tests.peers.sandwich import VISITOR, sandwich
 
 NEIGHBOUR, LATER = "203.0.113.77", "203.0.113.78"
 """Others of the visitor's network."""
+RESUMED = "mediaserver_web_sessions_resumed_total"
 REFUSED = "mediaserver_edge_visitors_refused_total"
 
 
@@ -67,35 +68,51 @@ async def test_a_new_visitor_reaches_the_other_core_when_one_is_killed(tmp_path:
 @pytest.mark.e2e
 @pytest.mark.timeout(300)
 async def test_a_core_that_drains_gets_no_new_visitor_and_keeps_its_call(tmp_path: Path) -> None:
-    changes = {"drain": {"deadline": "60s"}}
+    changes = {"drain": {"deadline": "90s"}}
     async with sandwich(names=names(1)) as rig, house(rig, tmp_path, changes=changes, cores=2) as made:
         # Of the same network, so without the drain both would come to one Core.
         for address in (NEIGHBOUR, LATER):
             await ip("-n", rig.internet.name, "addr", "add", f"{address}/24", "dev", "wan")
         first = await title(made)
         chosen = int(first[-1])
-        core = made.cores[chosen]
+        core, other = made.cores[chosen], made.cores[1 - chosen]
         async with (
             chromium(tmp_path, network=rig.internet) as browser,
             baresip(phone(core, "udp", ""), tmp_path, network=rig.inside) as agent,
+            baresip(phone(other, "udp", ""), tmp_path / "colleague", network=rig.inside) as colleague,
         ):
             await agent.wait_registered()
+            await colleague.wait_registered()
             tab = await start_call(browser, PAGE)
             await agent.wait_established()
             await show_my_camera(tab)
             await both_see_and_hear(tab, agent, seconds=2)
+            guest = await browser.new_tab(PAGE)
             assert await title(made, NEIGHBOUR) == first
             os.kill(core.pid, signal.SIGTERM)
             async with asyncio.timeout(5):
                 while await title(made, LATER) == first:
                     await asyncio.sleep(0.05)
-            assert await title(made) == first
+            # Behind the address of the call, with a page of the Core that drains: it refuses, and nobody sees it.
+            await guest.page.get_by_role("button", name="Video call").click()
+            await colleague.wait_established()
+            await show_my_camera(guest)
+            await both_see_and_hear(guest, colleague, seconds=2)
+            assert not [said for said in await guest.page.evaluate("told") if "cannot" in said]
+            assert await title(made) != first
+            # The network of the call has changed, and its page comes back to the Core that it is at.
+            await tab.page.evaluate("dispatchEvent(new Event('online'))")
+            await tab.told("Reconnecting")
+            await metric_becomes(core, RESUMED, 1)
             await both_see_and_hear(tab, agent, seconds=3)
+            # Who opens the page has nothing there yet: the next connection is another Core's.
+            assert [await title(made) for _ in range(2)] == [first, f"Core {1 - chosen}"]
             await tab.page.get_by_role("button", name="Hang up").click()
             await agent.wait_closed()
             assert await core.process.wait(30) == 0
-        # The Core is gone: who was with it comes to the other one.
-        assert await title(made) == f"Core {1 - chosen}"
+            await both_see_and_hear(guest, colleague, seconds=2)
+            await guest.page.get_by_role("button", name="Hang up").click()
+            await colleague.wait_closed()
 
 
 @pytest.mark.e2e

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mediaserver.link.core_end import CoreEnd
 from mediaserver.link.edge_end import EdgeEnd
-from mediaserver.link.messages import EdgeAddress, Revocation, SetKeys, TokenKey, parse
+from mediaserver.link.messages import BringElsewhere, EdgeAddress, Revocation, SetKeys, TokenKey, parse
 
 PUBLIC = EdgeAddress(protocol="udp", ip="198.51.100.1", port=3478, purpose="media")
 WEB = EdgeAddress(protocol="tcp", ip="198.51.100.1", port=443, purpose="web")
@@ -42,6 +42,11 @@ class FakeSink:
     def __init__(self) -> None:
         self.keys: list[SetKeys] = []
         self.revoked: list[Revocation] = []
+        self.elsewhere: list[tuple[str, BringElsewhere]] = []
+        """By which Core, and what."""
+
+    def handle_elsewhere(self, core: EdgeEnd, message: BringElsewhere) -> None:
+        self.elsewhere.append((core.core_name, message))
 
     def handle_keys(self, core_id: int, shards: int, keys: SetKeys) -> None:
         assert (core_id, shards) == (3, 2)

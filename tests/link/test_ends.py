@@ -7,6 +7,7 @@ import pytest
 
 from mediaserver.link.messages import (
     REVOCATIONS_PER_MESSAGE,
+    BringElsewhere,
     CoreHello,
     Drain,
     EdgeHello,
@@ -247,3 +248,24 @@ def test_a_core_that_drains_while_the_edge_is_away_says_nothing_into_the_void() 
     assert pair.core_wire.sent == []
     pair.connect()
     assert pair.edge.is_draining
+
+
+def test_a_core_says_that_a_visitor_is_anothers_while_the_edge_is_there() -> None:
+    pair = Pair()
+    pair.core.bring_elsewhere("203.0.113.7", 4)
+    pair.connect()
+    pair.core.bring_elsewhere("203.0.113.7", 4)
+    pair.core.bring_elsewhere("2001:db8::7", None)
+    pair.carry()
+    assert [message for _, message in pair.sink.elsewhere] == [
+        BringElsewhere(source="203.0.113.7", core_id=4),
+        BringElsewhere(source="2001:db8::7", core_id=None),
+    ]
+    assert {core for core, _ in pair.sink.elsewhere} == {pair.edge.core_name}
+
+
+def test_an_edge_has_no_say_in_where_visitors_go_at_a_core() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.core.handle_message(dump(BringElsewhere(source="203.0.113.7", core_id=None)))
+    assert pair.core.unreadable == 1
