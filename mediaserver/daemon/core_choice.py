@@ -65,7 +65,7 @@ class CoreChoice:
         elif brought in draining and brought in present:
             found = brought
         else:
-            found = self._choose_new(_network(source), present, draining)
+            found = self._choose_new(_network(address), present, draining)
         if found is not None and len(self._cores) > 1:
             self._remember(self._brought, address, found)
         return found
@@ -114,13 +114,13 @@ def _address(source: str) -> str:
         return source
 
 
-def _network(source: str) -> str:
+def _network(address: str) -> str:
     """A provider's visitors change their addresses within a network, from one connection to the next."""
     try:
-        address = ip_address(_address(source))
+        found = ip_address(address)
     except ValueError:
-        return source
-    return str(ip_network((address, 24 if address.version == 4 else 56), strict=False))
+        return address
+    return str(ip_network((found, 24 if found.version == 4 else 56), strict=False))
 
 
 def _rank(network: str, core: KnownCore) -> float:

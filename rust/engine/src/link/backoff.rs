@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// The longest wait before the first attempt after a loss.
-pub(crate) const FIRST: Duration = Duration::from_millis(500);
+const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait before every attempt while paths exist: calls are silent for as long, and a refusal costs nothing.
 const BUSY: Duration = Duration::from_millis(200);
 /// The longest wait.
-pub(crate) const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Counts attempts that came to nothing.
 #[derive(Debug, Default)]
