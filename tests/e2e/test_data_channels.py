@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +63,6 @@ async def heard(tab: Tab, wanted: list[list[Any]], within_s: float = 40.0) -> No
     await tab.page.evaluate("heard.length = 0")
 
 
-async def meet(sender: Tab, listener: Tab, name: str, within_s: float = 40.0) -> None:
-    """Until the listener is in the topic: a browser says `open` before the server has heard of the channel."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    greeting: list[Any] = []
-    while greeting not in await listener.page.evaluate("heard"):
-        assert asyncio.get_running_loop().time() < deadline, name
-        greeting = [name, f"hello {deadline - asyncio.get_running_loop().time()}"]
-        await sender.page.evaluate("([name, text]) => channels[name].send(text)", greeting)
-        await asyncio.sleep(0.1)
-    await listener.page.evaluate("heard.length = 0")
-
-
 class AiortcTalker:
     """aiortc, whose SCTP is its own, with one channel."""
 
@@ -104,6 +93,32 @@ class AiortcTalker:
         self.heard.clear()
 
 
+async def meet(sender: Tab, listeners: Sequence[Tab | AiortcTalker], name: str, within_s: float = 40.0) -> None:
+    """Until the listeners are in the topic: a channel is open before the server has put it there."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    greeting = ""
+    while not all([await has_heard(listener, name, greeting) for listener in listeners]):
+        assert asyncio.get_running_loop().time() < deadline, name
+        greeting = f"hello {deadline - asyncio.get_running_loop().time()}"
+        await sender.page.evaluate("([name, text]) => channels[name].send(text)", [name, greeting])
+        await asyncio.sleep(0.1)
+    for listener in listeners:
+        await forget(listener)
+
+
+async def has_heard(listener: Tab | AiortcTalker, name: str, text: str) -> bool:
+    if isinstance(listener, AiortcTalker):
+        return text in listener.heard
+    return [name, text] in await listener.page.evaluate("heard")
+
+
+async def forget(listener: Tab | AiortcTalker) -> None:
+    if isinstance(listener, AiortcTalker):
+        listener.heard.clear()
+    else:
+        await listener.page.evaluate("heard.length = 0")
+
+
 async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
     async with daemon(tmp_path, changes={"media": {"shards": 2}}) as server, chromium(tmp_path) as browser:
         token = await server.room_token("stage", "publish", "view")
@@ -111,6 +126,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         third = AiortcTalker()
         await third.connect(server.room_url("stage", "whip"), token)
 
+        await meet(one, [two, third], "chat")
         await one.page.evaluate("channels.chat.send('grüß dich')")
         await heard(two, [["chat", "grüß dich"]])
         await third.hears(["grüß dich"])
@@ -124,7 +140,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         for name, option in options.items():
             for tab in (one, two):
                 await tab.page.evaluate("([name, option]) => open(name, option)", [name, option])
-            await meet(one, two, name)
+            await meet(one, [two], name)
         await one.page.evaluate("channels.file.send(new ArrayBuffer(65536)), channels.file.send('')")
         await heard(two, [["file", 65536], ["file", ""]])
         await one.page.evaluate("channels.pointer.send('10,20')")
@@ -146,7 +162,7 @@ async def test_pages_and_aiortc_talk_by_topic(tmp_path: Path) -> None:
         await one.page.evaluate("channels.chat.send('not for two')")
         await third.hears(["not for two"])
         await two.page.evaluate("open('chat')")
-        await meet(one, two, "chat")
+        await meet(one, [two], "chat")
         await one.page.evaluate("for (let n = 0; n < 30; n++) channels.chat.send('' + n)")
         await heard(two, [["chat", str(n)] for n in range(30)])
         await third.connection.close()

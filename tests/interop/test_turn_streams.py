@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mediaserver.engine.config import EngineConfig, OpenRelay, SharedTls, TurnCo
 from mediaserver.engine.engine import Engine
 from tests.peers.coturn import RelayedTraffic, echo_peer, relayed_traffic
 from tests.peers.namespace import LOOPBACK
+from tests.peers.process import PeerProcess
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(240)]
 
@@ -107,3 +109,28 @@ async def test_channel_data_of_any_length_comes_back(relay: Relay, transport: st
 async def test_send_and_data_indications_come_back(relay: Relay, transport: str) -> None:
     traffic = await relay.traffic(transport, "-s", "-l", "999")
     complete(traffic, transport)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_tls_versions_that_a_client_may_have_are_taken(relay: Relay, version: ssl.TLSVersion) -> None:
+    # RFC 9325 section 3.1.1: TLS 1.2 has to be there beside 1.3, and nothing older.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    reader, writer = await asyncio.open_connection(HOST, relay.ports["tls"], ssl=context)
+    transaction = os.urandom(12)
+    writer.write(b"\x00\x01\x00\x00\x21\x12\xa4\x42" + transaction)
+    answer = await asyncio.wait_for(reader.readexactly(20), 10)
+    assert (answer[:2], answer[8:]) == (b"\x01\x01", transaction)
+    writer.close()
+
+
+async def test_older_tls_is_refused(relay: Relay) -> None:
+    client = PeerProcess(
+        "s_client",
+        ["openssl", "s_client", "-connect", f"{HOST}:{relay.ports['tls']}", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+        directory=relay.directory,
+    )
+    async with client:
+        await client.wait_for_log("alert (protocol version|handshake failure)", timeout_s=20.0)
