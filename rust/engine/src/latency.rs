@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::{Counters, set};
+use crate::counters::{Counters, set};
 
 /// Buckets for each doubling of the time; below 16 µs there is one for each microsecond.
 const STEPS: usize = 16;
@@ -61,18 +61,24 @@ impl Latency {
         named("count", self.count);
         named("sum", self.sum_us);
         named("max", self.max_us);
-        let mut quantiles = QUANTILES.iter().map(|(name, of)| (name, (self.count * of).div_ceil(1000))).peekable();
+        let mut reached = [0; QUANTILES.len()];
+        let mut quantiles =
+            QUANTILES.iter().map(|(_, of)| (self.count * of).div_ceil(1000)).zip(&mut reached).peekable();
         let mut bounds = self.bounds.iter().peekable();
         let mut seen = 0;
         for (index, &count) in self.counts.iter().enumerate() {
             seen += count;
             let upper = upper_us(index);
-            while let Some((quantile, _)) = quantiles.next_if(|(_, wanted)| seen >= *wanted) {
-                named(quantile, upper.min(self.max_us));
+            while let Some((_, quantile)) = quantiles.next_if(|(wanted, _)| seen >= *wanted) {
+                *quantile = upper.min(self.max_us);
             }
             if let Some((bound, _)) = bounds.next_if(|(_, bound)| *bound == upper) {
                 named(bound, seen);
             }
+        }
+        drop(quantiles);
+        for ((name, _), value) in QUANTILES.iter().zip(reached) {
+            named(name, value);
         }
     }
 }
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     fn written(latency: &Latency) -> Counters {
-        let mut counters = Counters::new();
+        let mut counters = Counters::default();
         latency.write(&mut counters);
         counters
     }
@@ -121,26 +127,26 @@ mod tests {
         latency.add(99, Duration::from_micros(50));
         latency.add(1, Duration::from_nanos(1_048_576_000));
         let counters = written(&latency);
-        assert_eq!(counters["forward_latency_us.count"], 100);
-        assert_eq!(counters["forward_latency_us.sum"], 99 * 50 + 1_048_576);
-        assert_eq!(counters["forward_latency_us.le.48"], 0);
-        assert_eq!(counters["forward_latency_us.le.64"], 99);
-        assert_eq!(counters["forward_latency_us.le.786432"], 99);
-        assert_eq!(counters["forward_latency_us.le.1048576"], 100, "a bound is in its bucket");
-        assert_eq!(counters["forward_latency_us.p50"], 50);
-        assert_eq!(counters["forward_latency_us.p99"], 50);
-        assert_eq!(counters["forward_latency_us.p999"], 1_048_576);
-        assert_eq!(counters["forward_latency_us.max"], 1_048_576);
+        assert_eq!(counters.get("forward_latency_us.count").unwrap(), 100);
+        assert_eq!(counters.get("forward_latency_us.sum").unwrap(), 99 * 50 + 1_048_576);
+        assert_eq!(counters.get("forward_latency_us.le.48").unwrap(), 0);
+        assert_eq!(counters.get("forward_latency_us.le.64").unwrap(), 99);
+        assert_eq!(counters.get("forward_latency_us.le.786432").unwrap(), 99);
+        assert_eq!(counters.get("forward_latency_us.le.1048576").unwrap(), 100, "a bound is in its bucket");
+        assert_eq!(counters.get("forward_latency_us.p50").unwrap(), 50);
+        assert_eq!(counters.get("forward_latency_us.p99").unwrap(), 50);
+        assert_eq!(counters.get("forward_latency_us.p999").unwrap(), 1_048_576);
+        assert_eq!(counters.get("forward_latency_us.max").unwrap(), 1_048_576);
     }
 
     #[test]
     fn nothing_counted_is_written_as_nothing_and_an_hour_as_the_last_bucket() {
         let mut latency = Latency::new("forward_latency_us");
-        assert!(written(&latency).values().all(|&value| value == 0));
+        assert!(written(&latency).iter().all(|(_, value)| value == 0));
         latency.add(1, Duration::from_secs(3600));
         let counters = written(&latency);
-        assert_eq!(counters["forward_latency_us.max"], 1 << DOUBLINGS);
-        assert_eq!(counters["forward_latency_us.le.1048576"], 0);
-        assert_eq!(counters.keys().filter(|name| name.contains(".le.")).count(), 35);
+        assert_eq!(counters.get("forward_latency_us.max").unwrap(), 1 << DOUBLINGS);
+        assert_eq!(counters.get("forward_latency_us.le.1048576").unwrap(), 0);
+        assert_eq!(counters.iter().filter(|(name, _)| name.contains(".le.")).count(), 35);
     }
 }

@@ -7,6 +7,7 @@ pub mod carried;
 mod collecting;
 pub mod command;
 pub mod config;
+pub mod counters;
 mod data;
 pub mod edge;
 pub mod engine;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use mediaserver_proto::io::{Path, Received, Transmit};
 
-use crate::metrics::{Counters, set};
+use crate::counters::{Counters, set};
 
 /// Bytes before a frame in a TLS connection: its length, and which threads it is between.
 const TLS_HEADERS: u64 = 6;

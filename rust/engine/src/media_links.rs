@@ -10,10 +10,10 @@ use mediaserver_proto::io::{Carries, Path, ReceiveBatch, Received, SocketId, Tra
 use mediaserver_proto::link::{CoreEvent, CoreLink, CoreLinkConfig, LinkDrop, LinkDrops, LinkKey, LinkName, Way};
 use mediaserver_proto::time::Time;
 
+use crate::counters::{Counters, set};
 use crate::event::Event;
 use crate::link::way_over;
 use crate::link_traffic::LinkTraffic;
-use crate::metrics::{Counters, set};
 use crate::socket::UdpSocket;
 use crate::sockets::Sockets;
 

@@ -1,20 +1,17 @@
 //! Counters of a shard: plain numbers on its own thread, published for other threads a few times per second.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mediaserver_proto::io::Paced;
 use mediaserver_proto::time::Time;
 
+use crate::counters::{Counters, set};
 use crate::latency::Latency;
 use crate::socket::{ReceiveCount, SendCount};
 
 /// How often a busy shard publishes.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
-
-/// Counters by name.
-pub type Counters = BTreeMap<String, u64>;
 
 /// What a shard counts about its own loop and sockets.
 #[derive(Debug)]
@@ -122,27 +119,6 @@ impl ShardMetrics {
     }
 }
 
-/// Sets those of what was dropped; `all` calls what it is given for each reason.
-pub fn set_drops(counters: &mut Counters, all: impl FnOnce(&mut dyn FnMut(&str, u64))) {
-    let mut name = String::with_capacity(64);
-    all(&mut |reason, value| {
-        name.clear();
-        name.push_str("drop.");
-        name.push_str(reason);
-        set(counters, &name, value);
-    });
-}
-
-/// Sets one counter; the name is allocated only the first time.
-pub fn set(counters: &mut Counters, name: &str, value: u64) {
-    match counters.get_mut(name) {
-        Some(slot) => *slot = value,
-        None => {
-            counters.insert(name.to_owned(), value);
-        }
-    }
-}
-
 /// Where a shard publishes its counters; the shard never waits for a reader.
 #[derive(Clone, Debug, Default)]
 pub struct Published(Arc<Mutex<Counters>>);
@@ -152,6 +128,7 @@ impl Published {
     pub fn publish(&self, write: impl FnOnce(&mut Counters)) -> bool {
         match self.0.try_lock() {
             Ok(mut counters) => {
+                counters.begin();
                 write(&mut counters);
                 true
             }
@@ -176,7 +153,7 @@ mod tests {
         assert!(!published.publish(|counters| set(counters, "a", 1)));
         drop(reading);
         assert!(published.publish(|counters| set(counters, "a", 2)));
-        assert_eq!(published.read()["a"], 2);
+        assert_eq!(published.read().get("a"), Some(2));
     }
 
     #[test]
@@ -185,9 +162,15 @@ mod tests {
         let (since, until) = (Time::from_millis(1), Time::from_millis(9));
         let paced = [false, true].map(|is_repair| Paced { since, until, is_repair });
         metrics.paced(&paced, until + Duration::from_micros(100));
-        let mut counters = Counters::new();
+        let mut counters = Counters::default();
         metrics.write(&mut counters);
-        assert_eq!((counters["pacing_delay_us.count"], counters["pacing_delay_us.sum"]), (2, 16_000));
-        assert_eq!((counters["forward_latency_us.count"], counters["forward_latency_us.sum"]), (1, 8_100));
+        assert_eq!(
+            (counters.get("pacing_delay_us.count").unwrap(), counters.get("pacing_delay_us.sum").unwrap()),
+            (2, 16_000)
+        );
+        assert_eq!(
+            (counters.get("forward_latency_us.count").unwrap(), counters.get("forward_latency_us.sum").unwrap()),
+            (1, 8_100)
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mediaserver_proto::time::Time;
 
-use crate::metrics::{Counters, set};
+use crate::counters::{Counters, set};
 use crate::sys::{pin_to_cpu, set_real_time, thread_cpu_ns};
 
 /// How often a thread looks at its own share of the CPU.
@@ -124,8 +124,8 @@ mod tests {
         let mut scheduling = Scheduling::new(None, false);
         scheduling.begin();
         scheduling.look(Time::from_millis(1000));
-        let mut counters = Counters::new();
+        let mut counters = Counters::default();
         scheduling.write(&mut counters);
-        assert_eq!(counters.values().copied().collect::<Vec<_>>(), [0, 0, 0]);
+        assert_eq!(counters.iter().map(|(_, value)| value).collect::<Vec<_>>(), [0, 0, 0]);
     }
 }

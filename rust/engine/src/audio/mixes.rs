@@ -12,8 +12,8 @@ use super::packets::{format_named, written};
 use super::pool::PHASES;
 use super::refused::Refused;
 use crate::command::{MixListener, MixVoice, shard_of};
+use crate::counters::{Counters, set};
 use crate::event::Event;
-use crate::metrics::{Counters, set};
 
 /// Voices and listeners of one mix, each.
 pub const MOST_OF_A_MIX: usize = 64;

@@ -11,8 +11,8 @@ use super::packets::{format_named, read};
 use super::refused::Refused;
 use super::transcoders::Transcoders;
 use crate::command::Action;
+use crate::counters::{Counters, set};
 use crate::event::Event;
-use crate::metrics::{Counters, set};
 
 /// A frame of 20 ms is made in one of so many parts of it, so that the work of a thread is spread.
 pub const PHASES: usize = 4;

@@ -11,7 +11,7 @@ use super::listening::Listening;
 use super::packets::written;
 use super::pool::PHASES;
 use super::refused::Refused;
-use crate::metrics::{Counters, set};
+use crate::counters::{Counters, set};
 
 /// Counts of a thread's transcoders, those that are gone included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

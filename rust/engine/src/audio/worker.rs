@@ -13,9 +13,10 @@ use mediaserver_proto::time::Time;
 
 use super::pool::{AudioPool, PHASES};
 use crate::asked::Asked;
+use crate::counters::set;
 use crate::event::Event;
 use crate::inbox::Inbox;
-use crate::metrics::{PUBLISH_EVERY, set};
+use crate::metrics::PUBLISH_EVERY;
 use crate::sys::{Poller, thread_cpu_ns};
 use crate::worker::Links;
 

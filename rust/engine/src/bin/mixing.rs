@@ -15,9 +15,10 @@ use mediaserver_audio::encoder::Encoder;
 use mediaserver_audio::sample::speech;
 use mediaserver_engine::audio::{AudioPool, AudioWorker};
 use mediaserver_engine::command::{Action, Command, MixListener, MixVoice, SHARD_SHIFT};
+use mediaserver_engine::counters::Counters;
 use mediaserver_engine::inbox::Inbox;
 use mediaserver_engine::mailbox::{Waker, event_queue};
-use mediaserver_engine::metrics::{Counters, Published};
+use mediaserver_engine::metrics::Published;
 use mediaserver_engine::rings::Rings;
 use mediaserver_engine::sys::pin_to_cpu;
 use mediaserver_engine::worker::Links;
@@ -215,7 +216,7 @@ fn round(legs: usize, length: Duration) -> Result<Round> {
     audio.stop.store(true, Ordering::Relaxed);
     shard.wakers[1].wake();
     audio.thread.join().map_err(|_| "the audio thread has panicked")?;
-    let grown = |name: &str| (after.get(name).unwrap_or(&0) - before.get(name).unwrap_or(&0)) as f64;
+    let grown = |name: &str| (after.get(name).unwrap_or(0) - before.get(name).unwrap_or(0)) as f64;
     let missed = grown("audio_late_ticks") + grown("audio_given_up_ticks");
     Ok(Round {
         legs_per_core: legs as f64 * passed.as_nanos() as f64 / grown("cpu_ns"),

@@ -8,7 +8,8 @@ use mediaserver_proto::time::Time;
 use mediaserver_proto::turn::is_for_server;
 
 use crate::carried::Carried;
-use crate::metrics::{Counters, ShardMetrics};
+use crate::counters::Counters;
+use crate::metrics::ShardMetrics;
 use crate::worker::Links;
 
 /// Messages of one round; more wait for the sockets to have their turn.

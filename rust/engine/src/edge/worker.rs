@@ -18,10 +18,11 @@ use super::sockets::EdgeSockets;
 use super::{commands, ports};
 use crate::asked::Asked;
 use crate::command::{Action, Command, SHARD_SHIFT};
+use crate::counters::{set, set_drops};
 use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::link_traffic::LinkTraffic;
-use crate::metrics::{PUBLISH_EVERY, ShardMetrics, set, set_drops};
+use crate::metrics::{PUBLISH_EVERY, ShardMetrics};
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
@@ -54,6 +55,7 @@ pub struct EdgeWorker {
     metrics: ShardMetrics,
     traffic: LinkTraffic,
     published_at: Time,
+    changed: bool,
 }
 
 impl EdgeWorker {
@@ -89,6 +91,7 @@ impl EdgeWorker {
             metrics: ShardMetrics::default(),
             traffic: LinkTraffic::default(),
             published_at: Time::ZERO,
+            changed: true,
         }
     }
 
@@ -150,7 +153,7 @@ impl EdgeWorker {
         self.neighbours.flush(&mut self.metrics);
         self.pass_events();
         self.scheduling.look(now);
-        if now.since(self.published_at) >= PUBLISH_EVERY {
+        if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
             self.publish(now);
         }
         Ok(())
@@ -159,15 +162,17 @@ impl EdgeWorker {
     fn sleep_limit(&self) -> Option<Duration> {
         let now = self.now();
         let edge = self.edge.poll_timeout().map(|due| due.since(now));
-        let publish = (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1));
+        let publish =
+            self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1)));
         let retry = (!self.events.is_empty() || self.neighbours.has_waiting()).then_some(Duration::from_millis(1));
-        [edge, Some(publish), retry].into_iter().flatten().min()
+        [edge, publish, retry].into_iter().flatten().min()
     }
 
     /// Reads a socket once; what came leaves before another socket is read.
     fn receive(&mut self, id: SocketId) {
         let now = self.now();
         let Some(socket) = self.sockets.all_mut().get_mut(id) else { return };
+        self.changed = true;
         match self.receiver.receive(socket, &mut self.batch, 0, RECEIVE_SLOTS) {
             Ok(count) => self.metrics.received(&count),
             Err(_) => self.metrics.receive_errors += 1,
@@ -225,6 +230,7 @@ impl EdgeWorker {
     /// A panic costs what was being handled, and nothing else.
     fn guard(&mut self, call: impl FnOnce(&mut EdgeWorker)) {
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
+        self.changed = true;
         self.metrics.panics += u64::from(result.is_err());
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
@@ -321,6 +327,7 @@ impl EdgeWorker {
         });
         if published {
             self.published_at = now;
+            self.changed = false;
         }
     }
 }

@@ -11,7 +11,7 @@ mod shards;
 mod streams;
 mod threads;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -31,12 +31,12 @@ use self::shards::identity;
 use self::threads::Thread;
 use crate::admission::{Admission, EdgeThreads, Shards};
 use crate::config::{Dscp, EngineConfig};
+use crate::counters::{Counters, set};
 use crate::edge::EdgeSockets;
 use crate::event::{Event, write_batch};
 use crate::key_ring::KeyRing;
 use crate::link::LinkOwner;
 use crate::mailbox::{EventReceiver, EventSender, Waker, event_queue};
-use crate::metrics::{Counters, set};
 use crate::rings::Rings;
 use crate::socket::UdpSocket;
 
@@ -147,20 +147,22 @@ impl Engine {
     }
 
     /// Counters by name: the sum over all threads, and each one's own behind its name, as `shard<n>.`.
-    pub fn counters(&self) -> Counters {
-        let mut all = Counters::new();
-        set(&mut all, "shards", self.config.shards as u64);
-        set(&mut all, "receive_buffer_bytes", self.receive_buffer);
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut own = Counters::default();
+        set(&mut own, "shards", self.config.shards as u64);
+        set(&mut own, "receive_buffer_bytes", self.receive_buffer);
+        self.links.write(&mut own);
+        let mut all = BTreeMap::new();
         for thread in &self.threads {
             let owner = thread.name.replace('-', "");
-            for (name, value) in thread.published.read() {
-                set(&mut all, &format!("{owner}.{name}"), value);
+            for (name, value) in thread.published.read().iter() {
+                all.insert(format!("{owner}.{name}"), value);
                 // Quantiles do not add up: the worst shard's is the engine's.
-                let total = all.entry(name.clone()).or_default();
-                *total = if is_quantile(&name) { value.max(*total) } else { *total + value };
+                let total: &mut u64 = all.entry(name.to_owned()).or_default();
+                *total = if is_quantile(name) { value.max(*total) } else { *total + value };
             }
         }
-        self.links.write(&mut all);
+        all.extend(own.iter().map(|(name, value)| (name.to_owned(), value)));
         all
     }
 

@@ -13,9 +13,9 @@ use super::switch::{Owners, Switch};
 use super::table::LinkTable;
 use super::thread::LinkThread;
 use crate::command::Action;
+use crate::counters::{Counters, set};
 use crate::event::Event;
 use crate::mailbox::{EventSender, Waker};
-use crate::metrics::{Counters, set};
 use crate::rings::Rings;
 
 /// Owns the thread of the links.

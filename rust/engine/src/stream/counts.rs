@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Notify;
 
-use crate::metrics::{Counters, set};
+use crate::counters::{Counters, set};
 
 /// Counters that exist from the start, so that a graph has a zero to begin with.
 const NAMES: [&str; 8] = [

@@ -17,8 +17,9 @@ use super::door::MOST_WAITING;
 use super::hub::Hub;
 use super::mesh::Mesh;
 use crate::admission::{Admission, Shards};
+use crate::counters::Counters;
 use crate::mailbox::{Waker, event_queue};
-use crate::metrics::{Counters, Published};
+use crate::metrics::Published;
 use crate::rings::Rings;
 use crate::worker::Links;
 
@@ -96,9 +97,9 @@ impl House {
     }
 
     fn count(&self, name: &str) -> u64 {
-        let mut counters = Counters::new();
+        let mut counters = Counters::default();
         self.hub.counts.write(&mut counters);
-        counters.get(name).copied().unwrap_or(0)
+        counters.get(name).unwrap_or(0)
     }
 
     /// A visitor who has connected.

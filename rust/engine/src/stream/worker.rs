@@ -21,9 +21,10 @@ use crate::admission::Admission;
 use crate::asked::Asked;
 use crate::command::Action;
 use crate::config::ConnectionLimits;
+use crate::counters::set;
 use crate::inbox::Inbox;
 use crate::mailbox::Waker;
-use crate::metrics::{PUBLISH_EVERY, set};
+use crate::metrics::PUBLISH_EVERY;
 use crate::sys::thread_cpu_ns;
 use crate::worker::Links;
 

@@ -16,11 +16,12 @@ use mediaserver_proto::time::Time;
 use rtrb::Consumer;
 
 use crate::carried::Carried;
+use crate::counters::{set, set_drops};
 use crate::event::Event;
 use crate::exit::Exit;
 use crate::inbox::Inbox;
 use crate::mailbox::{EventSender, Waker};
-use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics, set, set_drops};
+use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics};
 use crate::rings::Rings;
 use crate::scheduling::Scheduling;
 use crate::shard::ShardControl;
