@@ -132,9 +132,11 @@ impl EdgeWorker {
 
     fn round(&mut self) -> io::Result<()> {
         self.neighbours.links.wakers[self.index].prepare_sleep();
-        self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() })?;
+        let before = self.now();
+        self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(before) })?;
         self.neighbours.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
+        self.receiver.after_pause(self.now().since(before));
         for index in 0..self.poller.ready() {
             match self.poller.token(index) {
                 WAKE_TOKEN => self.neighbours.links.wakers[self.index].reset(),
@@ -159,8 +161,7 @@ impl EdgeWorker {
         Ok(())
     }
 
-    fn sleep_limit(&self) -> Option<Duration> {
-        let now = self.now();
+    fn sleep_limit(&self, now: Time) -> Option<Duration> {
         let edge = self.edge.poll_timeout().map(|due| due.since(now));
         let publish =
             self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1)));

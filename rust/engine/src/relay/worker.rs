@@ -120,11 +120,13 @@ impl RelayWorker {
 
     fn round(&mut self) -> io::Result<()> {
         self.links.wakers[self.index].prepare_sleep();
-        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
+        let before = self.now();
+        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(before) };
         self.poller.wait(timeout)?;
         self.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
         let now = self.now();
+        self.receiver.after_pause(now.since(before));
         self.receive(now);
         self.take_commands();
         self.take_messages(now);
@@ -142,8 +144,7 @@ impl RelayWorker {
         Ok(())
     }
 
-    fn sleep_limit(&self) -> Option<Duration> {
-        let now = self.now();
+    fn sleep_limit(&self, now: Time) -> Option<Duration> {
         let server = self.server.poll_timeout().map(|due| due.since(now));
         let publish = self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now));
         [server, publish].into_iter().flatten().min()

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::time::Duration;
 
 use mediaserver_proto::io::{Path, ReceiveBatch};
 
@@ -16,6 +17,9 @@ pub const RECEIVE_SLOTS: usize = 64;
 /// Of these so many are made ready for a call that is not known to bring more: the kernel reads them all, and mostly one
 /// message waits.
 const USUAL_SLOTS: usize = 16;
+
+/// Who waits as long as this for epoll has slept; without a sleep it takes less than a microsecond.
+const SLEPT: Duration = Duration::from_micros(5);
 
 /// What one receive call brought, apart from the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct ReceiveCount {
 pub struct Receiver {
     /// Messages asked for at the next call: twice as many as the last one brought.
     wanted: usize,
+    /// One message is asked for instead, until the thread has waited again.
+    one_by_one: bool,
     headers: Vec<libc::mmsghdr>,
     iovecs: Vec<libc::iovec>,
     names: Vec<libc::sockaddr_storage>,
@@ -54,6 +60,7 @@ impl Default for Receiver {
     fn default() -> Receiver {
         Receiver {
             wanted: USUAL_SLOTS,
+            one_by_one: false,
             headers: vec![empty_header(); RECEIVE_SLOTS],
             iovecs: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; RECEIVE_SLOTS],
             // SAFETY: sockaddr_storage is plain data; all zero is AF_UNSPEC.
@@ -69,6 +76,13 @@ impl Receiver {
         ReceiveBatch::with_space(RECEIVE_SLOTS * SLOT_BYTES)
     }
 
+    /// Told by those who pass each datagram on by itself how long they have waited for the sockets. What wakes them is
+    /// mostly one message, and to look for a second costs a tenth of receiving the first: so one is asked for, and more
+    /// when the next wait is none.
+    pub fn after_pause(&mut self, pause: Duration) {
+        self.one_by_one = pause >= SLEPT;
+    }
+
     /// Receives what waits at `socket`, at most `most` messages, into the slots of `batch` from `first_slot` on. More may be
     /// left than that: after quiet calls fewer are asked for.
     ///
@@ -81,7 +95,8 @@ impl Receiver {
         most: usize,
     ) -> io::Result<ReceiveCount> {
         let slots = (batch.space().len() / SLOT_BYTES).min(RECEIVE_SLOTS);
-        let count = most.min(slots.saturating_sub(first_slot)).min(self.wanted);
+        let wanted = if self.one_by_one { 1 } else { self.wanted };
+        let count = most.min(slots.saturating_sub(first_slot)).min(wanted);
         let mut result = ReceiveCount::default();
         if count == 0 {
             return Ok(result);
@@ -98,25 +113,17 @@ impl Receiver {
             header.msg_controllen = CONTROL_BYTES as _;
             header.msg_flags = 0;
         }
-        // SAFETY: the first `count` headers were just pointed at live, distinct memory of the stated sizes.
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                self.headers.as_mut_ptr(),
-                count as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
-            )
+        let received = match self.receive_messages(socket, count) {
+            Ok(received) => received,
+            // A pending ICMP error is told by the next call on the socket; it says nothing about what waits there.
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => {
+                    return Ok(result);
+                }
+                _ => return Err(error),
+            },
         };
-        if received < 0 {
-            let error = io::Error::last_os_error();
-            return match error.kind() {
-                // A pending ICMP error is told by the next call on the socket; it says nothing about what waits there.
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => Ok(result),
-                _ => Err(error),
-            };
-        }
-        result.messages = usize::try_from(received).unwrap_or(0).min(count);
+        result.messages = received.min(count);
         self.wanted = (result.messages * 2).clamp(USUAL_SLOTS, RECEIVE_SLOTS);
         for index in 0..result.messages {
             let header = &self.headers[index];
@@ -142,6 +149,27 @@ impl Receiver {
             }
         }
         Ok(result)
+    }
+
+    /// Fills the first `count` headers; how many messages there were.
+    fn receive_messages(&mut self, socket: &UdpSocket, count: usize) -> io::Result<usize> {
+        if let [header] = &mut self.headers[..count] {
+            // SAFETY: `receive` has just pointed the first `count` headers at live, distinct memory of the stated sizes.
+            let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header.msg_hdr, libc::MSG_DONTWAIT) };
+            header.msg_len = u32::try_from(len).map_err(|_| io::Error::last_os_error())?;
+            return Ok(1);
+        }
+        // SAFETY: as above.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 }
 

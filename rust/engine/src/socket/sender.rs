@@ -142,17 +142,8 @@ impl Sender {
         let mut done = 0;
         while done < total {
             count.calls += 1;
-            // SAFETY: `fill` pointed the first `total` headers at live memory of the stated sizes.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.headers[done..total].as_mut_ptr(),
-                    (total - done) as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
-                )
-            };
+            let sent = self.send_messages(socket, done, total);
             if sent > 0 {
-                let sent = usize::try_from(sent).unwrap_or(0).min(total - done);
                 for run in &self.runs[done..done + sent] {
                     count_run(*run, queue, count);
                 }
@@ -179,6 +170,19 @@ impl Sender {
         }
     }
 
+    /// Gives the kernel the filled headers from `first` to `end`; how many it took.
+    fn send_messages(&mut self, socket: &UdpSocket, first: usize, end: usize) -> usize {
+        let (fd, headers) = (socket.as_raw_fd(), &mut self.headers[first..end]);
+        if let [header] = headers {
+            // SAFETY: `fill` has pointed these headers at live memory of the stated sizes.
+            return usize::from(unsafe { libc::sendmsg(fd, &raw const header.msg_hdr, libc::MSG_DONTWAIT) } >= 0);
+        }
+        // SAFETY: as above.
+        let sent =
+            unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), headers.len() as libc::c_uint, libc::MSG_DONTWAIT as _) };
+        usize::try_from(sent).unwrap_or(0).min(headers.len())
+    }
+
     /// Sends the datagrams of a run that failed as a whole one by one, through its header, which nobody needs any more;
     /// whether any was taken.
     fn send_singly(&mut self, socket: &UdpSocket, queue: &TransmitQueue, at: usize, count: &mut SendCount) -> bool {
@@ -188,10 +192,7 @@ impl Sender {
             let single = Run { first, count: 1 };
             self.fill_one(at, single, queue);
             count.calls += 1;
-            // SAFETY: `fill_one` pointed this header at live memory of the stated sizes.
-            let sent =
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), &raw mut self.headers[at], 1, libc::MSG_DONTWAIT as _) };
-            if sent == 1 {
+            if self.send_messages(socket, at, at + 1) == 1 {
                 any = true;
                 count_run(single, queue, count);
             } else if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {

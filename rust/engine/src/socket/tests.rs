@@ -1,6 +1,7 @@
 //! Sending and receiving through real sockets on loopback.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mediaserver_proto::io::{Carries, Path, SocketId, TransmitQueue};
 
@@ -241,4 +242,25 @@ fn more_is_asked_for_when_more_waits_and_nothing_is_lost() {
     assert_eq!(calls, [16, 32, 52]);
     assert_eq!(numbers, (0..100).collect::<Vec<u8>>());
     assert_eq!(memory.receive(&mut socket, &mut batch, 0, RECEIVE_SLOTS).unwrap(), ReceiveCount::default());
+}
+
+#[test]
+fn who_has_slept_is_given_one_message_and_then_the_rest() {
+    let (sender, mut socket) = (loopback(), loopback());
+    let mut queue = TransmitQueue::default();
+    for index in 0..5u8 {
+        queue.push(path(socket.local().port()), &[index; 10]);
+    }
+    Sender::new(false, Marks::default()).send(&queue, |_| Some(&sender), &mut SendCount::default());
+    let (mut memory, mut batch) = (Receiver::default(), Receiver::new_batch());
+    let mut slot = 0;
+    let counts = [Duration::from_micros(50), Duration::from_micros(1), Duration::from_millis(1)].map(|pause| {
+        memory.after_pause(pause);
+        let count = memory.receive(&mut socket, &mut batch, slot, RECEIVE_SLOTS).unwrap();
+        slot += count.messages;
+        (count.messages, count.datagrams)
+    });
+    assert_eq!(counts, [(1, 1), (4, 4), (0, 0)]);
+    let all: Vec<u8> = batch.entries().iter().map(|entry| batch.datagram(entry)[0]).collect();
+    assert_eq!(all, [0, 1, 2, 3, 4]);
 }
