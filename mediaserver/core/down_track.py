@@ -82,6 +82,7 @@ class DownTrack:
         """Sends `source` as `wanted` from now on; `on_refused` gets the reason when that cannot be."""
         before = self.transcoder
         if before is not None and before.source is source and before.codecs == (sent, wanted):
+            before.tell(on_refused)
             return
         after = Transcoder(engine=self._engine, source=source, sent=sent, wanted=wanted, on_refused=on_refused)
         self.source, self.mixed = source, None

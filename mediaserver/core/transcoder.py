@@ -34,6 +34,11 @@ class Transcoder:
         self._unsubscribe = engine.subscribe_events(self.id, self._on_event)
         engine.submit(OpenTranscoder(id=self.id, source=source.id, source_codec=sent.name, codec=wanted.name))
 
+    def tell(self, on_refused: Callable[[str], None]) -> None:
+        """Whom a refusal that is still to come is told, in place of who asked first."""
+        if self._on_refused is not None:
+            self._on_refused = on_refused
+
     def close(self) -> None:
         """Ends it. Calling it again does nothing."""
         refused, self._on_refused = self._on_refused is None, None

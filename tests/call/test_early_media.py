@@ -14,7 +14,7 @@ from mediaserver.call.sip_leg import SipLeg
 from mediaserver.core.down_track import DownTrack
 from mediaserver.core.up_track import UpTrack
 from mediaserver.engine.commands import SetRtpRemote
-from mediaserver.engine.events import MediaTimeout
+from mediaserver.engine.events import CommandFailed, MediaTimeout
 from mediaserver.sdp.codecs import KNOWN
 from mediaserver.sdp.parser import parse
 from mediaserver.sip import events as sip
@@ -75,6 +75,21 @@ async def test_sound_of_another_codec_is_transcoded_where_that_is_to_be_and_no_l
     assert [(sent.name, wanted.name) for sent, wanted in made] == [("PCMU", "PCMA"), ("PCMA", "PCMU")]
     early.gone(one)
     assert [down.transcoder for down in downs if down is not None] == [None, None]
+
+
+async def test_who_answers_is_told_that_the_transcoder_of_before_is_refused() -> None:
+    caller, one = speaker("caller", "PCMA"), speaker("one")
+    one.transcode = "when_needed"
+    assert await EarlyMedia(caller).begin(one)
+    down, up = caller.media["audio"].down, sound(one)
+    assert down is not None
+    assert down.transcoder is not None
+    assert up is not None
+    told: list[str] = []
+    down.transcode(up, *down.transcoder.codecs, told.append)  # as the call does when it is answered
+    refused = CommandFailed(request=None, id=down.transcoder.id, command="open_transcoder", reason="limit transcodes")
+    down._engine.deliver(refused)  # type: ignore[attr-defined]
+    assert (told, down.source) == (["limit transcodes"], up)
 
 
 async def test_a_transcoder_that_is_not_to_be_had_leaves_silence_and_may_be_asked_for_again() -> None:
