@@ -22,8 +22,6 @@ from tests.peers.daemon import daemon
 from tests.peers.namespace import namespace
 
 OPEN = 'mediaserver_engine_streams_open{shard="streams"}'
-SENT = 'mediaserver_engine_sent_datagrams_total{shard="streams"}'
-LATE = 'mediaserver_engine_drops_total{reason="stream_late",shard="streams"}'
 
 
 @pytest.mark.e2e
@@ -43,8 +41,7 @@ async def test_a_call_goes_by_tcp_where_udp_is_closed(tmp_path: Path) -> None:
         await both_see_and_hear(tab, agent, seconds=8)
         assert await Visitor(tab).ways() == {"direct tcp"}
         metrics = await server.metrics()
-        # A machine that stands still for a moment makes what waits in that too late.
-        assert 0 <= metrics[LATE] < 0.05 * metrics[SENT]
+        assert metrics['mediaserver_engine_drops_total{reason="stream_late",shard="streams"}'] == 0
         await agent.hangup()
         await contact_ended(server, by="agent", reason="hangup")
         await metric_becomes(server, OPEN, 0)

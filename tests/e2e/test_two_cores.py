@@ -90,7 +90,7 @@ async def test_a_core_that_drains_gets_no_new_visitor_and_keeps_its_call(tmp_pat
             guest = await browser.new_tab(PAGE)
             assert await title(made, NEIGHBOUR) == first
             os.kill(core.pid, signal.SIGTERM)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(5):
                 while await title(made, LATER) == first:
                     await asyncio.sleep(0.05)
             # Behind the address of the call, with a page of the Core that drains: it refuses, and nobody sees it.

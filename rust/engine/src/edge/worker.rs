@@ -136,14 +136,17 @@ impl EdgeWorker {
         self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(before) })?;
         self.neighbours.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
-        self.receiver.after_pause(self.now().since(before));
+        let mut now = self.now();
+        self.receiver.after_pause(now.since(before));
         for index in 0..self.poller.ready() {
             match self.poller.token(index) {
                 WAKE_TOKEN => self.neighbours.links.wakers[self.index].reset(),
-                token => self.receive(SocketId(u32::try_from(token).unwrap_or(u32::MAX))),
+                token => {
+                    self.receive(SocketId(u32::try_from(token).unwrap_or(u32::MAX)), now);
+                    now = self.now();
+                }
             }
         }
-        let now = self.now();
         self.take_commands(now);
         self.take_messages(now);
         let id = self.id();
@@ -170,8 +173,7 @@ impl EdgeWorker {
     }
 
     /// Reads a socket once; what came leaves before another socket is read.
-    fn receive(&mut self, id: SocketId) {
-        let now = self.now();
+    fn receive(&mut self, id: SocketId, now: Time) {
         let Some(socket) = self.sockets.all_mut().get_mut(id) else { return };
         self.changed = true;
         match self.receiver.receive(socket, &mut self.batch, 0, RECEIVE_SLOTS) {
