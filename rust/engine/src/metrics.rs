@@ -12,6 +12,43 @@ use crate::socket::{ReceiveCount, SendCount};
 
 /// How often a busy shard publishes.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Who found a reader comes again so soon.
+const AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// When a thread publishes: only what is new, and not more often than every [`PUBLISH_EVERY`].
+#[derive(Debug)]
+pub struct Publishing {
+    at: Time,
+    changed: bool,
+}
+
+impl Default for Publishing {
+    fn default() -> Publishing {
+        Publishing { at: Time::ZERO, changed: true }
+    }
+}
+
+impl Publishing {
+    /// There is something new.
+    pub fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether it is time.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.changed && now.since(self.at) >= PUBLISH_EVERY
+    }
+
+    /// How long until then; `None` while nothing is new.
+    pub fn wait(&self, now: Time) -> Option<Duration> {
+        self.changed.then(|| (self.at + PUBLISH_EVERY).since(now).max(AGAIN_AFTER))
+    }
+
+    /// All of it has been published.
+    pub fn done(&mut self, now: Time) {
+        *self = Publishing { at: now, changed: false };
+    }
+}
 
 /// What a shard counts about its own loop and sockets.
 #[derive(Debug)]
@@ -154,6 +191,18 @@ mod tests {
         drop(reading);
         assert!(published.publish(|counters| set(counters, "a", 2)));
         assert_eq!(published.read().get("a"), Some(2));
+    }
+
+    #[test]
+    fn only_what_is_new_is_published_and_not_at_once_again() {
+        let mut publishing = Publishing::default();
+        let (soon, later) = (Time::from_millis(40), Time::from_millis(100));
+        assert_eq!((publishing.is_due(soon), publishing.wait(soon)), (false, Some(Duration::from_millis(60))));
+        assert_eq!((publishing.is_due(later), publishing.wait(later)), (true, Some(AGAIN_AFTER)));
+        publishing.done(later);
+        assert_eq!((publishing.is_due(later + PUBLISH_EVERY), publishing.wait(later)), (false, None));
+        publishing.changed();
+        assert_eq!((publishing.is_due(later), publishing.is_due(later + PUBLISH_EVERY)), (false, true));
     }
 
     #[test]

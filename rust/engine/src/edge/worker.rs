@@ -22,7 +22,7 @@ use crate::counters::{set, set_drops};
 use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::link_traffic::LinkTraffic;
-use crate::metrics::{PUBLISH_EVERY, ShardMetrics};
+use crate::metrics::{Publishing, ShardMetrics};
 use crate::ports::PortPools;
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
@@ -54,8 +54,7 @@ pub struct EdgeWorker {
     events: VecDeque<Event>,
     metrics: ShardMetrics,
     traffic: LinkTraffic,
-    published_at: Time,
-    changed: bool,
+    publishing: Publishing,
 }
 
 impl EdgeWorker {
@@ -90,8 +89,7 @@ impl EdgeWorker {
             events: VecDeque::new(),
             metrics: ShardMetrics::default(),
             traffic: LinkTraffic::default(),
-            published_at: Time::ZERO,
-            changed: true,
+            publishing: Publishing::default(),
         }
     }
 
@@ -158,7 +156,7 @@ impl EdgeWorker {
         self.neighbours.flush(&mut self.metrics);
         self.pass_events();
         self.scheduling.look(now);
-        if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
+        if self.publishing.is_due(now) {
             self.publish(now);
         }
         Ok(())
@@ -166,8 +164,7 @@ impl EdgeWorker {
 
     fn sleep_limit(&self, now: Time) -> Option<Duration> {
         let edge = self.edge.poll_timeout().map(|due| due.since(now));
-        let publish =
-            self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now).max(Duration::from_millis(1)));
+        let publish = self.publishing.wait(now);
         let retry = (!self.events.is_empty() || self.neighbours.has_waiting()).then_some(Duration::from_millis(1));
         [edge, publish, retry].into_iter().flatten().min()
     }
@@ -175,7 +172,7 @@ impl EdgeWorker {
     /// Reads a socket once; what came leaves before another socket is read.
     fn receive(&mut self, id: SocketId, now: Time) {
         let Some(socket) = self.sockets.all_mut().get_mut(id) else { return };
-        self.changed = true;
+        self.publishing.changed();
         match self.receiver.receive(socket, &mut self.batch, 0, RECEIVE_SLOTS) {
             Ok(count) => self.metrics.received(&count),
             Err(_) => self.metrics.receive_errors += 1,
@@ -233,7 +230,7 @@ impl EdgeWorker {
     /// A panic costs what was being handled, and nothing else.
     fn guard(&mut self, call: impl FnOnce(&mut EdgeWorker)) {
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
-        self.changed = true;
+        self.publishing.changed();
         self.metrics.panics += u64::from(result.is_err());
         let id = self.id();
         while let Some(event) = self.edge.poll_event() {
@@ -329,8 +326,7 @@ impl EdgeWorker {
             set_drops(counters, |each| self.edge.counters(each));
         });
         if published {
-            self.published_at = now;
-            self.changed = false;
+            self.publishing.done(now);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::carried::Carried;
 use crate::command::Action;
 use crate::counters::set;
 use crate::inbox::Inbox;
-use crate::metrics::{PUBLISH_EVERY, ShardMetrics};
+use crate::metrics::{Publishing, ShardMetrics};
 use crate::scheduling::Scheduling;
 use crate::socket::{RECEIVE_SLOTS, Receiver, Sender};
 use crate::sys::{Poller, thread_cpu_ns};
@@ -51,8 +51,7 @@ pub struct RelayWorker {
     out: TransmitQueue<'static>,
     carried: Carried,
     metrics: ShardMetrics,
-    published_at: Time,
-    changed: bool,
+    publishing: Publishing,
 }
 
 impl RelayWorker {
@@ -97,8 +96,7 @@ impl RelayWorker {
             out: TransmitQueue::default(),
             carried: Carried::new(threads),
             metrics: ShardMetrics::default(),
-            published_at: Time::ZERO,
-            changed: true,
+            publishing: Publishing::default(),
         }
     }
 
@@ -134,11 +132,11 @@ impl RelayWorker {
             let (server, ports) = (&mut self.server, self.ports.as_relay_ports());
             let result = catch_unwind(AssertUnwindSafe(|| server.handle_timeout(ports, now)));
             self.metrics.panics += u64::from(result.is_err());
-            self.changed = true;
+            self.publishing.changed();
         }
         self.pass_messages();
         self.scheduling.look(now);
-        if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
+        if self.publishing.is_due(now) {
             self.publish(now);
         }
         Ok(())
@@ -146,7 +144,7 @@ impl RelayWorker {
 
     fn sleep_limit(&self, now: Time) -> Option<Duration> {
         let server = self.server.poll_timeout().map(|due| due.since(now));
-        let publish = self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now));
+        let publish = self.publishing.wait(now);
         [server, publish].into_iter().flatten().min()
     }
 
@@ -217,7 +215,7 @@ impl RelayWorker {
         let mut out = Outputs { transmit: &mut self.out, inward: &mut self.inner };
         let result = catch_unwind(AssertUnwindSafe(|| call(server, ports, &mut out)));
         self.metrics.panics += u64::from(result.is_err());
-        self.changed = true;
+        self.publishing.changed();
     }
 
     fn poll_opened(&mut self) {
@@ -369,8 +367,7 @@ impl RelayWorker {
             }
         });
         if published {
-            self.published_at = now;
-            self.changed = false;
+            self.publishing.done(now);
         }
     }
 }

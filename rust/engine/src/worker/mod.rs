@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::exit::Exit;
 use crate::inbox::Inbox;
 use crate::mailbox::{EventSender, Waker};
-use crate::metrics::{PUBLISH_EVERY, Published, ShardMetrics};
+use crate::metrics::{Published, Publishing, ShardMetrics};
 use crate::rings::Rings;
 use crate::scheduling::Scheduling;
 use crate::shard::ShardControl;
@@ -88,8 +88,7 @@ pub struct Worker {
     waiting: Vec<VecDeque<ShardMessage>>,
     unsent_events: VecDeque<Event>,
     metrics: ShardMetrics,
-    published_at: Time,
-    changed: bool,
+    publishing: Publishing,
 }
 
 impl Worker {
@@ -123,8 +122,7 @@ impl Worker {
             waiting,
             unsent_events: VecDeque::new(),
             metrics: ShardMetrics::default(),
-            published_at: Time::ZERO,
-            changed: true,
+            publishing: Publishing::default(),
         }
     }
 
@@ -178,7 +176,7 @@ impl Worker {
         }
         self.finish_round(now);
         self.scheduling.look(now);
-        if self.changed && now.since(self.published_at) >= PUBLISH_EVERY {
+        if self.publishing.is_due(now) {
             self.publish(now);
         }
         Ok(())
@@ -187,7 +185,7 @@ impl Worker {
     fn sleep_limit(&self) -> Option<Duration> {
         let now = self.now();
         let endpoint = self.control.endpoint.poll_timeout().map(|due| due.since(now));
-        let publish = self.changed.then(|| (self.published_at + PUBLISH_EVERY).since(now));
+        let publish = self.publishing.wait(now);
         let retry = (!self.unsent_events.is_empty() || self.waiting.iter().any(|queue| !queue.is_empty()))
             .then_some(Duration::from_millis(1));
         let links = self.control.links.poll_timeout().map(|due| due.since(now));
@@ -261,7 +259,7 @@ impl Worker {
 
     /// After a call: a panic in it closes the transport that it was about, and nothing else.
     fn recover(&mut self, now: Time, panicked: bool) {
-        self.changed = true;
+        self.publishing.changed();
         if panicked {
             self.metrics.panics += 1;
             let (endpoint, out) = (&mut self.control.endpoint, &mut self.out);
@@ -349,8 +347,7 @@ impl Worker {
             set_drops(counters, |each| endpoint.counters(each));
         });
         if published {
-            self.published_at = now;
-            self.changed = false;
+            self.publishing.done(now);
         }
     }
 }
