@@ -55,6 +55,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, str, float]]] = {
     "mix_repaired": ("mix_repaired_packets", "Lost packets of mixed sound repeated by the packet behind them", 1),
     "mixes_refused": ("mixes_refused", "Changes of mixes that could not be", 1),
     "panics": ("panics", "Panics caught at the border of a transport", 1),
+    "pauses": ("loop_pauses", "Times that a busy thread left its sockets alone for a moment, to find more at once", 1),
     "real_time_given_up": ("real_time_given_up", "Times that a thread was too busy to run before everything else", 1),
     "receive_errors": ("receive_errors", "Errors while reading a socket", 1),
     "rounds": ("loop_rounds", "Turns of the engine's loops", 1),

@@ -38,8 +38,8 @@ class TcpVisitor:
     def send(self, datagram: bytes) -> None:
         self._writer.write(len(datagram).to_bytes(2, "big") + datagram)
 
-    def check(self, local: LocalIce) -> None:
-        """A check as the controlling side sends it, which nominates at once."""
+    def check(self, local: LocalIce) -> bytes:
+        """A check as the controlling side sends it, which nominates at once; its transaction id."""
         message = Message(Method.BINDING, Class.REQUEST)
         message.attributes["USERNAME"] = f"{local.ufrag}:{UFRAG}"
         message.attributes["PRIORITY"] = 1
@@ -47,6 +47,7 @@ class TcpVisitor:
         message.attributes["USE-CANDIDATE"] = None
         message.add_message_integrity(local.pwd.encode())
         self.send(bytes(message))
+        return bytes(message.transaction_id)
 
     def answer(self, request: Message) -> None:
         message = Message(Method.BINDING, Class.RESPONSE, request.transaction_id)

@@ -46,18 +46,20 @@ async def proven(pair: Pair, local: LocalIce) -> TcpVisitor:
 
 
 async def connected(pair: Pair, local: LocalIce) -> TcpVisitor:
-    """Another connection of the same visitor, which is challenged, too."""
+    """Another connection of the same visitor, which is challenged, too; his answer to that has been read."""
     visitor = await TcpVisitor.connect(LOOPBACK, pair.port)
     visitor.check(local)
-    challenged = False
-    while not challenged:
-        datagram = await visitor.receive()
-        if datagram[:1] in (b"\0", b"\1"):
-            message = aioice.stun.parse_message(datagram)
-            if message.message_class == Class.REQUEST:
-                visitor.answer(message)
-                challenged = True
-    return visitor
+    check_behind_answer = None
+    while datagram := await visitor.receive():
+        if datagram[:1] not in (b"\0", b"\1"):
+            continue
+        message = aioice.stun.parse_message(datagram)
+        if message.message_class == Class.REQUEST:
+            visitor.answer(message)
+            check_behind_answer = visitor.check(local)
+        elif message.transaction_id == check_behind_answer:
+            return visitor
+    raise AssertionError("the connection was closed")
 
 
 async def test_a_connection_carries_checks_challenges_and_dtls_until_its_transport_ends(pair: Pair) -> None:

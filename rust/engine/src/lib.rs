@@ -13,6 +13,7 @@ pub mod edge;
 pub mod engine;
 pub mod event;
 pub mod exit;
+pub mod gathering;
 pub mod inbox;
 pub mod key_ring;
 mod latency;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use mediaserver_proto::time::Time;
 
 use crate::counters::{Counters, set};
-use crate::sys::{pin_to_cpu, set_real_time, thread_cpu_ns};
+use crate::sys::{pin_to_cpu, set_real_time, set_timer_slack, thread_cpu_ns};
+
+/// How late a timer may be: pauses between packets are not much longer (`gathering`), and deadlines of pacers are kept.
+const TIMER_SLACK: Duration = Duration::from_micros(10);
 
 /// How often a thread looks at its own share of the CPU.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -32,6 +35,7 @@ impl Scheduling {
 
     /// Takes effect on the calling thread. What the system does not allow is left out, and metrics say so.
     pub fn begin(&mut self) {
+        set_timer_slack(TIMER_SLACK);
         // Fewer CPUs than shards, or a cpuset that does not hold this one: the scheduler decides.
         self.cpu = self.cpu.filter(|&cpu| pin_to_cpu(cpu).is_ok());
         if self.urgency.is_some() {

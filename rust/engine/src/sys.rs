@@ -151,6 +151,28 @@ impl Poller {
     }
 }
 
+/// Lets the calling thread sleep; what becomes readable meanwhile does not wake it. A signal ends it early, which does no harm
+/// to whoever only wants to pass time.
+pub fn sleep(duration: Duration) {
+    let spec = libc::timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(duration.subsec_nanos() as i32),
+    };
+    // SAFETY: reads a live timespec; what is left of the time is not asked for.
+    unsafe {
+        libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &raw const spec, std::ptr::null_mut());
+    }
+}
+
+/// Timers of the calling thread may be late by so much, where the kernel finds it handy (50 µs unless told).
+pub fn set_timer_slack(slack: Duration) {
+    let nanoseconds = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX);
+    // SAFETY: plain system call. Whatever comes of it, timers work.
+    unsafe {
+        libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds);
+    }
+}
+
 /// CPU time that the calling thread has used, in nanoseconds.
 pub fn thread_cpu_ns() -> u64 {
     let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -20,6 +20,7 @@ use crate::asked::Asked;
 use crate::command::{Action, Command, SHARD_SHIFT};
 use crate::counters::{set, set_drops};
 use crate::event::Event;
+use crate::gathering::Gathering;
 use crate::inbox::Inbox;
 use crate::link_traffic::LinkTraffic;
 use crate::metrics::{Publishing, ShardMetrics};
@@ -47,6 +48,7 @@ pub struct EdgeWorker {
     ports: PortPools,
     neighbours: Neighbours,
     poller: Poller,
+    gathering: Gathering,
     receiver: Receiver,
     sender: Sender,
     batch: ReceiveBatch,
@@ -82,6 +84,7 @@ impl EdgeWorker {
             ports,
             neighbours,
             poller,
+            gathering: Gathering::default(),
             receiver: Receiver::default(),
             sender,
             batch: Receiver::new_batch(),
@@ -130,12 +133,12 @@ impl EdgeWorker {
 
     fn round(&mut self) -> io::Result<()> {
         self.neighbours.links.wakers[self.index].prepare_sleep();
-        let before = self.now();
-        self.poller.wait(if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(before) })?;
+        let timeout = if self.neighbours.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(self.now()) };
+        let waited = self.gathering.wait(&mut self.poller, timeout, self.metrics.messages_received)?;
         self.neighbours.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
         let mut now = self.now();
-        self.receiver.after_pause(now.since(before));
+        self.receiver.after(waited);
         for index in 0..self.poller.ready() {
             match self.poller.token(index) {
                 WAKE_TOKEN => self.neighbours.links.wakers[self.index].reset(),
@@ -321,6 +324,7 @@ impl EdgeWorker {
             set(counters, "links_up", (udp + tls) as u64);
             set(counters, "links_over_tls", tls as u64);
             self.scheduling.write(counters);
+            self.gathering.write(counters);
             self.neighbours.write(counters);
             self.traffic.write(counters);
             set_drops(counters, |each| self.edge.counters(each));

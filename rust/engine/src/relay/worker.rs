@@ -19,6 +19,7 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::command::Action;
 use crate::counters::set;
+use crate::gathering::Gathering;
 use crate::inbox::Inbox;
 use crate::metrics::{Publishing, ShardMetrics};
 use crate::scheduling::Scheduling;
@@ -45,6 +46,7 @@ pub struct RelayWorker {
     inner: ReceiveBatch,
     links: Links,
     poller: Poller,
+    gathering: Gathering,
     receiver: Receiver,
     sender: Sender,
     batch: ReceiveBatch,
@@ -90,6 +92,7 @@ impl RelayWorker {
             inner: ReceiveBatch::default(),
             links,
             poller,
+            gathering: Gathering::default(),
             receiver: Receiver::default(),
             sender,
             batch: Receiver::new_batch(),
@@ -118,13 +121,12 @@ impl RelayWorker {
 
     fn round(&mut self) -> io::Result<()> {
         self.links.wakers[self.index].prepare_sleep();
-        let before = self.now();
-        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(before) };
-        self.poller.wait(timeout)?;
+        let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit(self.now()) };
+        let waited = self.gathering.wait(&mut self.poller, timeout, self.metrics.messages_received)?;
         self.links.wakers[self.index].awake();
         self.metrics.rounds += 1;
         let now = self.now();
-        self.receiver.after_pause(now.since(before));
+        self.receiver.after(waited);
         self.receive(now);
         self.take_commands();
         self.take_messages(now);
@@ -339,11 +341,12 @@ impl RelayWorker {
     fn publish(&mut self, now: Time) {
         let (server, inward) = (&self.server, &self.inward);
         let (metrics, sender, carried) = (&self.metrics, &self.sender, &self.carried);
-        let scheduling = &self.scheduling;
+        let (scheduling, gathering) = (&self.scheduling, &self.gathering);
         let published = self.links.published.publish(|counters| {
             metrics.write(counters);
             carried.write(counters);
             scheduling.write(counters);
+            gathering.write(counters);
             let traffic = server.traffic();
             let named = [
                 ("cpu_ns", thread_cpu_ns()),

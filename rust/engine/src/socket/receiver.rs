@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::ptr;
-use std::time::Duration;
 
 use mediaserver_proto::io::{Path, ReceiveBatch};
 
 use super::{CONTROL_BYTES, Control, SOL_UDP, UDP_GRO, UdpSocket, empty_header};
+use crate::gathering::Waited;
 
 /// Room for one received message: the most that UDP_GRO joins.
 const SLOT_BYTES: usize = 65_536;
@@ -17,9 +17,6 @@ pub const RECEIVE_SLOTS: usize = 64;
 /// Of these so many are made ready for a call that is not known to bring more: the kernel reads them all, and mostly one
 /// message waits.
 const USUAL_SLOTS: usize = 16;
-
-/// Who waits as long as this for epoll has slept; without a sleep it takes less than a microsecond.
-const SLEPT: Duration = Duration::from_micros(5);
 
 /// What one receive call brought, apart from the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +73,11 @@ impl Receiver {
         ReceiveBatch::with_space(RECEIVE_SLOTS * SLOT_BYTES)
     }
 
-    /// Told by those who pass each datagram on by itself how long they have waited for the sockets. What wakes them is
-    /// mostly one message, and to look for a second costs a tenth of receiving the first: so one is asked for, and more
-    /// when the next wait is none.
-    pub fn after_pause(&mut self, pause: Duration) {
-        self.one_by_one = pause >= SLEPT;
+    /// Told by those who pass each datagram on by itself how they have waited for the sockets. What wakes them is mostly one
+    /// message, and to look for a second costs a tenth of receiving the first: so one is asked for, and more when the
+    /// next wait is none.
+    pub fn after(&mut self, waited: Waited) {
+        self.one_by_one = waited == Waited::Woken;
     }
 
     /// Receives what waits at `socket`, at most `most` messages, into the slots of `batch` from `first_slot` on. More may be

@@ -1,13 +1,13 @@
 //! Sending and receiving through real sockets on loopback.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mediaserver_proto::io::{Carries, Path, SocketId, TransmitQueue};
 
 use super::sender::{GSO_BYTES, GSO_SEGMENTS, run_length};
 use super::*;
 use crate::config::Dscp;
+use crate::gathering::Waited;
 
 fn path(port: u16) -> Path {
     Path { socket: SocketId(0), remote: SocketAddr::from(([127, 0, 0, 1], port)) }
@@ -254,8 +254,8 @@ fn who_has_slept_is_given_one_message_and_then_the_rest() {
     Sender::new(false, Marks::default()).send(&queue, |_| Some(&sender), &mut SendCount::default());
     let (mut memory, mut batch) = (Receiver::default(), Receiver::new_batch());
     let mut slot = 0;
-    let counts = [Duration::from_micros(50), Duration::from_micros(1), Duration::from_millis(1)].map(|pause| {
-        memory.after_pause(pause);
+    let counts = [Waited::Woken, Waited::Found, Waited::Woken].map(|waited| {
+        memory.after(waited);
         let count = memory.receive(&mut socket, &mut batch, slot, RECEIVE_SLOTS).unwrap();
         slot += count.messages;
         (count.messages, count.datagrams)

@@ -19,6 +19,7 @@ use crate::carried::Carried;
 use crate::counters::{set, set_drops};
 use crate::event::Event;
 use crate::exit::Exit;
+use crate::gathering::Gathering;
 use crate::inbox::Inbox;
 use crate::mailbox::{EventSender, Waker};
 use crate::metrics::{Published, Publishing, ShardMetrics};
@@ -77,6 +78,7 @@ pub struct Worker {
     control: ShardControl,
     links: Links,
     poller: Poller,
+    gathering: Gathering,
     receiver: Receiver,
     sender: Sender,
     batch: ReceiveBatch,
@@ -112,6 +114,7 @@ impl Worker {
             control,
             links,
             poller,
+            gathering: Gathering::default(),
             receiver: Receiver::default(),
             sender,
             batch: Receiver::new_batch(),
@@ -159,7 +162,7 @@ impl Worker {
     fn round(&mut self) -> io::Result<()> {
         self.links.wakers[self.shard].prepare_sleep();
         let timeout = if self.links.has_input() { Some(Duration::ZERO) } else { self.sleep_limit() };
-        self.poller.wait(timeout)?;
+        self.gathering.wait(&mut self.poller, timeout, self.metrics.messages_received)?;
         self.links.wakers[self.shard].awake();
         self.metrics.rounds += 1;
         let now = self.now();
@@ -338,6 +341,7 @@ impl Worker {
             set(counters, "cpu_ns", thread_cpu_ns());
             set(counters, "gso", u64::from(self.sender.gso()));
             self.scheduling.write(counters);
+            self.gathering.write(counters);
             let endpoint = &self.control.endpoint;
             set(counters, "transports", endpoint.transports() as u64);
             set(counters, "datagrams_handed_over", endpoint.handed_over());
