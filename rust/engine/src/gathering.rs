@@ -9,21 +9,23 @@ use crate::sys::{Poller, sleep};
 
 /// Between two looks: the most that this adds to a packet's way.
 const INTERVAL: Duration = Duration::from_micros(150);
-/// How often it is judged whether that pays.
-const WINDOW: Duration = Duration::from_millis(10);
-/// Sleeps in a window from which on it is tried: one every 67 µs.
-const MANY_SLEEPS: u32 = 150;
-/// Messages for each pause below which it is given up: those of one every 75 µs.
+/// So many sleeps in a row, each of which ended by a message ...
+const MANY_SLEEPS: usize = 8;
+/// ... within this time begin it: one every 67 µs.
+const SHORT_TIME: Duration = Duration::from_micros(536);
+/// A pause that brings fewer messages than this has not paid ...
 const FEW_MESSAGES: u64 = 2;
+/// ... and so many of them in a row end it.
+const POOR_PAUSES: u32 = 4;
 /// A wait as long as this was a sleep; one for what is there already takes less than a microsecond.
 const SLEPT: Duration = Duration::from_micros(5);
 
 /// What a wait was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// Something was there already, or has been gathered: there may be more than one message.
+    /// Something was there already, or has been gathered: there may be more than one message. Or the time is over.
     Found,
-    /// The thread slept, and was woken by the first that came, or by its timer.
+    /// The thread slept, and was woken by the first that came.
     Woken,
 }
 
@@ -54,8 +56,10 @@ impl Gathering {
         }
         poller.wait(timeout.map(|timeout| timeout.saturating_sub(pause.unwrap_or_default())))?;
         self.looked_at = Instant::now();
-        let waited = if self.looked_at.duration_since(before) >= SLEPT { Waited::Woken } else { Waited::Found };
-        self.judge.waited(pause.is_some(), waited, messages, self.looked_at.duration_since(self.began));
+        let slept = self.looked_at.duration_since(before);
+        let waited = if slept >= SLEPT && poller.ready() > 0 { Waited::Woken } else { Waited::Found };
+        let now = self.looked_at.duration_since(self.began);
+        self.judge.waited(Wait { paused: pause.is_some(), slept, waited, now }, messages);
         Ok(waited)
     }
 
@@ -65,20 +69,28 @@ impl Gathering {
     }
 }
 
+/// A wait that is over.
+struct Wait {
+    paused: bool,
+    /// How long behind the pause.
+    slept: Duration,
+    waited: Waited,
+    /// When it ended, since the thread began.
+    now: Duration,
+}
+
 /// Whether pauses pay, by what came of the waits before.
 #[derive(Debug, Default)]
 struct Judge {
     gathers: bool,
     all_pauses: u64,
-    window: Window,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Window {
-    since: Duration,
-    sleeps: u32,
-    pauses: u64,
-    messages: u64,
+    /// When the last sleeps ended; the oldest is the next to be overwritten.
+    sleeps: [Duration; MANY_SLEEPS],
+    oldest: usize,
+    /// Pauses in a row that have not paid.
+    poor: u32,
+    /// What had been received before the last wait, if that was a pause.
+    before_pause: Option<u64>,
 }
 
 impl Judge {
@@ -90,23 +102,22 @@ impl Judge {
         (self.gathers && !pause.is_zero()).then_some(pause)
     }
 
-    /// After a wait that ended at `now`, since the thread began.
-    fn waited(&mut self, paused: bool, waited: Waited, messages: u64, now: Duration) {
-        self.all_pauses += u64::from(paused);
-        self.window.pauses += u64::from(paused);
-        self.window.sleeps += u32::from(waited == Waited::Woken);
-        let length = now.saturating_sub(self.window.since);
-        if length < WINDOW {
-            return;
+    /// After a wait; `messages` came until then, without what it found.
+    fn waited(&mut self, wait: Wait, messages: u64) {
+        self.all_pauses += u64::from(wait.paused);
+        if let Some(had) = std::mem::replace(&mut self.before_pause, wait.paused.then_some(messages)) {
+            let paid = messages.saturating_sub(had) >= FEW_MESSAGES;
+            self.poor = if paid { 0 } else { self.poor + 1 };
         }
-        let came = messages.saturating_sub(self.window.messages);
-        // A window that ended late had a long sleep in it: there was nothing to gather.
-        self.gathers = length < 2 * WINDOW
-            && match self.gathers {
-                false => self.window.sleeps >= MANY_SLEEPS,
-                true => came >= FEW_MESSAGES * self.window.pauses,
-            };
-        self.window = Window { since: now, messages, ..Window::default() };
+        if self.gathers {
+            // Who slept long had nothing to gather.
+            self.gathers = self.poor < POOR_PAUSES && wait.slept < SHORT_TIME;
+        } else if wait.waited == Waited::Woken {
+            let first = std::mem::replace(&mut self.sleeps[self.oldest], wait.now);
+            self.oldest = (self.oldest + 1) % MANY_SLEEPS;
+            self.gathers = !first.is_zero() && wait.now.saturating_sub(first) <= SHORT_TIME;
+            self.poor = 0;
+        }
     }
 }
 
@@ -151,8 +162,11 @@ mod tests {
                 let waited = if self.next <= self.now { Waited::Found } else { Waited::Woken };
                 self.slept += u64::from(waited == Waited::Woken);
                 let left = timer.map(|timer| timer - pause.unwrap_or_default());
+                let (before, messages) = (self.now, self.taken);
                 self.now = self.now.max(left.map_or(self.next, |left| self.next.min(self.now + left)));
                 self.looked = self.now;
+                let wait = Wait { paused: pause.is_some(), slept: self.now - before, waited, now: self.now };
+                self.judge.waited(wait, messages);
                 for _ in 0..64 {
                     if self.next > self.now {
                         break;
@@ -162,7 +176,6 @@ mod tests {
                     self.taken += 1;
                     self.now += self.work;
                 }
-                self.judge.waited(pause.is_some(), waited, self.taken, self.now);
             }
         }
     }
@@ -199,6 +212,20 @@ mod tests {
         assert!(thread.judge.gathers);
         thread.run(us(1_000_000), us(500_000), None);
         assert!(!thread.judge.gathers, "a long sleep ends it as well");
+    }
+
+    #[test]
+    fn bursts_are_gathered_soon_and_what_comes_alone_between_them_does_not_wait() {
+        let mut thread = Thread::new();
+        for _ in 0..30 {
+            thread.next = thread.now;
+            thread.run(us(3_000), us(10), None);
+            thread.run(us(30_000), us(5_000), None);
+        }
+        assert!((9_000..9_700).contains(&thread.taken), "{}", thread.taken);
+        let lonely = 30 * 6;
+        assert!(thread.slept <= 30 * (MANY_SLEEPS as u64 + 2) + lonely, "{} sleeps", thread.slept);
+        assert!(thread.judge.all_pauses < 30 * 25, "{} pauses", thread.judge.all_pauses);
     }
 
     #[test]
