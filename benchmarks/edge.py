@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import product
@@ -65,6 +65,10 @@ QUICK: Final = Shape(
     delay_s=0.5,
     call=edge_call.QUICK,
 )
+
+
+Costs = dict[str, dict[Case, list[float]]]
+"""By server and case, for each round: µs of CPU for a packet."""
 
 
 @dataclass(slots=True)
@@ -149,13 +153,11 @@ async def _loads(programs: Programs, servers: Sequence[Server], form: str) -> As
         yield loads
 
 
-async def _in_turns(loads: dict[str, Loaded], cases: Sequence[Case], shape: Shape, add: Callable[[Case], None]) -> None:
-    """Each case by every server, so often; then what is known of it."""
-    for case in cases:
-        for _ in range(shape.rounds):
-            for load in loads.values():
-                await load.sample(case, shape)
-        add(case)
+async def _in_turns(loads: Sequence[tuple[Loaded, Case]], shape: Shape) -> None:
+    """Every load with its case, so often."""
+    for _ in range(shape.rounds):
+        for load, case in loads:
+            await load.sample(case, shape)
 
 
 def _ratio(name: str, ours: Sequence[float], theirs: Sequence[float], bound: float | None, note: str) -> Figure:
@@ -163,54 +165,51 @@ def _ratio(name: str, ours: Sequence[float], theirs: Sequence[float], bound: flo
     return median(name, [one / other for one, other in zip(ours, theirs, strict=True)], "", bound=bound, note=note)
 
 
-async def _relayed(
-    report: Report, programs: Programs, servers: dict[str, Server], shape: Shape
-) -> dict[str, dict[Case, list[float]]]:
-    """TURN with ChannelData and with indications."""
-    found: dict[str, dict[Case, list[float]]] = {name: {} for name in servers}
-    for form in ("channel", "send"):
-        # The floor knows channels only; an indication has to carry the same bytes, and stands beside ChannelData.
-        chosen = [server for server in servers.values() if server.is_turn or form == "channel"]
-        async with _loads(programs, chosen, form) as loads:
-
-            def add(case: Case, loads: dict[str, Loaded] = loads) -> None:
-                own = loads["mediaserver"]
-                for name, load in loads.items():
-                    found[name][case] = load.costs[case]
-                    prefix = {"mediaserver": "turn", "limit": "turn_floor"}.get(name, name)
-                    report.add(median(f"{prefix}_cpu_us_{case.name}", load.costs[case], "µs", note=load.note(case)))
-                if "coturn" in loads:
-                    theirs, bound = loads["coturn"].costs[case], RATIO_TO_COTURN[case.burst]
-                    report.add(_ratio(f"turn_ratio_to_coturn_{case.name}", own.costs[case], theirs, bound, case.shape))
-                if "limit" in loads:
-                    theirs = loads["limit"].costs[case]
-                    report.add(_ratio(f"turn_ratio_to_limit_{case.name}", own.costs[case], theirs, None, case.shape))
-
-            await _in_turns(loads, shape.cases(form), shape, add)
-    own = found["mediaserver"]
-    for case in shape.cases("send"):
-        channel = Case("channel", case.bytes, case.packets_per_s, case.burst)
-        ratio = statistics.median(own[case]) / statistics.median(own[channel])
-        report.add(Figure(f"turn_send_to_channel_{case.name}", ratio, "", bound=SEND_TO_CHANNEL, note=case.shape))
-    return {"turn_floor" if name == "limit" else name: costs for name, costs in found.items()}
+async def _relayed(report: Report, programs: Programs, servers: dict[str, Server], shape: Shape) -> Costs:
+    """TURN with ChannelData and with indications, in turns too: the machine is not the same one minutes later."""
+    # The floor knows channels only; an indication has to carry the same bytes, and stands beside ChannelData.
+    knowing = [server for server in servers.values() if server.is_turn]
+    async with (
+        _loads(programs, list(servers.values()), "channel") as by_channel,
+        _loads(programs, knowing, "send") as by_send,
+    ):
+        for channel, send in zip(shape.cases("channel"), shape.cases("send"), strict=True):
+            channels = [(load, channel) for load in by_channel.values()]
+            await _in_turns(channels + [(load, send) for load in by_send.values()], shape)
+            _add_relayed(report, by_channel, channel)
+            _add_relayed(report, by_send, send)
+            ours, theirs = by_send["mediaserver"].costs[send], by_channel["mediaserver"].costs[channel]
+            report.add(_ratio(f"turn_send_to_channel_{send.name}", ours, theirs, SEND_TO_CHANNEL, send.shape))
+    costs = {name: load.costs | (by_send[name].costs if name in by_send else {}) for name, load in by_channel.items()}
+    return {"turn_floor" if name == "limit" else name: found for name, found in costs.items()}
 
 
-async def _paths(
-    report: Report, programs: Programs, servers: dict[str, Server], shape: Shape
-) -> dict[str, dict[Case, list[float]]]:
+def _add_relayed(report: Report, loads: dict[str, Loaded], case: Case) -> None:
+    own = loads["mediaserver"]
+    for name, load in loads.items():
+        prefix = {"mediaserver": "turn", "limit": "turn_floor"}.get(name, name)
+        report.add(median(f"{prefix}_cpu_us_{case.name}", load.costs[case], "µs", note=load.note(case)))
+    if "coturn" in loads:
+        theirs, bound = loads["coturn"].costs[case], RATIO_TO_COTURN[case.burst]
+        report.add(_ratio(f"turn_ratio_to_coturn_{case.name}", own.costs[case], theirs, bound, case.shape))
+    if "limit" in loads:
+        theirs = loads["limit"].costs[case]
+        report.add(_ratio(f"turn_ratio_to_limit_{case.name}", own.costs[case], theirs, None, case.shape))
+
+
+async def _paths(report: Report, programs: Programs, servers: dict[str, Server], shape: Shape) -> Costs:
     """An Edge's paths, frames in one direction and datagrams in the other."""
     async with _loads(programs, list(servers.values()), "path") as loads:
         own, limit = loads["mediaserver"], loads["limit"]
 
-        def add(case: Case) -> None:
+        for case in shape.cases("path"):
+            await _in_turns([(own, case), (limit, case)], shape)
             report.add(
                 median(f"path_cpu_us_{case.name}", own.costs[case], "µs", note=own.note(case)),
                 median(f"path_floor_cpu_us_{case.name}", limit.costs[case], "µs", note=limit.note(case)),
             )
             name, bound = f"path_ratio_to_limit_{case.name}", PATH_RATIO_TO_LIMIT
             report.add(_ratio(name, own.costs[case], limit.costs[case], bound, case.shape))
-
-        await _in_turns(loads, shape.cases("path"), shape, add)
         return {"edge": own.costs, "edge_floor": limit.costs}
 
 
